@@ -1,0 +1,46 @@
+# Coterie: every command a person or a machine runs. `make help` lists them.
+# With only python3 (3.11+), make and the package registries.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   ?= demo
+STAMP  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test check bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(STAMP) ## .venv with the `coterie` command in it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Coterie needs Python 3.11 or newer, found " + sys.version.split()[0] + ": set PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[llama]'
+	touch $@
+
+$(DEV): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[llama,dev]'
+	touch $@
+
+run: $(STAMP) ## train the lender example, serve it, ask five questions, stay up until Ctrl-C
+	@$(BIN)/python scripts/demo_run.py --folder $(DEMO)
+
+demo: $(STAMP) ## the same, but stop after the answers
+	@$(BIN)/python scripts/demo_run.py --folder $(DEMO) --once
+
+test: $(DEV) ## every test, against the built wheel
+	scripts/test_all
+
+check: $(DEV) ## format, lint, types and the fast tests, in under a minute
+	scripts/check_fast
+
+bench: $(DEV) ## the quick benchmarks
+	$(BIN)/python benchmarks/run_quick.py
+
+clean: ## remove what these commands made
+	rm -rf $(VENV) $(DEMO) dist build

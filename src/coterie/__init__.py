@@ -1,0 +1,41 @@
+"""Coterie: a network of narrow language models.
+
+    from coterie import Request, open_network
+
+    network = await open_network("my-network")
+    answer = await network.ask(Request(text="I lost my card"))
+
+Names are loaded when they are first used, so `import coterie` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coterie.assembly import open_network
+    from coterie.errors import CoterieError
+    from coterie.network import Network
+    from coterie.types import Answer, Delta, Finding, Label, Request
+
+__all__ = ["Answer", "CoterieError", "Delta", "Finding", "Label", "Network", "Request", "__version__", "open_network"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "types",
+    "CoterieError": "errors",
+    "Delta": "types",
+    "Finding": "types",
+    "Label": "types",
+    "Network": "network",
+    "Request": "types",
+    "open_network": "assembly",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'coterie' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"coterie.{_HOMES[name]}"), name)

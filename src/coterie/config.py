@@ -1,0 +1,327 @@
+"""`coterie.toml`: what a network is made of, checked before anything runs.
+
+A configuration is a value: it names things and never holds a live object. Unknown keys are refused with
+the nearest valid name, bounds live in the types, and a secret is only ever named (`env:NAME`), never written.
+The docstring under a field is its help text in `docs/config.md`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from coterie.errors import ConfigError
+from coterie.types import Label, Rung, TaskKind
+
+FILE_NAME = "coterie.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+
+class EnvSecret(str):
+    """A secret by the name of the environment variable that holds it: `env:NAME`.
+
+    The value is read only when an engine needs it, so nothing that works without the secret asks for
+    it, and it is never part of the configuration: no repr, dump or error of a config can show it.
+    """
+
+    __slots__ = ()
+
+    def reveal(self) -> str:
+        """The secret itself. Raises `ConfigError` when the variable is not set."""
+        name = self.removeprefix("env:")
+        value = os.environ.get(name)
+        if not value:
+            raise ConfigError(
+                f"The environment variable {name!r}, named in {FILE_NAME}, is not set.",
+                hint=f"Set it: export {name}=...",
+            )
+        return value
+
+
+def _name_secret(value: object) -> EnvSecret:
+    if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
+    return EnvSecret(value)
+
+
+Secret = Annotated[EnvSecret, PlainValidator(_name_secret)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class NetworkSection(_Section):
+    """`[network]`: the network as a whole."""
+
+    name: str = "network"
+    """Shown in reports and in the gateway's model list."""
+    default_label: Label = Label.INTERNAL
+    """Sensitivity of a request that carries none."""
+
+
+class SpecialistSection(_Section):
+    """`[specialists.NAME]`: one narrow model."""
+
+    task: TaskKind
+    """`classify`, `score` or `generate`."""
+    description: str = ""
+    """What it is for, in a sentence: the router learns from it."""
+    data: str | None = None
+    """Training data: a CSV or JSONL file, relative to the network's folder. For `generate`, its source texts."""
+    test: str | None = None
+    """Held-out data, touched only to report; without it a seeded fifth of `data` is held out."""
+    text_column: str | None = None
+    """Column with the text; default `text` where the task needs one."""
+    label_column: str = "label"
+    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL."""
+    group_column: str | None = None
+    """Rows with the same value here are never split between training and held-out data."""
+    multi_label: bool = False
+    """A text may have several labels at once, or none."""
+    rungs: tuple[Rung, ...] | None = None
+    """Rungs to try, cheapest first; default: every rung that the task and the installed packages allow."""
+    exclude: tuple[str, ...] = ()
+    """Columns a `score` specialist must not use, on top of the protected ones."""
+    protected: tuple[str, ...] | None = None
+    """Columns with protected attributes, never used for a score. Left out: those whose name says sex, age, origin, religion, ..."""
+    target_risk: float = Field(default=0.05, gt=0, lt=1)
+    """Highest share of wrong answers among accepted ones, held with 95% confidence."""
+    bar: dict[Literal["accuracy", "macro_f1", "auc"], Annotated[float, Field(ge=0, le=1)]] = {}
+    """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random in training."""
+    reads: tuple[str, ...] = ()
+    """Facts it needs: it runs after the specialists that write them."""
+    writes: tuple[str, ...] = ()
+    """Facts it adds to the context; a `classify` specialist writes its label under the first name."""
+    model: str | None = None
+    """`generate` only: key of the `[models]` entry that writes the text."""
+    instruction: str = ""
+    """`generate` only: what the model is told to do with the source text."""
+    max_tokens: int = Field(default=160, ge=1, le=8192)
+    """`generate` only: longest draft, in tokens."""
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> SpecialistSection:
+        if self.task == "generate":
+            if self.model is None:
+                raise ValueError("task 'generate' needs `model`, the key of a [models] entry")
+            if not self.reads:
+                raise ValueError("task 'generate' needs `reads`, the fact that selects its source text")
+        if self.data is None:
+            raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
+        if self.multi_label and self.task != "classify":
+            raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
+        return self
+
+
+class LlamaModel(_Section):
+    """`[models.NAME]` with `engine = "llama"`: a GGUF file run in this process."""
+
+    engine: Literal["llama"]
+    name: str
+    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Checksum of a file given by path; named models carry theirs."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """CPU threads for generation."""
+    parallel: int = Field(default=2, ge=1, le=64)
+    """Requests generated side by side; the window is shared between them."""
+    window: int = Field(default=2048, ge=256, le=1_048_576)
+    """Tokens of prompt and answer that one request may use."""
+
+
+class OpenAIModel(_Section):
+    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+
+    engine: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://")
+    """Server address up to and including `/v1`."""
+    name: str
+    """Model name the server knows."""
+    api_key: Secret | None = None
+    """`env:NAME` of the key; leave out for a server that needs none."""
+    clearance: Label = Label.PUBLIC
+    """The most sensitive label it may see in clear."""
+    timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds to wait for an answer, or for the next piece of a stream."""
+    retries: int = Field(default=2, ge=0, le=10)
+    """Further tries after a retryable error."""
+    price_in: Money | None = None
+    """Money per million prompt tokens; leave out when unknown."""
+    price_out: Money | None = None
+    """Money per million generated tokens; leave out when unknown."""
+    joules_per_token: float | None = Field(default=None, ge=0)
+    """Energy per token, prompt and answer alike, for the estimate; default is documented in `accounting`."""
+    window: int = Field(default=8192, ge=256)
+    """Tokens of prompt and answer that one request may use."""
+
+
+Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
+
+
+class GeneralistSection(_Section):
+    """`[generalist]`: the large model, used only for what the small ones cannot do."""
+
+    model: str
+    """Key of the `[models]` entry."""
+    escalate: bool = True
+    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
+    escalate_out_of_scope: bool = False
+    """Also ask it for requests that belong to no specialist."""
+
+
+class RouterSection(_Section):
+    """`[router]`: who is asked."""
+
+    false_rejection: float = Field(default=0.03, gt=0, lt=0.5)
+    """Share of the specialists' own examples that may be taken for out of scope: the dial of the out-of-scope verdict."""
+
+
+class GatewaySection(_Section):
+    """`[gateway]`: the HTTP door."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8321, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    """Requests worked on at once."""
+    queue: int = Field(default=256, ge=0, le=100_000)
+    """Requests that may wait for a place; one more is answered 429."""
+    max_body: int = Field(default=1_048_576, ge=1024)
+    """Largest request body in bytes."""
+    drain: float = Field(default=20.0, ge=0)
+    """Seconds that running requests get to finish after SIGTERM."""
+
+
+class AccountingSection(_Section):
+    """`[accounting]`: how energy and money are estimated."""
+
+    watts_per_core: float = Field(default=10.0, gt=0, le=1000)
+    """Power of one busy CPU core in watts, with its share of the machine."""
+    price_per_cpu_hour: Money | None = None
+    """Money for one CPU core for an hour; leave out when unknown."""
+    currency: str = "USD"
+    """Shown beside amounts; every price of the file is in it."""
+
+
+class StoreSection(_Section):
+    """`[store]`: where ledger, traces and sessions are kept."""
+
+    path: str = "state/coterie.db"
+    """SQLite file, relative to the network's folder."""
+    keep_content: bool = False
+    """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
+    session_days: float = Field(default=30.0, gt=0)
+    """A session not used for so many days is deleted."""
+
+
+class Config(_Section):
+    """The whole file."""
+
+    network: NetworkSection = NetworkSection()
+    specialists: dict[Name, SpecialistSection] = {}
+    models: dict[Name, Model] = {}
+    generalist: GeneralistSection | None = None
+    router: RouterSection = RouterSection()
+    gateway: GatewaySection = GatewaySection()
+    accounting: AccountingSection = AccountingSection()
+    store: StoreSection = StoreSection()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Config:
+        wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
+        if self.generalist:
+            wanted.append(("generalist.model", self.generalist.model))
+        for place, name in wanted:
+            if name not in self.models:
+                raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
+        return self
+
+
+def load_config(folder: Path) -> Config:
+    """Read and check the `coterie.toml` of a network's folder.
+
+    Raises:
+        ConfigError: there is no such file, it is not TOML, or a value is refused; the message lists
+            every problem with its place in the file.
+    """
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"No {FILE_NAME} in {str(folder)!r}.",
+            hint="Run `coterie init DIR` to make a network, or pick one with `coterie -C DIR ...`.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {str(path)!r}: {error}.") from error
+    return parse_config(text, source=str(path))
+
+
+def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
+    """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
+        raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem as a sentence with its place and, for unknown keys, the nearest name."""
+    # A discriminated union puts its tag into the location; the file has no such key.
+    where = tuple(part for part in problem["loc"] if part not in {"llama", "openai", "[key]"})
+    place = ".".join(str(part) for part in where) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
+    valid = _valid_keys(problem["loc"][:-1])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
+    suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
+    return f"{place}: unknown key; {suggestion}"
+
+
+def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
+    """Field names of the section at a pydantic location."""
+    section: Any = Config
+    for part in location:
+        section = _step_into(section, str(part))
+    return sorted(section.model_fields) if hasattr(section, "model_fields") else []
+
+
+def _step_into(section: Any, part: str) -> Any:
+    """The type below `part`: a field of a section, the value type of a table, the chosen engine of a model."""
+    if hasattr(section, "model_fields"):
+        section = section.model_fields[part].annotation
+    elif part in _ENGINES:
+        return _ENGINES[part]
+    elif get_origin(section) is dict:
+        section = get_args(section)[1]
+    return next((a for a in get_args(section) if hasattr(a, "model_fields")), section) if (
+        type(None) in get_args(section)
+    ) else section
+
+
+_ENGINES = {"llama": LlamaModel, "openai": OpenAIModel}

@@ -1,0 +1,187 @@
+"""Everything that can go wrong, by whose mistake it is.
+
+    CoterieError
+    ├── SetupError              the user's set-up: printed without a traceback, with the command that fixes it
+    │   ├── ConfigError         coterie.toml does not say what it should
+    │   ├── NotTrained          a specialist has no trained version yet
+    │   ├── ModelMissing        a model file is not on this machine
+    │   ├── ExtraMissing        an optional package is not installed
+    │   ├── ArtefactRefused     a stored version or model is tampered with, truncated or unknown
+    │   └── StoreError          the database cannot be opened or written
+    ├── InputError              the caller's request or data
+    │   ├── DataError           training or evaluation data is not usable
+    │   ├── UnknownSpecialist   a name that is not in the network
+    │   └── TooLong             a prompt that does not fit the engine's window
+    ├── PolicyError             a rule forbids it
+    │   └── EgressRefused       data above an engine's clearance
+    ├── Overloaded              a bounded queue is full; come back later
+    └── EngineError             what runs the weights, here or at a provider
+        ├── EngineTimeout       no answer in time
+        ├── EngineUnavailable   not reachable, 429 or 5xx, or its circuit breaker is open
+        ├── EngineRejected      the provider refused the request: retrying will not help
+        └── EngineBroken        an answer that cannot be used: cut stream, wrong JSON, crash
+
+To add one: subclass the class that names whose mistake it is, give it a `code` that no other has, set
+`retryable` if the same call may succeed later, and write the message as "what was asked, what was found";
+what to do goes into `hint`. Codes are part of the API: they never change. A test checks all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from coterie.types import Verdict
+
+
+class CoterieError(Exception):
+    """Base of every error Coterie raises on purpose."""
+
+    code: ClassVar[str] = "coterie_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class SetupError(CoterieError):
+    """The user's set-up needs a change; the hint is the command or edit that makes it."""
+
+    code = "setup_error"
+
+
+class ConfigError(SetupError):
+    """coterie.toml does not say what it should."""
+
+    code = "config_error"
+
+
+class NotTrained(SetupError):
+    """A specialist has no trained version yet."""
+
+    code = "not_trained"
+
+
+class ModelMissing(SetupError):
+    """A model file is not on this machine."""
+
+    code = "model_missing"
+
+
+class ExtraMissing(SetupError):
+    """An optional package is not installed."""
+
+    code = "extra_missing"
+
+
+class ArtefactRefused(SetupError):
+    """A stored version or model file is tampered with, truncated or of an unknown kind."""
+
+    code = "artefact_refused"
+
+
+class StoreError(SetupError):
+    """The database cannot be opened or written."""
+
+    code = "store_error"
+
+
+class InputError(CoterieError):
+    """The caller's request cannot be served as it stands."""
+
+    code = "input_error"
+
+
+class DataError(InputError):
+    """Training or evaluation data is not usable; the message names file, row and what was found."""
+
+    code = "data_error"
+
+
+class UnknownSpecialist(InputError):
+    """A name that is not in the network."""
+
+    code = "unknown_specialist"
+
+
+class TooLong(InputError):
+    """A prompt that does not fit the engine's window."""
+
+    code = "too_long"
+
+
+class PolicyError(CoterieError):
+    """A rule forbids it; the verdict says which and why."""
+
+    code = "policy_error"
+
+    def __init__(self, verdict: Verdict, *, hint: str = "") -> None:
+        super().__init__(verdict.reason, hint=hint)
+        self.verdict = verdict
+
+
+class EgressRefused(PolicyError):
+    """Data above an engine's clearance was about to leave."""
+
+    code = "egress_refused"
+
+
+class Overloaded(CoterieError):
+    """A bounded queue is full."""
+
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+        """Seconds after which another try makes sense."""
+
+
+class EngineError(CoterieError):
+    """What runs the weights failed, in this process or at a provider."""
+
+    code = "engine_error"
+
+    def __init__(self, message: str, *, engine: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.engine = engine
+
+
+class EngineTimeout(EngineError):
+    """No answer in time."""
+
+    code = "engine_timeout"
+    retryable = True
+
+
+class EngineUnavailable(EngineError):
+    """Not reachable, 429 or 5xx, or its circuit breaker is open."""
+
+    code = "engine_unavailable"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, engine: str, retry_after: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, engine=engine, hint=hint)
+        self.retry_after = retry_after
+        """Seconds the provider asked to wait, if it did."""
+
+
+class EngineRejected(EngineError):
+    """The provider refused the request; the same request will be refused again."""
+
+    code = "engine_rejected"
+
+
+class EngineBroken(EngineError):
+    """An answer that cannot be used: a cut stream, wrong JSON, a crash."""
+
+    code = "engine_broken"
+    retryable = True

@@ -1,0 +1,157 @@
+"""The seams of Coterie: what an implementation must do, when it is called and by whom.
+
+Each protocol has a contract test in `coterie.testing`: run it on your own implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+from coterie.types import (
+    Context,
+    ContextView,
+    Delta,
+    Finding,
+    Flow,
+    Label,
+    LedgerSummary,
+    Output,
+    Passage,
+    Prompt,
+    Request,
+    Route,
+    Settlement,
+    SpecialistCard,
+    Step,
+    Task,
+    Trace,
+    Verdict,
+)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What runs weights. Specialists and routers call it; it knows neither.
+
+    A native call never blocks the event loop. Each output carries a `Usage` with tokens, milliseconds
+    and CPU-seconds; joules and money are added by the `Meter`.
+    """
+
+    name: str
+    """Stable name in the ledger, such as `linear`, `onnx` or the `[models]` key of a generative engine."""
+    clearance: Label
+    """The most sensitive label it may see in clear; engines in this process have `restricted`."""
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One output a prompt, in order. Raises an `EngineError`, never a library's own exception."""
+        ...
+
+    async def close(self) -> None:
+        """Free what it holds. Called once at shutdown; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that gives text as it is made."""
+
+    def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Yields deltas, then exactly one `Output` with the whole text.
+
+        Closing the iterator early stops the generation within a token.
+        """
+        ...
+
+
+@runtime_checkable
+class Specialist(Protocol):
+    """A narrow model with one task. The network calls it in the consult stage."""
+
+    card: SpecialistCard
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """Answer or abstain. Doubt is a finding that is not accepted, not an exception.
+
+        The finding's label is at least the task's label and that of every entry it used.
+        """
+        ...
+
+
+@runtime_checkable
+class SpeakingSpecialist(Specialist, Protocol):
+    """A specialist whose answer can be shown while it is being made."""
+
+    def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+        """Yields deltas, then exactly one `Finding`.
+
+        A delta is final: only text that stands whatever comes after it may be yielded. The deltas
+        together are the accepted finding's text; a finding that abstains yields none before it.
+        """
+        ...
+
+
+@runtime_checkable
+class Router(Protocol):
+    """Reads a request and names the specialists to ask. Called once a request, unless one is pinned."""
+
+    async def route(self, request: Request, context: Context) -> Route:
+        """A route with a reason; one without parts means that no specialist fits."""
+        ...
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Finds passages of one shelf of documents. Called in the gather stage."""
+
+    async def search(self, query: str, *, k: int, clearance: Label) -> Sequence[Passage]:
+        """At most `k` passages, best first. Passages above `clearance` are left out before ranking."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides whether data may go somewhere. Called by the egress gate before anything is sent."""
+
+    def judge(self, flow: Flow) -> Verdict:
+        """Allowed or not, with the rule and the reason. Pure: the same flow gives the same verdict."""
+        ...
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """Puts joules and money on a step. Called for each step as it comes in."""
+
+    def price(self, step: Step) -> Step:
+        """The step with `joules`, `joules_kind` and `cost` filled; an unknown price gives a None cost."""
+        ...
+
+    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+        """What the configured generalist would have cost for this exchange; None when unknown."""
+        ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps ledger, traces and sessions. Called by the network and by `coterie report`."""
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Write all of it in one transaction; on return a killed process has lost nothing of it."""
+        ...
+
+    async def context(self, session: str, tenant: str) -> Context:
+        """The session's context, empty if it is unknown or another tenant's."""
+        ...
+
+    async def trace(self, trace_id: str, tenant: str) -> Trace | None:
+        """A settled trace, or None if it is unknown or another tenant's."""
+        ...
+
+    async def summary(self, *, since: float = 0.0) -> LedgerSummary:
+        """Totals over requests admitted at or after `since`, seconds since the epoch."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and free the files."""
+        ...

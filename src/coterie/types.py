@@ -1,0 +1,465 @@
+"""The nouns of Coterie as plain values.
+
+Everything that travels through a network is one of these: frozen, compared by content, free of
+behaviour beyond small derived properties. Identity and time are given by whoever stores or
+schedules them; no value here reads a clock, a file or the network.
+
+Read top to bottom in the order a request meets them:
+`Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
+and `Usage`, `Verdict`, `Trace` beside every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Scalar = str | int | float | bool | None
+"""A value of one column of structured input."""
+
+Columns = Mapping[str, Scalar]
+"""One row of structured input, by column name."""
+
+TaskKind = Literal["classify", "score", "generate"]
+"""What a specialist does: name labels, give a probability, or write text."""
+
+Rung = Literal["lexical", "embedding", "slm"]
+"""How much machinery a specialist uses, cheapest first."""
+
+
+class Label(StrEnum):
+    """How sensitive something is. Ordered: `public < internal < confidential < restricted`."""
+
+    PUBLIC = "public"
+    """Anyone may see it."""
+    INTERNAL = "internal"
+    """Anyone inside the organisation may see it."""
+    CONFIDENTIAL = "confidential"
+    """Named people and machines may see it; personal data belongs here or above."""
+    RESTRICTED = "restricted"
+    """Never leaves this process in clear: secrets, health, credentials."""
+
+    @property
+    def rank(self) -> int:
+        """Position in the order, 0 for `public`."""
+        return _LABEL_RANKS[self.value]
+
+    def __lt__(self, other: str) -> bool:
+        return self.rank < Label(other).rank
+
+    def __le__(self, other: str) -> bool:
+        return self.rank <= Label(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        return self.rank > Label(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        return self.rank >= Label(other).rank
+
+
+_LABEL_RANKS = {"public": 0, "internal": 1, "confidential": 2, "restricted": 3}
+
+
+# --- What is asked -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What somebody asks the network."""
+
+    text: str
+    columns: Columns | None = None
+    """Structured input, such as an applicant's row; None when there is only text."""
+    history: tuple[Message, ...] = ()
+    """Earlier turns that the caller sent along, oldest first, the present one excluded."""
+    label: Label | None = None
+    """Sensitivity; None takes the network's default."""
+    session: str | None = None
+    """Names a remembered conversation; None remembers nothing."""
+    tenant: str = "default"
+    specialist: str | None = None
+    """Asks this specialist and skips the router."""
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The part of a request that one specialist is asked to do."""
+
+    text: str
+    columns: Columns | None = None
+    label: Label = Label.INTERNAL
+    max_tokens: int | None = None
+    vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
+    """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
+
+
+# --- What is known: the context ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A typed statement a specialist adds to the context: `intent = card_lost`, 0.97."""
+
+    name: str
+    value: Scalar
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A cited span of a document. `start` and `end` are character offsets into it."""
+
+    document: str
+    start: int
+    end: int
+    text: str
+    score: float
+    label: Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the context: what, from whom, how sensitive, since when."""
+
+    content: Message | Fact | Passage
+    producer: str
+    label: Label
+    time: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the network knows in one session: an append-only log of entries, oldest first."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def append(self, *entries: Entry) -> Context:
+        """The context with these entries after the present ones; this one stays as it is."""
+        return replace(self, entries=self.entries + entries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Omission:
+    """An entry that was left out of a view, named without its content, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextView:
+    """The part of the context that one specialist may and need see."""
+
+    entries: tuple[Entry, ...] = ()
+    omitted: tuple[Omission, ...] = ()
+
+    def fact(self, name: str) -> Fact | None:
+        """The newest fact of this name, or None."""
+        for entry in reversed(self.entries):
+            if isinstance(entry.content, Fact) and entry.content.name == name:
+                return entry.content
+        return None
+
+
+# --- Who answers: routes and specialists ---------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecialistCard:
+    """What the rest of the network knows of a specialist without asking it anything."""
+
+    name: str
+    task: TaskKind
+    description: str
+    rung: Rung
+    version: str
+    """Content hash of its registry version, or the checksum of the model it prompts."""
+    reads: tuple[str, ...] = ()
+    """Names of the facts it needs (it runs after whoever writes them); `messages` is the conversation."""
+    writes: tuple[str, ...] = ()
+    """Names of the facts it may add."""
+    columns: tuple[str, ...] = ()
+    """Columns of structured input it was trained on."""
+    clearance: Label = Label.RESTRICTED
+    """The most sensitive label it may see in clear."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One self-contained piece of a request and who is asked about it."""
+
+    text: str
+    waves: tuple[tuple[str, ...], ...]
+    """Specialists in the order they run: those of one wave side by side, each wave after the last."""
+    score: float
+    """The router's score for the first specialist, 0 to 1."""
+    vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
+
+    @property
+    def specialists(self) -> tuple[str, ...]:
+        """Every specialist of the part, in order."""
+        return tuple(name for wave in self.waves for name in wave)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Whom the router asks, or nobody, and why."""
+
+    parts: tuple[Part, ...]
+    reason: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """The whole request's score for each specialist the router knows, 0 to 1."""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def specialists(self) -> tuple[str, ...]:
+        """Every specialist asked, in order, each once."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.specialists))
+
+
+# --- What comes back -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Why a finding says what it says: a reason code, a label's score or a cited quote."""
+
+    kind: Literal["reason", "alternative", "quote"]
+    name: str
+    """The column of a reason, the label of an alternative, the document of a quote."""
+    text: str
+    """The same in words."""
+    weight: float = 0.0
+    """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a step took. Sums with `+`; an unknown cost makes the sum unknown."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    milliseconds: float = 0.0
+    cpu_seconds: float = 0.0
+    joules: float = 0.0
+    joules_kind: Literal["measured", "estimated"] = "estimated"
+    cost: Decimal | None = Decimal(0)
+    """Money in the network's currency; None when it is not known."""
+
+    def __add__(self, other: Usage) -> Usage:
+        unknown = self.cost is None or other.cost is None
+        return Usage(
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            milliseconds=self.milliseconds + other.milliseconds,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            joules=self.joules + other.joules,
+            joules_kind=_weaker(self.joules_kind, other.joules_kind),
+            cost=None if unknown else self.cost + other.cost,  # type: ignore[operator]
+        )
+
+
+def _weaker(
+    a: Literal["measured", "estimated"], b: Literal["measured", "estimated"]
+) -> Literal["measured", "estimated"]:
+    """A sum is measured only if all of it was."""
+    return "measured" if a == b == "measured" else "estimated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One call of an engine by one specialist (or the router): a row of the ledger."""
+
+    producer: str
+    engine: str
+    usage: Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One specialist's result. It answers (`accepted`) or abstains, and says why in words."""
+
+    specialist: str
+    value: Scalar | tuple[str, ...]
+    """The label or labels, the probability, or the text; kept also when abstaining, None if there is none."""
+    text: str
+    """The value as a sentence or word a person would read."""
+    confidence: float
+    """Calibrated probability that the value is right, 0 to 1."""
+    accepted: bool
+    reason: str
+    in_scope: float | None = None
+    """Higher is more like what the specialist was trained on; None when it has no such score."""
+    label: Label = Label.INTERNAL
+    task: TaskKind | None = None
+    """What made the value, and so whether its strings are labels or free text; None counts as free text."""
+    evidence: tuple[Evidence, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    """Written into the context when the finding is accepted."""
+    steps: tuple[Step, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    """Every crossing of the egress gate that was tried for it, allowed or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A governance decision and its reason. Every such decision is one."""
+
+    allowed: bool
+    rule: str
+    """Stable name of the rule that decided, such as `egress.clearance`."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """Data about to go somewhere: what a policy judges."""
+
+    destination: str
+    label: Label
+    clearance: Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a request's life as it happened."""
+
+    name: str
+    milliseconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewRecord:
+    """What one specialist was shown, by name and producer, and what it was not and why."""
+
+    specialist: str
+    seen: tuple[str, ...]
+    omitted: tuple[Omission, ...]
+
+
+Status = Literal["accepted", "abstained", "escalated"]
+"""How a request ended: answered here, answered by nobody, or answered by the generalist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One request's whole life."""
+
+    id: str
+    time: float
+    """When it was admitted, seconds since the epoch."""
+    tenant: str
+    session: str | None
+    label: Label
+    status: Status
+    route: Route
+    findings: tuple[Finding, ...]
+    views: tuple[ViewRecord, ...]
+    verdicts: tuple[Verdict, ...]
+    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
+    usage: Usage
+    """Sum of the steps, with `milliseconds` the time the asker waited."""
+    counterfactual_cost: Decimal | None
+    """What the configured generalist would have cost for this request; None when there is none or its price is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the asker gets: the text and the trace behind it."""
+
+    text: str
+    trace: Trace
+
+    @property
+    def accepted(self) -> bool:
+        """True when somebody answered."""
+        return self.trace.status != "abstained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A piece of the answer's text, ready to be shown."""
+
+    text: str
+
+
+# --- What engines take and give ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """One input of an engine. Encoders and linear heads read `text`; generative engines read `messages`."""
+
+    text: str = ""
+    columns: Columns | None = None
+    vector: np.ndarray | None = None  # (D,)
+    messages: tuple[Message, ...] = ()
+    label: Label = Label.INTERNAL
+    """Sensitivity of everything in it: what the egress gate looks at."""
+    json_schema: Mapping[str, object] | None = None
+    """Generated text is constrained to it."""
+    max_tokens: int = 256
+    temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Output:
+    """One result of an engine; which field is set depends on the engine's kind."""
+
+    text: str = ""
+    vector: np.ndarray | None = None  # (D,)
+    scores: np.ndarray | None = None  # (L,) logits, one a label of the head
+    contributions: Mapping[str, float] = field(default_factory=dict)
+    """What each column added to the log-odds, for heads that can say so exactly."""
+    finish: Literal["stop", "length", "aborted"] = "stop"
+    usage: Usage = field(default_factory=Usage)
+    verdict: Verdict | None = None
+    """The egress gate's, when the engine is a remote one."""
+
+
+# --- What is written down ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """Everything one request leaves behind, stored in one transaction."""
+
+    trace: Trace
+    entries: Sequence[Entry] = ()
+    """New lines of the session's context; empty when the request names no session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerSummary:
+    """Totals over settled requests."""
+
+    requests: int
+    accepted: int
+    abstained: int
+    escalated: int
+    p50_ms: float | None
+    p95_ms: float | None
+    joules: float
+    joules_kind: Literal["measured", "estimated"]
+    cost: Decimal | None
+    counterfactual_cost: Decimal | None
