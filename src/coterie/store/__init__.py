@@ -1,0 +1,5 @@
+"""Where ledger, traces and sessions are kept: one SQLite file that a killed process cannot damage."""
+
+from ._sqlite import SQLiteStore
+
+__all__ = ["SQLiteStore"]

@@ -1,0 +1,105 @@
+"""Connections to the SQLite file and what its errors mean for the user. Knows no table."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from coterie.errors import StoreError
+
+Connect = Callable[[Path, float], sqlite3.Connection]
+"""Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""
+
+_WAL_BYTES = 8 * 1024 * 1024
+"""The write-ahead log is cut back to this size after a checkpoint."""
+
+_HINTS = {
+    "SQLITE_NOTADB": "It is no SQLite file. Move it away to start a new one, or change `path` under [store].",
+    "SQLITE_CORRUPT": "It is damaged. Restore a copy or try `sqlite3 FILE .recover`; moving it away starts a new one.",
+    "SQLITE_BUSY": "Another program has locked it. Close that program (a database browser, a backup) and try again.",
+    "SQLITE_LOCKED": "Another program has locked it. Close that program and try again.",
+    "SQLITE_READONLY": "It cannot be written. Give this user write permission to the file and its folder.",
+    "SQLITE_CANTOPEN": "Check that the folder exists, is writable, and that the path is no folder itself.",
+    "SQLITE_PERM": "Give this user permission to read and write the file and its folder.",
+    "SQLITE_FULL": "The disk is full. Free some space; what was settled before is safe.",
+    "SQLITE_IOERR": "The disk reported an error. Check its health and free space; what was settled before is safe.",
+}
+
+
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """A connection with our settings: write-ahead log, an fsync at every commit, deleted content overwritten.
+
+    Transactions are begun and ended by hand. Must be used and closed in the thread that opens it.
+    """
+    _create_private(path)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    try:
+        _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        mode = connection.execute("PRAGMA journal_mode = wal").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(
+            f"The database needs a write-ahead log; its file system offers journal mode {mode!r} only.",
+            hint="Put the file on a local disk: change `path` under [store].",
+        )
+    connection.execute("PRAGMA synchronous = full")
+    connection.execute("PRAGMA foreign_keys = on")
+    connection.execute("PRAGMA secure_delete = on")
+    connection.execute("PRAGMA trusted_schema = off")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+
+
+def check_writable(connection: sqlite3.Connection) -> None:
+    """Raise what a first write would. A lock that another process holds just now is no reason against it."""
+    patience = set_patience(connection, 0)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY":
+            raise
+    finally:
+        set_patience(connection, patience)
+
+
+def set_patience(connection: sqlite3.Connection, milliseconds: int) -> int:
+    """How long to wait for another process's lock; returns how long it was."""
+    before = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
+    connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+    return before
+
+
+def _create_private(path: Path) -> None:
+    """Make folder and file readable by this user only; SQLite gives its side files the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def explain(error: Exception, path: Path) -> StoreError:
+    """A `StoreError` that says what went wrong with the file and what to do, without any content of it.
+
+    Args:
+        error: What the library or the file system raised; a `StoreError` is passed through.
+        path: The database.
+    """
+    if isinstance(error, StoreError):
+        return StoreError(error.message, hint=error.hint)
+    if isinstance(error, sqlite3.Error):
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        hint = next((hint for code, hint in _HINTS.items() if name.startswith(code)), "")
+        return StoreError(f"Cannot use the database {str(path)!r}: {error} ({name}).", hint=hint)
+    if isinstance(error, OSError):
+        hint = "Check that the folder exists and is writable; `path` under [store] names the file."
+        return StoreError(f"Cannot use the database {str(path)!r}: {error.strerror or error}.", hint=hint)
+    return StoreError(f"Cannot use the database {str(path)!r}: {type(error).__name__}.")

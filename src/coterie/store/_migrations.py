@@ -1,0 +1,149 @@
+"""The schema, as the numbered steps that lead to it.
+
+A database's version is the number of steps it has taken (`PRAGMA user_version`). A step that was released is
+never changed; to change the schema, write the next one, append it to `MIGRATIONS` and update the expected
+schema in the tests.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from coterie.errors import StoreError
+
+APPLICATION_ID = 0x436F7465
+"""Marks a file as ours: "Cote"."""
+
+
+def m001_ledger(connection: sqlite3.Connection) -> None:
+    """One row a settled request, its steps, its trace. Money is a decimal number as text; NULL is unknown."""
+    connection.execute(
+        """
+        CREATE TABLE requests (
+            id TEXT PRIMARY KEY NOT NULL,
+            time REAL NOT NULL,
+            tenant TEXT NOT NULL,
+            session TEXT,
+            label TEXT NOT NULL,
+            status TEXT NOT NULL,
+            tokens_in INTEGER NOT NULL,
+            tokens_out INTEGER NOT NULL,
+            milliseconds REAL NOT NULL,
+            cpu_seconds REAL NOT NULL,
+            joules REAL NOT NULL,
+            joules_kind TEXT NOT NULL,
+            cost TEXT,
+            counterfactual_cost TEXT
+        )
+        """
+    )
+    connection.execute("CREATE INDEX requests_by_time ON requests (time)")
+    connection.execute(
+        """
+        CREATE TABLE steps (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            producer TEXT NOT NULL,
+            engine TEXT NOT NULL,
+            tokens_in INTEGER NOT NULL,
+            tokens_out INTEGER NOT NULL,
+            milliseconds REAL NOT NULL,
+            cpu_seconds REAL NOT NULL,
+            joules REAL NOT NULL,
+            joules_kind TEXT NOT NULL,
+            cost TEXT,
+            PRIMARY KEY (request, position)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE traces (
+            request TEXT PRIMARY KEY NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            trace TEXT NOT NULL
+        )
+        """
+    )
+
+
+def m002_sessions(connection: sqlite3.Connection) -> None:
+    """Sessions by tenant, with the lines of their context."""
+    connection.execute(
+        """
+        CREATE TABLE sessions (
+            tenant TEXT NOT NULL,
+            id TEXT NOT NULL,
+            used REAL NOT NULL,
+            PRIMARY KEY (tenant, id)
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute("CREATE INDEX sessions_by_use ON sessions (used)")
+    connection.execute(
+        """
+        CREATE TABLE entries (
+            id INTEGER PRIMARY KEY,
+            tenant TEXT NOT NULL,
+            session TEXT NOT NULL,
+            time REAL NOT NULL,
+            producer TEXT NOT NULL,
+            label TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            content TEXT NOT NULL,
+            FOREIGN KEY (tenant, session) REFERENCES sessions (tenant, id) ON DELETE CASCADE
+        )
+        """
+    )
+    connection.execute("CREATE INDEX entries_by_session ON entries (tenant, session, id)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger, m002_sessions)
+"""Every step, in order."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the steps that a database still lacks, all in one transaction.
+
+    Raises:
+        StoreError: the database belongs to another program or to a newer Coterie.
+    """
+    connection.execute("BEGIN")
+    try:
+        if _version(connection) == len(MIGRATIONS):
+            return
+    finally:
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Look again: another process may have migrated while this one waited for the lock.
+        for step in MIGRATIONS[_version(connection) :]:
+            step(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """How many steps the database has taken, after checking that it is ours to touch.
+
+    Call it in a transaction: what it reads must be of one moment.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if owner != APPLICATION_ID and (owner or version or tables):
+        raise StoreError(
+            f"The database belongs to another program: application id {owner}, {tables} tables and indexes.",
+            hint="Choose another `path` under [store].",
+        )
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"The database has schema {version}; this Coterie knows schemas up to {len(MIGRATIONS)}.",
+            hint="A newer Coterie wrote it. Upgrade: pip install --upgrade coterie",
+        )
+    return version

@@ -1,0 +1,133 @@
+"""Values as rows and back: what is written for a settlement and what is read of it.
+
+Functions on a connection, inside a transaction of whoever calls them. Ids and times come with the values.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from coterie.errors import StoreError
+from coterie.types import Context, Entry, Fact, Label, Message, Passage, Settlement, Trace, Usage
+
+from ._codec import from_json, to_json
+from ._content import without_content
+
+CONTEXT_LINES = 2000
+"""A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
+
+_KINDS: dict[str, type[Message | Fact | Passage]] = {
+    "fact": Fact,
+    "message": Message,
+    "passage": Passage,
+}
+
+Row = tuple[str | float | None, ...]
+
+
+def insert_settlement(
+    connection: sqlite3.Connection, settlement: Settlement, *, keep_content: bool, expired: float
+) -> None:
+    """Write one request's ledger rows, trace and context lines.
+
+    Args:
+        connection: In a transaction.
+        settlement: What to write; its entries only if it names a session.
+        keep_content: Whether the trace keeps the asker's and the models' texts.
+        expired: A session last used before this time starts afresh.
+    """
+    trace = settlement.trace
+    _insert(connection, "requests", [_request_row(trace)])
+    _insert(connection, "steps", _step_rows(trace))
+    kept = trace if keep_content else without_content(trace)
+    _insert(connection, "traces", [(trace.id, to_json(kept))])
+    if trace.session is not None:
+        _use_session(connection, trace, trace.session, expired=expired)
+        _insert(connection, "entries", _entry_rows(trace.tenant, trace.session, settlement.entries))
+
+
+def select_context(connection: sqlite3.Connection, session: str, tenant: str, *, expired: float) -> Context:
+    """A tenant's session as a context, its newest lines; empty if it is unknown or expired."""
+    rows = connection.execute(
+        """
+        SELECT kind, content, producer, label, entries.time FROM entries
+        JOIN sessions ON sessions.tenant = entries.tenant AND sessions.id = entries.session
+        WHERE entries.tenant = ? AND entries.session = ? AND used >= ?
+        ORDER BY entries.id DESC LIMIT ?
+        """,
+        (tenant, session, expired, CONTEXT_LINES),
+    ).fetchall()
+    return Context(entries=tuple(_entry(*row) for row in reversed(rows)))
+
+
+def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> Trace | None:
+    """A tenant's trace, or None."""
+    row = connection.execute(
+        "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
+    ).fetchone()
+    if row is None:
+        return None
+    try:
+        return from_json(Trace, row[0])
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"The stored trace {trace_id!r} cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
+        ) from error
+
+
+def delete_sessions(connection: sqlite3.Connection, *, expired: float) -> int:
+    """Delete the sessions last used before `expired`, with their context; returns how many there were."""
+    if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
+        return 0  # without waiting for a lock
+    return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+    """Insert rows whose columns are the table's, in order; names here are constants of this module."""
+    for row in rows:
+        places = ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608  # no value is in it
+
+
+def _request_row(trace: Trace) -> Row:
+    counterfactual = None if trace.counterfactual_cost is None else str(trace.counterfactual_cost)
+    names = (trace.tenant, trace.session, trace.label.value, trace.status)
+    return (trace.id, float(trace.time), *names, *_usage_columns(trace.usage), counterfactual)
+
+
+def _step_rows(trace: Trace) -> Iterable[Row]:
+    for position, step in enumerate(trace.steps):
+        yield (trace.id, position, step.producer, step.engine, *_usage_columns(step.usage))
+
+
+def _usage_columns(usage: Usage) -> Row:
+    cost = None if usage.cost is None else str(usage.cost)
+    figures = (float(usage.milliseconds), float(usage.cpu_seconds), float(usage.joules))
+    return (int(usage.tokens_in), int(usage.tokens_out), *figures, usage.joules_kind, cost)
+
+
+def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:
+    for entry in entries:
+        kind = next(name for name, kind in _KINDS.items() if isinstance(entry.content, kind))
+        about = (float(entry.time), entry.producer, entry.label.value)
+        yield (None, tenant, session, *about, kind, to_json(entry.content))
+
+
+def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
+    try:
+        return Entry(content=from_json(_KINDS[kind], content), producer=producer, label=Label(label), time=time)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            "A stored line of this session cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
+        ) from error
+
+
+def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, expired: float) -> None:
+    """Note that a session was used; one that had expired loses what it remembered."""
+    key = (trace.tenant, session)
+    connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ? AND used < ?", (*key, expired))
+    connection.execute(
+        "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)",
+        (*key, float(trace.time)),
+    )

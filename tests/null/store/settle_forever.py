@@ -1,0 +1,56 @@
+"""A process that settles requests until it is killed, printing each id after its settlement returned.
+
+Usage: settle_forever.py DATABASE PREFIX
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from coterie.store import SQLiteStore
+from coterie.types import Entry, Label, Message, Route, Settlement, Step, Trace, Usage
+
+
+def settlement(trace_id: str, steps: int) -> Settlement:
+    """A request with so many steps and a line of context."""
+    usage = Usage(tokens_in=3, milliseconds=1.0, cost=Decimal("0.001"))
+    trace = Trace(
+        id=trace_id,
+        time=1.0,
+        tenant="default",
+        session=trace_id[-1],
+        label=Label.INTERNAL,
+        status="accepted",
+        route=Route(parts=(), reason="x" * 500),
+        findings=(),
+        views=(),
+        verdicts=(),
+        stages=(),
+        steps=(Step(producer="triage", engine="linear", usage=usage),) * steps,
+        usage=usage,
+        counterfactual_cost=None,
+    )
+    message = Message(role="user", text="hello")
+    return Settlement(trace=trace, entries=(Entry(content=message, producer="user", label=Label.INTERNAL, time=1.0),))
+
+
+async def client(store: SQLiteStore, ids: "itertools.count[int]", prefix: str) -> None:
+    """Settle one request after the other."""
+    while True:
+        number = next(ids)
+        await store.settle(settlement(f"{prefix}-{number}", steps=number % 5))
+        os.write(1, f"{prefix}-{number}\n".encode())
+
+
+async def main(path: str, prefix: str) -> None:
+    """Sixteen clients side by side."""
+    store = await SQLiteStore.open(Path(path), session_days=1e6, keep_content=False)
+    ids = itertools.count()
+    await asyncio.gather(*(client(store, ids, prefix) for _ in range(16)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

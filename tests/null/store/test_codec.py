@@ -1,0 +1,68 @@
+"""Values as JSON and back."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.store._codec import from_json, to_json
+from coterie.types import Evidence, Fact, Finding, Label, Message, Route, Trace, Usage
+
+from .conftest import TRACE
+
+texts = st.text(st.characters(exclude_categories=()), max_size=20)
+scalars = st.one_of(texts, st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
+findings = st.builds(
+    Finding,
+    specialist=texts,
+    value=st.one_of(scalars, st.lists(texts, max_size=3).map(tuple)),
+    text=texts,
+    confidence=st.floats(0, 1),
+    accepted=st.booleans(),
+    reason=texts,
+    label=st.sampled_from(Label),
+    evidence=st.lists(
+        st.builds(Evidence, kind=st.just("reason"), name=texts, text=texts, weight=st.floats(-9, 9)), max_size=2
+    ).map(tuple),
+    facts=st.lists(st.builds(Fact, name=texts, value=scalars, confidence=st.floats(0, 1)), max_size=2).map(tuple),
+    steps=st.just(TRACE.steps),
+)
+
+
+@given(findings)
+def test_any_finding_round_trips(finding):
+    """Whatever a finding holds, it comes back equal, and its JSON is plain ASCII."""
+    text = to_json(finding)
+
+    assert text.isascii()
+    assert from_json(Finding, text) == finding
+
+
+def test_whole_trace_round_trips():
+    """A trace with every part filled comes back equal."""
+    assert from_json(Trace, to_json(TRACE)) == TRACE
+
+
+def test_value_from_before_a_field_existed():
+    """A field that a stored value lacks takes its default; one that is no more is passed over."""
+    assert from_json(Usage, '{"tokens_in": 3, "gone": 1}') == Usage(tokens_in=3)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"x"', "null", "{", '{"role": "user"}'])
+def test_not_this_kind(text):
+    """JSON that is no value of the kind is refused."""
+    with pytest.raises((TypeError, ValueError)):
+        from_json(Message, text)
+
+
+def test_unknown_enum_member():
+    """A label that does not exist is refused."""
+    data = json.loads(to_json(TRACE)) | {"label": "cosmic"}
+    with pytest.raises(ValueError, match="cosmic"):
+        from_json(Trace, json.dumps(data))
+
+
+def test_mapping():
+    """Scores keep their numbers."""
+    assert from_json(Route, to_json(Route(parts=(), reason="r", scores={"a": 0.5}))).scores == {"a": 0.5}

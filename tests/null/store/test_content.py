@@ -1,0 +1,188 @@
+"""With `keep_content` off, no text of the asker's is anywhere in the database's files."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from coterie.store._content import without_content
+from coterie.types import (
+    Evidence,
+    Fact,
+    Finding,
+    Label,
+    Omission,
+    Part,
+    Route,
+    Settlement,
+    Stage,
+    Step,
+    Trace,
+    Usage,
+    Verdict,
+    ViewRecord,
+)
+
+from .conftest import REPLY, TRACE, TRIAGE, settlement
+
+MARKER = "XYZZY-4711"
+TEXT = f"my name is {MARKER} Smith and I lost my card"
+REASONS = [
+    f"the server answered {TEXT!r}",
+    f'the server answered {{"error": "{MARKER} it\'s wrong"}}',
+    f"column 'name' cannot be {MARKER!r}",
+    f"no specialist knows “{TEXT}”",
+    f"no specialist fits {TEXT}",
+    f"the draft says {TEXT}, which the source does not",
+    f"`{MARKER}` is not a label",
+    f"{[MARKER, TEXT]} do not fit",
+]
+
+
+def leaky(reason: str) -> Trace:
+    """A trace that has the marker wherever the types allow a text that is not a name."""
+    generated = Finding(
+        specialist="reply",
+        value=TEXT,
+        text=TEXT,
+        confidence=0.5,
+        accepted=True,
+        reason=reason,
+        task="generate",
+        evidence=(
+            Evidence(kind="quote", name="help", text=TEXT),
+            Evidence(kind="alternative", name=MARKER, text=TEXT),
+            Evidence(kind="reason", name="purpose", text=f"purpose = {MARKER} raises the risk", weight=0.4),
+        ),
+        facts=(Fact(name="draft", value=TEXT, confidence=0.5),),
+    )
+    unknown_kind = replace(generated, task=None, value=(MARKER, TEXT))
+    score = replace(generated, task="score", value=0.25)
+    classified = replace(TRIAGE, text=TEXT, reason=reason)
+    return replace(
+        TRACE,
+        route=Route(parts=(Part(text=TEXT, waves=(("reply",),), score=0.9),), reason=reason, scores={"reply": 0.9}),
+        findings=(generated, unknown_kind, score, classified),
+        views=(ViewRecord(specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=TEXT),)),),
+        stages=(Stage(name="consult", milliseconds=1.0, note=reason),),
+        steps=(Step(producer="reply", engine="smol", usage=Usage()),),
+    )
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_no_content_in_any_file(open_store, path, reason):
+    """The marker stands in no file of the database, neither while it is open nor after."""
+    store = await open_store(keep_content=False)
+    await store.settle(Settlement(trace=leaky(reason)))
+    while_open = everything(path)
+    await store.close()
+
+    assert b"consult" in while_open  # the trace itself is there
+    for part in (MARKER, "4711", "Smith"):
+        assert part.encode() not in while_open
+        assert part.encode() not in everything(path)
+
+
+async def test_content_is_kept_when_asked_for(open_store, path):
+    """The search of the test above finds the marker when content is kept."""
+    store = await open_store(keep_content=True)
+    await store.settle(Settlement(trace=leaky(REASONS[0])))
+
+    assert MARKER.encode() in everything(path)
+
+
+async def test_named_session_keeps_only_its_own(open_store, path):
+    """A request that names a session has its entries kept; its trace still has no content."""
+    store = await open_store(keep_content=False)
+    await store.settle(settlement(session="s"))
+
+    assert (await store.trace("t1", "default")).route.parts[0].text == "[14 characters, not kept]"
+
+
+def test_what_stays():
+    """Labels, scores, figures, names, document names, reason codes and reasons stay as they are."""
+    score = Finding(
+        specialist="underwriting",
+        value=0.31,
+        text="0.31",
+        confidence=0.9,
+        accepted=False,
+        reason="the probability 0.31 lies between 0.2 and 0.4",
+        task="score",
+        evidence=(Evidence(kind="reason", name="duration", text="duration of 48 months", weight=0.7),),
+    )
+    kept = without_content(replace(TRACE, findings=(TRIAGE, REPLY, score)))
+
+    triage, reply, underwriting = kept.findings
+    assert triage == replace(TRIAGE, text="[9 characters, not kept]")
+    assert reply.reason == "grounded in 'help'"
+    assert reply.evidence == (Evidence(kind="quote", name="help", text="[26 characters, not kept]"),)
+    assert underwriting.value == 0.31
+    assert underwriting.reason == score.reason
+    assert underwriting.evidence[0].name == "duration"
+    assert underwriting.evidence[0].weight == 0.7
+    assert kept.route.reason == TRACE.route.reason
+    assert kept.verdicts == TRACE.verdicts
+    assert (kept.usage, kept.steps, kept.stages, kept.views) == (TRACE.usage, TRACE.steps, TRACE.stages, TRACE.views)
+
+
+def test_taking_content_out_twice_changes_nothing():
+    """Taking content out of a trace without content gives the same trace."""
+    for reason in REASONS:
+        once = without_content(leaky(reason))
+        assert without_content(once) == once
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "no accepted finding: triage's confidence 0.41 isn't above its threshold 0.66, so it doesn't answer",
+        "'card_lost' at 0.97 is above 0.71; next is 'card_stolen' at 0.02",
+        "out of scope: nothing scores above 0.3",
+    ],
+)
+def test_ordinary_reasons_stay(reason):
+    """A reason that repeats no content reads the same afterwards, apostrophes included."""
+    trace = replace(TRACE, findings=(replace(TRIAGE, reason=reason),))
+
+    assert without_content(trace).findings[0].reason == reason
+
+
+def test_refusal_keeps_the_names_of_its_verdict():
+    """The reason of a refused egress keeps the quoted names that its verdict has."""
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason="'restricted' is above 'cloud-llm' ('public')")
+    finding = replace(REPLY, accepted=False, value=None, text="", reason=verdict.reason, verdicts=(verdict,))
+
+    assert without_content(replace(TRACE, findings=(finding,))).findings[0].reason == verdict.reason
+
+
+def test_short_content_unquoted():
+    """A text of one or two words is recognised in a reason too."""
+    part = Part(text="Jane Roe", waves=(("triage",),), score=0.9)
+    route = Route(parts=(part,), reason="nobody fits jane roe; ask again", scores={"triage": 0.9})
+
+    assert without_content(replace(TRACE, route=route)).route.reason == "nobody fits …; ask again"
+
+
+def test_long_text_is_fast():
+    """A megabyte of content is taken out without holding up the writer."""
+    part = Part(text="lorem ipsum dolor " * 60_000, waves=(("triage",),), score=0.9)
+    trace = replace(TRACE, route=Route(parts=(part,), reason=" ".join(map(str, range(200))), scores={}))
+    start = time.process_time()
+
+    without_content(trace)
+
+    assert time.process_time() - start < 1.0
+
+
+def test_labels_named_like_content():
+    """The label of a trace is a name, even where the asker writes the same word."""
+    part = Part(text="restricted", waves=(("triage",),), score=0.9)
+    route = Route(parts=(part,), reason="the text is restricted", scores={})
+
+    assert without_content(replace(TRACE, label=Label.RESTRICTED, route=route)).route.reason == "the text is restricted"
+
+
+def everything(path):
+    """All bytes of all files of the database."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
