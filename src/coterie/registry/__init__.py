@@ -1,0 +1,6 @@
+"""Trained specialists as immutable versions named by their content, with aliases for the one that serves."""
+
+from ._card import write_card
+from ._registry import Registry, Version
+
+__all__ = ["Registry", "Version", "write_card"]

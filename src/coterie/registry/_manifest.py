@@ -1,0 +1,73 @@
+"""A version's manifest: which files it holds, each with its checksum. Its own checksum names the version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from coterie.errors import ArtefactRefused
+
+MANIFEST = "manifest.json"
+
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_VERSION = re.compile(r"[0-9a-f]{16}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def write_manifest(files: Mapping[str, bytes]) -> bytes:
+    """The manifest of these files, the same bytes for the same content."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return (json.dumps(sums, sort_keys=True, indent=1) + "\n").encode()
+
+
+def version_of(manifest: bytes) -> str:
+    """The version that a manifest names: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(manifest).hexdigest()[:16]
+
+
+def read_manifest(manifest: bytes) -> dict[str, str]:
+    """Checksums by file name. Raises `ValueError` if it is no manifest of ours."""
+    sums = json.loads(manifest)
+    if not isinstance(sums, dict) or not all(
+        _FILE.fullmatch(name) and isinstance(digest, str) and _SHA256.fullmatch(digest) for name, digest in sums.items()
+    ):
+        raise ValueError("no mapping of file names to SHA-256 sums")
+    return sums
+
+
+def check_name(name: str) -> str:
+    """A specialist's or alias's name as it is, if it can be the name of a folder and nothing else."""
+    if not _NAME.fullmatch(name):
+        raise ArtefactRefused(
+            f"{name!r} cannot name a specialist or an alias in the registry.",
+            hint="Use lower-case letters, digits, - and _, beginning with a letter, at most 63.",
+        )
+    return name
+
+
+def check_version(version: str) -> str:
+    """A version as it is, if it has the form of one."""
+    if not _VERSION.fullmatch(version):
+        raise ArtefactRefused(f"{version!r} is no version.", hint="A version is 16 hexadecimal digits.")
+    return version
+
+
+def check_files(names: Iterable[str]) -> None:
+    """Refuse file names that could lie outside the version's folder, or clash on some file system."""
+    seen = {MANIFEST}
+    for name in names:
+        if not _FILE.fullmatch(name):
+            raise ArtefactRefused(
+                f"{name!r} cannot be a file of a version.", hint="Use letters, digits, dots, - and _; no folders."
+            )
+        if name.lower() in seen:
+            raise ArtefactRefused(f"{name!r} clashes with another file of the version.", hint="Rename one of them.")
+        seen.add(name.lower())
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name has the form of a version."""
+    return _VERSION.fullmatch(name) is not None

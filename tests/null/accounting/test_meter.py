@@ -1,0 +1,133 @@
+"""Joules and money of a step, and what the generalist would have cost."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.accounting import CostMeter
+from coterie.accounting._meter import JOULES_PER_TOKEN
+from coterie.config import AccountingSection, LlamaModel, OpenAIModel
+from coterie.testing import check_meter
+from coterie.types import Step, Usage
+
+MODELS = {
+    "smol": LlamaModel(engine="llama", name="smollm2"),
+    "cloud": OpenAIModel(
+        engine="openai", base_url="http://x/v1", name="m", price_in=Decimal("2.5"), price_out=Decimal(10)
+    ),
+    "unpriced": OpenAIModel(engine="openai", base_url="http://x/v1", name="m", price_in=Decimal("2.5")),
+    "frugal": OpenAIModel(engine="openai", base_url="http://x/v1", name="m", joules_per_token=0.25),
+}
+
+
+def meter(generalist: str | None = None, **accounting: object) -> CostMeter:
+    """A meter with these settings."""
+    return CostMeter(AccountingSection.model_validate(accounting), MODELS, generalist)
+
+
+def step(engine: str, **usage: object) -> Step:
+    """A step of an engine."""
+    return Step(producer="triage", engine=engine, usage=Usage(**usage))
+
+
+@pytest.mark.parametrize("generalist", [None, "cloud"])
+@pytest.mark.parametrize("engine", ["onnx", "cloud", "unpriced"])
+async def test_keeps_the_contract(generalist, engine):
+    """It does what every meter must, for local and remote engines, priced or not."""
+    await check_meter(meter(generalist, price_per_cpu_hour=1), step(engine, tokens_in=12, cpu_seconds=0.002))
+
+
+@pytest.mark.parametrize("engine", ["linear", "onnx", "smol", "of-a-plugin"])
+def test_local_energy_is_estimated_from_cpu_time(engine):
+    """An engine in this process takes its CPU-seconds times the watts of a core, and that is an estimate."""
+    usage = meter(watts_per_core=12.5).price(step(engine, cpu_seconds=2.0, milliseconds=9000.0)).usage
+
+    assert (usage.joules, usage.joules_kind) == (25.0, "estimated")
+
+
+def test_local_money():
+    """With a price for a core's hour, CPU time costs its share of it, exactly."""
+    usage = meter(price_per_cpu_hour=Decimal("0.05")).price(step("linear", cpu_seconds=0.36)).usage
+
+    assert usage.cost == Decimal("0.000005")
+
+
+def test_local_money_without_a_price():
+    """Without that price the cost is unknown, not nothing."""
+    assert meter().price(step("linear", cpu_seconds=0.0)).usage.cost is None
+
+
+def test_remote_money():
+    """A remote engine costs its tokens at their two prices a million."""
+    usage = meter(price_per_cpu_hour=1).price(step("cloud", tokens_in=1000, tokens_out=200, cpu_seconds=5.0)).usage
+
+    assert usage.cost == Decimal("0.0045")
+
+
+def test_remote_money_with_half_a_price():
+    """When one of the two prices is missing, the cost is unknown."""
+    assert meter().price(step("unpriced", tokens_in=1000)).usage.cost is None
+
+
+def test_remote_energy():
+    """A remote engine takes the published energy a token, or its configured one, whatever this machine's CPU did."""
+    default = meter().price(step("cloud", tokens_in=30, tokens_out=10, cpu_seconds=9.0)).usage
+    configured = meter().price(step("frugal", tokens_in=30, tokens_out=10)).usage
+
+    assert (default.joules, default.joules_kind) == (40 * JOULES_PER_TOKEN, "estimated")
+    assert configured.joules == 10.0
+
+
+def test_measured_energy_stays():
+    """Joules that an engine measured are not replaced by an estimate."""
+    usage = meter().price(step("linear", cpu_seconds=1.0, joules=3.25, joules_kind="measured")).usage
+
+    assert (usage.joules, usage.joules_kind) == (3.25, "measured")
+
+
+def test_the_rest_of_the_step_stays():
+    """Pricing fills joules and cost and changes nothing else."""
+    given_step = step("cloud", tokens_in=3, tokens_out=4, milliseconds=5.0, cpu_seconds=6.0)
+    priced = meter().price(given_step)
+
+    assert (priced.producer, priced.engine) == (given_step.producer, given_step.engine)
+    assert (priced.usage.tokens_in, priced.usage.milliseconds, priced.usage.cpu_seconds) == (3, 5.0, 6.0)
+
+
+def test_counterfactual():
+    """The generalist would have read and written the two texts at four characters a token."""
+    asked, answered = "a" * 4000, "b" * 400
+
+    assert meter("cloud").counterfactual(asked, answered) == Decimal("0.0035")
+
+
+@pytest.mark.parametrize("generalist", [None, "smol", "unpriced", "not-a-model"])
+def test_counterfactual_unknown(generalist):
+    """Without a generalist, or without its prices, nothing is claimed."""
+    assert meter(generalist).counterfactual("a", "b") is None
+
+
+def test_counterfactual_of_nothing():
+    """No text costs nothing."""
+    assert meter("cloud").counterfactual("", "") == 0
+
+
+@given(
+    st.integers(0, 10**12),
+    st.integers(0, 10**12),
+    st.floats(0, 1e12),
+    st.decimals(0, 10**30, allow_nan=False, places=6),
+)
+def test_any_amount(tokens_in, tokens_out, cpu_seconds, price):
+    """No price and no usage make pricing fail, and money is a finite Decimal that is never negative."""
+    models = {"m": OpenAIModel(engine="openai", base_url="http://x", name="m", price_in=price, price_out=price)}
+    found = CostMeter(AccountingSection(price_per_cpu_hour=price), models, "m")
+
+    for engine in ("m", "linear"):
+        usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cpu_seconds=cpu_seconds)
+        cost = found.price(Step(producer="p", engine=engine, usage=usage)).usage.cost
+        assert isinstance(cost, Decimal)
+        assert cost.is_finite()
+        assert cost >= 0

@@ -1,0 +1,44 @@
+"""The totals as JSON."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from coterie.accounting import summary_json
+from coterie.types import LedgerSummary
+
+SUMMARY = LedgerSummary(
+    requests=7,
+    accepted=4,
+    abstained=2,
+    escalated=1,
+    p50_ms=12.3456,
+    p95_ms=99.0,
+    joules=0.1 + 0.2,
+    joules_kind="estimated",
+    cost=Decimal("0.1234567891234"),
+    counterfactual_cost=None,
+)
+
+
+def test_shape():
+    """The keys scripts rely on, in this order; money rounded to nine places, unknown money null."""
+    text = json.dumps(summary_json(SUMMARY, currency="EUR"))
+
+    assert text == (
+        '{"requests": 7, "accepted": 4, "abstained": 2, "escalated": 1, "p50_ms": 12.346, "p95_ms": 99.0, '
+        '"joules": 0.3, "joules_kind": "estimated", "cost": 0.123456789, "counterfactual_cost": null, '
+        '"currency": "EUR"}'
+    )
+
+
+@pytest.mark.parametrize("cost", [Decimal(0), Decimal("1E-30"), Decimal("1E+20"), Decimal("0.000000001")])
+def test_any_money_is_a_number(cost):
+    """Amounts of any size are plain JSON numbers."""
+    summary = LedgerSummary(**{**vars(SUMMARY), "cost": cost, "p50_ms": None, "p95_ms": None})
+
+    found = json.loads(json.dumps(summary_json(summary, currency="USD"), allow_nan=False))
+
+    assert found["cost"] == pytest.approx(float(cost), abs=1e-9)
+    assert found["p50_ms"] is None

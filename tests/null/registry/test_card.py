@@ -1,0 +1,88 @@
+"""The model card of a report."""
+
+from coterie.registry import write_card
+
+REPORT = {
+    "name": "triage",
+    "task": "classify",
+    "description": "Names what a customer wants.",
+    "rung": "embedding",
+    "reason": "cheapest rung whose out-of-fold accuracy reaches 0.92",
+    "bar": {"accuracy": 0.925},
+    "bar_met": True,
+    "metrics": {
+        "n": 3080,
+        "accuracy": 0.9312345,
+        "ece": 0.02,
+        "oos_auroc": None,
+        "intervals": {"accuracy": [0.92, 0.94]},
+    },
+    "rungs": [
+        {"rung": "lexical", "held_out": {"accuracy": 0.88, "intervals": {"accuracy": [0.87, 0.89]}}},
+        {"rung": "embedding", "held_out": {"accuracy": 0.9312345}},
+    ],
+    "seed": 7,
+    "data": {
+        "train": {"file": "train.csv", "sha256": "ab" * 32, "rows": 10003, "licence": "CC-BY-4.0"},
+        "held_out": {"file": "test.csv", "sha256": "cd" * 32, "rows": 3080},
+    },
+    "labels": 77,
+    "warnings": ["2 near-duplicate rows"],
+}
+
+
+def test_what_a_card_says():
+    """Name, task, labels, data with hash and licence, seed, bar, and every figure with its interval and the floor's."""
+    card = write_card(REPORT)
+
+    for line in (
+        "pipeline_tag: text-classification",
+        "# triage",
+        "Names what a customer wants.",
+        "| labels | 77 |",
+        "| seed | 7 |",
+        "| bar | accuracy >= 0.925: met |",
+        f"| train | train.csv | 10003 | {'ab' * 32} | CC-BY-4.0 |",
+        "| measure | embedding | lexical (floor) |",
+        "| accuracy | 0.9312 [0.92, 0.94] | 0.88 [0.87, 0.89] |",
+        "| ece | 0.02 | - |",
+        "- 2 near-duplicate rows",
+    ):
+        assert line in card
+    assert f"| held\\_out | test.csv | 3080 | {'cd' * 32} | not stated |" in card
+    assert "oos_auroc" not in card
+    assert "## Intended use and limits" in card
+
+
+def test_missed_bar_is_loud():
+    """A missed bar stands in the table and in the intended use."""
+    card = write_card({**REPORT, "bar_met": False})
+
+    assert "accuracy >= 0.925: MISSED" in card
+    assert "It missed its bar" in card
+
+
+def test_lexical_is_its_own_floor():
+    """When the lexical rung was chosen there is no second column, and the card says why."""
+    card = write_card({**REPORT, "rung": "lexical"})
+
+    assert "(floor)" not in card
+    assert "This is the lexical floor itself." in card
+
+
+def test_text_of_the_user_stays_text():
+    """A description cannot become a heading, a table cell, a tag or a link of the card."""
+    card = write_card({**REPORT, "description": "# Title\n---\n| x | <script>alert(1)</script> [a](http://b)"})
+
+    assert "<script>" not in card.replace("\\<", "")
+    assert "\n# Title" not in card
+    assert card.count("\n---\n") == 1
+
+
+def test_report_with_nothing():
+    """A report that says nothing still gives a card, without empty tables."""
+    card = write_card({})
+
+    assert "Not measured." in card
+    assert "| | |" not in card
+    assert card.endswith("\n")
