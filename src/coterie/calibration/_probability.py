@@ -1,0 +1,128 @@
+"""From logits to probabilities, and the one or two numbers that make these probabilities true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp
+
+from coterie.errors import DataError
+
+Floats = np.ndarray
+
+_WIDEST = 5.0
+"""Temperatures are sought between e^-5 and e^5 (0.007 and 148)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platt:
+    """A line before the sigmoid: probability = sigmoid(slope * logit + intercept)."""
+
+    slope: float
+    intercept: float
+
+    def probability(self, logits: ArrayLike) -> Floats:
+        """Probability of the positive outcome, of the logits' shape."""
+        return np.asarray(expit(self.slope * np.asarray(logits, dtype=float) + self.intercept))
+
+
+def softmax(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
+    """Probabilities of labels of which exactly one is right: (..., L) to (..., L)."""
+    scaled = np.asarray(logits, dtype=float) / temperature
+    scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
+    """Probability of each label by itself, of the logits' shape."""
+    return np.asarray(expit(np.asarray(logits, dtype=float) / temperature))
+
+
+def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
+    """The temperature T under which softmax(logits / T) is calibrated.
+
+    It minimises the negative log-likelihood, which is convex in 1 / T (Guo, Pleiss, Sun and Weinberger 2017,
+    "On Calibration of Modern Neural Networks", section 4.2). The targets are smoothed by 1 / (N + 2), after
+    Platt 1999, so that a small set without a mistake does not lead to certainty.
+
+    Args:
+        logits: (N, L), of rows that the weights were not fitted on.
+        targets: (N,) position of the right label.
+    """
+    z = _finite(logits)  # (N, L)
+    right = z[np.arange(len(z)), np.asarray(targets, dtype=int)]
+    smoothing = 1 / (len(z) + 2)
+    attained = ((1 - smoothing) * right + smoothing * z.mean(axis=1)).mean()
+
+    def loss(inverse: float) -> float:
+        return float(logsumexp(inverse * z, axis=1).mean() - inverse * attained)
+
+    return _best_temperature(loss)
+
+
+def fit_sigmoid_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
+    """The temperature T under which sigmoid(logits / T) is calibrated, one for all labels.
+
+    The same as `fit_temperature` for labels that are right or wrong one by one.
+
+    Args:
+        logits: (N,) or (N, L).
+        targets: of the same shape, 1 where the label is right.
+    """
+    z = _finite(logits)
+    y = _platt_targets(np.asarray(targets))
+
+    def loss(inverse: float) -> float:
+        return float((np.logaddexp(0, inverse * z) - y * inverse * z).mean())
+
+    return _best_temperature(loss)
+
+
+def fit_platt(logits: ArrayLike, targets: ArrayLike) -> Platt:
+    """Slope and intercept that calibrate the logits of one outcome.
+
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines", with its smoothed targets; solved on
+    standardised logits, where it is well conditioned.
+
+    Args:
+        logits: (N,), of rows that the weights were not fitted on.
+        targets: (N,) 1 for the positive outcome, 0 for the other.
+    """
+    z = _finite(logits)
+    y = _platt_targets(np.asarray(targets))
+    center, scale = float(z.mean()), float(z.std()) or 1.0
+    unit = (z - center) / scale
+
+    def loss(line: Floats) -> tuple[float, Floats]:
+        margin = line[0] * unit + line[1]
+        miss = expit(margin) - y
+        return float((np.logaddexp(0, margin) - y * margin).mean()), np.array([(miss * unit).mean(), miss.mean()])
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    return Platt(slope=float(slope / scale), intercept=float(intercept - slope * center / scale))
+
+
+def _best_temperature(loss: Callable[[float], float]) -> float:
+    """Minimise over the logarithm of 1 / T, in which a function convex in 1 / T still has one minimum."""
+    best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=(-_WIDEST, _WIDEST), method="bounded")
+    return float(np.exp(-best.x))
+
+
+def _platt_targets(targets: Floats) -> Floats:
+    """Targets moved off 0 and 1 as if one more example of each had been seen (Platt 1999)."""
+    positive = int((targets > 0).sum())
+    negative = targets.size - positive
+    return np.where(targets > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
+
+
+def _finite(logits: ArrayLike) -> Floats:
+    z = np.asarray(logits, dtype=float)
+    if not z.size:
+        raise DataError("There are no rows to calibrate on.", hint="Add training data.")
+    if not np.isfinite(z).all():
+        raise DataError(f"{(~np.isfinite(z)).sum():,} of {z.size:,} logits to calibrate on are not finite.")
+    return z

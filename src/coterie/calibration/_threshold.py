@@ -1,0 +1,159 @@
+"""The confidence from which answers may be accepted, chosen by learn-then-test.
+
+Each candidate threshold is a hypothesis, "more than `target_risk` of the answers accepted here are wrong".
+Those that the calibration rows refute, all together at level `delta`, are safe; the lowest of them is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, log
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binom
+
+from coterie.errors import DataError
+
+Floats = np.ndarray
+Ints = np.ndarray
+
+_CANDIDATES = 200
+"""Thresholds tested at most, spread evenly over the rows."""
+_START_FACTOR = 4
+"""Each start of the test has so many times the accepted rows of the one before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """From which confidence answers are accepted, and what that meant on the calibration rows."""
+
+    value: float | None
+    """Lowest confidence that is accepted; None accepts nothing."""
+    coverage: float
+    """Share of the calibration rows that it accepts."""
+    realised_risk: float | None
+    """Share of wrong answers among those; None when it accepts none."""
+    n: int
+    """Calibration rows."""
+    reason: str
+
+    def accepts(self, confidence: float) -> bool:
+        """Whether an answer of this confidence is accepted."""
+        return self.value is not None and confidence >= self.value
+
+
+def accept_threshold(
+    confidence: ArrayLike, correct: ArrayLike, *, target_risk: float, delta: float = 0.05
+) -> Threshold:
+    """The lowest threshold whose accepted answers are wrong at most `target_risk` of the time, shown at level delta.
+
+    Learn-then-test (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "Learn then Test: Calibrating Predictive
+    Algorithms to Achieve Risk Control"), for the selective risk: of n accepted rows, k wrong ones give the exact
+    binomial p-value P(Bin(n, target_risk) <= k). Thresholds are tested from strict to lax in a fixed sequence
+    with several starts, each with a share of delta that a refutation passes on (the fallback procedure of Wiens
+    2003, one of the graphs of Bretz et al. 2009), which keeps the family-wise error at delta. A threshold is one
+    of the confidences seen; given its value, the rows above it are independent draws, so its p-value stands.
+    Nothing assumes that the confidence is calibrated.
+
+    Args:
+        confidence: (N,) of rows that the weights were not fitted on. Equal ones are accepted or not together.
+        correct: (N,) whether each answer was right.
+        target_risk: Highest share of wrong answers among accepted ones.
+        delta: Highest probability of ending up above it.
+    """
+    scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
+    if np.isnan(scores).any():
+        raise DataError(f"{np.isnan(scores).sum():,} of {len(scores):,} confidences are not numbers.")
+    aim = _Aim(target_risk=target_risk, delta=delta, rows=len(scores))
+    if len(scores) < aim.fewest:
+        return _too_few(aim)
+    values, accepted, wrong = _tally(scores, right)
+    starts = _starts(accepted, aim)
+    tested = _candidates(accepted, starts)
+    p = binom.cdf(wrong[tested], accepted[tested], target_risk)
+    safe = tested[_fallback(p, np.isin(tested, starts), delta)]
+    if not len(safe):
+        best = int(tested[p.argmin()])
+        return _refused(aim, int(accepted[best]), int(wrong[best]))
+    last = int(safe[-1])
+    return _granted(aim, float(values[last]), int(accepted[last]), int(wrong[last]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Aim:
+    """What is to be shown, and on how many rows."""
+
+    target_risk: float
+    delta: float
+    rows: int
+
+    @property
+    def fewest(self) -> int:
+        """Accepted rows that can show it at all, if none of them is wrong."""
+        return ceil(log(self.delta) / log(1 - self.target_risk))
+
+    def __str__(self) -> str:
+        sure = f"with {1 - self.delta:.0%} confidence"
+        return f"to show {sure} that at most {self.target_risk:.1%} of accepted answers are wrong"
+
+
+def _tally(scores: Floats, right: Ints) -> tuple[Floats, Ints, Ints]:
+    """Each distinct confidence from high to low (V,), the rows at or above it, and how many of those are wrong."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    return ranked[last], last + 1, np.cumsum(~right[order])[last]
+
+
+def _starts(accepted: Ints, aim: _Aim) -> Ints:
+    """Positions where the test starts: the first that could be refuted at all, then ever more rows."""
+    number = 1 + int(log(aim.rows / aim.fewest) / log(_START_FACTOR))
+    first = replace(aim, delta=aim.delta / number).fewest
+    rows = first * float(_START_FACTOR) ** np.arange(number)
+    return np.unique(np.searchsorted(accepted, np.minimum(rows, aim.rows)))
+
+
+def _candidates(accepted: Ints, starts: Ints) -> Ints:
+    """Positions that are tested: the starts, and from the first of them on evenly many rows apart, to the last."""
+    rows = np.linspace(accepted[starts[0]], accepted[-1], _CANDIDATES)
+    return np.union1d(starts, np.searchsorted(accepted, np.floor(rows)))
+
+
+def _fallback(p: Floats, start: Ints, delta: float) -> Ints:
+    """Which hypotheses, tested in order, are refuted (K,): starts bring a share of delta, refutations hand it on."""
+    share = delta / start.sum()
+    refuted = np.zeros(len(p), dtype=bool)
+    level = 0.0
+    for i in range(len(p)):
+        level += share * start[i]
+        refuted[i] = p[i] <= level
+        if not refuted[i]:
+            level = 0.0
+    return refuted
+
+
+# --- In words ------------------------------------------------------------------------------------
+
+
+def _too_few(aim: _Aim) -> Threshold:
+    reason = f"Nothing is accepted: {aim} takes at least {aim.fewest} calibration rows; there are {aim.rows}."
+    return Threshold(value=None, coverage=0.0, realised_risk=None, n=aim.rows, reason=reason)
+
+
+def _refused(aim: _Aim, accepted: int, wrong: int) -> Threshold:
+    reason = (
+        f"Nothing is accepted: of the {accepted:,} most confident of {aim.rows:,} calibration answers "
+        f"{wrong:,} were wrong ({wrong / accepted:.1%}), and no other threshold does better: too many {aim}."
+    )
+    return Threshold(value=None, coverage=0.0, realised_risk=None, n=aim.rows, reason=reason)
+
+
+def _granted(aim: _Aim, value: float, accepted: int, wrong: int) -> Threshold:
+    risk = wrong / accepted
+    everything = " (everything)" if accepted == aim.rows else ""
+    reason = (
+        f"Confidence from {value:.3f}{everything} is accepted: {wrong:,} of {accepted:,} such calibration answers "
+        f"were wrong ({risk:.1%}), few enough {aim}."
+    )
+    return Threshold(value=value, coverage=accepted / aim.rows, realised_risk=risk, n=aim.rows, reason=reason)

@@ -1,0 +1,20 @@
+"""Examples for specialists: read from files, explained when wrong, compared and split.
+
+`read_dataset` gives a `Dataset` of `Row`s; everything after it is a pure function of datasets.
+"""
+
+from ._dataset import Dataset, Row
+from ._duplicates import Duplicate, near_duplicates
+from ._read import read_dataset
+from ._splits import compare_datasets, folds, split_dataset
+
+__all__ = [
+    "Dataset",
+    "Duplicate",
+    "Row",
+    "compare_datasets",
+    "folds",
+    "near_duplicates",
+    "read_dataset",
+    "split_dataset",
+]

@@ -1,0 +1,308 @@
+"""What is wrong or odd about the rows of a file, explained with lines and values.
+
+A problem means that training would learn, or a figure would say, something that is not so: the file is
+refused. A warning means that it works and that the person should know.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from coterie.errors import DataError
+from coterie.types import TaskKind
+
+from ._dataset import Row
+from ._duplicates import normalise
+from ._words import Problem, count, lines, listing, quote
+
+FEWEST_ROWS = 10
+"""Rows below which nothing can be trained and held out."""
+_CALIBRATED_ROWS = 59
+"""Rows below which not even a specialist without a mistake shows a risk of 5% with 95% confidence: 0.95^59 < 0.05."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was read and what it is for."""
+
+    rows: Sequence[Row]
+    raw_labels: Mapping[str, Counter[str]]
+    """By label: how often it is written in which way, spaces included."""
+    task: TaskKind
+    multi_label: bool
+    for_evaluation: bool
+    group_column: str | None = None
+
+
+def check(name: str, found: Found) -> list[str]:
+    """The warnings about a file's rows.
+
+    Raises:
+        DataError: the rows cannot be used; every problem is listed.
+    """
+    problems = [problem for examine in _PROBLEMS[found.task] for problem in examine(found)]
+    if problems:
+        raise _explain(name, problems, found)
+    return [warning for warn in _WARNINGS[found.task] for warning in warn(found)]
+
+
+def _explain(name: str, problems: Sequence[Problem], found: Found) -> DataError:
+    purpose = "measure" if found.for_evaluation else "train"
+    listed = "".join(f"\n  - {problem.what}" for problem in problems)
+    hint = " ".join(dict.fromkeys(problem.advice for problem in problems if problem.advice))
+    return DataError(f"{name} cannot be used to {purpose}:{listed}", hint=hint)
+
+
+# --- Problems ------------------------------------------------------------------------------------
+
+
+def _too_few(found: Found) -> Iterator[Problem]:
+    fewest = 1 if found.for_evaluation or found.task == "generate" else FEWEST_ROWS
+    if len(found.rows) < fewest:
+        yield Problem(
+            f"it has {count(len(found.rows), 'row')}; at least {fewest} are needed",
+            "About 20 examples a label are a good start." if fewest > 1 else "",
+        )
+
+
+def _empty_texts(found: Found) -> Iterator[Problem]:
+    empty = [row.line for row in found.rows if not row.text.strip()]
+    if empty:
+        yield Problem(
+            f"{count(len(empty), 'row')} with an empty text: {lines(empty)}", "Remove these rows or fill them."
+        )
+
+
+def _unlabelled(found: Found) -> Iterator[Problem]:
+    bare = [row.line for row in found.rows if not row.labels]
+    if bare and not found.multi_label and (found.task == "score" or not found.for_evaluation):
+        yield Problem(
+            f"{count(len(bare), 'row')} without a label: {lines(bare)}",
+            "Every row needs its outcome."
+            if found.task == "score"
+            else "Training learns from labelled rows only; rows out of scope belong into evaluation data.",
+        )
+
+
+def _spelled_in_several_ways(found: Found) -> Iterator[Problem]:
+    """Labels that are the same but for case or spaces."""
+    ways: dict[str, Counter[str]] = defaultdict(Counter)
+    for label, raw in found.raw_labels.items():
+        ways[fold_label(label)].update(raw)
+    several = [written for written in ways.values() if len(written) > 1]
+    if several and not any(_free_text_labels(found)):
+        seen = [listing(f"{quote(raw)} ({count(n, 'row')})" for raw, n in way.most_common()) for way in several]
+        yield Problem(
+            f"labels that differ only by case or spaces: {'; '.join(seen[:3])}"
+            + (f"; and {len(seen) - 3:,} more" if len(seen) > 3 else ""),
+            "Write each label in one way.",
+        )
+
+
+def fold_label(label: str) -> str:
+    """A label without what people hardly see: case, kinds of spaces, spaces around it."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def _free_text_labels(found: Found) -> Iterator[Problem]:
+    counts = _label_counts(found.rows)
+    if found.for_evaluation or len(found.rows) < FEWEST_ROWS:
+        return
+    single = [label for label, n in counts.items() if n == 1]
+    if len(single) > len(found.rows) / 2:
+        yield Problem(
+            f"{len(counts):,} different labels on {count(len(found.rows), 'row')}, "
+            f"such as {listing(map(quote, single))}: this looks like free text or a key, not like labels",
+            "Name the column with the labels: label_column.",
+        )
+
+
+def _single_examples(found: Found) -> Iterator[Problem]:
+    """Labels that occur once: they can be learned or measured, but not both."""
+    if found.for_evaluation or any(_free_text_labels(found)):
+        return
+    counts = _label_counts(found.rows)
+    single = {label for label, n in counts.items() if n == 1}
+    where = [f"{quote(label)} (line {row.line})" for row in found.rows for label in row.labels if label in single]
+    if where:
+        noun = "label" if len(where) == 1 else "labels"
+        yield Problem(
+            f"{len(where):,} {noun} with only one example: {listing(where)}",
+            "Give each label at least two examples (20 are a good start), or remove it.",
+        )
+
+
+def _one_label(found: Found) -> Iterator[Problem]:
+    counts = _label_counts(found.rows)
+    bare = any(not row.labels for row in found.rows)
+    if not counts and found.multi_label and not found.for_evaluation and found.rows:
+        yield Problem("no row has a label", "Name the column with the labels: label_column.")
+    if len(counts) == 1 and not found.for_evaluation and not (found.multi_label and bare):
+        yield Problem(f"every row has the same label: {quote(next(iter(counts)))}", "At least two are needed.")
+
+
+def _outcomes(found: Found) -> Iterator[Problem]:
+    counts = _label_counts(found.rows)
+    if not counts.keys() <= {"0", "1"}:
+        seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
+        yield Problem(
+            f"outcomes that are not 1 and 0: {seen}",
+            "A score is the probability of label 1: write 1 for the outcome to predict and 0 for the other "
+            "(or true/false, yes/no).",
+        )
+
+
+def _contradictions(found: Found) -> Iterator[Problem]:
+    conflicts = _conflicts(found)
+    rows = sum(map(len, conflicts))
+    if rows > len(found.rows) / 2 and not found.for_evaluation:
+        yield Problem(
+            f"{rows:,} of {count(len(found.rows), 'row')} have a text that occurs with several labels, "
+            f"such as {_conflict(conflicts[0])}",
+            "Is this the column with the text? If a text may have several labels, set multi_label = true.",
+        )
+
+
+def _no_key(found: Found) -> Iterator[Problem]:
+    if found.rows and not any(row.columns for row in found.rows):
+        yield Problem("it has no column beside the text", "A source text is selected by a column, such as `intent`.")
+
+
+def _same_key(found: Found) -> Iterator[Problem]:
+    rows: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in found.rows:
+        rows[tuple(row.columns.values())].append(row)
+    for key, same in itertools.islice(((key, same) for key, same in rows.items() if key and len(same) > 1), 3):
+        where = lines([row.line for row in same])
+        yield Problem(f"{count(len(same), 'source text')} for {quote(key)}: {where}", "Keep one text a key.")
+
+
+# --- Warnings ------------------------------------------------------------------------------------
+
+
+def _repeated(found: Found) -> Iterator[str]:
+    seen: set[object] = set()
+    again = []
+    for row in found.rows:
+        key = (normalise(row.text), row.labels, tuple(row.columns.items()))
+        if key in seen:
+            again.append(row.line)
+        seen.add(key)
+    if again:
+        yield f"{count(len(again), 'row')} repeating an earlier one, case and punctuation aside: {lines(again)}"
+
+
+def _contradicting(found: Found) -> Iterator[str]:
+    conflicts = _conflicts(found)
+    if conflicts:
+        rows = sum(map(len, conflicts))
+        yield f"{count(rows, 'row')} have a text that occurs with several labels, such as {_conflict(conflicts[0])}"
+
+
+def _bars_in_labels(found: Found) -> Iterator[str]:
+    odd = [label for label in _label_counts(found.rows) if "|" in label]
+    if odd and not found.multi_label:
+        yield f"{quote(odd[0])} is read as one label; if it means several, set multi_label = true"
+
+
+def _any_of_several(found: Found) -> Iterator[str]:
+    several = sum(len(row.labels) > 1 for row in found.rows)
+    if several and not found.multi_label:
+        yield (
+            f"{count(several, 'row')} with a list of labels: any one of them counts as right; if they hold together, "
+            "set multi_label = true"
+        )
+
+
+def _few_to_calibrate(found: Found) -> Iterator[str]:
+    if not found.for_evaluation and len(found.rows) < _CALIBRATED_ROWS:
+        yield (
+            f"only {count(len(found.rows), 'row')}: fewer than {_CALIBRATED_ROWS} cannot show a low risk with "
+            "confidence, so expect abstentions"
+        )
+
+
+def _ungrouped(found: Found) -> Iterator[str]:
+    bare = [row.line for row in found.rows if row.group is None]
+    if found.group_column is not None and bare:
+        yield f"{count(len(bare), 'row')} without a {found.group_column!r}: each counts as a group of its own"
+
+
+def _out_of_scope(found: Found) -> Iterator[str]:
+    bare = sum(not row.labels for row in found.rows)
+    if bare and found.for_evaluation and not found.multi_label:
+        yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
+
+
+def _textless(found: Found) -> Iterator[str]:
+    empty = [row.line for row in found.rows if not row.text.strip()]
+    if 0 < len(empty) < len(found.rows):
+        yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"
+
+
+def _telling(found: Found) -> Iterator[str]:
+    """Columns that give the outcome away: often something written down after the decision."""
+    names = dict.fromkeys(name for row in found.rows for name in row.columns)
+    for name in names:
+        outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
+        for row in found.rows:
+            outcomes[row.columns.get(name)].add(row.labels)
+        few = 1 < len(outcomes) <= len(found.rows) / 5
+        if few and all(len(labels) == 1 for labels in outcomes.values()):
+            yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"
+
+
+# --- Shared --------------------------------------------------------------------------------------
+
+
+def _label_counts(rows: Sequence[Row]) -> Counter[str]:
+    return Counter(label for row in rows for label in row.labels)
+
+
+def _conflicts(found: Found) -> list[list[Row]]:
+    """Rows of one text that no label fits, a list a text; none where a text may have several labels."""
+    if found.multi_label:
+        return []
+    by_text: dict[str, list[Row]] = defaultdict(list)
+    for row in found.rows:
+        if row.labels:
+            by_text[normalise(row.text)].append(row)
+    return [rows for rows in by_text.values() if not set.intersection(*(set(row.labels) for row in rows))]
+
+
+def _conflict(rows: Sequence[Row]) -> str:
+    labels = dict.fromkeys(label for row in rows for label in row.labels)
+    return f"{quote(rows[0].text)} with {listing(map(quote, labels))} ({lines([row.line for row in rows])})"
+
+
+_PROBLEMS = {
+    "classify": (
+        _too_few,
+        _empty_texts,
+        _unlabelled,
+        _spelled_in_several_ways,
+        _free_text_labels,
+        _single_examples,
+        _one_label,
+        _contradictions,
+    ),
+    "score": (_too_few, _unlabelled, _outcomes, _one_label, _single_examples),
+    "generate": (_too_few, _empty_texts, _no_key, _same_key),
+}
+_WARNINGS = {
+    "classify": (
+        _repeated,
+        _contradicting,
+        _bars_in_labels,
+        _any_of_several,
+        _few_to_calibrate,
+        _ungrouped,
+        _out_of_scope,
+    ),
+    "score": (_repeated, _textless, _telling, _few_to_calibrate, _ungrouped),
+    "generate": (_repeated,),
+}

@@ -1,0 +1,79 @@
+"""Rows and datasets as plain values: what a file said once it has been read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from coterie.types import Columns
+
+_NO_COLUMNS: Columns = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One example: what a specialist is given and what is right."""
+
+    text: str
+    labels: tuple[str, ...] = ()
+    """The right label or labels; empty when the row has none or is out of scope. A `score` row has `1` or `0`."""
+    columns: Columns = field(default_factory=lambda: _NO_COLUMNS)
+    group: str | None = None
+    """Rows of one group are never on two sides of a split; None belongs to no group."""
+    line: int = field(default=0, compare=False)
+    """Line of the file on which the row starts, counted from 1; 0 when it comes from no file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The rows of one file, in its order, and what is odd about them."""
+
+    name: str
+    """The file's name, as messages and reports show it."""
+    rows: tuple[Row, ...]
+    sha256: str
+    """Checksum of the whole file, also when `rows` is only a part of it."""
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each row."""
+        return [row.text for row in self.rows]
+
+    @property
+    def labels(self) -> list[tuple[str, ...]]:
+        """The labels of each row."""
+        return [row.labels for row in self.rows]
+
+    @property
+    def columns(self) -> list[Columns]:
+        """The structured input of each row."""
+        return [row.columns for row in self.rows]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Every label that occurs, sorted."""
+        return tuple(sorted({label for row in self.rows for label in row.labels}))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Every column that occurs, in the file's order."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.columns))
+
+    @property
+    def label_counts(self) -> Mapping[str, int]:
+        """Number of rows of each label, by label name."""
+        counts = dict.fromkeys(self.label_names, 0)
+        for row in self.rows:
+            for label in row.labels:
+                counts[label] += 1
+        return counts
+
+    def take(self, indices: Sequence[int], *, warnings: Sequence[str] = ()) -> Dataset:
+        """The rows at these positions, in this order, with these warnings added."""
+        rows = tuple(self.rows[i] for i in indices)
+        return replace(self, rows=rows, warnings=self.warnings + tuple(warnings))

@@ -1,0 +1,260 @@
+"""From a file to a checked `Dataset`: which cells are text, label, group and features.
+
+Nothing is dropped without a warning that counts it, and nothing is guessed: a file that does not fit is
+explained with its lines and values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from coterie.errors import DataError
+from coterie.types import Columns, Scalar, TaskKind
+
+from ._checks import Found, check
+from ._columns import parse_columns, parse_outcomes, strings
+from ._dataset import Dataset, Row
+from ._files import Lines, Record, flatten_chat, open_lines, read_records
+from ._words import listing, nearest, quote
+
+_DEFAULT_TEXT = "text"
+
+_USUAL_NAMES = {
+    "text": ("sentence", "utterance", "query", "question", "message", "body", "content", "input", "prompt", "comment"),
+    "label": ("labels", "category", "intent", "class", "target", "tag", "y", "output", "completion", "topic"),
+}
+"""What others call these columns, for suggestions only."""
+
+
+def read_dataset(
+    path: Path | str,
+    *,
+    task: TaskKind,
+    text_column: str | None = None,
+    label_column: str = "label",
+    group_column: str | None = None,
+    multi_label: bool = False,
+    for_evaluation: bool = False,
+) -> Dataset:
+    """Read a CSV, JSONL or OpenAI chat JSONL file and check it for one task.
+
+    `classify`: a text and a label a row. With `multi_label`, several labels are separated by `|`, or a list in
+    JSONL. Without it a list means that any one of its labels is right.
+    `score`: every column but label and group is a feature; the label is 1 or 0, true or false, yes or no.
+    A column called `text`, or the one named by `text_column`, is the text and not a feature.
+    `generate`: a source text a row, and the columns that select it, as strings.
+
+    Args:
+        path: The file.
+        task: What the rows are for.
+        text_column: Column with the text; default `text`.
+        label_column: Column with the label or labels.
+        group_column: Rows with the same value here belong together in every split.
+        multi_label: A text may have several labels, or none.
+        for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
+            that belongs to no label of a `classify` specialist.
+
+    Raises:
+        DataError: the file cannot be used; the message names lines and values, the hint what to do.
+    """
+    plan = _Plan(
+        task=task,
+        text=text_column or _DEFAULT_TEXT,
+        text_required=task != "score" or text_column is not None,
+        label=None if task == "generate" else label_column,
+        group=group_column,
+        multi_label=multi_label,
+    )
+    with open_lines(Path(path)) as lines:
+        read = _read_rows(lines, plan)
+    if not read.rows:
+        raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
+    _check_columns(lines.name, read.names, plan)
+    rows, odd = _with_columns(read, plan)
+    found = Found(
+        rows=rows,
+        raw_labels=read.raw_labels,
+        task=task,
+        multi_label=multi_label,
+        for_evaluation=for_evaluation,
+        group_column=group_column,
+    )
+    warnings = check(lines.name, found)
+    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """Which cell is what."""
+
+    task: TaskKind
+    text: str
+    text_required: bool
+    label: str | None
+    group: str | None
+    multi_label: bool
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Columns that have to be there."""
+        text = self.text if self.text_required else None
+        return tuple(name for name in (text, self.label, self.group) if name is not None)
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """Columns that are no features."""
+        return frozenset(name for name in (self.text, self.label, self.group) if name is not None)
+
+
+@dataclass(kw_only=True)
+class _Read:
+    """What one pass over the file gives."""
+
+    rows: list[Row] = field(default_factory=list)
+    cells: list[dict[str, Scalar]] = field(default_factory=list)
+    """Cells of the other columns, a row each; empty for a task that does not use them."""
+    names: dict[str, None] = field(default_factory=dict)
+    """Every column seen, in order."""
+    raw_labels: dict[str, Counter[str]] = field(default_factory=dict)
+    """By label: how often it is written in which way."""
+
+
+def _read_rows(lines: Lines, plan: _Plan) -> _Read:
+    read = _Read()
+    keep_cells = plan.task != "classify"
+    for record in _records(lines, plan):
+        read.names |= dict.fromkeys(record.cells)
+        written = _written_labels(record, plan, lines)
+        row = Row(
+            text=_text(record, plan, lines),
+            labels=tuple(dict.fromkeys(raw.strip() for raw in written)),
+            group=_group(record, plan, lines),
+            line=record.line,
+        )
+        for raw in written:
+            read.raw_labels.setdefault(raw.strip(), Counter())[raw] += 1
+        read.rows.append(row)
+        if keep_cells:
+            read.cells.append(
+                {
+                    name: _scalar(cell, name, record, lines)
+                    for name, cell in record.cells.items()
+                    if name not in plan.taken
+                }
+            )
+    return read
+
+
+def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
+    """The file's records, chat records flattened to text and label."""
+
+    def check_names(names: Sequence[str]) -> None:
+        _check_columns(lines.name, names, plan)
+
+    for record in read_records(lines, wanted=plan.wanted, check_names=check_names):
+        if "messages" in record.cells and plan.text not in record.cells and plan.label is not None:
+            yield flatten_chat(record, text=plan.text, label=plan.label, lines=lines)
+        else:
+            yield record
+
+
+def _text(record: Record, plan: _Plan, lines: Lines) -> str:
+    cell = record.cells.get(plan.text)
+    return _string(cell, plan.text, record, lines)
+
+
+def _group(record: Record, plan: _Plan, lines: Lines) -> str | None:
+    if plan.group is None:
+        return None
+    return _string(record.cells.get(plan.group), plan.group, record, lines).strip() or None
+
+
+def _written_labels(record: Record, plan: _Plan, lines: Lines) -> list[str]:
+    """The row's labels as they are written, spaces included; blank ones are no labels.
+
+    A JSON list lists labels; a bar separates them only where several may hold at once.
+    """
+    if plan.label is None:
+        return []
+    cell = record.cells.get(plan.label)
+    if isinstance(cell, list):
+        if plan.task == "score":
+            raise lines.error(f"has a list as its outcome: {quote(cell)}", line=record.line)
+        raw = [_string(item, plan.label, record, lines) for item in cell]
+    else:
+        text = _string(cell, plan.label, record, lines)
+        raw = [part.strip() for part in text.split("|")] if plan.multi_label else [text]
+    return [label for label in raw if label.strip()]
+
+
+def _string(cell: object, column: str, record: Record, lines: Lines) -> str:
+    """A cell as text. JSON numbers and booleans are written as in CSV; lists and objects are refused."""
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return "true" if cell else "false"
+        case float() if cell.is_integer():
+            return str(int(cell))
+        case int() | float():
+            return str(cell)
+        case str() if cell.isascii() or _is_unicode(cell):
+            return cell
+        case str():
+            raise lines.error(f"has half a surrogate pair in {column!r}: {quote(cell)}", line=record.line)
+    raise lines.error(f"has {quote(cell)} in {column!r}, where a text belongs", line=record.line)
+
+
+def _scalar(cell: object, column: str, record: Record, lines: Lines) -> Scalar:
+    """A cell of structured input as it is; lists and objects are refused."""
+    if cell is None or isinstance(cell, bool | int | float):
+        return cell
+    return _string(cell, column, record, lines)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for a string that cannot be written as UTF-8; JSON escapes can make one."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
+    """Refuse a file without the columns the task needs."""
+    missing = [column for column in plan.wanted if column not in names]
+    if not missing:
+        return
+    setting = {plan.text: ("text_column", "text"), plan.label: ("label_column", "label")}
+    hints = []
+    for column in missing:
+        key, usual = setting.get(column, ("group_column", ""))
+        near = nearest(column, names) or next((other for other in _USUAL_NAMES.get(usual, ()) if other in names), None)
+        if near:
+            hints.append(f"Did you mean {near!r}? Then set {key} = {near!r} for this specialist.")
+    shown = listing((quote(column) for column in names), shown=12)
+    raise DataError(
+        f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {shown}.",
+        hint=" ".join(hints) or f"The first line names the columns, such as: {','.join(plan.wanted)}",
+    )
+
+
+def _with_columns(read: _Read, plan: _Plan) -> tuple[list[Row], Sequence[str]]:
+    """The rows with their structured input, and a `score`'s outcomes as `1` and `0`."""
+    if plan.task == "classify":
+        return read.rows, ()
+    columns: Sequence[Columns]
+    if plan.task == "generate":
+        return [replace(row, columns=columns) for row, columns in zip(read.rows, strings(read.cells), strict=True)], ()
+    lines = [row.line for row in read.rows]
+    columns, warnings = parse_columns(read.cells, lines)
+    outcomes = parse_outcomes([row.labels for row in read.rows])
+    rows = [
+        replace(row, columns=cells, labels=labels)
+        for row, cells, labels in zip(read.rows, columns, outcomes, strict=True)
+    ]
+    return rows, warnings

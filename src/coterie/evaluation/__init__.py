@@ -1,0 +1,43 @@
+"""How good a specialist is: figures with their intervals, from arrays or by asking it about rows.
+
+The metrics are pure functions of arrays; `evaluate` knows a specialist by its protocol only.
+"""
+
+from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
+from ._evaluate import evaluate
+from ._evaluation import Confusion, Evaluation
+from ._judge import judge
+from ._metrics import (
+    RiskCoverage,
+    accepted_accuracy,
+    accuracy,
+    auroc,
+    brier,
+    coverage,
+    ece,
+    exact_match,
+    macro_f1,
+    multilabel_f1,
+    risk_coverage,
+)
+
+__all__ = [
+    "Confusion",
+    "Evaluation",
+    "Interval",
+    "RiskCoverage",
+    "accepted_accuracy",
+    "accuracy",
+    "auroc",
+    "bootstrap_interval",
+    "bootstrap_mean",
+    "brier",
+    "coverage",
+    "ece",
+    "evaluate",
+    "exact_match",
+    "judge",
+    "macro_f1",
+    "multilabel_f1",
+    "risk_coverage",
+]

@@ -1,0 +1,69 @@
+"""A specialist measured on rows it has not seen, by asking it like anyone else would.
+
+It knows the protocol only: no weights, no engine, no training.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from coterie.data import Row
+from coterie.protocols import Specialist
+from coterie.types import ContextView, Finding, Task
+
+from ._evaluation import Evaluation
+from ._judge import judge
+
+AT_ONCE = 64
+"""Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
+
+
+async def evaluate(
+    specialist: Specialist,
+    rows: Sequence[Row],
+    *,
+    vectors: np.ndarray | None = None,
+    progress: Callable[[int], None] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Ask a specialist about every row and judge what it finds.
+
+    Args:
+        specialist: Asked with an empty view, at most 64 rows side by side.
+        rows: A row without labels is one that it should abstain on.
+        vectors: (N, D) encodings of the rows' texts, where they are known already.
+        progress: Called with the number of rows just done.
+        seed: Seed of the bootstrap intervals.
+
+    Raises:
+        CoterieError: what the specialist raises; the rows still waiting are not asked about.
+    """
+    findings = await _consult(specialist, rows, vectors, progress or (lambda _: None))
+    return judge(rows, findings, task=specialist.card.task, seed=seed)
+
+
+async def _consult(
+    specialist: Specialist, rows: Sequence[Row], vectors: np.ndarray | None, progress: Callable[[int], None]
+) -> list[Finding]:
+    """The finding of each row, in order. The first error stops the others and is raised."""
+    findings: dict[int, Finding] = {}
+    waiting = iter(enumerate(rows))
+
+    async def work() -> None:
+        for i, row in waiting:  # shared by the workers: each row is taken by one of them
+            vector = None if vectors is None else vectors[i]
+            task = Task(text=row.text, columns=row.columns or None, vector=vector)
+            findings[i] = await specialist.consult(task, ContextView())
+            progress(1)
+
+    workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(rows)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return [findings[i] for i in range(len(rows))]

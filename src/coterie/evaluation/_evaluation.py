@@ -1,0 +1,65 @@
+"""The figures of one evaluation as a value, and as the JSON that scripts rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ._bootstrap import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """A wrong label given instead of the right one, and on how many rows."""
+
+    label: str
+    predicted: str | None
+    """None when no value was given."""
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
+
+    Where nothing else is said, a figure is over the rows with a label.
+    """
+
+    n: int
+    """All rows."""
+    labelled: int
+    """Rows with a label."""
+    accuracy: float | None
+    """Share of right values, accepted or not; of several labels, all must be right."""
+    macro_f1: float | None
+    """Mean over labels of F1."""
+    coverage: float | None
+    """Share accepted."""
+    accepted_accuracy: float | None
+    """Share of right values among accepted ones."""
+    ece: float | None
+    """Expected calibration error of the confidence, 15 bins of equal width."""
+    joint_accuracy: float | None
+    """Over all rows: an accepted right value, or an abstention where there is no label."""
+    oos_auroc: float | None = None
+    """How well the in-scope score (or else the confidence) tells rows with a label from those without."""
+    oos_recall: float | None = None
+    """Share of rows without a label on which it abstained."""
+    micro_f1: float | None = None
+    """F1 over all pairs of row and label, for several labels a row."""
+    auc: float | None = None
+    """For a score: area under the ROC curve."""
+    brier: float | None = None
+    """For a score: mean squared error of the probability."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """95% bootstrap interval of each figure that has one, by its name."""
+    confusions: tuple[Confusion, ...] = ()
+    """The most frequent wrong labels, at most 20."""
+
+    def to_json(self) -> dict[str, object]:
+        """The figures as JSON values; the interval of a figure is a pair under `intervals`."""
+        figures = {name: value for name, value in vars(self).items() if name not in {"intervals", "confusions"}}
+        return figures | {
+            "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
+            "confusions": [vars(confusion) for confusion in self.confusions],
+        }

@@ -1,0 +1,208 @@
+"""From rows and what was found on them to the figures of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.data import Row
+from coterie.types import Finding, TaskKind
+
+from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
+from ._evaluation import Confusion, Evaluation
+from ._metrics import auroc, brier, ece, macro_f1, multilabel_f1
+
+_CONFUSIONS = 20
+_DRAWS = 400
+"""Bootstrap draws of a figure that is no mean."""
+
+Bools = np.ndarray
+Floats = np.ndarray
+Value = str | tuple[str, ...] | None
+"""What a finding says as a label or labels; None when it says nothing."""
+
+
+class _Figure(NamedTuple):
+    value: float
+    interval: Interval | None = None
+
+
+_Figures = Mapping[str, _Figure]
+
+
+class _Case(NamedTuple):
+    """A row with a label, and what was found on it."""
+
+    row: Row
+    value: Value
+    confidence: float
+    accepted: bool
+    correct: bool
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, seed: int = 0) -> Evaluation:
+    """What findings, one a row, say of the specialist that made them.
+
+    A finding on a row of several labels is right if its label is one of them, or if its labels are the same
+    ones. Of a score, the predicted label is `1` from a probability of one half.
+    """
+    values = [_value(finding, task) for finding in findings]
+    cases = [
+        _Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
+        for row, finding, value in zip(rows, findings, values, strict=True)
+        if row.labels
+    ]
+    figures = {
+        **_answer_figures(cases, seed),
+        **_label_figures(cases, seed),
+        **_joint_figures(rows, findings, values, seed),
+        **_scope_figures(rows, findings, seed),
+        **(_score_figures(rows, findings, seed) if task == "score" else {}),
+    }
+    return _evaluation(figures, cases, n=len(rows))
+
+
+def _evaluation(figures: _Figures, cases: Sequence[_Case], *, n: int) -> Evaluation:
+    def known(name: str) -> float | None:
+        value = figures[name].value if name in figures else math.nan
+        return None if math.isnan(value) else value
+
+    return Evaluation(
+        n=n,
+        labelled=len(cases),
+        accuracy=known("accuracy"),
+        macro_f1=known("macro_f1"),
+        coverage=known("coverage"),
+        accepted_accuracy=known("accepted_accuracy"),
+        ece=known("ece"),
+        joint_accuracy=known("joint_accuracy"),
+        oos_auroc=known("oos_auroc"),
+        oos_recall=known("oos_recall"),
+        micro_f1=known("micro_f1"),
+        auc=known("auc"),
+        brier=known("brier"),
+        intervals={
+            name: figure.interval
+            for name, figure in figures.items()
+            if figure.interval is not None and not math.isnan(figure.interval.low)
+        },
+        confusions=_confusions(cases),
+    )
+
+
+# --- What was said, and whether it is right ------------------------------------------------------
+
+
+def _value(finding: Finding, task: TaskKind) -> Value:
+    """The label or labels a finding names, also when it abstains."""
+    value = finding.value
+    if value is None or isinstance(value, tuple):
+        return value
+    if task == "score" and isinstance(value, int | float):
+        return "1" if value >= 0.5 else "0"
+    return str(value)
+
+
+def _is_right(row: Row, value: Value) -> bool:
+    return set(value) == set(row.labels) if isinstance(value, tuple) else value in row.labels
+
+
+# --- Figures -------------------------------------------------------------------------------------
+
+
+def _share(values: Bools, seed: int) -> _Figure:
+    return _Figure(float(values.mean()) if values.size else math.nan, bootstrap_mean(values, seed=seed))
+
+
+def _answer_figures(cases: Sequence[_Case], seed: int) -> _Figures:
+    """How often it is right, how often it answers, and whether its confidence is true."""
+    right = np.array([case.correct for case in cases], dtype=bool)
+    kept = np.array([case.accepted for case in cases], dtype=bool)
+    confidence = np.array([case.confidence for case in cases], dtype=float)
+    return {
+        "accuracy": _share(right, seed),
+        "coverage": _share(kept, seed),
+        "accepted_accuracy": _share(right[kept], seed),
+        "ece": _Figure(ece(confidence, right), bootstrap_interval(ece, confidence, right, seed=seed, n=_DRAWS)),
+    }
+
+
+def _label_figures(cases: Sequence[_Case], seed: int) -> _Figures:
+    """F1 by label; over sets of labels where rows or findings have several."""
+    if any(isinstance(case.value, tuple) for case in cases):
+        truth, guess = _sets(cases)
+        micro, macro = multilabel_f1(truth, guess, macro=False), multilabel_f1(truth, guess, macro=True)
+        return {"micro_f1": _Figure(micro), "macro_f1": _Figure(macro)}
+    # Of a row's several labels, the one that was found stands for the row.
+    true = [str(case.value) if case.correct else case.row.labels[0] for case in cases]
+    numbers = {label: i for i, label in enumerate(dict.fromkeys([*true, *(str(c.value) for c in cases)]))}
+    truth = np.array([numbers[label] for label in true], dtype=np.int64)
+    guess = np.array([-1 if case.value is None else numbers[str(case.value)] for case in cases], dtype=np.int64)
+    interval = bootstrap_interval(macro_f1, truth, guess, seed=seed, n=_DRAWS)
+    return {"macro_f1": _Figure(macro_f1(truth, guess), interval)}
+
+
+def _sets(cases: Sequence[_Case]) -> tuple[Bools, Bools]:
+    """Right and found labels as (N, L) arrays of booleans."""
+    found = [
+        case.value if isinstance(case.value, tuple) else () if case.value is None else (case.value,) for case in cases
+    ]
+    numbers = {
+        label: i for i, label in enumerate(sorted({name for case in cases for name in case.row.labels}.union(*found)))
+    }
+    truth, guess = (np.zeros((len(cases), len(numbers)), dtype=bool) for _ in range(2))
+    for i, (case, labels) in enumerate(zip(cases, found, strict=True)):
+        truth[i, [numbers[label] for label in case.row.labels]] = True
+        guess[i, [numbers[label] for label in labels]] = True
+    return truth, guess
+
+
+def _joint_figures(rows: Sequence[Row], findings: Sequence[Finding], values: Sequence[Value], seed: int) -> _Figures:
+    """Over all rows: an accepted right value, or silence where there is nothing to say."""
+    joint = [
+        finding.accepted and _is_right(row, value) if row.labels else not finding.accepted or value == ()
+        for row, finding, value in zip(rows, findings, values, strict=True)
+    ]
+    return {"joint_accuracy": _share(np.array(joint, dtype=bool), seed)}
+
+
+def _scope_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> _Figures:
+    """How well rows without a label are told from those with one."""
+    inside = np.array([bool(row.labels) for row in rows], dtype=bool)
+    if inside.all():
+        return {}
+    scored = all(finding.in_scope is not None for finding in findings)
+    scores = [finding.in_scope if scored else finding.confidence for finding in findings]
+    silent = np.array([not finding.accepted for finding in findings], dtype=bool)
+    area = _area(np.array(scores, dtype=float), inside, seed)
+    return {"oos_auroc": area, "oos_recall": _share(silent[~inside], seed)}
+
+
+def _score_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> _Figures:
+    """How well a probability ranks and predicts outcomes."""
+    pairs = [
+        (float(finding.value), row.labels == ("1",))
+        for row, finding in zip(rows, findings, strict=True)
+        if row.labels and isinstance(finding.value, int | float)
+    ]
+    probability = np.array([pair[0] for pair in pairs], dtype=float)
+    outcome = np.array([pair[1] for pair in pairs], dtype=bool)
+    interval = bootstrap_mean((probability - outcome) ** 2, seed=seed)
+    return {"auc": _area(probability, outcome, seed), "brier": _Figure(brier(probability, outcome), interval)}
+
+
+def _area(scores: Floats, positive: Bools, seed: int) -> _Figure:
+    return _Figure(auroc(scores, positive), bootstrap_interval(auroc, scores, positive, seed=seed, n=_DRAWS))
+
+
+def _confusions(cases: Sequence[_Case]) -> tuple[Confusion, ...]:
+    """Which label is taken for which, most frequent first; sets of labels are not paired up."""
+    wrong = Counter(
+        (case.row.labels[0], case.value) for case in cases if not case.correct and not isinstance(case.value, tuple)
+    )
+    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0][0], str(item[0][1])))[:_CONFUSIONS]
+    return tuple(Confusion(label=label, predicted=value, count=count) for (label, value), count in ranked)
