@@ -1,0 +1,94 @@
+"""`POST /v1/embeddings`: the encoder that router and specialists share."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coterie.errors import EngineBroken
+from coterie.types import Output
+
+from ._errors import WireError
+from ._gateway import Gateway
+from ._responses import JSONBody
+from ._translate import ROUTED
+from ._wire import EmbeddingsRequest
+
+MOST_INPUTS = 2048
+"""Texts of one request, as at OpenAI."""
+
+_SLICE = 32
+"""Texts encoded at once, so that a long list leaves room for others' requests between."""
+
+
+def embed(gateway: Gateway, _headers: Headers, body: bytes) -> ASGIApp:
+    """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = EmbeddingsRequest.model_validate_json(body)
+    if wire.model != ROUTED:
+        raise WireError(
+            "model_not_found", f"Asked for model {wire.model[:100]!r}; embeddings come from {ROUTED!r}.", param="model"
+        )
+    return Embedding(
+        gateway=gateway,
+        texts=read_inputs(wire.input),
+        as_base64=wire.encoding_format == "base64",
+        dimensions=wire.dimensions,
+    )
+
+
+def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
+    """The texts to encode. Raises `WireError` when there are none, too many, or any is empty or not a text."""
+    texts = [given] if isinstance(given, str) else given
+    if not 0 < len(texts) <= MOST_INPUTS:
+        raise WireError("invalid_request", f"Found {len(texts)} inputs; 1 to {MOST_INPUTS} can be sent.", param="input")
+    checked = []
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise WireError(
+                "unsupported_content",
+                "The input holds token ids, which belong to another model's vocabulary; send texts "
+                "(in LangChain: check_embedding_ctx_length=False).",
+                param="input",
+            )
+        if not text.strip():
+            raise WireError("invalid_request", f"Input {place} is empty.", param=f"input[{place}]")
+        checked.append(text)
+    return checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """The vectors of some texts."""
+
+    gateway: Gateway
+    texts: Sequence[str]
+    as_base64: bool
+    dimensions: int | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Encode and answer."""
+        data: list[dict[str, object]] = []
+        tokens = 0
+        for start in range(0, len(self.texts), _SLICE):
+            for output in await self.gateway.network.embed(self.texts[start : start + _SLICE]):
+                tokens += output.usage.tokens_in
+                data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
+        self.gateway.metrics.count_tokens(tokens, 0)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        await JSONBody({"object": "list", "data": data, "model": ROUTED, "usage": usage})(scope, receive, send)
+
+    def _write(self, output: Output) -> str | list[float]:
+        """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""
+        vector = output.vector
+        if vector is None:
+            raise EngineBroken("The encoder gave no vector.", engine=self.gateway.network.encoder.name)
+        if self.dimensions not in {None, len(vector)}:
+            message = f"Asked for {self.dimensions} dimensions; this encoder has {len(vector)}."
+            raise WireError("unsupported_parameter", message, param="dimensions")
+        if self.as_base64:
+            return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+        return [float(number) for number in vector]

@@ -1,0 +1,182 @@
+"""Every error as an OpenAI-shaped response with a stable code.
+
+A `CoterieError` keeps its own code; what only HTTP knows (a path, a method, a body) is a `WireError`. Anything
+else is a mistake of ours: the caller is told so and nothing more, the log gets where it happened, without
+the exception's message, since that may repeat what the caller sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from coterie.errors import (
+    CoterieError,
+    EngineError,
+    EngineTimeout,
+    EngineUnavailable,
+    InputError,
+    Overloaded,
+    PolicyError,
+    SetupError,
+    UnknownSpecialist,
+)
+
+_log = logging.getLogger("coterie.gateway")
+
+WireCode = Literal[
+    "body_timeout",
+    "body_too_large",
+    "forbidden_host",
+    "forbidden_origin",
+    "internal_error",
+    "invalid_json",
+    "invalid_request",
+    "method_not_allowed",
+    "model_not_found",
+    "not_found",
+    "shutting_down",
+    "trace_not_found",
+    "unsupported_content",
+    "unsupported_parameter",
+]
+
+STATUSES: Mapping[WireCode, int] = {
+    "body_timeout": 408,
+    "body_too_large": 413,
+    "forbidden_host": 403,
+    "forbidden_origin": 403,
+    "internal_error": 500,
+    "invalid_json": 400,
+    "invalid_request": 400,
+    "method_not_allowed": 405,
+    "model_not_found": 404,
+    "not_found": 404,
+    "shutting_down": 503,
+    "trace_not_found": 404,
+    "unsupported_content": 400,
+    "unsupported_parameter": 400,
+}
+"""HTTP status of each code of the gateway's own."""
+
+_CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
+    (UnknownSpecialist, 404),
+    (InputError, 400),
+    (PolicyError, 403),
+    (Overloaded, 429),
+    (SetupError, 503),
+    (EngineTimeout, 504),
+    (EngineError, 502),
+)
+"""First match wins."""
+
+_LONGEST = 300
+"""Characters of a caller's own words that an error repeats at most."""
+
+_TYPES: Mapping[int, str] = {403: "permission_error", 429: "rate_limit_error"}
+
+
+class WireError(Exception):
+    """What only HTTP knows to be wrong. It never leaves this package: it becomes a response."""
+
+    def __init__(self, code: WireCode, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class ErrorResponse(Response):
+    """An OpenAI-shaped error."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self, status: int, code: str, message: str, *, param: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        self.error = {"message": message, "type": _type(status), "param": param, "code": code}
+        super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
+
+
+async def answer_error(_request: HTTPRequest, error: Exception) -> Response:
+    """The response to an error, as Starlette's exception handlers want it."""
+    return error_response(error)
+
+
+def error_response(error: Exception) -> ErrorResponse:
+    """The response to any error raised while serving a request."""
+    if isinstance(error, CoterieError):
+        return _core_error(error)
+    if isinstance(error, WireError):
+        return ErrorResponse(STATUSES[error.code], error.code, error.message, param=error.param)
+    if isinstance(error, ValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _http_error(error)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("Internal error: %s at\n%s", type(error).__qualname__, frames)
+    return ErrorResponse(500, "internal_error", "Something went wrong inside the gateway; its log says where.")
+
+
+def _core_error(error: CoterieError) -> ErrorResponse:
+    status = next((status for kind, status in _CORE_STATUSES if isinstance(error, kind)), 500)
+    headers = {}
+    if isinstance(error, Overloaded | EngineUnavailable) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    return ErrorResponse(status, error.code, str(error), headers=headers)
+
+
+def _http_error(error: HTTPException) -> ErrorResponse:
+    """Starlette's own: an unknown path or a wrong method."""
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        return ErrorResponse(405, "method_not_allowed", f"This path answers {allowed} only.", headers=headers)
+    if error.status_code == 404:
+        return ErrorResponse(404, "not_found", "There is no such path; GET /openapi.json lists those there are.")
+    return ErrorResponse(error.status_code, "invalid_request", error.detail, headers=headers)
+
+
+def _invalid(error: ValidationError) -> ErrorResponse:
+    """What pydantic found, in one sentence. The most specific problems: those deepest in the body."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if problems[0]["type"] == "json_invalid":
+        return ErrorResponse(400, "invalid_json", f"The body is not valid JSON: {problems[0]['msg']}.")
+    depth = max(len(problem["loc"]) for problem in problems)
+    deepest = [problem for problem in problems if len(problem["loc"]) == depth]
+    param = _param(deepest[0]["loc"])
+    said = " or ".join(
+        dict.fromkeys(_sentence(problem["msg"]) for problem in deepest if _param(problem["loc"]) == param)
+    )
+    message = f"{param}: {said}." if param else f"{said}."
+    return ErrorResponse(400, "invalid_request", message, param=param)
+
+
+def _param(location: tuple[str | int, ...]) -> str | None:
+    """A pydantic location as OpenAI names it: `messages[0].content`. Members of a union are not part of it."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier() and part not in {"bool", "int", "float", "str"}:
+            path += f".{part}" if path else part
+    return path[:_LONGEST] or None
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def _type(status: int) -> str:
+    if status in _TYPES:
+        return _TYPES[status]
+    return "invalid_request_error" if status < 500 else "api_error"

@@ -1,0 +1,40 @@
+"""What an operator asks: is it alive, is it ready, what does it count, what happened in that request."""
+
+from __future__ import annotations
+
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from coterie.observe import plain
+
+from ._access import tenant_of
+from ._errors import WireError
+from ._gateway import Gateway
+from ._responses import JSONBody
+
+
+async def tell_health(_http: HTTPRequest) -> Response:
+    """The process is alive."""
+    return JSONBody({"status": "ok"})
+
+
+async def tell_readiness(http: HTTPRequest) -> Response:
+    """The gateway takes requests: 200, or 503 once it drains."""
+    if Gateway.of(http).draining:
+        return JSONBody({"status": "draining"}, status_code=503)
+    return JSONBody({"status": "ok"})
+
+
+async def show_metrics(http: HTTPRequest) -> Response:
+    """The counters, for Prometheus."""
+    metrics = Gateway.of(http).metrics
+    return Response(metrics.render(), media_type=metrics.content_type)
+
+
+async def show_trace(http: HTTPRequest) -> Response:
+    """A settled request's whole life. Raises `WireError` when there is none of that id."""
+    trace_id = http.path_params["trace_id"]
+    trace = await Gateway.of(http).network.store.trace(trace_id, tenant_of(http.headers))
+    if trace is None:
+        raise WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
+    return JSONBody(plain(trace))

@@ -1,0 +1,96 @@
+"""Counters for Prometheus, in a registry of their own: two gateways in one process do not mix.
+
+Labels are drawn from closed sets (endpoints, statuses, specialists), never from what a caller sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from coterie.types import Trace
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """What a gateway counts. `working` and `waiting` are read whenever the metrics are."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, *, working: Callable[[], float], waiting: Callable[[], float]) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._responses = Counter(
+            "coterie_requests", "HTTP requests by endpoint and status.", ("endpoint", "status"), registry=registry
+        )
+        self._seconds = Histogram(
+            "coterie_request_seconds",
+            "From the request's first byte to the response's last.",
+            ("endpoint",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._first_text = Histogram(
+            "coterie_first_text_seconds",
+            "From the request's first byte to the first piece of a streamed answer.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._answers = Counter(
+            "coterie_answers", "Answered requests by how they ended.", ("status",), registry=registry
+        )
+        self._findings = Counter(
+            "coterie_findings",
+            "Findings by specialist and whether they were accepted.",
+            ("specialist", "accepted"),
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "coterie_tokens", "Tokens read (in) and written (out) by engines.", ("direction",), registry=registry
+        )
+        self._joules = Counter(
+            "coterie_joules", "Energy of answers, measured or estimated.", ("kind",), registry=registry
+        )
+        self._cost = Counter(
+            "coterie_cost", "Money spent on answers whose cost is known, in the network's currency.", registry=registry
+        )
+        self._unpriced = Counter("coterie_unpriced_answers", "Answers whose cost is not known.", registry=registry)
+        self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
+        Gauge("coterie_working", "Requests being worked on.", registry=registry).set_function(working)
+        Gauge("coterie_waiting", "Requests waiting for a place.", registry=registry).set_function(waiting)
+        ProcessCollector(registry=registry)
+
+    def count_response(self, endpoint: str, status: int, seconds: float) -> None:
+        """One HTTP response ended; `endpoint` is a path template, and 499 a caller that left."""
+        self._responses.labels(endpoint, str(status)).inc()
+        self._seconds.labels(endpoint).observe(seconds)
+        if status == 429:
+            self._rejected.inc()
+
+    def count_first_text(self, seconds: float) -> None:
+        """A streamed answer's first piece was sent."""
+        self._first_text.observe(seconds)
+
+    def count_answer(self, trace: Trace) -> None:
+        """One request was answered, or told why not."""
+        usage = trace.usage
+        self._answers.labels(trace.status).inc()
+        for finding in trace.findings:
+            self._findings.labels(finding.specialist, str(finding.accepted).lower()).inc()
+        self._joules.labels(usage.joules_kind).inc(usage.joules)
+        self.count_tokens(usage.tokens_in, usage.tokens_out)
+        if usage.cost is None:
+            self._unpriced.inc()
+        else:
+            self._cost.inc(float(usage.cost))
+
+    def count_tokens(self, tokens_in: int, tokens_out: int) -> None:
+        """Tokens that engines read and wrote."""
+        self._tokens.labels("in").inc(tokens_in)
+        self._tokens.labels("out").inc(tokens_out)
+
+    def render(self) -> bytes:
+        """The text that Prometheus reads, of `content_type`."""
+        return generate_latest(self._registry)

@@ -1,0 +1,95 @@
+"""Values of the core as plain JSON: what `/api/traces` and `coterie ask --json` show.
+
+One way only: storing and reading back is the store's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+
+from coterie.types import Evidence, Finding, Scalar, Trace
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""What `json.dumps(..., allow_nan=False)` accepts."""
+
+_NOT_SHOWN = frozenset({"vector"})
+"""Fields that hold arrays: large, and meaningless to a reader."""
+
+
+def plain(value: object) -> Json:
+    """Any value of `coterie.types` as JSON. Money becomes a number; what JSON cannot hold (NaN, infinity) becomes null.
+
+    Raises:
+        TypeError: a value that is none of these, named by its type.
+    """
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if is_dataclass(value):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NOT_SHOWN}
+    raise TypeError(f"No plain form for {type(value).__name__!r}.")
+
+
+def summarise(trace: Trace) -> dict[str, Json]:
+    """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
+    usage = trace.usage
+    return {
+        "trace_id": trace.id,
+        "status": trace.status,
+        "accepted": trace.status != "abstained",
+        "route": {
+            "specialists": list(trace.route.specialists),
+            "reason": trace.route.reason,
+            "scores": {name: _number(score) for name, score in trace.route.scores.items()},
+        },
+        "findings": [_finding(finding) for finding in trace.findings],
+        "usage": {
+            "milliseconds": _number(usage.milliseconds),
+            "joules": _number(usage.joules),
+            "joules_kind": usage.joules_kind,
+            "cost": _number(usage.cost),
+            "counterfactual_cost": _number(trace.counterfactual_cost),
+        },
+    }
+
+
+def _finding(finding: Finding) -> Json:
+    return {
+        "specialist": finding.specialist,
+        "value": _value(finding.value),
+        "text": finding.text,
+        "confidence": _number(finding.confidence),
+        "accepted": finding.accepted,
+        "reason": finding.reason,
+        "evidence": [_evidence(evidence) for evidence in finding.evidence],
+    }
+
+
+def _evidence(evidence: Evidence) -> Json:
+    return {
+        "kind": evidence.kind,
+        "name": evidence.name,
+        "text": evidence.text,
+        "weight": _number(evidence.weight),
+    }
+
+
+def _value(value: Scalar | tuple[str, ...]) -> Json:
+    if isinstance(value, tuple):
+        return list(value)
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float | Decimal | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,250 @@
+"""`POST /v1/chat/completions` in one piece."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from coterie.errors import (
+    ArtefactRefused,
+    EgressRefused,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    Overloaded,
+    StoreError,
+    TooLong,
+)
+from coterie.gateway._wire import ChatCompletion, Error
+from coterie.types import Label, Verdict
+
+
+async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
+    """The answer, its tokens and the `coterie` object, as the wire models describe them."""
+    response = await client().post("/v1/chat/completions", json=chat_body("I lost my card"))
+    assert response.status_code == 200
+    body = response.json()
+    ChatCompletion.model_validate(body)
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "card_lost", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ]
+    assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
+    assert (body["model"], body["created"]) == ("coterie", 1_700_000_000)
+    told = body["coterie"]
+    assert response.headers["x-coterie-trace"] == told["trace_id"]
+    assert body["id"] == f"chatcmpl-{told['trace_id']}"
+    assert (told["status"], told["accepted"]) == ("accepted", True)
+    assert told["route"] == {"specialists": ["triage"], "reason": "triage scores 0.9", "scores": {"triage": 0.9}}
+    assert told["findings"] == [
+        {
+            "specialist": "triage",
+            "value": "card_lost",
+            "text": "card_lost",
+            "confidence": 0.97,
+            "accepted": True,
+            "reason": "0.97 is at least the threshold 0.60",
+            "evidence": [{"kind": "alternative", "name": "card_stolen", "text": "card_stolen", "weight": 0.02}],
+        }
+    ]
+    assert told["usage"].pop("milliseconds") > 0
+    assert told["usage"] == {
+        "joules": 1.0,
+        "joules_kind": "estimated",
+        "cost": 0.01,
+        "counterfactual_cost": 0.25,
+    }
+
+
+async def test_what_nobody_can_answer_is_said(client, chat_body):
+    """An abstention is a normal answer that says why."""
+    body = (await client().post("/v1/chat/completions", json=chat_body("weather?"))).json()
+    assert body["coterie"]["accepted"] is False
+    assert body["choices"][0]["message"]["content"] == "Not answered. no specialist scores above 0.5"
+
+
+async def test_a_pinned_specialist_is_asked(client, chat_body):
+    """`coterie/NAME` skips the router."""
+    body = (await client().post("/v1/chat/completions", json=chat_body("weather?", model="coterie/reply"))).json()
+    assert body["choices"][0]["message"]["content"] == "Your card is blocked."
+    assert body["model"] == "coterie/reply"
+
+
+async def test_an_unknown_model_is_404(client, chat_body):
+    """As at OpenAI, with the models there are."""
+    response = await client().post("/v1/chat/completions", json=chat_body("Hi", model="gpt-4o"))
+    assert response.status_code == 404
+    assert response.json()["error"] == {
+        "message": "Asked for model 'gpt-4o'; there are 'coterie', 'coterie/reply', 'coterie/triage'.",
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+
+
+async def test_columns_and_label_reach_the_specialist(client, network, chat_body):
+    """Both from the extension, and columns also as JSON in the message."""
+    extension = {"label": "confidential", "columns": {"amount": 5}}
+    await client().post("/v1/chat/completions", json=chat_body("risk?", coterie=extension))
+    await client().post("/v1/chat/completions", json=chat_body('risk? {"amount": 6}'))
+    first, second = network.specialists["triage"].asked
+    assert (first.label, first.columns) == (Label.CONFIDENTIAL, {"amount": 5})
+    assert (second.text, second.columns) == ("risk?", {"amount": 6})
+
+
+async def test_a_session_is_remembered(client, network, chat_body):
+    """The exchange is in the session's context afterwards."""
+    await client().post("/v1/chat/completions", json=chat_body("I lost my card", coterie={"session": "s"}))
+    context = await network.store.context("s", "default")
+    assert [entry.producer for entry in context.entries] == ["user", "triage", "lender"]
+
+
+def _refused(name):
+    return EgressRefused(Verdict(allowed=False, rule="egress.clearance", reason=f"{name} is above"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Overloaded("full", retry_after=2.2), (429, "overloaded")),
+        (StoreError("disk full"), (503, "store_error")),
+        (ArtefactRefused("changed"), (503, "artefact_refused")),
+        (RuntimeError("secret text of a customer"), (500, "internal_error")),
+        (MemoryError(), (500, "internal_error")),
+    ],
+)
+async def test_errors_have_statuses_and_codes(client, network, chat_body, error, expected):
+    """Whose mistake it is shows in the status; nothing of ours or of the caller's leaks."""
+
+    def fail():
+        raise error
+
+    network.store.trouble = fail
+    response = await client().post("/v1/chat/completions", json=chat_body("Hi"))
+    Error.model_validate(response.json())
+    assert (response.status_code, response.json()["error"]["code"]) == expected
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+    if response.status_code == 429:
+        assert response.headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TooLong("9 tokens"), (400, "too_long")),
+        (_refused("it"), (403, "egress_refused")),
+        (EngineTimeout("30 s", engine="llm"), (504, "engine_timeout")),
+        (EngineUnavailable("down", engine="llm", retry_after=9), (502, "engine_unavailable")),
+        (EngineRejected("no", engine="llm"), (502, "engine_rejected")),
+    ],
+)
+async def test_errors_of_engines_and_rules_have_statuses_and_codes(client, network, chat_body, error, expected):
+    """Those that leave the network, as the router's do."""
+
+    async def route(request, context):
+        raise error
+
+    network.router.route = route
+    response = await client().post("/v1/chat/completions", json=chat_body("Hi"))
+    assert (response.status_code, response.json()["error"]["code"]) == expected
+
+
+async def test_an_internal_error_is_logged_without_its_message(client, network, chat_body, caplog):
+    """The log says what and where; what the caller sent stays out of it."""
+
+    def fail():
+        raise ValueError(f"could not convert {' '.join(['my', 'secret'])}")
+
+    network.store.trouble = fail
+    await client().post("/v1/chat/completions", json=chat_body("Hi"))
+    assert "ValueError" in caplog.text
+    assert "test_chat.py" in caplog.text
+    assert "my secret" not in caplog.text
+
+
+async def test_the_queue_is_bounded(client, network, chat_body):
+    """One at work, one waiting: the third gets 429 with Retry-After, the others their answers."""
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    async def wait():
+        entered.set()
+        await release.wait()
+
+    network.specialists["triage"].trouble = lambda task: wait()
+    async with client(concurrency=1, queue=1) as http:
+        ask = [asyncio.create_task(http.post("/v1/chat/completions", json=chat_body("Hi"))) for _ in range(2)]
+        await entered.wait()
+        third = await http.post("/v1/chat/completions", json=chat_body("Hi"))
+        assert third.status_code == 429
+        assert int(third.headers["retry-after"]) >= 1
+        metrics = (await http.get("/metrics")).text
+        release.set()
+        assert [response.status_code for response in await asyncio.gather(*ask)] == [200, 200]
+    assert "coterie_working 1.0" in metrics
+    assert "coterie_waiting 1.0" in metrics
+    assert "coterie_rejected_total 1.0" in metrics
+
+
+async def test_a_caller_who_leaves_is_worked_for_no_longer(client, network, chat_body, call):
+    """The work is cancelled, the place is free, and the next is served."""
+    entered, cut = asyncio.Event(), []
+
+    async def wait():
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cut.append(True)
+            raise
+
+    network.specialists["triage"].trouble = lambda task: wait()
+    http = client(concurrency=1, queue=0)
+    caller = call(http.app, "/v1/chat/completions", json.dumps(chat_body("Hi")).encode())
+    running = asyncio.create_task(caller.run())
+    await entered.wait()
+    caller.gone.set()
+    await running
+    assert (cut, caller.sent) == ([True], [])
+    network.specialists["triage"].trouble = lambda task: None
+    assert (await http.post("/v1/chat/completions", json=chat_body("Hi"))).status_code == 200
+    assert (
+        'coterie_requests_total{endpoint="/v1/chat/completions",status="499"} 1.0' in (await http.get("/metrics")).text
+    )
+
+
+async def test_a_draining_gateway_takes_no_more_work(client, chat_body):
+    """It says so with 503, also at `/readyz`; it is still alive."""
+    http: httpx.AsyncClient = client()
+    assert (await http.get("/readyz")).status_code == 200
+    http.app.state.gateway.draining = True
+    response = await http.post("/v1/chat/completions", json=chat_body("Hi"))
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "shutting_down")
+    assert ((await http.get("/readyz")).status_code, (await http.get("/healthz")).status_code) == (503, 200)
+
+
+async def test_a_request_cut_off_by_draining_is_told_so(client, network, chat_body, call):
+    """When its time is over it gets 503 and what it spent is settled."""
+    entered = asyncio.Event()
+
+    async def wait():
+        entered.set()
+        await asyncio.Event().wait()
+
+    network.specialists["triage"].trouble = lambda task: wait()
+    http = client()
+    caller = call(http.app, "/v1/chat/completions", json.dumps(chat_body("Hi")).encode())
+    running = asyncio.create_task(caller.run())
+    await entered.wait()
+    http.app.state.gateway.draining = True
+    running.cancel()
+    await running
+    assert caller.status == 503
+    assert json.loads(caller.text)["error"]["code"] == "shutting_down"
+    assert len(network.store.settled) == 1
+    await http.app.state.gateway.admission.empty()

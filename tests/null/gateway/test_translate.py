@@ -1,0 +1,190 @@
+"""OpenAI <-> core as functions of values."""
+
+import pytest
+from pydantic import ValidationError
+
+from coterie.gateway._errors import WireError
+from coterie.gateway._translate import model_names, pinned_specialist, read_request
+from coterie.gateway._wire import ChatRequest
+from coterie.types import Label, Message
+
+SPECIALISTS = {"triage": object(), "reply": object()}
+
+
+def _read(messages, model="coterie", **more):
+    wire = ChatRequest.model_validate({"model": model, "messages": messages, **more})
+    return read_request(wire, specialists=SPECIALISTS, tenant="default")
+
+
+def _user(content):
+    return {"role": "user", "content": content}
+
+
+def test_the_last_user_message_is_asked_and_the_rest_is_history():
+    """Every role keeps its turn; developer is system, and a tool's result is the caller's."""
+    request = _read(
+        [
+            {"role": "developer", "content": "Be brief."},
+            _user("Hi"),
+            {"role": "assistant", "content": "Hello"},
+            {"role": "tool", "content": "42", "tool_call_id": "x"},
+            _user("I lost my card"),
+            {"role": "system", "content": "Stay polite."},
+        ]
+    )
+    assert request.text == "I lost my card"
+    assert request.history == (
+        Message(role="system", text="Be brief."),
+        Message(role="user", text="Hi"),
+        Message(role="assistant", text="Hello"),
+        Message(role="user", text="42"),
+        Message(role="system", text="Stay polite."),
+    )
+
+
+def test_text_parts_are_one_text():
+    """Content may be an array of text parts."""
+    assert _read([_user([{"type": "text", "text": "I lost"}, {"type": "text", "text": "my card"}])]).text == (
+        "I lost\nmy card"
+    )
+
+
+def test_turns_without_a_text_are_left_out():
+    """An assistant's message that only called tools has nothing to remember."""
+    messages = [{"role": "assistant", "content": None, "tool_calls": []}, _user("Hi")]
+    assert _read(messages).history == ()
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "x" * 10_000])
+def test_only_text_can_be_read(kind):
+    """An image is refused by name and place, not ignored."""
+    with pytest.raises(WireError) as caught:
+        _read([_user([{"type": "text", "text": "what is this?"}, {"type": kind, kind: {"url": "data:"}}])])
+    assert (caught.value.code, caught.value.param) == ("unsupported_content", "messages[0].content[1]")
+    assert len(caught.value.message) < 300
+
+
+def test_a_text_part_needs_its_text():
+    """A part of type text without one is the caller's mistake."""
+    with pytest.raises(WireError, match="needs 'text'"):
+        _read([_user([{"type": "text"}])])
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool"])
+def test_a_conversation_ends_with_the_user(role):
+    """A specialist cannot continue somebody's text, so it is not asked to."""
+    with pytest.raises(WireError, match=f"ends with a message of role '{role}'"):
+        _read([_user("Hi"), {"role": role, "content": "Hello, I"}])
+
+
+def test_somebody_must_ask():
+    """A system message alone asks nothing."""
+    with pytest.raises(WireError, match="nothing is asked"):
+        _read([{"role": "system", "content": "Hi"}])
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"n": 2},
+        {"n": 0},
+        {"tool_choice": "required"},
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": {}}},
+        {"logprobs": True},
+        {"modalities": ["text", "audio"]},
+    ],
+)
+def test_what_would_be_missed_is_refused(parameters):
+    """A parameter whose silent absence breaks a caller is refused by name."""
+    with pytest.raises(WireError) as caught:
+        _read([_user("Hi")], **parameters)
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", next(iter(parameters)))
+
+
+def test_other_parameters_have_no_effect():
+    """What OpenAI clients send by habit is accepted, as OpenAI servers do with what they do not know."""
+    plain = _read([_user("Hi")])
+    assert plain == _read(
+        [_user("Hi")],
+        n=1,
+        temperature=0.7,
+        top_p=0.9,
+        stop=["\n"],
+        seed=1,
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        tool_choice="auto",
+        response_format={"type": "text"},
+        logprobs=False,
+        modalities=["text"],
+        user="somebody",
+        parallel_tool_calls=True,
+        something_of_next_year={"a": [1]},
+    )
+
+
+def test_max_tokens_has_two_names_and_an_end():
+    """The newer name wins, and a wish beyond every window is cut to one."""
+    assert _read([_user("Hi")], max_tokens=7).max_tokens == 7
+    assert _read([_user("Hi")], max_tokens=7, max_completion_tokens=9).max_tokens == 9
+    assert _read([_user("Hi")], max_tokens=10**30).max_tokens == 1_048_576
+    with pytest.raises(ValidationError):
+        _read([_user("Hi")], max_tokens=0)
+
+
+def test_the_extension_reaches_the_request():
+    """Session, label and columns come from the `coterie` object."""
+    columns = {"amount": 2500, "rate": 1.5, "purpose": "car", "owner": True, "other": None}
+    request = _read([_user("Hi")], coterie={"session": "s-1", "label": "restricted", "columns": columns})
+    assert (request.session, request.label) == ("s-1", Label.RESTRICTED)
+    assert request.columns == columns
+    assert [type(v) for v in request.columns.values()] == [int, float, str, bool, type(None)]
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        {"sesion": "s"},
+        {"session": ""},
+        {"session": "a\x00b"},
+        {"session": "s" * 201},
+        {"label": "secret"},
+        {"columns": {"a": [1]}},
+        {"columns": {"a": float("nan")}},
+        {"columns": {"a": float("inf")}},
+        {"columns": {"a": 10**400}},
+        {"columns": {"a": "x" * 10_001}},
+        {"columns": {f"c{i}": i for i in range(1001)}},
+    ],
+)
+def test_the_extension_is_ours_and_strict(extension):
+    """An unknown key or a value that no model can take is an error."""
+    with pytest.raises(ValidationError):
+        _read([_user("Hi")], coterie=extension)
+
+
+def test_a_refused_column_is_explained_in_one_sentence():
+    """Not once for each kind of value it is not."""
+    with pytest.raises(ValidationError) as caught:
+        _read([_user("Hi")], coterie={"columns": {"age": [1]}})
+    (problem,) = caught.value.errors()
+    assert problem["loc"] == ("coterie", "columns", "age")
+    assert "a finite number, true, false or null" in problem["msg"]
+
+
+def test_models_are_the_router_and_each_specialist():
+    """`coterie` routes, `coterie/NAME` pins, and nothing else is a model."""
+    assert model_names(SPECIALISTS) == ["coterie", "coterie/reply", "coterie/triage"]
+    assert pinned_specialist("coterie", SPECIALISTS) is None
+    assert pinned_specialist("coterie/triage", SPECIALISTS) == "triage"
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "triage", "coterie/", "coterie/nobody", "coterie/coterie/triage", "", "\x00"]
+)
+def test_an_unknown_model_is_not_found(model):
+    """The error names those there are."""
+    with pytest.raises(WireError, match="'coterie/triage'") as caught:
+        pinned_specialist(model, SPECIALISTS)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")

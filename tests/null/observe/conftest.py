@@ -1,0 +1,59 @@
+"""A trace with everything in it."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from coterie.types import (
+    Evidence,
+    Fact,
+    Finding,
+    Label,
+    Omission,
+    Part,
+    Route,
+    Stage,
+    Step,
+    Trace,
+    Usage,
+    Verdict,
+    ViewRecord,
+)
+
+
+@pytest.fixture
+def trace():
+    """A trace with everything in it."""
+    step = Step(producer="triage", engine="linear", usage=Usage(tokens_in=5, cost=Decimal("0.00012")))
+    triage = Finding(
+        specialist="triage",
+        value=("card_lost", "refund"),
+        text="card_lost, refund",
+        confidence=0.97,
+        accepted=True,
+        reason="both above their thresholds",
+        evidence=(Evidence(kind="alternative", name="pin", text="pin", weight=0.02),),
+        facts=(Fact(name="intent", value="card_lost", confidence=0.97),),
+        steps=(step,),
+    )
+    reply = Finding(
+        specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason="the model is not there"
+    )
+    part = Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
+    return Trace(
+        id="abc",
+        time=1.5,
+        tenant="default",
+        session=None,
+        label=Label.INTERNAL,
+        status="accepted",
+        route=Route(parts=(part,), reason="triage scores 0.9", scores={"triage": 0.9}),
+        findings=(triage, reply),
+        views=(ViewRecord(specialist="reply", seen=("fact intent",), omitted=(Omission(what="x", reason="y"),)),),
+        verdicts=(Verdict(allowed=False, rule="egress.clearance", reason="too sensitive"),),
+        stages=(Stage(name="admit", milliseconds=0.1), Stage(name="consult", milliseconds=9.0, note="triage")),
+        steps=(step,),
+        usage=Usage(tokens_in=5, milliseconds=12.5, cost=Decimal("0.00012")),
+        counterfactual_cost=None,
+    )

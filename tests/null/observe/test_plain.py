@@ -1,0 +1,67 @@
+"""Values as plain JSON."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from coterie.observe import plain, summarise
+
+
+def test_a_trace_is_plain(trace):
+    """All of it becomes strict JSON, without the arrays."""
+    told = plain(trace)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["label"] == "internal"
+    assert told["route"]["parts"] == [{"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9}]
+    assert told["findings"][0]["value"] == ["card_lost", "refund"]
+    assert told["usage"]["cost"] == 0.00012
+    assert told["counterfactual_cost"] is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), Decimal("NaN"), Decimal("Infinity")])
+def test_what_is_no_number_is_null(number):
+    """JSON has no word for it."""
+    assert plain({"a": [number]}) == {"a": [None]}
+
+
+def test_money_is_a_number():
+    """Exact as far as a float's shortest form is."""
+    assert json.dumps(plain(Decimal("0.000123"))) == "0.000123"
+
+
+def test_other_values_are_refused():
+    """Rather than written in a form nobody can read."""
+    with pytest.raises(TypeError, match="'object'"):
+        plain({"a": object()})
+
+
+def test_a_summary_says_what_the_asker_needs(trace):
+    """The agreed keys, every one of them, as strict JSON."""
+    told = summarise(trace)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert list(told) == ["trace_id", "status", "accepted", "route", "findings", "usage"]
+    assert list(told["route"]) == ["specialists", "reason", "scores"]
+    assert list(told["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
+    assert [finding["specialist"] for finding in told["findings"]] == ["triage", "reply"]
+    keys = ["specialist", "value", "text", "confidence", "accepted", "reason", "evidence"]
+    assert list(told["findings"][0]) == keys
+
+
+@pytest.mark.parametrize(("status", "accepted"), [("accepted", True), ("escalated", True), ("abstained", False)])
+def test_accepted_means_that_somebody_answered(trace, status, accepted):
+    """The generalist is somebody."""
+    assert summarise(replace(trace, status=status))["accepted"] is accepted
+
+
+def test_unknown_figures_are_null(trace):
+    """Never 0."""
+    usage = replace(trace.usage, cost=None, joules=float("nan"))
+    assert summarise(replace(trace, usage=usage))["usage"] == {
+        "milliseconds": 12.5,
+        "joules": None,
+        "joules_kind": "estimated",
+        "cost": None,
+        "counterfactual_cost": None,
+    }

@@ -1,0 +1,59 @@
+"""A trace as a tree for a terminal."""
+
+import io
+from dataclasses import replace
+from decimal import Decimal
+
+from rich.console import Console
+
+from coterie.observe import draw_trace
+
+
+def _print(trace, **arguments):
+    console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
+    console.print(draw_trace(trace, **arguments))
+    return console.file.getvalue()
+
+
+def test_the_whole_life_is_drawn(trace):
+    """Route, findings with what they saw, verdicts, stages and ledger."""
+    drawn = _print(trace, currency="EUR")
+    for piece in (
+        "trace abc  accepted  12.5 ms",
+        "route  triage scores 0.9",
+        "triage -> reply  0.900  I lost my card",
+        "triage  accepted at 0.970  card_lost, refund",
+        "reply  abstained at 0.000",
+        "why  the model is not there",
+        "saw  fact intent; without x (y)",
+        "verdict egress.clearance  too sensitive",
+        "consult  9.00 ms  triage",
+        "triage on linear  5 tokens in, 0 out",
+        "0.00012 EUR",
+    ):
+        assert piece in drawn
+
+
+def test_an_unknown_cost_is_said(trace):
+    """Not shown as nothing."""
+    assert "cost unknown" in _print(replace(trace, usage=replace(trace.usage, cost=None)))
+
+
+def test_the_yardstick_is_shown_where_there_is_one(trace):
+    """What the generalist would have cost."""
+    assert "generalist for everything  0.25 USD" in _print(replace(trace, counterfactual_cost=Decimal("0.25")))
+
+
+def test_nothing_in_a_trace_drives_the_terminal(trace):
+    """Neither rich's markup nor control characters of a request are obeyed; line breaks stay in their line."""
+    evil = "[red]\x1b]0;owned\x07\x1b[2J\rgone\nnext [/] \u202e"
+    drawn = _print(replace(trace, route=replace(trace.route, reason=evil)))
+    assert "[red]\\x1b]0;owned\\x07\\x1b[2J\\rgone ⏎ next [/] \\u202e" in drawn
+    assert "\x1b" not in drawn
+
+
+def test_many_reasons_are_cut(trace):
+    """The first few and how many more."""
+    finding = trace.findings[0]
+    many = replace(finding, evidence=finding.evidence * 8)
+    assert "and 3 more" in _print(replace(trace, findings=(many,)))
