@@ -1,0 +1,70 @@
+"""What runs weights: linear heads, the ONNX encoder, GGUF models in this process, OpenAI-compatible servers.
+
+The libraries behind them are imported with the engine that needs them, not with this package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._batching import Batcher
+    from ._features import NgramFeatures, fit_ngrams
+    from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
+    from ._llama import LlamaEngine
+    from ._onnx import OnnxEncoder
+    from ._openai import EngineOptions, OpenAIEngine
+    from ._tables import ColumnBins, TableHead, as_category, as_number
+    from ._text import estimate_tokens
+
+__all__ = [
+    "ARRAYS_FILE",
+    "MODEL_FILE",
+    "Batcher",
+    "ColumnBins",
+    "EngineOptions",
+    "KernelBlock",
+    "LinearEngine",
+    "LlamaEngine",
+    "NgramBlock",
+    "NgramFeatures",
+    "OnnxEncoder",
+    "OpenAIEngine",
+    "TableHead",
+    "TextHead",
+    "as_category",
+    "as_number",
+    "dump_head",
+    "estimate_tokens",
+    "fit_ngrams",
+]
+
+_HOMES = {
+    "ARRAYS_FILE": "_linear",
+    "MODEL_FILE": "_linear",
+    "Batcher": "_batching",
+    "ColumnBins": "_tables",
+    "EngineOptions": "_openai",
+    "KernelBlock": "_linear",
+    "LinearEngine": "_linear",
+    "LlamaEngine": "_llama",
+    "NgramBlock": "_linear",
+    "NgramFeatures": "_features",
+    "OnnxEncoder": "_onnx",
+    "OpenAIEngine": "_openai",
+    "TableHead": "_tables",
+    "TextHead": "_linear",
+    "as_category": "_tables",
+    "as_number": "_tables",
+    "dump_head": "_linear",
+    "estimate_tokens": "_text",
+    "fit_ngrams": "_features",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import an engine when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,179 @@
+"""A bounded queue before native code, worked off by dedicated threads, in batches.
+
+A worker takes whatever waits when it becomes free as its next batch, so nothing is delayed to let a
+batch grow: alone, a request starts at once; under load, batches grow by themselves. The queue belongs
+to threads and not to an event loop, so one engine serves callers of any loop.
+
+It knows nothing of engines: items go in, results come out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from coterie.errors import CoterieError, EngineBroken, EngineUnavailable, Overloaded
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Work = Callable[[Sequence[T]], Sequence[R]]
+"""Turns a batch into one result an item, in order. Called in a worker thread."""
+
+_EXIT_PATIENCE = 5.0
+"""Seconds an exiting interpreter waits for a worker that is inside native code."""
+
+
+class Batcher(Generic[T, R]):
+    """Runs `work` on what callers bring, many callers' items in one call.
+
+    A batch that fails is tried again item by item, so that only the callers of the items at fault see
+    the error. A caller that is cancelled takes its waiting items out of the queue.
+    """
+
+    def __init__(
+        self, work: Work[T, R], *, engine: str, max_batch: int = 32, max_waiting: int = 256, workers: int = 1
+    ) -> None:
+        self._engine = engine
+        self._max_waiting = max_waiting
+        self._queue: _Queue[T, R] = _Queue(engine, work, max_batch)
+        self._workers = workers
+        # Runs when the batcher is dropped and, at the latest, before the interpreter goes down.
+        weakref.finalize(self, _abandon, self._queue)
+
+    @property
+    def waiting(self) -> int:
+        """Items that no worker has taken yet."""
+        return len(self._queue.jobs)
+
+    async def run(self, items: Sequence[T]) -> list[R]:
+        """One result an item, in order. The items are admitted all or none.
+
+        Raises:
+            Overloaded: there is no room in the queue. A call alone is always admitted, whatever its size.
+            EngineUnavailable: the batcher is closed.
+            EngineBroken: `work` raised something that is not a `CoterieError`.
+        """
+        jobs = self._admit(items)
+        try:
+            return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
+        finally:
+            for job in jobs:
+                job.future.cancel()  # does nothing to those that are done
+
+    async def close(self) -> None:
+        """Refuse new items, finish those that wait, end the threads."""
+        self._queue.close()
+        for thread in self._queue.threads:
+            await asyncio.to_thread(thread.join)
+
+    def _admit(self, items: Sequence[T]) -> list[_Job[T, R]]:
+        queue = self._queue
+        jobs: list[_Job[T, R]] = [_Job(item=item) for item in items]
+        with queue.changed:
+            if queue.closed:
+                raise EngineUnavailable(f"Engine {self._engine!r} is closed.", engine=self._engine)
+            if queue.jobs and len(queue.jobs) + len(jobs) > self._max_waiting:
+                raise Overloaded(
+                    f"Engine {self._engine!r} has {len(queue.jobs)} requests waiting; "
+                    f"{len(jobs)} more exceed its limit of {self._max_waiting}."
+                )
+            queue.jobs.extend(jobs)
+            queue.start(self._workers)
+            queue.changed.notify(len(jobs))
+        return jobs
+
+
+@dataclass(kw_only=True, eq=False)
+class _Job(Generic[T, R]):
+    item: T
+    future: Future[R] = field(default_factory=Future)
+
+
+class _Queue(Generic[T, R]):
+    """What the worker threads hold: no reference to the batcher, so that a dropped one ends them."""
+
+    def __init__(self, engine: str, work: Work[T, R], max_batch: int) -> None:
+        self.engine = engine
+        self.work = work
+        self.max_batch = max_batch
+        self.jobs: deque[_Job[T, R]] = deque()
+        self.changed = threading.Condition()
+        self.closed = False
+        self.threads: list[threading.Thread] = []
+
+    def start(self, workers: int) -> None:
+        """Start the threads at the first use. They are daemons: an idle one must not keep the interpreter."""
+        while len(self.threads) < workers:
+            name = f"coterie-{self.engine}-{len(self.threads)}"
+            thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def close(self, *, drop: bool = False) -> None:
+        """Let the workers end: after what waits, or at once when it is dropped."""
+        with self.changed:
+            self.closed = True
+            while drop and self.jobs:
+                self.jobs.popleft().future.cancel()
+            self.changed.notify_all()
+
+    def _serve(self) -> None:
+        while batch := self._take():
+            self._attempt(batch)
+            del batch  # keeps nothing of it alive while waiting for the next
+
+    def _take(self) -> list[_Job[T, R]]:
+        """The next batch, waiting for one; empty when closed and drained."""
+        with self.changed:
+            while True:
+                batch: list[_Job[T, R]] = []
+                while self.jobs and len(batch) < self.max_batch:
+                    job = self.jobs.popleft()
+                    if job.future.set_running_or_notify_cancel():
+                        batch.append(job)
+                if batch or self.closed:
+                    return batch
+                self.changed.wait()
+
+    def _attempt(self, batch: Sequence[_Job[T, R]]) -> None:
+        try:
+            results = self._results(batch)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the callers, not to this thread
+            if len(batch) > 1:
+                for job in batch:
+                    self._attempt([job])
+            else:
+                batch[0].future.set_exception(self._mapped(error))
+        else:
+            for job, result in zip(batch, results, strict=True):
+                job.future.set_result(result)
+
+    def _results(self, batch: Sequence[_Job[T, R]]) -> Sequence[R]:
+        results = self.work([job.item for job in batch])
+        if len(results) != len(batch):
+            raise EngineBroken(
+                f"Engine {self.engine!r} gave {len(results)} results for {len(batch)} inputs.", engine=self.engine
+            )
+        return results
+
+    def _mapped(self, error: BaseException) -> CoterieError:
+        if isinstance(error, CoterieError):
+            return error
+        broken = EngineBroken(f"Engine {self.engine!r} failed with {type(error).__name__}: {error}", engine=self.engine)
+        broken.__cause__ = error
+        return broken
+
+
+def _abandon(queue: _Queue[T, R]) -> None:
+    """End the workers of a batcher nobody closed; at interpreter exit, wait until they left native code."""
+    queue.close(drop=True)
+    if not threading.main_thread().is_alive():
+        for thread in queue.threads:
+            thread.join(_EXIT_PATIENCE)

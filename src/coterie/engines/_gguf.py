@@ -1,0 +1,137 @@
+"""What the header of a GGUF file says, read without loading the model.
+
+Used to refuse what is no complete model before native code sees it, and to know the control tokens that a
+message must not smuggle into the prompt. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from coterie.errors import ArtefactRefused
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_STRING, _ARRAY = 8, 9
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+"""`struct` codes of the metadata types."""
+_CONTROL_TOKEN = 3
+_LONGEST = 1 << 28
+"""Bytes of a string or items of an array beyond which a header is taken for damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GGUFHeader:
+    """The metadata Coterie uses."""
+
+    architecture: str
+    context_length: int | None
+    """Tokens the model was trained to keep in view; None when the file does not say."""
+    control_tokens: tuple[str, ...]
+    """Texts that the tokenizer turns into control tokens, such as `<|im_end|>`; longest first."""
+
+
+def read_gguf_header(path: Path) -> GGUFHeader:
+    """Read and check a header. Raises `ArtefactRefused` for what is not a complete GGUF file."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _parse(_Reader(data))
+    except (OSError, ValueError, struct.error, UnicodeDecodeError, OverflowError) as error:
+        raise ArtefactRefused(
+            f"{str(path)!r} is not a complete GGUF model: {error}.",
+            hint="Fetch it again: `coterie models pull NAME` for a model of `coterie models list`.",
+        ) from error
+
+
+class _Reader:
+    """Values from the front of a file, one after the other."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.at = 0
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def take(self, count: int) -> bytes:
+        if count > _LONGEST or self.at + count > self.size:
+            raise ValueError(f"the header wants {count} bytes at {self.at}, the file has {self.size}")
+        self.at += count
+        return self._data[self.at - count : self.at]
+
+    def number(self, code: str) -> int:
+        (value,) = struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))
+        return int(value)
+
+    def text(self) -> str:
+        return self.take(self.number("Q")).decode("utf-8", "replace")
+
+    def value(self, kind: int) -> object:
+        """A metadata value of a type by its number."""
+        if kind == _STRING:
+            return self.text()
+        if kind == _ARRAY:
+            return self._array()
+        if kind not in _SCALARS:
+            raise ValueError(f"the header has a value of unknown type {kind}")
+        (value,) = struct.unpack(f"<{_SCALARS[kind]}", self.take(struct.calcsize(f"<{_SCALARS[kind]}")))
+        return value
+
+    def _array(self) -> list[object] | tuple[object, ...]:
+        kind, count = self.number("I"), self.number("Q")
+        if count > _LONGEST:
+            raise ValueError(f"the header has an array of {count} items")
+        if kind in _SCALARS:
+            code = f"<{count}{_SCALARS[kind]}"
+            return struct.unpack(code, self.take(struct.calcsize(code)))
+        if kind != _STRING:
+            raise ValueError(f"the header has an array of unknown type {kind}")
+        return [self.text() for _ in range(count)]
+
+
+def _parse(reader: _Reader) -> GGUFHeader:
+    if (magic := reader.take(4)) != _MAGIC:
+        raise ValueError(f"it begins with {magic!r}, not {_MAGIC!r}")
+    if (version := reader.number("I")) not in _VERSIONS:
+        raise ValueError(f"its format version is {version}; known are {_VERSIONS}")
+    tensors, pairs = reader.number("Q"), reader.number("Q")
+    metadata = {}
+    for _ in range(pairs):
+        key = reader.text()
+        metadata[key] = reader.value(reader.number("I"))
+    alignment = metadata.get("general.alignment", 32)
+    _check_tensors(reader, tensors, alignment if isinstance(alignment, int) and alignment > 0 else 32)
+    architecture = str(metadata.get("general.architecture", "unknown"))
+    length = metadata.get(f"{architecture}.context_length")
+    return GGUFHeader(
+        architecture=architecture,
+        context_length=length if isinstance(length, int) else None,
+        control_tokens=_control_tokens(metadata),
+    )
+
+
+def _check_tensors(reader: _Reader, tensors: int, alignment: int) -> None:
+    """Every tensor must begin inside the file; llama.cpp itself checks where each ends."""
+    last = 0
+    for _ in range(tensors):
+        reader.text()
+        for _ in range(reader.number("I")):
+            reader.number("Q")
+        reader.number("I")
+        last = max(last, reader.number("Q"))
+    begin = -(-reader.at // alignment) * alignment
+    if tensors == 0 or begin + last >= reader.size:
+        raise ValueError(f"its last of {tensors} tensors begins at {begin + last}, the file has {reader.size} bytes")
+
+
+def _control_tokens(metadata: dict[str, object]) -> tuple[str, ...]:
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    kinds = metadata.get("tokenizer.ggml.token_type")
+    if not isinstance(tokens, list) or not isinstance(kinds, tuple):
+        return ()
+    control = {str(token) for token, kind in zip(tokens, kinds, strict=False) if kind == _CONTROL_TOKEN}
+    return tuple(sorted(control - {""}, key=lambda token: (-len(token), token)))

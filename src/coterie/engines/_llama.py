@@ -1,0 +1,135 @@
+"""Generation with a GGUF model in this process, many requests side by side in one llama.cpp context.
+
+Each running request has a worker thread that waits for its tokens; llama.cpp batches them among its slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
+from coterie.types import Delta, Label, Output, Prompt
+
+from ._batching import Batcher
+from ._llama_native import Generation, LlamaModel
+
+_WINDOW_STEP = 256
+"""llama.cpp rounds a slot's window up to a multiple of this."""
+
+
+class LlamaEngine:
+    """Runs a GGUF model in this process. Loaded by `load` or by the first request.
+
+    Text is never cut to fit: a prompt that does not fit the window is `TooLong`, an answer that reaches its
+    end has `finish == "length"`. Control tokens inside a message are broken by a space.
+
+    CPU-seconds are an upper bound: what the process used while anything was generated, at most `threads`
+    cores of it, shared by the requests that ran at the same time.
+    """
+
+    clearance = Label.RESTRICTED
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        threads: int = 2,
+        parallel: int = 2,
+        window: int = 2048,
+        max_waiting: int = 64,
+    ) -> None:
+        """Check what can be checked without loading.
+
+        Args:
+            name: its key in the ledger.
+            path: the GGUF file.
+            threads: CPU threads for generation.
+            parallel: requests generated side by side.
+            window: tokens of prompt and answer of one request, rounded up to a multiple of 256.
+            max_waiting: requests that may wait for a slot; one more is `Overloaded`.
+        """
+        if find_spec("xllamacpp") is None:
+            raise ExtraMissing(
+                f"Model {name!r} needs the package 'xllamacpp', which is not installed.",
+                hint="Install it: pip install 'coterie[llama]'",
+            )
+        if not path.is_file():
+            raise ModelMissing(
+                f"Model {name!r} is to be at {str(path)!r}, where there is no file.",
+                hint="`coterie models list` shows the models that `coterie models pull NAME` can fetch.",
+            )
+        self.name = name
+        self.window = -(-window // _WINDOW_STEP) * _WINDOW_STEP
+        self._parallel = parallel
+        self._model = LlamaModel(name, path, threads=threads, parallel=parallel, window=self.window)
+        weakref.finalize(self, self._model.unload)  # made before the batcher's: at exit the last made runs first
+        self._batcher: Batcher[Generation, Output] = Batcher(
+            self._model.generate, engine=name, max_batch=1, max_waiting=max_waiting, workers=parallel
+        )
+
+    async def load(self) -> None:
+        """Load the model now, not at the first request.
+
+        Raises:
+            ArtefactRefused: the file is no complete model, or llama.cpp cannot read it.
+            ConfigError: the window is larger than the model was made for.
+        """
+        await asyncio.to_thread(self._model.load)
+
+    async def warm(self, prompt: Prompt) -> None:
+        """Load, and read a prompt into every slot: later ones that begin like it start that much sooner."""
+        await self.run([replace(prompt, max_tokens=1)] * self._parallel)
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One generated text a prompt. Raises `TooLong`, `Overloaded` or an `EngineError`."""
+        generations = [self._generation(prompt) for prompt in batch]
+        try:
+            return await self._batcher.run(generations)
+        finally:
+            for generation in generations:
+                generation.stopped.set()
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Pieces as they are generated, then the `Output`. Raises what `run` raises."""
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        generation = self._generation(prompt, say=lambda text: _tell(loop, pieces, text))
+        task = asyncio.create_task(self._finish(generation, pieces))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield Delta(text=piece)
+            yield await task
+        finally:
+            generation.stopped.set()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop what is running, refuse what waits, free the model."""
+        self._model.closing.set()
+        await self._batcher.close()
+        await asyncio.to_thread(self._model.unload)
+
+    def _generation(self, prompt: Prompt, *, say: Callable[[str], None] = lambda _: None) -> Generation:
+        if not prompt.messages:
+            raise EngineRejected(f"Model {self.name!r} was given a prompt without messages.", engine=self.name)
+        return Generation(prompt=prompt, say=say)
+
+    async def _finish(self, generation: Generation, pieces: asyncio.Queue[str | None]) -> Output:
+        """The generation's output; however it ends, None ends its pieces."""
+        try:
+            (output,) = await self._batcher.run([generation])
+            return output
+        finally:
+            pieces.put_nowait(None)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[str | None], text: str) -> None:
+    """Hand a piece to the event loop that waits for it, from another thread."""
+    loop.call_soon_threadsafe(pieces.put_nowait, text)

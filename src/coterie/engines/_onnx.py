@@ -1,0 +1,248 @@
+"""The sentence encoder: a text becomes a unit vector.
+
+The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; pooling and normalisation are inside its
+graph. Its files are checked against `provenance.json` each time they are loaded (about 30 ms).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from coterie.errors import ArtefactRefused
+from coterie.types import Label, Output, Prompt, Usage
+
+from ._batching import Batcher
+from ._text import valid_text
+
+BUNDLED = Path(__file__).parent / "encoder"
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+_BATCH_TOKENS = 4096
+"""Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
+_PREFIX_CHARACTERS = 64
+"""Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
+_PREFIX_SLACK = 128
+"""Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
+
+
+class OnnxEncoder:
+    """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
+
+    CPU-seconds are exact with one thread: tokenising and the graph run in the thread that counts them.
+    """
+
+    name = "onnx"
+    clearance = Label.RESTRICTED
+
+    def __init__(self, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> None:
+        self._model = _Model(folder, threads)
+        self._max_batch = max_batch
+        self._batcher: Batcher[str, _Encoded] = Batcher(
+            self._model.encode, engine=self.name, max_batch=max_batch, max_waiting=max_waiting
+        )
+
+    @classmethod
+    def bundled(cls, *, threads: int = 1) -> OnnxEncoder:
+        """The encoder that ships with the package."""
+        return cls(BUNDLED, threads=threads)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model file."""
+        return self._model.sha256
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._model.dimension
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read; what follows is cut."""
+        return self._model.max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the whole text, also beyond the window."""
+        return len(self._model.tokenise(text))
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """A unit vector for each prompt's `text`. Raises `Overloaded` when too many are waiting."""
+        start = time.perf_counter()
+        encoded = await self._batcher.run([prompt.text for prompt in batch])
+        milliseconds = (time.perf_counter() - start) * 1000
+        return [_output(each, milliseconds) for each in encoded]
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
+        """All vectors at once, in the calling thread: for training.
+
+        Args:
+            texts: what to encode.
+            progress: called after each native call with the number of texts it encoded.
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        pieces = [self._model.cut(text) for text in texts]
+        for rows in _groups([len(piece.ids) for piece in pieces], self._max_batch):
+            vectors[rows] = self._model.vectors([pieces[row].ids for row in rows])
+            if progress is not None:
+                progress(len(rows))
+        return vectors
+
+    async def close(self) -> None:
+        """Finish what is queued and end the worker."""
+        await self._batcher.close()
+
+
+class _Provenance(NamedTuple):
+    """What the files of an encoder are."""
+
+    sha256: dict[str, str]
+    dimension: int
+    max_tokens: int
+
+
+class _Piece(NamedTuple):
+    """The part of a text that fits the window."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class _Encoded(NamedTuple):
+    vector: np.ndarray  # (D,)
+    tokens: int
+    truncated: bool
+    cpu_seconds: float
+
+
+class _Model:
+    """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        provenance = _read_provenance(folder)
+        for file in (MODEL_FILE, TOKENIZER_FILE):
+            _verify(folder / file, provenance.sha256.get(file, ""))
+        self.sha256 = provenance.sha256[MODEL_FILE]
+        self.dimension = provenance.dimension
+        self.max_tokens = provenance.max_tokens
+        self._threads = threads
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        self._tokenizer.no_truncation()  # cut here, where it can be said
+        self._tokenizer.no_padding()
+        self._session = onnxruntime.InferenceSession(
+            str(folder / MODEL_FILE), _session_options(threads), providers=["CPUExecutionProvider"]
+        )
+
+    def tokenise(self, text: str) -> list[int]:
+        """Token ids of the whole text, with the special ones at both ends."""
+        ids: list[int] = self._tokenizer.encode(valid_text(text)).ids
+        return ids
+
+    def cut(self, text: str) -> _Piece:
+        """The tokens of a text that fit the window, the last one its end mark."""
+        prefix = text[: self.max_tokens * _PREFIX_CHARACTERS]
+        ids = self.tokenise(prefix)
+        if len(prefix) < len(text) and len(ids) <= self.max_tokens + _PREFIX_SLACK:
+            ids = self.tokenise(text)
+        if len(ids) <= self.max_tokens:
+            return _Piece(ids, truncated=False)
+        return _Piece([*ids[: self.max_tokens - 1], ids[-1]], truncated=True)
+
+    def encode(self, texts: Sequence[str]) -> list[_Encoded]:
+        """Vectors with what each took: the work of a `Batcher`."""
+        results: list[_Encoded | None] = [None] * len(texts)
+        start = time.thread_time()
+        pieces = [self.cut(text) for text in texts]
+        tokenising = (time.thread_time() - start) / max(len(texts), 1)
+        for rows in _groups([len(piece.ids) for piece in pieces], len(texts)):
+            start = time.thread_time()
+            vectors = self.vectors([pieces[row].ids for row in rows])
+            # With more threads than one this is an upper bound: it takes all of them to be busy.
+            spent = tokenising + (time.thread_time() - start) * self._threads / len(rows)
+            for row, vector in zip(rows, vectors, strict=True):
+                results[row] = _Encoded(vector, len(pieces[row].ids), pieces[row].truncated, spent)
+        return [result for result in results if result is not None]
+
+    def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
+        """One native call."""
+        width = max(len(each) for each in ids)
+        tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
+        mask = np.zeros_like(tokens)
+        for row, each in enumerate(ids):
+            tokens[row, : len(each)] = each
+            mask[row, : len(each)] = 1
+        feed = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        return np.asarray(self._session.run(["embedding"], feed)[0], dtype=np.float32)
+
+
+def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Row numbers of native calls, shortest texts first.
+
+    Texts of a group are alike in length: padding a short text to a long neighbour would cost more than
+    a call of its own.
+    """
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        width = lengths[row]
+        full = len(group) >= most or width * (len(group) + 1) > _BATCH_TOKENS
+        if group and (full or width > 2 * lengths[group[0]] + 8):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures come as exceptions
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the core
+    return options
+
+
+def _read_provenance(folder: Path) -> _Provenance:
+    path = folder / "provenance.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _Provenance(
+            sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
+            dimension=int(content["dimension"]),
+            max_tokens=int(content["max_tokens"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused(path, f"{type(error).__name__}: {error}") from error
+
+
+def _verify(path: Path, checksum: str) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _refused(path, str(error)) from error
+    if found != checksum:
+        raise _refused(path, f"its checksum is {found}, provenance.json says {checksum}")
+
+
+def _refused(path: Path, found: str) -> ArtefactRefused:
+    return ArtefactRefused(
+        f"Encoder file {str(path)!r} is not usable: {found}.",
+        hint="Reinstall the package: pip install --force-reinstall coterie",
+    )
+
+
+def _output(encoded: _Encoded, milliseconds: float) -> Output:
+    return Output(
+        vector=encoded.vector,
+        finish="length" if encoded.truncated else "stop",
+        usage=Usage(tokens_in=encoded.tokens, milliseconds=milliseconds, cpu_seconds=encoded.cpu_seconds),
+    )

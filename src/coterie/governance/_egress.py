@@ -1,0 +1,75 @@
+"""The egress gate: the only path to an engine outside this process.
+
+No other module of the package imports `OpenAIEngine`; a test holds that. Each prompt's label is judged
+before anything of it is sent, and each answer carries the verdict that let its prompt out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack, cast
+
+from coterie.config import OpenAIModel
+from coterie.errors import EgressRefused
+from coterie.protocols import Policy, StreamingEngine
+from coterie.types import Delta, Flow, Output, Prompt, Verdict
+
+if TYPE_CHECKING:
+    from coterie.engines import EngineOptions
+
+
+class Gate:
+    """Opens remote engines, each behind the policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
+        """The engine for a model of the configuration. It opens no connection before the first allowed prompt.
+
+        `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
+        """
+        from coterie.engines import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
+
+        return _GatedEngine(OpenAIEngine(name, model, **options), self._policy)
+
+
+class _GatedEngine:
+    """A remote engine that is given only what the policy lets out."""
+
+    def __init__(self, engine: StreamingEngine, policy: Policy) -> None:
+        self.name = engine.name
+        self.clearance = engine.clearance
+        self._engine = engine
+        self._policy = policy
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
+        prompts = tuple(batch)  # what is judged is what is sent
+        verdicts = [self._let_out(prompt) for prompt in prompts]
+        outputs = await self._engine.run(prompts)
+        return [replace(output, verdict=verdict) for output, verdict in zip(outputs, verdicts, strict=True)]
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Pieces as they come, then the answer with its verdict. Raises `EgressRefused` before anything is sent."""
+        verdict = self._let_out(prompt)
+        # `stream` of an engine is an async generator; closing it ends the request.
+        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt))
+        async with aclosing(pieces) as events:
+            async for event in events:
+                yield replace(event, verdict=verdict) if isinstance(event, Output) else event
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.close()
+
+    def _let_out(self, prompt: Prompt) -> Verdict:
+        verdict = self._policy.judge(Flow(destination=self.name, label=prompt.label, clearance=self.clearance))
+        if verdict.allowed is not True:
+            raise EgressRefused(
+                verdict,
+                hint=f"Raise `clearance` of model {self.name!r} in coterie.toml, or keep such requests local.",
+            )
+        return verdict

@@ -1,0 +1,103 @@
+"""Finding a model's file on this machine and making sure that it is the right one. Never uses the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+from coterie.config import LlamaModel
+from coterie.errors import ArtefactRefused, ModelMissing
+
+from ._catalogue import CATALOGUE, KnownModel
+
+HOME_VARIABLE = "COTERIE_HOME"
+_CHUNK = 1 << 20
+
+
+def models_folder() -> Path:
+    """Where pulled models are kept: `$COTERIE_HOME/models`, or the user's cache folder."""
+    home = os.environ.get(HOME_VARIABLE)
+    return (Path(home).expanduser() if home else platformdirs.user_cache_path("coterie")) / "models"
+
+
+def installed() -> list[tuple[KnownModel, Path | None]]:
+    """The known models, each with its file if a complete one is here."""
+    return [(model, path if is_whole(path := home_of(model), model) else None) for model in CATALOGUE.values()]
+
+
+def locate(model: LlamaModel, network_folder: Path) -> Path:
+    """The verified file of a configured model: a known name, or a path relative to the network's folder.
+
+    Raises:
+        ModelMissing: there is no such file; the hint is the command that fetches it.
+        ArtefactRefused: its checksum is not the one that is pinned.
+    """
+    known = CATALOGUE.get(model.name)
+    path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
+    if not path.is_file():
+        raise _missing(model.name, path, known)
+    for expected in (known.sha256 if known is not None else None, model.sha256):
+        if expected is not None and (found := checksum_of(path)) != expected:
+            raise ArtefactRefused(
+                f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.",
+                hint=_fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml.",
+            )
+    return path
+
+
+def home_of(model: KnownModel) -> Path:
+    """Where a known model's file belongs."""
+    return models_folder() / model.file
+
+
+def is_whole(path: Path, model: KnownModel) -> bool:
+    """True if this file is the known model, to the last byte."""
+    try:
+        return path.stat().st_size == model.bytes and checksum_of(path) == model.sha256
+    except OSError:
+        return False
+
+
+def checksum_of(path: Path) -> str:
+    """A file's SHA-256, remembered beside it for as long as its size and time of change stay the same."""
+    facts = path.stat()
+    note = path.with_name(f"{path.name}.sha256.json")
+    expected = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    with suppress(OSError, ValueError, AttributeError, KeyError):
+        remembered = json.loads(note.read_text(encoding="utf-8"))
+        if {key: remembered.get(key) for key in expected} == expected:
+            return str(remembered["sha256"])
+    checksum = hash_file(path)
+    with suppress(OSError):  # the folder may be read-only: then it is computed again next time
+        note.write_text(json.dumps({"sha256": checksum, **expected}) + "\n", encoding="utf-8")
+    return checksum
+
+
+def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
+    """A file's SHA-256, computed; `tick` gets the number of bytes just read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            if tick is not None:
+                tick(len(chunk))
+    return digest.hexdigest()
+
+
+def _missing(name: str, path: Path, known: KnownModel | None) -> ModelMissing:
+    if known is not None:
+        return ModelMissing(f"Model {name!r} is not on this machine ({str(path)!r}).", hint=_fetch(known))
+    return ModelMissing(
+        f"Model {name!r} is no known name ({', '.join(sorted(CATALOGUE))}), and there is no file {str(path)!r}.",
+        hint="Correct `name` of the model in coterie.toml: `coterie models list` shows the known ones.",
+    )
+
+
+def _fetch(model: KnownModel) -> str:
+    return f"Fetch it: coterie models pull {model.name}"

