@@ -69,7 +69,10 @@ class StreamingEngine(Engine, Protocol):
 class Specialist(Protocol):
     """A narrow model with one task. The network calls it in the consult stage."""
 
-    card: SpecialistCard
+    @property
+    def card(self) -> SpecialistCard:
+        """What the rest of the network knows of it; a plain attribute will do."""
+        ...
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """Answer or abstain. Doubt is a finding that is not accepted, not an exception.

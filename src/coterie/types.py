@@ -11,7 +11,7 @@ and `Usage`, `Verdict`, `Trace` beside every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -275,6 +275,12 @@ class Usage:
         )
 
 
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """Their sum; of nothing, nothing. Started from an empty `Usage`, it would always be an estimate."""
+    first, *others = tuple(usages) or (Usage(),)
+    return sum(others, first)
+
+
 def _weaker(
     a: Literal["measured", "estimated"], b: Literal["measured", "estimated"]
 ) -> Literal["measured", "estimated"]:
@@ -416,6 +422,8 @@ class Prompt:
     """Sensitivity of everything in it: what the egress gate looks at."""
     json_schema: Mapping[str, object] | None = None
     """Generated text is constrained to it."""
+    grammar: str | None = None
+    """Generated text is constrained to this GBNF grammar; for engines of the kind `llama` only."""
     max_tokens: int = 256
     temperature: float = 0.0
     stop: tuple[str, ...] = ()

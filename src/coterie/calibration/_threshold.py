@@ -6,14 +6,17 @@ Those that the calibration rows refute, all together at level `delta`, are safe;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, log
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom
+from scipy.special import betainc
 
 from coterie.errors import DataError
+
+from ._groups import independent_share
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -44,7 +47,12 @@ class Threshold:
 
 
 def accept_threshold(
-    confidence: ArrayLike, correct: ArrayLike, *, target_risk: float, delta: float = 0.05
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    *,
+    target_risk: float,
+    delta: float = 0.05,
+    groups: Sequence[object] | None = None,
 ) -> Threshold:
     """The lowest threshold whose accepted answers are wrong at most `target_risk` of the time, shown at level delta.
 
@@ -56,11 +64,16 @@ def accept_threshold(
     of the confidences seen; given its value, the rows above it are independent draws, so its p-value stands.
     Nothing assumes that the confidence is calibrated.
 
+    Rows of one group (clauses of one contract) are not independent: with `groups`, n and k shrink to the number
+    of independent rows that would say as much (Korn and Graubard 1998, "Confidence Intervals for Proportions with
+    Small Expected Number of Positive Counts Estimated from Survey Data").
+
     Args:
         confidence: (N,) of rows that the weights were not fitted on. Equal ones are accepted or not together.
         correct: (N,) whether each answer was right.
         target_risk: Highest share of wrong answers among accepted ones.
         delta: Highest probability of ending up above it.
+        groups: (N,) the group of each row; a row whose group is None is a group of its own.
     """
     scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     if np.isnan(scores).any():
@@ -68,10 +81,14 @@ def accept_threshold(
     aim = _Aim(target_risk=target_risk, delta=delta, rows=len(scores))
     if len(scores) < aim.fewest:
         return _too_few(aim)
-    values, accepted, wrong = _tally(scores, right)
+    order = np.argsort(-scores, kind="stable")
+    values, accepted, wrong = _tally(scores[order], right[order])
     starts = _starts(accepted, aim)
     tested = _candidates(accepted, starts)
-    p = binom.cdf(wrong[tested], accepted[tested], target_risk)
+    says = np.ones(len(tested))
+    if groups is not None:
+        says = independent_share(~right[order], _numbers(groups)[order], accepted[tested], delta=delta)
+    p = _p_values(accepted[tested] * says, wrong[tested] * says, target_risk)
     safe = tested[_fallback(p, np.isin(tested, starts), delta)]
     if not len(safe):
         best = int(tested[p.argmin()])
@@ -99,11 +116,21 @@ class _Aim:
 
 
 def _tally(scores: Floats, right: Ints) -> tuple[Floats, Ints, Ints]:
-    """Each distinct confidence from high to low (V,), the rows at or above it, and how many of those are wrong."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    return ranked[last], last + 1, np.cumsum(~right[order])[last]
+    """Of rows from high to low: each distinct confidence (V,), the rows at or above it, and how many are wrong."""
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    return scores[last], last + 1, np.cumsum(~right)[last]
+
+
+def _numbers(groups: Sequence[object]) -> Ints:
+    """A number for each row's group (N,)."""
+    numbers: dict[object, int] = {}
+    keys = (("row", i) if group is None else group for i, group in enumerate(groups))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
+def _p_values(accepted: Floats, wrong: Floats, target_risk: float) -> Floats:
+    """P(Bin(accepted, target_risk) <= wrong), also between whole numbers, by the incomplete beta function (K,)."""
+    return np.asarray(betainc(accepted - wrong, wrong + 1, 1 - target_risk))
 
 
 def _starts(accepted: Ints, aim: _Aim) -> Ints:

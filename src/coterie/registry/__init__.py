@@ -1,6 +1,6 @@
 """Trained specialists as immutable versions named by their content, with aliases for the one that serves."""
 
 from ._card import write_card
-from ._registry import Registry, Version
+from ._registry import REGISTRY_FOLDER, Registry, Version
 
-__all__ = ["Registry", "Version", "write_card"]
+__all__ = ["REGISTRY_FOLDER", "Registry", "Version", "write_card"]

@@ -37,6 +37,9 @@ from ._manifest import (
     write_manifest,
 )
 
+REGISTRY_FOLDER = "registry"
+"""The registry's folder inside a network's."""
+
 _PARTIAL = ".partial-"
 _LOCK = ".lock"
 

@@ -1,0 +1,103 @@
+"""From a network's folder to a running `Network`: the one place where parts are chosen and put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from coterie.accounting import CostMeter
+from coterie.config import Config, LlamaModel, OpenAIModel, load_config
+from coterie.engines import LlamaEngine, OnnxEncoder
+from coterie.errors import NotTrained
+from coterie.governance import ClearancePolicy, Gate
+from coterie.models import locate
+from coterie.network import Network
+from coterie.protocols import Engine, Specialist, StreamingEngine
+from coterie.registry import REGISTRY_FOLDER, Registry, Version
+from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
+from coterie.specialists import GeneralistSpecialist, load_specialist
+from coterie.store import SQLiteStore
+
+
+async def open_network(folder: Path | str) -> Network:
+    """Open a trained network: read its file, load its champions, open its store.
+
+    Raises:
+        SetupError: something is missing or wrong; the message says what, the hint which command fixes it.
+    """
+    folder = Path(folder)
+    config = load_config(folder)
+    if not config.specialists:
+        raise NotTrained(
+            f"The network in {str(folder)!r} has no specialists.",
+            hint="Add one: coterie add NAME --task classify --data FILE",
+        )
+    registry = Registry(folder / REGISTRY_FOLDER)
+    versions = {name: registry.champion(name) for name in config.specialists}
+    encoder = await asyncio.to_thread(OnnxEncoder.bundled)
+    models = await _open_models(config, folder)
+    specialists = {
+        name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
+        for name, version in versions.items()
+    }
+    store = await SQLiteStore.open(
+        folder / config.store.path, session_days=config.store.session_days, keep_content=config.store.keep_content
+    )
+    return Network(
+        specialists=specialists,
+        router=_router(config, specialists, versions, encoder),
+        store=store,
+        meter=CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None),
+        encoder=encoder,
+        generalist=_generalist(config, models),
+        escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
+        default_label=config.network.default_label,
+        name=config.network.name,
+        engines=(encoder, *models.values()),
+    )
+
+
+async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngine]:
+    """An engine for each model that somebody uses; remote ones are reached through the gate only."""
+    used = {section.model for section in config.specialists.values()}
+    if config.generalist and config.generalist.escalate:
+        used.add(config.generalist.model)
+    gate = Gate(ClearancePolicy())
+    engines: dict[str, StreamingEngine] = {}
+    for name, model in config.models.items():
+        if name not in used:
+            continue
+        if isinstance(model, OpenAIModel):
+            engines[name] = gate.open(name, model)
+        else:
+            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder)
+    return engines
+
+
+def _open_llama(name: str, model: LlamaModel, folder: Path) -> LlamaEngine:
+    path = locate(model, folder)
+    return LlamaEngine(name, path, threads=model.threads, parallel=model.parallel, window=model.window)
+
+
+def _router(
+    config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: Engine
+) -> LearnedRouter:
+    """The router of the champions' profiles; who reads facts is reached through who writes them."""
+    profiles = {
+        name: Profile.from_bytes(version.files[PROFILE_FILE])
+        for name, version in versions.items()
+        if PROFILE_FILE in version.files
+    }
+    return LearnedRouter(
+        cards={name: specialist.card for name, specialist in specialists.items()},
+        profiles=profiles,
+        encoder=encoder,
+        false_rejection=config.router.false_rejection,
+    )
+
+
+def _generalist(config: Config, models: Mapping[str, StreamingEngine]) -> Specialist | None:
+    if config.generalist is None or not config.generalist.escalate:
+        return None
+    return GeneralistSpecialist(models[config.generalist.model], config.models[config.generalist.model])

@@ -1,0 +1,17 @@
+"""Who is asked: the learned router, what it knows of the specialists, and the order in which they run."""
+
+from ._plan import pinned_route, plan_waves
+from ._profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from ._router import LearnedRouter
+from ._split import split_parts
+
+__all__ = [
+    "PROFILE_FILE",
+    "LearnedRouter",
+    "Profile",
+    "hint_texts",
+    "make_profile",
+    "pinned_route",
+    "plan_waves",
+    "split_parts",
+]

@@ -1,0 +1,77 @@
+"""How texts fit specialists, and when a request comes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ._profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """How one text fits one specialist."""
+
+    similarity: float
+    """Mean cosine to its nearest examples."""
+    p_value: float
+    """Share of the specialist's examples that are less typical of it, 0 to 1."""
+    in_scope: bool
+    profile: Profile
+    vector: np.ndarray  # (D,)
+
+    @property
+    def nearest(self) -> str:
+        """The label or hint of the nearest example."""
+        return self.profile.nearest(self.vector)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Match:
+    """How one text fits every specialist."""
+
+    text: str
+    vector: np.ndarray  # (D,)
+    fits: Mapping[str, Fit]
+
+    @cached_property
+    def _ranked(self) -> tuple[str, ...]:
+        """Specialists, those in scope first, the most similar first."""
+        return tuple(sorted(self.fits, key=lambda name: (self.fits[name].in_scope, self.fits[name].similarity), reverse=True))
+
+    @property
+    def name(self) -> str:
+        """The specialist it fits best."""
+        return self._ranked[0]
+
+    @property
+    def best(self) -> Fit:
+        """How it fits that one."""
+        return self.fits[self.name]
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether it fits anybody."""
+        return self.best.in_scope
+
+    @property
+    def second(self) -> str | None:
+        """The specialist it fits second best."""
+        return self._ranked[1] if len(self._ranked) > 1 else None
+
+
+def choose(matches: Sequence[Match]) -> list[Match]:
+    """The matches to ask about: the whole request, or its pieces when they belong to different specialists.
+
+    Args:
+        matches: The whole request's match first, then those of its pieces in order, if it has several.
+    """
+    whole, pieces = matches[0], [match for match in matches[1:] if match.in_scope]
+    if len({match.name for match in pieces}) < 2:
+        return [whole]
+    if any(match.best.similarity <= whole.fits[match.name].similarity for match in pieces):
+        return [whole]  # a piece that says less alone than in its place is no request of its own
+    return pieces

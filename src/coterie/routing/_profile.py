@@ -1,0 +1,135 @@
+"""What the router knows of a specialist: encodings of its examples, and how alike they are.
+
+A profile is made when the specialist is trained and stored with its version, so a router is put together from
+the champions' profiles in milliseconds: adding, changing or removing a specialist changes it at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.errors import ArtefactRefused
+
+NEIGHBOURS = 5
+"""Nearest examples whose mean cosine is a text's similarity to a specialist."""
+MOST_EXAMPLES = 2_000
+"""Examples kept of one specialist, spread over its labels."""
+FEWEST_EXAMPLES = 20
+"""Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
+COLD_SIMILARITY = 0.35
+"""Lowest similarity to a description or label name that counts as in scope (unrelated texts stay below 0.3)."""
+
+PROFILE_FILE = "profile.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """Encodings of a specialist's examples and hints.
+
+    Hints are its description and the names of its labels: they make a specialist without examples routable, and
+    draw questions about its subject that look like none of its examples.
+    """
+
+    vectors: np.ndarray  # (N, D) float32, examples first, hints after them
+    names: tuple[str, ...]
+    """What each vector is, for reasons: an example's label or a hint's text. (N,)"""
+    typical: np.ndarray  # (E,) float32, ascending: each example's similarity to the others
+
+    def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
+        """Mean cosine of each vector to the nearest examples and hints; without enough examples, to the nearest one."""
+        cosines = vectors @ self.vectors.T  # (M, N)
+        k = NEIGHBOURS if len(self.typical) else 1
+        nearest = np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
+        return np.asarray(nearest)
+
+    def nearest(self, vector: np.ndarray) -> str:
+        """The name of the example or hint that is most like a vector (D,)."""
+        return self.names[int((self.vectors @ vector).argmax())]
+
+    def to_bytes(self) -> bytes:
+        """The file that is stored with a version."""
+        arrays = {"vectors": self.vectors.astype(np.float16), "typical": self.typical}
+        return save_arrays(arrays, metadata={"names": json.dumps(self.names, ensure_ascii=False)})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Profile:
+        """The profile of a stored version. Raises `ArtefactRefused`."""
+        try:
+            arrays = load_arrays(content)
+            names = json.loads(_metadata(content)["names"])
+            return cls(vectors=arrays["vectors"].astype(np.float32), names=tuple(names), typical=arrays["typical"])
+        except (KeyError, ValueError, SafetensorError) as error:
+            raise ArtefactRefused(
+                f"A router profile cannot be read: {error}.", hint="Train the specialist again: coterie train NAME"
+            ) from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The string table in a safetensors header, which the numpy reader does not return."""
+    length = int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8 : 8 + length])["__metadata__"])
+
+
+def make_profile(
+    vectors: np.ndarray,
+    labels: Sequence[str],
+    groups: Sequence[str | None],
+    *,
+    hints: np.ndarray,
+    hint_texts: Sequence[str],
+    seed: int,
+) -> Profile:
+    """The profile of a trained specialist.
+
+    Args:
+        vectors: (N, D) encodings of the training texts; may be empty.
+        labels: A label of each, spreads the selection.
+        groups: Rows of one group are not compared with each other; None is in no group.
+        hints: (H, D) encodings of `hint_texts`.
+        hint_texts: Description and label names.
+        seed: Decides which examples are kept.
+    """
+    kept = _spread(labels, seed)
+    names = tuple(labels[i] for i in kept) + tuple(hint_texts)
+    typical = _typical(vectors[kept], [groups[i] for i in kept]) if len(kept) >= FEWEST_EXAMPLES else np.empty(0)
+    return Profile(
+        vectors=np.vstack([vectors[kept].reshape(-1, hints.shape[1]), hints]).astype(np.float32),
+        names=names,
+        typical=np.sort(typical).astype(np.float32),
+    )
+
+
+def hint_texts(description: str, labels: Sequence[str]) -> list[str]:
+    """Texts that stand for a specialist's subject: its description, and its labels as words."""
+    words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels[:MOST_EXAMPLES]]
+    return [text for text in (description.strip(), *words) if text]
+
+
+def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
+    """At most `MOST_EXAMPLES` positions, taken from the labels in turn so that rare ones are kept."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    turn: dict[str, int] = {}
+    rounds = np.empty(len(labels), dtype=np.int64)
+    for position in order:
+        rounds[position] = turn[labels[position]] = turn.get(labels[position], -1) + 1
+    chosen = order[np.argsort(rounds[order], kind="stable")][:MOST_EXAMPLES]
+    return np.sort(chosen)
+
+
+def _typical(vectors: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:  # (N, D) -> (N,)
+    """Each example's mean cosine to its nearest examples of other groups, itself left out."""
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -1.0)
+    numbers: dict[str, int] = {}
+    codes = np.array([-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups)])
+    cosines[(codes[:, None] == codes[None, :])] = -1.0
+    k = min(NEIGHBOURS, len(vectors) - 1)
+    return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))

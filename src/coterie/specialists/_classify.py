@@ -1,0 +1,115 @@
+"""`classify`: names the label, or labels, of a text.
+
+The rung decides what the head looks at: n-grams alone (`lexical`) or an encoding too (`embedding`). Logits become
+probabilities by one temperature; a finding is accepted when its confidence reaches the threshold that holds the
+target risk and the text looks like what the specialist was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from coterie.protocols import Engine
+from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+
+from ._acceptance import Acceptance
+
+_ALTERNATIVES = 3  # runners-up shown with a finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifySpecialist:
+    """Asks the encoder (if its rung has one) and its head, then decides whether to stand by the result."""
+
+    card: SpecialistCard
+    head: Engine
+    labels: tuple[str, ...]
+    acceptance: Acceptance
+    encoder: Engine | None = None
+    multi_label: bool = False
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
+        """The label or labels of the task's text, with the runners-up as evidence."""
+        if not task.text.strip():
+            return self._abstention(task, "there is no text to classify")
+        vector, steps, cut = await self._encode(task)
+        scored = (await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)]))[0]
+        assert scored.scores is not None, "a head gives scores"
+        steps = (*steps, self._step(self.head, scored))
+        finding = self._finding(task, scored.scores, steps)
+        return finding if not cut else _noting(finding, cut)
+
+    async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], str]:
+        """The text's vector, what it took, and a note when the text did not fit the encoder's window."""
+        if self.encoder is None or task.vector is not None:
+            return task.vector, (), ""
+        encoded = (await self.encoder.run([Prompt(text=task.text, label=task.label)]))[0]
+        cut = "only the beginning of the text fits the encoder" if encoded.finish == "length" else ""
+        return encoded.vector, (self._step(self.encoder, encoded),), cut
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside the head."""
+        return {
+            "task": "classify",
+            "rung": self.card.rung,
+            "labels": list(self.labels),
+            "multi_label": self.multi_label,
+            "acceptance": asdict(self.acceptance),
+            "columns": [],
+        }
+
+    def _finding(self, task: Task, logits: np.ndarray, steps: tuple[Step, ...]) -> Finding:
+        scaled = logits / self.acceptance.temperature
+        in_scope = float(scaled.max())
+        chosen, confidence, ranked = self._decode(scaled)
+        accepted, reason = self.acceptance.judge(confidence, in_scope)
+        return Finding(
+            specialist=self.card.name,
+            value=chosen if self.multi_label else chosen[0],
+            text=", ".join(chosen) or "none of the labels",
+            confidence=confidence,
+            accepted=accepted,
+            reason=reason,
+            label=task.label,
+            evidence=ranked,
+            facts=self._facts(chosen, confidence) if accepted else (),
+            steps=steps,
+            in_scope=in_scope,
+        )
+
+    def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, tuple[Evidence, ...]]:
+        """The labels chosen, the probability that they are right, and the best labels as evidence."""
+        if self.multi_label:
+            probabilities = 1.0 / (1.0 + np.exp(-scaled))
+            chosen = np.flatnonzero(probabilities >= 0.5)
+            confidence = float(np.prod(np.maximum(probabilities, 1.0 - probabilities)))
+        else:
+            exponentials = np.exp(scaled - scaled.max())
+            probabilities = exponentials / exponentials.sum()
+            chosen = probabilities.argmax(keepdims=True)
+            confidence = float(probabilities.max())
+        best = np.argsort(-probabilities, kind="stable")[: _ALTERNATIVES + 1]
+        ranked = tuple(self._alternative(index, float(probabilities[index])) for index in best)
+        return tuple(self.labels[index] for index in chosen), confidence, ranked
+
+    def _alternative(self, index: int, probability: float) -> Evidence:
+        label = self.labels[index]
+        return Evidence(kind="alternative", name=label, text=f"{label}: {probability:.2f}", weight=probability)
+
+    def _facts(self, chosen: tuple[str, ...], confidence: float) -> tuple[Fact, ...]:
+        return tuple(Fact(name=name, value="|".join(chosen), confidence=confidence) for name in self.card.writes[:1])
+
+    def _step(self, engine: Engine, output: Output) -> Step:
+        return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
+
+    def _abstention(self, task: Task, reason: str) -> Finding:
+        return Finding(
+            specialist=self.card.name, value=None, text="", confidence=0.0, accepted=False, reason=reason, label=task.label
+        )
+
+
+def _noting(finding: Finding, note: str) -> Finding:
+    """The finding with a note behind its reason."""
+    return replace(finding, reason=f"{finding.reason}; {note}")

@@ -1,0 +1,103 @@
+"""A stored version becomes a specialist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from coterie.config import SpecialistSection
+from coterie.engines import ColumnBins, LinearEngine
+from coterie.errors import ArtefactRefused
+from coterie.protocols import Engine, Specialist, StreamingEngine
+from coterie.registry import Version
+from coterie.types import SpecialistCard
+
+from ._acceptance import Acceptance
+from ._classify import ClassifySpecialist
+from ._generate import load_generate
+from ._score import ScoreSpecialist, load_text_head
+
+
+def load_specialist(
+    name: str,
+    section: SpecialistSection,
+    version: Version,
+    *,
+    encoder: Engine,
+    models: Mapping[str, StreamingEngine],
+) -> Specialist:
+    """The specialist of a version, with what the network's file says of it now.
+
+    Args:
+        name: Its name in the network.
+        section: Its section: description, `reads` and `writes` may have changed since training.
+        version: Verified files.
+        encoder: The network's encoder.
+        models: Generative engines by `[models]` key.
+
+    Raises:
+        ArtefactRefused: the files do not describe such a specialist.
+    """
+    try:
+        described = json.loads(version.files["model.json"])
+        if described["task"] != section.task:
+            raise ArtefactRefused(
+                f"{name!r} is configured for task {section.task!r}; its version {version.version} does {described['task']!r}.",
+                hint=f"Train it again: coterie train {name}",
+            )
+        card = _card(name, section, version, described)
+        match section.task:
+            case "classify":
+                return _classify(card, described, version.files, encoder)
+            case "score":
+                return _score(card, described, version.files, encoder)
+            case "generate":
+                return load_generate(card, section, described, models)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactRefused(
+            f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
+            hint=f"Train it again: coterie train {name}",
+        ) from error
+
+
+def _card(name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any]) -> SpecialistCard:
+    return SpecialistCard(
+        name=name,
+        task=section.task,
+        description=section.description,
+        rung=described["rung"],
+        version=version.version,
+        reads=section.reads,
+        writes=section.writes,
+        columns=tuple(described.get("columns", ())),
+    )
+
+
+def _classify(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
+) -> ClassifySpecialist:
+    return ClassifySpecialist(
+        card=card,
+        head=LinearEngine.load(files),
+        labels=tuple(described["labels"]),
+        acceptance=Acceptance(**described["acceptance"]),
+        encoder=encoder if card.rung == "embedding" else None,
+        multi_label=described["multi_label"],
+    )
+
+
+def _score(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
+) -> ScoreSpecialist:
+    return ScoreSpecialist(
+        card=card,
+        head=LinearEngine.load(files),
+        bins=tuple(ColumnBins.restore(each) for each in described["bins"]),
+        importance=described["importance"],
+        left_out=described["left_out"],
+        positive=described["positive"],
+        acceptance=Acceptance(**described["acceptance"]),
+        text_head=load_text_head(files),
+        encoder=encoder if card.rung == "embedding" else None,
+    )

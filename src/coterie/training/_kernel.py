@@ -1,0 +1,110 @@
+"""Kernel ridge regression on encodings, with landmarks instead of all rows.
+
+A Gaussian kernel over unit vectors, restricted to the span of M training rows (Nystroem; Williams & Seeger 2001) and fitted
+by least squares to one-hot targets (kernel ridge; Saunders et al. 1998). It beat logistic regression on the same
+vectors by a point on BANKING77 and trains in a second; out-of-fold predictions cost one Cholesky a fold.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from coterie.engines import KernelBlock
+
+from ._examples import TextExamples
+from ._progress import Progress
+
+MOST_LANDMARKS = 1_500
+GAMMA = 0.5
+RIDGES = (0.03, 0.1, 0.3)  # the one with the best out-of-fold accuracy is taken
+_JITTER = 1e-3
+
+
+class KernelFit(NamedTuple):
+    """A fitted block and what it said of rows it had not seen."""
+
+    block: KernelBlock
+    bias: float
+    out_of_fold: np.ndarray  # (N, L), bias included
+    ridge: float
+
+
+def fit_kernel(vectors: np.ndarray, examples: TextExamples, progress: Progress) -> KernelFit:
+    """Fit on all rows, with out-of-fold logits for calibration; the ridge is chosen by those.
+
+    Args:
+        vectors: (N, D) unit vectors.
+        examples: Targets and folds.
+        progress: Advanced once a fold.
+    """
+    stored = vectors[_landmarks(examples)].astype(np.float16)
+    landmarks = stored.astype(np.float64)  # (M, D), as the head will see them
+    factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(len(landmarks)))
+    features = solve_triangular(factor, _kernel(vectors, landmarks).T, lower=True).T  # (N, M)
+    targets, bias = _coded(examples)
+    gram, moment = features.T @ features, features.T @ targets
+    held = _out_of_fold(features, targets, gram, moment, examples.folds, progress)
+    ridge = max(RIDGES, key=lambda ridge: _right(held[ridge] + bias, examples))
+    solved = _solve(gram, moment, ridge)
+    weights = solve_triangular(factor.T, solved, lower=False)  # (M, L)
+    block = KernelBlock(landmarks=stored, weights=weights.astype(np.float32), gamma=GAMMA)
+    return KernelFit(block=block, bias=bias, out_of_fold=held[ridge] + bias, ridge=ridge)
+
+
+def _landmarks(examples: TextExamples) -> np.ndarray:  # (M,)
+    """Rows in random order, labels in turn, so that rare labels have landmarks too."""
+    order = np.random.default_rng(examples.seed).permutation(len(examples.texts))
+    first = examples.hot.argmax(axis=1)
+    seen = np.zeros(examples.labels, dtype=np.int64)
+    rounds = np.empty(len(order), dtype=np.int64)
+    for place, row in enumerate(order):
+        rounds[place] = seen[first[row]]
+        seen[first[row]] += 1
+    return np.sort(order[np.argsort(rounds, kind="stable")][:MOST_LANDMARKS])
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (N, D), (M, D) -> (N, M)
+    """exp(-gamma |a - b|^2) of unit vectors."""
+    return np.asarray(np.exp(2.0 * GAMMA * (a @ b.T - 1.0)))
+
+
+def _coded(examples: TextExamples) -> tuple[np.ndarray, float]:  # (N, L), and what is added to predictions
+    """Targets such that far from every landmark, where the kernel gives 0, no label is likely."""
+    if examples.several:
+        return 2.0 * examples.hot, -1.0
+    labels = examples.hot.sum(axis=1, keepdims=True)
+    return examples.hot - (1.0 - examples.hot) * labels / np.maximum(examples.labels - labels, 1.0), 0.0
+
+
+def _out_of_fold(
+    features: np.ndarray,
+    targets: np.ndarray,
+    gram: np.ndarray,
+    moment: np.ndarray,
+    folds: np.ndarray,
+    progress: Progress,
+) -> dict[float, np.ndarray]:
+    """Logits (N, L) for each ridge; a fold is taken out of the sums instead of summing the rest anew."""
+    held = {ridge: np.zeros(targets.shape) for ridge in RIDGES}
+    for fold in range(int(folds.max()) + 1):
+        rows = folds == fold
+        own = features[rows]
+        rest, rest_moment = gram - own.T @ own, moment - own.T @ targets[rows]
+        for ridge in RIDGES:
+            held[ridge][rows] = own @ _solve(rest, rest_moment, ridge)
+        progress.advance(1)
+    return held
+
+
+def _solve(gram: np.ndarray, moment: np.ndarray, ridge: float) -> np.ndarray:
+    return np.asarray(cho_solve(cho_factor(gram + ridge * np.eye(len(gram)), lower=True), moment))
+
+
+def _right(logits: np.ndarray, examples: TextExamples) -> float:
+    """Share of right answers."""
+    if examples.several:
+        return float(((logits > 0) == examples.hot).mean())
+    return float(examples.hot[np.arange(len(logits)), logits.argmax(axis=1)].mean())

@@ -1,0 +1,185 @@
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from coterie.data import Row
+from coterie.errors import EngineTimeout
+from coterie.evaluation import Confusion, evaluate, judge
+from coterie.evaluation._evaluate import AT_ONCE
+from coterie.types import ContextView, Finding, SpecialistCard
+
+
+def card(task="classify"):
+    """The card of a specialist with this task."""
+    return SpecialistCard(name="triage", task=task, description="", rung="lexical", version="0")
+
+
+def finding(value, *, confidence=0.9, accepted=True, in_scope=None):
+    """A finding of this value."""
+    return Finding(
+        specialist="triage",
+        value=value,
+        text=str(value),
+        confidence=confidence,
+        accepted=accepted,
+        reason="",
+        in_scope=in_scope,
+    )
+
+
+class Answers:
+    """A specialist that says what it is told to, by the text of the task."""
+
+    def __init__(self, findings, *, task="classify"):
+        self.card = card(task)
+        self.findings = findings
+        self.running = 0
+        self.most = 0
+
+    async def consult(self, task, view):
+        """What belongs to the task's text."""
+        assert view == ContextView()
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        result = self.findings[task.text]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+CASES = [
+    (Row(text="right", labels=("card",)), finding("card", confidence=0.9)),
+    (Row(text="wrong", labels=("card",)), finding("loan", confidence=0.6)),
+    (Row(text="wrong again", labels=("card",)), finding("loan", confidence=0.6)),
+    (Row(text="shy", labels=("loan",)), finding("loan", confidence=0.4, accepted=False)),
+    (Row(text="out"), finding("card", confidence=0.3, accepted=False)),
+    (Row(text="out, but answered"), finding("card", confidence=0.5)),
+]
+
+
+async def test_the_figures_of_a_classifier():
+    """Each figure is over the rows it speaks of; abstaining is right where there is no label, and wrong elsewhere."""
+    rows, findings = zip(*CASES, strict=True)
+    seen = []
+    report = await evaluate(Answers({row.text: found for row, found in CASES}), rows, progress=seen.append)
+
+    assert report.n == 6
+    assert report.labelled == 4
+    assert report.accuracy == 0.5
+    assert report.macro_f1 == pytest.approx((0.5 + 0.5) / 2)
+    assert report.coverage == 0.75
+    assert report.accepted_accuracy == pytest.approx(1 / 3)
+    assert report.oos_recall == 0.5
+    assert report.joint_accuracy == pytest.approx(2 / 6)
+    assert report.oos_auroc == pytest.approx((2 + 2 + 2 + 1) / 8)
+    assert report.ece == pytest.approx((0.1 + 1.2 + 0.6) / 4)
+    assert report.confusions == (Confusion(label="card", predicted="loan", count=2),)
+    assert sum(seen) == 6
+    assert report == judge(rows, findings, task="classify")
+
+
+async def test_json_has_the_promised_shape():
+    """Scripts find the promised keys, null where there is no figure, and strict JSON."""
+    rows = [row for row, _ in CASES[:4]]
+    report = await evaluate(Answers({row.text: found for row, found in CASES}), rows)
+    out = json.loads(json.dumps(report.to_json(), allow_nan=False))
+
+    assert out["oos_auroc"] is None
+    assert out["oos_recall"] is None
+    assert {"n", "accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece", "joint_accuracy"} <= out.keys()
+    assert out["confusions"] == [{"label": "card", "predicted": "loan", "count": 2}]
+    assert out["intervals"]["accuracy"][0] <= 0.5 <= out["intervals"]["accuracy"][1]
+
+
+def test_the_in_scope_score_tells_scope_when_there_is_one():
+    """AUROC is of the finding's in-scope score, and not of its confidence."""
+    rows = [Row(text="", labels=("a",)), Row(text="")]
+    findings = [finding("a", confidence=0.2, in_scope=5.0), finding("a", confidence=0.9, in_scope=-3.0)]
+
+    assert judge(rows, findings, task="classify").oos_auroc == 1
+
+
+def test_only_rows_out_of_scope():
+    """Without a labelled row there is no accuracy, and none is made up."""
+    report = judge([Row(text="a"), Row(text="b")], [finding("x"), finding(None, accepted=False)], task="classify")
+
+    assert (report.accuracy, report.macro_f1, report.coverage, report.ece, report.oos_auroc) == (None,) * 5
+    assert (report.oos_recall, report.joint_accuracy) == (0.5, 0.5)
+
+
+def test_nothing_accepted():
+    """The accuracy of no answer is unknown."""
+    report = judge([Row(text="a", labels=("x",))], [finding("x", accepted=False)], task="classify")
+
+    assert report.accepted_accuracy is None
+    assert (report.accuracy, report.coverage, report.joint_accuracy) == (1, 0, 0)
+
+
+def test_no_rows():
+    """An empty file has no figures."""
+    assert judge([], [], task="classify").to_json()["accuracy"] is None
+
+
+def test_a_missing_value_is_a_miss():
+    """A finding without a value is wrong, and no label of its own."""
+    report = judge([Row(text="a", labels=("x",))] * 2, [finding("x"), finding(None, accepted=False)], task="classify")
+
+    assert report.accuracy == 0.5
+    assert report.macro_f1 == pytest.approx(2 / 3)
+    assert report.confusions == (Confusion(label="x", predicted=None, count=1),)
+
+
+def test_one_of_a_rows_labels_is_enough_for_a_single_label():
+    """Where a row has several right labels, a specialist that names one of them is right."""
+    rows = [Row(text="a", labels=("x", "y")), Row(text="b", labels=("x",))]
+    report = judge(rows, [finding("y"), finding("y")], task="classify")
+
+    assert report.accuracy == 0.5
+
+
+def test_label_sets_must_be_right_as_a_whole():
+    """Of several labels all must be right; F1 is over labels, and an empty set is silence."""
+    rows = [Row(text="a", labels=("x", "y")), Row(text="b", labels=("x",)), Row(text="c")]
+    report = judge(rows, [finding(("y", "x")), finding(("x", "z")), finding(())], task="classify")
+
+    assert report.accuracy == 0.5
+    assert report.micro_f1 == pytest.approx(6 / 7)
+    assert report.macro_f1 == pytest.approx((1 + 1 + 0) / 3)
+    assert report.joint_accuracy == pytest.approx(2 / 3)
+
+
+async def test_the_figures_of_a_score():
+    """A probability is judged by ranking and error, and as a label from one half."""
+    rows = [Row(text=str(i), labels=(label,), columns={"x": i}) for i, label in enumerate("0011")]
+    values = [0.1, 0.6, 0.4, 0.9]
+    report = await evaluate(Answers({str(i): finding(p) for i, p in enumerate(values)}, task="score"), rows)
+
+    assert report.auc == 0.75
+    assert report.accuracy == 0.5
+    assert report.brier == pytest.approx(np.mean([0.01, 0.36, 0.36, 0.01]))
+    assert report.intervals["auc"].low <= 0.75 <= report.intervals["auc"].high
+
+
+async def test_rows_are_asked_side_by_side_within_bounds():
+    """Enough rows are in flight to fill a batch, never more than the bound, and results keep their order."""
+    rows = [Row(text=str(i), labels=(str(i),)) for i in range(500)]
+    specialist = Answers({str(i): finding(str(i)) for i in range(500)})
+    report = await evaluate(specialist, rows)
+
+    assert report.accuracy == 1
+    assert specialist.most == AT_ONCE
+
+
+async def test_an_error_stops_the_others():
+    """The first error is raised as it is, and what was running is cancelled."""
+    findings = {str(i): finding("x") for i in range(500)}
+    findings["100"] = EngineTimeout("too late", engine="onnx")
+    before = len(asyncio.all_tasks())
+    with pytest.raises(EngineTimeout, match="too late"):
+        await evaluate(Answers(findings), [Row(text=str(i), labels=("x",)) for i in range(500)])
+
+    assert len(asyncio.all_tasks()) == before

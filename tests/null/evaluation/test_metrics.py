@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from coterie.evaluation import (
+    accepted_accuracy,
+    accuracy,
+    auroc,
+    bootstrap_interval,
+    bootstrap_mean,
+    brier,
+    coverage,
+    ece,
+    exact_match,
+    macro_f1,
+    multilabel_f1,
+    risk_coverage,
+)
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcdef")), min_size=1, max_size=60)
+SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=60)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAIRS)
+def test_label_figures_agree_with_scikit_learn(pairs):
+    """Accuracy and macro F1 are scikit-learn's, for words and for numbers."""
+    truth, guess = (np.array(column) for column in zip(*pairs, strict=True))
+    expected = reference.f1_score(truth, guess, average="macro", zero_division=0)
+    numbers = [np.array([ord(label) - 97 for label in column]) for column in (truth, guess)]
+
+    assert accuracy(truth, guess) == pytest.approx(reference.accuracy_score(truth, guess))
+    assert macro_f1(truth, guess) == pytest.approx(expected)
+    assert macro_f1(*numbers) == pytest.approx(expected)
+
+
+def test_no_prediction_is_a_miss_and_no_label():
+    """None lowers recall, but is no class of its own."""
+    truth = np.array(["a", "a", "b"], dtype=object)
+
+    assert macro_f1(truth, np.array(["a", None, "b"], dtype=object)) == pytest.approx((2 / 3 + 1) / 2)
+    assert macro_f1([0, 0, 1], [0, -1, 1]) == pytest.approx((2 / 3 + 1) / 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(*[st.booleans()] * 6), min_size=1, max_size=40))
+def test_label_set_figures_agree_with_scikit_learn(rows):
+    """Micro F1, macro F1 over the labels that occur, and exact match are scikit-learn's."""
+    both = np.array(rows)
+    truth, guess = both[:, :3], both[:, 3:]
+    occurs = (truth | guess).any(axis=0)
+
+    if occurs.any():
+        for macro, average in ((False, "micro"), (True, "macro")):
+            expected = reference.f1_score(truth[:, occurs], guess[:, occurs], average=average, zero_division=0)
+            if occurs.sum() > 1:
+                assert multilabel_f1(truth, guess, macro=macro) == pytest.approx(expected)
+    assert exact_match(truth, guess) == pytest.approx(reference.accuracy_score(truth, guess))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SCORED)
+def test_auroc_agrees_with_scikit_learn(pairs):
+    """With ties; and without rows of both kinds it is nan."""
+    score, positive = (np.array(column) for column in zip(*pairs, strict=True))
+
+    if 0 < positive.sum() < len(positive):
+        assert auroc(score, positive) == pytest.approx(reference.roc_auc_score(positive, score))
+    else:
+        assert np.isnan(auroc(score, positive))
+
+
+def test_auroc_takes_infinite_scores():
+    """A threshold of minus infinity ranks last."""
+    assert auroc([np.inf, 0, -np.inf], [True, True, False]) == 1
+
+
+def test_ece_by_hand():
+    """Two bins, one 0.1 too sure and one 0.2 too modest, weighted by their rows."""
+    confidence = [0.9] * 10 + [0.3] * 10
+    correct = [1] * 8 + [0] * 2 + [1] * 5 + [0] * 5
+
+    assert ece(confidence, correct) == pytest.approx(0.15)
+    assert ece(confidence, correct, bins=2, equal_mass=True) == pytest.approx(0.15)
+    assert ece(confidence, correct, bins=1) == pytest.approx(0.05)
+
+
+def test_ece_at_the_edges():
+    """Confidences of 0 and 1 are in the first and last bin, and calibrated ones have an error of zero."""
+    assert ece([0.0, 1.0], [0, 1]) == 0
+    assert ece([0.0, 1.0], [1, 0]) == 1
+    random = np.random.default_rng(0)
+    confidence = random.random(200_000)
+    assert ece(confidence, random.random(200_000) < confidence) < 0.01
+
+
+def test_acceptance_figures():
+    """Coverage, accuracy of the accepted and the curve of both agree."""
+    confidence = np.array([0.9, 0.8, 0.8, 0.1])
+    correct = np.array([True, True, False, False])
+    curve = risk_coverage(confidence, correct)
+    accepted = confidence >= 0.8
+
+    assert coverage(accepted) == 0.75
+    assert accepted_accuracy(correct, accepted) == pytest.approx(2 / 3)
+    assert curve.threshold.tolist() == [0.9, 0.8, 0.1]
+    assert curve.coverage.tolist() == [0.25, 0.75, 1]
+    assert curve.risk == pytest.approx([0, 1 / 3, 0.5])
+    assert brier([0.8, 0.3], [1, 0]) == pytest.approx((0.04 + 0.09) / 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_rows_give_nan():
+    """A figure of nothing is nan, without a warning."""
+    empty = np.array([])
+
+    for figure in (accuracy, macro_f1, brier, auroc, ece, accepted_accuracy):
+        assert np.isnan(figure(empty, empty))
+    assert np.isnan(coverage(empty))
+    assert risk_coverage(empty, empty).coverage.size == 0
+    assert np.isnan(bootstrap_mean(empty, seed=0).low)
+    assert np.isnan(bootstrap_interval(accuracy, empty, empty, seed=0).high)
+
+
+@pytest.mark.parametrize(
+    "values", [np.random.default_rng(0).random(400) < 0.9, np.random.default_rng(0).normal(size=400)]
+)
+def test_the_fast_interval_of_a_mean_is_the_slow_one(values):
+    """The binomial and blockwise draws agree with drawing rows one set at a time."""
+    slow = bootstrap_interval(lambda column: float(column.mean()), values, seed=0, n=4000)
+    fast = bootstrap_interval(np.mean, values, seed=1, n=4000)
+
+    assert fast == pytest.approx(slow, abs=0.012)
+    assert fast == bootstrap_mean(values, seed=1, n=4000)
+
+
+def test_intervals_cover_the_truth():
+    """About 95 of 100 intervals of the accuracy hold the true accuracy."""
+    random = np.random.default_rng(0)
+    hits = 0
+    for seed in range(400):
+        low, high = bootstrap_mean(random.random(300) < 0.8, seed=seed, n=400)
+        hits += low <= 0.8 <= high
+
+    assert 0.91 <= hits / 400 <= 0.98
+
+
+def test_intervals_skip_draws_without_a_figure():
+    """A draw without positives has no AUC, and does not spoil the interval."""
+    interval = bootstrap_interval(auroc, [3, 1, 2, 0], [True, False, False, False], seed=0, n=200)
+
+    assert interval == (1, 1)
