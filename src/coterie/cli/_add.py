@@ -1,0 +1,272 @@
+"""`coterie add`: one more specialist in the network's file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.errors import ConfigError, InputError
+
+from ._files import copy_file, find_file, write_bytes
+from ._output import Json, remark, say, shell, show_json
+
+if TYPE_CHECKING:
+    from coterie.config import SpecialistSection
+
+_TAKEN_NAMES = {"router"}
+"""Names of the registry that are no specialist's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A data file as it was given, where it will be and whether it has to be copied there."""
+
+    source: Path
+    target: Path
+    in_toml: str
+
+    @property
+    def copied(self) -> bool:
+        return self.source != self.target
+
+
+# --- The options: each is a key of [specialists.NAME] --------------------------------------------
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")]
+_Data = Annotated[
+    Path, typer.Option(metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if it is outside.")
+]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or generate.")]
+_Description = Annotated[
+    str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
+]
+_Test = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Held-out data; without it a fifth of the training data is held out."),
+]
+_TextColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the text.")]
+_LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the label.")]
+_GroupColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Rows with the same value here are never split apart.")
+]
+_MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
+_Bar = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc."),
+]
+_TargetRisk = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
+]
+_Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]
+_Protected = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="score: a protected attribute, never used.")
+]
+_Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
+_Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
+_Model = Annotated[str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text.")]
+
+
+def add(
+    context: typer.Context,
+    *,
+    name: _Name,
+    data: _Data,
+    task: _Task = "classify",
+    description: _Description = "",
+    test: _Test = None,
+    text_column: _TextColumn = None,
+    label_column: _LabelColumn = None,
+    group_column: _GroupColumn = None,
+    multi_label: _MultiLabel = False,
+    bar: _Bar = None,
+    target_risk: _TargetRisk = None,
+    exclude: _Exclude = None,
+    protected: _Protected = None,
+    reads: _Reads = None,
+    writes: _Writes = None,
+    model: _Model = None,
+    as_json: Json = False,
+) -> None:
+    """Add a specialist to coterie.toml.
+
+    Its name, its settings and every row of its data are checked first. FILE is looked for where you are, then in
+    the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
+    complete by itself. Comments and order of coterie.toml are kept.
+    """
+    folder: Path = context.obj
+    files = {"data": _place(folder, name, data)}
+    if test is not None:
+        files["test"] = _place(folder, f"{name}.test", test)
+    given = {
+        "task": task,
+        "description": description,
+        **{key: file.in_toml for key, file in files.items()},
+        "text_column": text_column,
+        "label_column": label_column,
+        "group_column": group_column,
+        "multi_label": multi_label,
+        "bar": _parse_bars(bar or ()),
+        "target_risk": target_risk,
+        "exclude": exclude,
+        "protected": protected,
+        "reads": reads,
+        "writes": writes,
+        "model": model,
+    }
+    settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
+    _add(folder, name, settings, files, as_json=as_json)
+
+
+def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File], *, as_json: bool) -> None:
+    """Check everything, then write: data first, coterie.toml last."""
+    from coterie.config import FILE_NAME, load_config, parse_config
+
+    _check_name(name, load_config(folder).specialists)
+    path = folder / FILE_NAME
+    text = path.read_bytes().decode("utf-8")
+    added = _with_table(text, name, settings)
+    try:
+        section = parse_config(added).specialists[name]
+    except ConfigError as error:
+        problems = error.message.partition(":\n")[2] or error.message
+        raise InputError(f"{name!r} cannot be added:\n{problems}", hint="Nothing was changed.") from error
+    counts, warnings = _check_data(section, files)
+    for file in files.values():
+        if file.copied:
+            copy_file(file.source, file.target)
+    write_bytes(path, added.encode())
+    for warning in warnings:
+        remark(f"Warning: {warning}")
+    copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
+    document = {"name": name, "settings": settings, "rows": counts, "copied": copied, "warnings": warnings}
+    if as_json:
+        show_json(document)
+    else:
+        _show(folder, document)
+
+
+def _check_name(name: str, taken: Mapping[str, object]) -> None:
+    if name in taken:
+        raise InputError(
+            f"This network already has a specialist {name!r}.", hint="Choose another name, or edit coterie.toml."
+        )
+    if name in _TAKEN_NAMES or not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+        better = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_0123456789")[:63]
+        why = (
+            "that is the router's" if name in _TAKEN_NAMES else "it takes a small letter, then letters, digits, - or _"
+        )
+        usable = better and better not in _TAKEN_NAMES and better not in taken
+        raise InputError(f"{name!r} is no name for a specialist: {why}.", hint=f"Try {better!r}." if usable else "")
+
+
+def _parse_bars(bars: Sequence[str]) -> dict[str, float]:
+    parsed: dict[str, float] = {}
+    for bar in bars:
+        metric, _, value = bar.partition("=")
+        try:
+            parsed[metric.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--bar is {bar!r}.", hint="Write METRIC=VALUE, such as accuracy=0.9.") from None
+    return parsed
+
+
+def _place(folder: Path, stem: str, given: Path) -> _File:
+    """Where a data file is and where in the network's folder it belongs."""
+    import filecmp
+
+    found, home = find_file(folder, given), folder.resolve()
+    source = found.parent.resolve() / found.name
+    if source.is_relative_to(home):
+        return _File(source=source, target=source, in_toml=source.relative_to(home).as_posix())
+    target = home / "data" / f"{stem}{source.suffix}"
+    if target.exists() and not filecmp.cmp(source, target, shallow=False):
+        raise InputError(
+            f"{str(source)!r} belongs to {str(target)!r}, where another file is already.",
+            hint="Move that one away, or put yours into the network's folder yourself and give its path there.",
+        )
+    return _File(source=source, target=target, in_toml=target.relative_to(home).as_posix())
+
+
+def _with_table(text: str, name: str, settings: Mapping[str, Any]) -> str:
+    """The file's text with one more table at its end; everything before stays as it is, to the byte."""
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in settings.items():
+        table.add(key, _inline(value))
+    parent = tomlkit.table(is_super_table=True)
+    parent.add(name, table)
+    document = tomlkit.document()
+    document.add("specialists", parent)
+    snippet = tomlkit.dumps(document)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
+    added = added.replace("\r\n", "\n").replace("\n", newline)
+    _check_only_added(text, added, name, snippet)
+    return added
+
+
+def _inline(value: object) -> object:
+    """A table as `{ key = value }` on one line; anything else as it is."""
+    import tomlkit
+
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
+
+
+def _check_only_added(before: str, after: str, name: str, snippet: str) -> None:
+    """Refuse to write a file that would say anything else than before and the new table."""
+    import tomllib
+
+    try:
+        found = tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        found = {}
+    if not found.get("specialists", {}).pop(name, None) or _filled(found) != _filled(tomllib.loads(before)):
+        raise ConfigError(
+            "coterie.toml writes its specialists in a form that a table cannot be added to.",
+            hint=f"Add this by hand:\n\n{snippet}",
+        )
+
+
+def _filled(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value != {}}
+
+
+def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
+    """Read every row where it is now; how many there are, and what is odd about them."""
+    from coterie.data import read_dataset
+
+    counts: dict[str, int] = {}
+    warnings: list[str] = []
+    for key, file in files.items():
+        dataset = read_dataset(
+            file.source,
+            task=section.task,
+            text_column=section.text_column,
+            label_column=section.label_column,
+            group_column=section.group_column,
+            multi_label=section.multi_label,
+            for_evaluation=key == "test",
+        )
+        counts[key] = len(dataset)
+        warnings += dataset.warnings
+    return counts, warnings
+
+
+def _show(folder: Path, document: Mapping[str, Any]) -> None:
+    """What was added, in words."""
+    name, settings = document["name"], document["settings"]
+    rows = ", ".join(f"{count:,} rows of {settings[key]}" for key, count in document["rows"].items())
+    say(f"Added {name}: {settings['task']}, {rows}.")
+    for source, target in document["copied"].items():
+        say(f"Copied {source} to {target}, so that the folder is complete by itself.")
+    say(f"Next: {shell(folder, 'train', name)}")

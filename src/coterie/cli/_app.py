@@ -1,0 +1,103 @@
+"""The `coterie` command as a whole: its global options, its commands and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._add import add
+from ._ask import ask
+from ._doctor import doctor
+from ._eval import evaluate
+from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._init import init
+from ._models import models
+from ._report import report
+from ._serve import serve
+from ._trace import trace
+from ._train import train
+
+# Plain help: rich's costs 0.15 s, half of what `coterie --help` may take.
+app = typer.Typer(
+    name="coterie", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True
+)
+
+
+def _say_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    if asked:
+        from coterie import __version__
+
+        typer.echo(f"coterie {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def network(
+    context: typer.Context,
+    *,
+    folder: Annotated[
+        Path,
+        typer.Option("-C", metavar="DIR", help="Folder of the network: the one with its coterie.toml."),
+    ] = Path(),
+    version: Annotated[  # noqa: ARG001 - the callback does the work
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A network of narrow language models: specialise, route, ground, govern, and see what every answer cost."""
+    context.obj = folder
+
+
+app.command()(init)
+app.command()(add)
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(ask)
+app.command()(serve)
+app.command()(report)
+app.command()(trace)
+app.add_typer(models)
+app.command()(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; `docs/cli.md` lists the codes.
+
+    Nothing escapes: an error is printed as message and hint (as JSON on standard output with `--json`), without a
+    traceback unless `COTERIE_DEBUG` is set.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _never_fail_on_encoding()
+    try:
+        result = typer.main.get_command(app).main(words, prog_name="coterie", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Abort:
+        result = INTERRUPTED
+    except (BrokenPipeError, SystemExit) as error:
+        # typer turns a closed pipe into SystemExit.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        abandon_output()
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - the last door: whatever comes here is shown to the user, not raised
+        return explain(error, as_json=_wants_json(words))
+    if result == INTERRUPTED:
+        typer.echo("Interrupted.", err=True)
+    return result if isinstance(result, int) else 0
+
+
+def _never_fail_on_encoding() -> None:
+    """A character that the terminal's encoding lacks is written as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Whether `--json` was given: asked of the words, since an error may come before they are understood."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options

@@ -1,0 +1,165 @@
+"""`coterie ask`: one request through the network."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.errors import InputError
+
+from ._bridge import with_network
+from ._output import Json, clean, console, dim, show_json
+
+if TYPE_CHECKING:
+    from coterie.network import Network
+    from coterie.types import Answer, Columns, Label, Request, Trace
+
+
+def ask(
+    context: typer.Context,
+    *,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help='What to ask; "-" reads it from standard input.', show_default=False)
+    ] = "",
+    specialist: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Ask this specialist and skip the router.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Structured input: one JSON object of plain values.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask the network.
+
+    The answer is printed as it comes, then who answered, how sure they are and what it took. An abstention is an
+    answer too: the reason is printed and the exit code is 0.
+    """
+    request = _request(text, columns, specialist=specialist, session=session, label=label)
+    folder: Path = context.obj
+    answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
+    if as_json:
+        _show_json(answer, with_trace=trace)
+    else:
+        _show_after(answer.trace, folder, with_trace=trace)
+
+
+def _request(
+    text: str, columns: str | None, *, specialist: str | None, session: str | None, label: str | None
+) -> Request:
+    """What was typed as a request. Raises `InputError` for what no network could answer."""
+    from coterie.types import Request
+
+    text = _read_stdin() if text == "-" else text
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("The text is not valid UTF-8.", hint="Check the terminal's encoding.") from error
+    if not text.strip() and columns is None:
+        raise InputError(
+            "Asked with no text and no columns.", hint='coterie ask "...", or --columns \'{"name": 1}\' (see --help)'
+        )
+    parsed = None if columns is None else _parse_columns(columns)
+    return Request(text=text, columns=parsed, specialist=specialist, session=session, label=_parse_label(label))
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Standard input is not UTF-8 text: {error}.") from error
+
+
+def _parse_columns(columns: str) -> Columns:
+    try:
+        parsed = json.loads(columns, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--columns is not JSON: {error}.", hint='Give one object: {"age": 41}') from error
+    if not isinstance(parsed, dict):
+        raise InputError(
+            f"--columns is a JSON {type(parsed).__name__}, not an object.", hint='Give one object: {"age": 41}'
+        )
+    for name, value in parsed.items():
+        if isinstance(value, dict | list) or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(f"--columns has {value!r} at {name!r}: only text, numbers, true, false and null go.")
+    return parsed
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse_label(label: str | None) -> Label | None:
+    from coterie.types import Label
+
+    try:
+        return None if label is None else Label(label)
+    except ValueError:
+        raise InputError(f"--label is {label!r}.", hint=f"Labels are: {', '.join(Label)}.") from None
+
+
+async def _answer(network: Network, request: Request, *, aloud: bool) -> Answer:
+    """The settled answer; aloud, its pieces are printed as soon as they are certain."""
+    from coterie.types import Delta
+
+    async with aclosing(network.stream(request)) as events:
+        async for event in events:
+            if not isinstance(event, Delta):
+                answer = event
+            elif aloud:
+                sys.stdout.write(clean(event.text))
+                sys.stdout.flush()
+    if aloud:
+        sys.stdout.write("\n")
+    return answer
+
+
+def _show_json(answer: Answer, *, with_trace: bool) -> None:
+    from coterie.observe import plain, summarise
+
+    document = {"answer": answer.text, **summarise(answer.trace)}
+    if with_trace:
+        document["trace"] = plain(answer.trace)
+    show_json(document)
+
+
+def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
+    """The line under the answer and, if asked for, the trace as a tree."""
+    from coterie.config import load_config
+    from coterie.observe import draw_trace
+
+    currency = load_config(folder).accounting.currency
+    dim(_summary_line(trace, currency))
+    if with_trace:
+        console(sys.stdout).print(draw_trace(trace, currency=currency))
+
+
+def _summary_line(trace: Trace, currency: str) -> str:
+    """Who was asked, how sure they were, what it took."""
+    usage = trace.usage
+    asked = " -> ".join(trace.route.specialists) or "nobody"
+    sure = ", ".join(f"{finding.specialist} {finding.confidence:.2f}" for finding in trace.findings)
+    parts: Sequence[str] = (
+        trace.status,
+        f"route {asked}",
+        f"confidence {sure}" if sure else "",
+        "cost unknown" if usage.cost is None else f"cost {usage.cost.normalize():f} {currency}",
+        f"{usage.joules:.3g} J {usage.joules_kind}",
+        f"{usage.milliseconds:.0f} ms",
+        f"trace {trace.id}",
+    )
+    return "[" + "; ".join(part for part in parts if part) + "]"

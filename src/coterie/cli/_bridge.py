@@ -1,0 +1,57 @@
+"""The one place where a command enters the event loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from coterie.config import Config
+    from coterie.network import Network
+    from coterie.protocols import Store
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; Ctrl-C cancels it and lets it clean up."""
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
+    """Open the folder's network, use it, close it whatever happens, and give what `use` gave."""
+    from coterie.assembly import open_network
+
+    return run(_use(open_network(folder), use))
+
+
+def with_store(folder: Path, config: Config, use: Callable[[Store], Awaitable[T]]) -> T | None:
+    """The same with the store alone; None, and no file made, when nothing has been settled yet."""
+    from coterie.store import SQLiteStore
+
+    section = config.store
+    path = folder / section.path
+    if not path.exists():
+        return None
+    opening = SQLiteStore.open(
+        path, session_days=section.session_days, keep_content=section.keep_content, clock=time.time
+    )
+    return run(_use(opening, use))
+
+
+async def _use(opening: Awaitable[C], use: Callable[[C], Awaitable[T]]) -> T:
+    opened = await opening
+    try:
+        return await use(opened)
+    finally:
+        await opened.close()

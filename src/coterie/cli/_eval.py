@@ -1,0 +1,137 @@
+"""`coterie eval`: how good a trained specialist is on a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.errors import InputError, UnknownSpecialist
+
+from ._bridge import run
+from ._files import find_file
+from ._output import Json, interval, number, remark, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from coterie.config import SpecialistSection
+    from coterie.data import Dataset
+    from coterie.evaluation import Evaluation
+    from coterie.registry import Version
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "coverage": "coverage (share accepted)",
+    "accepted_accuracy": "accuracy of accepted",
+    "ece": "calibration error (ECE)",
+    "oos_auroc": "out of scope: AUROC",
+    "oos_recall": "out of scope: share abstained on",
+    "joint_accuracy": "joint accuracy",
+}
+_CONFUSIONS_SHOWN = 10
+
+
+def evaluate(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A trained specialist.")],
+    data: Annotated[
+        Path, typer.Option(metavar="FILE", help="CSV or JSONL; a row without a label belongs to no label.")
+    ],
+    text_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column with the text, if not the training data's.")
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column with the label, if not the training data's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained specialist on a file.
+
+    Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
+    With rows that have no label, also how well it tells what does not belong to it.
+    """
+    from coterie.registry import Registry
+    from coterie.registry import REGISTRY_FOLDER
+
+    folder: Path = context.obj
+    section = _section(folder, name)
+    version = Registry(folder / REGISTRY_FOLDER).champion(name)
+    columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
+    dataset = _read(find_file(folder, data), section.model_copy(update=columns))
+    measured = run(_measure(name, section, version, dataset))
+    document = {"specialist": name, "version": version.version, "file": dataset.name, **measured.to_json()}
+    for warning in dataset.warnings:
+        remark(f"Warning: {warning}")
+    if as_json:
+        show_json(document)
+    else:
+        _show(document)
+
+
+def _section(folder: Path, name: str) -> SpecialistSection:
+    from coterie.config import load_config
+
+    sections = load_config(folder).specialists
+    if name not in sections:
+        raise UnknownSpecialist(
+            f"Asked to measure {name!r}; this network has {sorted(sections)}.", hint="Use one of these names."
+        )
+    if sections[name].task == "generate":
+        raise InputError(
+            f"{name!r} writes text, which has no single right value to compare with.",
+            hint="Measure the specialist whose fact it reads.",
+        )
+    return sections[name]
+
+
+def _read(path: Path, section: SpecialistSection) -> Dataset:
+    from coterie.data import read_dataset
+
+    return read_dataset(
+        path,
+        task=section.task,
+        text_column=section.text_column,
+        label_column=section.label_column,
+        multi_label=section.multi_label,
+        for_evaluation=True,
+    )
+
+
+async def _measure(name: str, section: SpecialistSection, version: Version, dataset: Dataset) -> Evaluation:
+    """Ask the specialist about every row, with progress."""
+    from coterie.engines import OnnxEncoder
+    from coterie.evaluation import evaluate as ask_about
+    from coterie.specialists import load_specialist
+
+    from ._progress import TerminalProgress
+
+    encoder = OnnxEncoder.bundled()
+    try:
+        specialist = load_specialist(name, section, version, encoder=encoder, models={})
+        with TerminalProgress() as progress:
+            progress.start(f"{name}: ask about {dataset.name}", len(dataset))
+            return await ask_about(specialist, dataset.rows, progress=progress.advance)
+    finally:
+        await encoder.close()
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    title = f"{document['specialist']} on {document['n']:,} rows of {document['file']}"
+    intervals = document["intervals"]
+    rows = [
+        (words, number(document[key]), interval(intervals.get(key)))
+        for key, words in _FIGURES.items()
+        if document[key] is not None
+    ]
+    show_table(["figure", "value", "95% interval"], rows, title=title)
+    confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
+    if confusions:
+        show_table(["right", "said", "rows"], confusions[:_CONFUSIONS_SHOWN], title="Most confused")
+    else:
+        say("No label was taken for another.")

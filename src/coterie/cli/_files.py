@@ -1,0 +1,46 @@
+"""Files: found where the user means, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from coterie.errors import InputError
+
+
+def find_file(folder: Path, given: Path) -> Path:
+    """A file that somebody named: looked for where they are, then in the network's folder. Raises `InputError`."""
+    found = next((path for path in (given, folder / given) if path.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"No data file {str(given)!r}, neither here ({str(Path.cwd())!r}) nor in the network's folder.",
+            hint="Give the path of a CSV or JSONL file.",
+        )
+    return found
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment it has its old content or all of its new one."""
+    _replace(path, lambda draft: draft.write_bytes(content))
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file so that `path` never holds half of it; missing folders are made."""
+    from shutil import copyfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda draft: copyfile(source, draft))
+
+
+def _replace(path: Path, fill: Callable[[Path], object]) -> None:
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        fill(draft)
+        if path.exists():
+            draft.chmod(path.stat().st_mode)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

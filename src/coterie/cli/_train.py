@@ -1,0 +1,91 @@
+"""`coterie train`: train specialists, and show each rung beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._exits import BAR_MISSED
+from ._output import Json, interval, number, remark, say, shell, show_json, show_table, size
+
+_FLOOR = "lexical"
+_COLUMNS = ("rung", "{quality}", "95% range", "covered", "accepted", "ECE", "size", "time")
+
+
+def train(
+    context: typer.Context,
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Specialists to train; all of them if none is named."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train specialists.
+
+    Every rung is tried; held-out results are shown beside the lexical floor and the cheapest rung that meets the bar
+    is taken. The new version goes into the registry and serves from the next start on. If a specialist misses its
+    bar, that is said loudly, the version that served before stays (if there was one) and the exit code is 3.
+    """
+    from coterie.training import train as train_network
+
+    from ._progress import TerminalProgress
+
+    folder: Path = context.obj
+    with TerminalProgress() as progress:
+        report: dict[str, Any] = train_network(folder, names or (), progress=progress).to_json()
+    if as_json:
+        show_json(report)
+    else:
+        for name, result in report["specialists"].items():
+            _show(name, result)
+        say(f'{report["seconds"]:,.0f} s. Next: {shell(folder, "ask")} "..."')
+    for name, result in report["specialists"].items():
+        for warning in result.get("warnings", ()):
+            remark(f"Warning: {name}: {warning}")
+    if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result)]:
+        remark("\n".join(missed))
+        raise typer.Exit(BAR_MISSED)
+
+
+def _show(name: str, result: Mapping[str, Any]) -> None:
+    """One specialist: a row a rung, then which was taken and whether that is enough."""
+    say(f"\n{name} ({result['task']}), version {result['version']}")
+    rungs = [rung for rung in result.get("rungs", ()) if "held_out" in rung]
+    if rungs:
+        quality = next(key for key in rungs[0]["validation"] if key != "interval")
+        columns = [column.format(quality=quality) for column in _COLUMNS]
+        show_table(columns, [_row(rung, quality) for rung in rungs])
+    say(f"Taken: {result['rung']}, {result['reason']}.")
+    for metric, bar in result.get("bar", {}).items():
+        word = "MISSED" if result["bar_met"] is False else "met"
+        say(f"Bar {metric} >= {bar:g}: {word}, {number(result['metrics'].get(metric))} on held-out rows.")
+
+
+def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
+    held_out = rung["held_out"]
+    return [
+        f"{rung['rung']} (floor)" if rung["rung"] == _FLOOR else rung["rung"],
+        number(held_out.get(quality)),
+        interval(held_out.get("intervals", {}).get(quality)),
+        number(held_out.get("coverage")),
+        number(held_out.get("accepted_accuracy")),
+        number(held_out.get("ece")),
+        size(rung["bytes"]),
+        f"{rung['seconds']:.1f} s",
+    ]
+
+
+def _missed(name: str, result: Mapping[str, Any]) -> Iterator[str]:
+    """What a missed bar means for who is served."""
+    if result["bar_met"] is not False:
+        return
+    bars = ", ".join(f"{metric} >= {bar:g}" for metric, bar in result["bar"].items())
+    if result.get("promoted"):
+        then = "There is no better version, so this one serves."
+    else:
+        then = "It is stored but not promoted: the version that served before still does."
+    yield f"BAR MISSED: {name} did not reach {bars}. {then}"

@@ -1,0 +1,182 @@
+"""The command line run in this process, over a network of stand-ins and a real store."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coterie.cli import main
+from coterie.network import Network
+from coterie.store import SQLiteStore
+from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, Usage
+
+CONFIG = """\
+[network]
+name = "shop"   # a comment
+
+[specialists.triage]
+task = "classify"
+data = "data/triage.csv"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as a JSON document."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., Result]:
+    """Runs one command line: `run("ask", "hello")`."""
+
+    def run(*words: object) -> Result:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Result(code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A network's folder with one specialist and its data."""
+    folder = tmp_path / "shop"
+    (folder / "data").mkdir(parents=True)
+    (folder / "coterie.toml").write_text(CONFIG)
+    _write_rows(folder / "data" / "triage.csv")
+    return folder
+
+
+@pytest.fixture
+def write_rows() -> Callable[..., Path]:
+    """Writes a CSV file with two labels: `write_rows(path, per_label=12)`."""
+    return _write_rows
+
+
+def _write_rows(path: Path, *, per_label: int = 12) -> Path:
+    """A CSV file with `text,label` and two labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    things = {"delivery": "parcel", "refund": "money"}
+    rows = [f"where is my {thing} number {n},{label}" for label, thing in things.items() for n in range(per_label)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+    return path
+
+
+class Speaker:
+    """A specialist that says its answer word by word, or abstains; or raises what it was given."""
+
+    def __init__(self, name: str, answer: str | None, *, error: Exception | None):
+        self.card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1")
+        self.answer, self.error = answer, error
+
+    async def consult(self, task, view) -> Finding:
+        """Its answer, or its abstention."""
+        if self.error:
+            raise self.error
+        step = Step(producer=self.card.name, engine="linear", usage=Usage(milliseconds=1.0, joules=0.25))
+        return Finding(
+            specialist=self.card.name,
+            value=self.answer,
+            text=self.answer or "",
+            confidence=0.91,
+            accepted=self.answer is not None,
+            reason="sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8",
+            label=task.label,
+            steps=(step,),
+        )
+
+    async def speak(self, task, view) -> AsyncIterator[Delta | Finding]:
+        """Its answer word by word."""
+        finding = await self.consult(task, view)
+        for piece in re.findall(r"\S+\s*", self.answer or ""):
+            yield Delta(text=piece)
+        yield finding
+
+
+class OneRouter:
+    """Sends everything to one specialist, or nowhere."""
+
+    def __init__(self, name: str | None):
+        self.name = name
+
+    async def route(self, request, context) -> Route:
+        """The one route."""
+        if self.name is None:
+            return Route(parts=(), reason="nothing like what any specialist was trained on")
+        return Route(parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=f"{self.name} fits")
+
+
+class FlatMeter:
+    """A cent a step."""
+
+    def price(self, step: Step) -> Step:
+        """A cent."""
+        return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
+
+    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+        """Half a dollar."""
+        return Decimal("0.5")
+
+
+@pytest.fixture
+def network(folder, monkeypatch) -> Callable[..., list[bool]]:
+    """Puts a network of stand-ins behind `open_network`; the store is the folder's real one.
+
+    `network("its answer")` is a `triage` that says so, None one that abstains; it gives the list of closings.
+    """
+    closed: list[bool] = []
+
+    def install(
+        answer: str | None = "Your parcel is on its way.", *, error: Exception | None = None, routed: bool = True
+    ) -> list[bool]:
+        specialist = Speaker("triage", answer, error=error)
+
+        async def open_network(place: Path) -> Network:
+            assert place == folder
+            store = await SQLiteStore.open(
+                folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
+            )
+            return _Closing(
+                specialists={specialist.card.name: specialist},
+                router=OneRouter(specialist.card.name if routed else None),
+                store=store,
+                meter=FlatMeter(),
+                encoder=None,  # type: ignore[arg-type]
+                closed=closed,
+            )
+
+        monkeypatch.setattr("coterie.assembly.open_network", open_network)
+        return closed
+
+    return install
+
+
+class _Closing(Network):
+    """A network that notes that it was closed."""
+
+    def __init__(self, *, closed: list[bool], **parts: Any):
+        super().__init__(**parts)
+        self._closed = closed
+
+    async def close(self) -> None:
+        """Close, and say so."""
+        await super().close()
+        self._closed.append(True)

@@ -1,0 +1,251 @@
+"""The command as a whole: start, options, errors, exit codes, pipes and signals."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coterie import errors
+from coterie.cli import EXIT_CODES
+from coterie.types import Verdict
+
+VERDICT = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
+
+
+def test_help_is_quick():
+    """`coterie --help` takes less than 0.3 s of processor time in a fresh process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "coterie", "--help"], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+
+def test_help_starts_light():
+    """`coterie --help` imports none of the libraries that take time: that is how it answers in under 0.3 s."""
+    code = "import sys\nfrom coterie.cli import main\nmain(['--help'])\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not set(done.stderr.split()) & {"asyncio", "pydantic", "numpy", "rich.table", "rich.console", "sqlite3"}
+
+
+def test_help_lists_every_command(run):
+    """The help names each command, and exits with 0."""
+    result = run("--help")
+
+    assert result.code == 0
+    for command in ("init", "add", "train", "eval", "ask", "serve", "report", "trace", "models", "doctor"):
+        assert f"  {command} " in result.out
+
+
+def test_no_command_shows_the_help(run):
+    """`coterie` alone is a question: it gets the help."""
+    result = run()
+
+    assert result.code in (0, 2)  # typer's versions differ
+    assert "Commands:" in result.err + result.out
+
+
+def test_version(run):
+    """`--version` says name and version."""
+    from coterie import __version__
+
+    assert run("--version").out == f"coterie {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["init x", "add x --data x", "train", "eval x --data x", "ask x", "serve", "report"]
+)
+def test_every_command_has_json(run, command):
+    """Every command knows `--json`."""
+    name = command.split()[0]
+
+    assert "--json" in run(name, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError("m", hint="h"), 1),
+        (errors.NotTrained("m", hint="h"), 1),
+        (errors.DataError("m", hint="h"), 2),
+        (errors.EgressRefused(VERDICT, hint="h"), 4),
+        (errors.Overloaded("m", hint="h"), 5),
+        (errors.EngineTimeout("m", engine="e", hint="h"), 5),
+    ],
+)
+def test_errors_become_exit_codes(run, monkeypatch, error, code):
+    """Whose mistake it was shows in the exit code; message and hint go to standard error, without a traceback."""
+
+    def fail(folder):
+        raise error
+
+    monkeypatch.setattr("coterie.config.load_config", fail)
+    result = run("report")
+
+    assert (result.code, result.out) == (code, "")
+    assert result.err == f"Error: {error.message}\nh\n"
+
+
+def test_errors_as_json(run, tmp_path):
+    """With `--json` an error is a JSON document on standard output, with its stable code."""
+    result = run("-C", tmp_path, "report", "--json")
+
+    assert result.code == 1
+    assert result.json["error"]["code"] == "config_error"
+    assert "coterie init" in result.json["error"]["hint"]
+    assert result.json["error"]["retryable"] is False
+    assert result.err == ""
+
+
+def test_usage_errors_as_json(run):
+    """Also a command line that cannot be understood is answered in JSON when it asks for it."""
+    result = run("ask", "hello", "--json", "--no-such-option")
+
+    assert result.code == 2
+    assert result.json["error"]["code"] == "usage_error"
+
+
+def test_json_after_two_dashes_is_text(run, monkeypatch):
+    """`--json` after `--` is no option."""
+    result = run("train", "--no-such-option", "--", "--json")
+
+    assert result.code == 2
+    assert result.out == ""
+    assert "No such option" in result.err
+
+
+def test_unexpected_errors_are_short(run, monkeypatch):
+    """A mistake of ours is one line and where to report it, never a traceback."""
+
+    def fail(folder):
+        raise KeyError("boom\nboom")
+
+    monkeypatch.setattr("coterie.config.load_config", fail)
+    monkeypatch.delenv("COTERIE_DEBUG", raising=False)
+    result = run("report")
+
+    assert result.code == 70
+    assert "KeyError" in result.err
+    assert "COTERIE_DEBUG=1" in result.err
+    assert "Traceback" not in result.err
+    assert len(result.err.splitlines()) == 2
+
+
+def test_debug_shows_the_traceback(run, monkeypatch):
+    """`COTERIE_DEBUG=1` shows where it happened."""
+
+    def fail(folder):
+        raise KeyError("boom")
+
+    monkeypatch.setattr("coterie.config.load_config", fail)
+    monkeypatch.setenv("COTERIE_DEBUG", "1")
+
+    assert "Traceback" in run("report").err
+
+
+def test_files_that_cannot_be_written_are_a_matter_of_set_up(run, tmp_path):
+    """A folder that cannot be made is said with its path; it is no mistake of ours."""
+    (tmp_path / "file").write_text("")
+    result = run("init", tmp_path / "file" / "net")
+
+    assert result.code == 1
+    assert str(tmp_path / "file") in result.err
+
+
+def test_ctrl_c(run, monkeypatch):
+    """Ctrl-C ends with 130 and one word."""
+
+    def interrupt(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coterie.config.load_config", interrupt)
+    result = run("report")
+
+    assert result.code == 130
+    assert result.err.strip() == "Interrupted."
+
+
+def test_sigint_to_a_process():
+    """A process that gets SIGINT while it works ends with 130, without a traceback."""
+    code = """
+import signal, sys
+import coterie.config
+from coterie.cli import main
+
+def block(folder):
+    print("working", flush=True)
+    signal.pause()
+
+coterie.config.load_config = block
+sys.exit(main(["report"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted."
+
+
+def test_control_characters_in_errors_are_dropped(run, folder):
+    """What somebody typed cannot steer the terminal through our error message."""
+    result = run("-C", folder, "trace", "\x1b[31mred")
+
+    assert "\x1b" not in result.err
+
+
+def test_a_closed_pipe_is_silent(tmp_path):
+    """`coterie ... | head` ends without a word."""
+    (tmp_path / "coterie.toml").write_text("")
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "coterie", "-C", str(tmp_path), "report"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, "")
+    assert done.returncode in EXIT_CODES
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written(tmp_path):
+    """A full disk under the output is said on standard error, without a traceback."""
+    (tmp_path / "coterie.toml").write_text("")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "coterie", "-C", str(tmp_path), "report", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Cannot read or write the output: No space left on device.")
+    assert "Traceback" not in done.stderr
+
+
+def test_output_in_ascii():
+    """A terminal that knows only ASCII gets replacement characters, not a crash."""
+    code = "import sys\nfrom coterie.cli._output import say, show_json\nsay('größe'); show_json({'a': 'größe'})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from coterie.cli import main\nmain(['--version'])\n{code}"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.split(b"\n", 2)[2]) == {"a": "größe"}

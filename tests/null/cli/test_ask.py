@@ -1,0 +1,215 @@
+"""`coterie ask`: a request in, an answer out, and what it took."""
+
+import io
+import sys
+
+import pytest
+
+from coterie.errors import EngineUnavailable, StoreError
+from coterie.types import Label
+
+
+def test_the_answer_and_its_line(run, folder, network):
+    """Standard output has the answer, then one line with route, confidence, cost, energy, time and trace."""
+    network()
+    result = run("-C", folder, "ask", "where is it?")
+
+    assert result.code == 0, result.err
+    answer, line = result.out.splitlines()
+    assert answer == "Your parcel is on its way."
+    for part in ("route triage", "confidence triage 0.91", "cost 0.01", "0.25 J estimated", " ms", "trace "):
+        assert part in line
+
+
+def test_json(run, folder, network):
+    """`--json` has the keys that scripts rely on."""
+    network()
+    document = run("-C", folder, "ask", "where is it?", "--json").json
+
+    assert document["answer"] == "Your parcel is on its way."
+    assert document["route"] == {"specialists": ["triage"], "reason": "triage fits", "scores": {}}
+    (finding,) = document["findings"]
+    assert {"specialist", "value", "confidence", "accepted", "reason"} <= set(finding)
+    assert finding["accepted"] is True
+    assert {"milliseconds", "joules", "joules_kind", "cost"} <= set(document["usage"])
+    assert document["usage"]["cost"] == 0.01
+    assert document["trace_id"]
+    assert "trace" not in document
+
+
+def test_json_with_trace(run, folder, network):
+    """`--json --trace` adds the whole trace under its own key."""
+    network()
+    document = run("-C", folder, "ask", "where is it?", "--json", "--trace").json
+
+    assert document["trace"]["id"] == document["trace_id"]
+    assert [stage["name"] for stage in document["trace"]["stages"]][:2] == ["admit", "route"]
+
+
+def test_trace_as_a_tree(run, folder, network):
+    """`--trace` draws the stages under the answer."""
+    network()
+    result = run("-C", folder, "ask", "where is it?", "--trace")
+
+    for stage in ("admit", "route", "gather", "consult", "decide", "ledger"):
+        assert stage in result.out
+
+
+def test_an_abstention_is_an_answer(run, folder, network):
+    """Nobody answering is no failure: the reason is printed and the exit code is 0."""
+    network(None)
+    result = run("-C", folder, "ask", "where is it?")
+
+    assert result.code == 0
+    assert "Not answered." in result.out
+    assert "threshold 0.8" in result.out
+
+
+def test_out_of_scope(run, folder, network):
+    """A request for nobody says so, in JSON too."""
+    network(routed=False)
+    document = run("-C", folder, "ask", "weather?", "--json").json
+
+    assert document["route"]["specialists"] == []
+    assert document["findings"] == []
+    assert "nothing like" in document["route"]["reason"]
+
+
+def test_standard_input(run, folder, network, monkeypatch):
+    """`-` reads the text from standard input."""
+    network()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("wo ist es? ü\n".encode())))
+    document = run("-C", folder, "ask", "-", "--json", "--trace").json
+
+    assert document["trace"]["route"]["parts"][0]["text"] == "wo ist es? ü"
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n", b"\xff\xfe"])
+def test_unusable_standard_input(run, folder, network, monkeypatch, content):
+    """Nothing, blanks or bytes that are no UTF-8 are the caller's mistake."""
+    network()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    assert run("-C", folder, "ask", "-").code == 2
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "{",
+        "[]",
+        "1",
+        "null",
+        '{"a": [1]}',
+        '{"a": {"b": 1}}',
+        '{"a": NaN}',
+        '{"a": Infinity}',
+        '{"a": 1e999}',
+        "[" * 100_000,
+    ],
+)
+def test_unusable_columns(run, folder, network, columns):
+    """`--columns` takes one JSON object of plain values; anything else is explained."""
+    network()
+    result = run("-C", folder, "ask", "--columns", columns)
+
+    assert result.code == 2
+    assert "--columns" in result.err
+
+
+def test_columns_without_text(run, folder, network):
+    """Structured input needs no text beside it."""
+    network()
+
+    assert run("-C", folder, "ask", "--columns", '{"age": 41, "name": null}').code == 0
+
+
+def test_nothing_asked(run, folder, network):
+    """No text and no columns is refused before a network is opened."""
+    closed = network()
+    result = run("-C", folder, "ask", "   ")
+
+    assert result.code == 2
+    assert closed == []
+
+
+def test_text_that_is_no_unicode(run, folder, network):
+    """Bytes of the shell that are no UTF-8 are refused, not passed on."""
+    network()
+
+    assert run("-C", folder, "ask", "caf\udce9").code == 2
+
+
+@pytest.mark.parametrize("label", list(Label))
+def test_labels(run, folder, network, label):
+    """`--label` sets the request's sensitivity."""
+    network()
+
+    assert run("-C", folder, "ask", "x", "--label", label.value, "--json", "--trace").json["trace"]["label"] == label
+
+
+def test_unknown_label(run, folder, network):
+    """A label that is none is answered with those there are."""
+    network()
+    result = run("-C", folder, "ask", "x", "--label", "secret")
+
+    assert result.code == 2
+    assert "restricted" in result.err
+
+
+def test_unknown_specialist(run, folder, network):
+    """A specialist that is not there is an input error, and the network is closed all the same."""
+    closed = network()
+    result = run("-C", folder, "ask", "x", "--specialist", "nobody", "--json")
+
+    assert result.code == 2
+    assert result.json["error"]["code"] == "unknown_specialist"
+    assert closed == [True]
+
+
+def test_sessions(run, folder, network):
+    """`--session` remembers the exchange: the trace names it."""
+    network()
+    document = run("-C", folder, "ask", "x", "--session", "s1", "--json", "--trace").json
+
+    assert document["trace"]["session"] == "s1"
+
+
+def test_an_engine_that_fails_is_an_abstention(run, folder, network):
+    """What an engine cannot do is a reason in the answer."""
+    network(error=EngineUnavailable("server is gone", engine="large"))
+    result = run("-C", folder, "ask", "x")
+
+    assert result.code == 0
+    assert "server is gone" in result.out
+
+
+def test_an_answer_that_cannot_be_settled(run, folder, network, monkeypatch):
+    """If the ledger cannot be written the command fails, with the store's code."""
+    network()
+
+    async def fail(self, settlement):
+        raise StoreError("disk full", hint="make room")
+
+    monkeypatch.setattr("coterie.store.SQLiteStore.settle", fail)
+    result = run("-C", folder, "ask", "x", "--json")
+
+    assert result.code == 1
+    assert result.json["error"]["code"] == "store_error"
+
+
+def test_answers_cannot_steer_the_terminal(run, folder, network):
+    """Control characters in an answer are dropped; rich markup in it is shown as it is."""
+    network("a\x1b[2Jb\x07 [red]c[/red] \u202e")
+    result = run("-C", folder, "ask", "x", "--trace")
+
+    assert not {"\x1b", "\x07"} & set(result.out)
+    assert "[red]c[/red]" in result.out.splitlines()[0]
+
+
+def test_no_color_and_no_control_characters_in_a_pipe(run, folder, network, monkeypatch):
+    """What goes to a pipe is plain text."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    network()
+
+    assert "\x1b" not in run("-C", folder, "ask", "x", "--trace").out

@@ -1,0 +1,220 @@
+"""`coterie doctor`: what is missing and the command that fixes it."""
+
+import socket
+import sqlite3
+
+import pytest
+
+from coterie.config import parse_config
+from coterie.registry import Registry
+from coterie.routing import PROFILE_FILE
+from coterie.registry import REGISTRY_FOLDER
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_this_machine(monkeypatch, tmp_path):
+    """No model of the user's, no key, and no encoder to load."""
+    monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    class Encoder:
+        sha256 = "0" * 64
+
+        @classmethod
+        def bundled(cls):
+            return cls()
+
+        async def close(self):
+            pass
+
+    monkeypatch.setattr("coterie.cli._checks.OnnxEncoder", Encoder)
+
+
+@pytest.fixture
+def trained(folder):
+    """The folder with a version of its specialist."""
+    registry = Registry(folder / REGISTRY_FOLDER)
+    version = registry.add("triage", {"model.json": b"{}", PROFILE_FILE: b"profile"})
+    registry.promote("triage", version)
+    return folder
+
+
+@pytest.fixture
+def examine(run):
+    """Runs the doctor and gives its exit code and each check by name."""
+
+    def examine(folder):
+        result = run("-C", folder, "doctor", "--json")
+        return result.code, {check["name"]: check for check in result.json["checks"]}
+
+    return examine
+
+
+def add(folder, text):
+    """More lines for coterie.toml."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(f"\n{text}\n")
+
+
+def test_all_there(run, trained):
+    """With everything required, the exit code is 0 and each check says what was found."""
+    result = run("-C", trained, "doctor")
+
+    assert result.code == 0, result.out
+    assert "MISSING" not in result.out
+    for name in ("python", "encoder", "coterie.toml", "data triage", "trained triage", "router", "store", "disk"):
+        assert name in result.out
+
+
+def test_not_trained(run, folder, examine):
+    """A specialist without a version is missing; the fix is the command, with the folder."""
+    code, checks = examine(folder)
+
+    assert code == 1
+    assert not checks["trained triage"]["ok"]
+    assert checks["trained triage"]["fix"] == f"coterie -C {folder} train triage"
+    assert not checks["router"]["ok"]
+    assert "MISSING" in run("-C", folder, "doctor").out
+
+
+def test_no_network(tmp_path, examine):
+    """Outside a network the doctor says how to make one, and stops there."""
+    code, checks = examine(tmp_path)
+
+    assert code == 1
+    assert "coterie init" in checks["coterie.toml"]["fix"]
+    assert "store" not in checks
+
+
+def test_invalid_file(folder, examine):
+    """A coterie.toml with a mistake is shown with the mistake."""
+    add(folder, "[netwrok]")
+    code, checks = examine(folder)
+
+    assert code == 1
+    assert "netwrok" in checks["coterie.toml"]["found"]
+
+
+def test_no_specialists(tmp_path, examine):
+    """A network without specialists needs one."""
+    (tmp_path / "coterie.toml").write_text("")
+    code, checks = examine(tmp_path)
+
+    assert code == 1
+    assert "add NAME" in checks["specialists"]["fix"]
+
+
+def test_missing_data(trained, examine):
+    """Data that the file names but that is not there is missing."""
+    (trained / "data" / "triage.csv").unlink()
+    code, checks = examine(trained)
+
+    assert code == 1
+    assert "data/triage.csv" in checks["data triage"]["found"]
+
+
+def test_damaged_version(trained, examine):
+    """A version whose files were changed is no version."""
+    (path,) = (trained / REGISTRY_FOLDER / "triage").glob("*/model.json")
+    path.write_bytes(b"tampered")
+    code, checks = examine(trained)
+
+    assert code == 1
+    assert "model.json" in checks["trained triage"]["found"]
+
+
+def test_missing_model(trained, examine):
+    """A model file that is not here is missing; the fix is the pull."""
+    add(trained, '[models.small]\nengine = "llama"\nname = "smollm2"')
+    code, checks = examine(trained)
+
+    assert code == 1
+    assert "coterie models pull smollm2" in checks["model small"]["fix"]
+
+
+def test_missing_extra(trained, examine, monkeypatch):
+    """Without xllamacpp a network with such a model lacks an extra."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    add(trained, '[models.small]\nengine = "llama"\nname = "smollm2"')
+    _, checks = examine(trained)
+
+    assert not checks["extra llama"]["ok"]
+    assert checks["extra llama"]["fix"] == "pip install 'coterie[llama]'"
+
+
+REMOTE = """
+[models.large]
+engine = "openai"
+base_url = "https://example.org/v1"
+name = "large"
+api_key = "env:OPENAI_API_KEY"
+
+[generalist]
+model = "large"
+escalate = {escalate}
+"""
+
+
+def test_secrets(trained, examine, monkeypatch):
+    """Whether a secret is set is said, its value never; one that is never used is only a note."""
+    add(trained, REMOTE.format(escalate="true"))
+    code, checks = examine(trained)
+    assert code == 1
+    assert checks["secret large"]["fix"] == "export OPENAI_API_KEY=..."
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    code, checks = examine(trained)
+    assert code == 0
+    assert "sk-very-secret" not in str(checks)
+
+
+def test_a_yardstick_needs_no_key(trained, examine):
+    """The model that is only compared with is never called: its missing key does not fail the doctor."""
+    add(trained, REMOTE.format(escalate="false"))
+    code, checks = examine(trained)
+
+    assert code == 0
+    assert not checks["secret large"]["ok"]
+
+
+def test_port_in_use(trained, examine):
+    """A port that is taken is a note, since it may be our own gateway."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        add(trained, f"[gateway]\nport = {other.getsockname()[1]}")
+        code, checks = examine(trained)
+
+    assert code == 0
+    assert not checks["port"]["ok"]
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7"])
+def test_hosts_that_are_none(trained, examine, host):
+    """An address that cannot be bound is a note with the reason, whatever it is."""
+    add(trained, f'[gateway]\nhost = "{host}"')
+    code, checks = examine(trained)
+
+    assert code == 0
+    assert not checks["port"]["ok"]
+
+
+def test_store(trained, examine):
+    """A database that can be locked is fine; a file that is none is missing."""
+    path = trained / parse_config("").store.path
+    path.parent.mkdir()
+    sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close()
+    assert examine(trained)[1]["store"]["ok"]
+
+    path.write_bytes(b"no database" * 100)
+    code, checks = examine(trained)
+    assert code == 1
+    assert "not a database" in checks["store"]["found"]
+
+
+def test_it_changes_nothing(trained, examine):
+    """The doctor writes no file."""
+    before = sorted(trained.rglob("*"))
+    examine(trained)
+
+    assert sorted(trained.rglob("*")) == before

@@ -1,0 +1,238 @@
+"""`coterie train` and `coterie eval`: what was trained, how good it is, and what a missed bar means."""
+
+import pytest
+
+from coterie.data import Row
+from coterie.errors import DataError, NotTrained
+from coterie.evaluation import Confusion, Evaluation, Interval
+from coterie.training import TrainedSpecialist, TrainingReport
+
+
+def evaluation(accuracy: float) -> Evaluation:
+    """Figures with one interval and one confusion."""
+    return Evaluation(
+        n=12,
+        labelled=10,
+        accuracy=accuracy,
+        macro_f1=0.8,
+        coverage=0.7,
+        accepted_accuracy=0.97,
+        ece=0.02,
+        joint_accuracy=0.75,
+        intervals={"accuracy": Interval(low=accuracy - 0.05, high=accuracy + 0.05)},
+        confusions=(Confusion(label="[refund]", predicted="delivery", count=3),),
+    )
+
+
+def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
+    """A training of one specialist with two rungs."""
+    rungs = [
+        {
+            "rung": rung,
+            "validation": {"accuracy": accuracy, "interval": [accuracy - 0.01, accuracy + 0.01]},
+            "held_out": evaluation(accuracy).to_json(),
+            "bytes": 123_456,
+            "seconds": 1.5,
+        }
+        for rung, accuracy in (("lexical", 0.85), ("embedding", 0.9))
+    ]
+    result = {
+        "task": "classify",
+        "rung": "embedding",
+        "reason": "best out-of-fold accuracy (0.900)",
+        "bar": {} if bar is None else {"accuracy": bar},
+        "bar_met": None if bar is None else bar <= 0.9,
+        "metrics": evaluation(0.9).to_json(),
+        "rungs": rungs,
+        "warnings": ["3 rows repeat an earlier one"],
+    }
+    trained = TrainedSpecialist(name="triage", version="0123456789abcdef", promoted=promoted, report=result)
+    return TrainingReport(specialists={"triage": trained}, seconds=12.3)
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Puts a stand-in behind `coterie.training.train`; gives what it was called with."""
+    calls = []
+
+    def install(result: TrainingReport | BaseException):
+        def train(folder, names, *, progress):
+            calls.append((folder, tuple(names)))
+            progress.start("triage: encode", 10)
+            progress.advance(10)
+            if isinstance(result, BaseException):
+                raise result
+            progress.finish("")
+            return result
+
+        monkeypatch.setattr("coterie.training.train", train)
+        return calls
+
+    return install
+
+
+def test_rungs_side_by_side(run, folder, training):
+    """The table has a row a rung with the floor marked, the rung taken and why, and whether the bar is met."""
+    calls = training(report(bar=0.88))
+    result = run("-C", folder, "train", "triage")
+
+    assert result.code == 0
+    assert calls == [(folder, ("triage",))]
+    assert "lexical (floor)" in result.out
+    assert "Taken: embedding, best" in result.out
+    assert "0.850-0.950" in result.out
+    assert "best out-of-fold accuracy (0.900)" in result.out
+    assert "Bar accuracy >= 0.88: met, 0.900" in result.out
+    assert "triage: encode" in result.err
+    assert "3 rows repeat" in result.err
+    assert "triage: encode" not in result.out
+
+
+def test_json(run, folder, training):
+    """`--json` has the keys that scripts rely on, and nothing else is on standard output."""
+    training(report(bar=0.88))
+    trained = run("-C", folder, "train", "--json").json["specialists"]["triage"]
+
+    assert trained["version"] == "0123456789abcdef"
+    assert trained["rung"] == "embedding"
+    assert trained["bar_met"] is True
+    assert trained["metrics"]["accuracy"] == 0.9
+
+
+@pytest.mark.parametrize(("promoted", "said"), [(True, "this one serves"), (False, "not promoted")])
+def test_a_missed_bar_is_loud(run, folder, training, promoted, said):
+    """A missed bar gives exit code 3 and says on standard error what now serves; the JSON is complete all the same."""
+    training(report(bar=0.95, promoted=promoted))
+    result = run("-C", folder, "train", "--json")
+
+    assert result.code == 3
+    assert result.json["specialists"]["triage"]["bar_met"] is False
+    assert "BAR MISSED: triage did not reach accuracy >= 0.95" in result.err
+    assert said in result.err
+    assert "Bar accuracy >= 0.95: MISSED" in run("-C", folder, "train").out
+
+
+def test_no_bar_is_no_miss(run, folder, training):
+    """A specialist without a bar cannot miss one."""
+    training(report(bar=None))
+    result = run("-C", folder, "train")
+
+    assert result.code == 0
+    assert "Bar" not in result.out
+
+
+def test_data_that_cannot_be_used(run, folder, training):
+    """What training refuses is explained, with the code of an input error."""
+    training(DataError("triage.csv line 3 has an empty text.", hint="Fill it."))
+    result = run("-C", folder, "train")
+
+    assert (result.code, result.out) == (2, "")
+    assert "line 3" in result.err
+
+
+def test_ctrl_c_while_training(run, folder, training):
+    """Ctrl-C in the middle of a stage ends with 130."""
+    training(KeyboardInterrupt())
+    result = run("-C", folder, "train")
+
+    assert (result.code, result.out) == (130, "")
+    assert result.err.strip() == "Interrupted."
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Puts stand-ins behind registry, specialist and evaluation; gives the rows that were asked about."""
+    asked = []
+
+    class Champions:
+        def __init__(self, root):
+            pass
+
+        def champion(self, name):
+            return type("Version", (), {"version": "0123456789abcdef"})
+
+    async def evaluate(specialist, rows, *, progress):
+        asked.extend(rows)
+        progress(len(rows))
+        return evaluation(0.9)
+
+    monkeypatch.setattr("coterie.registry.Registry", Champions)
+    monkeypatch.setattr("coterie.specialists.load_specialist", lambda *_, **__: None)
+    monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
+    monkeypatch.setattr("coterie.engines.OnnxEncoder", NoEncoder)
+    return asked
+
+
+class NoEncoder:
+    """An encoder that nobody asks."""
+
+    @classmethod
+    def bundled(cls):
+        """Itself."""
+        return cls()
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+def test_eval_json(run, folder, measured):
+    """`eval --json` has the keys that scripts rely on; figures the rows cannot give are null."""
+    document = run("-C", folder, "eval", "triage", "--data", folder / "data" / "triage.csv", "--json").json
+
+    assert {"n", "accuracy", "macro_f1", "coverage", "accepted_accuracy", "ece", "joint_accuracy"} <= set(document)
+    assert document["oos_auroc"] is None
+    assert document["oos_recall"] is None
+    assert document["version"] == "0123456789abcdef"
+    assert len(measured) == 24
+
+
+def test_eval_as_a_table(run, folder, measured):
+    """Without `--json`: figures with their intervals, and the labels that are most often confused, brackets and all."""
+    out = run("-C", folder, "eval", "triage", "--data", "data/triage.csv").out
+
+    assert "0.850-0.950" in out
+    assert "AUROC" not in out
+    assert "[refund]" in out
+
+
+def test_eval_columns(run, folder, measured, tmp_path):
+    """Columns named here win over those of the training data; rows without a label are out of scope."""
+    (tmp_path / "other.csv").write_text("body,topic\nwhere is it,delivery\nnice weather,\n")
+    result = run(
+        *("-C", folder, "eval", "triage", "--data", tmp_path / "other.csv"),
+        *("--text-column", "body", "--label-column", "topic", "--json"),
+    )
+
+    assert result.code == 0, result.err
+    assert measured == [Row(text="where is it", labels=("delivery",)), Row(text="nice weather")]
+
+
+def test_eval_of_nobody(run, folder):
+    """A specialist that is not in the network, or not trained yet, cannot be measured."""
+    unknown = run("-C", folder, "eval", "nobody", "--data", "data/triage.csv", "--json")
+    assert (unknown.code, unknown.json["error"]["code"]) == (2, "unknown_specialist")
+
+    untrained = run("-C", folder, "eval", "triage", "--data", "data/triage.csv", "--json")
+    assert (untrained.code, untrained.json["error"]["code"]) == (1, NotTrained.code)
+    assert "coterie train triage" in untrained.json["error"]["hint"]
+
+
+def test_eval_without_its_file(run, folder, measured):
+    """A file that is not there is named, with where it was looked for."""
+    result = run("-C", folder, "eval", "triage", "--data", "nope.csv")
+
+    assert result.code == 2
+    assert "nope.csv" in result.err
+
+
+def test_eval_of_a_writer(run, folder):
+    """A specialist that writes text has no right answers to compare with."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(
+            '\n[specialists.reply]\ntask = "generate"\ndata = "data/help.jsonl"\nmodel = "m"\nreads = ["intent"]\n'
+            '\n[models.m]\nengine = "llama"\nname = "smollm2"\n'
+        )
+    result = run("-C", folder, "eval", "reply", "--data", "data/triage.csv")
+
+    assert result.code == 2
+    assert "writes text" in result.err
