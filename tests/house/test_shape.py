@@ -72,11 +72,11 @@ def test_packages_are_used_by_their_face(path):
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
-def test_faces_are_sorted_and_whole(package):
-    """Each package lists what it offers, sorted, and has all of it."""
+def test_faces_are_whole(package):
+    """Each package has all that it lists, each once, and says what it is; the linter keeps the list sorted."""
     face = importlib.import_module(f"coterie.{package.name}")
 
-    assert list(face.__all__) == sorted(face.__all__)
+    assert len(face.__all__) == len(set(face.__all__))
     assert all(hasattr(face, name) for name in face.__all__)
     assert (face.__doc__ or "").strip()
 

@@ -34,5 +34,13 @@ def summary_json(summary: LedgerSummary, *, currency: str) -> dict[str, str | in
     }
 
 
+def format_money(amount: Decimal | None, currency: str) -> str:
+    """An amount for people: three significant digits, never in scientific notation; `unknown` when it is."""
+    if amount is None:
+        return "unknown"
+    places = max(2, 2 - amount.adjusted()) if amount else 2
+    return f"{amount:.{places}f} {currency}"
+
+
 def _rounded(value: float | Decimal | None, places: int) -> float | None:
     return None if value is None else round(float(value), places)

@@ -150,6 +150,8 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
 
 def _summary_line(trace: Trace, currency: str) -> str:
     """Who was asked, how sure they were, what it took."""
+    from coterie.accounting import format_money
+
     usage = trace.usage
     asked = " -> ".join(trace.route.specialists) or "nobody"
     sure = ", ".join(f"{finding.specialist} {finding.confidence:.2f}" for finding in trace.findings)
@@ -157,7 +159,7 @@ def _summary_line(trace: Trace, currency: str) -> str:
         trace.status,
         f"route {asked}",
         f"confidence {sure}" if sure else "",
-        "cost unknown" if usage.cost is None else f"cost {usage.cost.normalize():f} {currency}",
+        f"cost {format_money(usage.cost, currency)}",
         f"{usage.joules:.3g} J {usage.joules_kind}",
         f"{usage.milliseconds:.0f} ms",
         f"trace {trace.id}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,17 +58,31 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
     if rungs:
         quality = next(key for key in rungs[0]["validation"] if key != "interval")
         columns = [column.format(quality=quality) for column in _COLUMNS]
-        show_table(columns, [_row(rung, quality) for rung in rungs])
+        show_table(columns, [row for rung in rungs for row in (*_floor(rung, quality), _row(rung, quality))])
     say(f"Taken: {result['rung']}, {result['reason']}.")
     for metric, bar in result.get("bar", {}).items():
         word = "MISSED" if result["bar_met"] is False else "met"
-        say(f"Bar {metric} >= {bar:g}: {word}, {number(result['metrics'].get(metric))} on held-out rows.")
+        say(f"Bar {metric} >= {bar:g}: {word}, {number(result['metrics'].get(metric))} {_measured(rungs)}.")
+
+
+def _measured(rungs: Sequence[Mapping[str, Any]]) -> str:
+    """On which rows the figures were taken."""
+    measured = rungs[0].get("measured", "") if rungs else ""
+    return f"by {measured}" if "validation" in measured else "on held-out rows"
+
+
+def _floor(rung: Mapping[str, Any], quality: str) -> list[list[object]]:
+    """A row for the plain model that a rung is held against, where that is no rung itself."""
+    floor = rung.get("floor")
+    if not floor or quality not in floor:
+        return []
+    return [[f"{floor['model']} (floor)", number(floor[quality]), interval(floor["interval"]), *["-"] * 5]]
 
 
 def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
     held_out = rung["held_out"]
     return [
-        f"{rung['rung']} (floor)" if rung["rung"] == _FLOOR else rung["rung"],
+        f"{rung['rung']} (floor)" if rung["rung"] == _FLOOR and "floor" not in rung else rung["rung"],
         number(held_out.get(quality)),
         interval(held_out.get("intervals", {}).get(quality)),
         number(held_out.get("coverage")),

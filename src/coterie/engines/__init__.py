@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._llama import LlamaEngine
     from ._onnx import OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
+    from ._stored import stored_array
     from ._tables import ColumnBins, TableHead, as_category, as_number
     from ._text import estimate_tokens
 
@@ -38,6 +39,7 @@ __all__ = [
     "dump_head",
     "estimate_tokens",
     "fit_ngrams",
+    "stored_array",
 ]
 
 _HOMES = {
@@ -60,6 +62,7 @@ _HOMES = {
     "dump_head": "_linear",
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
+    "stored_array": "_stored",
 }
 
 

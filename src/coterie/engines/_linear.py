@@ -39,6 +39,11 @@ MODEL_FILE, ARRAYS_FILE = "model.json", "weights.safetensors"
 class Head(Protocol):
     """Arrays that turn a prompt into logits."""
 
+    @property
+    def size(self) -> int:
+        """Number of logits."""
+        ...
+
     def logits(self, prompt: Prompt) -> np.ndarray:
         """(L,) float32."""
         ...
@@ -62,7 +67,7 @@ class NgramBlock:
     def logits(self, text: str) -> np.ndarray:
         """(L,): the weights of the n-grams that occur, summed."""
         indices, values = self.features.encode(text)
-        return values @ self.weights[indices].astype(np.float32)
+        return np.asarray(values @ self.weights[indices].astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,11 @@ class TextHead:
     blocks: tuple[NgramBlock, ...]
     kernel: KernelBlock | None
     bias: np.ndarray  # (L,)
+
+    @property
+    def size(self) -> int:
+        """Number of labels."""
+        return len(self.bias)
 
     def logits(self, prompt: Prompt) -> np.ndarray:
         """(L,) of a text and, where the head has a kernel, its vector."""
@@ -186,6 +196,11 @@ class LinearEngine:
                 f"A stored head cannot be read: {type(error).__name__} {error}.",
                 hint="Train it again: coterie train NAME",
             ) from error
+
+    @property
+    def size(self) -> int:
+        """Number of logits that its head gives."""
+        return self._head.size
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """Logits for each prompt."""

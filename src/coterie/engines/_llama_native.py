@@ -6,6 +6,7 @@ folder, asks for a random key, and the socket is unlinked as soon as the model i
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, Self
 
 from coterie.errors import (
@@ -31,6 +33,7 @@ from coterie.types import Output, Prompt, Usage
 from ._chat import chat_body
 from ._gguf import read_gguf_header
 
+_WAIT_POLICY = "OMP_WAIT_POLICY"
 _PROMPT_BATCH = 128
 """Prompt tokens between two chances to stop a request and to let the other slots go on."""
 
@@ -67,12 +70,8 @@ class NativeServer(Protocol):
     def handle_chat_completions(self, body: Mapping[str, Any], on_chunk: Callable[[Mapping[str, Any]], bool]) -> None:
         """Generate, calling back in this thread with each chunk until it returns True."""
 
-
-class CoreShare(Protocol):
-    """The part of `xllamacpp.CpuParams` that is used."""
-
-    n_threads: int
-    poll: int
+    def handle_completions(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Generate from a text without a chat template; the whole answer, or an `error`."""
 
 
 class LlamaModel:
@@ -183,30 +182,26 @@ class LlamaModel:
                 hint=f"Set `window` of the model to at most {header.context_length}.",
             )
         self._control_tokens = header.control_tokens
-        native = import_module("xllamacpp")
+        native = _import_native()
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:  # mode 0700, removed with the socket
             params = native.CommonParams()
             params.model.path = str(self.path)
-            self._share_cores(params.cpuparams, params.cpuparams_batch)
+            for cores in (params.cpuparams, params.cpuparams_batch):  # those of a single token, those of many
+                cores.n_threads, cores.poll = self._threads, 0
             for name, value in self._settings(folder).items():
                 setattr(params, name, value)
             try:
                 server: NativeServer = native.Server(params)
-            except RuntimeError as error:
-                raise ArtefactRefused(
-                    f"llama.cpp cannot load {str(self.path)!r}, a GGUF of architecture {header.architecture!r}.",
-                    hint="The file is damaged, its architecture is unknown to this version, or memory is short.",
-                ) from error
+                # Its thread must be at work before anything can end it: ended too early, it would wait forever.
+                works = "error" not in server.handle_completions({"prompt": "a", "max_tokens": 1})
+            except RuntimeError:
+                works = False
+        if not works:
+            raise ArtefactRefused(
+                f"llama.cpp cannot generate with {str(self.path)!r}, a GGUF of architecture {header.architecture!r}.",
+                hint="The file is damaged, its architecture is unknown to this version, or memory is short.",
+            )
         return server
-
-    def _share_cores(self, decoding: CoreShare, reading: CoreShare) -> None:
-        """All threads read prompts, one less makes tokens.
-
-        The threads of a token wait for each other many times: one that loses its core holds up all. On two busy
-        cores two threads made 4 tokens a second, one made 50; the core that is left is for the rest of the process.
-        """
-        reading.n_threads, decoding.n_threads = self._threads, max(self._threads - 1, 1)
-        reading.poll = decoding.poll = 0  # threads without work sleep
 
     def _settings(self, folder: str) -> dict[str, object]:
         listener = {} if sys.platform == "win32" else {"hostnames": [f"{folder}/unused.sock"]}
@@ -219,6 +214,7 @@ class LlamaModel:
             "cache_ram_mib": 0,  # no copies of old prompts beside the slots: by default up to 8 GiB
             "cache_idle_slots": False,
             "fit_params": False,
+            "warmup": False,
             "verbosity": -1,
             "sse_ping_interval": -1,
             "n_threads_http": 1,
@@ -227,6 +223,21 @@ class LlamaModel:
             "endpoint_props": False,
             "api_keys": [secrets.token_urlsafe(32)],
         }
+
+
+def _import_native() -> ModuleType:
+    """Import `xllamacpp` so that its threads sleep while they wait for each other.
+
+    Spinning, which is OpenMP's default, keeps the awaited thread from its core when others want it too: on two
+    busy cores two threads made 10 tokens a second in place of 50. The setting is read once, on import.
+    """
+    if _WAIT_POLICY in os.environ:
+        return import_module("xllamacpp")
+    os.environ[_WAIT_POLICY] = "passive"
+    try:
+        return import_module("xllamacpp")
+    finally:
+        del os.environ[_WAIT_POLICY]
 
 
 class SharedTime:

@@ -30,6 +30,7 @@ class Binned(NamedTuple):
 
     bin: int
     problem: str
+    """In words; empty when the value fits a bin. A missing value is always a problem here, learnt or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class ColumnBins:
     """Of a number: bin i holds edges[i - 2] <= value < edges[i - 1]."""
     values: tuple[str, ...] = ()
     """Of a category: bin i holds values[i - 1]."""
+    gaps: bool = False
+    """Training rows fell into bin 0, so it has a learnt effect; otherwise it counts as the average row."""
 
     @property
     def size(self) -> int:
@@ -69,20 +72,20 @@ class ColumnBins:
     def describe(self) -> dict[str, object]:
         """The JSON side."""
         cut = {"edges": list(self.edges)} if self.kind == "number" else {"values": list(self.values)}
-        return {"name": self.name, "kind": self.kind, **cut}
+        return {"name": self.name, "kind": self.kind, "gaps": self.gaps, **cut}
 
     @classmethod
     def restore(cls, description: Mapping[str, Any]) -> ColumnBins:
         """The bins that `describe` was asked of. Raises `ValueError` when they cut nothing."""
-        name, kind = description["name"], description["kind"]
-        if not isinstance(name, str) or kind not in {"number", "category"}:
+        name, kind, gaps = description["name"], description["kind"], description.get("gaps", False)
+        if not isinstance(name, str) or not isinstance(gaps, bool) or kind not in {"number", "category"}:
             raise ValueError(f"there are no bins of kind {kind!r} for column {name!r}")
         if kind == "category":
-            return cls(name=name, kind="category", values=stored_strings(description, "values"))
+            return cls(name=name, kind="category", gaps=gaps, values=stored_strings(description, "values"))
         edges = [float(edge) for edge in description["edges"]]
         if not all(math.isfinite(edge) for edge in edges) or any(a >= b for a, b in pairwise(edges)):
             raise ValueError(f"the edges of column {name!r} do not rise")
-        return cls(name=name, kind="number", edges=tuple(edges))
+        return cls(name=name, kind="number", gaps=gaps, edges=tuple(edges))
 
 
 def as_number(value: object) -> float | None:
@@ -126,6 +129,11 @@ class TableHead:
     """One table a column: (bins,)."""
     pairs: Mapping[tuple[int, int], np.ndarray]
     """One table a pair of columns that matters: (bins of j, bins of k), j < k."""
+
+    @property
+    def size(self) -> int:
+        """One: the log-odds of the positive class."""
+        return 1
 
     def bins(self, columns: Columns) -> list[int]:
         """The bin of each column's value."""

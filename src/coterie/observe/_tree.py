@@ -7,11 +7,11 @@ characters, which could drive the terminal, are made visible.
 from __future__ import annotations
 
 import math
-from decimal import Decimal
 
 from rich.text import Text
 from rich.tree import Tree
 
+from coterie.accounting import format_money
 from coterie.types import Finding, Trace, Usage, ViewRecord
 
 _EVIDENCE_SHOWN = 5
@@ -63,23 +63,19 @@ def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:
     for step in trace.steps:
         ledger.add(_line(f"{step.producer} on {step.engine}", "cyan", f"  {_figures(step.usage, currency)}"))
     if trace.counterfactual_cost is not None:
-        ledger.add(_line("the generalist for everything", "dim", f"  {_money(trace.counterfactual_cost, currency)}"))
+        ledger.add(_line("the generalist for everything", "dim", f"  {format_money(trace.counterfactual_cost, currency)}"))
 
 
 def _figures(usage: Usage, currency: str) -> str:
     joules = "unknown" if not math.isfinite(usage.joules) else f"{usage.joules:.4g}"
     return (
         f"{usage.tokens_in} tokens in, {usage.tokens_out} out, {_duration(usage)}, "
-        f"{joules} J {usage.joules_kind}, {_money(usage.cost, currency)}"
+        f"{joules} J {usage.joules_kind}, cost {format_money(usage.cost, currency)}"
     )
 
 
 def _duration(usage: Usage) -> str:
     return f"{usage.milliseconds:.1f} ms"
-
-
-def _money(cost: Decimal | None, currency: str) -> str:
-    return "cost unknown" if cost is None else f"{cost.normalize():f} {currency}"
 
 
 def _status_style(trace: Trace) -> str:

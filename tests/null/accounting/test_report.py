@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting import summary_json
+from coterie.accounting import format_money, summary_json
 from coterie.types import LedgerSummary
 
 SUMMARY = LedgerSummary(
@@ -42,3 +42,12 @@ def test_any_money_is_a_number(cost):
 
     assert found["cost"] == pytest.approx(float(cost), abs=1e-9)
     assert found["p50_ms"] is None
+
+
+def test_money_for_people_has_three_digits_and_no_exponent():
+    """An amount is shown with three significant digits, however small, and an unknown one as unknown."""
+    assert format_money(Decimal("0.0001220666673194444441525"), "USD") == "0.000122 USD"
+    assert format_money(Decimal("0.0000000621448"), "USD") == "0.0000000621 USD"
+    assert format_money(Decimal("12.5"), "EUR") == "12.50 EUR"
+    assert format_money(Decimal(0), "USD") == "0.00 USD"
+    assert format_money(None, "USD") == "unknown"

@@ -1,10 +1,11 @@
 import asyncio
+import os
 import threading
 from collections import deque
 
 import pytest
 
-from coterie.engines import LlamaEngine
+from coterie.engines import LlamaEngine, _llama_native
 from coterie.engines._llama_native import LlamaModel, SharedTime, defuse
 from coterie.errors import (
     EngineBroken,
@@ -320,6 +321,17 @@ def test_shared_time():
     with busy.share() as third:
         wall, cpu = 11.0, 20.5
     assert third.seconds == 0.5
+
+
+@pytest.mark.parametrize(("preset", "seen"), [(None, "passive"), ("active", "active")])
+def test_waiting_policy(monkeypatch, preset, seen):
+    """The native threads are told to sleep while they wait, unless the user said otherwise; no setting stays behind."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if preset:
+        monkeypatch.setenv("OMP_WAIT_POLICY", preset)
+    monkeypatch.setattr(_llama_native, "import_module", lambda name: (name, os.environ["OMP_WAIT_POLICY"]))
+    assert _llama_native._import_native() == ("xllamacpp", seen)
+    assert os.environ.get("OMP_WAIT_POLICY") == preset
 
 
 def test_model_closes_once(tmp_path):

@@ -29,7 +29,7 @@ def test_the_whole_life_is_drawn(trace):
         "verdict egress.clearance  too sensitive",
         "consult  9.00 ms  triage",
         "triage on linear  5 tokens in, 0 out",
-        "0.00012 EUR",
+        "0.000120 EUR",
     ):
         assert piece in drawn
 
@@ -41,7 +41,7 @@ def test_an_unknown_cost_is_said(trace):
 
 def test_the_yardstick_is_shown_where_there_is_one(trace):
     """What the generalist would have cost."""
-    assert "generalist for everything  0.25 USD" in _print(replace(trace, counterfactual_cost=Decimal("0.25")))
+    assert "generalist for everything  0.250 USD" in _print(replace(trace, counterfactual_cost=Decimal("0.25")))
 
 
 def test_nothing_in_a_trace_drives_the_terminal(trace):

@@ -1,0 +1,213 @@
+"""Heads as files: the same to the bit when read back, refused when they are not what was written."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from coterie.engines import (
+    ARRAYS_FILE,
+    MODEL_FILE,
+    ColumnBins,
+    KernelBlock,
+    LinearEngine,
+    NgramBlock,
+    TableHead,
+    TextHead,
+    dump_head,
+    fit_ngrams,
+)
+from coterie.errors import ArtefactRefused, EngineRejected
+from coterie.testing import check_engine
+from coterie.types import Prompt
+
+TEXTS = ["my card is lost", "where is my parcel", "the parcel and the card"]
+
+
+def text_head(*, kernel: bool = True, labels: int = 3) -> TextHead:
+    """A head over both kinds of n-grams and, perhaps, vectors."""
+    random = np.random.default_rng(0)
+    blocks = []
+    for unit in ("word", "char"):
+        features = fit_ngrams(TEXTS, unit=unit, shortest=1, longest=2, at_least=1, at_most=1000)
+        weights = random.normal(size=(len(features.terms), labels)).astype(np.float16)
+        blocks.append(NgramBlock(features=features, weights=weights))
+    landmarks = random.normal(size=(5, 8))
+    landmarks = (landmarks / np.linalg.norm(landmarks, axis=1, keepdims=True)).astype(np.float16)
+    bumps = KernelBlock(landmarks=landmarks, weights=random.normal(size=(5, labels)).astype(np.float16), gamma=0.5)
+    bias = random.normal(size=labels).astype(np.float32)
+    return TextHead(blocks=tuple(blocks), kernel=bumps if kernel else None, bias=bias)
+
+
+def table_head() -> TableHead:
+    """A scorecard of three columns and a pair."""
+    random = np.random.default_rng(1)
+    columns = (
+        ColumnBins(name="age", kind="number", edges=(18.0, 65.0)),
+        ColumnBins(name="home", kind="category", values=("own", "rent")),
+        ColumnBins(name="flag", kind="category", values=("false", "true")),
+    )
+    main = tuple(random.normal(size=column.size) for column in columns)
+    return TableHead(columns=columns, base=-0.7, main=main, pairs={(0, 2): random.normal(size=(4, 3))})
+
+
+def prompts() -> list[Prompt]:
+    """Usual and unusual inputs."""
+    vector = np.full(8, 8**-0.5, dtype=np.float32)
+    texts = [*TEXTS, "", "something else", "\ud800 ☕"]
+    rows = [{"age": 40, "home": "rent", "flag": True}, {}, {"age": None, "home": "?"}, {"age": 1e300}, None, {"x": 1}]
+    return [Prompt(text=text, vector=vector, columns=row) for text, row in zip(texts, rows, strict=True)]
+
+
+HEADS = {"lexical": text_head(kernel=False), "embedding": text_head(), "table": table_head()}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+async def test_head_survives_its_files_bit_by_bit(head):
+    """A head written and read back gives the same logits and contributions, not nearly the same."""
+    files = dump_head(head, {"task": "classify"})
+    before, after = LinearEngine(head), LinearEngine.load(files)
+
+    for a, b in zip(await before.run(prompts()), await after.run(prompts()), strict=True):
+        np.testing.assert_array_equal(a.scores, b.scores)
+        assert a.contributions == b.contributions
+    assert dump_head(after._head, {"task": "classify"}) == files
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+async def test_keeps_the_contract(head):
+    """The engine keeps the contract of engines."""
+    await check_engine(LinearEngine(head), prompts=prompts()[:2])
+
+
+def test_description_cannot_replace_the_head_s_own_keys():
+    """What a specialist says beside its head never hides what the head needs to be read."""
+    files = dump_head(HEADS["table"], {"head": "text", "bins": []})
+
+    assert json.loads(files[MODEL_FILE])["head"] == "table"
+
+
+def changed(files: dict[str, bytes], **changes: object) -> dict[str, bytes]:
+    """The files with other values in their description."""
+    description = json.loads(files[MODEL_FILE]) | changes
+    return files | {MODEL_FILE: json.dumps(description).encode()}
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, ARRAYS_FILE])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_cut_files_are_refused(head, file):
+    """A file that ends early, is empty or is missing is refused, wherever it ends."""
+    files = dump_head(head, {})
+    content = files[file]
+
+    for cut in {0, 1, 7, 8, 9, len(content) // 2, len(content) - 1}:
+        with pytest.raises(ArtefactRefused, match="cannot be read"):
+            LinearEngine.load(files | {file: content[:cut]})
+    with pytest.raises(ArtefactRefused, match=file):
+        LinearEngine.load({name: content for name, content in files.items() if name != file})
+
+
+ODD_JSON = [b"[]", b"null", b'"text"', b"1", b"{}", b'{"head": []}', b'{"head": "pickle"}', b"\xff", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("odd", ODD_JSON, ids=range(len(ODD_JSON)))
+def test_odd_descriptions_are_refused(odd):
+    """JSON that describes no head is refused, not followed into a crash."""
+    with pytest.raises(ArtefactRefused):
+        LinearEngine.load(dump_head(HEADS["embedding"], {}) | {MODEL_FILE: odd})
+
+
+ODD_TEXT = [
+    {"blocks": None},
+    {"blocks": [{}]},
+    {"blocks": ["x", "y"]},
+    {"gamma": 0},
+    {"gamma": float("nan")},
+    {"gamma": "0.5"},
+    {"gamma": True},
+]
+
+
+@pytest.mark.parametrize("changes", ODD_TEXT, ids=str)
+def test_odd_text_heads_are_refused(changes):
+    """A text head whose description does not fit its arrays is refused."""
+    with pytest.raises(ArtefactRefused):
+        LinearEngine.load(changed(dump_head(HEADS["embedding"], {}), **changes))
+
+
+AGE = {"name": "age", "kind": "number", "gaps": False, "edges": [18.0, 65.0]}
+HOME = {"name": "home", "kind": "category", "gaps": False, "values": ["own", "rent"]}
+FLAG = {"name": "flag", "kind": "category", "gaps": True, "values": ["false", "true"]}
+ODD_BINS = [
+    [AGE, HOME],
+    [AGE, HOME, HOME],
+    [AGE | {"edges": [65.0, 18.0]}, HOME, FLAG],
+    [AGE | {"edges": [18.0, float("inf")]}, HOME, FLAG],
+    [AGE | {"edges": ["a", "b"]}, HOME, FLAG],
+    [AGE | {"kind": "text"}, HOME, FLAG],
+    [AGE, HOME | {"values": ["own", "own"]}, FLAG],
+    [AGE, HOME | {"values": "or"}, FLAG],
+    [AGE | {"name": 3}, HOME, FLAG],
+    [AGE | {"gaps": 1}, HOME, FLAG],
+    {"age": 1},
+]
+
+
+@pytest.mark.parametrize("bins", ODD_BINS, ids=range(len(ODD_BINS)))
+def test_odd_bins_are_refused(bins):
+    """A scorecard whose bins contradict each other or its tables is refused."""
+    with pytest.raises(ArtefactRefused):
+        LinearEngine.load(changed(dump_head(HEADS["table"], {}), bins=bins))
+
+
+ODD_TABLES = [
+    {"base": np.array([np.nan])},
+    {"base": np.array([])},
+    {"main": np.zeros(3)},
+    {"main": np.zeros((10, 1))},
+    {"pairs": np.zeros(11)},
+    {"pair_columns": np.array([[0, 7]], dtype=np.int32)},
+    {"pair_columns": np.array([[-1, 2]], dtype=np.int32)},
+    {"pair_columns": np.array([[2, 0]], dtype=np.int32)},
+    {"pair_columns": np.array([[0, 2], [0, 2]], dtype=np.int32), "pairs": np.zeros(24)},
+    {"pair_columns": np.array([0, 2], dtype=np.int32)},
+]
+
+
+@pytest.mark.parametrize("arrays", ODD_TABLES, ids=range(len(ODD_TABLES)))
+def test_odd_tables_are_refused(arrays):
+    """Tables of another size, of columns that are not there, or with values that are no numbers are refused."""
+    _, whole = HEADS["table"].store()
+    files = dump_head(HEADS["table"], {}) | {ARRAYS_FILE: save(whole | arrays)}
+
+    with pytest.raises(ArtefactRefused):
+        LinearEngine.load(files)
+
+
+async def test_a_head_with_a_kernel_needs_the_vector():
+    """Without the text's vector, or with one of another encoder, the error says what is needed and what came."""
+    engine = LinearEngine(HEADS["embedding"])
+
+    with pytest.raises(EngineRejected, match="of 8 numbers; got none"):
+        await engine.run([Prompt(text="card")])
+    with pytest.raises(EngineRejected, match=r"got one of shape \(384,\)"):
+        await engine.run([Prompt(text="card", vector=np.zeros(384, dtype=np.float32))])
+
+
+async def test_large_batches_leave_the_event_loop(monkeypatch):
+    """Long texts and many rows are evaluated in a thread, short ones where they are."""
+    moved = []
+
+    async def to_thread(work, *args):
+        moved.append(work)
+        return work(*args)
+
+    monkeypatch.setattr("coterie.engines._linear.asyncio.to_thread", to_thread)
+    engine = LinearEngine(HEADS["lexical"])
+
+    await engine.run([Prompt(text="short")])
+    assert not moved
+    await engine.run([Prompt(text="long " * 2000)])
+    await engine.run([Prompt(columns={})] * 100)
+    assert len(moved) == 2
