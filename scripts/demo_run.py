@@ -144,7 +144,8 @@ def _show(question: str, reply: dict[str, object]) -> None:
 
 def _say_how_to_try(address: str, folder: Path) -> None:
     body = '{"model": "coterie", "messages": [{"role": "user", "content": "How do I top up by card?"}]}'
-    print(f"""
+    print(
+        f"""
 The gateway is at {address}. Try it:
 
   curl {address}/v1/chat/completions -H 'content-type: application/json' -d '{body}'
@@ -156,7 +157,9 @@ The gateway is at {address}. Try it:
   .venv/bin/coterie -C {folder} ask "How do I top up by card?"
   .venv/bin/coterie -C {folder} report
 
-Ctrl-C stops it.""", flush=True)
+Ctrl-C stops it.""",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from coterie.accounting import CostMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
@@ -26,6 +28,9 @@ async def open_network(folder: Path | str) -> Network:
     Raises:
         SetupError: something is missing or wrong; the message says what, the hint which command fixes it.
     """
+    # BLAS threads wait for each other in a loop: in products as small as ours that takes the cores from the encoder.
+    # On a busy machine of two cores one thread bears five times the requests (benchmarks/latency).
+    threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
     if not config.specialists:

@@ -31,9 +31,7 @@ FILE_NAME = "coterie.toml"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
 class EnvSecret(str):
@@ -101,7 +99,10 @@ class SpecialistSection(_Section):
     exclude: tuple[str, ...] = ()
     """Columns a `score` specialist must not use, on top of the protected ones."""
     protected: tuple[str, ...] | None = None
-    """Columns with protected attributes, never used for a score. Left out: those whose name says sex, age, origin, religion, ..."""
+    """Columns with protected attributes, never used for a score.
+
+    Left out, these are the columns whose name says sex, age, origin, religion and the like.
+    """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence."""
     bar: dict[Literal["accuracy", "macro_f1", "auc"], Annotated[float, Field(ge=0, le=1)]] = {}
@@ -193,7 +194,7 @@ class RouterSection(_Section):
     """`[router]`: who is asked."""
 
     false_rejection: float = Field(default=0.03, gt=0, lt=0.5)
-    """Share of the specialists' own examples that may be taken for out of scope: the dial of the out-of-scope verdict."""
+    """Share of a specialist's own examples that may be taken for out of scope: the dial of the verdict."""
 
 
 class GatewaySection(_Section):
@@ -319,9 +320,11 @@ def _step_into(section: Any, part: str) -> Any:
         return _ENGINES[part]
     elif get_origin(section) is dict:
         section = get_args(section)[1]
-    return next((a for a in get_args(section) if hasattr(a, "model_fields")), section) if (
-        type(None) in get_args(section)
-    ) else section
+    return (
+        next((a for a in get_args(section) if hasattr(a, "model_fields")), section)
+        if (type(None) in get_args(section))
+        else section
+    )
 
 
 _ENGINES = {"llama": LlamaModel, "openai": OpenAIModel}

@@ -166,9 +166,7 @@ class EngineUnavailable(EngineError):
     code = "engine_unavailable"
     retryable = True
 
-    def __init__(
-        self, message: str, *, engine: str, retry_after: float | None = None, hint: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, engine: str, retry_after: float | None = None, hint: str = "") -> None:
         super().__init__(message, engine=engine, hint=hint)
         self.retry_after = retry_after
         """Seconds the provider asked to wait, if it did."""

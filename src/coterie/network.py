@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from time import perf_counter
+from time import time as wall_clock
 
 from coterie.context import build_view, describe_view
-from coterie.errors import EngineError, InputError, PolicyError, UnknownSpecialist
+from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.protocols import Engine, Meter, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import pinned_route
 from coterie.types import (
@@ -68,7 +70,7 @@ class Network:
     name: str = "network"
     engines: Sequence[Engine] = ()
     """Closed with the network."""
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
     async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
@@ -108,8 +110,8 @@ class Network:
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await asyncio.shield(self._settle(request, route, outcomes, life, "".join(shown)))
             raise
-        answer = await self._settle(request, route, outcomes, life, "".join(shown))
-        yield answer
+        # Shielded: who leaves at the last moment has still been answered, and is in the ledger.
+        yield await asyncio.shield(self._settle(request, route, outcomes, life, "".join(shown)))
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
@@ -136,9 +138,15 @@ class Network:
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         request = replace(request, label=request.label or self.default_label)
-        if request.session is None:
-            return request, Context()
-        return request, await self.store.context(request.session, request.tenant)
+        context = Context()
+        if request.session is not None:
+            context = await self.store.context(request.session, request.tenant)
+        return request, context.append(*self._history(request))
+
+    def _history(self, request: Request) -> tuple[Entry, ...]:
+        """Earlier turns that the caller sent along, as entries of the context; they are not stored again."""
+        now, label = self.clock(), _label(request)
+        return tuple(Entry(content=turn, producer=turn.role, label=label, time=now) for turn in request.history)
 
     # --- route -----------------------------------------------------------------------------------
 
@@ -155,7 +163,7 @@ class Network:
 
     async def _work_on_parts(
         self, request: Request, context: Context, route: Route, life: _Life
-    ) -> AsyncIterator[str | Outcome]:
+    ) -> AsyncGenerator[str | Outcome, None]:
         """Pieces of the answer in the order of the parts, each part's `Outcome` after its pieces."""
         parts = route.parts or (Part(text=request.text, waves=(), score=0.0),)
         channels = [asyncio.Queue[str | None]() for _ in parts]
@@ -178,7 +186,7 @@ class Network:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work_on(
+    async def _work_on(  # noqa: PLR0917 - a stage's inputs
         self,
         part: Part,
         request: Request,
@@ -210,9 +218,7 @@ class Network:
         finally:
             channel.put_nowait(None)
 
-    async def _consult(
-        self, specialist: Specialist, task: Task, view: ContextView, say: Say | None
-    ) -> Finding:
+    async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
         try:
             if say is None or not isinstance(specialist, SpeakingSpecialist):
@@ -221,7 +227,7 @@ class Network:
                 finding = await _listen(specialist, task, view, say)
         except PolicyError as refusal:
             finding = _abstention(specialist.card.name, task, refusal.message, refusal.verdict)
-        except (EngineError, InputError) as error:
+        except (EngineError, InputError, SetupError) as error:
             finding = _abstention(specialist.card.name, task, error.message)
         steps = tuple(self.meter.price(step) for step in finding.steps)
         return replace(finding, task=specialist.card.task, steps=steps)
@@ -236,9 +242,7 @@ class Network:
             for fact in finding.facts
         )
 
-    async def _decide(
-        self, outcome: Outcome, task: Task, context: Context, route: Route, say: Say
-    ) -> Outcome:
+    async def _decide(self, outcome: Outcome, task: Task, context: Context, route: Route, say: Say) -> Outcome:
         """Accept what the specialists found, or ask the generalist if there is one, or abstain."""
         if outcome.answering:
             return replace(outcome, status="accepted")
@@ -280,12 +284,10 @@ class Network:
             Entry(content=answered, producer=self.name, label=label, time=now),
         )
 
-    def _trace(
-        self, request: Request, route: Route, outcomes: Sequence[Outcome], life: _Life, text: str
-    ) -> Trace:
+    def _trace(self, request: Request, route: Route, outcomes: Sequence[Outcome], life: _Life, text: str) -> Trace:
         findings = tuple(finding for outcome in outcomes for finding in outcome.findings)
         steps = route.steps + tuple(step for finding in findings for step in finding.steps)
-        waited = (time.perf_counter() - life.start) * 1000
+        waited = (perf_counter() - life.start) * 1000
         return Trace(
             id=life.id,
             time=life.time,
@@ -299,7 +301,7 @@ class Network:
             verdicts=tuple(verdict for finding in findings for verdict in finding.verdicts),
             stages=tuple(life.stages),
             steps=steps,
-            usage=replace(sum((step.usage for step in steps), Usage()), milliseconds=waited),
+            usage=replace(_total(steps), milliseconds=waited),
             counterfactual_cost=self.meter.counterfactual(request.text, text),
         )
 
@@ -359,11 +361,15 @@ def _is_cell(value: object) -> bool:
 
 
 def synthesise(outcome: Outcome, *, named: bool) -> str:
-    """An outcome as text: what was found (with who found it, where there are several), or why nothing was."""
+    """An outcome as text: what was found (with who found it, where there are several), or why nothing was.
+
+    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it.
+    """
     if outcome.status == "escalated":
         return outcome.findings[-1].text
     if outcome.status == "abstained":
-        return f"Not answered. {outcome.reason}"
+        known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
+        return "\n".join([f"Not answered: {outcome.reason}.", *known])
     named = named or len(outcome.answering) > 1
     return "\n".join(
         f"{finding.specialist}: {finding.text}" if named else finding.text for finding in outcome.answering
@@ -392,25 +398,45 @@ def overall_status(statuses: Sequence[Status]) -> Status:
     return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
 
 
+def _total(steps: Sequence[Step]) -> Usage:
+    """What the steps took together; measured only if all of it was."""
+    return reduce(Usage.__add__, (step.usage for step in steps)) if steps else Usage()
+
+
 async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView, say: Say) -> Finding:
     """Pass a specialist's deltas on and return its finding."""
-    async with aclosing(specialist.speak(task, view)) as events:
+    events = specialist.speak(task, view)
+    try:
         async for event in events:
             if isinstance(event, Finding):
                 return event
             say(event.text)
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
     raise AssertionError("speak ends with a Finding")
 
 
 def _abstention(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
     return Finding(
-        specialist=name, value=None, text="", confidence=0.0, accepted=False, reason=reason, label=task.label, verdicts=verdicts
+        specialist=name,
+        value=None,
+        text="",
+        confidence=0.0,
+        accepted=False,
+        reason=reason,
+        label=task.label,
+        verdicts=verdicts,
     )
 
 
 def _task(part: Part, request: Request) -> Task:
     return Task(
-        text=part.text, columns=request.columns, label=_label(request), max_tokens=request.max_tokens, vector=part.vector
+        text=part.text,
+        columns=request.columns,
+        label=_label(request),
+        max_tokens=request.max_tokens,
+        vector=part.vector,
     )
 
 
@@ -426,14 +452,14 @@ class _Life:
 
     id: str
     time: float
-    start: float = field(default_factory=time.perf_counter)
+    start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str, *, note: str = "") -> Iterator[None]:
         """Time a stage; parts that run side by side each write their own."""
-        start = time.perf_counter()
+        start = perf_counter()
         try:
             yield
         finally:
-            self.stages.append(Stage(name=name, milliseconds=(time.perf_counter() - start) * 1000, note=note))
+            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=note))

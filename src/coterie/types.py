@@ -224,7 +224,7 @@ class Route:
     parts: tuple[Part, ...]
     reason: str
     scores: Mapping[str, float] = field(default_factory=dict)
-    """The whole request's score for each specialist the router knows, 0 to 1."""
+    """The whole request's score for each specialist it was compared with, 0 to 1."""
     steps: tuple[Step, ...] = ()
 
     @property
@@ -384,7 +384,7 @@ class Trace:
     usage: Usage
     """Sum of the steps, with `milliseconds` the time the asker waited."""
     counterfactual_cost: Decimal | None
-    """What the configured generalist would have cost for this request; None when there is none or its price is unknown."""
+    """What the configured generalist would have cost; None when there is none or its price is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

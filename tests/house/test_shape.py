@@ -120,7 +120,9 @@ def test_http_clients_only_where_something_may_leave():
 def test_import_is_light():
     """`import coterie` brings no torch, no scikit-learn, no onnxruntime, no web server."""
     code = "import sys, coterie; print('\\n'.join(sys.modules))"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
 
     assert not loaded & {"torch", "sklearn", "scipy", "onnxruntime", "starlette", "httpx", "xllamacpp", "pydantic"}
 

@@ -17,6 +17,7 @@ import pytest
 
 from coterie.config import LlamaModel
 from coterie.engines import LlamaEngine
+from coterie.engines._llama_native import LlamaModel as NativeModel
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, ModelMissing, TooLong
 from coterie.models import locate
 from coterie.testing import check_engine, check_streaming_engine
@@ -227,6 +228,14 @@ async def test_damaged(path, tmp_path):
         with pytest.raises(ArtefactRefused):
             await engine.run([prompt("hi")])
         await engine.close()
+
+
+def test_loaded_and_freed_at_once(path):
+    """A model may be freed the moment it is loaded: its native thread is at work by then, and ends."""
+    for _ in range(3):
+        model = NativeModel("smollm2", path, threads=2, parallel=2, window=512)
+        model.load()
+        model.unload()
 
 
 async def test_window_beyond_the_model(path):

@@ -22,29 +22,20 @@ def independent_share(wrong: Ints, groups: Ints, counts: Ints, *, delta: float) 
         counts: (K,) how many of the first rows to look at.
         delta: Level of the quantiles.
     """
-    overall = _design_effect(wrong, groups)
-    shares = []
-    for count in counts:
-        effect = _design_effect(wrong[:count], groups[:count])
-        effect = overall if np.isnan(effect) else effect
-        present = int((np.bincount(groups[:count]) > 0).sum())
-        shares.append(_quantile_ratio(int(count), present, delta) / np.nanmax([1.0, effect]))
-    return np.array(shares)
+    effects = np.array([_design_effect(wrong[:count], groups[:count]) for count in counts])
+    effects = np.where(np.isnan(effects), _design_effect(wrong, groups), effects)
+    present = np.array([np.count_nonzero(np.bincount(groups[:count])) for count in counts])
+    # Student's quantile needs a degree of freedom; one group has none, and shows nothing.
+    ratio = t.ppf(delta, np.maximum(counts - 1, 1)) / t.ppf(delta, np.maximum(present - 1, 1))
+    return np.where(present < 2, 0.0, ratio**2 / np.fmax(1.0, effects))
 
 
 def _design_effect(wrong: Ints, groups: Ints) -> float:
     """Variance of the share of wrong rows over what it would be if rows were independent; nan if none or all are."""
     share = float(wrong.mean())
-    present = int((np.bincount(groups) > 0).sum())
+    present = np.count_nonzero(np.bincount(groups))
     if share in {0.0, 1.0} or present < 2:
         return float("nan")
     sums = np.bincount(groups, weights=wrong - share)
     variance = present / (present - 1) * float((sums**2).sum()) / len(wrong) ** 2
     return variance / (share * (1 - share) / len(wrong))
-
-
-def _quantile_ratio(rows: int, groups: int, delta: float) -> float:
-    """Squared ratio of Student's quantiles with rows - 1 and groups - 1 degrees of freedom."""
-    if groups < 2:
-        return 0.0
-    return float((t.ppf(delta, rows - 1) / t.ppf(delta, groups - 1)) ** 2)

@@ -16,9 +16,8 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError
 from coterie.models import locate
-from coterie.registry import Registry
+from coterie.registry import REGISTRY_FOLDER, Registry
 from coterie.routing import PROFILE_FILE
-from coterie.registry import REGISTRY_FOLDER
 
 from ._bridge import run
 from ._output import shell

@@ -56,8 +56,7 @@ def evaluate(
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
     With rows that have no label, also how well it tells what does not belong to it.
     """
-    from coterie.registry import Registry
-    from coterie.registry import REGISTRY_FOLDER
+    from coterie.registry import REGISTRY_FOLDER, Registry
 
     folder: Path = context.obj
     section = _section(folder, name)

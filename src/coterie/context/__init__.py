@@ -1,5 +1,5 @@
 """Sharing what is known: which part of a session's context one specialist is shown, and why not the rest."""
 
-from ._view import build_view, describe_view
+from ._view import CONVERSATION, build_view, describe_view
 
-__all__ = ["build_view", "describe_view"]
+__all__ = ["CONVERSATION", "build_view", "describe_view"]

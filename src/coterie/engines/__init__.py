@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._onnx import OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
     from ._stored import stored_array
-    from ._tables import ColumnBins, TableHead, as_category, as_number
+    from ._tables import ColumnBins, TableHead, as_category, as_number, quoted
     from ._text import estimate_tokens
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "dump_head",
     "estimate_tokens",
     "fit_ngrams",
+    "quoted",
     "stored_array",
 ]
 
@@ -62,6 +63,7 @@ _HOMES = {
     "dump_head": "_linear",
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
+    "quoted": "_tables",
     "stored_array": "_stored",
 }
 

@@ -59,10 +59,10 @@ class ColumnBins:
         if self.kind == "category":
             if text in self._position:
                 return Binned(1 + self._position[text], "")
-            return Binned(UNKNOWN, f"{self.name} is {_shown(value)}, a value it never learnt")
+            return Binned(UNKNOWN, f"{self.name} is {quoted(value)}, a value it never learnt")
         number = as_number(value)
         if number is None:
-            return Binned(UNKNOWN, f"{self.name} is {_shown(value)}, not a number")
+            return Binned(UNKNOWN, f"{self.name} is {quoted(value)}, not a number")
         return Binned(1 + bisect_right(self.edges, number), "")
 
     @cached_property
@@ -113,7 +113,7 @@ def as_category(value: object) -> str | None:
     return str(value).strip() or None
 
 
-def _shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as a message quotes it: cut when it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}...{text[-1]}"

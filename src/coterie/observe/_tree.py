@@ -63,7 +63,9 @@ def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:
     for step in trace.steps:
         ledger.add(_line(f"{step.producer} on {step.engine}", "cyan", f"  {_figures(step.usage, currency)}"))
     if trace.counterfactual_cost is not None:
-        ledger.add(_line("the generalist for everything", "dim", f"  {format_money(trace.counterfactual_cost, currency)}"))
+        ledger.add(
+            _line("the generalist for everything", "dim", f"  {format_money(trace.counterfactual_cost, currency)}")
+        )
 
 
 def _figures(usage: Usage, currency: str) -> str:

@@ -24,6 +24,13 @@ class Fit:
     vector: np.ndarray  # (D,)
 
     @property
+    def words(self) -> str:
+        """How well it fits, for reasons."""
+        if self.profile.cold:
+            return f"similarity {self.similarity:.2f}"
+        return f"more typical than {self.p_value:.0%} of its own examples"
+
+    @property
     def nearest(self) -> str:
         """The label or hint of the nearest example."""
         return self.profile.nearest(self.vector)
@@ -31,7 +38,7 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Match:
-    """How one text fits every specialist."""
+    """How one text fits every specialist that it was compared with."""
 
     text: str
     vector: np.ndarray  # (D,)
@@ -40,7 +47,10 @@ class Match:
     @cached_property
     def _ranked(self) -> tuple[str, ...]:
         """Specialists, those in scope first, the most similar first."""
-        return tuple(sorted(self.fits, key=lambda name: (self.fits[name].in_scope, self.fits[name].similarity), reverse=True))
+        return tuple(sorted(self.fits, key=self._rank, reverse=True))
+
+    def _rank(self, name: str) -> tuple[bool, float]:
+        return self.fits[name].in_scope, self.fits[name].similarity
 
     @property
     def name(self) -> str:

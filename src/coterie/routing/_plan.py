@@ -63,7 +63,8 @@ def _facts(card: SpecialistCard) -> set[str]:
 def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route:
     """The route of a request that names its specialist."""
     name = request.specialist
-    assert name is not None, "only requests that name a specialist are pinned"
+    if name is None:
+        raise ValueError("only requests that name a specialist are pinned")
     waves = plan_waves(name, cards, readers=False)
     part = Part(text=request.text, waves=waves, score=1.0)
     return Route(parts=(part,), reason=f"the request names {name!r}", scores={})

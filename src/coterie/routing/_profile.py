@@ -16,12 +16,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from coterie.engines import stored_array
 from coterie.errors import ArtefactRefused
 
 NEIGHBOURS = 5
 """Nearest examples whose mean cosine is a text's similarity to a specialist."""
 MOST_EXAMPLES = 2_000
 """Examples kept of one specialist, spread over its labels."""
+EACH_LABEL = 10
+"""Examples of every label that are kept before the rest is drawn from all."""
 FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
 COLD_SIMILARITY = 0.35
@@ -45,10 +48,24 @@ class Profile:
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
         """Mean cosine of each vector to the nearest examples and hints; without enough examples, to the nearest one."""
+        if not len(self.vectors):
+            return np.full(len(vectors), -1.0)
         cosines = vectors @ self.vectors.T  # (M, N)
-        k = NEIGHBOURS if len(self.typical) else 1
-        nearest = np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
-        return np.asarray(nearest)
+        k = 1 if self.cold else min(NEIGHBOURS, len(self.vectors))
+        return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))
+
+    @property
+    def cold(self) -> bool:
+        """Too few examples to know how alike they are."""
+        return not len(self.typical)
+
+    def centroids(self) -> np.ndarray:  # (C, D)
+        """The mean of what has one name, of unit length: a sketch of the profile, far smaller than it."""
+        numbers: dict[str, int] = {}
+        of = np.array([numbers.setdefault(name, len(numbers)) for name in self.names], dtype=np.int64)
+        sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float32)
+        np.add.at(sums, of, self.vectors)
+        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
 
     def nearest(self, vector: np.ndarray) -> str:
         """The name of the example or hint that is most like a vector (D,)."""
@@ -64,9 +81,13 @@ class Profile:
         """The profile of a stored version. Raises `ArtefactRefused`."""
         try:
             arrays = load_arrays(content)
-            names = json.loads(_metadata(content)["names"])
-            return cls(vectors=arrays["vectors"].astype(np.float32), names=tuple(names), typical=arrays["typical"])
-        except (KeyError, ValueError, SafetensorError) as error:
+            names = tuple(str(name) for name in json.loads(_metadata(content)["names"]))
+            typical = stored_array(arrays, "typical", None)
+            if len(typical) > len(names) or (np.diff(typical) < 0).any():
+                raise ValueError("its examples' similarities are too many or not in order")
+            vectors = stored_array(arrays, "vectors", len(names), None).astype(np.float32)
+            return cls(vectors=vectors, names=names, typical=typical)
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
             raise ArtefactRefused(
                 f"A router profile cannot be read: {error}.", hint="Train the specialist again: coterie train NAME"
             ) from error
@@ -114,12 +135,13 @@ def hint_texts(description: str, labels: Sequence[str]) -> list[str]:
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
-    """At most `MOST_EXAMPLES` positions, taken from the labels in turn so that rare ones are kept."""
+    """At most `MOST_EXAMPLES` positions: some of every label, the rest as they come, so that the typical stays so."""
     order = np.random.default_rng(seed).permutation(len(labels))
     turn: dict[str, int] = {}
     rounds = np.empty(len(labels), dtype=np.int64)
     for position in order:
-        rounds[position] = turn[labels[position]] = turn.get(labels[position], -1) + 1
+        turn[labels[position]] = turn.get(labels[position], -1) + 1
+        rounds[position] = min(turn[labels[position]], EACH_LABEL)
     chosen = order[np.argsort(rounds[order], kind="stable")][:MOST_EXAMPLES]
     return np.sort(chosen)
 

@@ -10,14 +10,16 @@ for different specialists is asked piece by piece.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from coterie.protocols import Engine
-from coterie.types import Context, Part, Prompt, Request, Route, SpecialistCard, Step, Usage
+from coterie.types import Context, Label, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
 from ._match import Fit, Match, choose
-from ._plan import plan_waves
+from ._plan import Waves, plan_waves
 from ._profile import COLD_SIMILARITY, Profile
+from ._shortlist import Shortlist
 from ._split import split_parts
 
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
@@ -37,8 +39,10 @@ class LearnedRouter:
         self._cards = cards
         self._names = tuple(profiles)
         self._profiles = tuple(profiles.values())
+        self._shortlist = Shortlist(self._profiles)
         self._encoder = encoder
         self._false_rejection = false_rejection
+        self._waves: dict[str, Waves] = {}
 
     async def route(self, request: Request, context: Context) -> Route:  # noqa: ARG002 - sessions steer routes later
         """Whom to ask; no parts when the request is like nobody's examples."""
@@ -54,84 +58,96 @@ class LearnedRouter:
 
     # --- from scores to a route ------------------------------------------------------------------
 
-    def _by_columns(self, request: Request) -> list[tuple[Part, str]]:
+    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
         """A part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
-            return []
-        found = []
+            return {}
+        found = {}
         for name, card in self._cards.items():
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
-                waves = plan_waves(name, self._cards, readers=True)
-                part = Part(text=request.text, waves=waves, score=shared / len(card.columns))
-                found.append((part, f"{name}: the input has {shared} of its {len(card.columns)} columns"))
+                part = Part(text=request.text, waves=self._waves_of(name), score=shared / len(card.columns))
+                found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
         return found
 
     def _routed(
         self,
-        by_columns: Sequence[tuple[Part, str]],
+        by_columns: Mapping[str, tuple[Part, str]],
         matches: Sequence[Match],
         scores: Mapping[str, float],
         steps: tuple[Step, ...],
     ) -> Route:
-        fitting = [match for match in matches if match.in_scope]
-        parts = [part for part, _ in by_columns] + [self._part(match) for match in fitting]
-        reasons = [reason for _, reason in by_columns] + [self._why(match) for match in fitting]
+        # Who is asked for the columns gets the text with them.
+        fitting = [match for match in matches if match.in_scope and match.name not in by_columns]
+        parts = [part for part, _ in by_columns.values()] + [self._part(match) for match in fitting]
+        reasons = [reason for _, reason in by_columns.values()] + [self._why(match) for match in fitting]
         if not parts:
             reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
         return Route(parts=tuple(parts), reason="; ".join(reasons), scores=scores, steps=steps)
 
     def _part(self, match: Match) -> Part:
-        waves = plan_waves(match.name, self._cards, readers=True)
+        waves = self._waves_of(match.name)
         return Part(text=match.text, waves=waves, score=match.best.p_value, vector=match.vector)
 
+    def _waves_of(self, name: str) -> Waves:
+        """Who runs with it and when; worked out once."""
+        if name not in self._waves:
+            self._waves[name] = plan_waves(name, self._cards, readers=True)
+        return self._waves[name]
+
     def _why(self, match: Match) -> str:
-        reason = f"{match.name}: like its {match.best.nearest!r}, more typical than {match.best.p_value:.0%} of its own examples"
+        reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"
         if match.second is not None:
-            reason += f"; second is {match.second} with {match.fits[match.second].p_value:.0%}"
+            reason += f"; second is {match.second}, {match.fits[match.second].words}"
         return reason
 
     def _why_not(self, match: Match) -> str:
         return (
-            f"it is like nobody's examples: the nearest specialist is {match.name} (similarity {match.best.similarity:.2f}, more "
-            f"typical than {match.best.p_value:.1%} of its own examples, needs {self._false_rejection:.0%})"
+            f"it is like nobody's examples: the nearest specialist is {match.name} (similarity "
+            f"{match.best.similarity:.2f}, {self._needed(match.best)})"
         )
+
+    def _needed(self, fit: Fit) -> str:
+        if fit.profile.cold:
+            return f"needs {COLD_SIMILARITY}"
+        return f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
 
     # --- scores ----------------------------------------------------------------------------------
 
     async def _encode(self, texts: Sequence[str], request: Request) -> tuple[np.ndarray, tuple[Step, ...]]:
         """A vector a text (T, D), encoded in one batch, and what it took."""
-        label = request.label or Prompt().label
+        label = request.label or Label.RESTRICTED
         outputs = await self._encoder.run([Prompt(text=text, label=label) for text in texts])
-        usage = sum((output.usage for output in outputs), Usage())
+        usage = total_usage(output.usage for output in outputs)
         step = Step(producer="router", engine=self._encoder.name, usage=usage)
-        return np.stack([output.vector for output in outputs if output.vector is not None]), (step,)
+        return np.stack([np.asarray(output.vector) for output in outputs]), (step,)
 
     def _match(self, texts: Sequence[str], vectors: np.ndarray) -> list[Match]:  # (T, D)
-        """How each text fits each specialist."""
-        similarities = [profile.similarity(vectors) for profile in self._profiles]
-        p_values = [self._p_values(*pair) for pair in zip(self._profiles, similarities, strict=True)]
+        """How each text fits each specialist, of very many those that are nearest."""
+        fits = {self._names[s]: self._fits(self._profiles[s], vectors) for s in self._shortlist.nearest(vectors)}
         return [
-            Match(
-                text=text,
-                vector=vectors[row],
-                fits={
-                    name: Fit(
-                        similarity=float(similarities[s][row]),
-                        p_value=float(p_values[s][row]),
-                        in_scope=bool(p_values[s][row] >= self._false_rejection),
-                        profile=self._profiles[s],
-                        vector=vectors[row],
-                    )
-                    for s, name in enumerate(self._names)
-                },
-            )
+            Match(text=text, vector=vectors[row], fits={name: each[row] for name, each in fits.items()})
             for row, text in enumerate(texts)
+        ]
+
+    def _fits(self, profile: Profile, vectors: np.ndarray) -> list[Fit]:  # (T, D)
+        """How each text fits one specialist."""
+        similarities = profile.similarity(vectors)
+        p_values = self._p_values(profile, similarities)
+        return [
+            Fit(
+                similarity=float(similarity),
+                p_value=float(p_value),
+                in_scope=bool(p_value >= self._false_rejection),
+                profile=profile,
+                vector=vector,
+            )
+            for similarity, p_value, vector in zip(similarities, p_values, vectors, strict=True)
         ]
 
     def _p_values(self, profile: Profile, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)
         """The share of a specialist's examples that are less typical of it than each text."""
-        if not len(profile.typical):
+        if profile.cold:
             # Too few examples to know: in scope from a fixed similarity on.
             return np.where(similarity >= COLD_SIMILARITY, np.clip(similarity, self._false_rejection, 1.0), 0.0)
         return np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)

@@ -6,6 +6,8 @@ import re
 
 LONGEST = 600
 """Characters beyond which a text is a document, not a question with several parts."""
+MOST_PARTS = 8
+"""Pieces beyond which it is a list or a story: it stays whole."""
 
 _BOUNDARY = re.compile(
     r"(?<=[.?!;])\s+"  # the end of a sentence
@@ -20,7 +22,7 @@ def split_parts(text: str) -> tuple[str, ...]:
     """The pieces a text might consist of: at ends of sentences and joining words, in order.
 
     Only a proposal: the router keeps a split when the pieces belong to different specialists. A piece of fewer
-    than three words stays with the piece before it. A text that cannot be split gives itself.
+    than three words stays with the piece before it. A text that cannot be split, or only into very many, gives itself.
     """
     if len(text) > LONGEST:
         return (text,)
@@ -36,4 +38,4 @@ def split_parts(text: str) -> tuple[str, ...]:
             continue  # too short to stand alone at the beginning: it goes with what follows
         start = after
     parts = tuple(text[a:b].strip(" ,;\n") for a, b in spans)
-    return parts or (text,)
+    return parts if 1 <= len(parts) <= MOST_PARTS else (text,)

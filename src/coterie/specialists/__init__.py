@@ -2,22 +2,30 @@
 
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
+from ._drafting import Drafting, Example
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
+from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
+from ._text_model import TextModel, text_files
 
 __all__ = [
     "Acceptance",
     "ClassifySpecialist",
+    "Drafting",
+    "Example",
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
+    "TextModel",
     "check_grounding",
     "load_specialist",
     "split_sentences",
+    "text_files",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+_FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +21,32 @@ class Acceptance:
     scope_threshold: float | None
     """Lowest in-scope score accepted; None accepts any."""
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            optional = value is None and name in {"threshold", "scope_threshold"}
+            if not optional and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+                raise ValueError(f"{name} is {value!r}, not a number")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature!r}, not above 0")
+
     def judge(self, confidence: float, in_scope: float | None) -> tuple[bool, str]:
         """Accepted or not, and why in words."""
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
-            return False, (
-                f"unlike anything it was trained on (in-scope score {in_scope:.2f}, needs {self.scope_threshold:.2f})"
-            )
+            found, needed = _apart(in_scope, self.scope_threshold)
+            return False, f"unlike anything it was trained on (in-scope score {found}, needs {needed})"
+        risk = f"the error at {100 * self.target_risk:g}% or below"
         if self.threshold is None:
-            return False, f"no confidence level keeps the error at {self.target_risk:.0%} or below, so it never decides"
+            return False, f"no confidence level keeps {risk}, so it never decides"
+        found, needed = _apart(confidence, self.threshold)
         if confidence < self.threshold:
-            return False, f"not sure enough (confidence {confidence:.2f}, needs {self.threshold:.2f})"
-        return True, (
-            f"confidence {confidence:.2f} reaches {self.threshold:.2f}, which keeps the error at {self.target_risk:.0%} or below"
-        )
+            return False, f"not sure enough (confidence {found}, needs {needed})"
+        return True, f"confidence {found} reaches {needed}, which keeps {risk}"
+
+
+def _apart(found: float, needed: float) -> tuple[str, str]:
+    """Two numbers with as many decimals as it takes to tell them apart."""
+    for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS + 1):
+        words = f"{found:.{decimals}f}", f"{needed:.{decimals}f}"
+        if words[0] != words[1]:
+            return words
+    return f"{found:.{_FEWEST_DECIMALS}f}", f"{needed:.{_FEWEST_DECIMALS}f}"

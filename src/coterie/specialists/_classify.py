@@ -14,7 +14,9 @@ import numpy as np
 from coterie.protocols import Engine
 from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
 
+from ._abstention import abstention
 from ._acceptance import Acceptance
+from ._scope import Scope
 
 _ALTERNATIVES = 3  # runners-up shown with a finding
 
@@ -29,23 +31,24 @@ class ClassifySpecialist:
     acceptance: Acceptance
     encoder: Engine | None = None
     multi_label: bool = False
+    scope: Scope | None = None
+    """Where there is an encoding: what the in-scope score is made of. Otherwise it is the largest logit."""
 
     async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
             return self._abstention(task, "there is no text to classify")
         vector, steps, cut = await self._encode(task)
-        scored = (await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)]))[0]
-        assert scored.scores is not None, "a head gives scores"
+        (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
         steps = (*steps, self._step(self.head, scored))
-        finding = self._finding(task, scored.scores, steps)
+        finding = self._finding(task, np.asarray(scored.scores), vector, steps)
         return finding if not cut else _noting(finding, cut)
 
     async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], str]:
         """The text's vector, what it took, and a note when the text did not fit the encoder's window."""
         if self.encoder is None or task.vector is not None:
             return task.vector, (), ""
-        encoded = (await self.encoder.run([Prompt(text=task.text, label=task.label)]))[0]
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
         cut = "only the beginning of the text fits the encoder" if encoded.finish == "length" else ""
         return encoded.vector, (self._step(self.encoder, encoded),), cut
 
@@ -60,9 +63,11 @@ class ClassifySpecialist:
             "columns": [],
         }
 
-    def _finding(self, task: Task, logits: np.ndarray, steps: tuple[Step, ...]) -> Finding:
+    def _finding(self, task: Task, logits: np.ndarray, vector: np.ndarray | None, steps: tuple[Step, ...]) -> Finding:
         scaled = logits / self.acceptance.temperature
         in_scope = float(scaled.max())
+        if self.scope is not None and vector is not None:
+            in_scope = self.scope.score(scaled, vector)
         chosen, confidence, ranked = self._decode(scaled)
         accepted, reason = self.acceptance.judge(confidence, in_scope)
         return Finding(
@@ -82,7 +87,7 @@ class ClassifySpecialist:
     def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, tuple[Evidence, ...]]:
         """The labels chosen, the probability that they are right, and the best labels as evidence."""
         if self.multi_label:
-            probabilities = 1.0 / (1.0 + np.exp(-scaled))
+            probabilities = 0.5 * (1.0 + np.tanh(scaled / 2.0))  # the sigmoid, without overflow
             chosen = np.flatnonzero(probabilities >= 0.5)
             confidence = float(np.prod(np.maximum(probabilities, 1.0 - probabilities)))
         else:
@@ -99,15 +104,15 @@ class ClassifySpecialist:
         return Evidence(kind="alternative", name=label, text=f"{label}: {probability:.2f}", weight=probability)
 
     def _facts(self, chosen: tuple[str, ...], confidence: float) -> tuple[Fact, ...]:
-        return tuple(Fact(name=name, value="|".join(chosen), confidence=confidence) for name in self.card.writes[:1])
+        """The label under the first name it writes; None, which supersedes an older label, when no label fits."""
+        value = "|".join(chosen) or None
+        return tuple(Fact(name=name, value=value, confidence=confidence) for name in self.card.writes[:1])
 
     def _step(self, engine: Engine, output: Output) -> Step:
         return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
 
     def _abstention(self, task: Task, reason: str) -> Finding:
-        return Finding(
-            specialist=self.card.name, value=None, text="", confidence=0.0, accepted=False, reason=reason, label=task.label
-        )
+        return abstention(self.card.name, task, reason)
 
 
 def _noting(finding: Finding, note: str) -> Finding:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from ._sentences import split_sentences
-from ._wording import NEGATIONS, fold, keys, plain
+from ._wording import NEGATIONS, folded, keys, plain
 
 _COURTESY = re.compile(
     r"(?:hello|hi|dear customer|good (?:morning|afternoon|evening)|kind regards|best (?:regards|wishes)"
@@ -30,15 +30,13 @@ _THANKS = re.compile(
     r"(?: (?:about|regarding) (?P<topic>.+))?"
 )
 _TOPIC_WORDS = 6
-_OUTCOMES = frozenset(
-    fold(word)
-    for word in "free approval confirmation compensation success new guaranteed sent paid done".split()
-)
+_OUTCOMES = folded("free approval confirmation compensation success new guaranteed sent paid done")
 _OURS = re.compile(r"\b(?:our|ours|we|us|i|my)\b")
 _ATTRIBUTED = re.compile(
-    r"you (?:asked|wrote|told|want|would like|say|said)(?: us| to know| to ask)? (?:that|whether|if|about) (?P<words>.+)"
+    r"you (?:asked|wrote|told|want|would like|say|said)(?: us| to know| to ask)?"
+    r" (?:that|whether|if|about) (?P<words>.+)"
 )
-_AUXILIARIES = frozenset(fold(word) for word in "has have had been was were did would could".split())
+_AUXILIARIES = folded("has have had been was were did would could")
 
 
 def is_courtesy(sentence: str) -> bool:

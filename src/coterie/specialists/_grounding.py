@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from ._courtesy import fault_of_courtesy, is_courtesy, is_said_back
 from ._sentences import split_sentences
-from ._wording import NEGATIONS, fold, has_words, keys, plain
+from ._wording import NEGATIONS, folded, has_words, keys, plain
 
 _CONTACT = re.compile(r"https?:|www\.|\S@\S|\b\w+\.(?:com|org|net|co|uk|io|eu|info)\b|\+?\d[\d ()-]{5,}\d")
 _CLOSED = re.compile(
@@ -93,8 +93,8 @@ _LEANS = re.compile(
     re.IGNORECASE,
 )
 _LEANING_PART = re.compile(r"because\b|so that\b|(?:and|so)\s+(?:it|they)\b", re.IGNORECASE)
-_CONDITIONS = frozenset(fold(word) for word in "if when unless until only except before after while once".split())
-_HEDGES = frozenset(fold(word) for word in "usually often because".split())
+_CONDITIONS = folded("if when unless until only except before after while once")
+_HEDGES = folded("usually often because")
 
 
 class _Part(NamedTuple):
@@ -161,11 +161,10 @@ def _is_bounded(words: tuple[str, ...]) -> bool:
 # --- A sentence against the claims ---------------------------------------------------------------
 
 _LEAD = re.compile(r"^(?:please )?(?:note|be aware) that |^for your information,? |^as a reminder,? ", re.IGNORECASE)
-_OPENERS = frozenset(fold(word) for word in "if when after before until on within in by to for as because once under".split())
-_ADVICE = frozenset(
-    fold(word)
-    for word in "open tap choose check send write keep ask use tell look try put enter take type copy move freeze contact"
-    " sign pay set add call visit go".split()
+_OPENERS = folded("if when after before until on within in by to for as because once under")
+_ADVICE = folded(
+    "open tap choose check send write keep ask use tell look try put enter take type copy move freeze contact sign pay"
+    " set add call visit go"
 )
 
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from safetensors import SafetensorError
+
 from coterie.config import SpecialistSection
 from coterie.engines import ColumnBins, LinearEngine
 from coterie.errors import ArtefactRefused
@@ -16,7 +18,9 @@ from coterie.types import SpecialistCard
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
-from ._score import ScoreSpecialist, load_text_head
+from ._scope import Scope
+from ._score import ScoreSpecialist
+from ._text_model import load_text_model
 
 
 def load_specialist(
@@ -43,7 +47,8 @@ def load_specialist(
         described = json.loads(version.files["model.json"])
         if described["task"] != section.task:
             raise ArtefactRefused(
-                f"{name!r} is configured for task {section.task!r}; its version {version.version} does {described['task']!r}.",
+                f"{name!r} is configured for task {section.task!r}; its version {version.version} does "
+                f"{described['task']!r}.",
                 hint=f"Train it again: coterie train {name}",
             )
         card = _card(name, section, version, described)
@@ -54,7 +59,7 @@ def load_specialist(
                 return _score(card, described, version.files, encoder)
             case "generate":
                 return load_generate(card, section, described, models)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
             hint=f"Train it again: coterie train {name}",
@@ -70,34 +75,40 @@ def _card(name: str, section: SpecialistSection, version: Version, described: Ma
         version=version.version,
         reads=section.reads,
         writes=section.writes,
-        columns=tuple(described.get("columns", ())),
+        columns=tuple(str(column) for column in described.get("columns", ())),
     )
 
 
 def _classify(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
 ) -> ClassifySpecialist:
+    head, labels = LinearEngine.load(files), tuple(described["labels"])
+    if head.size != len(labels):
+        raise ValueError(f"its head gives {head.size} logits for {len(labels)} labels")
     return ClassifySpecialist(
         card=card,
-        head=LinearEngine.load(files),
-        labels=tuple(described["labels"]),
+        head=head,
+        labels=labels,
         acceptance=Acceptance(**described["acceptance"]),
         encoder=encoder if card.rung == "embedding" else None,
         multi_label=described["multi_label"],
+        scope=Scope.from_files(files, len(labels)),
     )
 
 
 def _score(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
 ) -> ScoreSpecialist:
+    bins, importance = tuple(ColumnBins.restore(each) for each in described["bins"]), described["importance"]
+    if importance.keys() != {column.name for column in bins}:
+        raise ValueError("its importances are not those of its columns")
     return ScoreSpecialist(
         card=card,
         head=LinearEngine.load(files),
-        bins=tuple(ColumnBins.restore(each) for each in described["bins"]),
-        importance=described["importance"],
-        left_out=described["left_out"],
+        bins=bins,
+        importance={name: float(part) for name, part in importance.items()},
+        left_out={name: str(reason) for name, reason in described["left_out"].items()},
         positive=described["positive"],
         acceptance=Acceptance(**described["acceptance"]),
-        text_head=load_text_head(files),
-        encoder=encoder if card.rung == "embedding" else None,
+        text=load_text_model(described, files, encoder if card.rung == "embedding" else None),
     )

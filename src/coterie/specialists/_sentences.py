@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_ABBREVIATIONS = frozenset("e.g i.e mr mrs ms dr st no vs etc approx a.m p.m inc ltd co".split())
+_DOTTED = "e.g i.e mr mrs ms dr st no vs etc approx a.m p.m inc ltd co"
+_ABBREVIATIONS = frozenset(_DOTTED.split())
 _END = re.compile(r"[.!?]+[\"'\u2019\u201d)\]]*(?=\s)|\n+")
 _CLOSING = "\"'\u2019\u201d)]"
 
@@ -17,6 +18,11 @@ class SentenceSplitter:
 
     def __init__(self) -> None:
         self._rest = ""
+
+    @property
+    def unfinished(self) -> int:
+        """Characters of the sentence whose end has not come yet."""
+        return len(self._rest)
 
     def feed(self, piece: str) -> list[str]:
         """The sentences that this piece makes certain, stripped; none is empty."""

@@ -7,14 +7,15 @@ number words, currency and percent signs. Tense may not: "is sent" is not "was s
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
-NEGATIONS = frozenset("not no never none nobody nothing neither nor without".split())
+NEGATIONS = frozenset({"not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "without"})
 
-_FREE = frozenset(  # may come and go: they carry no claim
+_FREE_WORDS = (
     "the a an is are be am and of that this these those it its our your their my please also then will do does so too"
-    " who which".split()
+    " who which"
 )
+_FREE = frozenset(_FREE_WORDS.split())
+"""They may come and go: they carry no claim."""
 _EXPANSIONS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -39,10 +40,8 @@ _EXPANSIONS = tuple(
         (r"\blicense\b", "licence"),
     )
 )
-_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-}
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
 _PERSONS = {"i": "we", "me": "we", "us": "we", "them": "they"}
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
@@ -60,7 +59,6 @@ def plain(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=1024)
 def keys(text: str) -> tuple[str, ...]:
     """The words that carry the text's claim, in order, in their folded form."""
     return tuple(fold(word) for word in _WORD.findall(plain(text)) if word not in _FREE)
@@ -73,6 +71,11 @@ def fold(word: str) -> str:
         return word
     folded = _without_ending(word)
     return word if folded in NEGATIONS else folded  # "note" is not "not"
+
+
+def folded(words: str) -> frozenset[str]:
+    """A list of words, each in its folded form."""
+    return frozenset(fold(word) for word in words.split())
 
 
 def _without_ending(word: str) -> str:

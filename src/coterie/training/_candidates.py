@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from coterie.evaluation import Evaluation, Interval
 from coterie.types import Rung
+
+
+class Figure(NamedTuple):
+    """A measure's value and where it lies with 95% confidence."""
+
+    value: float
+    interval: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,29 +24,35 @@ class Candidate:
     rung: Rung
     files: Mapping[str, bytes]
     """Model and arrays: what the version will hold beside report and card."""
-    quality: str
-    """Name of the measure that decides: `accuracy`, `macro_f1` or `auc`."""
-    validation: float
-    """Its value on out-of-fold rows: what the choice of the rung may look at."""
-    validation_interval: Interval
+    validation: Mapping[str, Figure]
+    """Each deciding measure on out-of-fold rows: what the choice of the rung may look at. The first one ranks."""
     evaluation: Evaluation
     """On the held-out rows, which choose nothing."""
     seconds: float
-    """Training time."""
+    """Training time. It differs from run to run, so it is no part of the version."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """What is particular to the rung: pool weights, temperature, number of trees."""
+    """What is particular to the rung: pool weights, temperature, threshold, floor."""
+    warnings: tuple[str, ...] = ()
+    """What whoever trains it should know."""
+
+    @property
+    def quality(self) -> str:
+        """Name of the measure that ranks."""
+        return next(iter(self.validation))
+
+    @property
+    def figure(self) -> Figure:
+        """Its value."""
+        return self.validation[self.quality]
 
     def row(self) -> dict[str, object]:
         """The candidate as one row of the report."""
+        value, interval = self.figure
         return {
             "rung": self.rung,
-            "validation": {
-                self.quality: self.validation,
-                "interval": [self.validation_interval.low, self.validation_interval.high],
-            },
+            "validation": {self.quality: value, "interval": [interval.low, interval.high]},
             "held_out": self.evaluation.to_json(),
             "bytes": sum(len(content) for content in self.files.values()),
-            "seconds": self.seconds,
             **self.notes,
         }
 
@@ -51,31 +65,36 @@ class Choice:
     reason: str
 
 
-def choose(candidates: Sequence[Candidate], bar: float | None) -> Choice:
+def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> Choice:
     """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
 
     Without a bar: the cheapest rung whose interval reaches the best rung's value.
 
     Args:
-        candidates: Cheapest first.
-        bar: What the quality measure must reach, if anything.
+        candidates: Cheapest first, at least one.
+        bar: What each measure must reach, if anything.
     """
-    best = max(candidates, key=lambda candidate: candidate.validation)
-    name = best.quality
-    if bar is None:
-        taken = next(each for each in candidates if each.validation_interval.high >= best.validation)
-        if taken is best:
-            return Choice(candidate=best, reason=f"best out-of-fold {name} ({best.validation:.3f})")
-        return Choice(
-            candidate=taken,
-            reason=f"cheapest rung not measurably below the best (out-of-fold {name} {taken.validation:.3f} against {best.validation:.3f})",
-        )
-    for each in candidates:
-        if each.validation_interval.low >= bar:
-            return Choice(
-                candidate=each, reason=f"cheapest rung whose out-of-fold {name} reaches {bar:g} with 95% confidence ({each.validation:.3f})"
-            )
-    return Choice(
-        candidate=best,
-        reason=f"no rung reaches {name} {bar:g} with 95% confidence out of fold; this is the best ({best.validation:.3f})",
-    )
+    best = max(candidates, key=lambda candidate: candidate.figure.value)
+    taken = next((each for each in candidates if _suffices(each, best, bar)), best)
+    return Choice(candidate=taken, reason=_why(taken, best, bar, alone=len(candidates) == 1))
+
+
+def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
+    if not bar:
+        return candidate.figure.interval.high >= best.figure.value
+    return all(candidate.validation[measure].interval.low >= least for measure, least in bar.items())
+
+
+def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: bool) -> str:
+    name, value = taken.quality, f"{taken.figure.value:.3f}"
+    if bar:
+        wanted = " and ".join(f"{measure} {least:g}" for measure, least in bar.items())
+        reached = " and ".join(f"{taken.validation[measure].value:.3f}" for measure in bar)
+        if not _suffices(taken, best, bar):
+            return f"no rung reaches {wanted} with 95% confidence out of fold; this is the best ({reached})"
+        return f"cheapest rung whose out-of-fold {wanted} is reached with 95% confidence ({reached})"
+    if alone:
+        return f"the only rung (out-of-fold {name} {value})"
+    if taken is best:
+        return f"best out-of-fold {name} ({value})"
+    return f"cheapest rung not measurably below the best (out-of-fold {name} {value} against {best.figure.value:.3f})"

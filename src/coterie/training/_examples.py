@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coterie.config import SpecialistSection
+from coterie.data import Dataset, folds
+from coterie.errors import DataError
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextExamples:
@@ -30,7 +34,30 @@ class TextExamples:
         return bool((self.hot.sum(axis=1) == 1).all())
 
     def targets(self, logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N,) or (N, L)
-        """What calibration aims at: a row's label, of several right ones the likeliest; all where they hold together."""
+        """What calibration aims at: a row's label, of several right ones the likeliest; all that hold together."""
         if self.several:
             return self.hot
         return np.asarray(np.where(self.hot > 0, logits, -np.inf).argmax(axis=1))
+
+
+def text_examples(data: Dataset, labels: Sequence[str], folds: np.ndarray, section: SpecialistSection) -> TextExamples:
+    """Rows as texts, targets and folds."""
+    position = {label: index for index, label in enumerate(labels)}
+    hot = np.zeros((len(data), len(labels)))
+    for index, row in enumerate(data.rows):
+        hot[index, [position[label] for label in row.labels]] = 1.0
+    return TextExamples(texts=data.texts, hot=hot, several=section.multi_label, folds=folds, seed=section.seed)
+
+
+def deal_folds(data: Dataset, most: int, seed: int) -> np.ndarray:  # (N,)
+    """The fold of each row: `most` folds, or as many as there are groups to deal out.
+
+    Raises:
+        DataError: there are not even two.
+    """
+    for k in range(most, 2, -1):
+        try:
+            return folds(data, k, seed)
+        except DataError:
+            continue
+    return folds(data, 2, seed)

@@ -1,20 +1,152 @@
-"""Training a `generate` specialist: its source texts, checked and stored."""
+"""Making a `generate` specialist: no weights are trained; its source texts are checked and stored with its prompt."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from coterie.config import Config
+from coterie.config import Config, LlamaModel, Model
+from coterie.data import Row, read_dataset
+from coterie.engines import estimate_tokens
+from coterie.errors import DataError
+from coterie.models import CATALOGUE
+from coterie.specialists import Drafting
 
+from ._exchanges import EXCHANGES, INSTRUCTION
 from ._job import Job
+
+_SHOWN = 5  # names listed in a warning
 
 
 def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str, bytes], dict[str, object]]:
-    """The version's files and its report."""
-    sources = {str(row.columns[job.section.reads[0]]): row.text for row in job.train.rows}
-    described = {"task": "generate", "rung": "slm", "sources": sources, "instruction": job.section.instruction, "max_tokens": job.section.max_tokens}
-    report: dict[str, object] = {"name": job.name, "task": "generate", "description": job.section.description, "rung": "slm",
-        "bar": {}, "bar_met": None, "metrics": {}, "rungs": [], "seed": job.section.seed, "warnings": list(job.train.warnings)}
-    return {"model.json": json.dumps(described).encode()}, report
+    """The version's files and its report. The model's own file need not be on this machine.
+
+    Args:
+        job: What to make; `train` has a source text a row and, in the column of the fact it reads, its key.
+        config: The network's, for the model it names and the specialists that write the fact.
+        folder: The network's.
+
+    Raises:
+        DataError: a row has no key, or two have the same.
+    """
+    job.progress.start(f"{job.name}: source texts", None)
+    sources = _sources(job)
+    drafting = Drafting(instruction=job.section.instruction or INSTRUCTION, examples=EXCHANGES)
+    model = _describe_model(config.models[job.section.model or ""])
+    described = {
+        "task": "generate",
+        "rung": "slm",
+        "sources": sources,
+        **drafting.describe(),
+        "max_tokens": job.section.max_tokens,
+        "model": model,
+    }
+    warnings = [*job.train.warnings, *_warnings(job, sources, config, folder)]
+    job.progress.finish(f"{len(sources)} source texts")
+    files = {"model.json": json.dumps(described, indent=1, ensure_ascii=False).encode()}
+    return files, _report(job, sources, model, warnings)
+
+
+def _sources(job: Job) -> dict[str, str]:
+    """Source text by key."""
+    column, file = job.section.reads[0], job.train.name
+    if column not in job.train.column_names:
+        raise DataError(
+            f"{file} has the columns {['text', *job.train.column_names]}; {job.name!r} reads the fact {column!r} and "
+            "finds its source text by a column of that name.",
+            hint=f"Name the column {column!r}, or correct `reads` of specialists.{job.name}.",
+        )
+    keys = [_key(row, column) for row in job.train.rows]
+    if "" in keys:
+        line = job.train.rows[keys.index("")].line
+        raise DataError(f"{file}, line {line}: {column!r} is empty.", hint="Say for which value this text is.")
+    repeated = [key for key, times in Counter(keys).items() if times > 1]
+    if repeated:
+        lines = [row.line for row in job.train.rows if _key(row, column) == repeated[0]]
+        raise DataError(
+            f"{file} has {len(lines)} source texts for {column} = {repeated[0]!r}, on the lines {lines}.",
+            hint="Keep one text a value.",
+        )
+    return {key: row.text.strip() for key, row in zip(keys, job.train.rows, strict=True)}
+
+
+def _key(row: Row, column: str) -> str:
+    return str(row.columns.get(column) or "").strip()
+
+
+def _describe_model(model: Model) -> dict[str, str | None]:
+    """The model's name, and its file's checksum where one is pinned."""
+    if not isinstance(model, LlamaModel):
+        return {"name": model.name, "sha256": None}
+    known = CATALOGUE.get(model.name)
+    return {"name": model.name, "sha256": known.sha256 if known else model.sha256}
+
+
+def _warnings(job: Job, sources: Mapping[str, str], config: Config, folder: Path) -> Iterator[str]:
+    """What works, but the person should know."""
+    longest = job.section.max_tokens
+    if long := [key for key, text in sources.items() if estimate_tokens(text) > longest]:
+        yield (
+            f"source texts longer than a draft may be (max_tokens = {longest}), so that they always take over: "
+            f"{_some(long)}"
+        )
+    if job.section.bar:
+        yield f"bar = {dict(job.section.bar)} is not measured: a text has no such figure"
+    fact = job.section.reads[0]
+    written = _written_values(fact, config, folder)
+    if written is None:
+        return
+    if missing := sorted(written - sources.keys()):
+        yield f"no source text for {fact} = {_some(missing)}: it abstains there"
+    if unused := sorted(sources.keys() - written):
+        yield f"nobody writes {fact} = {_some(unused)}: these source texts are never used"
+
+
+def _written_values(fact: str, config: Config, folder: Path) -> set[str] | None:
+    """Every value that a classifier of the network gives this fact; None when that cannot be known from data."""
+    writers = [section for section in config.specialists.values() if fact in section.writes]
+    values: set[str] = set()
+    for section in writers:
+        if section.task != "classify" or section.multi_label or section.data is None:
+            return None
+        try:
+            data = read_dataset(
+                folder / section.data,
+                task="classify",
+                text_column=section.text_column,
+                label_column=section.label_column,
+                group_column=section.group_column,
+            )
+        except DataError:  # its own training says so
+            return None
+        values.update(data.label_names)
+    return values if writers else None
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
+
+
+def _report(
+    job: Job, sources: Mapping[str, str], model: Mapping[str, str | None], warnings: list[str]
+) -> dict[str, object]:
+    """The version's `report.json`, in the shape of the other tasks'."""
+    return {
+        "name": job.name,
+        "task": "generate",
+        "description": job.section.description,
+        "rung": "slm",
+        "reason": f"{model['name']} is prompted, not trained; each sentence is checked against its source text",
+        "bar": dict(job.section.bar),
+        "bar_met": None,
+        "metrics": {},
+        "rungs": [],
+        "seed": job.section.seed,
+        "data": {"train": {"file": job.train.name, "sha256": job.train.sha256, "rows": len(job.train)}},
+        "model": dict(model),
+        "labels": len(sources),
+        "warnings": warnings,
+    }

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
 
 from coterie.config import SpecialistSection
 from coterie.data import Dataset
-from coterie.engines import OnnxEncoder
-from coterie.types import Rung, SpecialistCard
+from coterie.errors import ConfigError
+from coterie.protocols import Engine
+from coterie.types import Rung, SpecialistCard, TaskKind
 
 from ._progress import Progress
+
+MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
+    "classify": ("accuracy", "macro_f1"),
+    "score": ("auc", "accuracy", "macro_f1"),
+    "generate": (),
+}
+"""What a bar can be about, the usual measure first."""
+
+
+class TextEncoder(Engine, Protocol):
+    """An encoder as training needs it: many texts at once, in the calling thread."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of its weights: vectors of another encoder are not comparable."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
+        """Unit vectors (N, D); `progress` is called with the number of texts just done."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +50,8 @@ class Job:
     section: SpecialistSection
     train: Dataset
     held_out: Dataset
-    encoder: OnnxEncoder
+    """The training rows themselves where figures are cross-validated."""
+    encoder: TextEncoder
     progress: Progress
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
@@ -37,13 +68,49 @@ class Job:
         )
 
     @property
-    def quality(self) -> str:
-        """The measure that decides between rungs: the bar's, else the task's usual one."""
-        if self.section.bar:
-            return next(iter(self.section.bar))
-        return "auc" if self.section.task == "score" else "accuracy"
+    def cross_validated(self) -> bool:
+        """No rows are held out: every row is predicted by a model that did not see it."""
+        return self.held_out is self.train
 
     @property
-    def bar(self) -> float | None:
-        """What that measure must reach."""
-        return next(iter(self.section.bar.values()), None)
+    def has_texts(self) -> bool:
+        """Whether there is a text to look at."""
+        return any(row.text.strip() for row in self.train.rows)
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """Rungs that may be chosen, cheapest first."""
+        possible: tuple[Rung, ...] = ("lexical", "embedding") if self.has_texts else ("lexical",)
+        return tuple(rung for rung in possible if self.section.rungs is None or rung in self.section.rungs)
+
+    @property
+    def measured_rungs(self) -> tuple[Rung, ...]:
+        """Rungs that are trained and measured: those that may be chosen, and always the lexical floor."""
+        return ("lexical", *(rung for rung in self.rungs if rung != "lexical"))
+
+    @property
+    def bar(self) -> dict[str, float]:
+        """What each measure must reach."""
+        return {str(measure): least for measure, least in self.section.bar.items()}
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What decides between rungs: the measures of the bar, else the task's usual one."""
+        return tuple(self.bar) or MEASURES[self.section.task][:1]
+
+
+def check_job(job: Job) -> None:
+    """Refuse what cannot be trained before time is spent on it. Raises `ConfigError`."""
+    place = f"specialists.{job.name}"
+    if odd := [measure for measure in job.section.bar if measure not in MEASURES[job.section.task]]:
+        possible = " or ".join(MEASURES[job.section.task]) or "nothing"
+        raise ConfigError(
+            f"{place}.bar is about {odd[0]!r}; a {job.section.task!r} specialist is measured by {possible}."
+        )
+    if job.section.task != "generate" and not job.rungs:
+        of_what = "of a text" if job.has_texts else "of columns alone"
+        possible = "'lexical' and 'embedding'" if job.has_texts else "'lexical'"
+        raise ConfigError(
+            f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
+            hint="Correct `rungs` in coterie.toml, or leave it out.",
+        )

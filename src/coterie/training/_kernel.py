@@ -1,8 +1,8 @@
 """Kernel ridge regression on encodings, with landmarks instead of all rows.
 
-A Gaussian kernel over unit vectors, restricted to the span of M training rows (Nystroem; Williams & Seeger 2001) and fitted
-by least squares to one-hot targets (kernel ridge; Saunders et al. 1998). It beat logistic regression on the same
-vectors by a point on BANKING77 and trains in a second; out-of-fold predictions cost one Cholesky a fold.
+A Gaussian kernel over unit vectors, restricted to the span of M training rows (Nystroem; Williams & Seeger 2001)
+and fitted by least squares to one-hot targets (kernel ridge; Saunders et al. 1998). It beat logistic regression on
+the same vectors by a point on BANKING77 and trains in seconds; out-of-fold predictions cost one Cholesky a fold.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def fit_kernel(vectors: np.ndarray, examples: TextExamples, progress: Progress) 
     features = solve_triangular(factor, _kernel(vectors, landmarks).T, lower=True).T  # (N, M)
     targets, bias = _coded(examples)
     gram, moment = features.T @ features, features.T @ targets
-    held = _out_of_fold(features, targets, gram, moment, examples.folds, progress)
+    held = _out_of_fold(_Sums(features, targets, gram, moment), examples.folds, progress)
     ridge = max(RIDGES, key=lambda ridge: _right(held[ridge] + bias, examples))
     solved = _solve(gram, moment, ridge)
     weights = solve_triangular(factor.T, solved, lower=False)  # (M, L)
@@ -79,20 +79,22 @@ def _coded(examples: TextExamples) -> tuple[np.ndarray, float]:  # (N, L), and w
     return examples.hot - (1.0 - examples.hot) * labels / np.maximum(examples.labels - labels, 1.0), 0.0
 
 
-def _out_of_fold(
-    features: np.ndarray,
-    targets: np.ndarray,
-    gram: np.ndarray,
-    moment: np.ndarray,
-    folds: np.ndarray,
-    progress: Progress,
-) -> dict[float, np.ndarray]:
+class _Sums(NamedTuple):
+    """A least-squares problem and its sums over all rows."""
+
+    features: np.ndarray  # (N, M)
+    targets: np.ndarray  # (N, L)
+    gram: np.ndarray  # (M, M)
+    moment: np.ndarray  # (M, L)
+
+
+def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Progress) -> dict[float, np.ndarray]:
     """Logits (N, L) for each ridge; a fold is taken out of the sums instead of summing the rest anew."""
-    held = {ridge: np.zeros(targets.shape) for ridge in RIDGES}
-    for fold in range(int(folds.max()) + 1):
+    held = {ridge: np.zeros(sums.targets.shape) for ridge in RIDGES}
+    for fold in np.unique(folds):
         rows = folds == fold
-        own = features[rows]
-        rest, rest_moment = gram - own.T @ own, moment - own.T @ targets[rows]
+        own = sums.features[rows]
+        rest, rest_moment = sums.gram - own.T @ own, sums.moment - own.T @ sums.targets[rows]
         for ridge in RIDGES:
             held[ridge][rows] = own @ _solve(rest, rest_moment, ridge)
         progress.advance(1)

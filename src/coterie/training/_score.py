@@ -1,36 +1,49 @@
-"""Training a `score` specialist: a scorecard of columns, and of a text through a text model's log-odds."""
+"""Training a `score` specialist: a scorecard of columns, and of a text through a text model's log-odds.
+
+Out-of-fold log-odds of the text model are one more column, cut into bins like any number (stacking; Wolpert 1992).
+The same folds serve both models, so no row is ever scored by a text model that saw it.
+"""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from coterie.calibration import Threshold, accept_threshold, fit_platt
-from coterie.data import Dataset, folds
-from coterie.engines import ColumnBins, LinearEngine, TableHead, dump_head
+from coterie.data import Dataset
+from coterie.engines import LinearEngine, TableHead, TextHead, dump_head
 from coterie.evaluation import Evaluation, auroc, bootstrap_interval, judge
-from coterie.errors import ConfigError
-from coterie.specialists import Acceptance, ScoreSpecialist
-from coterie.types import ContextView, Finding, Task
+from coterie.specialists import Acceptance, ScoreSpecialist, TextModel, text_files
+from coterie.types import Columns, Finding, Rung
 
-from ._candidates import Candidate
+from ._candidates import Candidate, Figure
+from ._examples import deal_folds, text_examples
 from ._job import Job
-from ._measure import measure
+from ._measure import Encoded, measure
+from ._protected import Exclusion, exclusion
 from ._scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
+from ._text import fit_text
 
 FOLDS = 10
+TEXT_COLUMN = "text"
+_OUTCOMES = ("0", "1")
+_FEWEST_TEXTS = 10  # rows with a text below which it is left out
 
-# Attributes on which a decision about a person may not rest in most places; matched against the words of a name.
-_PROTECTED_WORDS = frozenset(
-    "sex gender age birth birthday born race ethnicity ethnic religion religious nationality citizenship foreign foreigner "
-    "marital married disability disabled pregnant pregnancy orientation".split()
-)
+
+@dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """A text model's log-odds as a column of the scorecard."""
+
+    rung: Rung
+    name: str
+    head: TextHead
+    log_odds: Sequence[float | None]  # (N,), out of fold; None without a text
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,46 +51,95 @@ class Fitted:
     """A scorecard of all rows, and what its like said of rows they had not seen."""
 
     head: TableHead
+    bins: np.ndarray  # (N, C)
     out_of_fold: np.ndarray  # (N,) calibrated log-odds
-    targets: np.ndarray  # (N,)
-    folds: np.ndarray  # (N,)
-    plan: ColumnPlan
     floor: np.ndarray  # (N,) out-of-fold log-odds of a plain logistic regression
+    plan: ColumnPlan
+    warnings: tuple[str, ...]
     seconds: float
 
+    @property
+    def names(self) -> list[str]:
+        """The columns it looks at."""
+        return [column.name for column in self.plan.columns]
 
-def train_score(job: Job) -> list[Candidate]:
-    """The candidate of the `lexical` rung. Without a test file its figures are cross-validated.
+
+def train_score(job: Job, encoded: Encoded | None) -> list[Candidate]:
+    """A candidate a rung, cheapest first. Without a test file the figures are cross-validated.
+
+    Args:
+        job: What to train.
+        encoded: Encodings of the texts; None where there are only columns.
 
     Raises:
         ConfigError: the section names a column that the data does not have.
+        DataError: no column is left, or the rows cannot be dealt into folds.
     """
-    fitted = _fit(job)
-    confidence = np.maximum(expit(fitted.out_of_fold), expit(-fitted.out_of_fold))
-    right = (fitted.out_of_fold > 0) == (fitted.targets == 1)
-    threshold = accept_threshold(confidence, right, target_risk=job.section.target_risk)
-    specialist = _specialist(job, fitted, threshold)
-    if job.section.test is None:
-        evaluation = _cross_validated(job.train, fitted, specialist)
-    else:
-        evaluation = measure(job, "lexical", specialist)
-    return [_candidate(job, fitted, threshold, specialist, evaluation)]
+    names = job.train.column_names + ((text_source(job),) if job.has_texts else ())
+    excluded = exclusion(job, names)
+    fold_of = deal_folds(job.train, FOLDS, job.section.seed)
+    texts: Sequence[TextColumn | None] = ()
+    if encoded is not None and text_source(job) not in excluded.reasons:
+        texts = _text_columns(job, encoded, fold_of)
+    return [_candidate(job, _fit(job, text, fold_of, excluded), text, fold_of) for text in texts or (None,)]
 
 
-def _fit(job: Job) -> Fitted:
-    """Ten-fold out-of-fold predictions of the whole procedure, then one fit of all rows."""
+# --- The text ------------------------------------------------------------------------------------
+
+
+def _text_columns(job: Job, encoded: Encoded, fold_of: np.ndarray) -> list[TextColumn]:
+    """A text column for each rung; none where hardly any row has a text."""
+    rows = np.array([index for index, row in enumerate(job.train.rows) if row.text.strip()], dtype=np.int64)
+    if len(rows) < _FEWEST_TEXTS:
+        return []
+    chosen = job.train.take(rows.tolist())
+    examples = text_examples(chosen, _OUTCOMES, fold_of[rows], job.section)
+    fits = fit_text(job, examples, Encoded(encoded.vectors[rows], encoded.seconds))
+    columns = []
+    for fit in fits:
+        log_odds: list[float | None] = [None] * len(job.train)
+        for row, logits in zip(rows.tolist(), fit.logits, strict=True):
+            log_odds[row] = float(logits[1] - logits[0])
+        name = _free_name(job.train.column_names)
+        columns.append(TextColumn(rung=fit.rung, name=name, head=fit.head, log_odds=log_odds, seconds=fit.seconds))
+    return columns
+
+
+def text_source(job: Job) -> str:
+    """The column of the data that holds the text."""
+    return job.section.text_column or TEXT_COLUMN
+
+
+def _free_name(taken: Sequence[str]) -> str:
+    """`text`, or with as many bars behind it as it takes to be no column of the data."""
+    name = TEXT_COLUMN
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _with_text(rows: Sequence[Columns], text: TextColumn | None) -> list[Columns]:
+    if text is None:
+        return list(rows)
+    return [{**row, text.name: value} for row, value in zip(rows, text.log_odds, strict=True)]
+
+
+# --- The scorecard -------------------------------------------------------------------------------
+
+
+def _fit(job: Job, text: TextColumn | None, fold_of: np.ndarray, excluded: Exclusion) -> Fitted:
+    """Out-of-fold predictions of the whole procedure, then one fit of all rows."""
     start = time.perf_counter()
-    plan = plan_columns(job.train.columns, _excluded(job))
-    targets = np.array([int(row.labels[0]) for row in job.train.rows])
-    bins = bin_rows(plan.columns, job.train.columns)
-    fold_of = folds(job.train, FOLDS, job.section.seed)
+    rows, targets = _with_text(job.train.columns, text), _targets(job.train)
+    plan = plan_columns(rows, excluded.reasons)
+    bins = bin_rows(plan.columns, rows)
     held, floor = np.zeros(len(targets)), np.zeros(len(targets))
-    job.progress.start(f"{job.name}: scorecard", FOLDS + 1)
-    for fold in range(FOLDS):
+    job.progress.start(f"{job.name}: scorecard{' with text' if text else ''}", len(np.unique(fold_of)) + 1)
+    for fold in np.unique(fold_of):
         out = fold_of == fold
         card = fit_scorecard(plan.columns, bins[~out], targets[~out], seed=job.section.seed)
         held[out] = [card.base + card.parts(row).sum() for row in bins[out].tolist()]
-        floor[out] = _floor(plan.columns, bins, targets, out)
+        floor[out] = _floor(plan, bins, targets, out)
         job.progress.advance(1)
     line = fit_platt(held, targets)
     card = fit_scorecard(plan.columns, bins, targets, seed=job.section.seed)
@@ -85,49 +147,62 @@ def _fit(job: Job) -> Fitted:
     job.progress.finish("")
     return Fitted(
         head=card.rescaled(line.slope, line.intercept),
+        bins=bins,
         out_of_fold=line.slope * held + line.intercept,
-        targets=targets,
-        folds=fold_of,
-        plan=plan,
         floor=floor,
-        seconds=time.perf_counter() - start,
+        plan=plan,
+        warnings=excluded.warnings,
+        seconds=time.perf_counter() - start + (text.seconds if text else 0.0),
     )
 
 
-def _excluded(job: Job) -> dict[str, str]:
-    """Columns that must not be used, each with the reason."""
-    names = job.train.column_names
-    named = (*job.section.exclude, *(job.section.protected or ()))
-    if absent := [name for name in named if name not in names]:
-        raise ConfigError(
-            f"specialists.{job.name} excludes {absent}, but {job.train.name} has the columns {list(names)}.",
-            hint="Correct `exclude` or `protected` in coterie.toml.",
-        )
-    if job.section.protected is None:
-        protected = [name for name in names if _words(name) & _PROTECTED_WORDS]
-    else:
-        protected = list(job.section.protected)
-    return dict.fromkeys(protected, "protected attribute") | dict.fromkeys(job.section.exclude, "excluded by coterie.toml")
+def _targets(data: Dataset) -> np.ndarray:  # (N,) of 0 and 1
+    return np.array([int(row.labels[0]) for row in data.rows])
 
 
-def _words(name: str) -> set[str]:
-    """The words of a column's name: `foreignWorker` and `foreign_worker` have the same."""
-    return set(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower().replace("_", " ").replace("-", " ").split())
-
-
-def _floor(columns: Sequence[ColumnBins], bins: np.ndarray, targets: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Log-odds of the held-out rows by a plain logistic regression on one-hot bins: what every score is held against."""
-    hot = np.hstack([np.eye(column.size)[bins[:, j]] for j, column in enumerate(columns)])
+def _floor(plan: ColumnPlan, bins: np.ndarray, targets: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Log-odds of held-out rows by a plain logistic regression on one-hot bins: what every score is held against."""
+    hot = np.hstack([np.eye(column.size)[bins[:, j]] for j, column in enumerate(plan.columns)])
+    if len(np.unique(targets[~out])) < 2:
+        return np.zeros(int(out.sum()))
     model = LogisticRegression(C=0.1, max_iter=500).fit(hot[~out], targets[~out])
     return np.asarray(model.decision_function(hot[out]))
 
 
-def _specialist(job: Job, fitted: Fitted, threshold: Threshold) -> ScoreSpecialist:
-    bins = bin_rows(fitted.plan.columns, job.train.columns).tolist()
-    parts = np.abs([fitted.head.parts(row) for row in bins]).mean(axis=0)  # (C,)
-    names = [column.name for column in fitted.plan.columns]
+# --- The candidate -------------------------------------------------------------------------------
+
+
+def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.ndarray) -> Candidate:
+    """Decide from which confidence to accept, and measure."""
+    rung: Rung = text.rung if text else "lexical"
+    if text and text.name not in fitted.names:
+        text = None  # it says the same of every row
+    targets = _targets(job.train)
+    confidence = expit(np.abs(fitted.out_of_fold))
+    right = (fitted.out_of_fold >= 0) == (targets == 1)
+    threshold = accept_threshold(
+        confidence, right, target_risk=job.section.target_risk, groups=[row.group for row in job.train.rows]
+    )
+    specialist = _specialist(job, rung, fitted, text, threshold)
+    validation = _cross_validated(job.train, fitted, specialist)
+    files = dump_head(fitted.head, specialist.describe())
+    return Candidate(
+        rung=rung,
+        files=files | (text_files(dump_head(text.head, {})) if text else {}),
+        validation={each: _figure(validation, each) for each in job.measures},
+        evaluation=validation if job.cross_validated else measure(job, rung, specialist),
+        seconds=fitted.seconds,
+        notes=_notes(job, fitted, threshold, targets, fold_of),
+        warnings=fitted.warnings,
+    )
+
+
+def _specialist(job: Job, rung: Rung, fitted: Fitted, text: TextColumn | None, threshold: Threshold) -> ScoreSpecialist:
+    names = fitted.names
+    parts = np.abs([fitted.head.parts(row) for row in fitted.bins.tolist()]).mean(axis=0)  # (C,)
+    sent = tuple(text_source(job) if text and name == text.name else name for name in names)
     return ScoreSpecialist(
-        card=job.card("lexical", tuple(names)),
+        card=job.card(rung, sent),
         head=LinearEngine(fitted.head),
         bins=fitted.plan.columns,
         importance={name: round(float(part), 4) for name, part in zip(names, parts, strict=True)},
@@ -136,14 +211,23 @@ def _specialist(job: Job, fitted: Fitted, threshold: Threshold) -> ScoreSpeciali
         acceptance=Acceptance(
             temperature=1.0, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=None
         ),
+        text=_text_model(job, text) if text else None,
+    )
+
+
+def _text_model(job: Job, text: TextColumn) -> TextModel:
+    return TextModel(
+        head=LinearEngine(text.head),
+        encoder=job.encoder if text.rung == "embedding" else None,
+        column=text.name,
+        source=text_source(job),
     )
 
 
 def _cross_validated(data: Dataset, fitted: Fitted, specialist: ScoreSpecialist) -> Evaluation:
     """The figures of the out-of-fold predictions, judged like a specialist's findings."""
     findings = []
-    for log_odds in fitted.out_of_fold:
-        probability = float(expit(log_odds))
+    for probability in expit(fitted.out_of_fold).tolist():
         confidence = max(probability, 1.0 - probability)
         accepted, reason = specialist.acceptance.judge(confidence, None)
         findings.append(
@@ -159,35 +243,29 @@ def _cross_validated(data: Dataset, fitted: Fitted, specialist: ScoreSpecialist)
     return judge(data.rows, findings, task="score", seed=0)
 
 
-def _candidate(
-    job: Job, fitted: Fitted, threshold: Threshold, specialist: ScoreSpecialist, evaluation: Evaluation
-) -> Candidate:
+def _figure(evaluation: Evaluation, measure: str) -> Figure:
+    """A measure of an evaluation of which it is known to have it."""
+    values = {"auc": evaluation.auc, "accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
+    return Figure(values[measure] or 0.0, evaluation.intervals[measure])
+
+
+def _notes(
+    job: Job, fitted: Fitted, threshold: Threshold, targets: np.ndarray, fold_of: np.ndarray
+) -> dict[str, object]:
+    """What the report says beside the figures."""
     by_fold = [
-        auroc(fitted.out_of_fold[out], fitted.targets[out])
-        for fold in range(FOLDS)
-        if (out := fitted.folds == fold).any()
+        auroc(fitted.out_of_fold[out], targets[out]) for fold in np.unique(fold_of) if (out := fold_of == fold).any()
     ]
-    quality = {"auc": evaluation.auc, "accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}[job.quality]
-    interval = evaluation.intervals.get(job.quality)
-    assert quality is not None, "a score has these figures"
-    assert interval is not None, "and their intervals"
-    return Candidate(
-        rung="lexical",
-        files=dump_head(fitted.head, specialist.describe()),
-        quality=job.quality,
-        validation=quality,
-        validation_interval=interval,
-        evaluation=evaluation,
-        seconds=fitted.seconds,
-        notes={
-            "measured": "10-fold cross-validation" if job.section.test is None else "held-out file",
-            "auc_by_fold": {"mean": float(np.mean(by_fold)), "sd": float(np.std(by_fold))},
-            "floor": {
-                "model": "logistic regression on one-hot bins",
-                "auc": auroc(fitted.floor, fitted.targets),
-                "interval": list(bootstrap_interval(auroc, fitted.floor, fitted.targets, seed=0)),
-            },
-            "left_out": dict(fitted.plan.left_out),
-            "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+    known = [area for area in by_fold if not np.isnan(area)] or [0.0]  # a fold of one outcome has none
+    folds = f"{len(np.unique(fold_of))}-fold cross-validation"
+    return {
+        "measured": folds if job.cross_validated else "held-out file",
+        "auc_by_fold": {"mean": float(np.mean(known)), "sd": float(np.std(known))},
+        "floor": {
+            "model": "logistic regression on one-hot bins",
+            "auc": auroc(fitted.floor, targets),
+            "interval": list(bootstrap_interval(auroc, fitted.floor, targets, seed=0)),
         },
-    )
+        "left_out": dict(fitted.plan.left_out),
+        "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+    }

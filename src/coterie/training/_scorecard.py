@@ -1,21 +1,26 @@
 """Fitting scorecards: boosted trees over pairs of columns, turned exactly into tables.
 
-Bags of gradient-boosted trees, each tree limited to two columns (`interaction_cst="pairwise"`), are a model of order two
-(Lou et al. 2013, "Accurate intelligible models with pairwise interactions"). Such a model is determined by its values
+Bags of gradient-boosted trees, each branch limited to two columns (`interaction_cst`), are a model of order two (Lou
+et al. 2013, "Accurate intelligible models with pairwise interactions"). Such a model is determined by its values
 on one- and two-column changes from any row, so reading those off gives tables that equal the trees; the tables are
 then centred by the training rows' marginals (Lengerich et al. 2020, "Purifying interaction effects").
+
+Everything runs in one thread: on tables of this size the boosting library's threads wait for each other (31 s instead
+of 4 s on two busy cores), and the order of their sums would make results differ from machine to machine.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedShuffleSplit
+from threadpoolctl import threadpool_limits
 
 from coterie.engines import ColumnBins, TableHead, as_category, as_number
 from coterie.errors import DataError
@@ -29,6 +34,8 @@ MOST_BINS = 16
 MOST_VALUES = 60
 FEWEST_ROWS = 5  # of a category's value that gets its own bin
 MOST_PAIRED = 40  # columns that may form pairs, the strongest ones
+MOST_CELLS = 150_000  # of all pairs' tables together: each is a row to ask the trees about
+_AT_ONCE = 20_000  # such rows asked at once; bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,8 @@ def plan_columns(rows: Sequence[Columns], excluded: Mapping[str, str]) -> Column
         else:
             columns.append(planned)
     if not columns:
-        raise DataError(f"No column is left to score with: {left_out}.", hint="Give a CSV with feature columns.")
+        why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "the rows have no other columns"
+        raise DataError(f"No column is left to score with ({why}).", hint="Give a file with feature columns or a text.")
     return ColumnPlan(columns=tuple(columns), left_out=left_out)
 
 
@@ -70,15 +78,16 @@ def _plan_column(name: str, values: Sequence[Scalar]) -> ColumnBins | str:
     present = [value for value in values if as_category(value) is not None]
     counts = Counter(str(as_category(value)) for value in present)
     if len(counts) < 2:
-        return "it has one value only"
+        return "it has one value only" if counts else "it is empty"
     numbers = [number for value in present if (number := as_number(value)) is not None]
     if len(numbers) == len(present):
-        return ColumnBins(name=name, kind="number", edges=_edges(np.array(numbers)))
+        return ColumnBins(name=name, kind="number", edges=_edges(np.array(numbers)), gaps=len(present) < len(values))
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
     kept = sorted(value for value, n in common if n >= FEWEST_ROWS)
     if len(kept) < 2:
         return f"it looks like an identifier or free text ({len(counts)} values in {len(present)} rows)"
-    return ColumnBins(name=name, kind="category", values=tuple(kept))
+    gaps = sum(counts[value] for value in kept) < len(values)
+    return ColumnBins(name=name, kind="category", values=tuple(kept), gaps=gaps)
 
 
 def _edges(numbers: np.ndarray) -> tuple[float, ...]:
@@ -93,43 +102,62 @@ def _edges(numbers: np.ndarray) -> tuple[float, ...]:
 
 def bin_rows(columns: Sequence[ColumnBins], rows: Sequence[Columns]) -> np.ndarray:  # (N, C)
     """The bin of every value."""
-    return np.array([[column.place(row.get(column.name)).bin for column in columns] for row in rows]).reshape(len(rows), -1)
+    placed = [[column.place(row.get(column.name)).bin for column in columns] for row in rows]
+    return np.array(placed, dtype=np.int64).reshape(len(rows), len(columns))
 
 
 def fit_scorecard(columns: tuple[ColumnBins, ...], bins: np.ndarray, targets: np.ndarray, *, seed: int) -> TableHead:
-    """A scorecard of binned rows (N, C) and targets (N,) of 0 and 1."""
+    """A scorecard of binned rows (N, C) and targets (N,) of 0 and 1. Where all targets are alike, it is constant."""
+    if len(set(targets.tolist())) < 2:
+        return _constant(columns, targets)
     paired = _paired(columns, bins, targets)
-    trees = _count_trees(columns, bins, targets, paired, seed)
-    models = [
-        _booster(columns, paired, trees, seed + bag).fit(_with_gaps(bins[rows]), targets[rows])
-        for bag, (rows, _) in enumerate(_bags(bins, targets, seed))
-    ]
-    return _tabulate(columns, models, bins, paired)
+    bags = _bags(bins, targets, seed)
+    with threadpool_limits(1):
+        models = [
+            _booster(columns, paired, seed + bag).fit(_learnable(bins[rows]), targets[rows])
+            for bag, (rows, _) in enumerate(bags)
+        ]
+        trees = _count_trees(models, bags, bins, targets)
+        return _tabulate(columns, _Bagged(models, trees), bins, paired)
+
+
+def _constant(columns: tuple[ColumnBins, ...], targets: np.ndarray) -> TableHead:
+    """The smoothed log-odds of the targets, whatever the columns say."""
+    base = float(np.log((targets.sum() + 1) / (len(targets) - targets.sum() + 1)))
+    return TableHead(columns=columns, base=base, main=tuple(np.zeros(column.size) for column in columns), pairs={})
 
 
 def _bags(bins: np.ndarray, targets: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows in each bag and those out of it; all rows for both where a target is too rare to be divided."""
+    if np.bincount(targets, minlength=2).min() < 2:
+        return [(np.arange(len(targets)), np.arange(len(targets)))] * BAGS
     split = StratifiedShuffleSplit(BAGS, test_size=OUT_OF_BAG, random_state=seed)
     return list(split.split(bins, targets))
 
 
 def _paired(columns: Sequence[ColumnBins], bins: np.ndarray, targets: np.ndarray) -> Collection[int]:
-    """Columns that may form pairs: all, or those whose bins tell most about the target."""
-    if len(columns) <= MOST_PAIRED:
-        return range(len(columns))
+    """Columns that may form pairs: those whose bins tell most of the target, while there is room for their tables."""
     overall = targets.mean()
     strength = []
     for j, column in enumerate(columns):
         n = np.bincount(bins[:, j], minlength=column.size)
         hits = np.bincount(bins[:, j], weights=targets, minlength=column.size)
         strength.append(float((n * (hits / np.maximum(n, 1) - overall) ** 2).sum()))
-    return sorted(np.argsort(strength)[::-1][:MOST_PAIRED].tolist())
+    chosen: list[int] = []
+    width = cells = 0
+    for j in np.argsort(strength, kind="stable")[::-1].tolist():
+        more = width * columns[j].size
+        if len(chosen) < MOST_PAIRED and cells + more <= MOST_CELLS:
+            chosen.append(j)
+            width, cells = width + columns[j].size, cells + more
+    return sorted(chosen)
 
 
-def _booster(columns: Sequence[ColumnBins], paired: Collection[int], trees: int, seed: int) -> HistGradientBoostingClassifier:
+def _booster(columns: Sequence[ColumnBins], paired: Collection[int], seed: int) -> HistGradientBoostingClassifier:
     alone = [{j} for j in range(len(columns)) if j not in paired]
     together = [set(pair) for pair in combinations(paired, 2)] or [{j} for j in paired]
     return HistGradientBoostingClassifier(
-        max_iter=trees,
+        max_iter=STEP * STAGES,
         learning_rate=0.1,
         max_depth=3,
         interaction_cst=together + alone,
@@ -147,13 +175,20 @@ def _with_gaps(bins: np.ndarray) -> np.ndarray:
     return np.where(bins == 0, np.nan, bins)
 
 
+def _learnable(bins: np.ndarray) -> np.ndarray:
+    """The same for fitting; a column with nothing but gaps is constant instead, which the booster can bin."""
+    return np.where((bins == 0).all(axis=0), 0.0, _with_gaps(bins))
+
+
 def _count_trees(
-    columns: Sequence[ColumnBins], bins: np.ndarray, targets: np.ndarray, paired: Collection[int], seed: int
+    models: Sequence[HistGradientBoostingClassifier],
+    bags: Sequence[tuple[np.ndarray, np.ndarray]],
+    bins: np.ndarray,
+    targets: np.ndarray,
 ) -> int:
     """The number of trees with the least mean log loss out of bag."""
     loss = np.zeros(STAGES)
-    for bag, (rows, out) in enumerate(_bags(bins, targets, seed)):
-        model = _booster(columns, paired, STEP * STAGES, seed + bag).fit(_with_gaps(bins[rows]), targets[rows])
+    for model, (_, out) in zip(models, bags, strict=True):
         for trees, logits in enumerate(model.staged_decision_function(_with_gaps(bins[out])), start=1):
             if trees % STEP == 0:
                 z = logits.ravel()
@@ -161,29 +196,58 @@ def _count_trees(
     return STEP * (int(loss.argmin()) + 1)
 
 
-def _tabulate(
-    columns: tuple[ColumnBins, ...], models: Sequence[HistGradientBoostingClassifier], bins: np.ndarray, paired: Collection[int]
-) -> TableHead:
-    """Read the bag's mean log-odds off cell by cell, then centre."""
+@dataclass(frozen=True)
+class _Bagged:
+    """The mean of the models, each cut after its first trees: what fitting so many in the first place would give."""
+
+    models: Sequence[HistGradientBoostingClassifier]
+    trees: int
+
+    def log_odds(self, bins: np.ndarray) -> np.ndarray:  # (N, C) -> (N,)
+        """Mean log-odds of binned rows."""
+        return np.asarray(np.mean([self._one(model, bins) for model in self.models], axis=0))
+
+    def _one(self, model: HistGradientBoostingClassifier, bins: np.ndarray) -> np.ndarray:
+        stages = model.staged_decision_function(_with_gaps(bins))
+        return np.asarray(next(islice(stages, self.trees - 1, None))).ravel()
+
+
+def _tabulate(columns: tuple[ColumnBins, ...], bagged: _Bagged, bins: np.ndarray, paired: Collection[int]) -> TableHead:
+    """Read the mean log-odds off cell by cell, then centre."""
     sizes = [column.size for column in columns]
     anchor = np.array([np.bincount(bins[:, j]).argmax() for j in range(len(sizes))])
-    pairs = list(combinations(sorted(paired), 2))
-    grids = [anchor[None], *(_grid(anchor, sizes, (j,)) for j in range(len(sizes))), *(_grid(anchor, sizes, p) for p in pairs)]
-    values = np.mean([model.decision_function(_with_gaps(np.vstack(grids))) for model in models], axis=0)
-    base, *rest = np.split(values, np.cumsum([len(grid) for grid in grids])[:-1])
-    main = [part - base[0] for part in rest[: len(sizes)]]
+    pairs = list(combinations(paired, 2))
+    changes = [(), *((j,) for j in range(len(sizes))), *pairs]
+    values = np.concatenate(
+        [bagged.log_odds(rows) for rows in _batches(_grid(anchor, sizes, each) for each in changes)]
+    )
+    cells = [math.prod(sizes[j] for j in each) for each in changes]
+    (base,), *parts = np.split(values, np.cumsum(cells)[:-1])
+    main = [part - base for part in parts[: len(sizes)]]
     tables = {
-        (j, k): part.reshape(sizes[j], sizes[k]) - base[0] - main[j][:, None] - main[k][None]
-        for (j, k), part in zip(pairs, rest[len(sizes) :], strict=True)
+        (j, k): part.reshape(sizes[j], sizes[k]) - (base + main[j][:, None] + main[k][None])
+        for (j, k), part in zip(pairs, parts[len(sizes) :], strict=True)
     }
-    return _centred(columns, float(base[0]), main, tables, bins)
+    return _centred(columns, float(base), main, tables, bins)
+
+
+def _batches(grids: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The grids one below the other, cut between grids where enough rows are together."""
+    batch: list[np.ndarray] = []
+    for grid in grids:
+        batch.append(grid)
+        if sum(map(len, batch)) >= _AT_ONCE:
+            yield np.vstack(batch)
+            batch = []
+    if batch:
+        yield np.vstack(batch)
 
 
 def _grid(anchor: np.ndarray, sizes: Sequence[int], changed: Sequence[int]) -> np.ndarray:  # (cells, C)
-    """The anchor row with every combination of bins in the changed columns."""
-    cells = np.indices([sizes[j] for j in changed]).reshape(len(changed), -1)
-    grid = np.repeat(anchor[None], cells.shape[1], axis=0)
-    grid[:, list(changed)] = cells.T
+    """The anchor row with every combination of bins in the changed columns, the last column fastest."""
+    cells = np.array(list(np.ndindex(*(sizes[j] for j in changed))), dtype=np.int64)
+    grid = np.repeat(anchor[None], len(cells), axis=0)
+    grid[:, list(changed)] = cells
     return grid
 
 

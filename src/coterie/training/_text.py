@@ -1,26 +1,32 @@
 """Fitting text heads: n-grams and encodings, combined on rows that neither saw.
 
-Two models are trained: a linear support vector machine on TF-IDF of word and character n-grams, and a
-kernel ridge regression on the frozen encoder's vectors (`_kernel`). Five-fold out-of-fold logits of both give the weights of a
-log-linear pool, which is calibration and combination in one; the folds' models are then replaced by one model of
-all rows. `lexical` is the pool of the first alone, `embedding` of both: what the encoder misses (amounts, rare words,
-exact wording) the n-grams see.
+Two models are trained: a linear support vector machine on TF-IDF of word and character n-grams, and a kernel ridge
+regression on the frozen encoder's vectors (`_kernel`). Out-of-fold logits of both give the shares of a log-linear
+pool; the folds' models are then replaced by one model of all rows. `lexical` is the first alone, `embedding` the pool
+of both: what the encoder misses (amounts, rare words, exact wording) the n-grams see.
+
+One fit after the other: liblinear draws from one stream of random numbers for the whole process, so two at a time
+would give other weights every time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.svm import LinearSVC
 
+from coterie.calibration import fit_pool
 from coterie.engines import NgramBlock, NgramFeatures, TextHead, fit_ngrams
+from coterie.types import Rung
 
 from ._examples import TextExamples
-from ._kernel import KernelFit
+from ._job import Job
+from ._kernel import KernelFit, fit_kernel
+from ._measure import Encoded
 from ._progress import Progress
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
@@ -28,6 +34,7 @@ _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
 _CHARACTERS = {"unit": "char", "shortest": 2, "longest": 5, "at_most": 30_000}
 _SVM_C = 0.3
 _SVM_TOLERANCE = 1e-2  # tighter changes nothing but the time
+_UNLIKELY = -1.0  # logit of a label that the rows do not have: unlikely, not impossible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,53 @@ class Linear:
     def logits(self, features: np.ndarray | csr_matrix) -> np.ndarray:  # (N, F) -> (N, L)
         """Logits of each row."""
         return np.asarray(features @ self.weights + self.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFit:
+    """What fitting a rung gave, before it is calibrated and measured."""
+
+    rung: Rung
+    head: TextHead
+    logits: np.ndarray  # (N, L), out of fold
+    shares: np.ndarray  # (models,) of the pool
+    seconds: float
+
+
+def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit]:
+    """A fit for each rung that is measured, cheapest first; `embedding` builds on `lexical`."""
+    start = time.perf_counter()
+    job.progress.start(f"{job.name}: lexical", len(np.unique(examples.folds)) + 1)
+    features = ngram_features(examples.texts)
+    matrix = ngram_matrix(features, examples.texts)
+    held = lexical_out_of_fold(matrix, examples, job.progress)
+    lexical = fit_lexical(matrix, examples, np.arange(len(examples.texts)))
+    job.progress.advance(1)
+    job.progress.finish("")
+    head = build_head(lexical, None, np.ones(1), features)
+    seconds = time.perf_counter() - start
+    fits = [TextFit(rung="lexical", head=head, logits=held, shares=np.ones(1), seconds=seconds)]
+    if "embedding" in job.measured_rungs:
+        kernel = _fit_kernel(job, examples, encoded.vectors)
+        logits = [held, kernel.out_of_fold]
+        shares = fit_pool(logits, examples.targets(np.mean(logits, axis=0)))
+        fits.append(
+            TextFit(
+                rung="embedding",
+                head=build_head(lexical, kernel, shares, features),
+                logits=np.tensordot(shares, np.stack(logits), axes=1),
+                shares=shares,
+                seconds=time.perf_counter() - start + encoded.seconds,
+            )
+        )
+    return fits
+
+
+def _fit_kernel(job: Job, examples: TextExamples, vectors: np.ndarray) -> KernelFit:
+    job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
+    fitted = fit_kernel(vectors, examples, job.progress)
+    job.progress.finish("")
+    return fitted
 
 
 def ngram_features(texts: Sequence[str]) -> tuple[NgramFeatures, ...]:
@@ -72,43 +126,43 @@ def _linear(model: LinearSVC, features: csr_matrix, examples: TextExamples, rows
     hot = examples.hot[rows]
     if examples.several or not examples.one_each:
         return _independent(model, features[rows], hot)
+    present = np.flatnonzero(hot.any(axis=0))
+    weights = np.zeros((features.shape[1], examples.labels), dtype=np.float32)
+    bias = np.full(examples.labels, _UNLIKELY, dtype=np.float32)
+    if len(present) < 2 or not features.shape[1]:
+        bias[present] = -_UNLIKELY if len(present) == 1 else 0.0
+        return Linear(weights=weights, bias=bias)
     model.fit(features[rows], hot.argmax(axis=1))
     coefficients, intercept = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # scikit-learn gives the second class only
+    if len(present) == 2:  # scikit-learn gives the second class only
         coefficients, intercept = np.vstack([-coefficients, coefficients]), np.concatenate([-intercept, intercept])
-    weights = np.zeros((features.shape[1], examples.labels), dtype=np.float32)
-    bias = np.full(examples.labels, -1.0, dtype=np.float32)  # a label absent from these rows: unlikely, not impossible
-    weights[:, model.classes_], bias[model.classes_] = coefficients.T, intercept
+    weights[:, present], bias[present] = coefficients.T, intercept
     return Linear(weights=weights, bias=bias)
 
 
 def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Linear:
     """One yes-or-no model a label; a label without a row of each kind gets a constant."""
     weights = np.zeros((features.shape[1], hot.shape[1]), dtype=np.float32)
-    bias = np.where(hot.mean(axis=0) > 0.5, 1.0, -1.0).astype(np.float32)
-    for label in np.flatnonzero((hot.min(axis=0) == 0) & (hot.max(axis=0) == 1)):
+    bias = np.where(hot.mean(axis=0) > 0.5, -_UNLIKELY, _UNLIKELY).astype(np.float32)
+    learnable = np.flatnonzero((hot.min(axis=0) == 0) & (hot.max(axis=0) == 1))
+    for label in learnable if features.shape[1] else ():
         model.fit(features, hot[:, label])
         weights[:, label], bias[label] = model.coef_[0], model.intercept_[0]
     return Linear(weights=weights, bias=bias)
 
 
 def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress) -> np.ndarray:
-    """Logits (N, L) of every row from a model that did not see the row's fold; two folds at a time."""
+    """Logits (N, L) of every row from a model that did not see the row's fold."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
-
-    def one(fold: int) -> None:
+    for fold in np.unique(examples.folds):
         held = examples.folds == fold
-        model = fit_lexical(features, examples, np.flatnonzero(~held))
-        logits[held] = model.logits(features[held])
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for _ in pool.map(one, range(int(examples.folds.max()) + 1)):
-            progress.advance(1)
+        logits[held] = fit_lexical(features, examples, np.flatnonzero(~held)).logits(features[held])
+        progress.advance(1)
     return logits
 
 
 def build_head(
-    lexical: Linear, kernel: KernelFit | None, shares: Sequence[float], features: Sequence[NgramFeatures]
+    lexical: Linear, kernel: KernelFit | None, shares: np.ndarray, features: Sequence[NgramFeatures]
 ) -> TextHead:
     """One head from the models, each weighted by its share in the pool.
 

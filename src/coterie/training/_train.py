@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from coterie.config import Config, SpecialistSection, load_config
-from coterie.data import Dataset, compare_datasets, read_dataset, split_dataset
+from coterie.data import Dataset, read_dataset, split_dataset
 from coterie.engines import OnnxEncoder
-from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
+from coterie.errors import ConfigError, UnknownSpecialist
 from coterie.registry import REGISTRY_FOLDER, Registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 
-from ._candidates import Choice, choose
+from ._candidates import choose
 from ._classify import train_classify
 from ._generate import train_generate
-from ._job import Job
-from ._measure import encode
+from ._job import Job, TextEncoder, check_job
+from ._measure import Encoded, encode
 from ._progress import Progress, Silent
+from ._report import judge_promotion, write_report
 from ._score import train_score
 
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
@@ -36,6 +37,21 @@ class TrainedSpecialist:
     version: str
     promoted: bool
     report: Mapping[str, object]
+    """What the version holds as `report.json`."""
+    promotion: str = ""
+    """Why it was promoted, or was not."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Training time of each rung."""
+
+    def to_json(self) -> dict[str, object]:
+        """The report with what is true of this training only."""
+        rungs = self.report.get("rungs")
+        timed = [
+            {"seconds": self.seconds[row["rung"]], **row} if row.get("rung") in self.seconds else row
+            for row in (rungs if isinstance(rungs, Sequence) else ())
+        ]
+        decided = {"version": self.version, "promoted": self.promoted, "promotion": self.promotion}
+        return {**decided, **self.report, "rungs": timed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +64,29 @@ class TrainingReport:
     def to_json(self) -> dict[str, object]:
         """The shape that `coterie train --json` prints."""
         return {
-            "specialists": {
-                name: {"version": trained.version, "promoted": trained.promoted, **trained.report}
-                for name, trained in self.specialists.items()
-            },
+            "specialists": {name: trained.to_json() for name, trained in self.specialists.items()},
             "seconds": round(self.seconds, 1),
         }
 
 
-def train(folder: Path | str, names: Sequence[str] = (), *, progress: Progress | None = None) -> TrainingReport:
+def train(
+    folder: Path | str,
+    names: Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+    encoder: TextEncoder | None = None,
+) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
 
-    A version that misses its bar replaces a champion only if there is none yet; the report says so. The router needs
-    no training of its own: it reads the champions' profiles whenever the network is opened.
+    A version that misses its bar replaces a champion only if that one is worse; the report says so. The router needs
+    no training of its own: it reads the champions' profiles whenever the network is opened. The same data, section and
+    seed give the same version.
 
     Args:
         folder: The network's folder.
         names: Which specialists; all of them when empty.
         progress: Told how far each step is.
+        encoder: The network's encoder; the bundled one by default.
 
     Raises:
         ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained; nothing has changed.
@@ -73,7 +94,7 @@ def train(folder: Path | str, names: Sequence[str] = (), *, progress: Progress |
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
     sections = _sections(config, names)
-    encoder = OnnxEncoder.bundled(threads=2)
+    encoder = encoder or OnnxEncoder.bundled(threads=2)
     registry = Registry(folder / REGISTRY_FOLDER)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     jobs = [_job(name, section, folder, encoder, progress or Silent()) for name, section in sections.items()]
@@ -96,17 +117,24 @@ def _sections(config: Config, names: Sequence[str]) -> dict[str, SpecialistSecti
     return {name: config.specialists[name] for name in names or config.specialists}
 
 
-def _job(name: str, section: SpecialistSection, folder: Path, encoder: OnnxEncoder, progress: Progress) -> Job:
+def _job(name: str, section: SpecialistSection, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
     """Read and check a specialist's data."""
     data = _read(section, folder, section.data or "", for_evaluation=False)
-    if section.task == "generate" or (section.task == "score" and section.test is None):
-        # A text to repeat has nothing to hold out; a score without a test file is cross-validated on every row.
-        return Job(name=name, section=section, train=data, held_out=data, encoder=encoder, progress=progress)
-    if section.test is None:
-        train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
-    else:
-        train_rows, held_out = data, _read(section, folder, section.test, for_evaluation=True)
-    return Job(name=name, section=section, train=train_rows, held_out=held_out, encoder=encoder, progress=progress)
+    train_rows, held_out = _divided(data, section, folder)
+    job = Job(name=name, section=section, train=train_rows, held_out=held_out, encoder=encoder, progress=progress)
+    check_job(job)
+    return job
+
+
+def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
+    """Rows to train on and rows to measure on."""
+    if section.task == "generate":
+        return data, data  # a text to repeat has nothing to hold out
+    if section.test is not None:
+        return data, _read(section, folder, section.test, for_evaluation=True)
+    if section.task == "score":
+        return data, data  # cross-validated on every row
+    return split_dataset(data, held_out=HELD_OUT, seed=section.seed)
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
@@ -124,70 +152,61 @@ def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
     """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
     if job.section.task == "generate":
-        return _stored(job, registry, *train_generate(job, config, folder), profile=None)
-    vectors = encode(job, job.train.texts, "encode") if job.section.task == "classify" else np.empty((0, job.encoder.dimension))
-    candidates = train_classify(job, vectors) if job.section.task == "classify" else train_score(job)
-    choice = choose(candidates, job.bar)
-    report = _report(job, choice, [candidate.row() for candidate in candidates])
-    return _stored(job, registry, choice.candidate.files, report, profile=_profile(job, vectors))
+        return _stored(job, registry, *train_generate(job, config, folder))
+    encoded = encode(job, job.train.texts, "encode") if job.has_texts else None
+    if job.section.task == "score" or encoded is None:
+        candidates = train_score(job, encoded)
+    else:
+        candidates = train_classify(job, encoded)
+    choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)
+    files = dict(choice.candidate.files)
+    if encoded is not None:
+        files[PROFILE_FILE] = _profile(job, encoded).to_bytes()
+    trained = _stored(job, registry, files, write_report(job, choice, candidates))
+    return replace(trained, seconds={each.rung: each.seconds for each in candidates})
 
 
-def _profile(job: Job, vectors: np.ndarray) -> Profile | None:
-    """What the router learns of it; None when it takes columns only and is found by their names."""
-    if job.section.task == "score":
-        return None
-    hints = hint_texts(job.section.description, job.train.label_names)
+def _profile(job: Job, encoded: Encoded) -> Profile:
+    """What the router learns of it from its texts; columns it finds by their names."""
+    rows = [index for index, row in enumerate(job.train.rows) if row.text.strip()]
+    labels = [_shown_label(job, job.train.rows[index].labels) for index in rows]
+    hints = hint_texts(job.section.description, _subjects(job))
     return make_profile(
-        vectors,
-        [row.labels[0] if row.labels else "" for row in job.train.rows],
-        [row.group for row in job.train.rows],
-        hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension),
+        encoded.vectors[rows],
+        labels,
+        [job.train.rows[index].group for index in rows],
+        hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension)
+        if hints
+        else np.empty((0, job.encoder.dimension)),
         hint_texts=hints,
         seed=job.section.seed,
     )
 
 
-def _report(job: Job, choice: Choice, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """The version's `report.json`. Nothing in it depends on when or where it was trained, but the times."""
-    metrics = choice.candidate.evaluation.to_json()
-    measured = metrics.get(job.quality)
-    return {
-        "name": job.name,
-        "task": job.section.task,
-        "description": job.section.description,
-        "rung": choice.candidate.rung,
-        "reason": choice.reason,
-        "bar": dict(job.section.bar),
-        "bar_met": None if job.bar is None else isinstance(measured, float) and measured >= job.bar,
-        "metrics": metrics,
-        "rungs": list(rows),
-        "seed": job.section.seed,
-        "data": {
-            "train": {"file": job.train.name, "sha256": job.train.sha256, "rows": len(job.train)},
-            "held_out": {"file": job.held_out.name, "sha256": job.held_out.sha256, "rows": len(job.held_out)},
-        },
-        "encoder_sha256": job.encoder.sha256,
-        "labels": len(job.train.label_names),
-        "warnings": [*job.train.warnings, *compare_datasets(job.train, job.held_out)],
-    }
+def _subjects(job: Job) -> tuple[str, ...]:
+    """Names that say what it is about: the labels of a classifier, the outcome of a score."""
+    return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
+
+
+def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
+    """The label by which the router names an example."""
+    if job.section.task == "score":
+        return f"{job.section.label_column} = {labels[0]}"
+    return labels[0] if labels else "none of the labels"
 
 
 def _stored(
-    job: Job, registry: Registry, files: Mapping[str, bytes], report: Mapping[str, object], *, profile: Profile | None
+    job: Job, registry: Registry, files: Mapping[str, bytes], report: Mapping[str, object]
 ) -> TrainedSpecialist:
-    extra = {"report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(), "card.md": write_card(report).encode()}
-    if profile is not None:
-        extra[PROFILE_FILE] = profile.to_bytes()
-    version = registry.add(job.name, {**files, **extra})
-    promote = report.get("bar_met") is not False or not _has_champion(registry, job.name)
-    if promote:
+    """Store the version whole, then let it serve if it may."""
+    about = {
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
+        "card.md": write_card(report).encode(),
+    }
+    version = registry.add(job.name, {**files, **about})
+    promotion = judge_promotion(registry, job.name, version, report)
+    if promotion.allowed:
         registry.promote(job.name, version)
-    return TrainedSpecialist(name=job.name, version=version, promoted=promote, report=report)
-
-
-def _has_champion(registry: Registry, name: str) -> bool:
-    try:
-        registry.champion(name)
-    except NotTrained:
-        return False
-    return True
+    return TrainedSpecialist(
+        name=job.name, version=version, promoted=promotion.allowed, report=report, promotion=promotion.reason
+    )

@@ -173,20 +173,21 @@ def clustered(random, groups, size, spread):
     return confidence, right, group
 
 
+@pytest.mark.slow
 def test_groups_hold_the_risk_where_rows_alone_would_not():
     """With few large groups that differ, knowing them keeps the promise that counting rows breaks."""
     population = Population(lambda random, n: clustered(random, n, 1, 1.2)[:2])
     random = np.random.default_rng(7)
     violations = np.zeros(2, dtype=int)
-    for _ in range(200):
+    for _ in range(SPLITS):
         confidence, right, group = clustered(random, 10, 200, 1.2)
         correct = random.random(len(right)) < right
         for i, groups in enumerate((None, group.tolist())):
             threshold = accept_threshold(confidence, correct, target_risk=RISK, groups=groups)
             violations[i] += threshold.value is not None and population.at(threshold.value)[1] > RISK
 
-    assert violations[0] > binom.ppf(0.999, 200, 0.05)
-    assert violations[1] <= binom.ppf(0.999, 200, 0.05)
+    assert violations[0] > binom.ppf(0.999, SPLITS, 0.05)
+    assert violations[1] <= binom.ppf(0.999, SPLITS, 0.05)
 
 
 def test_groups_of_one_row_change_next_to_nothing():

@@ -61,7 +61,7 @@ def test_an_abstention_is_an_answer(run, folder, network):
     result = run("-C", folder, "ask", "where is it?")
 
     assert result.code == 0
-    assert "Not answered." in result.out
+    assert "Not answered: " in result.out
     assert "threshold 0.8" in result.out
 
 

@@ -6,9 +6,8 @@ import sqlite3
 import pytest
 
 from coterie.config import parse_config
-from coterie.registry import Registry
+from coterie.registry import REGISTRY_FOLDER, Registry
 from coterie.routing import PROFILE_FILE
-from coterie.registry import REGISTRY_FOLDER
 
 
 @pytest.fixture(autouse=True)

@@ -154,7 +154,7 @@ def test_wrong_source_texts_are_explained(read, content, found):
 
 
 def test_a_list_of_labels_means_any_of_them(read):
-    """Without multi_label a JSON list holds alternatives: all are kept with a warning, and sharing one is no conflict."""
+    """Without multi_label a JSON list holds alternatives: all are kept, and rows that share one do not conflict."""
     records = [{"text": f"t {i}", "label": [["card"], ["loan"]][i % 2]} for i in range(20)]
     records += [{"text": "both", "label": ["card", "loan"]}, {"text": "Both!", "label": "loan"}]
     dataset = read("\n".join(map(json.dumps, records)), name="list.jsonl")

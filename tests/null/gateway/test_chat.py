@@ -65,7 +65,7 @@ async def test_what_nobody_can_answer_is_said(client, chat_body):
     """An abstention is a normal answer that says why."""
     body = (await client().post("/v1/chat/completions", json=chat_body("weather?"))).json()
     assert body["coterie"]["accepted"] is False
-    assert body["choices"][0]["message"]["content"] == "Not answered. no specialist scores above 0.5"
+    assert body["choices"][0]["message"]["content"] == "Not answered: no specialist scores above 0.5."
 
 
 async def test_a_pinned_specialist_is_asked(client, chat_body):

@@ -1,0 +1,72 @@
+"""Where the benchmarks find data: `$COTERIE_DATA`, a folder with the public originals, and the lender example's own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from _record import ROOT
+
+VARIABLE = "COTERIE_DATA"
+LENDER = ROOT / "examples" / "lender"
+
+
+class Source(NamedTuple):
+    """A public data set."""
+
+    home: str
+    licence: str
+    files: Sequence[str]
+    """What is read, below the data set's folder."""
+
+
+SOURCES = {
+    "banking77": Source(
+        "https://github.com/PolyAI-LDN/task-specific-datasets (banking_data)", "CC BY 4.0", ("train.csv", "test.csv")
+    ),
+    "clinc150": Source("https://github.com/clinc/oos-eval (data)", "CC BY 3.0", ("data_full.json",)),
+    "frugalgpt": Source(
+        "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
+        "Apache-2.0",
+        (
+            "data/HEADLINES/train.csv",
+            "data/HEADLINES/test.csv",
+            "summary/summary_HEADLINES_e8_full_2024.csv",
+        ),
+    ),
+}
+
+
+def find(name: str) -> list[Path]:
+    """The files of a data set, in the order of its `Source`. Ends the program with the way to get them if absent."""
+    source = SOURCES[name]
+    folder = Path(os.environ.get(VARIABLE, "")) / name
+    paths = [folder / file for file in source.files]
+    missing = [file for file, path in zip(source.files, paths, strict=True) if not path.is_file()]
+    if missing or VARIABLE not in os.environ:
+        sys.exit(
+            f"This benchmark reads {', '.join(f'{name}/{file}' for file in missing or source.files)} below the folder "
+            f"that ${VARIABLE} names (now: {os.environ.get(VARIABLE)!r}).\n"
+            f"Get the public original ({source.licence}): {source.home}"
+        )
+    return paths
+
+
+def write_rows(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
+    """Write (text, label) rows as the CSV that Coterie trains from; an empty label belongs to no label."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        writer.writerows(rows)
+    return path
+
+
+def thin(rows: Sequence[tuple[str, str]], most: int | None) -> Sequence[tuple[str, str]]:
+    """At most so many rows, evenly spread over the file; all of them for None."""
+    if most is None or len(rows) <= most:
+        return rows
+    return [rows[place * len(rows) // most] for place in range(most)]

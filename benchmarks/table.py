@@ -1,0 +1,163 @@
+"""The result files as Markdown tables.
+
+    python benchmarks/table.py            # the README's: specialist, GPT-4-turbo's published point, floor
+    python benchmarks/table.py --claims   # claim, folder, bar, result: the one in benchmarks/README.md
+
+It prints what the result files say and computes nothing; a figure that is not there is a dash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+ORDER = ("intents", "headlines", "clauses", "underwriting", "reply", "latency")
+NONE = "-"
+
+Figures = Mapping[str, Any]
+Row = Sequence[str]
+
+
+def read_result(name: str) -> dict[str, Any] | None:
+    """A benchmark's result file, None if it was never run."""
+    path = FOLDER / name / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+# --- The README's table --------------------------------------------------------------------------
+
+
+def measured_rows() -> Iterator[Row]:
+    """A row a job."""
+    for title, name, pick in (
+        ("Gold-price headlines, 4 classes", "headlines", lambda figures: figures),
+        ("BANKING77, 77 intents", "intents", lambda figures: figures.get("banking77")),
+        ("CLINC150, 150 intents", "intents", lambda figures: figures.get("clinc150")),
+        ("CUAD clauses, 41 types, unseen contracts", "clauses", lambda figures: figures),
+    ):
+        result = read_result(name)
+        if result and (figures := pick(result["figures"])):
+            yield _classify_row(title, figures)
+    if result := read_result("underwriting"):
+        yield _score_row(result["figures"])
+
+
+def _classify_row(title: str, figures: Figures) -> Row:
+    ours = figures["embedding"]
+    point = figures.get("published", {}).get("gpt-4-turbo")
+    dollars = f"${ours['per_1000']['dollars']:.5f}"
+    return (
+        f"{title} ({ours['labelled']:,} test rows)",
+        _with_interval(ours["accuracy"], ours["intervals"]["accuracy"]),
+        _with_interval(figures["lexical"]["accuracy"], figures["lexical"]["intervals"]["accuracy"]),
+        f"{point['accuracy']:.3f}" if point else NONE,
+        f"{ours['coverage']:.0%} at {ours['accepted_accuracy']:.3f}",
+        f"{ours['latency_ms']['p50']:.1f} ms",
+        f"{dollars} against ${point['dollars_per_1000']:.2f}" if point else dollars,
+        f"{ours['per_1000']['joules']:.0f} J",
+    )
+
+
+def _score_row(figures: Figures) -> Row:
+    means = figures["summary"]
+    seeds = figures["by_seed"]
+    risk = max(next(iter(seeds.values()))["by_target_risk"], key=float)
+    accepted = [run["by_target_risk"][risk]["accepted_accuracy"] for run in seeds.values()]
+    share = means[f"coverage at {risk}"]["mean"]
+    return (
+        f"German credit, default, 10-fold AUC ({next(iter(seeds.values()))['n']:,} rows, {len(seeds)} fold seeds)",
+        _with_interval(means["auc"]["mean"], _widest(run["intervals"]["auc"] for run in seeds.values())),
+        _with_interval(means["floor_auc"]["mean"], _widest(run["floor"]["interval"] for run in seeds.values())),
+        NONE,
+        f"{share:.0%} at {sum(accepted) / len(accepted):.3f} (target risk {float(risk):.0%})"
+        if all(accepted)
+        else NONE,
+        NONE,
+        NONE,
+        NONE,
+    )
+
+
+def _widest(intervals: Iterator[Sequence[float]]) -> list[float]:
+    """From the lowest end to the highest: what no seed contradicts."""
+    lows, highs = zip(*intervals, strict=True)
+    return [min(lows), max(highs)]
+
+
+def _with_interval(value: float, interval: Sequence[float]) -> str:
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+MEASURED = (
+    "job",
+    "specialist",
+    "lexical floor",
+    "GPT-4-turbo, published",
+    "answered alone, accuracy of those",
+    "p50",
+    "money per 1,000",
+    "energy per 1,000",
+)
+
+
+# --- The claims ----------------------------------------------------------------------------------
+
+
+def claim_rows() -> Iterator[Row]:
+    """A row a bar, and one for a benchmark without any."""
+    for name in ORDER:
+        folder = f"[`{name}`]({name})"
+        result = read_result(name)
+        if result is None:
+            yield (NONE, folder, NONE, "not run yet")
+            continue
+        bars = result.get("bars") or [None]
+        for place, bar in enumerate(bars):
+            claim = result.get("claim", NONE) if place == 0 else ""
+            yield (claim, folder if place == 0 else "", _bar(bar), _result(bar, name, result["figures"]))
+
+
+def _bar(bar: Figures | None) -> str:
+    if bar is None:
+        return "none: the floor is printed beside it"
+    return f"{bar['what']} {'≤' if bar.get('at_most') else '≥'} {bar['limit']:g}"
+
+
+def _result(bar: Figures | None, name: str, figures: Figures) -> str:
+    if bar is None:
+        ours = figures.get("embedding") or figures.get("lexical")
+        return (
+            f"{ours['accuracy']:.3f}, floor {figures['lexical']['accuracy']:.3f}"
+            if name == "clauses" and ours
+            else NONE
+        )
+    if bar["measured"] is None:
+        return "not measured"
+    return f"{bar['measured']:.4g}, {'met' if bar['met'] else '**missed**'}"
+
+
+CLAIMS = ("claim", "folder", "bar", "result")
+
+
+def markdown(head: Row, rows: Iterator[Row]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--claims", action="store_true")
+    given = parser.parse_args()
+    sys.stdout.write(markdown(CLAIMS, claim_rows()) if given.claims else markdown(MEASURED, measured_rows()))
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Which columns a score must not rest on.
+
+Attributes on which a decision about a person may not rest in most places (sex, age, origin, religion, ...) are left
+out by default, by the words of a column's name. The rule is blunt on purpose: `average_age_of_accounts` is left out
+too, because leaving out a harmless column costs little and is said aloud, while using a protected one is not seen. Only
+whole words count, so `mortgage` and `page` stay. Naming the protected columns (`protected = [...]`) replaces the rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coterie.errors import ConfigError
+
+from ._job import Job
+
+PROTECTED_WORDS = frozenset(
+    {
+        *("sex", "gender", "male", "female", "orientation", "pregnant", "pregnancy"),
+        *("age", "ages", "birth", "birthday", "birthdate", "born", "dob"),
+        *("race", "racial", "ethnic", "ethnicity", "nationality", "citizenship", "foreign", "foreigner"),
+        *("religion", "religious", "marital", "married", "disability", "disabled"),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """Columns that must not be used, and what to say about it."""
+
+    reasons: Mapping[str, str]
+    """Why, by column."""
+    warnings: tuple[str, ...] = ()
+    """About columns that nobody named: they are left out by their names."""
+
+
+def exclusion(job: Job, names: Sequence[str]) -> Exclusion:
+    """The columns among these that the job must not use.
+
+    Raises:
+        ConfigError: its section names a column that the data does not have.
+    """
+    section = job.section
+    named = (*section.exclude, *(section.protected or ()))
+    if absent := [name for name in named if name not in names]:
+        raise ConfigError(
+            f"specialists.{job.name} excludes {absent}, but {job.train.name} has the columns {list(names)}.",
+            hint="Correct `exclude` or `protected` in coterie.toml.",
+        )
+    excluded = dict.fromkeys(section.exclude, "excluded by coterie.toml")
+    if section.protected is not None:
+        return Exclusion(reasons=excluded | dict.fromkeys(section.protected, "protected attribute"))
+    telling = {name: word for name in names if name not in excluded and (word := protected_word(name))}
+    return Exclusion(
+        reasons=excluded | {name: f"protected attribute, by the word {word!r}" for name, word in telling.items()},
+        warnings=tuple(
+            f"column {name!r} is taken for a protected attribute by the word {word!r} in its name, and not used; if "
+            "it is none, name those that are: protected = [...]"
+            for name, word in telling.items()
+        ),
+    )
+
+
+def protected_word(name: str) -> str | None:
+    """The word of a column's name that says it is protected; `foreignWorker`, `AGE_2` and `Age (years)` have one."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    words = re.findall(r"[^\W\d_]+", spaced.lower())
+    return next((word for word in words if word in PROTECTED_WORDS), None)

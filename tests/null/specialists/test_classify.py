@@ -1,0 +1,149 @@
+"""`classify`: from logits to a finding."""
+
+import numpy as np
+import pytest
+
+from coterie.specialists import Acceptance, ClassifySpecialist, Scope
+from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
+from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
+
+ANY = Acceptance(temperature=1.0, threshold=0.5, target_risk=0.05, scope_threshold=None)
+LABELS = ("card", "parcel", "refund")
+
+
+def specialist(*logits: float, scope=None, encoder=None, acceptance=ANY, several=False, writes=("intent",)):
+    """A classifier whose head always gives these logits."""
+    outputs = [Output(scores=np.array(logits), usage=Usage(tokens_in=3))] * 10
+    return ClassifySpecialist(
+        card=SpecialistCard(
+            name="triage", task="classify", description="", rung="lexical", version="0", writes=tuple(writes)
+        ),
+        head=ScriptedEngine(outputs, name="linear"),
+        labels=LABELS[: len(logits)],
+        acceptance=acceptance,
+        encoder=encoder,
+        multi_label=several,
+        scope=scope,
+    )
+
+
+async def consult(who: ClassifySpecialist, **task: object):
+    """What it finds on a text."""
+    return await who.consult(Task(**{"text": "where is my card?", **task}), ContextView())
+
+
+async def test_keeps_the_contract():
+    """It keeps the contract of specialists."""
+    for text in ("card", ""):
+        await check_specialist(specialist(2.0, 0.0, -1.0), Task(text=text))
+
+
+async def test_one_label():
+    """The likeliest label is the value, its probability the confidence, and the runners-up are shown."""
+    finding = await consult(specialist(2.0, 0.0, -1.0), label=Label.CONFIDENTIAL)
+    probabilities = np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum()
+
+    assert (finding.value, finding.text) == ("card", "card")
+    assert finding.confidence == pytest.approx(probabilities[0])
+    assert [each.name for each in finding.evidence] == ["card", "parcel", "refund"]
+    assert [each.weight for each in finding.evidence] == pytest.approx(probabilities.tolist())
+    assert finding.facts[0].value == "card"
+    assert finding.label is Label.CONFIDENTIAL
+    assert finding.steps[0].engine == "linear"
+
+
+async def test_temperature_softens():
+    """A higher temperature makes the confidence lower and leaves the label."""
+    soft = Acceptance(temperature=4.0, threshold=0.5, target_risk=0.05, scope_threshold=None)
+    finding = await consult(specialist(2.0, 0.0, -1.0, acceptance=soft))
+
+    assert finding.value == "card"
+    assert finding.confidence == pytest.approx(np.exp(0.5) / np.exp([0.5, 0.0, -0.25]).sum())
+
+
+async def test_abstention_keeps_the_value_and_writes_nothing():
+    """Below the threshold the value is kept for whoever reviews it, and no fact is written."""
+    finding = await consult(specialist(0.1, 0.0, 0.0))
+
+    assert not finding.accepted
+    assert finding.value == "card"
+    assert finding.facts == ()
+    assert "not sure enough" in finding.reason
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
+async def test_no_text(blank):
+    """Without a text there is nothing to classify, and no engine is asked."""
+    who = specialist(2.0, 0.0, 0.0)
+    finding = await consult(who, text=blank)
+
+    assert (finding.value, finding.accepted, finding.reason) == (None, False, "there is no text to classify")
+    assert not who.head.prompts
+
+
+async def test_several_labels():
+    """All labels likelier than not are the value, and the confidence is of all decisions together."""
+    finding = await consult(specialist(2.0, 1.0, -3.0, several=True))
+    sure = 1 / (1 + np.exp(-np.array([2.0, 1.0, 3.0])))
+
+    assert finding.value == ("card", "parcel")
+    assert finding.text == "card, parcel"
+    assert finding.confidence == pytest.approx(sure.prod())
+    assert finding.facts[0].value == "card|parcel"
+
+
+async def test_none_of_several_labels():
+    """No label is an answer too; its fact is None, which supersedes labels of an earlier turn."""
+    finding = await consult(specialist(-3.0, -4.0, -5.0, several=True))
+
+    assert finding.accepted
+    assert (finding.value, finding.text) == ((), "none of the labels")
+    assert finding.facts[0].value is None
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_extreme_logits(several):
+    """Logits of thousands are certainty, not an overflow."""
+    finding = await consult(specialist(5000.0, -5000.0, -5000.0, several=several))
+
+    assert finding.confidence == 1.0
+
+
+async def test_the_encoder_is_asked_once_and_spared_where_it_can_be():
+    """The text is encoded when nobody did it before; a vector that comes with the task is used as it is."""
+    encoder, vector = EchoEngine("onnx", dimension=3), np.array([1.0, 0.0, 0.0])
+    own = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
+    given = specialist(2.0, 0.0, 0.0, encoder=encoder)
+    spared = await consult(given, vector=vector)
+
+    assert [step.engine for step in own.steps] == ["onnx", "linear"]
+    assert [step.engine for step in spared.steps] == ["linear"]
+    assert len(encoder.prompts) == 1
+    assert given.head.prompts[0].vector is vector
+
+
+async def test_a_cut_text_is_told():
+    """A text that does not fit the encoder is classified by its beginning, and the reason says so."""
+    encoder = ScriptedEngine([Output(vector=np.ones(3), finish="length")], name="onnx")
+    finding = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
+
+    assert finding.reason.endswith("only the beginning of the text fits the encoder")
+
+
+async def test_scope_looks_at_logit_and_encoding():
+    """The in-scope score is the mean of how usual the largest logit and the nearest centroid are."""
+    scope = Scope(centroids=np.eye(3, dtype=np.float32), usual=np.array([[2.0, 1.0], [0.5, 0.25]]))
+    near = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 0.0, 0.0]))
+    far = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([-1.0, 0.0, 0.0]))
+
+    assert near.in_scope == pytest.approx(((3 - 2) / 1 + (1 - 0.5) / 0.25) / 2)
+    assert far.in_scope == pytest.approx(((3 - 2) / 1 + (0 - 0.5) / 0.25) / 2)
+
+
+async def test_writes_under_its_first_name_only():
+    """A classifier writes its label under the first of its names, and nothing if it has none."""
+    two = await consult(specialist(2.0, 0.0, 0.0, writes=("intent", "topic")))
+    none = await consult(specialist(2.0, 0.0, 0.0, writes=()))
+
+    assert [fact.name for fact in two.facts] == ["intent"]
+    assert none.facts == ()

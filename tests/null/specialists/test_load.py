@@ -1,0 +1,215 @@
+"""Stored versions become specialists, or are refused with what is wrong."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from coterie.config import SpecialistSection
+from coterie.engines import (
+    ARRAYS_FILE,
+    MODEL_FILE,
+    ColumnBins,
+    LinearEngine,
+    TableHead,
+    TextHead,
+    dump_head,
+    fit_ngrams,
+)
+from coterie.engines import NgramBlock as Block
+from coterie.errors import ArtefactRefused
+from coterie.registry import Version
+from coterie.specialists import (
+    Acceptance,
+    ClassifySpecialist,
+    Scope,
+    ScoreSpecialist,
+    TextModel,
+    load_specialist,
+    text_files,
+)
+from coterie.testing import EchoEngine
+from coterie.types import ContextView, SpecialistCard, Task
+
+USUAL = Acceptance(temperature=1.3, threshold=0.4, target_risk=0.1, scope_threshold=-9.0)
+ENCODER = EchoEngine("onnx", dimension=4)
+
+
+def text_head(labels: int = 2) -> TextHead:
+    """A head over words."""
+    features = fit_ngrams(["a card", "a parcel"], unit="word", shortest=1, longest=1, at_least=1, at_most=9)
+    weights = np.arange(len(features.terms) * labels, dtype=np.float16).reshape(-1, labels)
+    return TextHead(blocks=(Block(features=features, weights=weights),), kernel=None, bias=np.zeros(labels, np.float32))
+
+
+def card(task: str, rung: str, columns=()) -> SpecialistCard:
+    """A card before it has a version."""
+    return SpecialistCard(name="it", task=task, description="", rung=rung, version="", columns=columns)
+
+
+def classify(rung: str = "embedding") -> tuple[ClassifySpecialist, dict[str, bytes]]:
+    """A classifier with a scope, and its files."""
+    scope = Scope(centroids=np.eye(2, 4, dtype=np.float32), usual=np.ones((2, 2)))
+    who = ClassifySpecialist(
+        card=card("classify", rung),
+        head=LinearEngine(text_head()),
+        labels=("card", "parcel"),
+        acceptance=USUAL,
+        encoder=ENCODER if rung == "embedding" else None,
+        scope=scope,
+    )
+    return who, dump_head(text_head(), who.describe()) | scope.to_files()
+
+
+def score() -> tuple[ScoreSpecialist, dict[str, bytes]]:
+    """A score with a text, and its files."""
+    columns = (
+        ColumnBins(name="income", kind="number", edges=(20.0,)),
+        ColumnBins(name="text", kind="number", edges=(0.0,), gaps=True),
+    )
+    head = TableHead(columns=columns, base=0.1, main=(np.array([0.0, 1.0, -1.0]), np.array([0.2, -1.0, 1.0])), pairs={})
+    who = ScoreSpecialist(
+        card=card("score", "embedding", ("income", "note")),
+        head=LinearEngine(head),
+        bins=columns,
+        importance={"income": 1.0, "text": 0.9},
+        left_out={"age": "protected attribute"},
+        positive="default",
+        acceptance=USUAL,
+        text=TextModel(head=LinearEngine(text_head()), encoder=ENCODER, column="text", source="note"),
+    )
+    return who, dump_head(head, who.describe()) | text_files(dump_head(text_head(), {}))
+
+
+MADE = {"classify": classify(), "score": score()}
+
+
+def load(files, task: str = "classify", **section: object):
+    """The specialist of some files."""
+    version = Version(name="it", version="0123456789abcdef", folder=Path("nowhere"), files=files)
+    described = SpecialistSection(task=task, data="x", **section)
+    return load_specialist("it", described, version, encoder=ENCODER, models={})
+
+
+@pytest.mark.parametrize("task", MADE)
+async def test_is_what_was_stored(task):
+    """A stored specialist, read back, finds the same."""
+    before, files = MADE[task]
+    after = load(files, task)
+    asked = Task(text="the card", columns={"income": 7, "age": 3})
+
+    found, again = [await each.consult(asked, ContextView()) for each in (before, after)]
+
+    assert (again.value, again.confidence, again.reason) == (found.value, found.confidence, found.reason)
+    assert again.evidence == found.evidence
+    assert again.in_scope == found.in_scope
+    assert after.describe() == before.describe()
+    assert after.card.version == "0123456789abcdef"
+
+
+def test_the_network_s_file_decides_what_it_reads_and_writes():
+    """Description, reads and writes are the file's of today, not those of the training."""
+    loaded = load(MADE["classify"][1], description="now this", reads=("a",), writes=("b",))
+
+    assert (loaded.card.description, loaded.card.reads, loaded.card.writes) == ("now this", ("a",), ("b",))
+
+
+def test_the_lexical_rung_gets_no_encoder():
+    """A lexical specialist is not given the encoder: it would cost time and change nothing."""
+    assert load(classify("lexical")[1]).encoder is None
+    assert load(MADE["classify"][1]).encoder is ENCODER
+
+
+def test_another_task_is_refused():
+    """A version of another task than the file says is refused with both."""
+    with pytest.raises(
+        ArtefactRefused, match="configured for task 'score'; its version 0123456789abcdef does 'classify'"
+    ):
+        load(MADE["classify"][1], "score")
+
+
+def changed(files, **changes: object):
+    """The files with other values in their description."""
+    return files | {MODEL_FILE: json.dumps(json.loads(files[MODEL_FILE]) | changes).encode()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": ["card"]},
+        {"labels": None},
+        {"rung": None, "acceptance": {}},
+        {"acceptance": asdict(USUAL) | {"temperature": 0}},
+        {"acceptance": asdict(USUAL) | {"more": 1}},
+        {"acceptance": []},
+        {"columns": 3},
+        {"head": "table"},
+    ],
+    ids=str,
+)
+def test_odd_classifiers_are_refused(changes):
+    """A description that does not fit the head, or is not whole, is refused with the command that repairs it."""
+    with pytest.raises(ArtefactRefused, match="cannot be read") as caught:
+        load(changed(MADE["classify"][1], **changes))
+    assert "coterie train" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"importance": {"income": 1.0}},
+        {"importance": {"income": 1.0, "text": "much"}},
+        {"importance": []},
+        {"left_out": None},
+        {"bins": []},
+        {"text": {"column": "text"}},
+        {"text": 3},
+    ],
+    ids=str,
+)
+def test_odd_scores_are_refused(changes):
+    """A score whose parts do not fit each other is refused."""
+    with pytest.raises(ArtefactRefused, match="cannot be read"):
+        load(changed(MADE["score"][1], **changes), "score")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"x" * 20,
+        save({"centroids": np.eye(2, 4, dtype=np.float16)}),
+        save({"centroids": np.eye(3, 4, dtype=np.float16), "usual": np.ones((2, 2))}),
+        save({"centroids": np.eye(2, 4, dtype=np.float16), "usual": np.zeros((2, 2))}),
+    ],
+    ids=range(5),
+)
+def test_odd_scopes_are_refused(content):
+    """A scope of other labels, cut short or without spread is refused."""
+    with pytest.raises(ArtefactRefused):
+        load(MADE["classify"][1] | {"scope.safetensors": content})
+
+
+@pytest.mark.parametrize("missing", [MODEL_FILE, ARRAYS_FILE, "text.model.json", "text.weights.safetensors"])
+def test_missing_files_are_refused(missing):
+    """A score without one of its files is refused."""
+    with pytest.raises(ArtefactRefused):
+        load({name: content for name, content in MADE["score"][1].items() if name != missing}, "score")
+
+
+def test_a_text_model_of_three_labels_is_refused():
+    """A text model that is no yes or no is refused."""
+    files = MADE["score"][1] | text_files(dump_head(text_head(3), {}))
+
+    with pytest.raises(ArtefactRefused, match="3 labels, not 2"):
+        load(files, "score")
+
+
+@pytest.mark.parametrize("odd", [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 50_000], ids=range(6))
+def test_odd_json_is_refused(odd):
+    """A description that is no JSON object, or none at all, is refused."""
+    with pytest.raises(ArtefactRefused):
+        load(MADE["classify"][1] | {MODEL_FILE: odd})

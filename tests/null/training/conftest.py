@@ -1,0 +1,143 @@
+"""Small data sets with something to learn, and an encoder that needs no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coterie.testing import EchoEngine
+from coterie.training import TrainingReport, train
+from coterie.types import Output, Usage
+
+WORDS = {
+    "card": ["card", "blocked", "stolen", "pin", "chip", "swipe"],
+    "parcel": ["parcel", "delivery", "courier", "tracking", "late", "address"],
+    "refund": ["refund", "money", "back", "charged", "twice", "invoice"],
+    "login": ["password", "login", "account", "locked", "email", "code"],
+}
+FILLER = ["please", "today", "again", "my", "the", "why", "is", "where", "tell", "me", "sir", "now"]
+
+
+class WordEncoder(EchoEngine):
+    """A text's vector is the sum of its words' random directions: texts that share words are alike."""
+
+    sha256 = "e" * 64
+
+    def __init__(self, dimension: int = 32) -> None:
+        super().__init__("onnx", dimension=dimension)
+
+    def encode(self, texts, *, progress=None):
+        """All vectors at once."""
+        if progress:
+            progress(len(texts))
+        return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(-1, self.dimension)
+
+    async def run(self, batch):
+        """The same vectors, one an output."""
+        self.prompts.extend(batch)
+        return [Output(vector=self._vector(p.text), usage=Usage(tokens_in=len(p.text.split()))) for p in batch]
+
+    def _vector(self, text: str) -> np.ndarray:
+        total = sum((_direction(word, self.dimension) for word in text.lower().split()), np.zeros(self.dimension))
+        length = float(np.linalg.norm(total))
+        return (total / length if length else _direction("", self.dimension)).astype(np.float32)
+
+
+def _direction(word: str, dimension: int) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(word.encode("utf-8", "replace")).digest()[:8], "little")
+    vector = np.random.default_rng(seed).normal(size=dimension)
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+@pytest.fixture
+def encoder() -> WordEncoder:
+    """An encoder of word vectors."""
+    return WordEncoder()
+
+
+@pytest.fixture
+def texts() -> Callable[..., list[dict[str, Any]]]:
+    """Makes rows of `text` and `label`: `texts(labels=3, each=20)`."""
+    return make_texts
+
+
+def make_texts(*, labels: int = 3, each: int = 20, seed: int = 0) -> list[dict[str, Any]]:
+    """Texts of which two or three words tell the label."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for label in list(WORDS)[:labels]:
+        for _ in range(each):
+            words = [*random.choice(WORDS[label], 3), *random.choice(FILLER, 4)]
+            rows.append({"text": " ".join(random.permutation(words)), "label": label})
+    return rows
+
+
+@pytest.fixture
+def applicants() -> Callable[..., list[dict[str, Any]]]:
+    """Makes rows with columns and a `default` of 0 or 1: `applicants(200)`."""
+    return make_applicants
+
+
+def make_applicants(n: int = 200, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Applicants whose default depends on income and home, and, through a note, on what they say."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n):
+        income, home, worried = (
+            random.normal(30, 10),
+            str(random.choice(["own", "rent", "none"])),
+            random.random() < 0.5,
+        )
+        odds = -0.12 * (income - 30) + (1.2 if home == "none" else -0.6) + (1.5 if worried else -1.5)
+        said = random.choice(["arrears", "overdue", "reminder"] if worried else ["savings", "salary", "bonus"], 2)
+        rows.append(
+            {
+                "income": round(float(income), 1),
+                "home": home,
+                "age": int(random.integers(20, 70)),
+                "note": " ".join([*said, *random.choice(FILLER, 3)]),
+                "default": int(random.random() < 1 / (1 + np.exp(-odds))),
+            }
+        )
+    return rows
+
+
+@pytest.fixture
+def network(tmp_path) -> Callable[..., Path]:
+    """Writes a network's folder: `network({"triage": {"task": "classify"}}, triage=rows, triage_test=more_rows)`."""
+
+    def build(specialists: Mapping[str, Mapping[str, object]], **data: Iterable[Mapping[str, object]]) -> Path:
+        lines = []
+        for name, section in specialists.items():
+            files = {"data": f"{name}.jsonl"} | ({"test": f"{name}_test.jsonl"} if f"{name}_test" in data else {})
+            lines.append(f"[specialists.{name}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in {**files, **section}.items()]
+        (tmp_path / "coterie.toml").write_text("\n".join(lines) + "\n")
+        for name, rows in data.items():
+            (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return tmp_path
+
+    return build
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.fixture
+def trained(network, encoder) -> Callable[..., TrainingReport]:
+    """Trains one specialist with the word encoder: `trained({"task": "classify"}, rows)`."""
+
+    def run(section: Mapping[str, object], rows: Iterable[Mapping[str, object]], **more: Any) -> TrainingReport:
+        data = {"it": rows} | ({"it_test": more.pop("test")} if "test" in more else {})
+        return train(network({"it": section}, **data), encoder=encoder, **more)
+
+    return run

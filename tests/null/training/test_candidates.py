@@ -1,0 +1,64 @@
+"""Which rung is taken."""
+
+import pytest
+
+from coterie.evaluation import Evaluation, Interval
+from coterie.training._candidates import Candidate, Figure, choose
+
+NOTHING = Evaluation(
+    n=0,
+    labelled=0,
+    accuracy=None,
+    macro_f1=None,
+    coverage=None,
+    accepted_accuracy=None,
+    ece=None,
+    joint_accuracy=None,
+)
+
+
+def candidate(rung: str, accuracy: float, *, half: float = 0.01, **others: float) -> Candidate:
+    """A rung with an out-of-fold accuracy, and perhaps other measures, each give or take `half`."""
+    figures = {name: Figure(v, Interval(v - half, v + half)) for name, v in {"accuracy": accuracy, **others}.items()}
+    return Candidate(rung=rung, files={}, validation=figures, evaluation=NOTHING, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("lexical", "embedding", "bar", "taken", "words"),
+    [
+        (0.90, 0.95, {}, "embedding", "best out-of-fold accuracy (0.950)"),
+        (0.94, 0.945, {}, "lexical", "cheapest rung not measurably below the best"),
+        (0.95, 0.90, {}, "lexical", "best out-of-fold accuracy (0.950)"),
+        (0.92, 0.95, {"accuracy": 0.9}, "lexical", "cheapest rung whose out-of-fold accuracy 0.9 is reached"),
+        (0.905, 0.95, {"accuracy": 0.9}, "embedding", "is reached with 95% confidence (0.950)"),
+        (0.80, 0.85, {"accuracy": 0.9}, "embedding", "no rung reaches accuracy 0.9 with 95% confidence"),
+        (0.85, 0.80, {"accuracy": 0.9}, "lexical", "this is the best (0.850)"),
+    ],
+)
+def test_rules(lexical, embedding, bar, taken, words):
+    """The cheapest rung that surely meets the bar, or is not measurably worse, and else the best; in words."""
+    choice = choose([candidate("lexical", lexical), candidate("embedding", embedding)], bar)
+
+    assert choice.candidate.rung == taken
+    assert words in choice.reason
+
+
+def test_every_measure_of_the_bar_counts():
+    """A rung that meets one measure and misses another is not taken for sufficient."""
+    cheap = candidate("lexical", 0.95, macro_f1=0.5)
+    dear = candidate("embedding", 0.94, macro_f1=0.9)
+
+    assert choose([cheap, dear], {"accuracy": 0.9, "macro_f1": 0.8}).candidate is dear
+
+
+def test_a_single_rung():
+    """The only rung is the only rung."""
+    assert choose([candidate("lexical", 0.5)], {}).reason == "the only rung (out-of-fold accuracy 0.500)"
+
+
+def test_row_of_the_report():
+    """A candidate's row has its figure, interval and notes, and no time."""
+    row = candidate("lexical", 0.5).row()
+
+    assert row["validation"] == {"accuracy": 0.5, "interval": [0.49, 0.51]}
+    assert "seconds" not in row

@@ -1,0 +1,181 @@
+"""`classify` on every shape of data: two labels, many, few rows, several labels a row."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from coterie.config import SpecialistSection
+from coterie.errors import DataError
+from coterie.registry import Registry
+from coterie.specialists import load_specialist
+from coterie.types import ContextView, Task
+
+CLASSIFY = {"task": "classify"}
+
+
+@pytest.fixture
+def ask(tmp_path, encoder):
+    """Asks the champion as the network would: `ask("a text", multi_label=True)`."""
+
+    def ask(text: str, **section: object):
+        version = Registry(tmp_path / "registry").champion("it")
+        described = SpecialistSection(task="classify", data="x", **section)
+        specialist = load_specialist("it", described, version, encoder=encoder, models={})
+        return asyncio.run(specialist.consult(Task(text=text), ContextView()))
+
+    return ask
+
+
+def rungs(report) -> dict:
+    """A report's rows by rung."""
+    return {row["rung"]: row for row in report.specialists["it"].report["rungs"]}
+
+
+@pytest.mark.parametrize("labels", [2, 4])
+@pytest.mark.parametrize("rung", ["lexical", "embedding"])
+def test_learns(trained, texts, ask, labels, rung):
+    """Both rungs learn two labels as well as four, and the stored specialist says what training measured."""
+    result = trained({**CLASSIFY, "rungs": [rung]}, texts(labels=labels, each=40))
+    finding = ask("please where is the parcel courier", writes=("intent",))
+
+    assert rungs(result)[rung]["held_out"]["accuracy"] == 1.0
+    assert finding.value == "parcel"
+    assert finding.accepted
+    assert [(fact.name, fact.value) for fact in finding.facts] == [("intent", "parcel")]
+    assert finding.evidence[0].name == "parcel"
+    assert sum(each.weight for each in finding.evidence) <= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("rung", ["lexical", "embedding"])
+def test_what_is_unlike_everything_is_not_answered(trained, texts, ask, rung):
+    """A text without one known word is rejected as unlike the training texts."""
+    trained({**CLASSIFY, "rungs": [rung]}, texts(labels=4, each=40))
+    finding = ask("zebra quartz fjord hymn vex")
+
+    assert not finding.accepted
+    assert "unlike anything it was trained on" in finding.reason
+    assert finding.in_scope is not None
+
+
+def test_accepted_answers_keep_the_target_risk(trained, texts):
+    """With an eighth of the labels wrong, what is accepted on fresh rows keeps the target risk."""
+    rows = texts(labels=3, each=100)
+    for i in range(0, len(rows), 8):
+        rows[i] = {**rows[i], "label": "card" if rows[i]["label"] != "card" else "parcel"}
+    section = {**CLASSIFY, "target_risk": 0.2, "rungs": ["lexical"]}
+    held_out = rungs(trained(section, rows))["lexical"]["held_out"]
+
+    assert held_out["coverage"] > 0.5
+    assert held_out["accepted_accuracy"] >= 0.8
+
+
+def test_three_rows_a_label(trained, texts):
+    """Three rows a label train, are measured, and accept nothing, since so few rows prove nothing."""
+    row = rungs(trained(CLASSIFY, texts(labels=4, each=3)))["lexical"]
+
+    assert row["threshold"]["value"] is None
+    assert "at least 59 calibration rows" in row["threshold"]["reason"]
+
+
+def test_a_label_with_one_training_row(trained, texts, ask):
+    """A label of two rows, one of them held out, is in no fold but its own: it trains without an error."""
+    rows = [*texts(labels=2, each=20), {"text": "login password code", "label": "login"}]
+    rows.append({"text": "email account locked", "label": "login"})
+    result = trained({**CLASSIFY, "rungs": ["embedding"]}, rows)
+
+    assert result.specialists["it"].report["labels"] == 3
+    assert ask("hello").value in {"card", "parcel", "login"}
+
+
+def test_one_row_is_refused(trained, texts):
+    """A label with a single row cannot be trained and measured: the file is explained."""
+    with pytest.raises(DataError, match="only one example: 'login'"):
+        trained(CLASSIFY, [*texts(labels=2), {"text": "login password code", "label": "login"}])
+
+
+def test_few_groups_make_fewer_folds(trained, texts):
+    """Rows of three groups, one of them held out, are dealt into two folds and not refused."""
+    rows = [{**row, "doc": f"d{i % 3}"} for i, row in enumerate(texts(labels=2, each=30))]
+
+    assert rungs(trained({**CLASSIFY, "group_column": "doc"}, rows))["embedding"]["held_out"]["accuracy"] == 1.0
+
+
+def test_any_of_several_labels_is_right(trained, texts, ask):
+    """A row with a list of labels counts as right with any of them, and one label is answered."""
+    rows = [{**row, "label": [row["label"], "anything"]} if i % 2 else row for i, row in enumerate(texts(each=40))]
+    result = trained(CLASSIFY, rows, test=texts(each=10, seed=4))
+
+    assert rungs(result)["embedding"]["held_out"]["accuracy"] > 0.9
+    assert isinstance(ask("my card was stolen").value, str)
+
+
+def both(rows):
+    """Rows with the labels of two rows and both their texts; every fifth has no label at all."""
+    pairs = zip(rows, rows[1:] + rows[:1], strict=True)
+    joined = [{"text": f"{a['text']} {b['text']}", "label": sorted({a["label"], b["label"]})} for a, b in pairs]
+    return [
+        {"text": "tell me now please again sir", "label": []} if i % 5 == 0 else row for i, row in enumerate(joined)
+    ]
+
+
+@pytest.mark.parametrize("rung", ["lexical", "embedding"])
+def test_several_labels_at_once(trained, texts, ask, rung):
+    """With `multi_label` all labels that hold are answered, and none is an answer too."""
+    rows = both(sorted(texts(labels=3, each=60), key=lambda row: hash_of(row["text"])))
+    section = {**CLASSIFY, "multi_label": True, "rungs": [rung]}
+    result = trained(section, rows)
+    held_out = rungs(result)[rung]["held_out"]
+    two = ask("card stolen pin parcel courier late", multi_label=True, writes=("topics",))
+    none = ask("tell me now please again sir", multi_label=True, writes=("topics",))
+
+    assert held_out["micro_f1"] > 0.9
+    assert held_out["coverage"] > 0.5
+    assert two.value == ("card", "parcel")
+    assert two.facts[0].value == "card|parcel"
+    assert none.value == ()
+    assert none.text == "none of the labels"
+    assert none.in_scope < 0
+    if none.accepted:
+        assert none.facts[0].value is None
+
+
+def hash_of(text: str) -> int:
+    """An order of texts that has nothing to do with their labels."""
+    return int.from_bytes(text.encode()[::-3], "little") % 10_007
+
+
+def test_bars_of_several_measures_must_all_be_met(trained, texts):
+    """Each measure of a bar counts, and the reason names them all."""
+    section = {**CLASSIFY, "bar": {"accuracy": 0.5, "macro_f1": 0.999}}
+    rows = texts(each=40)
+    for i in range(0, len(rows), 6):
+        rows[i] = {**rows[i], "label": "card"}
+    report = trained(section, rows).specialists["it"].report
+
+    assert report["metrics"]["accuracy"] > 0.5
+    assert report["metrics"]["macro_f1"] < 0.999
+    assert report["bar_met"] is False
+    assert "no rung reaches accuracy 0.5 and macro_f1 0.999" in report["reason"]
+
+
+def test_odd_texts_train(trained, texts, ask):
+    """Emoji, one letter, very long texts and texts without a word train like any other."""
+    odd = ["☕☕☕", "a", "...", "\u202e\u0627", "x" * 5000, "word " * 2000, "\t\n?", "1 2 3"]
+    rows = [*texts(labels=2, each=20), *({"text": text, "label": "odd"} for text in odd)]
+    trained({**CLASSIFY, "rungs": ["embedding"]}, rows)
+
+    for text in odd:
+        assert np.isfinite(ask(text).confidence)
+    assert not ask("   ").accepted
+    assert ask("").reason == "there is no text to classify"
+
+
+def test_description_is_json_that_restores_itself(trained, texts, tmp_path):
+    """What a version says of its labels and threshold is plain JSON."""
+    trained({**CLASSIFY, "rungs": ["embedding"]}, texts())
+    described = json.loads(Registry(tmp_path / "registry").champion("it").files["model.json"])
+
+    assert described["labels"] == ["card", "parcel", "refund"]
+    assert described["acceptance"].keys() == {"temperature", "threshold", "target_risk", "scope_threshold"}

@@ -1,0 +1,143 @@
+"""Making a `generate` specialist: its source texts are checked, its version says what the model is told."""
+
+import json
+
+import pytest
+
+from coterie.config import parse_config
+from coterie.data import read_dataset
+from coterie.errors import DataError
+from coterie.models import CATALOGUE
+from coterie.specialists import Drafting
+from coterie.training._exchanges import EXCHANGES, INSTRUCTION
+from coterie.training._generate import train_generate
+from coterie.training._job import Job
+from coterie.training._progress import Silent
+
+CONFIG = """
+[specialists.triage]
+task = "classify"
+data = "triage.csv"
+writes = ["intent"]
+
+[specialists.reply]
+task = "generate"
+data = "help.jsonl"
+model = "small"
+reads = ["intent"]
+
+[models.small]
+engine = "llama"
+name = "smollm2"
+"""
+SOURCES = {"card_lost": "Freeze it under Cards.", "card_arrival": "A new card takes 5 days."}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A network's folder with data for both specialists."""
+    rows = [f"my card number {n} is gone,card_lost\nwhere does card {n} stay,card_arrival" for n in range(10)]
+    (tmp_path / "triage.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def make(folder, rows=None, *, config=CONFIG):
+    """The description, the report and the files' names for these source texts."""
+    rows = [{"intent": key, "text": text} for key, text in SOURCES.items()] if rows is None else rows
+    (folder / "help.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    parsed = parse_config(config)
+    data = read_dataset(folder / "help.jsonl", task="generate")
+    section = parsed.specialists["reply"]
+    job = Job(name="reply", section=section, train=data, held_out=data, encoder=None, progress=Silent())
+    files, report = train_generate(job, parsed, folder)
+    return json.loads(files["model.json"]), report, set(files)
+
+
+def test_a_version_holds_all_that_the_model_is_told(folder):
+    """Source texts, instruction, examples, limit and the model's checksum are in `model.json`."""
+    described, _, names = make(folder)
+
+    assert names == {"model.json"}
+    assert described["task"] == "generate"
+    assert described["rung"] == "slm"
+    assert described["sources"] == SOURCES
+    assert Drafting.restore(described) == Drafting(instruction=INSTRUCTION, examples=EXCHANGES)
+    assert described["max_tokens"] == 160
+    assert described["model"] == {"name": "smollm2", "sha256": CATALOGUE["smollm2"].sha256}
+
+
+def test_the_networks_instruction_goes_before_the_usual_one(folder):
+    """`instruction` and `max_tokens` of the network's file are used."""
+    config = CONFIG.replace('reads = ["intent"]', 'reads = ["intent"]\ninstruction = "Be brief."\nmax_tokens = 40')
+
+    described, _, _ = make(folder, config=config)
+
+    assert (described["instruction"], described["max_tokens"]) == ("Be brief.", 40)
+
+
+def test_the_report_claims_nothing_that_was_not_measured(folder):
+    """It has the shape of every report, no figures, and no word on the bar."""
+    _, report, _ = make(folder)
+
+    assert (report["rung"], report["bar_met"], report["metrics"], report["rungs"]) == ("slm", None, {}, [])
+    assert report["data"]["train"]["rows"] == 2
+    assert report["warnings"] == []
+    json.dumps(report)
+
+
+def test_the_same_data_gives_the_same_version(folder):
+    """Nothing in a version depends on when or where it was made."""
+    assert make(folder) == make(folder)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [
+                {"intent": "card_lost", "text": "Freeze it.", "note": "a"},
+                {"intent": "card_lost", "text": "Call us.", "note": "b"},
+            ],
+            r"2 source texts for intent = 'card_lost', on the lines \[1, 2\]",
+        ),
+        ([{"intent": "", "text": "Freeze it.", "note": "a"}], "line 1: 'intent' is empty"),
+        ([{"topic": "card_lost", "text": "Freeze it."}], r"has the columns \['text', 'topic'\]"),
+    ],
+    ids=["twice", "empty", "no column"],
+)
+def test_source_texts_that_cannot_be_chosen_between_are_refused(folder, rows, message):
+    """A value has one source text, and each source text has a value."""
+    with pytest.raises(DataError, match=message):
+        make(folder, rows)
+
+
+def test_values_without_a_source_text_are_named(folder):
+    """What the classifier may write and nobody can answer is a warning."""
+    _, report, _ = make(folder, [{"intent": "card_lost", "text": "Freeze it."}])
+
+    assert report["warnings"] == ["no source text for intent = 'card_arrival': it abstains there"]
+
+
+def test_source_texts_nobody_asks_for_are_named(folder):
+    """A key that no classifier writes is a warning: it may be a slip."""
+    rows = [{"intent": key, "text": text} for key, text in (SOURCES | {"card_lsot": "Freeze."}).items()]
+
+    _, report, _ = make(folder, rows)
+
+    assert report["warnings"] == ["nobody writes intent = 'card_lsot': these source texts are never used"]
+
+
+def test_long_source_texts_are_named(folder):
+    """A source text that no draft can hold is a warning."""
+    _, report, _ = make(folder, config=CONFIG.replace('model = "small"', 'model = "small"\nmax_tokens = 5'))
+
+    assert "longer than a draft may be (max_tokens = 5)" in report["warnings"][0]
+
+
+def test_data_of_others_that_cannot_be_read_is_theirs_to_explain(folder):
+    """Where the classifier's file is not usable, its values are not compared."""
+    (folder / "triage.csv").write_text("nothing", encoding="utf-8")
+
+    _, report, _ = make(folder)
+
+    assert report["warnings"] == []

@@ -1,0 +1,259 @@
+"""`score` from columns, from a text, and from both."""
+
+import asyncio
+import json
+
+import pytest
+
+from coterie.config import SpecialistSection
+from coterie.errors import ConfigError, DataError
+from coterie.registry import Registry
+from coterie.specialists import load_specialist
+from coterie.training import _score, _scorecard
+from coterie.training._protected import PROTECTED_WORDS, protected_word
+from coterie.types import ContextView, Task
+
+SCORE = {"task": "score", "label_column": "default"}
+NOTED = {**SCORE, "text_column": "note"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few folds and short bags: what is tested does not depend on their number."""
+    monkeypatch.setattr(_scorecard, "BAGS", 1)
+    monkeypatch.setattr(_scorecard, "STAGES", 2)
+    monkeypatch.setattr(_score, "FOLDS", 3)
+
+
+@pytest.fixture
+def ask(tmp_path, encoder):
+    """Asks the champion as the network would: `ask({"income": 30}, "a text")`."""
+
+    def ask(columns=None, text: str = "", **section: object):
+        version = Registry(tmp_path / "registry").champion("it")
+        described = SpecialistSection(task="score", data="x", **section)
+        specialist = load_specialist("it", described, version, encoder=encoder, models={})
+        return asyncio.run(specialist.consult(Task(text=text, columns=columns), ContextView()))
+
+    return ask
+
+
+def columns_only(rows):
+    """The rows without their note."""
+    return [{name: value for name, value in row.items() if name != "note"} for row in rows]
+
+
+def texts_only(rows):
+    """The rows' notes and outcomes."""
+    return [{"note": row["note"], "default": row["default"]} for row in rows]
+
+
+def report_of(report) -> dict:
+    """What was trained."""
+    return report.specialists["it"].report
+
+
+def test_columns_are_cross_validated_on_every_row(trained, applicants):
+    """Without a test file every row trains and every row measures, with the logistic floor beside it."""
+    report = report_of(trained(SCORE, columns_only(applicants(120))))
+
+    assert report["data"]["train"]["rows"] == report["data"]["held_out"]["rows"] == report["metrics"]["n"] == 120
+    assert [row["rung"] for row in report["rungs"]] == ["lexical"]
+    assert report["rungs"][0]["measured"] == "3-fold cross-validation"
+    assert 0.5 < report["rungs"][0]["floor"]["auc"] < 1
+    assert not any("also in" in warning for warning in report["warnings"])
+
+
+def test_a_test_file_measures_and_chooses_nothing(trained, applicants):
+    """With a test file the figures are its rows', while the rung is chosen by out-of-fold ones."""
+    report = report_of(trained(NOTED, applicants(100), test=applicants(40, seed=3)))
+
+    assert report["metrics"]["n"] == 40
+    for row in report["rungs"]:
+        assert row["validation"]["auc"] != row["held_out"]["auc"]
+        assert row["measured"] == "held-out file"
+
+
+def test_a_text_is_one_more_column(trained, applicants, ask):
+    """With a text both rungs are tried, the text's part is a reason of its own, and it makes the score better."""
+    rows = applicants(160)
+    with_text = report_of(trained({**NOTED, "rungs": ["embedding"]}, rows))
+    applicant = {"income": 30.0, "home": "rent"}
+    bad = ask({**applicant, "note": "arrears overdue tell me"})
+    good = ask(applicant, "savings salary tell me")
+    without = report_of(trained(SCORE, columns_only(rows)))
+
+    assert [row["rung"] for row in with_text["rungs"]] == ["lexical", "embedding"]
+    assert with_text["metrics"]["auc"] > without["metrics"]["auc"] + 0.03
+    assert bad.value > good.value
+    assert "what the text says: raises the odds" in bad.text
+    assert any(each.name == "text" and each.weight < 0 for each in good.evidence)
+    assert [step.engine for step in good.steps] == ["onnx", "linear", "linear"]
+
+
+def test_lexical_rung_needs_no_encoder(trained, applicants, ask, encoder):
+    """The lexical rung reads the text's n-grams, and never asks the encoder."""
+    trained({**NOTED, "rungs": ["lexical"]}, applicants(120))
+    finding = ask({"income": 30.0, "home": "rent"}, "arrears overdue")
+
+    assert [step.engine for step in finding.steps] == ["linear", "linear"]
+    assert not encoder.prompts
+
+
+def test_a_text_alone(trained, applicants, ask):
+    """A text without any column is scored too, and found by the router through its profile."""
+    report = report_of(trained(NOTED, texts_only(applicants(160))))
+    finding = ask(text="overdue arrears reminder")
+
+    assert report["metrics"]["auc"] > 0.7
+    assert finding.value > 0.5
+    assert ask().reason == "it needs a text"
+
+
+def test_profile_only_with_a_text(trained, applicants, tmp_path):
+    """The router's profile holds the texts of a score that has some; columns are found by their names."""
+    trained(SCORE, columns_only(applicants(60)))
+    assert "profile.safetensors" not in Registry(tmp_path / "registry").champion("it").files
+    trained(NOTED, applicants(60))
+    assert "profile.safetensors" in Registry(tmp_path / "registry").champion("it").files
+
+
+def test_a_column_that_is_called_text(trained, applicants, ask):
+    """A feature named `text` beside the text keeps its name and its own effect."""
+    rows = [{**row, "text": row["home"], "home": "x"} for row in applicants(160)]
+    trained({**NOTED, "rungs": ["lexical"]}, rows)
+    finding = ask({"income": 30.0, "text": "none"}, "arrears overdue")
+
+    names = {each.name for each in finding.evidence}
+    assert "text_" in names
+    assert any(each.text.startswith("what the text says") for each in finding.evidence if each.name == "text_")
+    assert all("text is 'none'" in each.text for each in finding.evidence if each.name == "text")
+    assert "missing" not in finding.reason
+
+
+def test_the_text_itself_may_be_excluded(trained, applicants):
+    """Excluding the text's column leaves the columns."""
+    report = report_of(trained({**NOTED, "exclude": ["note"]}, applicants(80)))
+
+    assert [row["rung"] for row in report["rungs"]] == ["lexical"]
+
+
+def test_rows_without_a_text(trained, applicants, ask):
+    """Where some rows have no text, a missing text says what it said in training and is not held against a case."""
+    rows = [{**row, "note": ""} if i % 3 == 0 else row for i, row in enumerate(applicants(160))]
+    trained({**NOTED, "rungs": ["embedding"]}, rows)
+    finding = ask({"income": 30.0, "home": "rent"})
+
+    assert finding.value is not None
+    assert "missing: text" in finding.reason
+    assert "too little is known" not in finding.reason
+
+
+def test_hardly_any_text_is_no_text(trained, applicants, ask):
+    """A text on a handful of rows is left out; there is one rung then, and it needs no text."""
+    rows = [{**row, "note": row["note"] if i < 5 else ""} for i, row in enumerate(applicants(80))]
+    report = report_of(trained(NOTED, rows))
+
+    assert [row["rung"] for row in report["rungs"]] == ["lexical"]
+    assert ask({"income": 30.0, "home": "own"}, "arrears").value is not None
+
+
+def test_columns_alone_have_no_embedding_rung(trained, applicants):
+    """Asking for the embedding rung where there is no text is a mistake in the file."""
+    with pytest.raises(ConfigError, match="a 'score' of columns alone has 'lexical'"):
+        trained({**SCORE, "rungs": ["embedding"]}, columns_only(applicants(60)))
+
+
+def test_same_seed_gives_the_same_version(trained, applicants):
+    """A score with a text trains the same version twice."""
+    versions = {trained(NOTED, applicants(80)).specialists["it"].version for _ in range(2)}
+
+    assert len(versions) == 1
+
+
+def test_few_rows_of_one_outcome(trained, applicants):
+    """Three defaults among forty applicants train: some folds have none."""
+    rows = [{**row, "default": int(i < 3)} for i, row in enumerate(applicants(40))]
+    report = report_of(trained(SCORE, columns_only(rows)))
+
+    assert report["metrics"]["n"] == 40
+
+
+def test_ten_rows(trained, applicants, ask):
+    """Ten rows are enough to train something that then never decides."""
+    rows = [{**row, "default": i % 2} for i, row in enumerate(applicants(10))]
+    trained(NOTED, rows)
+
+    assert not ask({"income": 30.0, "home": "own"}, "arrears").accepted
+
+
+def test_nothing_to_score_with(trained):
+    """Columns that are all constant or keys are refused with the reasons."""
+    rows = [{"id": f"k{i}", "same": 1, "default": i % 2} for i in range(40)]
+
+    with pytest.raises(DataError, match=r"id: it looks like an identifier.*same: it has one value only"):
+        trained(SCORE, rows)
+
+
+# --- Protected attributes ------------------------------------------------------------------------
+
+
+def test_protected_columns_are_left_out_by_their_names(trained, applicants, ask):
+    """A column called `age` is not used, and training, the version and each finding say so."""
+    report = report_of(trained(SCORE, columns_only(applicants(80))))
+    finding = ask({"income": 30.0, "home": "own", "age": 20})
+
+    assert report["rungs"][0]["left_out"] == {"age": "protected attribute, by the word 'age'"}
+    assert any("'age' is taken for a protected attribute" in warning for warning in report["warnings"])
+    assert "not used: age (protected attribute" in finding.reason
+    assert finding.value == ask({"income": 30.0, "home": "own", "age": 69}).value
+
+
+def test_naming_the_protected_columns_replaces_the_rule(trained, applicants):
+    """What is named is left out, what is not is used, and an empty list lets everything in."""
+    rows = columns_only(applicants(80))
+    named = report_of(trained({**SCORE, "protected": ["home"]}, rows))["rungs"][0]["left_out"]
+    none = report_of(trained({**SCORE, "protected": [], "exclude": ["income"]}, rows))["rungs"][0]["left_out"]
+
+    assert named == {"home": "protected attribute"}
+    assert none == {"income": "excluded by coterie.toml"}
+
+
+def test_unknown_columns_are_a_mistake(trained, applicants):
+    """Excluding a column that the data does not have is told, with the columns it has."""
+    with pytest.raises(
+        ConfigError, match=r"excludes \['sexx'\], but it.jsonl has the columns \['income', 'home', 'age'\]"
+    ):
+        trained({**SCORE, "protected": ["sexx"]}, columns_only(applicants(40)))
+
+
+@pytest.mark.parametrize(
+    "name", ["sex", "Sex", "AGE_2", "age_years", "foreignWorker", "Age (years)", "personal_status_sex"]
+)
+def test_names_that_say_protected(name):
+    """A protected word counts in any case, between digits, bars, brackets and humps."""
+    assert protected_word(name) in PROTECTED_WORDS
+
+
+@pytest.mark.parametrize(
+    "name", ["mortgage", "page", "Essex", "stage", "wage", "embrace", "manager", "bornite", "sexton"]
+)
+def test_names_that_only_contain_one(name):
+    """A protected word inside another word does not count."""
+    assert protected_word(name) is None
+
+
+def test_the_rule_is_blunt():
+    """`average_age_of_accounts` is left out too: that is said aloud, while a protected column used is not seen."""
+    assert protected_word("average_age_of_accounts") == "age"
+
+
+def test_description_of_a_score_with_text(trained, applicants, tmp_path):
+    """The version says where the text comes from, and holds the text model beside the card."""
+    trained({**NOTED, "rungs": ["embedding"]}, applicants(80))
+    files = Registry(tmp_path / "registry").champion("it").files
+    described = json.loads(files["model.json"])
+
+    assert described["text"] == {"column": "text", "source": "note"}
+    assert described["columns"] == ["income", "home", "note"]
+    assert {"text.model.json", "text.weights.safetensors"} <= files.keys()

@@ -1,0 +1,144 @@
+"""Text models against the plain thing they are a fast or careful version of."""
+
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.svm import LinearSVC
+
+from coterie.training import Silent
+from coterie.training._examples import TextExamples
+from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
+from coterie.training._scope import fit_scope
+from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
+from coterie.types import Prompt
+
+
+def examples(rows, hot=None, *, several: bool = False, folds: int = 3) -> TextExamples:
+    """Rows of `text` and `label`, dealt into folds one by one."""
+    names = sorted({row["label"] for row in rows})
+    if hot is None:
+        hot = np.array([[float(row["label"] == name) for name in names] for row in rows])
+    texts = [row["text"] for row in rows]
+    return TextExamples(texts=texts, hot=hot, several=several, folds=np.arange(len(rows)) % folds, seed=0)
+
+
+def lexical(these: TextExamples):
+    """Features, matrix and model of some examples."""
+    features = ngram_features(these.texts)
+    matrix = ngram_matrix(features, these.texts)
+    return features, matrix, fit_lexical(matrix, these, np.arange(len(these.texts)))
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_lexical_logits_are_the_machine_s(texts, labels):
+    """The stored model gives scikit-learn's decision values; of two labels, one is the other's negative."""
+    these = examples(texts(labels=labels, each=10))
+    _, matrix, model = lexical(these)
+    reference = LinearSVC(C=0.3, tol=1e-2, random_state=0).fit(matrix, these.hot.argmax(axis=1))
+    expected = reference.decision_function(matrix)
+
+    expected = np.column_stack([-expected, expected]) if labels == 2 else expected
+    np.testing.assert_allclose(model.logits(matrix), expected, atol=1e-5)
+
+
+def test_out_of_fold_logits_are_of_models_that_did_not_see_the_row(texts):
+    """A row's label cannot be read off its out-of-fold logits: random labels are met by chance only."""
+    rows = texts(labels=2, each=60)
+    random = np.random.default_rng(0)
+    hot = np.eye(2)[random.integers(2, size=len(rows))]
+    these = examples(rows, hot)
+    _, matrix, model = lexical(these)
+
+    seen = (model.logits(matrix).argmax(axis=1) == hot.argmax(axis=1)).mean()
+    unseen = (lexical_out_of_fold(matrix, these, Silent()).argmax(axis=1) == hot.argmax(axis=1)).mean()
+
+    assert seen > 0.9
+    assert abs(unseen - 0.5) < 0.15
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_without_examples_on_both_sides(texts, several):
+    """A label that no row of a fold's training has, or every row, gets a constant instead of an error."""
+    rows = texts(labels=2, each=6)
+    hot = np.zeros((len(rows), 3))
+    hot[:, 0] = 1.0
+    these = examples(rows, hot, several=several)
+    _, matrix, model = lexical(these)
+
+    logits = model.logits(matrix)
+    assert (logits.argmax(axis=1) == 0).all()
+    assert (logits[:, 1:] < 0).all()
+
+
+def test_texts_without_any_ngram():
+    """Texts of which no n-gram occurs twice, or that have none, are a model without features, not an error."""
+    rows = [{"text": " ", "label": "a"}, {"text": "", "label": "b"}] * 5
+    these = examples(rows)
+    _, matrix, model = lexical(these)
+
+    assert matrix.shape[1] == 0
+    assert np.isfinite(model.logits(matrix)).all()
+    assert np.isfinite(lexical_out_of_fold(matrix, these, Silent())).all()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_kernel_model_is_kernel_ridge(texts, encoder, several):
+    """With every row a landmark it is scikit-learn's kernel ridge, but for the jitter; so are its held-out logits."""
+    these = examples(texts(labels=3, each=8), several=several)
+    vectors = encoder.encode(these.texts).astype(np.float16).astype(np.float32)
+    fitted = fit_kernel(vectors, these, Silent())
+    targets = 2 * these.hot if several else these.hot - (1 - these.hot) / 2
+    assert fitted.ridge in RIDGES
+
+    def reference(rows: np.ndarray) -> KernelRidge:
+        return KernelRidge(alpha=fitted.ridge, kernel="rbf", gamma=GAMMA).fit(vectors[rows], targets[rows])
+
+    everything = np.ones(len(vectors), dtype=bool)
+    np.testing.assert_allclose(fitted.block.logits(vectors), reference(everything).predict(vectors), atol=0.02)
+    for fold in range(3):
+        held = these.folds == fold
+        expected = reference(~held).predict(vectors[held]) + fitted.bias
+        np.testing.assert_allclose(fitted.out_of_fold[held], expected, atol=0.05)
+
+
+def test_a_head_is_its_models_weighted(texts, encoder):
+    """The built head's logits are the shares times the models' logits, to half precision."""
+    these = examples(texts(labels=3, each=8))
+    features, matrix, model = lexical(these)
+    vectors = encoder.encode(these.texts)
+    kernel = fit_kernel(vectors, these, Silent())
+    head = build_head(model, kernel, np.array([0.3, 0.7]), features)
+
+    expected = 0.3 * model.logits(matrix) + 0.7 * (kernel.block.logits(vectors) + kernel.bias)
+    prompts = [Prompt(text=text, vector=vector) for text, vector in zip(these.texts, vectors, strict=True)]
+    np.testing.assert_allclose([head.logits(prompt) for prompt in prompts], expected, atol=5e-3)
+
+
+def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
+    """A training row's score is what it would be if its label's centroid were made without it."""
+    these = examples(texts(labels=2, each=5))
+    vectors = encoder.encode(these.texts)
+    logits = np.tile([1.0, 0.0], (len(vectors), 1))
+    scope, scores = fit_scope(vectors, logits, these)
+
+    for row, vector in enumerate(vectors):
+        own = these.hot[row].argmax()
+        others = [i for i in np.flatnonzero(these.hot[:, own]) if i != row]
+        centroids = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
+        cosine = (centroids @ vector / np.linalg.norm(centroids, axis=1)).max()
+        expected = (
+            (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (cosine - scope.usual[1, 0]) / scope.usual[1, 1]
+        ) / 2
+        assert scores[row] == pytest.approx(expected, abs=1e-4)
+    assert scores.mean() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_scope_of_a_label_with_one_row(texts, encoder):
+    """A row that is all of its label is compared with the other labels only, and nothing divides by zero."""
+    rows = [*texts(labels=1, each=5), {"text": "login password", "label": "login"}]
+    these = examples(rows)
+    with np.errstate(all="raise"):
+        _, scores = fit_scope(encoder.encode(these.texts), np.zeros((6, 2)), these)
+
+    assert np.isfinite(scores).all()
+    assert scores[-1] == scores.min()
