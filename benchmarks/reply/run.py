@@ -288,7 +288,7 @@ def main() -> None:
     record.figures = {"engine": engine, **found}
     timed = found["times"]["in_quiet"]
     record.notes.append(
-        f"times are those of the {timed['n']} replies, of {len(replies)}, during which others used at most {QUIET} cores"
+        f"times are of the {timed['n']} replies out of {len(replies)} during which others used at most {QUIET} cores"
     )
     record.bars = [
         Bar(

@@ -18,12 +18,17 @@ from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import REGISTRY_FOLDER, Registry, Version
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
-from coterie.specialists import GeneralistSpecialist, load_specialist
+from coterie.specialists import GeneralistSpecialist, GenerateSpecialist, load_specialist
 from coterie.store import SQLiteStore
 
 
-async def open_network(folder: Path | str) -> Network:
+async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     """Open a trained network: read its file, load its champions, open its store.
+
+    Args:
+        folder: The network's folder.
+        warm: Let generative specialists read the part of their prompt that never changes, so that the first asker
+            does not wait for it. Takes seconds: for a server, not for one question.
 
     Raises:
         SetupError: something is missing or wrong; the message says what, the hint which command fixes it.
@@ -46,6 +51,8 @@ async def open_network(folder: Path | str) -> Network:
         name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
         for name, version in versions.items()
     }
+    if warm:
+        await _warm(config, specialists)
     store = await SQLiteStore.open(
         folder / config.store.path, session_days=config.store.session_days, keep_content=config.store.keep_content
     )
@@ -78,6 +85,15 @@ async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngin
         else:
             engines[name] = await asyncio.to_thread(_open_llama, name, model, folder)
     return engines
+
+
+async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
+    """Fill every slot of the models in this process; remote ones are not asked anything nobody asked."""
+    for specialist in specialists.values():
+        if isinstance(specialist, GenerateSpecialist):
+            model = config.models[config.specialists[specialist.card.name].model or ""]
+            if isinstance(model, LlamaModel):
+                await specialist.warm(slots=model.parallel)
 
 
 def _open_llama(name: str, model: LlamaModel, folder: Path) -> LlamaEngine:

@@ -41,7 +41,7 @@ def serve(
         for line in lines:
             say(line)
 
-    run(serve_gateway(lambda: open_network(folder), section, on_ready=announce))
+    run(serve_gateway(lambda: open_network(folder, warm=True), section, on_ready=announce))
 
 
 def _welcome(name: str, address: str) -> list[str]:

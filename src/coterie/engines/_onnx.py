@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +39,16 @@ _PREFIX_SLACK = 128
 class OnnxEncoder:
     """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
 
-    CPU-seconds are exact with one thread: tokenising and the graph run in the thread that counts them.
+    Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
+    how many cores there are; `threads` is how many calls `encode` makes side by side.
     """
 
     name = "onnx"
     clearance = Label.RESTRICTED
 
     def __init__(self, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> None:
-        self._model = _Model(folder, threads)
+        self._model = _Model(folder)
+        self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[str, _Encoded] = Batcher(
             self._model.encode, engine=self.name, max_batch=max_batch, max_waiting=max_waiting
@@ -83,7 +86,7 @@ class OnnxEncoder:
         return [_output(each, milliseconds) for each in encoded]
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
-        """All vectors at once, in the calling thread: for training.
+        """All vectors at once, while the caller waits: for training.
 
         Args:
             texts: what to encode.
@@ -91,10 +94,17 @@ class OnnxEncoder:
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         pieces = [self._model.cut(text) for text in texts]
-        for rows in _groups([len(piece.ids) for piece in pieces], self._max_batch):
+
+        def one(rows: list[int]) -> int:
             vectors[rows] = self._model.vectors([pieces[row].ids for row in rows])
-            if progress is not None:
-                progress(len(rows))
+            return len(rows)
+
+        # The longest first: the cores finish together then.
+        groups = reversed(list(_groups([len(piece.ids) for piece in pieces], self._max_batch)))
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            for done in pool.map(one, groups):
+                if progress is not None:
+                    progress(done)
         return vectors
 
     async def close(self) -> None:
@@ -127,19 +137,18 @@ class _Encoded(NamedTuple):
 class _Model:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path) -> None:
         provenance = _read_provenance(folder)
         for file in (MODEL_FILE, TOKENIZER_FILE):
             _verify(folder / file, provenance.sha256.get(file, ""))
         self.sha256 = provenance.sha256[MODEL_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
-        self._threads = threads
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL_FILE), _session_options(threads), providers=["CPUExecutionProvider"]
+            str(folder / MODEL_FILE), _session_options(), providers=["CPUExecutionProvider"]
         )
 
     def tokenise(self, text: str) -> list[int]:
@@ -166,8 +175,7 @@ class _Model:
         for rows in _groups([len(piece.ids) for piece in pieces], len(texts)):
             start = time.thread_time()
             vectors = self.vectors([pieces[row].ids for row in rows])
-            # With more threads than one this is an upper bound: it takes all of them to be busy.
-            spent = tokenising + (time.thread_time() - start) * self._threads / len(rows)
+            spent = tokenising + (time.thread_time() - start) / len(rows)
             for row, vector in zip(rows, vectors, strict=True):
                 results[row] = _Encoded(vector, len(pieces[row].ids), pieces[row].truncated, spent)
         return [result for result in results if result is not None]
@@ -202,12 +210,11 @@ def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
+def _session_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # failures come as exceptions
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the core
     return options
 
 

@@ -149,7 +149,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
     ) -> list[bool]:
         specialist = Speaker("triage", answer, error=error)
 
-        async def open_network(place: Path) -> Network:
+        async def open_network(place: Path, *, warm: bool = False) -> Network:
             assert place == folder
             store = await SQLiteStore.open(
                 folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
