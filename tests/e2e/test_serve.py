@@ -114,10 +114,10 @@ async def _listens(address):
     host, port = address.removeprefix("http://").split(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))
-    except ConnectionRefusedError:
+        writer.close()
+        await writer.wait_closed()
+    except ConnectionError:  # refused, or reset when the listener closes with the connection in its queue
         return False
-    writer.close()
-    await writer.wait_closed()
     return True
 
 
