@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting import CostMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.errors import NotTrained
+from coterie.errors import ArtefactRefused, NotTrained
 from coterie.governance import ClearancePolicy, Gate
 from coterie.models import locate
 from coterie.network import Network
@@ -46,6 +46,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     registry = Registry(folder / REGISTRY_FOLDER)
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
+    _check_encoder(versions, encoder)
     models = await _open_models(config, folder)
     specialists = {
         name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
@@ -68,6 +69,18 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         name=config.network.name,
         engines=(encoder, *models.values()),
     )
+
+
+def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:
+    """Refuse versions made with another encoder: to their heads and profiles this one's vectors mean nothing."""
+    for name, version in versions.items():
+        made_with = version.report.get("encoder_sha256", encoder.sha256)
+        if made_with != encoder.sha256:
+            raise ArtefactRefused(
+                f"Version {version.version} of {name!r} was trained with encoder {str(made_with)[:12]!r}; this Coterie "
+                f"has {encoder.sha256[:12]!r}.",
+                hint=f"Train it again: coterie train {name}",
+            )
 
 
 async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngine]:

@@ -1,4 +1,4 @@
-"""A request's life, top to bottom: admit, route, gather, consult, decide, synthesise, check, settle.
+"""A request's life, top to bottom: admit, route, gather, consult, check, decide, synthesise, settle.
 
 The network knows protocols only: no HTTP, no file, no library that runs weights. Each stage is one
 function, timed and traced; `Network.stream` runs them in order. The parts of a compound request are
@@ -8,23 +8,21 @@ worked on side by side and answered in order.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property
 from time import perf_counter
 from time import time as wall_clock
+from typing import TypeVar, cast
 
 from coterie.context import build_view, describe_view
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.protocols import Engine, Meter, Router, SpeakingSpecialist, Specialist, Store
-from coterie.routing import pinned_route
+from coterie.routing import check_columns, pinned_route, split_columns
 from coterie.types import (
     Answer,
-    Columns,
     Context,
     ContextView,
     Delta,
@@ -40,13 +38,14 @@ from coterie.types import (
     Settlement,
     Stage,
     Status,
-    Step,
     Task,
     Trace,
-    Usage,
     Verdict,
     ViewRecord,
+    total_usage,
 )
+
+T = TypeVar("T")
 
 Say = Callable[[str], None]
 """Shows a piece of a part's answer as soon as it is certain."""
@@ -91,37 +90,32 @@ class Network:
             Overloaded: an engine's queue is full.
             StoreError: the answer could not be written down, so it is not given.
         """
-        life = _Life(id=trace_id or self.new_id(), time=self.clock())
+        life = _Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
         with life.stage("admit"):
-            request, context = await self._admit(request)
+            life.request, life.context = await self._admit(request)
         with life.stage("route"):
-            route = await self._route(request, context)
-        outcomes: list[Outcome] = []
-        shown: list[str] = []
+            life.route = await self._route(life.request, life.context)
         try:
-            async with aclosing(self._work_on_parts(request, context, route, life)) as pieces:
+            async with aclosing(self._answer(life)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, Outcome):
-                        outcomes.append(piece)
-                    else:
-                        shown.append(piece)
-                        yield Delta(text=piece)
+                    life.shown.append(piece)
+                    yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
-            await asyncio.shield(self._settle(request, route, outcomes, life, "".join(shown)))
+            await _to_the_end(self._settle(life))
             raise
-        # Shielded: who leaves at the last moment has still been answered, and is in the ledger.
-        yield await asyncio.shield(self._settle(request, route, outcomes, life, "".join(shown)))
+        yield await _to_the_end(self._settle(life))
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts])
 
     async def close(self) -> None:
-        """Finish what is queued in the store and free engines and files."""
-        for engine in self.engines:
-            await engine.close()
-        await self.store.close()
+        """Finish what is queued in the store and free engines and files, each even if another one fails."""
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.store.close)
+            for engine in reversed(self.engines):
+                last_first.push_async_callback(engine.close)
 
     # --- admit -----------------------------------------------------------------------------------
 
@@ -137,16 +131,19 @@ class Network:
             request = replace(request, text=text, columns=columns)
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
+        check_columns(request.columns or {})
         request = replace(request, label=request.label or self.default_label)
         context = Context()
         if request.session is not None:
             context = await self.store.context(request.session, request.tenant)
-        return request, context.append(*self._history(request))
+        return request, context.append(*self._history(request, context))
 
-    def _history(self, request: Request) -> tuple[Entry, ...]:
-        """Earlier turns that the caller sent along, as entries of the context; they are not stored again."""
+    def _history(self, request: Request, context: Context) -> tuple[Entry, ...]:
+        """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
         now, label = self.clock(), _label(request)
-        return tuple(Entry(content=turn, producer=turn.role, label=label, time=now) for turn in request.history)
+        remembered = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
+        turns = (turn for turn in request.history if turn not in remembered)
+        return tuple(Entry(content=turn, producer=turn.role, label=label, time=now) for turn in turns)
 
     # --- route -----------------------------------------------------------------------------------
 
@@ -159,17 +156,16 @@ class Network:
             route = pinned_route(request, cards)
         return replace(route, steps=tuple(self.meter.price(step) for step in route.steps))
 
-    # --- gather, consult, decide, synthesise: each part of the request ---------------------------
+    # --- gather, consult, check, decide, synthesise: each part of the request ---------------------
 
-    async def _work_on_parts(
-        self, request: Request, context: Context, route: Route, life: _Life
-    ) -> AsyncGenerator[str | Outcome, None]:
-        """Pieces of the answer in the order of the parts, each part's `Outcome` after its pieces."""
-        parts = route.parts or (Part(text=request.text, waves=(), score=0.0),)
+    async def _answer(self, life: _Life) -> AsyncGenerator[str, None]:
+        """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
+        parts = life.route.parts or (Part(text=life.request.text, waves=(), score=0.0),)
+        life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
         tasks = [
-            asyncio.create_task(self._work_on(part, request, context, route, life, channel))
-            for part, channel in zip(parts, channels, strict=True)
+            asyncio.create_task(self._work_on(index, life, channel.put_nowait))
+            for index, channel in enumerate(channels)
         ]
         try:
             for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
@@ -177,60 +173,61 @@ class Network:
                 while (piece := await channel.get()) is not None:
                     yield before + piece
                     before, spoken = "", True
-                outcome = await task
+                await task
                 if not spoken:
-                    yield before + synthesise(outcome, named=len(parts) > 1)
-                yield outcome
+                    with life.stage("synthesise"):
+                        text = synthesise(life.outcomes[index], named=len(parts) > 1)
+                    yield before + text
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
 
-    async def _work_on(  # noqa: PLR0917 - a stage's inputs
-        self,
-        part: Part,
-        request: Request,
-        context: Context,
-        route: Route,
-        life: _Life,
-        channel: asyncio.Queue[str | None],
-    ) -> Outcome:
-        """Consult a part's specialists wave by wave, then decide. None in the channel ends its pieces."""
-        task = _task(part, request)
-        outcome = Outcome(part=part)
+    async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
+        """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
+        outcome, context = life.outcomes[index], life.context
+        task, waves = _task(outcome.part, life.request), outcome.part.waves
         try:
-            for wave in part.waves:
-                alone = channel.put_nowait if wave == part.waves[-1] and len(wave) == 1 else None
+            for wave in waves:
+                alone = say if wave == waves[-1] and len(wave) == 1 else None
                 with life.stage("gather", note=", ".join(wave)):
                     views = {name: build_view(context, self.specialists[name].card) for name in wave}
                 with life.stage("consult", note=", ".join(wave)):
-                    findings = await asyncio.gather(
-                        *(self._consult(self.specialists[name], task, view, alone) for name, view in views.items())
+                    found = await _side_by_side(
+                        self._consult(self.specialists[name], task, view, alone) for name, view in views.items()
                     )
-                outcome = outcome.having(findings, views)
+                with life.stage("check", note=", ".join(wave)):
+                    findings = [
+                        check(finding, self.specialists[name].card.writes, task, view)
+                        for finding, (name, view) in zip(found, views.items(), strict=True)
+                    ]
                 facts = self._facts(findings)
                 context = context.append(*facts)
-                outcome = replace(outcome, entries=outcome.entries + facts)
+                life.outcomes[index] = outcome = outcome.having(findings, views, facts)
                 if not any(finding.accepted for finding in findings):
                     break  # whoever comes next reads what was not written
             with life.stage("decide"):
-                return await self._decide(outcome, task, context, route, channel.put_nowait)
+                life.outcomes[index] = await self._decide(outcome, task, context, life.route, say)
         finally:
-            channel.put_nowait(None)
+            say(None)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
         try:
-            if say is None or not isinstance(specialist, SpeakingSpecialist):
+            if say is None or id(specialist) not in self._speaking:
                 finding = await specialist.consult(task, view)
             else:
-                finding = await _listen(specialist, task, view, say)
+                finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
             finding = _abstention(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
             finding = _abstention(specialist.card.name, task, error.message)
         steps = tuple(self.meter.price(step) for step in finding.steps)
         return replace(finding, task=specialist.card.task, steps=steps)
+
+    @cached_property
+    def _speaking(self) -> frozenset[int]:
+        """Which specialists can be listened to; asking a protocol takes longer than many a specialist."""
+        every = [*self.specialists.values(), self.generalist]
+        return frozenset(id(specialist) for specialist in every if isinstance(specialist, SpeakingSpecialist))
 
     def _facts(self, findings: Sequence[Finding]) -> tuple[Entry, ...]:
         """The facts of accepted findings as context entries."""
@@ -247,12 +244,13 @@ class Network:
         if outcome.answering:
             return replace(outcome, status="accepted")
         nobody_fits = not outcome.findings
-        reason = route.reason if nobody_fits else "; ".join(f"{f.specialist}: {f.reason}" for f in outcome.findings)
+        doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
+        reason = route.reason if nobody_fits else "; ".join(doubts)
         outcome = replace(outcome, status="abstained", reason=reason)
         if self.generalist is None or (nobody_fits and not self.escalate_out_of_scope):
             return outcome
         view = build_view(context, self.generalist.card)
-        finding = await self._consult(self.generalist, task, view, say)
+        finding = check(await self._consult(self.generalist, task, view, say), (), task, view)
         outcome = outcome.having([finding], {self.generalist.card.name: view})
         if finding.accepted:
             return replace(outcome, status="escalated", reason=finding.reason)
@@ -260,49 +258,47 @@ class Network:
 
     # --- settle ----------------------------------------------------------------------------------
 
-    async def _settle(
-        self, request: Request, route: Route, outcomes: Sequence[Outcome], life: _Life, text: str
-    ) -> Answer:
-        """Check the findings, write trace, ledger and context in one transaction, give the answer."""
-        with life.stage("check"):
-            outcomes = [check(outcome, _label(request)) for outcome in outcomes]
-        trace = self._trace(request, route, outcomes, life, text)
+    async def _settle(self, life: _Life) -> Answer:
+        """Write trace, ledger and context in one transaction, give the answer."""
+        text = "".join(life.shown)
+        trace = self._trace(life, text)
         entries: tuple[Entry, ...] = ()
-        if request.session is not None:
-            said = self._said(request, text)
-            entries = (said[0], *(e for outcome in outcomes for e in outcome.entries), said[1])
+        if life.request.session is not None:
+            asked, answered = self._said(life, text)
+            entries = (asked, *(entry for outcome in life.outcomes for entry in outcome.entries), answered)
         await self.store.settle(Settlement(trace=trace, entries=entries))
         return Answer(text=text, trace=trace)
 
-    def _said(self, request: Request, text: str) -> tuple[Entry, Entry]:
-        """The exchange as two messages of the context."""
-        now, label = self.clock(), _label(request)
-        asked = Message(role="user", text=request.text)
+    def _said(self, life: _Life, text: str) -> tuple[Entry, Entry]:
+        """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""
+        now, label = self.clock(), _label(life.request)
+        found = (finding.label for outcome in life.outcomes for finding in outcome.findings)
+        asked = Message(role="user", text=life.request.text)
         answered = Message(role="assistant", text=text)
         return (
             Entry(content=asked, producer="user", label=label, time=now),
-            Entry(content=answered, producer=self.name, label=label, time=now),
+            Entry(content=answered, producer=self.name, label=max([label, *found]), time=now),
         )
 
-    def _trace(self, request: Request, route: Route, outcomes: Sequence[Outcome], life: _Life, text: str) -> Trace:
-        findings = tuple(finding for outcome in outcomes for finding in outcome.findings)
-        steps = route.steps + tuple(step for finding in findings for step in finding.steps)
+    def _trace(self, life: _Life, text: str) -> Trace:
+        findings = tuple(finding for outcome in life.outcomes for finding in outcome.findings)
+        steps = life.route.steps + tuple(step for finding in findings for step in finding.steps)
         waited = (perf_counter() - life.start) * 1000
         return Trace(
             id=life.id,
-            time=life.time,
-            tenant=request.tenant,
-            session=request.session,
-            label=_label(request),
-            status=overall_status([outcome.status for outcome in outcomes]),
-            route=route,
+            time=life.admitted,
+            tenant=life.request.tenant,
+            session=life.request.session,
+            label=_label(life.request),
+            status=overall_status([outcome.status for outcome in life.outcomes]),
+            route=life.route,
             findings=findings,
-            views=tuple(view for outcome in outcomes for view in outcome.views),
+            views=tuple(view for outcome in life.outcomes for view in outcome.views),
             verdicts=tuple(verdict for finding in findings for verdict in finding.verdicts),
             stages=tuple(life.stages),
             steps=steps,
-            usage=replace(_total(steps), milliseconds=waited),
-            counterfactual_cost=self.meter.counterfactual(request.text, text),
+            usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
+            counterfactual_cost=self.meter.counterfactual(life.request.text, text),
         )
 
 
@@ -311,9 +307,11 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one part of a request."""
+    """What became of one part of a request, as far as it got."""
 
     part: Part
+    pinned: bool = False
+    """The asker named the specialist: only the last wave, which it is in, can answer."""
     status: Status = "abstained"
     reason: str = ""
     findings: tuple[Finding, ...] = ()
@@ -321,43 +319,27 @@ class Outcome:
     entries: tuple[Entry, ...] = ()
     """Facts it adds to the context."""
 
-    def having(self, findings: Sequence[Finding], views: Mapping[str, ContextView]) -> Outcome:
-        """The outcome with the findings and views of one more wave."""
+    def having(
+        self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
+    ) -> Outcome:
+        """The outcome with the findings, views and facts of one more wave."""
         records = tuple(describe_view(name, view) for name, view in views.items())
-        return replace(self, findings=self.findings + tuple(findings), views=self.views + records)
+        return replace(
+            self,
+            findings=self.findings + tuple(findings),
+            views=self.views + records,
+            entries=self.entries + entries,
+        )
 
     @property
     def answering(self) -> tuple[Finding, ...]:
         """The accepted findings of the last wave that has any: earlier ones were read by it."""
         asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
-        for wave in reversed(self.part.waves):
+        waves = self.part.waves[-1:] if self.pinned else self.part.waves
+        for wave in reversed(waves):
             if found := tuple(asked[name] for name in wave if name in asked):
                 return found
         return ()
-
-
-def split_columns(text: str) -> tuple[str, Columns | None]:
-    """Structured input sent inside a text: the text without its JSON object, and the object.
-
-    Only an object of plain values counts; any other brace is part of the text.
-    """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        return text, None
-    try:
-        columns = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return text, None
-    if not isinstance(columns, dict) or not columns or not all(_is_cell(value) for value in columns.values()):
-        return text, None
-    return (text[:start] + text[end + 1 :]).strip(), columns
-
-
-def _is_cell(value: object) -> bool:
-    """Whether a column may hold it: a text, a number that a float can hold (so no NaN), true, false or null."""
-    if isinstance(value, int | float):
-        return abs(value) <= sys.float_info.max
-    return value is None or isinstance(value, str)
 
 
 def synthesise(outcome: Outcome, *, named: bool) -> str:
@@ -376,31 +358,24 @@ def synthesise(outcome: Outcome, *, named: bool) -> str:
     )
 
 
-def check(outcome: Outcome, label: Label) -> Outcome:
-    """No finding is less sensitive than the request it came from: raise those that claim to be."""
-    return replace(outcome, findings=tuple(_checked(finding, label) for finding in outcome.findings))
-
-
-def _checked(finding: Finding, label: Label) -> Finding:
-    if finding.label >= label:
+def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
+    """Nothing goes on unchecked: a finding is as sensitive as what it was made of, and writes what it may write."""
+    finding = replace(finding, facts=tuple(fact for fact in finding.facts if fact.name in writes))
+    least = max([task.label, *(entry.label for entry in view.entries)])
+    if finding.label >= least:
         return finding
     verdict = Verdict(
         allowed=False,
         rule="label.flow",
-        reason=f"{finding.specialist} labelled its finding {finding.label.value!r}, below the request's "
-        f"{label.value!r}; it carries {label.value!r}",
+        reason=f"{finding.specialist} labelled its finding {finding.label.value!r}, below the {least.value!r} of what "
+        f"it was shown; it carries {least.value!r}",
     )
-    return replace(finding, label=label, verdicts=(*finding.verdicts, verdict))
+    return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
 
 
 def overall_status(statuses: Sequence[Status]) -> Status:
     """Escalated if the generalist answered any part, else accepted if anybody did."""
     return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
-
-
-def _total(steps: Sequence[Step]) -> Usage:
-    """What the steps took together; measured only if all of it was."""
-    return reduce(Usage.__add__, (step.usage for step in steps)) if steps else Usage()
 
 
 async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView, say: Say) -> Finding:
@@ -441,17 +416,55 @@ def _task(part: Part, request: Request) -> Task:
 
 
 def _label(request: Request) -> Label:
-    """An admitted request's label."""
-    assert request.label is not None, "requests are labelled when admitted"
-    return request.label
+    """An admitted request's label; one that was not admitted is as sensitive as can be."""
+    return request.label or Label.RESTRICTED
+
+
+# --- Working side by side --------------------------------------------------------------------------
+
+
+async def _side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """All results, in order. The first failure ends the others and is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _cancel(tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[T]]) -> None:
+    """End what still runs and wait for it."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _to_the_end(work: Coroutine[object, object, T]) -> T:
+    """The result of work that is finished even if whoever waits for it is gone."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: nobody is left to be told
+        raise
 
 
 @dataclass
 class _Life:
-    """One request's stopwatch."""
+    """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
 
     id: str
-    time: float
+    admitted: float
+    """Seconds since the epoch."""
+    request: Request
+    context: Context = field(default_factory=Context)
+    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
+    outcomes: list[Outcome] = field(default_factory=list)
+    """One a part, kept up to date while they are worked on."""
+    shown: list[str] = field(default_factory=list)
+    """Pieces of the answer that the asker was given."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 

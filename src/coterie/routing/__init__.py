@@ -1,5 +1,6 @@
 """Who is asked: the learned router, what it knows of the specialists, and the order in which they run."""
 
+from ._columns import check_columns, split_columns
 from ._plan import pinned_route, plan_waves
 from ._profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from ._router import LearnedRouter
@@ -9,9 +10,11 @@ __all__ = [
     "PROFILE_FILE",
     "LearnedRouter",
     "Profile",
+    "check_columns",
     "hint_texts",
     "make_profile",
     "pinned_route",
     "plan_waves",
+    "split_columns",
     "split_parts",
 ]

@@ -18,7 +18,7 @@ from coterie.types import Context, Label, Part, Prompt, Request, Route, Speciali
 
 from ._match import Fit, Match, choose
 from ._plan import Waves, plan_waves
-from ._profile import COLD_SIMILARITY, Profile
+from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
 from ._shortlist import Shortlist
 from ._split import split_parts
 
@@ -150,4 +150,5 @@ class LearnedRouter:
         if profile.cold:
             # Too few examples to know: in scope from a fixed similarity on.
             return np.where(similarity >= COLD_SIMILARITY, np.clip(similarity, self._false_rejection, 1.0), 0.0)
-        return np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
+        shares = np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
+        return np.where(similarity >= SURE_SIMILARITY, np.maximum(shares, self._false_rejection), shares)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from coterie.errors import DataError
 from coterie.training import _scorecard as scorecard
@@ -14,6 +15,8 @@ def quick(monkeypatch):
     """Few and short bags: what is tested does not depend on their number."""
     monkeypatch.setattr(scorecard, "BAGS", 2)
     monkeypatch.setattr(scorecard, "STAGES", 3)
+    with threadpool_limits(1):  # as in training
+        yield
 
 
 def fit(rows, targets, *, excluded=()):

@@ -1,0 +1,222 @@
+"""A network of specialists that do as they are told, over a store that remembers in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import pytest
+
+from coterie.network import Network
+from coterie.routing import plan_waves
+from coterie.testing import EchoEngine, FakeClock
+from coterie.types import (
+    Answer,
+    Context,
+    ContextView,
+    Delta,
+    Evidence,
+    Fact,
+    Finding,
+    Label,
+    Part,
+    Request,
+    Route,
+    Settlement,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+)
+
+
+@dataclass(eq=False)
+class Says:
+    """A specialist that gives the finding it was told to give, after `before` was done."""
+
+    name: str
+    value: object = "yes"
+    accepted: bool = True
+    reason: str = "it is sure"
+    writes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] | None = None
+    label: Label | None = None
+    clearance: Label = Label.RESTRICTED
+    error: BaseException | None = None
+    evidence: tuple[Evidence, ...] = ()
+    joules_kind: str = "estimated"
+    before: Callable[[], object] = lambda: None
+    tasks: list[Task] = field(default_factory=list)
+    views: list[ContextView] = field(default_factory=list)
+
+    @property
+    def card(self) -> SpecialistCard:
+        """Its card."""
+        return SpecialistCard(
+            name=self.name,
+            task="classify",
+            description="",
+            rung="lexical",
+            version="0",
+            reads=self.reads,
+            writes=self.writes,
+            clearance=self.clearance,
+        )
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """What it was told, a step of work included."""
+        self.tasks.append(task)
+        self.views.append(view)
+        waiting = self.before()
+        if asyncio.iscoroutine(waiting):
+            await waiting
+        if self.error:
+            raise self.error
+        facts = tuple(Fact(name=name, value=self.value, confidence=0.9) for name in self.writes)
+        usage = Usage(tokens_in=2, tokens_out=1, milliseconds=1.0, joules=0.5, joules_kind=self.joules_kind)
+        return Finding(
+            specialist=self.name,
+            value=self.value,
+            text=str(self.value),
+            confidence=0.9,
+            accepted=self.accepted,
+            reason=self.reason,
+            label=self.label or task.label,
+            evidence=self.evidence,
+            facts=facts if self.facts is None else self.facts,
+            steps=(Step(producer=self.name, engine="linear", usage=usage),),
+        )
+
+
+@dataclass(eq=False)
+class Speaks(Says):
+    """The same, said piece by piece; `between` is done before each piece."""
+
+    pieces: tuple[str, ...] = ("so ", "it ", "is")
+    between: Callable[[int], object] = lambda place: None
+    closed: int = 0
+
+    async def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+        """Pieces, then the finding."""
+        self.value = "".join(self.pieces)
+        try:
+            for place, piece in enumerate(self.pieces):
+                waiting = self.between(place)
+                if asyncio.iscoroutine(waiting):
+                    await waiting
+                yield Delta(text=piece)
+            yield await self.consult(task, view)
+        finally:
+            self.closed += 1
+
+
+@dataclass(eq=False)
+class Sends:
+    """A router that sends a request where a word of it says: `triage`, or `triage+clauses` for two parts."""
+
+    cards: Mapping[str, SpecialistCard]
+    error: BaseException | None = None
+    contexts: list[Context] = field(default_factory=list)
+
+    async def route(self, request: Request, context: Context) -> Route:
+        """A part for each specialist the text names."""
+        self.contexts.append(context)
+        if self.error:
+            raise self.error
+        words = request.text.replace("+", " ").split()
+        parts = tuple(
+            Part(text=f"about {word}", waves=plan_waves(word, self.cards, readers=True), score=0.9)
+            for word in words
+            if word in self.cards
+        )
+        step = Step(producer="router", engine="onnx", usage=Usage(tokens_in=3, joules=1.0, joules_kind="measured"))
+        return Route(parts=parts, reason="by its words" if parts else "no word of it is a name", steps=(step,))
+
+
+@dataclass(eq=False)
+class Remembers:
+    """A store in memory."""
+
+    settled: list[Settlement] = field(default_factory=list)
+    before: Callable[[], object] = lambda: None
+    error: BaseException | None = None
+    closed: bool = False
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Keep it, unless it was told to fail."""
+        waiting = self.before()
+        if asyncio.iscoroutine(waiting):
+            await waiting
+        if self.error:
+            raise self.error
+        self.settled.append(settlement)
+
+    async def context(self, session: str, tenant: str) -> Context:
+        """What was settled in the tenant's session."""
+        mine = [s for s in self.settled if (s.trace.session, s.trace.tenant) == (session, tenant)]
+        return Context(entries=tuple(entry for settlement in mine for entry in settlement.entries))
+
+    async def trace(self, trace_id, tenant):
+        """Not asked."""
+
+    async def summary(self, *, since=0.0):
+        """Not asked."""
+
+    async def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+class Prices:
+    """A cent a step."""
+
+    def price(self, step: Step) -> Step:
+        """With its cost."""
+        return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
+
+    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+        """A hundredth a character."""
+        return Decimal(len(asked) + len(answered)) / 100
+
+
+@dataclass
+class Bench:
+    """What the tests make networks with and look at afterwards."""
+
+    Says = Says
+    Speaks = Speaks
+    store: Remembers = field(default_factory=Remembers)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def network(self, *specialists: Says, **parts: object) -> Network:
+        """A network of these."""
+        cards = {each.card.name: each.card for each in specialists}
+        given = {
+            "specialists": {each.card.name: each for each in specialists},
+            "router": Sends(cards),
+            "store": self.store,
+            "meter": Prices(),
+            "encoder": EchoEngine("onnx"),
+            "clock": self.clock,
+            "new_id": lambda: f"id{len(self.store.settled)}",
+            **parts,
+        }
+        return Network(**given)
+
+    async def stream(self, network: Network, text: str, **more: object) -> tuple[list[str], Answer]:
+        """The deltas of a request and its answer."""
+        deltas: list[str] = []
+        async for event in network.stream(Request(text=text, **more)):
+            if isinstance(event, Answer):
+                return deltas, event
+            deltas.append(event.text)
+        raise AssertionError("a stream ends with an answer")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Makers and a store of one test."""
+    return Bench()

@@ -1,0 +1,374 @@
+"""A request's life, stage by stage, when all goes well."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from coterie.errors import InputError, UnknownSpecialist
+from coterie.types import Evidence, Fact, Label, Message, Request
+
+
+async def test_stages_and_trace(bench):
+    """A request goes through every stage in order, and its trace has route, views, findings, steps and sums."""
+    triage = bench.Says("triage", "card_lost", writes=("intent",))
+    answer = await bench.network(triage).ask(Request(text="triage", tenant="acme"))
+    trace = answer.trace
+
+    names = [stage.name for stage in trace.stages]
+    assert names == ["admit", "route", "gather", "consult", "check", "decide", "synthesise"]
+    assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
+    assert trace.time == bench.clock.now
+    assert [step.producer for step in trace.steps] == ["router", "triage"]
+    assert (trace.usage.tokens_in, trace.usage.tokens_out) == (5, 1)
+    assert trace.usage.cost == Decimal("0.02")
+    assert trace.usage.milliseconds >= 0
+    assert trace.counterfactual_cost == Decimal("0.15")
+    assert trace.findings[0].task == "classify"
+    assert trace.views[0].specialist == "triage"
+    assert bench.store.settled[0].trace is trace
+    assert bench.store.settled[0].entries == ()
+
+
+@pytest.mark.parametrize(("kind", "total"), [("measured", "measured"), ("estimated", "estimated")])
+async def test_a_sum_of_measured_steps_is_measured(bench, kind, total):
+    """Energy is measured only if every step's was; a sum has no empty start that spoils it."""
+    answer = await bench.network(bench.Says("triage", joules_kind=kind)).ask(Request(text="triage"))
+
+    assert answer.trace.usage.joules_kind == total
+    assert answer.trace.usage.joules == 1.5
+
+
+async def test_nobody_is_asked(bench):
+    """A request that fits nobody is told so, with the router's reason, and is settled."""
+    answer = await bench.network(bench.Says("triage")).ask(Request(text="what is the weather"))
+
+    assert answer.text == "Not answered: no word of it is a name."
+    assert not answer.accepted
+    assert answer.trace.findings == ()
+    assert len(bench.store.settled) == 1
+
+
+# --- Admission -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\n"])
+async def test_empty_requests_are_refused(bench, text):
+    """A request with neither text nor columns is an error of the caller, and leaves nothing behind."""
+    with pytest.raises(InputError, match="The request is empty"):
+        await bench.network(bench.Says("triage")).ask(Request(text=text))
+    assert not bench.store.settled
+
+
+async def test_unknown_specialists_are_refused(bench):
+    """Pinning a name that is not there tells the names that are."""
+    with pytest.raises(UnknownSpecialist, match=r"'nobody'; this network has \['triage'\]"):
+        await bench.network(bench.Says("triage")).ask(Request(text="x", specialist="nobody"))
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "columns"),
+    [
+        ('triage {"income": 3, "home": "own", "ok": true, "none": null}', "triage", 4),
+        ('{"income": 3}', "", 1),
+        ("triage {not json}", "triage {not json}", None),
+        ('triage {"a": [1]}', 'triage {"a": [1]}', None),
+        ('triage {"a": NaN}', 'triage {"a": NaN}', None),
+        ('triage {"a": 1e999}', 'triage {"a": 1e999}', None),
+        ('triage {"a": 1' + "0" * 400 + "}", 'triage {"a": 1' + "0" * 400 + "}", None),
+        ("triage {}", "triage {}", None),
+        ("triage }{", "triage }{", None),
+        ('triage {"a": ' + "[" * 5000, 'triage {"a": ' + "[" * 5000, None),
+    ],
+    ids=range(10),
+)
+async def test_structured_input_in_a_text(bench, text, rest, columns):
+    """A JSON object of plain values in the text becomes columns; any other brace stays text."""
+    triage = bench.Says("triage")
+    answer = await bench.network(triage).ask(Request(text=text, specialist="triage"))
+
+    assert triage.tasks[0].text == rest
+    assert columns == (None if triage.tasks[0].columns is None else len(triage.tasks[0].columns))
+    assert answer.accepted
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, object(), (1,), b"x"], ids=range(5))
+async def test_columns_that_are_no_plain_values_are_refused(bench, value):
+    """Columns given directly are checked like those in a text."""
+    with pytest.raises(InputError, match="Column 'a' holds a "):
+        await bench.network(bench.Says("triage")).ask(Request(text="triage", columns={"a": value}))
+
+
+async def test_label(bench):
+    """A request without a label gets the network's, and specialists are told."""
+    triage = bench.Says("triage")
+    network = bench.network(triage, default_label=Label.CONFIDENTIAL)
+    await network.ask(Request(text="triage"))
+    answer = await network.ask(Request(text="triage", label=Label.PUBLIC))
+
+    assert [task.label for task in triage.tasks] == [Label.CONFIDENTIAL, Label.PUBLIC]
+    assert answer.trace.label is Label.PUBLIC
+
+
+# --- Parts and waves -------------------------------------------------------------------------------
+
+
+async def test_parts_run_side_by_side_and_are_answered_in_order(bench):
+    """The second part does not wait for the first, yet its answer comes after it."""
+    second_done = asyncio.Event()
+    triage = bench.Says("triage", "lost", before=second_done.wait)
+    clauses = bench.Says("clauses", "termination", before=second_done.set)
+    async with asyncio.timeout(5):
+        deltas, answer = await bench.stream(bench.network(triage, clauses), "triage+clauses")
+
+    assert deltas == ["triage: lost", "\n\nclauses: termination"]
+    assert answer.text == "triage: lost\n\nclauses: termination"
+    assert [task.text for task in (*triage.tasks, *clauses.tasks)] == ["about triage", "about clauses"]
+
+
+async def test_a_part_that_fits_and_one_that_abstains(bench):
+    """A compound request is accepted if anybody answers; the other part says why it is not answered."""
+    network = bench.network(bench.Says("triage", "lost"), bench.Says("clauses", accepted=False, reason="not sure"))
+    answer = await network.ask(Request(text="triage+clauses"))
+
+    assert answer.text == "triage: lost\n\nNot answered: clauses: not sure."
+    assert answer.trace.status == "accepted"
+
+
+async def test_a_reader_sees_what_the_writer_wrote(bench):
+    """Who reads a fact runs a wave later, sees it, and its answer is the answer."""
+    triage = bench.Says("triage", "card_lost", writes=("intent",))
+    reply = bench.Says("reply", "We blocked it.", reads=("intent",))
+    answer = await bench.network(triage, reply).ask(Request(text="triage"))
+
+    assert answer.text == "We blocked it."
+    assert reply.views[0].fact("intent").value == "card_lost"
+    assert [finding.specialist for finding in answer.trace.findings] == ["triage", "reply"]
+    assert answer.trace.views[1].seen == ("fact intent from triage",)
+
+
+async def test_readers_that_abstain_leave_the_writer_s_answer(bench):
+    """If the reader of a routed request abstains, what it read is still an answer."""
+    network = bench.network(
+        bench.Says("triage", "card_lost", writes=("intent",)), bench.Says("reply", reads=("intent",), accepted=False)
+    )
+
+    assert (await network.ask(Request(text="triage"))).text == "card_lost"
+
+
+async def test_a_pinned_reader_answers_itself_or_nobody_does(bench):
+    """Who pins the reader gets the reader's answer or its reason, never the label it would have read."""
+    reply = bench.Says("reply", reads=("intent",), accepted=False, reason="no source text")
+    network = bench.network(bench.Says("triage", "card_lost", writes=("intent",)), reply)
+    answer = await network.ask(Request(text="x", specialist="reply"))
+
+    assert answer.text == "Not answered: reply: no source text."
+    assert answer.trace.status == "abstained"
+    assert len(answer.trace.findings) == 2
+
+
+async def test_abstention_stops_the_readers(bench):
+    """Where the writer abstains, whoever would have read it is not asked."""
+    reply = bench.Says("reply", reads=("intent",))
+    triage = bench.Says("triage", writes=("intent",), accepted=False, reason="not sure enough")
+    answer = await bench.network(triage, reply).ask(Request(text="triage"))
+
+    assert not reply.tasks
+    assert answer.text == "Not answered: triage: not sure enough."
+
+
+async def test_several_of_one_wave_are_named(bench):
+    """Two readers of one wave both answer, each with its name."""
+    network = bench.network(
+        bench.Says("triage", writes=("intent",)),
+        bench.Says("reply", "We blocked it.", reads=("intent",)),
+        bench.Says("tone", "angry", reads=("intent",)),
+    )
+
+    assert (await network.ask(Request(text="triage"))).text == "reply: We blocked it.\ntone: angry"
+
+
+async def test_a_score_that_refers_to_a_person_shows_what_it_knows(bench):
+    """A finding with reasons is shown although it abstains; one without is not passed off as an answer."""
+    reason = Evidence(kind="reason", name="income", text="income is 10: raises the odds 2.0 times", weight=0.7)
+    score = bench.Says("score", "Probability of default: 0.55.", accepted=False, reason="not sure", evidence=(reason,))
+    label = bench.Says("label", "card_lost", accepted=False, reason="not sure")
+
+    assert (await bench.network(score).ask(Request(text="score"))).text == (
+        "Not answered: score: not sure.\nProbability of default: 0.55."
+    )
+    assert "card_lost" not in (await bench.network(label).ask(Request(text="label"))).text
+
+
+# --- Speaking --------------------------------------------------------------------------------------
+
+
+async def test_speaking_specialists_are_heard_piece_by_piece(bench):
+    """What a specialist says is passed on as it comes, and together it is the answer."""
+    said = []
+
+    async def say(place: int) -> None:
+        said.append(place)
+        await asyncio.sleep(0)
+
+    speaker = bench.Speaks("reply", between=say)
+    seen = []
+    async for event in bench.network(speaker).stream(Request(text="reply")):
+        seen.append((event.text, len(said)))
+
+    assert [text for text, _ in seen] == ["so ", "it ", "is", "so it is"]
+    assert seen[0][1] < 3
+    assert speaker.closed == 1
+
+
+async def test_a_speaking_reader_after_a_writer(bench):
+    """The reader in the last wave speaks; the writer before it does not."""
+    triage = bench.Speaks("triage", writes=("intent",), pieces=("never ", "heard"))
+    deltas, answer = await bench.stream(bench.network(triage, bench.Speaks("reply", reads=("intent",))), "triage")
+
+    assert deltas == ["so ", "it ", "is"]
+    assert answer.text == "so it is"
+
+
+async def test_a_second_part_that_speaks_waits_its_turn(bench):
+    """Pieces of the second part are held back until the first is answered, and start on a line of their own."""
+    go = asyncio.Event()
+    slow, fast = bench.Says("slow", "first", before=go.wait), bench.Speaks("fast", pieces=("se", "cond"))
+    fast.between = lambda place: go.set() if place else None
+    async with asyncio.timeout(5):
+        deltas, _ = await bench.stream(bench.network(slow, fast), "slow+fast")
+
+    assert deltas == ["slow: first", "\n\nse", "cond"]
+
+
+async def test_a_silent_abstention_of_a_speaker(bench):
+    """A speaker that says nothing and abstains is answered by its reason."""
+    speaker = bench.Speaks("reply", pieces=(), accepted=False, reason="no source text")
+
+    assert (await bench.network(speaker).ask(Request(text="reply"))).text == "Not answered: reply: no source text."
+
+
+# --- Context ---------------------------------------------------------------------------------------
+
+
+async def test_a_session_remembers(bench):
+    """Facts and messages of a turn are there in the next one, for those who read them, in this session only."""
+    triage = bench.Says("triage", "card_lost", writes=("intent",))
+    judge = bench.Says("judge", reads=("intent", "messages"))
+    network = bench.network(triage, judge)
+    await network.ask(Request(text="triage please", session="s"))
+    for session, tenant in (("s", "default"), ("other", "default"), ("s", "acme")):
+        await network.ask(Request(text="judge", session=session, tenant=tenant, specialist="judge"))
+
+    known = [[entry.content for entry in view.entries if entry.time] for view in judge.views[-3:]]
+    assert Fact(name="intent", value="card_lost", confidence=0.9) in known[0]
+    assert Message(role="user", text="triage please") in known[0]
+    assert all(Message(role="user", text="triage please") not in each for each in known[1:])
+    kinds = [type(entry.content).__name__ for entry in bench.store.settled[0].entries]
+    assert kinds == ["Message", "Fact", "Message"]
+
+
+async def test_history_enters_the_context(bench):
+    """Turns the caller sends along are read like remembered ones, router included, and are not stored."""
+    talk = (Message(role="user", text="hi"), Message(role="assistant", text="hello"))
+    judge = bench.Says("judge", reads=("messages",))
+    network = bench.network(judge)
+    await network.ask(Request(text="judge", history=talk))
+
+    assert tuple(entry.content for entry in judge.views[0].entries) == talk
+    assert network.router.contexts[0].entries == judge.views[0].entries
+    assert bench.store.settled[0].entries == ()
+
+
+async def test_history_is_not_remembered_twice(bench):
+    """A client that sends the whole conversation to a session that remembers it does not double it."""
+    judge = bench.Says("judge", "yes", reads=("messages",))
+    network = bench.network(judge)
+    await network.ask(Request(text="judge", session="s"))
+    talk = (
+        Message(role="user", text="judge"),
+        Message(role="assistant", text="yes"),
+        Message(role="user", text="more"),
+    )
+    await network.ask(Request(text="judge", session="s", history=talk))
+
+    assert [entry.content.text for entry in judge.views[1].entries] == ["judge", "yes", "more"]
+
+
+async def test_only_declared_facts_are_written(bench):
+    """A fact that a specialist's card does not name is dropped: others rely on who writes what."""
+    facts = (Fact(name="intent", value="x", confidence=1.0), Fact(name="other", value="y", confidence=1.0))
+    triage = bench.Says("triage", writes=("intent",), facts=facts)
+    answer = await bench.network(triage).ask(Request(text="triage", session="s"))
+
+    assert [fact.name for fact in answer.trace.findings[0].facts] == ["intent"]
+    assert [e.content.name for e in bench.store.settled[0].entries if isinstance(e.content, Fact)] == ["intent"]
+
+
+async def test_findings_are_as_sensitive_as_what_they_were_made_of(bench):
+    """A finding labelled below its request is raised before its facts go on, and a verdict says so."""
+    triage = bench.Says("triage", writes=("intent",), label=Label.PUBLIC)
+    reply = bench.Says("reply", reads=("intent",), clearance=Label.INTERNAL)
+    answer = await bench.network(triage, reply).ask(Request(text="triage", label=Label.CONFIDENTIAL, session="s"))
+
+    assert answer.trace.findings[0].label is Label.CONFIDENTIAL
+    assert [(verdict.rule, verdict.allowed) for verdict in answer.trace.verdicts] == [("label.flow", False)]
+    assert reply.views[0].entries == ()
+    assert all(entry.label is Label.CONFIDENTIAL for entry in bench.store.settled[0].entries)
+
+
+async def test_findings_inherit_from_the_facts_they_saw(bench):
+    """Who read a restricted fact gives a restricted finding, and the session's answer is restricted too."""
+    secret = bench.Says("secret", writes=("key",), label=Label.RESTRICTED)
+    reader = bench.Says("reader", reads=("key",), label=Label.PUBLIC)
+    answer = await bench.network(secret, reader).ask(Request(text="secret", label=Label.PUBLIC, session="s"))
+
+    assert answer.trace.findings[1].label is Label.RESTRICTED
+    assert bench.store.settled[0].entries[-1].label is Label.RESTRICTED
+    assert bench.store.settled[0].entries[0].label is Label.PUBLIC
+
+
+# --- The generalist --------------------------------------------------------------------------------
+
+
+async def test_an_abstention_escalates(bench):
+    """Where the specialists abstain the generalist is asked, and its answer is the answer."""
+    large = bench.Speaks("generalist", pieces=("Large ", "answer"), reads=("messages",))
+    network = bench.network(bench.Says("triage", accepted=False), generalist=large)
+    deltas, answer = await bench.stream(network, "triage")
+
+    assert deltas == ["Large ", "answer"]
+    assert answer.trace.status == "escalated"
+    assert [finding.specialist for finding in answer.trace.findings] == ["triage", "generalist"]
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_out_of_scope_escalates_only_if_it_may(bench, allowed):
+    """A request that fits nobody reaches the generalist only where the network's file says so."""
+    large = bench.Says("generalist", "Rain.")
+    network = bench.network(bench.Says("triage"), generalist=large, escalate_out_of_scope=allowed)
+    answer = await network.ask(Request(text="the weather"))
+
+    assert bool(large.tasks) is allowed
+    assert answer.trace.status == ("escalated" if allowed else "abstained")
+
+
+async def test_a_generalist_that_abstains_too(bench):
+    """Where nobody can answer, both reasons are told."""
+    network = bench.network(
+        bench.Says("triage", accepted=False, reason="not sure"),
+        generalist=bench.Says("generalist", accepted=False, reason="empty"),
+    )
+
+    assert (await network.ask(Request(text="triage"))).text == "Not answered: triage: not sure; generalist: empty."
+
+
+async def test_embed_and_close(bench):
+    """Texts are embedded by the shared encoder; closing closes engines and store."""
+    network = bench.network(bench.Says("triage"))
+    network.engines = (network.encoder,)
+
+    assert len(await network.embed(["a", "b"])) == 2
+    await network.close()
+    assert network.encoder.closed
+    assert bench.store.closed

@@ -1,0 +1,107 @@
+"""Texts as points: an encoder that knows where each text lies, and profiles of clouds of points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from coterie.routing import LearnedRouter, Profile, make_profile
+from coterie.types import Context, Label, Output, Request, Route, SpecialistCard, Usage
+
+DIMENSION = 48
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors, or the one vector, at unit length."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), dtype=np.float32)
+
+
+class Cloud:
+    """Points around one direction; `spread` is how far they scatter."""
+
+    def __init__(self, seed: int, *, spread: float = 0.6, dimension: int = DIMENSION) -> None:
+        self.random = np.random.default_rng(seed)
+        self.center = unit(self.random.normal(size=dimension))
+        self.spread = spread
+
+    def draw(self, n: int) -> np.ndarray:
+        """Points of it (N, D)."""
+        noise = self.random.normal(size=(n, len(self.center)))
+        return unit(self.center + self.spread * noise / np.sqrt(len(self.center)))
+
+    def profile(self, n: int = 200, *, labels: int = 4, groups: Sequence[str | None] | None = None) -> Profile:
+        """The profile of a specialist with so many examples."""
+        return make_profile(
+            self.draw(n),
+            [f"label{i % labels}" for i in range(n)],
+            groups or [None] * n,
+            hints=self.draw(1),
+            hint_texts=["what it is for"],
+            seed=0,
+        )
+
+
+class Places:
+    """An encoder that says of each text where it was put; anything else lies somewhere at random."""
+
+    name = "onnx"
+    clearance = Label.RESTRICTED
+
+    def __init__(self, places: Mapping[str, np.ndarray]) -> None:
+        self.places = dict(places)
+        self.batches: list[list[str]] = []
+
+    async def run(self, batch):
+        """A vector a text."""
+        self.batches.append([prompt.text for prompt in batch])
+        elsewhere = np.random.default_rng(99)
+        return [
+            Output(vector=self.places.get(p.text, unit(elsewhere.normal(size=DIMENSION))), usage=Usage(tokens_in=1))
+            for p in batch
+        ]
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def card(name: str, **more: object) -> SpecialistCard:
+    """A specialist's card."""
+    return SpecialistCard(
+        **{"name": name, "task": "classify", "description": "", "rung": "lexical", "version": "0", **more}
+    )
+
+
+def router(
+    profiles: Mapping[str, Profile],
+    places: Mapping[str, np.ndarray] | None = None,
+    *,
+    cards: Sequence[SpecialistCard] = (),
+    false_rejection: float = 0.03,
+) -> LearnedRouter:
+    """A router over profiles; specialists without a card of their own get a plain one."""
+    known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
+    return LearnedRouter(cards=known, profiles=profiles, encoder=Places(places or {}), false_rejection=false_rejection)
+
+
+async def route(by: LearnedRouter, text: str, **more: object) -> Route:
+    """Where it sends a text."""
+    return await by.route(Request(text=text, **more), Context())
+
+
+@pytest.fixture
+def tools():
+    """What the tests of routing are written with."""
+    return Tools
+
+
+class Tools:
+    """Makers of clouds, cards, routers and routes."""
+
+    Cloud = Cloud
+    Places = Places
+    card = staticmethod(card)
+    router = staticmethod(router)
+    route = staticmethod(route)
+    unit = staticmethod(unit)

@@ -1,0 +1,292 @@
+"""Where requests go: the right specialist, several, or nobody, and why."""
+
+import time
+
+import numpy as np
+import pytest
+
+from coterie.routing import Profile, make_profile
+from coterie.testing import check_router
+from coterie.types import Label, Request
+
+
+@pytest.fixture
+def clouds(tools):
+    """Two specialists that are nothing like each other."""
+    return {"triage": tools.Cloud(1), "clauses": tools.Cloud(2)}
+
+
+@pytest.fixture
+def profiles(clouds):
+    """Their profiles."""
+    return {name: cloud.profile() for name, cloud in clouds.items()}
+
+
+async def test_keeps_the_contract(tools, profiles, clouds):
+    """It keeps the contract of routers."""
+    by = tools.router(profiles, {"a card": clouds["triage"].draw(1)[0]})
+
+    await check_router(by, Request(text="a card", label=Label.INTERNAL))
+
+
+async def test_a_text_goes_to_the_specialist_whose_examples_it_is_like(tools, profiles, clouds):
+    """The nearest specialist is asked, with the text's vector, a score for each, and the reason in words."""
+    place = clouds["triage"].draw(1)[0]
+    found = await tools.route(tools.router(profiles, {"my card": place}), "my card")
+
+    assert found.specialists == ("triage",)
+    assert found.parts[0].vector is not None
+    assert 0.03 <= found.parts[0].score <= 1.0
+    assert found.scores["triage"] > found.scores["clauses"]
+    assert found.reason.startswith("triage: like its 'label")
+    assert "more typical than" in found.reason
+    assert "second is clauses" in found.reason
+    assert found.steps[0].producer == "router"
+
+
+async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
+    """A text far from everybody is sent to nobody, and the reason names the nearest and what it would have needed."""
+    found = await tools.route(tools.router(profiles), "the weather on Mars")
+
+    assert found.parts == ()
+    assert found.reason.startswith("it is like nobody's examples: the nearest specialist is")
+    assert "needs 3%" in found.reason
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+async def test_false_rejection_is_as_configured(tools, share):
+    """Of texts like a specialist's own, about the configured share is taken for out of scope, and no more."""
+    cloud = tools.Cloud(3, spread=1.3)
+    by = tools.router({"it": cloud.profile(1000)}, false_rejection=share)
+    matches = by._match(["x"] * 1000, cloud.draw(1000))
+
+    rejected = np.mean([not match.in_scope for match in matches])
+    assert share * 0.4 <= rejected <= share * 1.6 + 0.01
+
+
+async def test_groups_keep_scores_honest(tools):
+    """Examples that come in near-copies within groups do not make fresh texts look untypical."""
+    cloud = tools.Cloud(4, spread=1.3)
+    origins = cloud.draw(100)
+    copies = tools.unit(np.repeat(origins, 5, axis=0) + 0.01 * cloud.random.normal(size=(500, origins.shape[1])))
+    fresh = cloud.draw(500)
+
+    def rejected(groups) -> float:
+        profile = make_profile(copies, ["a"] * 500, groups, hints=origins[:0], hint_texts=[], seed=0)
+        return float(np.mean([not m.in_scope for m in tools.router({"it": profile})._match(["x"] * 500, fresh)]))
+
+    assert rejected([None] * 500) > 0.5
+    assert rejected([f"g{i // 5}" for i in range(500)]) < 0.1
+
+
+# --- Few and many ---------------------------------------------------------------------------------
+
+
+async def test_one_specialist_only(tools, clouds, profiles):
+    """A network of one still tells what belongs to it from what does not."""
+    by = tools.router({"triage": profiles["triage"]}, {"in": clouds["triage"].draw(1)[0]})
+
+    assert (await tools.route(by, "in")).specialists == ("triage",)
+    assert "second" not in (await tools.route(by, "in")).reason
+    assert (await tools.route(by, "out")).specialists == ()
+
+
+async def test_no_specialist_with_texts(tools):
+    """Where nobody reads texts the encoder is not asked, and the reason says that nobody takes it."""
+    by = tools.router({}, cards=[tools.card("underwriting", task="score", columns=("income",))])
+    found = await tools.route(by, "hello")
+
+    assert (found.parts, found.reason) == ((), "no specialist takes such an input")
+    assert not by._encoder.batches
+
+
+async def test_cold_start_from_a_description(tools, clouds):
+    """A specialist without examples is found by its description, and what is unlike it is not sent there."""
+    center = clouds["triage"].center
+    profile = make_profile(
+        np.empty((0, len(center))), [], [], hints=center[None], hint_texts=["questions about cards"], seed=0
+    )
+    near, far = tools.unit(center + 0.5 * clouds["clauses"].center), clouds["clauses"].center
+    by = tools.router({"triage": profile}, {"near": near, "far": far})
+
+    assert (await tools.route(by, "near")).specialists == ("triage",)
+    assert "like its 'questions about cards', similarity 0.9" in (await tools.route(by, "near")).reason
+    assert (await tools.route(by, "far")).specialists == ()
+    assert "needs 0.35" in (await tools.route(by, "far")).reason
+
+
+async def test_an_empty_profile_is_never_chosen(tools, clouds, profiles):
+    """A specialist of which nothing is known fits nothing and breaks nothing."""
+    empty = Profile(vectors=np.empty((0, 48), dtype=np.float32), names=(), typical=np.empty(0))
+    by = tools.router({"new": empty, **profiles}, {"in": clouds["triage"].draw(1)[0]})
+
+    assert (await tools.route(by, "in")).specialists == ("triage",)
+    assert (await tools.route(tools.router({"new": empty}), "anything")).specialists == ()
+
+
+async def test_ties_go_to_the_first_in_the_network_s_file(tools, clouds, profiles):
+    """Two specialists that fit alike: the same one is asked every time, the one that comes first."""
+    place = clouds["triage"].draw(1)[0]
+    for names in (("b", "a"), ("a", "b")):
+        by = tools.router(dict.fromkeys(names, profiles["triage"]), {"x": place})
+        assert (await tools.route(by, "x")).specialists == names[:1]
+
+
+async def test_adding_a_specialist_changes_the_route(tools, clouds, profiles):
+    """A new specialist whose examples are nearer takes over what went elsewhere, or nowhere, before."""
+    place = {"clause": clouds["clauses"].draw(1)[0]}
+    before = await tools.route(tools.router({"triage": profiles["triage"]}, place), "clause")
+    after = await tools.route(tools.router(profiles, place), "clause")
+
+    assert before.specialists == ()
+    assert after.specialists == ("clauses",)
+
+
+async def test_a_thousand_specialists_stay_cheap(tools):
+    """With 1,000 specialists the right one is found, and a route takes milliseconds."""
+    clouds = [tools.Cloud(seed, spread=0.4) for seed in range(1000)]
+    profiles = {f"s{i}": cloud.profile(20, labels=2) for i, cloud in enumerate(clouds)}
+    wanted = range(0, 1000, 20)
+    by = tools.router(profiles, {f"text {i}": clouds[i].draw(1)[0] for i in wanted})
+
+    await tools.route(by, "text 0")
+    start = time.perf_counter()
+    found = [(await tools.route(by, f"text {i}")) for i in wanted]
+    each = (time.perf_counter() - start) / len(found)
+
+    nearest = [max(each.scores, key=each.scores.__getitem__) if each.scores else "" for each in found]
+    assert sum(f"s{i}" in each.scores for i, each in zip(wanted, found, strict=True)) == len(found)
+    assert sum(each.specialists == (f"s{i}",) for i, each in zip(wanted, found, strict=True)) >= 0.9 * len(found)
+    assert len(found[0].scores) <= 64
+    assert each < 0.05
+    assert nearest
+
+
+# --- Compound requests -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compound(tools, clouds, profiles):
+    """A text of two parts for two specialists, and the places of it and of its parts."""
+    first, second = clouds["triage"].draw(1)[0], clouds["clauses"].draw(1)[0]
+    text = "my card was stolen, and does clause seven let me leave?"
+    places = {
+        text: tools.unit(first + second),
+        "my card was stolen": first,
+        "does clause seven let me leave?": second,
+    }
+    return text, places
+
+
+async def test_a_compound_request_is_asked_piece_by_piece(tools, profiles, compound):
+    """Two pieces for two specialists become two parts in order, each with its own text and vector."""
+    text, places = compound
+    by = tools.router(profiles, places)
+    found = await tools.route(by, text)
+
+    assert [(part.text, part.specialists) for part in found.parts] == [
+        ("my card was stolen", ("triage",)),
+        ("does clause seven let me leave?", ("clauses",)),
+    ]
+    assert len(by._encoder.batches) == 1
+    np.testing.assert_array_equal(found.parts[1].vector, places["does clause seven let me leave?"])
+
+
+async def test_pieces_for_one_specialist_stay_together(tools, profiles, clouds):
+    """A text whose pieces fit the same specialist is one request."""
+    text = "my card was stolen. please block it now"
+    places = dict(zip((text, "my card was stolen.", "please block it now"), clouds["triage"].draw(3), strict=True))
+
+    assert [part.text for part in (await tools.route(tools.router(profiles, places), text)).parts] == [text]
+
+
+async def test_filler_is_not_answered(tools, profiles, compound):
+    """A piece that fits nobody is left out; the others are still asked."""
+    text, places = compound
+    longer = f"{text} what can I do?"
+    places[longer] = places[text]
+    found = await tools.route(tools.router(profiles, places), longer)
+
+    assert found.specialists == ("triage", "clauses")
+
+
+# --- Columns ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def underwriting(tools):
+    """A score over three columns."""
+    return tools.card("underwriting", task="score", columns=("income", "home", "age"))
+
+
+async def test_columns_go_to_who_knows_them(tools, profiles, underwriting):
+    """Structured input is for the specialist whose columns it has, also if some are missing; unknown ones are borne."""
+    by = tools.router(profiles, cards=[underwriting])
+    found = await tools.route(by, "", columns={"income": 1, "home": "own", "more": 2})
+    one = await tools.route(by, "", columns={"income": 1})
+
+    assert found.specialists == one.specialists == ("underwriting",)
+    assert found.reason == "underwriting: the input has 2 of its 3 columns"
+    assert not by._encoder.batches
+
+
+async def test_other_columns_go_nowhere(tools, profiles, underwriting):
+    """Columns that hardly anybody knows are for nobody."""
+    by = tools.router(profiles, cards=[underwriting])
+
+    assert (await tools.route(by, "", columns={"x": 1, "y": 2, "income": 3})).parts == ()
+    assert (await tools.route(by, "", columns={"x": 1})).reason == "no specialist takes such an input"
+
+
+async def test_columns_and_text(tools, profiles, clouds, underwriting):
+    """Columns with a text for another specialist ask both; a text that fits nobody goes with the columns."""
+    by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=[underwriting])
+
+    both = await tools.route(by, "my card", columns={"income": 1})
+    alone = await tools.route(by, "please score this", columns={"income": 1})
+
+    assert both.specialists == ("underwriting", "triage")
+    assert alone.specialists == ("underwriting",)
+    assert alone.parts[0].text == "please score this"
+
+
+async def test_a_score_with_text_is_asked_once(tools, clouds, profiles):
+    """A specialist that both columns and text point to gets them together, in one part."""
+    score = tools.card("triage", task="score", columns=("income", "note"))
+    by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=[score])
+    found = await tools.route(by, "my card", columns={"income": 1})
+
+    assert [part.waves for part in found.parts] == [(("triage",),)]
+
+
+# --- Odd texts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["☕", "?", "\n\n\n", "   ", "a" * 100_000, "and and and and", ". . . . .", "\u202e\u0000", "x;y;z"]
+)
+async def test_odd_texts_are_routed_like_any_other(tools, profiles, text):
+    """Emoji, control characters, a hundred thousand letters: a route with a reason, never an error."""
+    found = await tools.route(tools.router(profiles), text)
+
+    assert found.parts == ()
+    assert found.reason
+
+
+async def test_readers_join(tools, clouds, profiles):
+    """Who reads what the chosen specialist writes runs after it."""
+    cards = [tools.card("triage", writes=("intent",)), tools.card("reply", task="generate", reads=("intent",))]
+    by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=cards)
+
+    assert (await tools.route(by, "my card")).parts[0].waves == (("triage",), ("reply",))
+
+
+async def test_examples_made_from_patterns_do_not_shut_out_other_words(tools):
+    """Where examples are near-copies of each other, a text that is quite similar is in scope nevertheless."""
+    copies = tools.Cloud(6, spread=0.1)
+    near = tools.unit(copies.center + 0.7 * tools.Cloud(7).center)
+    far = tools.unit(copies.center + 1.5 * tools.Cloud(7).center)
+    by = tools.router({"it": copies.profile(200)}, {"near": near, "far": far})
+
+    assert (await tools.route(by, "near")).specialists == ("it",)
+    assert (await tools.route(by, "far")).specialists == ()
