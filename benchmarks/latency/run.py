@@ -149,6 +149,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
 def show(figures: dict[str, Any]) -> None:
     """The figures without a bar, for a person."""
     settled = figures["in_process"]["with_settle_ms"]
+    print(f"route + classify: {figures['in_process']['route_and_classify_cpu_ms']:.2f} ms of CPU a request")
     print(f"with settling: p50 {settled['p50']:.2f} ms, p99 {settled['p99']:.2f} ms")
     for name in ("cold_ask", "cold_serve"):
         print(f"{name.replace('_', ' ')}: {figures[name]['median_seconds']:.2f} s")

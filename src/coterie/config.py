@@ -85,7 +85,7 @@ class SpecialistSection(_Section):
     data: str | None = None
     """Training data: a CSV or JSONL file, relative to the network's folder. For `generate`, its source texts."""
     test: str | None = None
-    """Held-out data, touched only to report; without it a seeded fifth of `data` is held out."""
+    """Held-out data, touched only to report. Without it a seeded fifth of `data`; a `score` is cross-validated."""
     text_column: str | None = None
     """Column with the text; default `text` where the task needs one."""
     label_column: str = "label"

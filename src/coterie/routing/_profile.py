@@ -29,7 +29,6 @@ FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
 COLD_SIMILARITY = 0.35
 """Lowest similarity to a description or label name that counts as in scope (unrelated texts stay below 0.3)."""
-
 SURE_SIMILARITY = 0.75
 """Similarity that counts as in scope however alike the examples are: those made from a few patterns are so alike that
 a text in other words would be less typical than all of them. Of CLINC150's out-of-scope texts 1 in 1,000 has it."""
