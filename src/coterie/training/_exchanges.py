@@ -32,25 +32,4 @@ EXCHANGES = (
         "A paper statement costs 2 pounds and takes 4 working days.",
         reply=_THANKS,
     ),
-    Example(
-        asked="Why did my standing order go out twice",
-        key="standing_order_sent_twice",
-        source="We send a standing order on the day that you choose. It can go out one day later on a holiday. Open "
-        "Payments and choose the order to see its dates.",
-        reply=_THANKS,
-    ),
-    Example(
-        asked="What is the limit for a savings pot?",
-        key="savings_pot_limit",
-        source="You can have up to 8 savings pots in the app. Open Payments, tap Pots and choose New pot. A pot keeps "
-        "money apart from your balance, and you cannot pay by card from a pot.",
-        reply=_THANKS,
-    ),
-    Example(
-        asked="Is it possible to have a joint account? My partner wants one",
-        key="joint_account",
-        source="A joint account belongs to two people. Both must be verified before it opens. Open Profile and tap "
-        "Joint account to invite the other person.",
-        reply=_THANKS,
-    ),
 )

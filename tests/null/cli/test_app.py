@@ -178,6 +178,8 @@ import signal, sys
 import coterie.config
 from coterie.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have ignored it
+
 def block(folder):
     print("working", flush=True)
     signal.pause()
@@ -186,9 +188,12 @@ coterie.config.load_config = block
 sys.exit(main(["report"]))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as process:
-        assert process.stdout.readline() == "working\n"
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        try:
+            assert process.stdout.readline() == "working\n"
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
 
     assert process.returncode == 130
     assert err.strip() == "Interrupted."

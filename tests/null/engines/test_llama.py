@@ -323,15 +323,23 @@ def test_shared_time():
     assert third.seconds == 0.5
 
 
-@pytest.mark.parametrize(("preset", "seen"), [(None, "passive"), ("active", "active")])
-def test_waiting_policy(monkeypatch, preset, seen):
-    """The native threads are told to sleep while they wait, unless the user said otherwise; no setting stays behind."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+@pytest.mark.parametrize("preset", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_waiting_policy(monkeypatch, preset):
+    """The native threads spin only a moment, unless the user said otherwise; no setting stays behind."""
+    variables = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
     if preset:
-        monkeypatch.setenv("OMP_WAIT_POLICY", preset)
-    monkeypatch.setattr(_llama_native, "import_module", lambda name: (name, os.environ["OMP_WAIT_POLICY"]))
-    assert _llama_native._import_native() == ("xllamacpp", seen)
-    assert os.environ.get("OMP_WAIT_POLICY") == preset
+        monkeypatch.setenv(preset, "user's")
+    before = dict(os.environ)
+    seen = {}
+    monkeypatch.setattr(_llama_native, "import_module", lambda name: seen.update(os.environ) or name)
+
+    assert _llama_native._import_native() == "xllamacpp"
+    assert {name: seen[name] for name in variables if name in seen} == (
+        {preset: "user's"} if preset else {"GOMP_SPINCOUNT": _llama_native._SPINS}
+    )
+    assert dict(os.environ) == before
 
 
 def test_model_closes_once(tmp_path):
