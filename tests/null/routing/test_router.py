@@ -150,9 +150,9 @@ async def test_a_thousand_specialists_stay_cheap(tools):
     by = tools.router(profiles, {f"text {i}": clouds[i].draw(1)[0] for i in wanted})
 
     await tools.route(by, "text 0")
-    start = time.perf_counter()
+    start = time.process_time()
     found = [(await tools.route(by, f"text {i}")) for i in wanted]
-    each = (time.perf_counter() - start) / len(found)
+    each = (time.process_time() - start) / len(found)
 
     nearest = [max(each.scores, key=each.scores.__getitem__) if each.scores else "" for each in found]
     assert sum(f"s{i}" in each.scores for i, each in zip(wanted, found, strict=True)) == len(found)

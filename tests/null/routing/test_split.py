@@ -45,7 +45,7 @@ def test_documents_and_lists_stay_whole():
 @pytest.mark.parametrize("text", [" " * 600, "\n" * 600, ",and " * 120, "and " * 150, ";" * 600])
 def test_no_text_takes_long(text):
     """No pattern of joining words and blanks makes the splitting slow."""
-    start = time.perf_counter()
+    start = time.process_time()
     split_parts(text)
 
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
