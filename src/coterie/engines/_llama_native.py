@@ -187,15 +187,8 @@ class LlamaModel:
         self._control_tokens = header.control_tokens
         native = _import_native()
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:  # mode 0700, removed with the socket
-            params = native.CommonParams()
-            params.model.path = str(self.path)
-            for cores in (params.cpuparams, params.cpuparams_batch):  # those of a single token, those of many
-                cores.n_threads, cores.poll = self._threads, 0
-            for name, value in self._settings(folder).items():
-                setattr(params, name, value)
-            _guess_repetitions(native, params)
             try:
-                server: NativeServer = native.Server(params)
+                server: NativeServer = native.Server(self._params(native, folder))
                 # Its thread must be at work before anything can end it: ended too early, it would wait forever.
                 works = "error" not in server.handle_completions({"prompt": "a", "max_tokens": 1})
             except RuntimeError:
@@ -206,6 +199,20 @@ class LlamaModel:
                 hint="The file is damaged, its architecture is unknown to this version, or memory is short.",
             )
         return server
+
+    def _params(self, native: ModuleType, folder: str) -> object:
+        params = native.CommonParams()
+        params.model.path = str(self.path)
+        for cores in (params.cpuparams, params.cpuparams_batch):  # those of a single token, those of many
+            cores.n_threads, cores.poll = self._threads, 0
+        # Prompt lookup decoding: where the text repeats what was said before, as grounded replies do, several tokens
+        # are checked at once. Those sampled are the same; copying takes two thirds of the time (`docs/log.md`).
+        guess = params.speculative.ngram_simple
+        guess.size_n, guess.size_m = _MATCHED, _GUESSED
+        params.speculative.types = [native.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        for name, value in self._settings(folder).items():
+            setattr(params, name, value)
+        return params
 
     def _settings(self, folder: str) -> dict[str, object]:
         listener = {} if sys.platform == "win32" else {"hostnames": [f"{folder}/unused.sock"]}
@@ -244,17 +251,6 @@ def _import_native() -> ModuleType:
         return import_module("xllamacpp")
     finally:
         del os.environ[_SPIN_COUNT]
-
-
-def _guess_repetitions(native: ModuleType, params: Any) -> None:
-    """Check several tokens at once where the text repeats what it or the prompt said, as grounded replies do.
-
-    Prompt lookup decoding: the tokens sampled are those that would be sampled one by one. Copying went from 68 to
-    105 tokens a second on two cores; free text loses nothing (`docs/log.md`).
-    """
-    guess = params.speculative.ngram_simple
-    guess.size_n, guess.size_m = _MATCHED, _GUESSED
-    params.speculative.types = [native.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
 
 
 class SharedTime:

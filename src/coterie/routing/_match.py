@@ -35,6 +35,11 @@ class Fit:
         """The label or hint of the nearest example."""
         return self.profile.nearest(self.vector)
 
+    @property
+    def closest(self) -> float:
+        """Cosine to the nearest example or hint."""
+        return float((self.profile.vectors @ self.vector).max(initial=-1.0))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Match:
@@ -43,6 +48,8 @@ class Match:
     text: str
     vector: np.ndarray  # (D,)
     fits: Mapping[str, Fit]
+    small_talk: str | None = None
+    """The greeting or the like that it is."""
 
     @cached_property
     def _ranked(self) -> tuple[str, ...]:
@@ -65,7 +72,7 @@ class Match:
     @property
     def in_scope(self) -> bool:
         """Whether it fits anybody."""
-        return self.best.in_scope
+        return self.small_talk is None and self.best.in_scope
 
     @property
     def second(self) -> str | None:

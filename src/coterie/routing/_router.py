@@ -10,6 +10,7 @@ for different specialists is asked piece by piece.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ._match import Fit, Match, choose
 from ._plan import Waves, plan_waves
 from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
 from ._shortlist import Shortlist
+from ._small_talk import SmallTalk
 from ._split import split_parts
 
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
@@ -41,6 +43,7 @@ class LearnedRouter:
         self._profiles = tuple(profiles.values())
         self._shortlist = Shortlist(self._profiles)
         self._encoder = encoder
+        self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
         self._waves: dict[str, Waves] = {}
 
@@ -53,6 +56,8 @@ class LearnedRouter:
         texts = [request.text, *pieces] if len(pieces) > 1 else [request.text]
         vectors, steps = await self._encode(texts, request)
         matches = self._match(texts, vectors)
+        phrases = await self._small_talk.find(matches)
+        matches = [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
         whole = {name: round(fit.p_value, 4) for name, fit in matches[0].fits.items()}
         return self._routed(by_columns, choose(matches), whole, steps)
 
@@ -102,6 +107,8 @@ class LearnedRouter:
         return reason
 
     def _why_not(self, match: Match) -> str:
+        if match.small_talk is not None:
+            return f"it is like {match.small_talk!r}, which is nobody's job here"
         return (
             f"it is like nobody's examples: the nearest specialist is {match.name} (similarity "
             f"{match.best.similarity:.2f}, {self._needed(match.best)})"

@@ -1,6 +1,7 @@
 """Where requests go: the right specialist, several, or nobody, and why."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -290,3 +291,48 @@ async def test_examples_made_from_patterns_do_not_shut_out_other_words(tools):
 
     assert (await tools.route(by, "near")).specialists == ("it",)
     assert (await tools.route(by, "far")).specialists == ()
+
+
+# --- Small talk ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talk(tools):
+    """A specialist of diverse examples, and a greeting at its edge that is where the phrase "hello" is."""
+    cloud = tools.Cloud(1, spread=1.3)
+    hello = cloud.draw(200)
+    profile = cloud.profile()
+    edge = hello[
+        np.argmin(profile.similarity(hello) + 10 * (profile.similarity(hello) < np.quantile(profile.typical, 0.1)))
+    ]
+    return profile, {"hello": edge, "Hello?": edge, "a long text that happens to lie where hello lies": edge}
+
+
+async def test_small_talk_is_nobody_s_job(tools, talk):
+    """A greeting that a specialist of diverse examples would take is asked of nobody, and the reason says so."""
+    profile, places = talk
+    by = tools.router({"parties": profile}, places)
+    found = await tools.route(by, "Hello?")
+
+    assert found.parts == ()
+    assert found.reason == "it is like 'hello', which is nobody's job here"
+    assert (await tools.route(by, "a long text that happens to lie where hello lies")).specialists == ("parties",)
+
+
+async def test_a_specialist_may_be_made_for_small_talk(tools, talk):
+    """Whose own example is as close gets it."""
+    profile, places = talk
+    own = replace(profile, vectors=np.vstack([profile.vectors, places["hello"]]), names=(*profile.names, "greeting"))
+
+    assert (await tools.route(tools.router({"chat": own}, places), "Hello?")).specialists == ("chat",)
+
+
+async def test_small_talk_is_encoded_once(tools, talk):
+    """And only when a short text needs it."""
+    profile, places = talk
+    by = tools.router({"parties": profile}, places)
+    await tools.route(by, "a long text that happens to lie where hello lies")
+    assert len(by._encoder.batches) == 1
+    await tools.route(by, "Hello?")
+    await tools.route(by, "Hello?")
+    assert len(by._encoder.batches) == 4
