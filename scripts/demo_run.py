@@ -134,7 +134,8 @@ def _show(question: str, reply: dict[str, object]) -> None:
     usage = coterie["usage"]  # type: ignore[index]
     cost = "unknown" if usage["cost"] is None else f"${float(usage['cost']):.7f}"
     print(f"\n\033[1mQ {asked}\033[0m" if sys.stdout.isatty() else f"\nQ {asked}")
-    print(textwrap.indent(textwrap.fill(answer, 110, replace_whitespace=False), "  "))
+    for line in answer.splitlines():
+        print(textwrap.fill(line, 110, initial_indent="  ", subsequent_indent="  "))
     print(
         f"  [{coterie['status']}; route {route}; confidence {confidence or '-'}; "  # type: ignore[index]
         f"{usage['milliseconds']:.0f} ms; {usage['joules']:.2f} J {usage['joules_kind']}; cost {cost}]",
