@@ -103,6 +103,12 @@ class DataError(InputError):
     code = "data_error"
 
 
+class TrainingDiverged(InputError):
+    """Fine-tuning came to a loss that is no finite number; nothing was stored."""
+
+    code = "training_diverged"
+
+
 class UnknownSpecialist(InputError):
     """A name that is not in the network."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._features import NgramFeatures, fit_ngrams
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
-    from ._onnx import OnnxEncoder
+    from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
     from ._stored import stored_array
     from ._tables import ColumnBins, TableHead, as_category, as_number, quoted
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS_FILE",
+    "BUNDLED_ENCODER",
+    "ENCODER_FILES",
+    "GRAPH_FILE",
     "MODEL_FILE",
+    "PROVENANCE_FILE",
+    "TOKENIZER_FILE",
     "Batcher",
     "ColumnBins",
     "EngineOptions",
@@ -45,6 +50,11 @@ __all__ = [
 
 _HOMES = {
     "ARRAYS_FILE": "_linear",
+    "BUNDLED_ENCODER": "_onnx",
+    "ENCODER_FILES": "_onnx",
+    "GRAPH_FILE": "_onnx",
+    "PROVENANCE_FILE": "_onnx",
+    "TOKENIZER_FILE": "_onnx",
     "MODEL_FILE": "_linear",
     "Batcher": "_batching",
     "ColumnBins": "_tables",

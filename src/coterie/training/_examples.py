@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,11 @@ class TextExamples:
     def one_each(self) -> bool:
         """Every row has exactly one label."""
         return bool((self.hot.sum(axis=1) == 1).all())
+
+    def take(self, rows: np.ndarray) -> TextExamples:
+        """Some of the rows."""
+        texts = [self.texts[row] for row in rows]
+        return replace(self, texts=texts, hot=self.hot[rows], folds=self.folds[rows])
 
     def targets(self, logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N,) or (N, L)
         """What calibration aims at: a row's label, of several right ones the likeliest; all that hold together."""

@@ -7,6 +7,7 @@ the same vectors by a point on BANKING77 and trains in seconds; out-of-fold pred
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from coterie.engines import KernelBlock
 
 from ._examples import TextExamples
-from ._progress import Progress
 
 MOST_LANDMARKS = 1_500
 GAMMA = 0.5
@@ -31,14 +31,20 @@ class KernelFit(NamedTuple):
     out_of_fold: np.ndarray  # (N, L), bias included
     ridge: float
 
+    def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
+        """What it says of other texts, bias included."""
+        return self.block.logits(vectors) + self.bias
 
-def fit_kernel(vectors: np.ndarray, examples: TextExamples, progress: Progress) -> KernelFit:
+
+def fit_kernel(
+    vectors: np.ndarray, examples: TextExamples, progress: Callable[[int], None] = lambda _: None
+) -> KernelFit:
     """Fit on all rows, with out-of-fold logits for calibration; the ridge is chosen by those.
 
     Args:
         vectors: (N, D) unit vectors.
         examples: Targets and folds.
-        progress: Advanced once a fold.
+        progress: Told of each fold.
     """
     stored = vectors[_landmarks(examples)].astype(np.float16)
     landmarks = stored.astype(np.float64)  # (M, D), as the head will see them
@@ -88,7 +94,7 @@ class _Sums(NamedTuple):
     moment: np.ndarray  # (M, L)
 
 
-def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Progress) -> dict[float, np.ndarray]:
+def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Callable[[int], None]) -> dict[float, np.ndarray]:
     """Logits (N, L) for each ridge; a fold is taken out of the sums instead of summing the rest anew."""
     held = {ridge: np.zeros(sums.targets.shape) for ridge in RIDGES}
     for fold in np.unique(folds):
@@ -97,7 +103,7 @@ def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Progress) -> dict[flo
         rest, rest_moment = sums.gram - own.T @ own, sums.moment - own.T @ sums.targets[rows]
         for ridge in RIDGES:
             held[ridge][rows] = own @ _solve(rest, rest_moment, ridge)
-        progress.advance(1)
+        progress(1)
     return held
 
 

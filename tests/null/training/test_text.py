@@ -86,7 +86,7 @@ def test_kernel_model_is_kernel_ridge(texts, encoder, several):
     """With every row a landmark it is scikit-learn's kernel ridge, but for the jitter; so are its held-out logits."""
     these = examples(texts(labels=3, each=8), several=several)
     vectors = encoder.encode(these.texts).astype(np.float16).astype(np.float32)
-    fitted = fit_kernel(vectors, these, Silent())
+    fitted = fit_kernel(vectors, these)
     targets = 2 * these.hot if several else these.hot - (1 - these.hot) / 2
     assert fitted.ridge in RIDGES
 
@@ -106,7 +106,7 @@ def test_a_head_is_its_models_weighted(texts, encoder):
     these = examples(texts(labels=3, each=8))
     features, matrix, model = lexical(these)
     vectors = encoder.encode(these.texts)
-    kernel = fit_kernel(vectors, these, Silent())
+    kernel = fit_kernel(vectors, these)
     head = build_head(model, kernel, np.array([0.3, 0.7]), features)
 
     expected = 0.3 * model.logits(matrix) + 0.7 * (kernel.block.logits(vectors) + kernel.bias)
