@@ -1,6 +1,24 @@
 """Trained specialists as immutable versions named by their content, with aliases for the one that serves."""
 
 from ._card import write_card
-from ._registry import REGISTRY_FOLDER, Registry, Version
+from ._history import Succession
+from ._registry import CANDIDATE, CHAMPION, REGISTRY_FOLDER, Registry, open_registry
+from ._signature import Signature, SignatureState, Signer, Trust, open_signer, write_key
+from ._version import Version
 
-__all__ = ["REGISTRY_FOLDER", "Registry", "Version", "write_card"]
+__all__ = [
+    "CANDIDATE",
+    "CHAMPION",
+    "REGISTRY_FOLDER",
+    "Registry",
+    "Signature",
+    "SignatureState",
+    "Signer",
+    "Succession",
+    "Trust",
+    "Version",
+    "open_registry",
+    "open_signer",
+    "write_card",
+    "write_key",
+]

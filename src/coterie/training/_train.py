@@ -20,7 +20,7 @@ from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_dataset, split_dataset
 from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, UnknownSpecialist
-from coterie.registry import REGISTRY_FOLDER, Registry, write_card
+from coterie.registry import Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 
 from ._candidates import choose
@@ -101,7 +101,7 @@ def train(
     config = load_config(folder)
     sections = _sections(config, names)
     encoder = encoder or OnnxEncoder.bundled(threads=2)
-    registry = Registry(folder / REGISTRY_FOLDER)
+    registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     jobs = [_job(name, section, folder, encoder, progress or Silent()) for name, section in sections.items()]
     with threadpool_limits(1):

@@ -145,9 +145,6 @@ def measured(monkeypatch):
     asked = []
 
     class Champions:
-        def __init__(self, root):
-            pass
-
         def champion(self, name):
             return type("Version", (), {"version": "0123456789abcdef"})
 
@@ -156,7 +153,7 @@ def measured(monkeypatch):
         progress(len(rows))
         return evaluation(0.9)
 
-    monkeypatch.setattr("coterie.registry.Registry", Champions)
+    monkeypatch.setattr("coterie.registry.open_registry", lambda *_: Champions())
     monkeypatch.setattr("coterie.specialists.load_specialist", lambda *_, **__: None)
     monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
     monkeypatch.setattr("coterie.engines.OnnxEncoder", NoEncoder)
