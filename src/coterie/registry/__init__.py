@@ -1,6 +1,8 @@
 """Trained specialists as immutable versions named by their content, with aliases for the one that serves."""
 
 from ._card import write_card
+from ._compare import Change, Comparison, changed, compare
+from ._gate import champion_of, judge, promote_version, shortfalls
 from ._history import Succession
 from ._registry import CANDIDATE, CHAMPION, REGISTRY_FOLDER, Registry, open_registry
 from ._signature import Signature, SignatureState, Signer, Trust, open_signer, write_key
@@ -10,6 +12,8 @@ __all__ = [
     "CANDIDATE",
     "CHAMPION",
     "REGISTRY_FOLDER",
+    "Change",
+    "Comparison",
     "Registry",
     "Signature",
     "SignatureState",
@@ -17,8 +21,14 @@ __all__ = [
     "Succession",
     "Trust",
     "Version",
+    "champion_of",
+    "changed",
+    "compare",
+    "judge",
     "open_registry",
     "open_signer",
+    "promote_version",
+    "shortfalls",
     "write_card",
     "write_key",
 ]

@@ -46,7 +46,9 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
         "rungs": rungs,
         "warnings": ["3 rows repeat an earlier one"],
     }
-    trained = TrainedSpecialist(name="triage", version="0123456789abcdef", promoted=promoted, report=result)
+    trained = TrainedSpecialist(
+        name="triage", version="0123456789abcdef", promoted=promoted, report=result, promotion="accuracy fell"
+    )
     return TrainingReport(specialists={"triage": trained}, seconds=12.3)
 
 
@@ -110,6 +112,16 @@ def test_a_missed_bar_is_loud(run, folder, training, promoted, said):
     assert "BAR MISSED: triage did not reach accuracy >= 0.95" in result.err
     assert said in result.err
     assert "Bar accuracy >= 0.95: MISSED" in run("-C", folder, "train").out
+
+
+def test_a_regression_is_loud(run, folder, training):
+    """A version that is worse than the champion gives exit code 3, with the reason and the command that shows more."""
+    training(report(bar=0.88, promoted=False))
+    result = run("-C", folder, "train")
+
+    assert result.code == 3
+    assert "NOT PROMOTED: triage is worse than the version that serves: accuracy fell" in result.err
+    assert "registry diff triage champion candidate" in result.err
 
 
 def test_no_bar_is_no_miss(run, folder, training):
