@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from coterie.evaluation import interval_drop, paired_drop, unpack, worse
 
-from ._report import figure, held_out_rows, interval, mapping, measures, number
+from ._report import figure, held_out_rows, interval_of, mapping, measures, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def _chance(name: str, before: Mapping[str, object], after: Mapping[str, object]
     """How likely a figure fell by chance: row by row if it is a share of rows, else from its intervals."""
     if name == "accuracy" and rows is not None:
         return _paired(before, after, rows)
-    old, new = interval(before, name), interval(after, name)
+    old, new = interval_of(before, name), interval_of(after, name)
     values = figure(before, name), figure(after, name)
     if old is None or new is None or values[0] is None or values[1] is None:
         return None

@@ -26,7 +26,7 @@ def figure(report: Mapping[str, object], measure: str) -> float | None:
     return number(mapping(report.get("metrics")).get(measure))
 
 
-def interval(report: Mapping[str, object], measure: str) -> tuple[float, float] | None:
+def interval_of(report: Mapping[str, object], measure: str) -> tuple[float, float] | None:
     """Its 95% interval."""
     bounds = sequence(mapping(mapping(report.get("metrics")).get("intervals")).get(measure))
     known = [bound for bound in map(number, bounds) if bound is not None]
