@@ -32,7 +32,7 @@ EXIT_CODES = {
     SETUP: "the set-up needs a change (the hint says which), or `doctor` found something required missing",
     USAGE: "the command line, the request or the data cannot be used as it is",
     BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion",
-    FORBIDDEN: "a policy forbids it",
+    FORBIDDEN: "a policy forbids it, or `registry promote` refused a version",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",
     INTERRUPTED: "Ctrl-C",

@@ -3,8 +3,8 @@
 from ._card import write_card
 from ._compare import Change, Comparison, changed, compare
 from ._export import export_version
-from ._gate import champion_of, judge, promote_version, shortfalls
 from ._history import Succession
+from ._promotion import champion_of, judge, promote_version, shortfalls
 from ._registry import CANDIDATE, CHAMPION, REGISTRY_FOLDER, Registry, open_registry
 from ._report import figure, interval_of, measures
 from ._signature import Signature, SignatureState, Signer, Trust, open_signer, write_key

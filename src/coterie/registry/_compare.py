@@ -63,9 +63,10 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Compar
         return Comparison(comparable=False, reason="nothing was measured")
     if rows is None or rows != held_out_rows(before):
         return Comparison(comparable=False, reason="they were measured on different held-out rows")
+    n = number(mapping(after.get("metrics")).get("n")) or 0
     return Comparison(
         comparable=True,
-        reason=f"on the same {mapping(after.get('metrics')).get('n')} held-out rows",
+        reason=f"on the same {n:,.0f} held-out rows",
         overall=_judged(_overall(before, after)),
         slices=_judged(_slices(before, after)),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 from coterie.data import compare_datasets
 from coterie.errors import ArtefactRefused, NotTrained
 from coterie.evaluation import pack
 from coterie.registry import Registry, Version, compare, judge
+from coterie.types import Verdict
 
 from ._candidates import Candidate, Choice
 from ._job import Job
@@ -60,15 +61,8 @@ def _number(figure: object) -> float:
     return float(figure) if isinstance(figure, int | float) else -1.0
 
 
-class Promotion(NamedTuple):
-    """Whether a new version serves from now on, and why."""
-
-    allowed: bool
-    reason: str
-
-
-def judge_promotion(registry: Registry, name: str, version: Version) -> Promotion:
-    """A version serves if the registry's gate lets it; one that misses its bar, only where nothing better does."""
+def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
+    """A version serves if the registry would promote it; one that misses its bar, only where nothing better does."""
     try:
         champion = registry.champion(name)
         old = champion.report
@@ -76,19 +70,19 @@ def judge_promotion(registry: Registry, name: str, version: Version) -> Promotio
         verdict = judge(version, None)
         there = "there is no other version" if isinstance(error, NotTrained) else "the version that serves is damaged"
         reason = verdict.reason if verdict.allowed else f"it misses its bar ({verdict.reason}), but {there}"
-        return Promotion(allowed=True, reason=reason)
+        return replace(verdict, allowed=True, reason=reason)
     verdict = judge(version, champion)
     if verdict.allowed or version.report.get("bar_met") is not False:
-        return Promotion(allowed=verdict.allowed, reason=verdict.reason)
-    return _beside(version, old, champion)
+        return verdict
+    return _beside(version, old, champion, verdict)
 
 
-def _beside(version: Version, old: Mapping[str, object], champion: Version) -> Promotion:
-    """The promotion of a version that misses its bar, beside the champion."""
+def _beside(version: Version, old: Mapping[str, object], champion: Version, refusal: Verdict) -> Verdict:
+    """The promotion of a version that misses its bar: it may be less bad than the champion."""
     comparison = compare(old, version.report)
     if not comparison.overall:
-        return Promotion(allowed=False, reason=f"it misses its bar, and {champion.version} cannot be compared with it")
+        return replace(refusal, reason=f"it misses its bar, and {champion.version} cannot be compared with it")
     first = comparison.overall[0]
     words = f"it misses its bar, with {first.what} {first.after:.3f} against {first.before:.3f} of {champion.version}"
     worse = "".join(f"; {change}" for change in comparison.regressions)
-    return Promotion(allowed=first.after > first.before and not worse, reason=words + worse)
+    return replace(refusal, allowed=first.after > first.before and not worse, reason=words + worse)

@@ -339,7 +339,7 @@ class Fault:
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_fail_the_nth_call_of_add_and_promote(registry, error):
-    """For n = 1, 2, 3 ...: there is a whole version or none, the champion is the old or the new, and a retry works."""
+    """For n = 1, 2, 3 ...: a version is whole or not there, champion and history are the old or the new, a retry works."""
     old = registry.add("triage", {"a.md": b"old"})
     registry.promote("triage", old)
     for n in range(1, 100):
@@ -352,6 +352,7 @@ def test_fail_the_nth_call_of_add_and_promote(registry, error):
             break
         champion = registry.champion("triage")
         assert champion.files in ({"a.md": b"old"}, new), f"call {n}"
+        assert registry.history("triage")[-1].version == champion.version, f"call {n}"
         for version in registry.versions("triage"):
             registry.load("triage", version)
         registry.promote("triage", registry.add("triage", new))
@@ -397,6 +398,7 @@ for i in itertools.count():
         found = [registry.load("triage", version) for version in registry.versions("triage")]
         assert len(found) >= lines
         assert registry.champion("triage").version in registry.versions("triage")
+        assert registry.history("triage")[-1].version == registry.alias("triage")
         shutil.rmtree(registry.root)
 
 
@@ -418,7 +420,9 @@ def test_two_processes_at_once(registry):
     assert [process.exitcode for process in processes] == [0, 0, 0]
     found = [registry.load("triage", version).files["n.md"] for version in registry.versions("triage")]
     assert sorted(found, key=int) == [str(i).encode() for i in range(30)]
-    assert registry.champion("triage")
+    history = registry.history("triage")
+    assert [each.replaced for each in history] == [None, *(each.version for each in history[:-1])]
+    assert history[-1].version == registry.alias("triage")
     assert leftovers(registry) == []
 
 
