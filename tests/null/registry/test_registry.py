@@ -339,7 +339,7 @@ class Fault:
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_fail_the_nth_call_of_add_and_promote(registry, error):
-    """For n = 1, 2, 3 ...: a version is whole or not there, champion and history are the old or the new, a retry works."""
+    """For n = 1, 2, 3 ...: a version is whole or not there, champion and history are old or new, and a retry works."""
     old = registry.add("triage", {"a.md": b"old"})
     registry.promote("triage", old)
     for n in range(1, 100):
