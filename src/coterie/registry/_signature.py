@@ -53,6 +53,9 @@ class Signature(NamedTuple):
     """The file."""
 
 
+UNSIGNED = Signature(SignatureState.UNSIGNED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trust:
     """Whose versions may be loaded."""
@@ -140,7 +143,7 @@ def check_signature(name: str, manifest: bytes, content: bytes | None, trust: Tr
     if content is None:
         if trust.required:
             raise ValueError("is missing, and registry.require_signature is set")
-        return Signature(SignatureState.UNSIGNED)
+        return UNSIGNED
     key, signature = _parse(content)
     if not trust.required and not _is_installed():
         return Signature(SignatureState.UNCHECKED, key, content)

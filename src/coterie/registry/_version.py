@@ -12,7 +12,7 @@ from coterie.errors import ArtefactRefused
 
 from ._files import read_folder
 from ._manifest import KINDS, MANIFEST, is_kind, read_manifest, refused, version_of
-from ._signature import SIGNATURE, Signature, Trust, check_signature
+from ._signature import SIGNATURE, UNSIGNED, Signature, Trust, check_signature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Version:
     folder: Path
     files: Mapping[str, bytes]
     """Content by file name, manifest and signature excluded: what was checked, not what the folder may hold by now."""
-    manifest: bytes
-    signature: Signature
+    manifest: bytes = b""
+    signature: Signature = UNSIGNED
 
     @property
     def report(self) -> dict[str, object]:
