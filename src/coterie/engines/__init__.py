@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._llama import LlamaEngine
     from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
+    from ._openmp import import_with_short_spin
     from ._stored import stored_array
     from ._tables import ColumnBins, TableHead, as_category, as_number, quoted
     from ._text import estimate_tokens
@@ -44,6 +45,7 @@ __all__ = [
     "dump_head",
     "estimate_tokens",
     "fit_ngrams",
+    "import_with_short_spin",
     "quoted",
     "stored_array",
 ]
@@ -73,6 +75,7 @@ _HOMES = {
     "dump_head": "_linear",
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
+    "import_with_short_spin": "_openmp",
     "quoted": "_tables",
     "stored_array": "_stored",
 }

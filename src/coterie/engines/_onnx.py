@@ -102,6 +102,11 @@ class OnnxEncoder:
         return self._model.sha256
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        return {**self._model.origin, "sha256": self.sha256}
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         return self._model.dimension
@@ -155,6 +160,7 @@ class _Provenance(NamedTuple):
     sha256: dict[str, str]
     dimension: int
     max_tokens: int
+    origin: dict[str, str]
 
 
 class _Piece(NamedTuple):
@@ -181,6 +187,7 @@ class _Model:
         self.sha256 = provenance.sha256[GRAPH_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
+        self.origin = provenance.origin
         self._tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
@@ -262,6 +269,7 @@ def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
             sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
             dimension=int(content["dimension"]),
             max_tokens=int(content["max_tokens"]),
+            origin={key: str(content[key]) for key in ("name", "source", "licence") if key in content},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(place, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error

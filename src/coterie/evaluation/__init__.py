@@ -20,12 +20,15 @@ from ._metrics import (
     multilabel_f1,
     risk_coverage,
 )
+from ._regression import interval_drop, paired_drop, worse
+from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
     "Confusion",
     "Evaluation",
     "Interval",
     "RiskCoverage",
+    "Slice",
     "accepted_accuracy",
     "accuracy",
     "auroc",
@@ -36,8 +39,14 @@ __all__ = [
     "ece",
     "evaluate",
     "exact_match",
+    "interval_drop",
     "judge",
     "macro_f1",
     "multilabel_f1",
+    "pack",
+    "paired_drop",
     "risk_coverage",
+    "slice_labels",
+    "unpack",
+    "worse",
 ]

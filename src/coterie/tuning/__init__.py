@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from coterie.engines import import_with_short_spin
+
 from ._base import BaseEncoder, find_base
 
 if TYPE_CHECKING:
@@ -44,4 +46,5 @@ def __getattr__(name: str) -> object:
     """Import what needs torch when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_with_short_spin("torch")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

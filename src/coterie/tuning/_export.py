@@ -59,7 +59,7 @@ def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, byte
     """What `OnnxEncoder` loads, by file name."""
     files = {GRAPH_FILE: export_int8(network), TOKENIZER_FILE: base.tokenizer.encode()}
     provenance: Mapping[str, object] = {
-        "base": base.name,
+        "name": f"{base.name}, fine-tuned",
         "base_sha256": base.sha256,
         "licence": base.licence,
         "quantisation": QUANTISATION,

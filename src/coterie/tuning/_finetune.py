@@ -24,7 +24,6 @@ from coterie.errors import TrainingDiverged
 from ._base import BaseEncoder
 from ._network import CosineHead, SentenceNetwork, build_network, pad
 
-_WARM_UP = 0.1  # share of the steps in which the rate rises
 _WINDOW = 16  # batches whose rows are sorted by length together
 _LARGEST_GRADIENT = 1.0
 _FEW, _FEWEST_STEPS, _SMALL_BATCH = 2_000, 200, 32
@@ -42,6 +41,10 @@ class Recipe:
     """Learning rate of the labels' vectors."""
     scale: float = 20.0
     """Cosines times this are logits."""
+    decay: float = 0.01
+    """Weight decay."""
+    warm_up: float = 0.1
+    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
     longest: int = 128
     """Tokens of a text that are read in training."""
 
@@ -50,7 +53,7 @@ def recipe_for(rows: int) -> Recipe:
     """Few rows are seen more often, in smaller batches, so that there are steps enough."""
     if rows < _FEW:
         return Recipe(epochs=max(4, min(20, round(_FEWEST_STEPS * _SMALL_BATCH / max(rows, 1)))), batch=_SMALL_BATCH)
-    return Recipe(epochs=4, batch=64)
+    return Recipe(epochs=3, batch=64)
 
 
 def fine_tune(
@@ -86,7 +89,7 @@ def fine_tune(
     head = CosineHead(targets.T @ torch.from_numpy(encode_ids(network, ids)), recipe.scale)
     optimizer = _optimizer(network, head, recipe)
     steps = recipe.epochs * -(-len(ids) // recipe.batch)
-    schedule = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / (_WARM_UP * steps)) * max(0.0, 1 - step / steps))
+    schedule = LambdaLR(optimizer, lambda step: _share_of_rate(step, steps, recipe.warm_up))
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     network.train()
     for _ in range(recipe.epochs):
@@ -124,7 +127,11 @@ def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> Ad
         parameter.requires_grad_(requires_grad=False)
     tuned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [{"params": tuned, "lr": recipe.rate}, {"params": list(head.parameters()), "lr": recipe.head_rate}]
-    return AdamW(groups, weight_decay=0.01)
+    return AdamW(groups, weight_decay=recipe.decay)
+
+
+def _share_of_rate(step: int, steps: int, warm_up: float) -> float:
+    return 1.0 if not warm_up else min(1.0, (step + 1) / (warm_up * steps)) * max(0.0, 1 - step / steps)
 
 
 def _batches(ids: Sequence[Sequence[int]], size: int, order: np.random.Generator) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -59,7 +60,7 @@ def build_network(base: BaseEncoder) -> SentenceNetwork:
         transformer = AutoModel.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
         state = {name.removeprefix("bert."): value for name, value in load_file(base.weights).items()}
         missing, _ = transformer.load_state_dict(state, strict=False)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ArtefactRefused(f"Base encoder {base.name!r} cannot be loaded: {error}.") from error
     # The pooler is not used; position numbers are computed, not learned.
     if lost := [name for name in missing if not name.startswith("pooler.") and not name.endswith("_ids")]:

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from coterie.training import Silent
 from coterie.training._examples import TextExamples
 from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
-from coterie.training._scope import fit_scope
+from coterie.training._scope import centroids, fit_scope, nearest_other
 from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -119,13 +119,14 @@ def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
     these = examples(texts(labels=2, each=5))
     vectors = encoder.encode(these.texts)
     logits = np.tile([1.0, 0.0], (len(vectors), 1))
-    scope, scores = fit_scope(vectors, logits, these)
+    nearest = nearest_other(vectors, these.hot)
+    scope, scores = fit_scope(centroids(vectors, these.hot), nearest, logits)
 
     for row, vector in enumerate(vectors):
         own = these.hot[row].argmax()
         others = [i for i in np.flatnonzero(these.hot[:, own]) if i != row]
-        centroids = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
-        cosine = (centroids @ vector / np.linalg.norm(centroids, axis=1)).max()
+        centres = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
+        cosine = (centres @ vector / np.linalg.norm(centres, axis=1)).max()
         expected = (
             (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (cosine - scope.usual[1, 0]) / scope.usual[1, 1]
         ) / 2
@@ -138,7 +139,9 @@ def test_scope_of_a_label_with_one_row(texts, encoder):
     rows = [*texts(labels=1, each=5), {"text": "login password", "label": "login"}]
     these = examples(rows)
     with np.errstate(all="raise"):
-        _, scores = fit_scope(encoder.encode(these.texts), np.zeros((6, 2)), these)
+        vectors = encoder.encode(these.texts)
+        nearest = nearest_other(vectors, these.hot)
+        _, scores = fit_scope(centroids(vectors, these.hot), nearest, np.zeros((6, 2)))
 
     assert np.isfinite(scores).all()
     assert scores[-1] == scores.min()
