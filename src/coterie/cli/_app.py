@@ -18,6 +18,7 @@ from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._init import init
 from ._models import models
 from ._report import report
+from ._rightsize import rightsize
 from ._serve import serve
 from ._trace import trace
 from ._train import train
@@ -55,6 +56,7 @@ def network(
 app.command()(init)
 app.command()(add)
 app.command()(train)
+app.command()(rightsize)
 app.command("eval")(evaluate)
 app.command()(ask)
 app.command()(serve)

@@ -5,13 +5,14 @@
 
 from ._dataset import Dataset, Row
 from ._duplicates import Duplicate, near_duplicates
-from ._files import Record, open_lines, read_records
+from ._files import Lines, Record, open_lines, read_records
 from ._read import read_dataset
 from ._splits import compare_datasets, folds, split_dataset
 
 __all__ = [
     "Dataset",
     "Duplicate",
+    "Lines",
     "Record",
     "Row",
     "compare_datasets",
