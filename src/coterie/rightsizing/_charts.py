@@ -47,7 +47,7 @@ def quality_cost(found: RightSizing) -> str:
         about=f"{found.measure} of each rung by what 1,000 answers take",
     )
     for level in _bar(found):
-        chart.level(level, f"bar {level:g}")
+        chart.level(level, f"bar {level:g}", at="end")
     for point in points:
         says = f"{point.name}: {point.figure.value:.3f}"
         chart.bar(point.cost, point.figure.interval.low, point.figure.interval.high, point.colour)
@@ -88,7 +88,7 @@ def risk_coverage_chart(found: RightSizing) -> str:
         y=Axis(title="wrong among answered", low=0.0, high=min(1.0, highest * 1.15), show="{:.1%}".format),
         about="Error among answered rows by the share of rows answered",
     )
-    chart.level(found.target_risk, f"target risk {found.target_risk:.0%}")
+    chart.level(found.target_risk, f"target risk {found.target_risk:.0%}", at="start")
     for i, (row, curve) in enumerate(zip(found.rungs, curves, strict=True)):
         chart.line(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True), colour(i))
         covered, right = row.evaluation.coverage, row.evaluation.accepted_accuracy
@@ -99,9 +99,9 @@ def risk_coverage_chart(found: RightSizing) -> str:
 
 
 def reliability_chart(found: RightSizing) -> str:
-    """Share of right answers by confidence, ten bins of equally many answers; the diagonal is perfect."""
+    """Share of right answers by confidence, in ten bins; the diagonal is perfect."""
     binned = [reliability(row.cases) for row in found.rungs]
-    ends = [value for bins in binned for each in bins for value in (each.confidence, each.accuracy)]
+    ends = [value for bins in binned for each in bins for value in (each.confidence, each.accuracy)] or [0.0]
     low = span(ends, least=0.1)[0]
     chart = Chart(
         x=Axis(title="confidence", low=low, high=1.0, show="{:.1f}".format),

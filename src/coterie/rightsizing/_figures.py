@@ -22,6 +22,7 @@ from coterie.training import Figure
 _DRAWS = 400  # of the bootstrap of a measure that is no mean
 _POINTS = 400  # of a curve that is drawn
 _BINS = 10  # of the reliability diagram
+_FEWEST = 10  # answers of a bin that is drawn
 
 
 def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figure:
@@ -105,14 +106,16 @@ class Bin(NamedTuple):
 
 
 def reliability(cases: Sequence[Case]) -> list[Bin]:
-    """Mean confidence and share of right answers in ten bins of equally many answers."""
-    order = sorted(cases, key=lambda case: case.confidence)
-    groups = [group for group in np.array_split(np.arange(len(order)), _BINS) if len(group)]
+    """Mean confidence and share of right answers in ten bins of equal width; a bin of few answers says nothing."""
+    confidence, correct = np.array([case.confidence for case in cases]), right(cases)
+    place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
+    groups = [place == number for number in range(_BINS)]
     return [
         Bin(
-            confidence=float(np.mean([order[i].confidence for i in group])),
-            accuracy=float(np.mean([order[i].correct for i in group])),
-            rows=len(group),
+            confidence=float(confidence[group].mean()),
+            accuracy=float(correct[group].mean()),
+            rows=int(group.sum()),
         )
         for group in groups
+        if group.sum() >= _FEWEST
     ]

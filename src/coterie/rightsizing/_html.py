@@ -18,11 +18,9 @@ _PAIRS = 12  # confused pairs shown
 _EXAMPLES = 2  # texts of each
 _LONGEST = 160  # characters of an example
 _HEADINGS = (
-    "95% interval",
-    "macro F1",
     "answered alone",
     "accuracy of those",
-    "ECE",
+    "calibration error",
     "p50 ms",
     "p95 ms",
     "memory",
@@ -43,7 +41,6 @@ def html_report(found: RightSizing) -> str:
         _card("One row a rung", _table_caption(found), element("div", _table(found), class_="scroll")),
         element("div", "".join(_charts(found)), class_="charts"),
         _confusions(found.taken),
-        _thresholds(found),
         _warnings(found.warnings),
         _conditions(found),
     ]
@@ -59,7 +56,7 @@ def _subtitle(found: RightSizing) -> str:
     bar = " and ".join(f"{name} {least:g}" for name, least in found.bar.items()) or "none"
     return (
         f"Trained on {train['rows']:,} rows, measured on {held_out['rows']:,} held-out rows. Bar: {bar}. "
-        f"Target risk: {found.target_risk:.0%}. {found.conditions.date}."
+        f"Target risk: {found.target_risk:.0%}. {found.conditions.date[:10]}."
     )
 
 
@@ -80,7 +77,7 @@ def _table_caption(found: RightSizing) -> str:
 
 
 def _table(found: RightSizing) -> str:
-    headings = ["rung", found.measure, *_HEADINGS, f"{found.conditions.currency} / 1,000"]
+    headings = ["rung", f"{found.measure}, 95% interval", *_HEADINGS, f"{found.conditions.currency} / 1,000"]
     rows = [_rung_row(row, i, taken=row is found.taken) for i, row in enumerate(found.rungs)]
     if found.large is not None:
         rows.append(_large_row(found.large))
@@ -93,8 +90,7 @@ def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
     increase = f"+{(row.resident_bytes - row.bare_bytes) / 1e6:,.0f}"
     cells = [
         _key(row.rung, colour(place)),
-        *_figure_cells(row),
-        _number(evaluation.macro_f1),
+        _figure_cell(row),
         "-" if evaluation.coverage is None else f"{evaluation.coverage:.1%}",
         _number(evaluation.accepted_accuracy),
         _number(evaluation.ece),
@@ -111,8 +107,7 @@ def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
 def _large_row(large: LargeRow) -> str:
     cells = [
         _key(large.name, LARGE),
-        *_figure_cells(large),
-        _number(large.evaluation.macro_f1),
+        _figure_cell(large),
         *["-"] * 3,
         *("-" if time is None else _short(time) for time in (large.p50, large.p95)),
         *["-"] * 3,
@@ -121,9 +116,9 @@ def _large_row(large: LargeRow) -> str:
     return element("tr", "".join(element("td", cell) for cell in cells))
 
 
-def _figure_cells(row: RungRow | LargeRow) -> tuple[str, str]:
+def _figure_cell(row: RungRow | LargeRow) -> str:
     low, high = row.figure.interval
-    return _number(row.figure.value), f"{low:.3f} to {high:.3f}"
+    return f"{_number(row.figure.value)} " + element("small", f"{low:.3f} to {high:.3f}")
 
 
 def _key(name: str, class_: str) -> str:
@@ -162,10 +157,11 @@ def _charts(found: RightSizing) -> Iterable[str]:
     )
     yield _card(
         "Reliability",
-        "Ten bins of equally many answers. On the dashed line a confidence says what it means.",
+        "On the dashed line a confidence says what it means: of answers at 0.9, nine in ten are right.",
         legend,
         reliability_chart(found),
     )
+    yield _thresholds(found)
 
 
 # --- The rest ------------------------------------------------------------------------------------
@@ -216,7 +212,8 @@ def _example(case: Case) -> str:
 def _thresholds(found: RightSizing) -> str:
     rows = [(row.rung, row.threshold) for row in found.rungs if row.threshold]
     items = "".join(element("dt", escape(rung)) + element("dd", escape(reason)) for rung, reason in rows)
-    return _card("From which confidence each rung answers alone", "", element("dl", items)) if rows else ""
+    caption = "Fitted out of fold on the training rows, for each rung."
+    return _card("When a rung answers alone", caption, element("dl", items)) if rows else ""
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Literal
 
 _WIDTH, _HEIGHT = 560.0, 340.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 18.0, 16.0, 48.0
@@ -99,11 +100,12 @@ class Chart:
         path = f"M{at_x - 5:.1f} {top:.1f}h10M{at_x:.1f} {top:.1f}V{bottom:.1f}M{at_x - 5:.1f} {bottom:.1f}h10"
         self.parts.append(element("path", d=path, class_=f"line {class_}"))
 
-    def level(self, y: float, says: str) -> None:
-        """A dashed line across, with words on it."""
+    def level(self, y: float, says: str, *, at: Literal["start", "end"]) -> None:
+        """A dashed line across, with words on it at one end."""
         start, end = self.at(self.x.low, y), self.at(self.x.high, y)
         self.parts.append(element("line", x1=start[0], x2=end[0], y1=start[1], y2=end[1], class_="level"))
-        self.parts.append(element("text", escape(says), x=end[0] - 2, y=end[1] - 5, class_="note end"))
+        x = start[0] + 6 if at == "start" else end[0] - 2
+        self.parts.append(element("text", escape(says), x=x, y=end[1] - 5, class_=f"note {at}"))
 
     def label(self, x: float, y: float, says: str, class_: str) -> None:
         """Words beside a value, on the side that has room."""

@@ -39,6 +39,7 @@ def decide(
     if bar and not _confident_out_of_fold(taken, bar):
         outcome = "missed" if outcome == "missed" else "reached"
     sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
+    sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
     sentences += [_beside_rung(each, rows, taken) for each in comparisons if large is None or each.second != large.name]
     sentences += [
         _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
@@ -83,6 +84,12 @@ def _first(
         f"{taken.rung} was enough out of fold, but on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
         "more rows would tell."
     )
+
+
+def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
+    """A cheaper rung that held-out rows would have let pass."""
+    before = " and ".join(in_words(row.out_of_fold[name]) for name in bar)
+    return f"{row.rung} meets it on held-out rows too, but not out of fold ({before}), where rungs are chosen."
 
 
 def _reaches(outcome: Outcome, taken: RungRow, bar: Mapping[str, float]) -> str:
