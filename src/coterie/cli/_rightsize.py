@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -259,11 +258,14 @@ def _money(option: str, given: str | None) -> Decimal | None:
 
 def _conditions(accounting: AccountingSection) -> Conditions:
     """When, where and with what this runs; no name or path of the machine is in it."""
+    from importlib import metadata
+
     from coterie.rightsizing import Conditions
 
+    load = round(os.getloadavg()[0], 2)
     return Conditions(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine={"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        machine={"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "load": load},
         versions={"coterie": __version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in ("numpy", "scikit-learn", "onnxruntime")},
         watts_per_core=accounting.watts_per_core,

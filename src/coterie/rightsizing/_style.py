@@ -25,7 +25,8 @@ p { margin: 0; } .soft { color: var(--soft); } .caption { color: var(--soft); fo
 .card { background: var(--sheet); border: 1px solid var(--rule); border-radius: 8px; padding: 18px 20px;
   margin: 0 0 20px; min-width: 0; }
 .scroll { overflow-x: auto; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 20px; margin: 0 0 20px; }
+.charts { display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); gap: 20px; margin: 0 0 20px; }
 .charts .card { margin: 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; color: var(--soft); font-size: 12px; vertical-align: bottom; }

@@ -76,7 +76,7 @@ def _first(
     if outcome == "met":
         return f"{taken.rung} is enough: {found} meets {_least(bar)} with 95% confidence."
     if not _confident_out_of_fold(taken, bar):
-        before = " and ".join(f"{in_words(taken.out_of_fold[name])}" for name in bar)
+        before = " and ".join(_bare(taken.out_of_fold[name]) for name in bar)
         start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
         best = f"the best is {taken.rung} ({before})"
         return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
@@ -88,7 +88,7 @@ def _first(
 
 def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
     """A cheaper rung that held-out rows would have let pass."""
-    before = " and ".join(in_words(row.out_of_fold[name]) for name in bar)
+    before = " and ".join(_bare(row.out_of_fold[name]) for name in bar)
     return f"{row.rung} meets it on held-out rows too, but not out of fold ({before}), where rungs are chosen."
 
 
@@ -150,6 +150,11 @@ def _times(ratio: float | None, *, inverse: bool) -> str:
         return ""
     times = 1 / ratio if inverse else ratio
     return f"{float(f'{times:.2g}'):,.0f} times" if times >= _MUCH else f"{times:.1f} times"
+
+
+def _bare(found: Figure) -> str:
+    """`0.912, 0.902 to 0.921`, for use inside brackets."""
+    return f"{found.value:.3f}, {found.interval.low:.3f} to {found.interval.high:.3f}"
 
 
 def in_words(found: Figure) -> str:

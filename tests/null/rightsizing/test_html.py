@@ -78,6 +78,7 @@ def test_no_coordinate_is_lost(page):
     assert "inf," not in page
 
 
+@pytest.mark.slow  # ten folds of boosting
 def test_a_score_has_a_report_too(job, size, applicants):
     """Columns stand in for the text of an example."""
     page = html_report(size(job(applicants(), task="score")))

@@ -80,6 +80,7 @@ def test_rungs_can_be_named(job, size, texts):
     assert found.verdict.rung == "embedding"
 
 
+@pytest.mark.slow  # ten folds of boosting
 def test_a_score_is_measured_on_held_out_rows(job, size, applicants):
     """A score is ranked by its AUC, on a seeded fifth that no rung has seen."""
     found = size(job(applicants(), task="score"))

@@ -94,7 +94,7 @@ def test_none_is_enough():
 
     assert found.outcome == "missed"
     assert "No rung meets accuracy 0.95 with 95% confidence" in str(found)
-    assert "the best is embedding (0.900 (0.890 to 0.910))" in str(found)
+    assert "the best is embedding (0.900, 0.890 to 0.910)" in str(found)
     assert "does not reach 0.95" in str(found)
     assert "Against lexical it adds 0.050 for 20 times the energy." in str(found)
 
@@ -132,7 +132,7 @@ def test_a_cheaper_rung_passed_over():
     lexical, embedding = rung("lexical", 0.92, before=0.9), rung("embedding", 0.95)
     found = verdict([lexical, embedding], embedding, {"accuracy": 0.9})
 
-    assert "lexical meets it on held-out rows too, but not out of fold (0.900 (0.890 to 0.910))" in str(found)
+    assert "lexical meets it on held-out rows too, but not out of fold (0.900, 0.890 to 0.910)" in str(found)
 
 
 def test_nothing_measurable():
