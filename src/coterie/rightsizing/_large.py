@@ -81,6 +81,12 @@ def judge_answers(name: str, source: str, answers: Sequence[Answer], held: Held,
             hint="Write the answers as the labels are written in the data.",
         )
     asked = [held.rows[labelled[place]] for place in positions]
+    if held.measure == "auc" and len({row.labels for row in asked}) < 2:
+        raise DataError(
+            f"{source}: the {len(asked):,} rows that were answered all have the label {asked[0].labels[0]!r}, and an "
+            "auc needs both.",
+            hint="Record answers to more rows.",
+        )
     evaluation, cases = judge(asked, findings, task=held.task), judge_rows(asked, findings, task=held.task)
     return LargeRow(
         name=name,

@@ -66,7 +66,7 @@ def probe(root: Path, rung: str, version: str, section: SpecialistSection, rows:
         "section": section.model_dump(mode="json"),
         "rows": [{"text": row.text, "columns": dict(row.columns)} for row in rows],
     }
-    command = [sys.executable, "-m", "coterie.rightsizing._probe"]
+    command = [sys.executable, "-P", "-m", "coterie.rightsizing._probe"]  # -P: no module from where the user is
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             command, input=json.dumps(request), capture_output=True, encoding="utf-8", timeout=_PATIENCE, check=False

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting import CostMeter
 from coterie.config import AccountingSection, SpecialistSection
 from coterie.data import Dataset, Row, compare_datasets, read_dataset, split_dataset
-from coterie.errors import InputError
+from coterie.errors import DataError, InputError
 from coterie.evaluation import Case, consult_rows, judge_rows
 from coterie.registry import Registry
 from coterie.specialists import load_specialist
@@ -100,6 +100,7 @@ def read_rows(section: SpecialistSection) -> Rows:
     else:
         train, held_out = data, _read(section, section.test, for_evaluation=True)
         number = {id(row): n for n, row in enumerate(held_out.rows, 1)}
+    _check_held_out(held_out, section)
     held = Held(
         rows=held_out.rows,
         numbers=[number[id(row)] for row in held_out.rows],
@@ -109,6 +110,17 @@ def read_rows(section: SpecialistSection) -> Rows:
         measure=next(iter(section.bar), measures[0]),
     )
     return Rows(section=section, train=train, held=held, held_out=held_out)
+
+
+def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
+    """Refuse rows that no figure can be taken from. Raises `DataError`."""
+    found = held_out.label_names
+    if not found or (section.task == "score" and len(found) < 2):
+        raise DataError(
+            f"The {len(held_out):,} held-out rows of {held_out.name} have {list(found) or 'no labels'}: nothing can be "
+            "measured on them.",
+            hint="Give held-out rows with their labels, and for a score both outcomes: --test FILE",
+        )
 
 
 def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dataset:

@@ -40,7 +40,11 @@ def decide(
         outcome = "missed" if outcome == "missed" else "reached"
     sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
     sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
-    sentences += [_beside_rung(each, rows, taken) for each in comparisons if large is None or each.second != large.name]
+    sentences += [
+        _beside_rung(each, rows, taken, measure=measure)
+        for each in comparisons
+        if large is None or each.second != large.name
+    ]
     sentences += [
         _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
     ]
@@ -104,23 +108,24 @@ def _least(bar: Mapping[str, float]) -> str:
     return " and ".join(f"{least:g}" for least in bar.values())
 
 
-def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow) -> str:
+def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow, *, measure: str) -> str:
     """What another rung adds, or what this one adds over a cheaper one."""
     names = [row.rung for row in rows]
-    value = abs(comparison.difference.value)
+    of_what = "" if comparison.measure == measure else f" {comparison.measure}"
+    value = f"{abs(comparison.difference.value):.3f}{of_what}"
     if names.index(comparison.second) > names.index(taken.rung):
         energy = _times(comparison.joules, inverse=True)
         for_what = f" for {energy} the energy" if energy else ""
         if not comparison.measurable:
             return f"{comparison.second} would add nothing measurable ({_signed(comparison, -1)}){for_what}."
         verb = "add" if comparison.difference.value < 0 else "lose"
-        return f"{comparison.second} would {verb} {value:.3f}{for_what}."
+        return f"{comparison.second} would {verb} {value}{for_what}."
     energy = _times(comparison.joules, inverse=False)
     for_what = f" for {energy} the energy" if energy else ""
     if not comparison.measurable:
         return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
     verb = "adds" if comparison.difference.value > 0 else "loses"
-    return f"Against {comparison.second} it {verb} {value:.3f}{for_what}."
+    return f"Against {comparison.second} it {verb} {value}{for_what}."
 
 
 def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> str:

@@ -114,6 +114,14 @@ def test_scores():
     assert found.strangers == {"1.5": 1}
 
 
+def test_an_auc_needs_both_outcomes():
+    """Answers to rows of one outcome only cannot be ranked."""
+    rows = tuple(Row(text="", labels=(label,), columns={"n": n}) for n, label in enumerate("110"))
+
+    with pytest.raises(DataError, match="all have the label '1'"):
+        judge([answer("yes", row=1), answer("no", row=3)], held(rows, task="score", labels=("0", "1"), measure="auc"))
+
+
 def test_several_labels():
     """Several labels are separated by a bar; one stranger spoils the answer, and none at all is one."""
     rows = (Row(text="a", labels=("card", "parcel")), Row(text="b", labels=("card",)))

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.config import AccountingSection
-from coterie.errors import InputError
+from coterie.errors import DataError, InputError
 from coterie.registry import Registry
 from coterie.rightsizing import Answer, Prices, judge_answers
 
@@ -128,6 +128,15 @@ def test_a_rung_that_the_rows_cannot_climb(job, size, applicants):
     """Columns alone have no embedding; the rungs they have are named."""
     with pytest.raises(InputError, match=r"'embedding'.*lexical"):
         size(job(applicants(), task="score", rungs=["embedding"]))
+
+
+@pytest.mark.parametrize(("task", "label"), [("classify", ""), ("score", 1)])
+def test_held_out_rows_that_measure_nothing(job, texts, applicants, task, label):
+    """Held-out rows without labels, or of one outcome, are refused before anything is trained."""
+    rows = texts() if task == "classify" else applicants()
+
+    with pytest.raises(DataError, match="nothing can be measured"):
+        job(rows, [{**row, "label": label} for row in rows[:20]], task=task)
 
 
 def test_a_writer_has_no_rungs(job, texts):

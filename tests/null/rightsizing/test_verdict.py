@@ -146,6 +146,16 @@ def test_nothing_measurable():
     assert "embedding would add nothing measurable (+0.001, -0.004 to +0.006) for 2.0 times the energy." in str(found)
 
 
+def test_a_difference_in_another_measure_names_it():
+    """Rows are right or wrong, so a bar about macro F1 is compared by accuracy, and that is said."""
+    lexical, embedding = rung("lexical", 0.92), rung("embedding", 0.95)
+    found = decide(
+        [lexical, embedding], choice(lexical), {}, [beside("lexical", "embedding", -0.03)], None, measure="macro_f1"
+    )
+
+    assert "embedding would add 0.030 accuracy for" in str(found)
+
+
 @pytest.mark.parametrize(
     ("difference", "said"),
     [
