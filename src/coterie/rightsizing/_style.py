@@ -51,11 +51,16 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .chart .dot { stroke: var(--sheet); stroke-width: 1.5; } .chart .small { r: 3.5px; }
 .chart .diagonal { stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 5 4; }
 .start { text-anchor: start; } .middle { text-anchor: middle; } .end { text-anchor: end; }
+@page { size: A4 landscape; margin: 12mm; }
 @media print {
   :root { --page: #fff; --sheet: #fff; --ink: #000; --soft: #444; --rule: #ccc; --tint: #f0f0f0;
     --c0: #2f6fde; --c1: #d9730d; --c2: #0f8a6a; --c3: #8b4fd9; --c4: #b8356f; --large: #555; }
   main { max-width: none; padding: 0; } body { font-size: 12px; } table { font-size: 10.5px; }
-  th, td { padding: 4px 5px; } .charts { grid-template-columns: 1fr 1fr; }
+  th { font-size: 9.5px; } td small, .caption, .legend, dl { font-size: 10px; } .scroll { overflow: visible; }
+  h1 { font-size: 20px; } h2 { font-size: 13px; } .verdict { font-size: 13px; margin: 12px 0; padding: 10px 14px; }
+  .card { padding: 10px 12px; margin-bottom: 12px; } th, td { padding: 3px 5px; }
+  .charts { grid-template-columns: repeat(3, 1fr); gap: 12px; margin-bottom: 12px; }
+  .charts .card:nth-child(4) { grid-column: 1 / -1; }
   .card, .verdict, tr { break-inside: avoid; } .dot, .key, tr.taken td { print-color-adjust: exact; }
 }
 """
