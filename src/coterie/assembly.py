@@ -16,7 +16,7 @@ from coterie.governance import ClearancePolicy, Gate
 from coterie.models import locate
 from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
-from coterie.registry import REGISTRY_FOLDER, Registry, Version
+from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
 from coterie.specialists import GeneralistSpecialist, GenerateSpecialist, load_specialist
 from coterie.store import SQLiteStore
@@ -43,7 +43,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             f"The network in {str(folder)!r} has no specialists.",
             hint="Add one: coterie add NAME --task classify --data FILE",
         )
-    registry = Registry(folder / REGISTRY_FOLDER)
+    registry = open_registry(folder, config.registry)
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -84,6 +85,8 @@ class SpecialistSection(_Section):
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None
     """Training data: a CSV or JSONL file, relative to the network's folder. For `generate`, its source texts."""
+    licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
+    """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
     test: str | None = None
     """Held-out data, touched only to report. Without it a seeded fifth of `data`; a `score` is cross-validated."""
     text_column: str | None = None
@@ -236,6 +239,29 @@ class StoreSection(_Section):
     """A session not used for so many days is deleted."""
 
 
+def _name_key(value: str) -> str:
+    if "-----BEGIN" in value:
+        raise ValueError('a private key is named, not written out: use "env:NAME" or the path of its file')
+    return value
+
+
+class RegistrySection(_Section):
+    """`[registry]`: who signs trained versions, and whose may serve."""
+
+    signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
+    """Private key that signs what is trained: `env:NAME` of its PEM text, or a file. Left out, nothing is signed."""
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Public keys whose signatures are trusted, as `coterie registry keygen` prints them."""
+    require_signature: bool = False
+    """Refuse to load a version that none of the trusted keys signed."""
+
+    @model_validator(mode="after")
+    def _trusts_somebody(self) -> RegistrySection:
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError("require_signature needs `trusted_keys`, else no version could be loaded")
+        return self
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -247,6 +273,7 @@ class Config(_Section):
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
+    registry: RegistrySection = RegistrySection()
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:

@@ -13,7 +13,8 @@
     │   ├── UnknownSpecialist   a name that is not in the network
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
-    │   └── EgressRefused       data above an engine's clearance
+    │   ├── EgressRefused       data above an engine's clearance
+    │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
     └── EngineError             what runs the weights, here or at a provider
         ├── EngineTimeout       no answer in time
@@ -129,6 +130,12 @@ class EgressRefused(PolicyError):
     """Data above an engine's clearance was about to leave."""
 
     code = "egress_refused"
+
+
+class PromotionRefused(PolicyError):
+    """A version misses its bar, or is worse than the champion."""
+
+    code = "promotion_refused"
 
 
 class Overloaded(CoterieError):

@@ -45,6 +45,7 @@ _Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or gen
 _Description = Annotated[
     str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
 ]
+_Licence = Annotated[str | None, typer.Option(metavar="SPDX", help="Licence of the data, such as CC-BY-4.0.")]
 _Test = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Held-out data; without it a fifth of the training data is held out."),
@@ -78,6 +79,7 @@ def add(
     data: _Data,
     task: _Task = "classify",
     description: _Description = "",
+    licence: _Licence = None,
     test: _Test = None,
     text_column: _TextColumn = None,
     label_column: _LabelColumn = None,
@@ -106,6 +108,7 @@ def add(
         "task": task,
         "description": description,
         **{key: file.in_toml for key, file in files.items()},
+        "licence": licence,
         "text_column": text_column,
         "label_column": label_column,
         "group_column": group_column,

@@ -17,6 +17,7 @@ from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._init import init
 from ._models import models
+from ._registry import registry
 from ._report import report
 from ._rightsize import rightsize
 from ._serve import serve
@@ -62,6 +63,7 @@ app.command()(ask)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)
+app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)
 

@@ -16,7 +16,7 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError
 from coterie.models import locate
-from coterie.registry import REGISTRY_FOLDER, Registry
+from coterie.registry import open_registry
 from coterie.routing import PROFILE_FILE
 
 from ._bridge import run
@@ -83,11 +83,15 @@ def _encoder() -> Check:
 
 
 def _extras(config: Config) -> Iterator[Check]:
-    """The optional packages that the file's models need."""
+    """The optional packages that the file needs."""
     if any(isinstance(model, LlamaModel) for model in config.models.values()):
         there = importlib.util.find_spec("xllamacpp") is not None
         found = "xllamacpp is installed" if there else "xllamacpp is not installed; engine 'llama' needs it"
         yield Check(name="extra llama", ok=there, found=found, fix="pip install 'coterie[llama]'")
+    if config.registry.require_signature or config.registry.signing_key:
+        there = importlib.util.find_spec("cryptography") is not None
+        found = "cryptography is installed" if there else "cryptography is not installed; signatures need it"
+        yield Check(name="extra sign", ok=there, found=found, fix="pip install 'coterie[sign]'")
 
 
 def _data(config: Config, folder: Path) -> Iterator[Check]:
@@ -101,7 +105,7 @@ def _data(config: Config, folder: Path) -> Iterator[Check]:
 
 def _versions(config: Config, folder: Path) -> Iterator[Check]:
     """A verified version of every specialist, with the profile by which the router finds it."""
-    registry, unknown = Registry(folder / REGISTRY_FOLDER), []
+    registry, unknown = open_registry(folder, config.registry), []
     for name, section in config.specialists.items():
         fix = shell(folder, "train", name)
         try:

@@ -15,7 +15,7 @@ from ._files import find_file
 from ._output import Json, interval, number, remark, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from coterie.config import SpecialistSection
+    from coterie.config import Config, SpecialistSection
     from coterie.data import Dataset
     from coterie.evaluation import Evaluation
     from coterie.registry import Version
@@ -56,11 +56,13 @@ def evaluate(
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
     With rows that have no label, also how well it tells what does not belong to it.
     """
-    from coterie.registry import REGISTRY_FOLDER, Registry
+    from coterie.config import load_config
+    from coterie.registry import open_registry
 
     folder: Path = context.obj
-    section = _section(folder, name)
-    version = Registry(folder / REGISTRY_FOLDER).champion(name)
+    config = load_config(folder)
+    section = _section(config, name)
+    version = open_registry(folder, config.registry).champion(name)
     columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
     dataset = _read(find_file(folder, data), section.model_copy(update=columns))
     measured = run(_measure(name, section, version, dataset))
@@ -73,10 +75,8 @@ def evaluate(
         _show(document)
 
 
-def _section(folder: Path, name: str) -> SpecialistSection:
-    from coterie.config import load_config
-
-    sections = load_config(folder).specialists
+def _section(config: Config, name: str) -> SpecialistSection:
+    sections = config.specialists
     if name not in sections:
         raise UnknownSpecialist(
             f"Asked to measure {name!r}; this network has {sorted(sections)}.", hint="Use one of these names."

@@ -28,7 +28,8 @@ def train(
 
     Every rung is tried; held-out results are shown beside the lexical floor and the cheapest rung that meets the bar
     is taken. The new version goes into the registry and serves from the next start on. If a specialist misses its
-    bar, that is said loudly, the version that served before stays (if there was one) and the exit code is 3.
+    bar, or is measurably worse than the champion, that is said loudly and the exit code is 3. The version that served
+    before stays, if there was one, unless it was worse still; the other one is the candidate: see `coterie registry`.
     """
     from coterie.training import train as train_network
 
@@ -46,7 +47,7 @@ def train(
     for name, result in report["specialists"].items():
         for warning in result.get("warnings", ()):
             remark(f"Warning: {name}: {warning}")
-    if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result)]:
+    if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result, folder)]:
         remark("\n".join(missed))
         raise typer.Exit(BAR_MISSED)
 
@@ -102,9 +103,12 @@ def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
     ]
 
 
-def _missed(name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    """What a missed bar means for who is served."""
+def _missed(name: str, result: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """What a missed bar, or a drop behind the champion, means for who is served."""
     if result["bar_met"] is not False:
+        if not result.get("promoted"):
+            look = shell(folder, "registry", "diff", name, "champion", "candidate")
+            yield f"NOT PROMOTED: {name} is worse than the version that serves: {result.get('promotion')}. See: {look}"
         return
     bars = ", ".join(f"{metric} >= {bar:g}" for metric, bar in result["bar"].items())
     if result.get("promoted"):

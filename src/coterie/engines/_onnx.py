@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +65,11 @@ class OnnxEncoder:
         return self._model.sha256
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        return {**self._model.origin, "sha256": self.sha256}
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         return self._model.dimension
@@ -118,6 +123,7 @@ class _Provenance(NamedTuple):
     sha256: dict[str, str]
     dimension: int
     max_tokens: int
+    origin: dict[str, str]
 
 
 class _Piece(NamedTuple):
@@ -144,6 +150,7 @@ class _Model:
         self.sha256 = provenance.sha256[MODEL_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
+        self.origin = provenance.origin
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
@@ -226,6 +233,7 @@ def _read_provenance(folder: Path) -> _Provenance:
             sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
             dimension=int(content["dimension"]),
             max_tokens=int(content["max_tokens"]),
+            origin={key: str(content[key]) for key in ("name", "source", "licence") if key in content},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _refused(path, f"{type(error).__name__}: {error}") from error

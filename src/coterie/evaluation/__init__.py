@@ -20,6 +20,8 @@ from ._metrics import (
     multilabel_f1,
     risk_coverage,
 )
+from ._regression import interval_drop, paired_drop, worse
+from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
     "Case",
@@ -27,6 +29,7 @@ __all__ = [
     "Evaluation",
     "Interval",
     "RiskCoverage",
+    "Slice",
     "accepted_accuracy",
     "accuracy",
     "auroc",
@@ -38,9 +41,15 @@ __all__ = [
     "ece",
     "evaluate",
     "exact_match",
+    "interval_drop",
     "judge",
     "judge_rows",
     "macro_f1",
     "multilabel_f1",
+    "pack",
+    "paired_drop",
     "risk_coverage",
+    "slice_labels",
+    "unpack",
+    "worse",
 ]

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ._bootstrap import Interval
+from ._slices import Slice
+
+_NO_FIGURES = {"intervals", "confusions", "right", "slices"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +58,14 @@ class Evaluation:
     """95% bootstrap interval of each figure that has one, by its name."""
     confusions: tuple[Confusion, ...] = ()
     """The most frequent wrong labels, at most 20."""
+    right: tuple[bool, ...] = ()
+    """Whether the value was right, for each row with a label, in order."""
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    """The rows of each label, for a classifier."""
 
     def to_json(self) -> dict[str, object]:
-        """The figures as JSON values; the interval of a figure is a pair under `intervals`."""
-        figures = {name: value for name, value in vars(self).items() if name not in {"intervals", "confusions"}}
+        """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
+        figures = {name: value for name, value in vars(self).items() if name not in _NO_FIGURES}
         return figures | {
             "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
             "confusions": [vars(confusion) for confusion in self.confusions],

@@ -15,6 +15,7 @@ from coterie.types import Finding, TaskKind
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluation import Confusion, Evaluation
 from ._metrics import auroc, brier, ece, macro_f1, multilabel_f1
+from ._slices import Slice, slice_labels
 
 _CONFUSIONS = 20
 _DRAWS = 400
@@ -59,7 +60,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
         **_scope_figures(rows, findings, seed),
         **(_score_figures(rows, findings, seed) if task == "score" else {}),
     }
-    return _evaluation(figures, cases, n=len(rows))
+    return _evaluation(figures, cases, n=len(rows), sliced=task == "classify")
 
 
 def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind) -> list[Case]:
@@ -72,7 +73,7 @@ def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKi
     ]
 
 
-def _evaluation(figures: _Figures, cases: Sequence[Case], *, n: int) -> Evaluation:
+def _evaluation(figures: _Figures, cases: Sequence[Case], *, n: int, sliced: bool) -> Evaluation:
     def known(name: str) -> float | None:
         value = figures[name].value if name in figures else math.nan
         return None if math.isnan(value) else value
@@ -97,6 +98,8 @@ def _evaluation(figures: _Figures, cases: Sequence[Case], *, n: int) -> Evaluati
             if figure.interval is not None and not math.isnan(figure.interval.low)
         },
         confusions=_confusions(cases),
+        right=tuple(case.correct for case in cases),
+        slices=_slices(cases) if sliced else {},
     )
 
 
@@ -154,9 +157,7 @@ def _label_figures(cases: Sequence[Case], seed: int) -> _Figures:
 
 def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
     """Right and found labels as (N, L) arrays of booleans."""
-    found = [
-        case.value if isinstance(case.value, tuple) else () if case.value is None else (case.value,) for case in cases
-    ]
+    found = [_said(case.value) for case in cases]
     numbers = {
         label: i for i, label in enumerate(sorted({name for case in cases for name in case.row.labels}.union(*found)))
     }
@@ -165,6 +166,21 @@ def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
         truth[i, [numbers[label] for label in case.row.labels]] = True
         guess[i, [numbers[label] for label in labels]] = True
     return truth, guess
+
+
+def _slices(cases: Sequence[Case]) -> dict[str, Slice]:
+    """By label. Where any one of a row's labels would be right, the row stands under its first, whatever was found."""
+    several = any(isinstance(case.value, tuple) for case in cases)
+    truth = [case.row.labels if several else case.row.labels[:1] for case in cases]
+    found = [case.row.labels[:1] if case.correct and not several else _said(case.value) for case in cases]
+    return slice_labels(truth, found)
+
+
+def _said(value: Value) -> tuple[str, ...]:
+    """The labels that a value names."""
+    if isinstance(value, tuple):
+        return value
+    return () if value is None else (value,)
 
 
 def _joint_figures(rows: Sequence[Row], findings: Sequence[Finding], values: Sequence[Value], seed: int) -> _Figures:

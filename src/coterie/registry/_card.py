@@ -6,7 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from ._report import mapping, number
+
 Table = Sequence[Sequence[str]]
+
+_HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
+_SLICE = ("n", "recall", "precision", "f1")
+_WEAKEST = 10  # labels shown
 
 _PIPELINES = {"classify": "text-classification", "score": "tabular-classification", "generate": "text-generation"}
 _JOBS = {
@@ -27,12 +33,13 @@ def write_card(report: Mapping[str, object]) -> str:
     Args:
         report: What the trainer wrote. Read here, each part only if it is there: `name`, `task`, `description`,
             `rung`, `reason`, `bar`, `bar_met`, `labels` (a number), `seed`, `data` (for `train` and `held_out` each
-            `file`, `sha256`, `rows`, `licence`), `metrics` (held-out figures; an interval of one stands in
-            `intervals`), `rungs` (a row each, with `rung` and `held_out`), `warnings`.
+            `file`, `sha256`, `rows`, `licence`), `base` (`name`, `source`, `sha256`, `licence`), `code_version`,
+            `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
+            and `held_out`), `slices` (by label `n`, `recall`, `precision`, `f1`), `warnings`.
     """
     name, task = _text(report.get("name")), _text(report.get("task"))
     parts = [
-        _front_matter(task, _text(report.get("rung"))),
+        _front_matter(report),
         f"# {name}",
         _text(report.get("description")),
         f"A Coterie specialist: it {_JOBS.get(task, 'has one task')}, or it abstains and says why.",
@@ -41,6 +48,7 @@ def write_card(report: Mapping[str, object]) -> str:
         _table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
         "## Held-out results",
         _results(report),
+        _weakest(report),
         "## Intended use and limits",
         _list([_use(report), *_LIMITS]),
         *_warnings(report),
@@ -48,8 +56,13 @@ def write_card(report: Mapping[str, object]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(task: str, rung: str) -> str:
+def _front_matter(report: Mapping[str, object]) -> str:
+    """What the Hugging Face hub reads. The licence is the data's and the base's, so none is claimed for the model."""
+    task, rung = _text(report.get("task")), _text(report.get("rung"))
+    base = str(mapping(report.get("base")).get("source"))
     lines = ["library_name: coterie", f"pipeline_tag: {_PIPELINES[task]}" if task in _PIPELINES else ""]
+    if rung != "lexical" and _HUB.fullmatch(base):
+        lines.append(f"base_model: {base}")
     tags = [tag for tag in ("coterie", task, rung) if re.fullmatch(r"[a-z0-9-]+", tag)]
     return "\n".join(["---", *filter(None, lines), "tags:", *(f"- {tag}" for tag in tags), "---"])
 
@@ -61,28 +74,31 @@ def _facts(report: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield shown, _text(report[key])
     if reason := _text(report.get("reason")):
         yield "chosen because", reason
-    for measure, least in _mapping(report.get("bar")).items():
+    for measure, least in mapping(report.get("bar")).items():
         met = {True: "met", False: "MISSED"}.get(report.get("bar_met") is True, "")
         yield "bar", f"{measure} >= {_number(least)}: {met}"
-    if encoder := _text(report.get("encoder_sha256")):
-        yield "encoder SHA-256", encoder
+    if base := mapping(report.get("base")):
+        yield "base model", f"{_text(base.get('name'))}, licence {_text(base.get('licence')) or 'not stated'}"
+        yield "base model SHA-256", _text(base.get("sha256")) or "not known"
+    if code := _text(report.get("code_version")):
+        yield "made with", f"coterie {code}"
 
 
 def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
-    for use, described in _mapping(report.get("data")).items():
-        about = _mapping(described)
+    for use, described in mapping(report.get("data")).items():
+        about = mapping(described)
         licence = _text(about.get("licence")) or "not stated"
         yield _text(use), _text(about.get("file")), _text(about.get("rows")), _text(about.get("sha256")), licence
 
 
 def _results(report: Mapping[str, object]) -> str:
     """Every figure with its interval, the lexical floor beside it."""
-    chosen, floor = _mapping(report.get("metrics")), _floor(report)
+    chosen, floor = mapping(report.get("metrics")), _floor(report)
     if not chosen:
         return "Not measured."
     rung = _text(report.get("rung"))
     header = ["measure", rung or "value", *(["lexical (floor)"] if floor else [])]
-    names = [name for name in chosen if _is_number(chosen[name])]
+    names = [name for name in chosen if number(chosen[name]) is not None]
     rows = [[name, _figure(chosen, name), *([_figure(floor, name)] if floor else [])] for name in names]
     note = "Brackets hold 95% bootstrap intervals." if "intervals" in chosen else ""
     if not floor and rung == "lexical":
@@ -90,21 +106,32 @@ def _results(report: Mapping[str, object]) -> str:
     return "\n\n".join(filter(None, [_table([header, *rows]), note.strip()]))
 
 
+def _weakest(report: Mapping[str, object]) -> str:
+    """The labels that are found least often."""
+    slices = {label: mapping(each) for label, each in mapping(report.get("slices")).items()}
+    ranked = sorted(slices.items(), key=lambda item: (number(item[1].get("recall")) or 0.0, item[0]))[:_WEAKEST]
+    if not ranked:
+        return ""
+    rows = [(_text(label), *(_number(each.get(key)) for key in _SLICE)) for label, each in ranked]
+    shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
+    return f"By label, {shown}:\n\n" + _table([("label", *_SLICE), *rows])
+
+
 def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
     """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
     rows = report.get("rungs")
     if report.get("rung") == "lexical" or not isinstance(rows, Sequence):
         return {}
-    found = (_mapping(row) for row in rows)
-    return next((_mapping(row.get("held_out")) for row in found if row.get("rung") == "lexical"), {})
+    found = (mapping(row) for row in rows)
+    return next((mapping(row.get("held_out")) for row in found if row.get("rung") == "lexical"), {})
 
 
 def _figure(metrics: Mapping[str, object], name: str) -> str:
     """A figure and, if there is one, its interval."""
     value = metrics.get(name)
-    if not _is_number(value):
+    if number(value) is None:
         return "-"
-    interval = _mapping(metrics.get("intervals")).get(name)
+    interval = mapping(metrics.get("intervals")).get(name)
     if not isinstance(interval, Sequence) or isinstance(interval, str):
         return _number(value)
     return f"{_number(value)} [{', '.join(_number(bound) for bound in interval)}]"
@@ -146,12 +173,4 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _text(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
+    return f"{value:.4g}" if isinstance(value, float) else _text(value) or "-"

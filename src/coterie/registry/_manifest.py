@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from coterie.errors import ArtefactRefused
 
 MANIFEST = "manifest.json"
+KINDS = (".safetensors", ".onnx", ".gguf", ".json", ".md")
+"""Suffixes of a version's files: formats that hold data and run no code when they are read."""
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -56,12 +59,16 @@ def check_version(version: str) -> str:
 
 
 def check_files(names: Iterable[str]) -> None:
-    """Refuse file names that could lie outside the version's folder, or clash on some file system."""
+    """Refuse file names that could lie outside the folder or clash on some file system, and kinds that run code."""
     seen = {MANIFEST}
     for name in names:
         if not _FILE.fullmatch(name):
             raise ArtefactRefused(
                 f"{name!r} cannot be a file of a version.", hint="Use letters, digits, dots, - and _; no folders."
+            )
+        if not is_kind(name):
+            raise ArtefactRefused(
+                f"{name!r} is of a kind that no version holds.", hint=f"A version holds {', '.join(KINDS)}."
             )
         if name.lower() in seen:
             raise ArtefactRefused(f"{name!r} clashes with another file of the version.", hint="Rename one of them.")
@@ -71,3 +78,14 @@ def check_files(names: Iterable[str]) -> None:
 def is_version(name: str) -> bool:
     """Whether a folder's name has the form of a version."""
     return _VERSION.fullmatch(name) is not None
+
+
+def is_kind(file: str) -> bool:
+    """Whether a version may hold such a file."""
+    return file.endswith(KINDS)
+
+
+def refused(folder: Path, file: str, why: str) -> ArtefactRefused:
+    """The error about a file of a version."""
+    hint = f"Remove the folder {str(folder)!r} and train again, or restore it from a copy."
+    return ArtefactRefused(f"{file} in {str(folder)!r} {why}.", hint=hint)

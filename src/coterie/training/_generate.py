@@ -16,6 +16,7 @@ from coterie.specialists import Drafting
 
 from ._exchanges import EXCHANGES, INSTRUCTION
 from ._job import Job
+from ._lineage import describe_data, describe_origin, licence_warnings
 
 _SHOWN = 5  # names listed in a warning
 
@@ -43,7 +44,7 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
         "max_tokens": job.section.max_tokens,
         "model": model,
     }
-    warnings = [*job.train.warnings, *_warnings(job, sources, config, folder)]
+    warnings = [*job.train.warnings, *_warnings(job, sources, config, folder), *licence_warnings(job)]
     job.progress.finish(f"{len(sources)} source texts")
     files = {"model.json": json.dumps(described, indent=1, ensure_ascii=False).encode()}
     return files, _report(job, sources, model, warnings)
@@ -134,6 +135,7 @@ def _report(
     job: Job, sources: Mapping[str, str], model: Mapping[str, str | None], warnings: list[str]
 ) -> dict[str, object]:
     """The version's `report.json`, in the shape of the other tasks'."""
+    known = CATALOGUE.get(model["name"] or "")
     return {
         "name": job.name,
         "task": "generate",
@@ -144,9 +146,14 @@ def _report(
         "bar_met": None,
         "metrics": {},
         "rungs": [],
-        "seed": job.section.seed,
-        "data": {"train": {"file": job.train.name, "sha256": job.train.sha256, "rows": len(job.train)}},
+        "data": {"train": describe_data(job.train, job.section.licence)},
         "model": dict(model),
+        "base": {
+            **model,
+            "licence": known.licence if known else None,
+            "source": known.hub_repo if known else None,
+        },
         "labels": len(sources),
         "warnings": warnings,
+        **describe_origin(job.section),
     }

@@ -33,6 +33,11 @@ class TextEncoder(Engine, Protocol):
         ...
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        ...
+
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
         ...

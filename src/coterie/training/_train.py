@@ -20,7 +20,7 @@ from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_dataset, split_dataset
 from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, UnknownSpecialist
-from coterie.registry import REGISTRY_FOLDER, Registry, write_card
+from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 
 from ._generate import train_generate
@@ -82,7 +82,8 @@ def train(
 ) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
 
-    A version that misses its bar replaces a champion only if that one is worse; the report says so. The router needs
+    A version that misses its bar replaces a champion only if that one is worse, and one that is measurably worse than
+    the champion, overall or on the rows of a label, never does: it is the candidate then. The router needs
     no training of its own: it reads the champions' profiles whenever the network is opened. The same data, section and
     seed give the same version.
 
@@ -99,7 +100,7 @@ def train(
     config = load_config(folder)
     sections = _sections(config, names)
     encoder = encoder or OnnxEncoder.bundled(threads=2)
-    registry = Registry(folder / REGISTRY_FOLDER)
+    registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     jobs = [_job(name, section, folder, encoder, progress or Silent()) for name, section in sections.items()]
     with threadpool_limits(1):
@@ -198,15 +199,15 @@ def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
 def _stored(
     job: Job, registry: Registry, files: Mapping[str, bytes], report: Mapping[str, object]
 ) -> TrainedSpecialist:
-    """Store the version whole, then let it serve if it may."""
+    """Store the version whole, then let it serve if it may; else it is the candidate."""
     about = {
         "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
         "card.md": write_card(report).encode(),
     }
     version = registry.add(job.name, {**files, **about})
-    promotion = judge_promotion(registry, job.name, version, report)
-    if promotion.allowed:
-        registry.promote(job.name, version)
+    promotion = judge_promotion(registry, job.name, registry.load(job.name, version))
+    alias = CHAMPION if promotion.allowed else CANDIDATE
+    registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
     return TrainedSpecialist(
         name=job.name, version=version, promoted=promotion.allowed, report=report, promotion=promotion.reason
     )

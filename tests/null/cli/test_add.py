@@ -19,7 +19,18 @@ def test_adds_a_table(run, folder, rows):
     """The specialist is in the file as asked, with the data copied into the folder."""
     result = run(
         *("-C", folder, "add", "tickets", "--task", "classify", "--data", rows),
-        *("--description", 'Sorts "tickets"', "--bar", "accuracy=0.9", "--bar", "macro_f1=0.8", "--target-risk", "0.1"),
+        *(
+            "--licence",
+            "CC-BY-4.0",
+            "--description",
+            'Sorts "tickets"',
+            "--bar",
+            "accuracy=0.9",
+            "--bar",
+            "macro_f1=0.8",
+            "--target-risk",
+            "0.1",
+        ),
     )
 
     assert result.code == 0, result.err
@@ -28,6 +39,7 @@ def test_adds_a_table(run, folder, rows):
     assert section.bar == {"accuracy": 0.9, "macro_f1": 0.8}
     assert section.target_risk == 0.1
     assert section.data == "data/tickets.csv"
+    assert section.licence == "CC-BY-4.0"
     assert (folder / "data" / "tickets.csv").read_bytes() == rows.read_bytes()
     assert f"Copied {rows} to data/tickets.csv" in result.out
     assert f"coterie -C {folder} train tickets" in result.out

@@ -141,6 +141,16 @@ def test_missing_extra(trained, examine, monkeypatch):
     assert checks["extra llama"]["fix"] == "pip install 'coterie[llama]'"
 
 
+def test_missing_extra_for_signatures(trained, examine, monkeypatch):
+    """Without the package that signs, a network that names a key lacks an extra."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    add(trained, '[registry]\nsigning_key = "env:KEY"')
+    _, checks = examine(trained)
+
+    assert not checks["extra sign"]["ok"]
+    assert checks["extra sign"]["fix"] == "pip install 'coterie[sign]'"
+
+
 REMOTE = """
 [models.large]
 engine = "openai"

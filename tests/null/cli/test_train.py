@@ -46,7 +46,9 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
         "rungs": rungs,
         "warnings": ["3 rows repeat an earlier one"],
     }
-    trained = TrainedSpecialist(name="triage", version="0123456789abcdef", promoted=promoted, report=result)
+    trained = TrainedSpecialist(
+        name="triage", version="0123456789abcdef", promoted=promoted, report=result, promotion="accuracy fell"
+    )
     return TrainingReport(specialists={"triage": trained}, seconds=12.3)
 
 
@@ -123,6 +125,16 @@ def test_how_sure_a_met_bar_is(run, folder, training, bar, said):
     assert next(line for line in run("-C", folder, "train").out.splitlines() if line.startswith("Bar")).count(said)
 
 
+def test_a_regression_is_loud(run, folder, training):
+    """A version that is worse than the champion gives exit code 3, with the reason and the command that shows more."""
+    training(report(bar=0.88, promoted=False))
+    result = run("-C", folder, "train")
+
+    assert result.code == 3
+    assert "NOT PROMOTED: triage is worse than the version that serves: accuracy fell" in result.err
+    assert "registry diff triage champion candidate" in result.err
+
+
 def test_no_bar_is_no_miss(run, folder, training):
     """A specialist without a bar cannot miss one."""
     training(report(bar=None))
@@ -156,9 +168,6 @@ def measured(monkeypatch):
     asked = []
 
     class Champions:
-        def __init__(self, root):
-            pass
-
         def champion(self, name):
             return type("Version", (), {"version": "0123456789abcdef"})
 
@@ -167,7 +176,7 @@ def measured(monkeypatch):
         progress(len(rows))
         return evaluation(0.9)
 
-    monkeypatch.setattr("coterie.registry.Registry", Champions)
+    monkeypatch.setattr("coterie.registry.open_registry", lambda *_: Champions())
     monkeypatch.setattr("coterie.specialists.load_specialist", lambda *_, **__: None)
     monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
     monkeypatch.setattr("coterie.engines.OnnxEncoder", NoEncoder)

@@ -27,6 +27,12 @@ REPORT = {
         "held_out": {"file": "test.csv", "sha256": "cd" * 32, "rows": 3080},
     },
     "labels": 77,
+    "base": {"name": "MiniLM", "source": "org/MiniLM", "sha256": "ef" * 32, "licence": "Apache-2.0"},
+    "code_version": "0.1.0",
+    "slices": {
+        "lost | found": {"n": 40, "recall": 0.5, "precision": None, "f1": 0.4},
+        **{f"label {i}": {"n": 40, "recall": 0.9, "precision": 0.8, "f1": 0.85} for i in range(76)},
+    },
     "warnings": ["2 near-duplicate rows"],
 }
 
@@ -41,6 +47,12 @@ def test_what_a_card_says():
         "Names what a customer wants.",
         "| labels | 77 |",
         "| seed | 7 |",
+        "base_model: org/MiniLM",
+        "| base model | MiniLM, licence Apache-2.0 |",
+        f"| base model SHA-256 | {'ef' * 32} |",
+        "| made with | coterie 0.1.0 |",
+        "By label, the 10 found least often of 77:",
+        "| lost \\| found | 40 | 0.5 | - | 0.4 |",
         "| bar | accuracy >= 0.925: met |",
         f"| train | train.csv | 10003 | {'ab' * 32} | CC-BY-4.0 |",
         "| measure | embedding | lexical (floor) |",
@@ -68,6 +80,12 @@ def test_lexical_is_its_own_floor():
 
     assert "(floor)" not in card
     assert "This is the lexical floor itself." in card
+
+
+def test_no_base_is_claimed_that_is_not_used(tmp_path):
+    """The lexical rung is built on no model, and what is no name on the hub is no `base_model`."""
+    assert "base_model" not in write_card({**REPORT, "rung": "lexical"})
+    assert "base_model" not in write_card({**REPORT, "base": {"source": "a b\nlicense: mit"}})
 
 
 def test_text_of_the_user_stays_text():

@@ -23,12 +23,6 @@ FILES = {
 }
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """An empty registry whose folder does not exist yet."""
-    return Registry(tmp_path / "network" / "registry")
-
-
 def leftovers(registry: Registry) -> list[str]:
     """Everything in the specialists' folders that is neither a version nor an alias nor the lock."""
     return [p.name for p in registry.root.glob("*/.*") if p.name != ".lock"]
@@ -68,7 +62,7 @@ def test_other_content_is_another_version(registry):
     """One changed byte, or one more file, gives another version; the first stays."""
     first = registry.add("triage", FILES)
     second = registry.add("triage", {**FILES, "card.md": b"!"})
-    third = registry.add("triage", {**FILES, "more": b""})
+    third = registry.add("triage", {**FILES, "more.md": b""})
 
     assert len({first, second, third}) == 3
     assert registry.versions("triage") == (first, second, third)
@@ -85,7 +79,7 @@ def test_no_version_yet(registry):
 
 def test_promote(registry):
     """The champion is the version promoted last; another alias stands for itself."""
-    first, second = registry.add("triage", FILES), registry.add("triage", {"a": b"1"})
+    first, second = registry.add("triage", FILES), registry.add("triage", {"a.md": b"1"})
     registry.promote("triage", first)
     registry.promote("triage", second, alias="candidate")
 
@@ -110,7 +104,7 @@ def test_promote_what_is_not_there(registry):
 
 def test_version_without_a_report(registry):
     """A version without `report.json` has an empty report; one whose report is no object is refused."""
-    assert registry.load("a", registry.add("a", {"x": b""})).report == {}
+    assert registry.load("a", registry.add("a", {"x.md": b""})).report == {}
     with pytest.raises(ArtefactRefused, match=r"report\.json"):
         _ = registry.load("a", registry.add("a", {"report.json": b"[1]"})).report
 
@@ -205,6 +199,23 @@ def test_tampered_version(registry, tamper):
         assert version in refused.value.hint
 
 
+def test_kinds_that_run_code(registry):
+    """A file of a kind that could run code is refused when it is added, and when it is found in a version."""
+    for file in ("model.pkl", "model.pt", "run.py", "lib.so", "model", "model.JSON", "x.sig"):
+        with pytest.raises(ArtefactRefused, match="kind"):
+            registry.add("triage", {file: b"x"})
+    assert not registry.root.exists()
+
+    manifest = json.dumps({"model.pkl": hashlib.sha256(b"x").hexdigest()}).encode()
+    version = hashlib.sha256(manifest).hexdigest()[:16]
+    folder = registry.root / "triage" / version
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(manifest)
+    (folder / "model.pkl").write_bytes(b"x")
+    with pytest.raises(ArtefactRefused, match=r"model\.pkl .* is of a kind that no version holds"):
+        registry.load("triage", version)
+
+
 def test_version_under_another_name(registry):
     """A version's folder that was renamed is refused."""
     version = registry.add("triage", FILES)
@@ -215,7 +226,9 @@ def test_version_under_another_name(registry):
         registry.load("triage", "f" * 16)
 
 
-@pytest.mark.parametrize("sums", [b"[]", b"nonsense", b'{"../../secret": "' + b"0" * 64 + b'"}', b'{"a": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "sums", [b"[]", b"nonsense", b'{"../../secret": "' + b"0" * 64 + b'"}', b'{"a.md": 3}', b"\xff"]
+)
 def test_forged_manifest(registry, sums):
     """A folder that is named after its own forged manifest is refused all the same."""
     version = hashlib.sha256(sums).hexdigest()[:16]
@@ -271,8 +284,9 @@ def test_versions_that_are_none(registry, version):
 
 @pytest.mark.parametrize(
     "files",
-    [["../x"], ["/etc/x"], [""], ["."], [".hidden"], ["a/b"], ["a\\b"], ["a\x00"], ["a\n"], ["manifest.json"],
-     ["Manifest.JSON"], ["card.md", "CARD.md"], ["é"]],
+    [["../x.md"], ["/etc/x.md"], [""], ["."], [".hidden.md"], ["a/b.md"], ["a\\b.md"], ["a.md\x00"], ["a.md\n"],
+     ["manifest.json"], ["manifest.sig"],
+     ["Manifest.JSON"], ["card.md", "CARD.md"], ["é.md"]],
 )  # fmt: skip
 def test_files_that_could_lie_elsewhere(registry, files):
     """No file of a version is named so that it could lie outside its folder or hide another; nothing is written."""
@@ -325,11 +339,11 @@ class Fault:
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_fail_the_nth_call_of_add_and_promote(registry, error):
-    """For n = 1, 2, 3 ...: there is a whole version or none, the champion is the old or the new, and a retry works."""
-    old = registry.add("triage", {"a": b"old"})
+    """For n = 1, 2, 3 ...: a version is whole or not there, champion and history are old or new, and a retry works."""
+    old = registry.add("triage", {"a.md": b"old"})
     registry.promote("triage", old)
     for n in range(1, 100):
-        new = {"a": b"new", "n": str(n).encode()}
+        new = {"a.md": b"new", "n.md": str(n).encode()}
         with pytest.MonkeyPatch.context() as patch:
             fault = Fault(patch, n, error)
             with suppress(SetupError, KeyboardInterrupt):
@@ -337,7 +351,8 @@ def test_fail_the_nth_call_of_add_and_promote(registry, error):
         if fault.count < n:
             break
         champion = registry.champion("triage")
-        assert champion.files in ({"a": b"old"}, new), f"call {n}"
+        assert champion.files in ({"a.md": b"old"}, new), f"call {n}"
+        assert registry.history("triage")[-1].version == champion.version, f"call {n}"
         for version in registry.versions("triage"):
             registry.load("triage", version)
         registry.promote("triage", registry.add("triage", new))
@@ -356,7 +371,7 @@ def test_leftovers_of_a_killed_process(registry):
     (registry.root / "triage" / ".partial-champion").write_bytes(b"ab")
     assert registry.versions("triage") == (version,)
 
-    registry.add("triage", {"a": b"1"})
+    registry.add("triage", {"a.md": b"1"})
 
     assert leftovers(registry) == []
 
@@ -370,7 +385,7 @@ from pathlib import Path
 from coterie.registry import Registry
 registry = Registry(Path({str(registry.root)!r}))
 for i in itertools.count():
-    registry.promote("triage", registry.add("triage", {{"a": b"x" * 50_000, "b": str(i).encode()}}))
+    registry.promote("triage", registry.add("triage", {{"a.onnx": b"x" * 50_000, "b.md": str(i).encode()}}))
     print(i, flush=True)
 """
     for lines in (1, 5, 12):
@@ -383,13 +398,14 @@ for i in itertools.count():
         found = [registry.load("triage", version) for version in registry.versions("triage")]
         assert len(found) >= lines
         assert registry.champion("triage").version in registry.versions("triage")
+        assert registry.history("triage")[-1].version == registry.alias("triage")
         shutil.rmtree(registry.root)
 
 
 def _add_many(root: Path, start: int) -> None:
     registry = Registry(root)
     for i in range(start, start + 20):
-        registry.promote("triage", registry.add("triage", {"n": str(i).encode()}))
+        registry.promote("triage", registry.add("triage", {"n.md": str(i).encode()}))
 
 
 def test_two_processes_at_once(registry):
@@ -402,9 +418,11 @@ def test_two_processes_at_once(registry):
         process.join()
 
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    found = [registry.load("triage", version).files["n"] for version in registry.versions("triage")]
+    found = [registry.load("triage", version).files["n.md"] for version in registry.versions("triage")]
     assert sorted(found, key=int) == [str(i).encode() for i in range(30)]
-    assert registry.champion("triage")
+    history = registry.history("triage")
+    assert [each.replaced for each in history] == [None, *(each.version for each in history[:-1])]
+    assert history[-1].version == registry.alias("triage")
     assert leftovers(registry) == []
 
 

@@ -28,6 +28,7 @@ class WordEncoder(EchoEngine):
     """A text's vector is the sum of its words' random directions: texts that share words are alike."""
 
     sha256 = "e" * 64
+    about: Mapping[str, str] = {"name": "words", "source": "tests", "sha256": sha256, "licence": "Apache-2.0"}
 
     def __init__(self, dimension: int = 32) -> None:
         super().__init__("onnx", dimension=dimension)

@@ -23,6 +23,7 @@ writes = ["intent"]
 [specialists.reply]
 task = "generate"
 data = "help.jsonl"
+licence = "CC0-1.0"
 model = "small"
 reads = ["intent"]
 

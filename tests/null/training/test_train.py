@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from coterie import __version__
 from coterie.errors import ConfigError, DataError, UnknownSpecialist
-from coterie.registry import Registry
+from coterie.registry import Registry, write_key
 from coterie.training import Silent, train
 
 CLASSIFY = {"task": "classify"}
@@ -260,3 +261,87 @@ def test_a_damaged_champion_is_replaced(trained, texts, tmp_path):
 
     assert second.promoted
     assert champion(tmp_path).version == second.version
+
+
+# --- Candidates and lineage ----------------------------------------------------------------------
+
+
+def test_what_does_not_serve_is_the_candidate(trained, texts, tmp_path):
+    """A version that is not promoted is the candidate; the next champion ends that. The history has the reason."""
+    test, registry = texts(each=8, seed=9), Registry(tmp_path / "registry")
+    good = trained(HARD, texts(), test=test).specialists["it"]
+    assert registry.alias("it", "candidate") is None
+
+    bad = trained(HARD, noisy(texts(), 2), test=test).specialists["it"]
+    assert registry.alias("it", "candidate") == bad.version
+
+    trained({**HARD, "seed": 3}, texts(), test=test)
+    assert registry.alias("it", "candidate") is None
+    assert registry.history("it")[0].reason == "trained; it meets its bar; no champion to compare it with"
+    assert registry.history("it")[1].replaced == good.version
+
+
+def test_a_regression_does_not_serve(trained, texts, tmp_path):
+    """Without any bar, a version that is measurably worse than the champion does not replace it."""
+    test = texts(each=20, seed=9)
+    good = trained(CLASSIFY, texts(), test=test).specialists["it"]
+    worse = trained(CLASSIFY, noisy(texts(), 2), test=test).specialists["it"]
+
+    assert not worse.promoted
+    assert "accuracy fell from 1.000 to " in worse.promotion
+    assert champion(tmp_path).version == good.version
+
+
+def test_lineage(trained, texts):
+    """The report says with what and from what a version was made, under which licences."""
+    report = trained({**CLASSIFY, "licence": "CC-BY-4.0", "seed": 4}, texts()).specialists["it"].report
+
+    assert report["config"] == {"task": "classify", "data": "it.jsonl", "licence": "CC-BY-4.0", "seed": 4}
+    assert (report["seed"], report["code_version"]) == (4, __version__)
+    assert report["base"] == {"name": "words", "source": "tests", "sha256": "e" * 64, "licence": "Apache-2.0"}
+    assert report["data"]["train"]["licence"] == report["data"]["held_out"]["licence"] == "CC-BY-4.0"
+    assert set(report["libraries"]) >= {"numpy", "scikit-learn"}
+    assert not any("licence" in warning for warning in report["warnings"])
+
+
+def test_no_licence_is_a_warning(trained, texts):
+    """Data whose licence nobody states is said to be so."""
+    report = trained(CLASSIFY, texts()).specialists["it"].report
+
+    assert any("no licence is stated for it.jsonl: set `licence`" in warning for warning in report["warnings"])
+
+
+def test_same_rows_are_known_by_their_content(trained, texts):
+    """Figures are about the same rows if these are equal, whatever else is in the files."""
+    test = texts(each=8, seed=9)
+    one = trained(CLASSIFY, texts(), test=test).specialists["it"].report
+    two = trained(CLASSIFY, texts(seed=1), test=test).specialists["it"].report
+    other = trained(CLASSIFY, texts(), test=test[1:]).specialists["it"].report
+
+    rows = [report["data"]["held_out"]["rows_sha256"] for report in (one, two, other)]
+    assert rows[0] == rows[1] != rows[2]
+
+
+def test_slices_of_a_classifier(trained, texts):
+    """Each label's rows are measured by themselves; a row is in one slice, and the slices make up the whole."""
+    report = trained(CLASSIFY, noisy(texts(), 3), test=texts(each=8, seed=9)).specialists["it"].report
+
+    assert list(report["slices"]) == ["card", "parcel", "refund"]
+    assert [each["n"] for each in report["slices"].values()] == [8, 8, 8]
+    recall = sum(each["recall"] for each in report["slices"].values()) / 3
+    assert recall == pytest.approx(report["metrics"]["accuracy"])
+
+
+def test_signed_as_it_is_trained(network, texts, encoder, tmp_path):
+    """With a signing key, what is trained is signed; a key that is missing is told before anything is trained."""
+    folder = network({"it": CLASSIFY}, it=texts())
+    toml = (folder / "coterie.toml").read_text()
+    (folder / "coterie.toml").write_text(f'{toml}\n[registry]\nsigning_key = "key.pem"\n')
+    with pytest.raises(ConfigError, match="signing_key"):
+        train(folder, encoder=encoder)
+    assert not (folder / "registry").exists()
+
+    _, public = write_key(folder / "key.pem")
+    train(folder, encoder=encoder)
+
+    assert champion(folder).signature.key == public

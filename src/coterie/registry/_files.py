@@ -1,0 +1,123 @@
+"""Files that are there whole or not at all, whatever kills the process, and one writer at a time.
+
+It knows nothing of versions and aliases.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from coterie.errors import SetupError
+
+from ._manifest import refused
+
+_PARTIAL = ".partial-"
+_LOCK = ".lock"
+
+
+def read_folder(folder: Path) -> dict[str, bytes] | None:
+    """Every file's content by name, None if there is no such folder. Links and folders in it are refused."""
+    if folder.is_symlink() or not folder.is_dir():
+        return None
+    files = {}
+    for path in folder.iterdir():
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise refused(folder, path.name, "is no plain file")
+        files[path.name] = path.read_bytes()
+    return files
+
+
+def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Write a folder below `home` under another name, then give it its own: it is there whole or not at all."""
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=home))
+    try:
+        for file, content in files.items():
+            _write_file(partial / file, content)
+        partial.chmod(0o755)
+        _sync_folder(partial)
+        partial.rename(home / name)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(home)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file new content at once: whoever reads it sees the old or the new."""
+    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    try:
+        partial.unlink(missing_ok=True)
+        _write_file(partial, content)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file, on disk when this returns. A line that a killed process left unfinished is removed."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def remove_partials(home: Path) -> None:
+    """Remove what a killed process left. With the lock held, nobody is writing it any more."""
+    for path in home.glob(f"{_PARTIAL}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """One at a time, across threads and processes; a killed holder lets go."""
+    descriptor = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """The file system's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"Cannot {doing}: {error.strerror or error}.",
+            hint="Check that the folder is writable and the disk has space.",
+        ) from error
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a folder's list of names survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

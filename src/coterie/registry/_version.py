@@ -1,0 +1,90 @@
+"""One stored version: read only if every byte is as it was written, and signed as is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from coterie.errors import ArtefactRefused
+
+from ._files import read_folder
+from ._manifest import KINDS, MANIFEST, is_kind, read_manifest, refused, version_of
+from ._signature import SIGNATURE, UNSIGNED, Signature, Trust, check_signature
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One trained specialist, every byte of it checked."""
+
+    name: str
+    version: str
+    folder: Path
+    files: Mapping[str, bytes]
+    """Content by file name, manifest and signature excluded: what was checked, not what the folder may hold by now."""
+    manifest: bytes = b""
+    signature: Signature = UNSIGNED
+
+    @property
+    def report(self) -> dict[str, object]:
+        """How it was trained and what it reaches; empty if it has no `report.json`."""
+        try:
+            report = json.loads(self.files.get("report.json", b"{}"))
+        except ValueError:
+            report = None
+        if not isinstance(report, dict):
+            raise ArtefactRefused(
+                f"report.json of {self.name!r} version {self.version} is no JSON object.", hint=train_again(self.name)
+            )
+        return report
+
+
+def load_version(home: Path, version: str, trust: Trust) -> Version:
+    """A version of the specialist whose folder this is. Raises `ArtefactRefused`."""
+    folder = home / version
+    found = read_folder(folder)
+    if found is None:
+        raise ArtefactRefused(f"Specialist {home.name!r} has no version {version}.", hint=train_again(home.name))
+    signed = found.pop(SIGNATURE, None)
+    files = _checked(folder, version, found)
+    try:
+        signature = check_signature(home.name, found[MANIFEST], signed, trust)
+    except ValueError as error:
+        raise refused(folder, SIGNATURE, str(error)) from error
+    return Version(
+        name=home.name, version=version, folder=folder, files=files, manifest=found[MANIFEST], signature=signature
+    )
+
+
+def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files of a version, if they are exactly those it was named after."""
+    manifest = found.get(MANIFEST)
+    if manifest is None or version_of(manifest) != version:
+        raise refused(folder, MANIFEST, "is missing" if manifest is None else "does not match the version's name")
+    try:
+        sums = read_manifest(manifest)
+    except ValueError as error:
+        raise refused(folder, MANIFEST, f"is none: {error}") from error
+    for name in sorted(sums.keys() | (found.keys() - {MANIFEST})):
+        if not is_kind(name):
+            raise refused(folder, name, f"is of a kind that no version holds (only {', '.join(KINDS)})")
+        if name not in sums:
+            raise refused(folder, name, "does not belong to the version")
+        if name not in found:
+            raise refused(folder, name, "is missing")
+        if hashlib.sha256(found[name]).hexdigest() != sums[name]:
+            raise refused(folder, name, f"is not what was stored ({len(found[name])} bytes, wrong checksum)")
+    return {name: found[name] for name in sums}
+
+
+def written(folder: Path) -> int:
+    """When a version was written, in nanoseconds; a signature that came later does not count."""
+    manifest = folder / MANIFEST
+    return (manifest if manifest.is_file() else folder).stat().st_mtime_ns
+
+
+def train_again(name: str) -> str:
+    """The hint where a version is missing or of no use."""
+    return f"Run: coterie train {name}"

@@ -1,0 +1,57 @@
+"""Where a version comes from: code, libraries, data, licences. Equal on every training on one installation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+
+from coterie import __version__
+from coterie.config import SpecialistSection
+from coterie.data import Dataset
+
+from ._job import Job
+
+_LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "tokenizers")
+"""Those on which a trained number depends."""
+
+
+def describe_origin(section: SpecialistSection) -> dict[str, object]:
+    """What it was made with, and what was asked for."""
+    return {
+        "seed": section.seed,
+        "config": section.model_dump(mode="json", exclude_defaults=True),
+        "code_version": __version__,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
+    """A file, the rows of it that were used, and under which licence."""
+    return {
+        "file": data.name,
+        "sha256": data.sha256,
+        "rows": len(data),
+        "rows_sha256": _rows_sha256(data),
+        "licence": licence,
+    }
+
+
+def describe_base(job: Job) -> Mapping[str, object] | None:
+    """The model that it is built on; None if it looks at columns only."""
+    return dict(job.encoder.about) if job.has_texts else None
+
+
+def licence_warnings(job: Job) -> Iterator[str]:
+    """That nobody knows whether the data may be used."""
+    if job.section.licence is None:
+        yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"
+
+
+def _rows_sha256(data: Dataset) -> str:
+    """Checksum of the rows themselves, in order: equal where figures are about the same rows."""
+    digest = hashlib.sha256()
+    for row in data.rows:
+        digest.update(json.dumps([row.text, row.labels, dict(row.columns)], sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""The history of champions, and going back in it."""
+
+import json
+
+import pytest
+
+from coterie.errors import ArtefactRefused, InputError, NotTrained, UnknownSpecialist
+
+
+def history_file(registry):
+    """The file itself."""
+    return registry.root / "triage" / "history.jsonl"
+
+
+@pytest.fixture
+def three(registry, add) -> list[str]:
+    """Three versions, promoted one after the other."""
+    versions = [add(word) for word in ("first", "second", "third")]
+    for version in versions:
+        registry.promote("triage", version, reason=f"why {version}")
+    return versions
+
+
+def test_who_replaced_whom(registry, three):
+    """The history says which version replaced which, when, by whom and why."""
+    first, second, third = registry.history("triage")
+
+    assert (first.version, first.replaced) == (three[0], None)
+    assert (second.version, second.replaced) == (three[1], three[0])
+    assert (third.version, third.replaced) == (three[2], three[1])
+    assert (third.action, third.by, third.reason) == ("promote", "ada", f"why {three[2]}")
+    assert third.time == "1970-01-01T00:00:00Z"
+
+
+def test_promoting_the_champion_is_no_change(registry, three):
+    """Promoting what serves already adds nothing to the history."""
+    registry.promote("triage", three[2])
+
+    assert len(registry.history("triage")) == 3
+
+
+def test_roll_back_and_further_back(registry, three):
+    """Each rollback goes one champion further back, until there is none."""
+    assert registry.rollback("triage", reason="slow") == three[1]
+    assert registry.champion("triage").version == three[1]
+    assert registry.rollback("triage") == three[0]
+    with pytest.raises(InputError, match="no champion before"):
+        registry.rollback("triage")
+
+    assert registry.champion("triage").version == three[0]
+    assert [each.action for each in registry.history("triage")] == ["promote"] * 3 + ["rollback"] * 2
+
+
+def test_what_was_rolled_back_is_not_gone_back_to(registry, three, add):
+    """After a rollback and a new champion, going back leads to what was rolled back to, not to what failed."""
+    registry.rollback("triage")
+    registry.promote("triage", add("fourth"))
+
+    assert registry.rollback("triage") == three[1]
+
+
+def test_nothing_to_roll_back(registry, add):
+    """Without a champion there is nothing to roll back."""
+    with pytest.raises(NotTrained):
+        registry.rollback("triage")
+    add("first")
+    with pytest.raises(NotTrained):
+        registry.rollback("triage")
+
+
+def test_a_damaged_champion_can_be_rolled_back(registry, three):
+    """Going back does not need the champion that is left; a damaged earlier one is refused."""
+    (registry.root / "triage" / three[2] / "card.md").write_text("x")
+    assert registry.rollback("triage") == three[1]
+
+    (registry.root / "triage" / three[0] / "card.md").write_text("x")
+    with pytest.raises(ArtefactRefused):
+        registry.rollback("triage")
+    assert registry.champion("triage").version == three[1]
+
+
+def test_a_change_that_never_was(registry, three, monkeypatch):
+    """If the process dies between the history and the alias, the line does not count, then or later."""
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coterie.registry._registry.replace_file", die)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote("triage", three[0])
+
+    assert history_file(registry).read_text().count("\n") == 4
+    assert [each.version for each in registry.history("triage")] == three
+    assert registry.rollback("triage") == three[1]
+    assert [each.version for each in registry.history("triage")] == [*three, three[1]]
+
+
+def test_a_line_that_was_cut(registry, three, add):
+    """A line that a power cut left unfinished is not read, and is gone with the next."""
+    with history_file(registry).open("a") as file:
+        file.write('{"time": "19')
+
+    assert len(registry.history("triage")) == 3
+    registry.promote("triage", add("fourth"))
+    assert len(registry.history("triage")) == 4
+    assert all(json.loads(line) for line in history_file(registry).read_text().splitlines())
+
+
+OTHER = '{"version": "../x", "time": "", "action": "promote", "replaced": null, "by": "", "reason": ""}\n'
+
+
+@pytest.mark.parametrize("line", ["nonsense\n", "{}\n", "[1]\n", '{"version": 3}\n', OTHER])
+def test_a_damaged_history(registry, three, line):
+    """A line that is none of ours is refused with its number; the champion serves all the same."""
+    with history_file(registry).open("a") as file:
+        file.write(line)
+
+    with pytest.raises(ArtefactRefused, match=r"Line 4 of .*history\.jsonl"):
+        registry.rollback("triage")
+    assert registry.champion("triage").version == three[2]
+
+
+def test_a_champion_by_hand(registry, three, add):
+    """A champion that somebody wrote into the alias's file is what a rollback goes back to."""
+    by_hand = add("by hand")
+    (registry.root / "triage" / "champion").write_text(by_hand)
+    registry.promote("triage", add("fourth"))
+
+    assert registry.rollback("triage") == by_hand
+
+
+def test_a_new_champion_ends_the_candidacy(registry, three, add):
+    """Whoever becomes champion, no candidate is left: it was held against another champion."""
+    registry.promote("triage", add("fourth"), alias="candidate")
+    assert registry.champion("triage").version == three[2]
+
+    registry.promote("triage", three[1])
+
+    assert registry.alias("triage", "candidate") is None
+
+
+# --- Finding a version ---------------------------------------------------------------------------
+
+
+def test_resolve(registry, three):
+    """A version is found by its alias, its name or its first digits."""
+    assert registry.resolve("triage", "champion") == three[2]
+    assert registry.resolve("triage", three[0]) == three[0]
+    assert registry.resolve("triage", three[0][:6]) == three[0]
+    with pytest.raises(NotTrained, match="no candidate"):
+        registry.resolve("triage", "candidate")
+
+
+@pytest.mark.parametrize("wanted", ["", "123", "latest", "ffffffffffffffff", "../x", "0" * 40])
+def test_resolve_what_is_not_there(registry, three, wanted):
+    """Too few digits, no digits and unknown ones are refused."""
+    with pytest.raises(InputError, match="names no stored version"):
+        registry.resolve("triage", wanted)
+
+
+def test_resolve_what_is_ambiguous(registry, three):
+    """Digits that begin two versions are refused with both."""
+    other = three[0][:4] + "0" * 12
+    (registry.root / "triage" / other).mkdir()
+
+    with pytest.raises(InputError, match="begins the versions") as refused:
+        registry.resolve("triage", three[0][:4])
+    assert other in str(refused.value)
+    assert three[0] in str(refused.value)
+
+
+def test_resolve_an_unknown_specialist(registry, three):
+    """The names that there are stand in the message."""
+    assert registry.names() == ("triage",)
+    with pytest.raises(UnknownSpecialist, match=r"it has \['triage'\]"):
+        registry.resolve("tirage", "champion")
