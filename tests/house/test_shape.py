@@ -21,6 +21,7 @@ LAYERS = [
     ["governance", "observe"],
     ["specialists"],
     ["training"],
+    ["rightsizing"],
     ["network"],
     ["assembly"],
     ["gateway", "testing"],
