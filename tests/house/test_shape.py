@@ -21,6 +21,7 @@ LAYERS = [
     ["governance", "observe"],
     ["specialists", "tuning"],
     ["training"],
+    ["rightsizing"],
     ["network"],
     ["assembly"],
     ["gateway", "testing"],

@@ -94,7 +94,14 @@ def _joules_per_token(model: OpenAIModel) -> float:
 
 
 def _token_money(model: OpenAIModel, tokens_in: Decimal, tokens_out: Decimal) -> Decimal | None:
-    if model.price_in is None or model.price_out is None:
+    return token_money(tokens_in, tokens_out, price_in=model.price_in, price_out=model.price_out)
+
+
+def token_money(
+    tokens_in: Decimal, tokens_out: Decimal, *, price_in: Decimal | None, price_out: Decimal | None
+) -> Decimal | None:
+    """Money for tokens at prices per million of them; None unless both prices are known."""
+    if price_in is None or price_out is None:
         return None
-    per_million = _MONEY.add(_MONEY.multiply(tokens_in, model.price_in), _MONEY.multiply(tokens_out, model.price_out))
+    per_million = _MONEY.add(_MONEY.multiply(tokens_in, price_in), _MONEY.multiply(tokens_out, price_out))
     return _MONEY.divide(per_million, _MILLION)

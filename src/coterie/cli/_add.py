@@ -113,7 +113,7 @@ def add(
         "label_column": label_column,
         "group_column": group_column,
         "multi_label": multi_label,
-        "bar": _parse_bars(bar or ()),
+        "bar": parse_bars(bar or ()),
         "target_risk": target_risk,
         "exclude": exclude,
         "protected": protected,
@@ -167,7 +167,8 @@ def _check_name(name: str, taken: Mapping[str, object]) -> None:
         raise InputError(f"{name!r} is no name for a specialist: {why}.", hint=f"Try {better!r}." if usable else "")
 
 
-def _parse_bars(bars: Sequence[str]) -> dict[str, float]:
+def parse_bars(bars: Sequence[str]) -> dict[str, float]:
+    """`--bar METRIC=VALUE`, any number of them, as a table. Raises `InputError`."""
     parsed: dict[str, float] = {}
     for bar in bars:
         metric, _, value = bar.partition("=")

@@ -19,6 +19,7 @@ from ._init import init
 from ._models import models
 from ._registry import registry
 from ._report import report
+from ._rightsize import rightsize
 from ._serve import serve
 from ._trace import trace
 from ._train import train
@@ -56,6 +57,7 @@ def network(
 app.command()(init)
 app.command()(add)
 app.command()(train)
+app.command()(rightsize)
 app.command("eval")(evaluate)
 app.command()(ask)
 app.command()(serve)

@@ -15,7 +15,10 @@ SETUP = 1
 USAGE = 2
 """The command line, a request or data cannot be used as it is."""
 BAR_MISSED = 3
-"""`train`: a specialist was trained and stored, but missed its bar or is worse than the one that serves."""
+"""`train`: a specialist was trained and stored, but missed its bar or is worse than the one that serves.
+
+`rightsize`: no rung is shown to meet the bar.
+"""
 FORBIDDEN = 4
 """A policy forbids it."""
 ENGINE = 5
@@ -31,7 +34,8 @@ EXIT_CODES = {
     0: "done; for `ask` also when the network abstained: that is an answer",
     SETUP: "the set-up needs a change (the hint says which), or `doctor` found something required missing",
     USAGE: "the command line, the request or the data cannot be used as it is",
-    BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion",
+    BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion; "
+    "`rightsize`: no rung is shown to meet the bar",
     FORBIDDEN: "a policy forbids it, or `registry promote` refused a version",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",

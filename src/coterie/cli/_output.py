@@ -41,6 +41,12 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+def paragraph(text: str) -> None:
+    """Sentences of the result: wrapped between words on a terminal, one line elsewhere."""
+    screen = console(sys.stdout)
+    screen.print(clean(text), markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
 def remark(text: str) -> None:
     """A line beside the result, on standard error."""
     typer.echo(clean(text), err=True)
@@ -66,8 +72,8 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH, emoji=False)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """A table of the result; columns of figures are aligned right."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", gap: int = 1) -> None:
+    """A table of the result; columns of figures are aligned right. A table with many columns takes a gap of 0."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -75,7 +81,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     rows = list(rows)
     headed = any(columns)
     table = Table(
-        box=SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+        box=SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0)
     )
     if title:
         table.title, table.title_justify = Text(clean(title), style="bold"), "left"

@@ -63,7 +63,16 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
     say(f"Taken: {result['rung']}, {result['reason']}.")
     for metric, bar in result.get("bar", {}).items():
         word = "MISSED" if result["bar_met"] is False else "met"
-        say(f"Bar {metric} >= {bar:g}: {word}, {number(result['metrics'].get(metric))} {_measured(rungs)}.")
+        found = number(result["metrics"].get(metric))
+        sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
+        say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:
+    """Whether a bar that is met is met with confidence."""
+    if pair is None or missed:
+        return ""
+    return ", with 95% confidence" if pair[0] >= bar else f", but not with 95% confidence ({interval(pair)})"
 
 
 def _measured(rungs: Sequence[Mapping[str, Any]]) -> str:

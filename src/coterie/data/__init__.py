@@ -5,16 +5,21 @@
 
 from ._dataset import Dataset, Row
 from ._duplicates import Duplicate, near_duplicates
+from ._files import Lines, Record, open_lines, read_records
 from ._read import read_dataset
 from ._splits import compare_datasets, folds, split_dataset
 
 __all__ = [
     "Dataset",
     "Duplicate",
+    "Lines",
+    "Record",
     "Row",
     "compare_datasets",
     "folds",
     "near_duplicates",
+    "open_lines",
     "read_dataset",
+    "read_records",
     "split_dataset",
 ]

@@ -4,9 +4,9 @@ The metrics are pure functions of arrays; `evaluate` knows a specialist by its p
 """
 
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
-from ._evaluate import evaluate
+from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
-from ._judge import judge
+from ._judge import Case, judge, judge_rows
 from ._metrics import (
     RiskCoverage,
     accepted_accuracy,
@@ -24,6 +24,7 @@ from ._regression import interval_drop, paired_drop, worse
 from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
+    "Case",
     "Confusion",
     "Evaluation",
     "Interval",
@@ -35,12 +36,14 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_mean",
     "brier",
+    "consult_rows",
     "coverage",
     "ece",
     "evaluate",
     "exact_match",
     "interval_drop",
     "judge",
+    "judge_rows",
     "macro_f1",
     "multilabel_f1",
     "pack",

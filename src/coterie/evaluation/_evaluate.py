@@ -41,14 +41,19 @@ async def evaluate(
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
     """
-    findings = await _consult(specialist, rows, vectors, progress or (lambda _: None))
+    findings = await consult_rows(specialist, rows, vectors=vectors, progress=progress)
     return judge(rows, findings, task=specialist.card.task, seed=seed)
 
 
-async def _consult(
-    specialist: Specialist, rows: Sequence[Row], vectors: np.ndarray | None, progress: Callable[[int], None]
+async def consult_rows(
+    specialist: Specialist,
+    rows: Sequence[Row],
+    *,
+    vectors: np.ndarray | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Finding]:
-    """The finding of each row, in order. The first error stops the others and is raised."""
+    """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
+    advance = progress or (lambda _: None)
     findings: dict[int, Finding] = {}
     waiting = iter(enumerate(rows))
 
@@ -57,7 +62,7 @@ async def _consult(
             vector = None if vectors is None else vectors[i]
             task = Task(text=row.text, columns=row.columns or None, vector=vector)
             findings[i] = await specialist.consult(task, ContextView())
-            progress(1)
+            advance(1)
 
     workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(rows)))]
     try:

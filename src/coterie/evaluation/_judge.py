@@ -35,7 +35,7 @@ class _Figure(NamedTuple):
 _Figures = Mapping[str, _Figure]
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
     """A row with a label, and what was found on it."""
 
     row: Row
@@ -52,11 +52,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
     ones. Of a score, the predicted label is `1` from a probability of one half.
     """
     values = [_value(finding, task) for finding in findings]
-    cases = [
-        _Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
-        for row, finding, value in zip(rows, findings, values, strict=True)
-        if row.labels
-    ]
+    cases = judge_rows(rows, findings, task=task)
     figures = {
         **_answer_figures(cases, seed),
         **_label_figures(cases, seed),
@@ -67,7 +63,17 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
     return _evaluation(figures, cases, n=len(rows), sliced=task == "classify")
 
 
-def _evaluation(figures: _Figures, cases: Sequence[_Case], *, n: int, sliced: bool) -> Evaluation:
+def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind) -> list[Case]:
+    """Each row that has a label with what was found on it, in order."""
+    return [
+        Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
+        for row, finding in zip(rows, findings, strict=True)
+        if row.labels
+        for value in [_value(finding, task)]
+    ]
+
+
+def _evaluation(figures: _Figures, cases: Sequence[Case], *, n: int, sliced: bool) -> Evaluation:
     def known(name: str) -> float | None:
         value = figures[name].value if name in figures else math.nan
         return None if math.isnan(value) else value
@@ -121,7 +127,7 @@ def _share(values: Bools, seed: int) -> _Figure:
     return _Figure(float(values.mean()) if values.size else math.nan, bootstrap_mean(values, seed=seed))
 
 
-def _answer_figures(cases: Sequence[_Case], seed: int) -> _Figures:
+def _answer_figures(cases: Sequence[Case], seed: int) -> _Figures:
     """How often it is right, how often it answers, and whether its confidence is true."""
     right = np.array([case.correct for case in cases], dtype=bool)
     kept = np.array([case.accepted for case in cases], dtype=bool)
@@ -134,7 +140,7 @@ def _answer_figures(cases: Sequence[_Case], seed: int) -> _Figures:
     }
 
 
-def _label_figures(cases: Sequence[_Case], seed: int) -> _Figures:
+def _label_figures(cases: Sequence[Case], seed: int) -> _Figures:
     """F1 by label; over sets of labels where rows or findings have several."""
     if any(isinstance(case.value, tuple) for case in cases):
         truth, guess = _sets(cases)
@@ -149,7 +155,7 @@ def _label_figures(cases: Sequence[_Case], seed: int) -> _Figures:
     return {"macro_f1": _Figure(macro_f1(truth, guess), interval)}
 
 
-def _sets(cases: Sequence[_Case]) -> tuple[Bools, Bools]:
+def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
     """Right and found labels as (N, L) arrays of booleans."""
     found = [_said(case.value) for case in cases]
     numbers = {
@@ -162,7 +168,7 @@ def _sets(cases: Sequence[_Case]) -> tuple[Bools, Bools]:
     return truth, guess
 
 
-def _slices(cases: Sequence[_Case]) -> dict[str, Slice]:
+def _slices(cases: Sequence[Case]) -> dict[str, Slice]:
     """By label. Where any one of a row's labels would be right, the row stands under its first, whatever was found."""
     several = any(isinstance(case.value, tuple) for case in cases)
     truth = [case.row.labels if several else case.row.labels[:1] for case in cases]
@@ -215,7 +221,7 @@ def _area(scores: Floats, positive: Bools, seed: int) -> _Figure:
     return _Figure(auroc(scores, positive), bootstrap_interval(auroc, scores, positive, seed=seed, n=_DRAWS))
 
 
-def _confusions(cases: Sequence[_Case]) -> tuple[Confusion, ...]:
+def _confusions(cases: Sequence[Case]) -> tuple[Confusion, ...]:
     """Which label is taken for which, most frequent first; sets of labels are not paired up."""
     wrong = Counter(
         (case.row.labels[0], case.value) for case in cases if not case.correct and not isinstance(case.value, tuple)

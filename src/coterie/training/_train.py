@@ -25,14 +25,12 @@ from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import BaseEncoder, find_base
 
-from ._candidates import choose
-from ._classify import train_classify
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
-from ._measure import Encoded, encode
+from ._measure import Encoded
 from ._progress import Progress, Silent
 from ._report import judge_promotion, write_report
-from ._score import train_score
+from ._rungs import fit_rungs
 
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
 
@@ -173,17 +171,12 @@ def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> Tr
     """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
     if job.section.task == "generate":
         return _stored(job, registry, *train_generate(job, config, folder))
-    encoded = encode(job, job.train.texts, "encode") if job.has_texts else None
-    if job.section.task == "score" or encoded is None:
-        candidates = train_score(job, encoded)
-    else:
-        candidates = train_classify(job, encoded)
-    choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)
-    files = dict(choice.candidate.files)
-    if encoded is not None:
-        files[PROFILE_FILE] = _profile(job, encoded).to_bytes()
-    trained = _stored(job, registry, files, write_report(job, choice, candidates))
-    return replace(trained, seconds={each.rung: each.seconds for each in candidates})
+    fitted = fit_rungs(job)
+    files = dict(fitted.choice.candidate.files)
+    if fitted.encoded is not None:
+        files[PROFILE_FILE] = _profile(job, fitted.encoded).to_bytes()
+    trained = _stored(job, registry, files, write_report(job, fitted.choice, fitted.candidates))
+    return replace(trained, seconds={each.rung: each.seconds for each in fitted.candidates})
 
 
 def _profile(job: Job, encoded: Encoded) -> Profile:

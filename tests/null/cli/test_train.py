@@ -114,6 +114,17 @@ def test_a_missed_bar_is_loud(run, folder, training, promoted, said):
     assert "Bar accuracy >= 0.95: MISSED" in run("-C", folder, "train").out
 
 
+@pytest.mark.parametrize(
+    ("bar", "said"),
+    [(0.84, "rows, with 95% confidence."), (0.88, "not with 95% confidence (0.850-0.950)"), (0.95, "rows.")],
+)
+def test_how_sure_a_met_bar_is(run, folder, training, bar, said):
+    """A bar that is met says whether the interval meets it too; a missed one does not."""
+    training(report(bar=bar))
+
+    assert next(line for line in run("-C", folder, "train").out.splitlines() if line.startswith("Bar")).count(said)
+
+
 def test_a_regression_is_loud(run, folder, training):
     """A version that is worse than the champion gives exit code 3, with the reason and the command that shows more."""
     training(report(bar=0.88, promoted=False))

@@ -1,0 +1,430 @@
+"""`coterie rightsize`: how much machinery a job needs, and what each step up costs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from coterie import __version__
+from coterie.errors import InputError
+
+from ._add import parse_bars
+from ._bridge import run
+from ._exits import BAR_MISSED
+from ._files import find_file, write_bytes
+from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
+
+if TYPE_CHECKING:
+    from coterie.config import AccountingSection, Config, OpenAIModel, SpecialistSection
+    from coterie.rightsizing import Answer, Conditions, LargeRow, Per1000, RightSizing, Rows, RungRow
+    from coterie.types import Label
+
+    from ._progress import TerminalProgress
+
+_MOST_WATTS = 1000.0
+_MUCH = 10  # from here on a figure needs no decimals
+
+_Data = Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify or score.")]
+_Test = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Held-out data; without it a seeded fifth of DATA is held out.")
+]
+_Bar = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METRIC=VALUE", help="What is enough: accuracy=0.9, macro_f1, auc."),
+]
+_Rungs = Annotated[
+    str | None,
+    typer.Option(metavar="RUNG,...", help="Rungs that may be taken, cheapest first; the floor is always shown."),
+]
+_TextColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the text.")]
+_LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the label.")]
+_GroupColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Rows with the same value here are never split apart.")
+]
+_MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
+_Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]
+_Protected = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN", help="score: a protected attribute, never used.")
+]
+_TargetRisk = Annotated[
+    float, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
+]
+_Seed = Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
+_Watts = Annotated[
+    float | None, typer.Option(metavar="WATTS", help="Power of a busy core; else [accounting] of the network, or 10.")
+]
+_Price = Annotated[
+    str | None, typer.Option(metavar="MONEY", help="A core for an hour; else [accounting] of the network, or unknown.")
+]
+_Recorded = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A large model's answers: answer, and text or row; tokens_in, tokens_out, milliseconds, cost if known.",
+    ),
+]
+_RecordedName = Annotated[str | None, typer.Option(metavar="NAME", help="What to call the model of --recorded.")]
+_Model = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Ask this [models] entry of the network live, through its egress gate."),
+]
+_ModelRows = Annotated[int, typer.Option(metavar="NUMBER", min=1, help="--model: held-out rows to ask at most.")]
+_LabelOption = Annotated[
+    str | None,
+    typer.Option("--label", metavar="LABEL", help="--model: sensitivity of the texts; default: the network's."),
+]
+_SaveAnswers = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="--model: write its answers as JSONL, for --recorded.")
+]
+_PriceIn = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million prompt tokens.")]
+_PriceOut = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million generated tokens.")]
+_Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a report as one HTML file.")]
+_Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep each rung's trained version in this registry.")]
+
+
+def rightsize(
+    context: typer.Context,
+    *,
+    data: _Data,
+    task: _Task = "classify",
+    test: _Test = None,
+    bar: _Bar = None,
+    rungs: _Rungs = None,
+    text_column: _TextColumn = None,
+    label_column: _LabelColumn = None,
+    group_column: _GroupColumn = None,
+    multi_label: _MultiLabel = False,
+    exclude: _Exclude = None,
+    protected: _Protected = None,
+    target_risk: _TargetRisk = 0.05,
+    seed: _Seed = 0,
+    watts_per_core: _Watts = None,
+    price_per_cpu_hour: _Price = None,
+    recorded: _Recorded = None,
+    recorded_name: _RecordedName = None,
+    price_in: _PriceIn = None,
+    price_out: _PriceOut = None,
+    model: _Model = None,
+    model_rows: _ModelRows = 200,
+    label: _LabelOption = None,
+    save_answers: _SaveAnswers = None,
+    report: _Report = None,
+    keep: _Keep = None,
+    as_json: Json = False,
+) -> None:
+    """Find the smallest rung that is enough.
+
+    Every rung is trained on DATA and measured on held-out rows: quality, coverage at the target risk, latency, memory,
+    size, energy and money. The verdict names the cheapest rung that meets the bar with 95% confidence, or says that
+    none does; then the exit code is 3. A large model can be put beside them, from recorded answers or live. No network
+    is needed and nothing is stored, except what --report, --keep and --save-answers ask for.
+    """
+    folder: Path = context.obj
+    columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
+    features = {"multi_label": multi_label, "exclude": exclude, "protected": protected}
+    limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "target_risk": target_risk, "seed": seed}
+    section = _section(folder, data, test, {"task": task, **columns, **features, **limits})
+    large = _Large(
+        recorded=None if recorded is None else find_file(folder, recorded),
+        name=recorded_name,
+        prices=(price_in, price_out),
+        model=model,
+        rows=model_rows,
+        label=label,
+        save=save_answers,
+    )
+    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep)
+    _give(found, report, as_json=as_json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Large:
+    """What was said about the large model."""
+
+    recorded: Path | None
+    name: str | None
+    prices: tuple[str | None, str | None]
+    """Of a million prompt tokens and a million generated ones."""
+    model: str | None
+    rows: int
+    label: str | None
+    save: Path | None
+
+    def __post_init__(self) -> None:
+        if self.recorded is not None and self.model is not None:
+            raise InputError("Given both --recorded and --model.", hint="One large model at a time.")
+
+
+def _find(
+    folder: Path,
+    section: SpecialistSection,
+    large: _Large,
+    *,
+    watts: float | None,
+    price: str | None,
+    keep: Path | None,
+) -> RightSizing:
+    """Read, ask the large model first (it fails fast), then train and measure."""
+    from coterie.engines import OnnxEncoder
+    from coterie.rightsizing import read_rows
+    from coterie.rightsizing import rightsize as measure_rungs
+
+    from ._progress import TerminalProgress
+
+    config = _config(folder, needed=large.model is not None)
+    accounting = _accounting(config, watts, price)
+    rows = read_rows(section)
+    with TerminalProgress() as progress:
+        return measure_rungs(
+            rows,
+            encoder=OnnxEncoder.bundled(threads=2),
+            accounting=accounting,
+            conditions=_conditions(accounting),
+            large=_large_row(large, config, rows, progress),
+            keep=keep,
+            progress=progress,
+        )
+
+
+# --- What was typed ------------------------------------------------------------------------------
+
+
+def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str, Any]) -> SpecialistSection:
+    """The specialist that was described. Raises `InputError` for what no specialist can be."""
+    from pydantic import ValidationError
+
+    from coterie.config import SpecialistSection
+    from coterie.types import Rung
+
+    rungs = None if settings["rungs"] is None else [rung.strip() for rung in settings["rungs"].split(",")]
+    if odd := [rung for rung in rungs or () if rung not in get_args(Rung)]:
+        raise InputError(f"--rungs has {odd[0]!r}.", hint=f"Rungs are {', '.join(get_args(Rung))}.")
+    given = {
+        **settings,
+        "rungs": rungs,
+        "data": str(find_file(folder, data)),
+        "test": None if test is None else str(find_file(folder, test)),
+    }
+    try:
+        return SpecialistSection.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "The command"
+        said = first["msg"].removeprefix("Value error, ")
+        about = f" ({first['loc'][1]!r})" if len(first["loc"]) > 1 else ""
+        raise InputError(f"{option}{about}: {said}.", hint="See coterie rightsize --help.") from None
+
+
+def _config(folder: Path, *, needed: bool) -> Config | None:
+    """The network's file: for its prices and models; without one everything is as nobody said."""
+    from coterie.config import FILE_NAME, load_config
+
+    return load_config(folder) if needed or (folder / FILE_NAME).exists() else None
+
+
+def _accounting(config: Config | None, watts: float | None, price: str | None) -> AccountingSection:
+    """Watts and price of a core: what was typed, else the network's, else the default."""
+    from coterie.config import AccountingSection
+
+    known = config.accounting if config else AccountingSection()
+    if watts is not None and not 0 < watts <= _MOST_WATTS:
+        raise InputError(f"--watts-per-core is {watts:g}.", hint=f"It is above 0 and at most {_MOST_WATTS:g}.")
+    given = {"watts_per_core": watts, "price_per_cpu_hour": _money("--price-per-cpu-hour", price)}
+    return known.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def _money(option: str, given: str | None) -> Decimal | None:
+    """An amount from 0; None when nothing was typed."""
+    if given is None:
+        return None
+    try:
+        amount = Decimal(given)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise InputError(f"{option} is {given!r}.", hint="Write an amount from 0, such as 0.05.")
+    return amount
+
+
+def _conditions(accounting: AccountingSection) -> Conditions:
+    """When, where and with what this runs; no name or path of the machine is in it."""
+    from importlib import metadata
+
+    from coterie.rightsizing import Conditions
+
+    load = round(os.getloadavg()[0], 2)
+    return Conditions(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine={"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "load": load},
+        versions={"coterie": __version__, "python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("numpy", "scikit-learn", "onnxruntime")},
+        watts_per_core=accounting.watts_per_core,
+        price_per_cpu_hour=accounting.price_per_cpu_hour,
+        currency=accounting.currency,
+    )
+
+
+def _processor() -> str:
+    """The processor's model where the system says it, else its architecture."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+# --- The large model -----------------------------------------------------------------------------
+
+
+def _large_row(large: _Large, config: Config | None, rows: Rows, progress: TerminalProgress) -> LargeRow | None:
+    """The large model's row, from its answers on file or asked now; None without one."""
+    from coterie.rightsizing import Prices, judge_answers, read_answers
+
+    if large.recorded is not None:
+        answers = read_answers(large.recorded, text_column=rows.section.text_column or "text")
+        tokens_in, tokens_out = large.prices
+        prices = Prices(tokens_in=_money("--price-in", tokens_in), tokens_out=_money("--price-out", tokens_out))
+        name = large.name or large.recorded.stem
+        return judge_answers(name, f"recorded in {large.recorded.name}", answers, rows.held, prices)
+    if large.model is None or config is None:
+        return None
+    return _ask_live(large.model, large, config, rows, progress)
+
+
+def _ask_live(name: str, large: _Large, config: Config, rows: Rows, progress: TerminalProgress) -> LargeRow:
+    """Ask a remote model of the network through the gate, and keep its answers if that was asked for."""
+    from coterie.config import OpenAIModel
+    from coterie.rightsizing import Prices, judge_answers, write_answers
+
+    model = config.models.get(name)
+    if not isinstance(model, OpenAIModel):
+        known = sorted(key for key, each in config.models.items() if isinstance(each, OpenAIModel))
+        raise InputError(
+            f"Asked for model {name!r}; the network's remote models are {known}.",
+            hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
+        )
+    label = _label(large.label, config)
+    answers = run(_answers(name, model, rows, label=label, most=large.rows, progress=progress))
+    if large.save is not None:
+        write_bytes(large.save, write_answers(answers))
+    prices = Prices(tokens_in=model.price_in, tokens_out=model.price_out)
+    return judge_answers(name, f"{model.name}, asked now", answers, rows.held, prices)
+
+
+async def _answers(
+    name: str, model: OpenAIModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+) -> list[Answer]:
+    from coterie.governance import ClearancePolicy, Gate
+    from coterie.rightsizing import ask_model
+
+    engine = Gate(ClearancePolicy()).open(name, model)
+    try:
+        return await ask_model(
+            engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress
+        )
+    finally:
+        await engine.close()
+
+
+def _label(given: str | None, config: Config) -> Label:
+    from coterie.types import Label
+
+    if given is None:
+        return config.network.default_label
+    if given not in set(Label):
+        raise InputError(f"--label is {given!r}.", hint=f"Labels are {', '.join(Label)}.")
+    return Label(given)
+
+
+# --- What is shown -------------------------------------------------------------------------------
+
+
+def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
+    """Write the report, show the result, and say by the exit code whether a rung is enough."""
+    from coterie.rightsizing import html_report
+
+    if report is not None:
+        write_bytes(report, html_report(found).encode())
+    for warning in found.warnings:
+        remark(f"Warning: {warning}")
+    if as_json:
+        show_json(found.to_json())
+    else:
+        _show(found, report)
+    if found.verdict.outcome in {"missed", "reached"}:
+        raise typer.Exit(BAR_MISSED)
+
+
+def _show(found: RightSizing, report: Path | None) -> None:
+    """A row a rung, then the verdict."""
+    rows, held_out = found.data["train"]["rows"], found.data["held_out"]["rows"]
+    columns = [found.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
+    table = [_row(row) for row in found.rungs]
+    if found.large is not None:
+        table.append(_large_cells(found.large))
+    title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {found.data['held_out']['file']}"
+    show_table(["rung", *columns, f"{found.conditions.currency}/1k"], table, title=title, gap=0)
+    paragraph(f"Verdict: {found.verdict}")
+    dim(
+        f"alone: share answered at a target risk of {found.target_risk:.0%}; right: accuracy of those; RSS: a process "
+        "with this rung alone; J/1k and money: for 1,000 answers, estimated."
+    )
+    if report is not None:
+        say(f"Report: {report}")
+
+
+def _row(row: RungRow) -> list[str]:
+    evaluation = row.evaluation
+    return [
+        row.rung,
+        number(row.figure.value),
+        interval(row.figure.interval),
+        "-" if evaluation.coverage is None else f"{evaluation.coverage:.0%}",
+        number(evaluation.accepted_accuracy),
+        number(evaluation.ece),
+        f"{_short(row.p50)}/{_short(row.p95)}",
+        f"{row.resident_bytes / 1e6:,.0f} MB",
+        size(row.bytes),
+        f"{row.seconds:,.0f} s",
+        *_per_1000(row.per_1000),
+    ]
+
+
+def _large_cells(large: LargeRow) -> list[str]:
+    return [
+        large.name,
+        number(large.figure.value),
+        interval(large.figure.interval),
+        *["-"] * 3,
+        "-" if large.p50 is None or large.p95 is None else f"{_short(large.p50)}/{_short(large.p95)}",
+        *["-"] * 3,
+        *_per_1000(large.per_1000),
+    ]
+
+
+def _per_1000(per_1000: Per1000) -> tuple[str, str]:
+    """Joules and money; a dash where it is not known."""
+    joules = "-" if per_1000.joules is None else _short(per_1000.joules)
+    return joules, "-" if per_1000.money is None else _amount(per_1000.money)
+
+
+def _amount(money: Decimal) -> str:
+    """Two significant digits, or cents: `0.000039`, `3.33`."""
+    places = max(2, 1 - money.adjusted()) if money else 2
+    return f"{money:.{places}f}"
+
+
+def _short(value: float) -> str:
+    """`0.43`, `4.3`, `43`, `4,300`."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < _MUCH else f"{value:,.0f}"

@@ -1,0 +1,73 @@
+"""How much machinery a job needs: every rung measured whole (quality, latency, memory, energy, money), and a verdict.
+
+A large model can stand beside the rungs, by answers on file or asked through an engine that the caller opened. Nothing
+here opens a connection, and nothing is stored unless asked for. Names are loaded when they are first used: the process
+that measures a rung's memory holds this package, and must hold nothing else of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._answers import Answer, read_answers, write_answers
+    from ._ask import ask_model
+    from ._html import html_report
+    from ._large import Held, Prices, judge_answers
+    from ._probe import Probed, probe
+    from ._result import Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow, Verdict
+    from ._rightsize import Rows, read_rows, rightsize
+
+__all__ = [
+    "Answer",
+    "Comparison",
+    "Conditions",
+    "Held",
+    "LargeRow",
+    "Per1000",
+    "Prices",
+    "Probed",
+    "RightSizing",
+    "Rows",
+    "RungRow",
+    "Verdict",
+    "ask_model",
+    "html_report",
+    "judge_answers",
+    "probe",
+    "read_answers",
+    "read_rows",
+    "rightsize",
+    "write_answers",
+]
+
+_HOMES = {
+    "Answer": "_answers",
+    "Comparison": "_result",
+    "Conditions": "_result",
+    "Held": "_large",
+    "LargeRow": "_result",
+    "Per1000": "_result",
+    "Prices": "_large",
+    "Probed": "_probe",
+    "RightSizing": "_result",
+    "Rows": "_rightsize",
+    "RungRow": "_result",
+    "Verdict": "_result",
+    "ask_model": "_ask",
+    "html_report": "_html",
+    "judge_answers": "_large",
+    "probe": "_probe",
+    "read_answers": "_answers",
+    "read_rows": "_rightsize",
+    "rightsize": "_rightsize",
+    "write_answers": "_answers",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a part when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

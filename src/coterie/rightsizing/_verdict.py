@@ -1,0 +1,167 @@
+"""The verdict in words: which rung is enough, what the next one would add, and what a large model would cost.
+
+The rung is training's choice, made on out-of-fold rows. Held-out rows only say how that choice turned out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from coterie.training import Choice, Figure
+
+from ._figures import figure
+from ._result import Comparison, LargeRow, Outcome, RungRow, Verdict
+
+_MUCH = 10.0  # from here on a ratio needs no decimals
+
+
+def decide(
+    rows: Sequence[RungRow],
+    choice: Choice,
+    bar: Mapping[str, float],
+    comparisons: Sequence[Comparison],
+    large: LargeRow | None,
+    *,
+    measure: str,
+) -> Verdict:
+    """The verdict over all rungs.
+
+    Args:
+        rows: A row a rung, cheapest first.
+        choice: What training took, and why.
+        bar: What each measure must reach, if anything.
+        comparisons: The rungs beside the one taken, and that beside the large model.
+        large: The large model, if there is one.
+        measure: The measure that ranks.
+    """
+    taken = next(row for row in rows if row.rung == choice.candidate.rung)
+    outcome = _outcome(taken, bar)
+    if bar and not _confident_out_of_fold(taken, bar):
+        outcome = "missed" if outcome == "missed" else "reached"
+    sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
+    sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
+    sentences += [
+        _beside_rung(each, rows, taken, measure=measure)
+        for each in comparisons
+        if large is None or each.second != large.name
+    ]
+    sentences += [
+        _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
+    ]
+    return Verdict(outcome=outcome, rung=taken.rung, sentences=tuple(filter(None, sentences)))
+
+
+def _outcome(row: RungRow, bar: Mapping[str, float]) -> Outcome:
+    """How held-out rows see the bar."""
+    if not bar:
+        return "no_bar"
+    figures = {name: figure(name, row.evaluation, row.cases) for name in bar}
+    if all(figures[name].interval.low >= least for name, least in bar.items()):
+        return "met"
+    if all(figures[name].value >= least for name, least in bar.items()):
+        return "reached"
+    return "missed"
+
+
+def _confident_out_of_fold(row: RungRow, bar: Mapping[str, float]) -> bool:
+    return all(row.out_of_fold[name].interval.low >= least for name, least in bar.items())
+
+
+def _first(
+    taken: RungRow, choice: Choice, bar: Mapping[str, float], outcome: Outcome, *, measure: str, alone: bool
+) -> str:
+    """What to take, and what became of the bar."""
+    if not bar:
+        found = f"{measure} {in_words(taken.figure)}"
+        why = "it is the only rung tried" if alone else choice.reason
+        return f"{taken.rung} is the right size: {found}; {why}."
+    wanted = " and ".join(f"{name} {least:g}" for name, least in bar.items())
+    found = " and ".join(f"{name} {in_words(figure(name, taken.evaluation, taken.cases))}" for name in bar)
+    if outcome == "met":
+        return f"{taken.rung} is enough: {found} meets {_least(bar)} with 95% confidence."
+    if not _confident_out_of_fold(taken, bar):
+        before = " and ".join(_bare(taken.out_of_fold[name]) for name in bar)
+        start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
+        best = f"the best is {taken.rung} ({before})"
+        return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
+    return (
+        f"{taken.rung} was enough out of fold, but on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
+        "more rows would tell."
+    )
+
+
+def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
+    """A cheaper rung that held-out rows would have let pass."""
+    before = " and ".join(_bare(row.out_of_fold[name]) for name in bar)
+    return f"{row.rung} meets it on held-out rows too, but not out of fold ({before}), where rungs are chosen."
+
+
+def _reaches(outcome: Outcome, taken: RungRow, bar: Mapping[str, float]) -> str:
+    if outcome == "missed":
+        return f"does not reach {_least(bar)}"
+    if _outcome(taken, bar) == "met":
+        return f"would meet {_least(bar)} with 95% confidence, but they choose nothing"
+    return f"reaches {_least(bar)}, but not with 95% confidence"
+
+
+def _least(bar: Mapping[str, float]) -> str:
+    return " and ".join(f"{least:g}" for least in bar.values())
+
+
+def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow, *, measure: str) -> str:
+    """What another rung adds, or what this one adds over a cheaper one."""
+    names = [row.rung for row in rows]
+    of_what = "" if comparison.measure == measure else f" {comparison.measure}"
+    value = f"{abs(comparison.difference.value):.3f}{of_what}"
+    if names.index(comparison.second) > names.index(taken.rung):
+        energy = _times(comparison.joules, inverse=True)
+        for_what = f" for {energy} the energy" if energy else ""
+        if not comparison.measurable:
+            return f"{comparison.second} would add nothing measurable ({_signed(comparison, -1)}){for_what}."
+        verb = "add" if comparison.difference.value < 0 else "lose"
+        return f"{comparison.second} would {verb} {value}{for_what}."
+    energy = _times(comparison.joules, inverse=False)
+    for_what = f" for {energy} the energy" if energy else ""
+    if not comparison.measurable:
+        return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
+    verb = "adds" if comparison.difference.value > 0 else "loses"
+    return f"Against {comparison.second} it {verb} {value}{for_what}."
+
+
+def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> str:
+    """The large model's quality and price, on the rows that it answered."""
+    of = f"all {large.of:,}" if large.answered == large.of else f"the {large.answered:,} of {large.of:,}"
+    start = f"{large.name} reaches {in_words(large.figure)} on {of} held-out rows"
+    start += "" if large.answered == large.of else " that it answered"
+    gap = abs(comparison.difference.value)
+    low, high = sorted(abs(end) for end in comparison.difference.interval)
+    than = "more" if comparison.difference.value < 0 else "less"
+    words = f"{gap:.3f} ({low:.3f} to {high:.3f}) {than} {comparison.measure} than {taken.rung} on the same rows"
+    if not comparison.measurable:
+        words = f"not measurably different from {taken.rung} on the same rows ({_signed(comparison, -1)})"
+    money, joules = _times(comparison.money, inverse=True), _times(comparison.joules, inverse=True)
+    costs = [f"{times} the {what}" for times, what in ((money, "money"), (joules, "energy")) if times]
+    return f"{start}: {words}{', at ' + ' and '.join(costs) if costs else ''}."
+
+
+def _signed(comparison: Comparison, sign: int) -> str:
+    low, high = sorted(sign * end for end in comparison.difference.interval)
+    return f"{sign * comparison.difference.value:+.3f}, {low:+.3f} to {high:+.3f}"
+
+
+def _times(ratio: float | None, *, inverse: bool) -> str:
+    """`3.1 times`, `47,000 times`, two digits; nothing when it is not known."""
+    if not ratio:
+        return ""
+    times = 1 / ratio if inverse else ratio
+    return f"{float(f'{times:.2g}'):,.0f} times" if times >= _MUCH else f"{times:.1f} times"
+
+
+def _bare(found: Figure) -> str:
+    """`0.912, 0.902 to 0.921`, for use inside brackets."""
+    return f"{found.value:.3f}, {found.interval.low:.3f} to {found.interval.high:.3f}"
+
+
+def in_words(found: Figure) -> str:
+    """`0.912 (0.902 to 0.921)`."""
+    return f"{found.value:.3f} ({found.interval.low:.3f} to {found.interval.high:.3f})"

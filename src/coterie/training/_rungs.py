@@ -1,0 +1,77 @@
+"""Every rung of one specialist, trained and measured on rows that are given, with nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from threadpoolctl import threadpool_limits
+
+from coterie.config import SpecialistSection
+from coterie.data import Dataset
+
+from ._candidates import Candidate, Choice, choose
+from ._classify import train_classify
+from ._job import Job, TextEncoder, check_job
+from ._measure import Encoded, encode
+from ._progress import Progress, Silent
+from ._score import train_score
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRungs:
+    """A candidate a rung, and which of them is enough."""
+
+    candidates: tuple[Candidate, ...]
+    """Cheapest first; always with the lexical floor."""
+    choice: Choice
+    """Made on out-of-fold rows: the held-out ones choose nothing."""
+    encoded: Encoded | None
+    """The training texts' encodings; None where there are none."""
+
+
+def train_rungs(
+    name: str,
+    section: SpecialistSection,
+    *,
+    train: Dataset,
+    held_out: Dataset,
+    encoder: TextEncoder,
+    progress: Progress | None = None,
+) -> TrainedRungs:
+    """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
+
+    Args:
+        name: What the specialist is called in messages.
+        section: What to train; its `data` and `test` are not read.
+        train: Rows to learn from.
+        held_out: Rows to measure on; they choose nothing.
+        encoder: Makes the texts' vectors.
+        progress: Told how far each step is.
+
+    Raises:
+        ConfigError, DataError: it cannot be trained.
+    """
+    job = Job(
+        name=name, section=section, train=train, held_out=held_out, encoder=encoder, progress=progress or Silent()
+    )
+    check_job(job)
+    with threadpool_limits(1):
+        return fit_rungs(job)
+
+
+def possible_rungs(section: SpecialistSection, train: Dataset, encoder: TextEncoder) -> Sequence[str]:
+    """The rungs that rows like these can climb, cheapest first, whatever the section asks for."""
+    free = section.model_copy(update={"rungs": None})
+    return Job(name="", section=free, train=train, held_out=train, encoder=encoder, progress=Silent()).rungs
+
+
+def fit_rungs(job: Job) -> TrainedRungs:
+    """Train every rung of a job and choose one."""
+    encoded = encode(job, job.train.texts, "encode") if job.has_texts else None
+    if job.section.task == "score" or encoded is None:
+        candidates = train_score(job, encoded)
+    else:
+        candidates = train_classify(job, encoded)
+    choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)
+    return TrainedRungs(candidates=tuple(candidates), choice=choice, encoded=encoded)

@@ -1,0 +1,231 @@
+"""`coterie rightsize`: what is shown, what scripts get, and how bad input is explained."""
+
+import asyncio
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+
+from coterie.evaluation import Interval
+from coterie.rightsizing import RightSizing, Verdict
+from coterie.rightsizing import rightsize as measure
+from coterie.testing import FakeOpenAIServer, Reply
+from coterie.training import Figure
+
+MODEL = """
+[models.giant]
+engine = "openai"
+base_url = "{url}"
+name = "giant-1"
+clearance = "{clearance}"
+retries = 0
+price_in = 10
+price_out = 30
+"""
+
+
+@pytest.fixture
+def light(monkeypatch):
+    """Puts a probe that starts no process behind the command; gives a function that changes what is found."""
+    changes = []
+
+    def rightsize(rows, **given):
+        from coterie.rightsizing import Probed
+
+        def probe(root, rung, version, section, asked):
+            return Probed(milliseconds=[1.0], cpu_seconds=[0.001], resident_bytes=70_000_000, bare_bytes=20_000_000)
+
+        found = measure(rows, **given, probe=probe)
+        for change in changes:
+            found = change(found)
+        return found
+
+    monkeypatch.setattr("coterie.rightsizing._rightsize.rightsize", rightsize)
+    return changes.append
+
+
+@pytest.fixture
+def data(tmp_path, write_rows):
+    """A data file outside any network."""
+    return write_rows(tmp_path / "rows.csv", per_label=30)
+
+
+@pytest.fixture
+def server():
+    """A server that calls everything a refund, in a thread of its own; gives its address."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    started: list[FakeOpenAIServer] = []
+    done = asyncio.Event()
+
+    async def serve():
+        async with FakeOpenAIServer(default=Reply(text="refund")) as fake:
+            started.append(fake)
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield started[0]
+    loop.call_soon_threadsafe(done.set)
+    thread.join(10)
+    loop.close()
+
+
+def test_a_table_and_a_verdict(run, tmp_path, data, light):
+    """A row a rung within 100 columns, the verdict in a sentence, and nothing written beside the data."""
+    result = run("-C", tmp_path, "rightsize", data, "--bar", "accuracy=0.5")
+
+    assert result.code == 0, result.err
+    assert "lexical" in result.out
+    assert "70 MB" in result.out
+    assert "Verdict: lexical is enough: accuracy 1.000" in result.out
+    assert max(len(line) for line in result.out.splitlines()[:5]) <= 100
+    assert list(tmp_path.iterdir()) == [data]
+
+
+def test_json(run, tmp_path, data, light):
+    """`--json` has the keys that scripts rely on, and unknown money is null."""
+    document = run("-C", tmp_path, "rightsize", data, "--json").json
+    row = document["rungs"][0]
+
+    assert {"rung", "accuracy", "interval", "held_out", "latency_ms", "resident_bytes", "bytes"} <= row.keys()
+    assert row["per_1000"] == {"joules": 10.0, "money": None, "currency": "USD", "kind": "estimated"}
+    assert document["verdict"]["outcome"] == "no_bar"
+    assert document["large"] is None
+    assert document["data"]["held_out"]["sha256"]
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("met", 0), ("no_bar", 0), ("reached", 3), ("missed", 3)])
+def test_the_exit_code_says_whether_a_rung_is_enough(run, tmp_path, data, light, *, outcome, code):
+    """3 unless the bar is met with confidence; the result is complete all the same."""
+    light(lambda found: replace(found, verdict=Verdict(outcome=outcome, rung="lexical", sentences=("So it is.",))))
+    result = run("-C", tmp_path, "rightsize", data, "--json")
+
+    assert result.code == code
+    assert result.json["verdict"]["sentence"] == "So it is."
+
+
+def test_prices(run, tmp_path, folder, data, light):
+    """Watts and price come from the command line, else from the network's file."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write('\n[accounting]\nprice_per_cpu_hour = 3.6\ncurrency = "EUR"\n')
+    known = run("-C", folder, "rightsize", data, "--json").json["rungs"][0]["per_1000"]
+    typed = run(
+        *("-C", folder, "rightsize", data, "--price-per-cpu-hour", "7.2", "--watts-per-core", "5", "--json")
+    ).json["rungs"][0]["per_1000"]
+
+    assert (known["money"], known["currency"], known["joules"]) == (0.001, "EUR", 10.0)
+    assert (typed["money"], typed["joules"]) == (0.002, 5.0)
+
+
+def test_report_and_keep(run, tmp_path, data, light):
+    """What is asked for is written: the report, and a registry with the versions."""
+    result = run(*("-C", tmp_path, "rightsize", data, "--report", tmp_path / "size.html", "--keep", tmp_path / "kept"))
+
+    assert "Report:" in result.out
+    assert (tmp_path / "size.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["embedding", "lexical"]
+
+
+def test_recorded_answers(run, tmp_path, data, light):
+    """Recorded answers stand beside the rungs under their name, with tokens at the prices given."""
+    recorded = tmp_path / "gpt.jsonl"
+    rows = [
+        {"row": n, "answer": "delivery" if n < 31 else "refund", "tokens_in": 100, "tokens_out": 10}
+        for n in range(1, 61)
+    ]
+    recorded.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("-C", tmp_path, "rightsize", data, "--recorded", recorded, "--recorded-name", "giant")
+    priced = (*words, "--price-in", "10", "--price-out", "30")
+
+    assert run(*priced, "--json").json["large"]["per_1000"]["money"] == pytest.approx(1.3)
+    shown = run(*priced).out
+    assert "1.30" in shown
+    assert "giant reaches 1.000" in shown
+
+
+def test_a_live_model(run, tmp_path, folder, *, data, light, server):
+    """A model of the network is asked through the gate about so many rows, and its answers can be kept and used."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(MODEL.format(url=server.base_url, clearance="internal"))
+    kept = tmp_path / "answers.jsonl"
+    words = ("-C", folder, "rightsize", data, "--json")
+    live = run(*words, "--model", "giant", "--model-rows", "5", "--save-answers", kept).json["large"]
+    again = run(*words, "--recorded", kept, "--price-in", "10", "--price-out", "30").json["large"]
+
+    assert len(server.requests) == 5
+    assert live["rows_answered"] == 5
+    assert live["per_1000"]["money"] > 0
+    assert again["accuracy"] == live["accuracy"]
+    assert again["per_1000"]["money"] == live["per_1000"]["money"]
+
+
+def test_a_model_without_clearance(run, folder, data, light, server):
+    """The gate refuses texts above the model's clearance, and nothing is sent; `--label` says what they are."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(MODEL.format(url=server.base_url, clearance="public"))
+    words = ("-C", folder, "rightsize", data, "--model", "giant", "--model-rows", "2", "--json")
+    refused = run(*words)
+
+    assert (refused.code, refused.json["error"]["code"]) == (4, "egress_refused")
+    assert not server.requests
+    assert run(*words, "--label", "public").json["large"]["rows_answered"] == 2
+
+
+def test_a_model_that_cannot_be_reached(run, folder, data, light):
+    """No answer is made up: the engine's error ends the command before anything is trained."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(MODEL.format(url="http://127.0.0.1:9/v1", clearance="internal"))
+    result = run("-C", folder, "rightsize", data, "--model", "giant", "--json")
+
+    assert (result.code, result.json["error"]["code"]) == (5, "engine_unavailable")
+    assert "lexical" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--bar", "auc=0.9"], 2, "measured by accuracy or macro_f1"),
+        (["--bar", "beauty=1"], 2, "--bar"),
+        (["--bar", "accuracy=2"], 2, "--bar"),
+        (["--rungs", "lexical,gpt"], 2, "--rungs has 'gpt'"),
+        (["--task", "dance"], 2, "--task"),
+        (["--task", "generate"], 2, "generate"),
+        (["--target-risk", "7"], 2, "--target-risk"),
+        (["--price-per-cpu-hour", "cheap"], 2, "--price-per-cpu-hour is 'cheap'"),
+        (["--watts-per-core", "0"], 2, "--watts-per-core is 0"),
+        (["--test", "nope.csv"], 2, "nope.csv"),
+        (["--recorded", "nope.csv"], 2, "nope.csv"),
+        (["--recorded", "rows.csv", "--model", "giant"], 2, "both --recorded and --model"),
+        (["--model", "giant"], 1, "No coterie.toml"),
+    ],
+)
+def test_what_cannot_be_done(run, tmp_path, data, light, *, words, code, said):
+    """What was asked, what was found: without a traceback, before anything is trained."""
+    result = run("-C", tmp_path, "rightsize", data, *words)
+
+    assert (result.code, result.out) == (code, "")
+    assert said in result.err
+    assert "lexical (" not in result.err
+
+
+def test_an_unknown_model(run, folder, data, light):
+    """A model that the network does not have is named, with those it has."""
+    result = run("-C", folder, "rightsize", data, "--model", "giant")
+
+    assert result.code == 2
+    assert "'giant'; the network's remote models are []" in result.err
+
+
+def test_numbers_of_any_size_fit(run, tmp_path, data, light):
+    """Large figures do not break the table."""
+
+    def grown(found: RightSizing) -> RightSizing:
+        row = found.rungs[0]
+        slow = replace(row, milliseconds=row.milliseconds * 98_765, figure=Figure(0.5, Interval(0.4, 0.6)))
+        return replace(found, rungs=(slow, *found.rungs[1:]))
+
+    light(grown)
+    assert "98,765/98,765" in run("-C", tmp_path, "rightsize", data).out

@@ -1,0 +1,87 @@
+"""The report: whole, fetched from nowhere, and with nothing in it that was not escaped."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from coterie.rightsizing import Answer, Prices, html_report, judge_answers
+
+VOID = {"meta"}
+
+
+class Tags(HTMLParser):
+    """Checks that every element is closed, and gathers names and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict]] = []
+
+    def handle_starttag(self, tag, attrs):
+        """Remember it."""
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """It closes what was opened last."""
+        assert self.open.pop() == tag
+
+
+def parsed(page: str) -> Tags:
+    """The page's elements."""
+    tags = Tags()
+    tags.feed(page)
+    tags.close()
+    return tags
+
+
+@pytest.fixture
+def page(job, size, texts):
+    """A report with a large model, and texts and labels that try to be markup."""
+    rows = [{**row, "text": f"<script>alert(1)</script> {row['text']}"} for row in texts(noise=0.4)]
+    read = job([{**row, "label": f"<b>{row['label']}"} for row in rows], bar={"accuracy": 0.5})
+    answers = [Answer(text=row.text, row=None, answer="<b>card", milliseconds=9.0) for row in read.held.rows]
+    return html_report(size(read, large=judge_answers("giant & co", "on file", answers, read.held, Prices())))
+
+
+def test_whole(page):
+    """Every element is closed; table, three charts, pairs, data hash, seed, versions, date and machine are there."""
+    tags = parsed(page)
+
+    assert not tags.open
+    assert [tag for tag, _ in tags.seen].count("svg") == 3
+    for part in ("Confused pairs", "SHA-256", "seed", "versions", "abacus", "2026-11-24", "giant &amp; co"):
+        assert part in page
+
+
+def test_nothing_is_fetched(page):
+    """No script, link, image or address is in it."""
+    tags = parsed(page)
+
+    assert not {tag for tag, _ in tags.seen} & {"script", "link", "img", "iframe", "object", "image", "use"}
+    assert not any({"href", "src", "srcset", "data"} & attributes.keys() for _, attributes in tags.seen)
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_texts_are_escaped(page):
+    """What stands in the data never becomes markup."""
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;b&gt;card" in page
+
+
+def test_no_coordinate_is_lost(page):
+    """Every number in the charts is one."""
+    assert "nan" not in page.lower().replace("finance", "")
+    assert "inf," not in page
+
+
+@pytest.mark.slow  # ten folds of boosting
+def test_a_score_has_a_report_too(job, size, applicants):
+    """Columns stand in for the text of an example."""
+    page = html_report(size(job(applicants(), task="score")))
+
+    assert not parsed(page).open
+    assert "income" in page

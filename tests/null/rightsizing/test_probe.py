@@ -1,0 +1,28 @@
+"""The child process that measures one rung alone."""
+
+import pytest
+
+from coterie.config import SpecialistSection
+from coterie.data import Row
+from coterie.errors import EngineBroken
+from coterie.rightsizing import probe
+
+
+def test_a_rung_alone(job, size, texts, tmp_path):
+    """A real process answers every row, and weighs more than the bare one, but not what training weighs."""
+    rows = job(texts())
+    found = size(rows, keep=tmp_path / "kept")
+    asked = rows.held_out.rows[:5]
+    probed = probe(tmp_path / "kept", "lexical", found.rungs[0].version, rows.section, asked)
+
+    assert len(probed.milliseconds) == len(probed.cpu_seconds) == 5
+    assert all(taken > 0 for taken in probed.milliseconds)
+    assert 5e6 < probed.bare_bytes < probed.resident_bytes < 120e6
+
+
+def test_a_process_that_fails_says_why(tmp_path):
+    """A version that is not there: the error names the rung and has the process's last words."""
+    section = SpecialistSection(task="classify", data="x.csv")
+
+    with pytest.raises(EngineBroken, match="'lexical' ended with 1: "):
+        probe(tmp_path, "lexical", "0" * 16, section, [Row(text="hello")])

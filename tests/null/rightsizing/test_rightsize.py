@@ -1,0 +1,145 @@
+"""Right-sizing from end to end: a row a rung, nothing stored, test data choosing nothing."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from coterie.config import AccountingSection
+from coterie.errors import DataError, InputError
+from coterie.registry import Registry
+from coterie.rightsizing import Answer, Prices, judge_answers
+
+
+def test_a_row_a_rung(job, size, texts):
+    """Every rung has quality with its interval, calibration, coverage, latency, memory, bytes, time and energy."""
+    found = size(job(texts(), texts(each=10, seed=1)))
+    row = found.to_json()["rungs"][0]
+
+    assert [each.rung for each in found.rungs] == ["lexical", "embedding"]
+    assert row["accuracy"] >= 0.9
+    assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+    assert {"ece", "coverage", "accepted_accuracy"} <= row["held_out"].keys()
+    assert row["latency_ms"] == {"p50": 1.0, "p95": 1.0, "n": 30}
+    assert (row["resident_bytes"], row["resident_increase_bytes"]) == (70, 50)
+    assert row["bytes"] > 0
+    assert row["training_seconds"] > 0
+
+
+def test_energy_and_money_are_estimated_and_unknown_without_a_price(job, size, texts):
+    """1,000 answers of a millisecond of CPU take 10 J at 10 W; money is null until a price is set, then exact."""
+    rows = job(texts())
+    free = size(rows).to_json()["rungs"][0]["per_1000"]
+    priced = size(rows, accounting=AccountingSection(price_per_cpu_hour=Decimal("3.6"))).to_json()["rungs"][0]
+
+    assert free == {"joules": 10.0, "money": None, "currency": "USD", "kind": "estimated"}
+    assert priced["per_1000"]["money"] == pytest.approx(0.001)
+
+
+def test_the_result_is_json(job, size, texts):
+    """The document can be written as strict JSON."""
+    json.dumps(size(job(texts())).to_json(), allow_nan=False)
+
+
+def test_nothing_is_stored_unless_asked_for(job, size, texts, tmp_path):
+    """No file is left; with `keep` there is a registry with a version a rung, the one the row names."""
+    rows = job(texts())
+    before = sorted(tmp_path.iterdir())
+    size(rows)
+    assert sorted(tmp_path.iterdir()) == before
+
+    found = size(rows, keep=tmp_path / "kept")
+    for row in found.rungs:
+        assert Registry(tmp_path / "kept").load(row.rung, row.version).files
+
+
+def test_the_same_seed_gives_the_same_figures(job, size, texts):
+    """Twice the same job: the same versions, figures and verdict."""
+    first, second = (size(job(texts(noise=0.3), seed=3)) for _ in range(2))
+
+    assert [row.version for row in first.rungs] == [row.version for row in second.rungs]
+    assert [row.figure for row in first.rungs] == [row.figure for row in second.rungs]
+    assert first.verdict == second.verdict
+
+
+def test_test_rows_choose_nothing(job, size, texts):
+    """The rung taken and its files depend on the training rows alone, whatever the test rows are."""
+    easy = size(job(texts(noise=0.3), texts(each=20, seed=5)))
+    hard = size(job(texts(noise=0.3), texts(each=20, seed=6, noise=1.0)))
+
+    assert easy.verdict.rung == hard.verdict.rung
+    assert [row.version for row in easy.rungs] == [row.version for row in hard.rungs]
+    assert easy.taken.figure != hard.taken.figure
+
+
+def test_rungs_can_be_named(job, size, texts):
+    """Only named rungs may be taken; the floor is measured all the same."""
+    found = size(job(texts(), rungs=["embedding"]))
+
+    assert [row.rung for row in found.rungs] == ["lexical", "embedding"]
+    assert found.verdict.rung == "embedding"
+
+
+@pytest.mark.slow  # ten folds of boosting
+def test_a_score_is_measured_on_held_out_rows(job, size, applicants):
+    """A score is ranked by its AUC, on a seeded fifth that no rung has seen."""
+    found = size(job(applicants(), task="score"))
+
+    assert found.measure == "auc"
+    assert (found.data["train"]["rows"], found.data["held_out"]["rows"]) == (160, 40)
+    assert found.taken.figure.value > 0.7
+
+
+def test_several_labels_have_intervals_too(job, size, texts):
+    """A bar about the macro F1 of several labels is judged by an interval."""
+    rows = [{**row, "label": [row["label"], "any"]} for row in texts()]
+    found = size(job(rows, multi_label=True, bar={"macro_f1": 0.5}))
+    low, high = found.taken.figure.interval
+
+    assert low <= found.taken.figure.value <= high
+    assert found.verdict.outcome == "met"
+
+
+def test_a_large_model_beside_them(job, size, texts):
+    """Its row, the paired difference on the rows both answered, and a warning when it answered only some."""
+    rows = job(texts(), texts(each=20, seed=1))
+    answers = [Answer(text=None, row=n, answer="card", tokens_in=90, tokens_out=10) for n in range(1, 41)]
+    prices = Prices(tokens_in=Decimal(10), tokens_out=Decimal(10))
+    found = size(rows, large=judge_answers("giant", "on file", answers, rows.held, prices))
+    comparison = found.comparisons[-1]
+
+    assert (found.large.answered, found.large.of) == (40, 60)
+    assert found.large.figure.value == 0.5
+    assert (comparison.second, comparison.rows) == ("giant", 40)
+    assert comparison.difference.value == pytest.approx(found.taken.evaluation.accuracy - 0.5, abs=0.05)
+    assert comparison.measurable
+    assert float(found.large.per_1000.money) == 1.0
+    assert any("giant answered 40 of 60" in warning for warning in found.warnings)
+    assert "giant reaches 0.500" in str(found.verdict)
+
+
+def test_a_bar_about_an_unknown_measure(job, texts):
+    """A measure that the task does not have is refused with those it has."""
+    with pytest.raises(InputError, match=r"'auc'.*accuracy or macro_f1"):
+        job(texts(), bar={"auc": 0.9})
+
+
+def test_a_rung_that_the_rows_cannot_climb(job, size, applicants):
+    """Columns alone have no embedding; the rungs they have are named."""
+    with pytest.raises(InputError, match=r"'embedding'.*lexical"):
+        size(job(applicants(), task="score", rungs=["embedding"]))
+
+
+@pytest.mark.parametrize(("task", "label"), [("classify", ""), ("score", 1)])
+def test_held_out_rows_that_measure_nothing(job, texts, applicants, task, label):
+    """Held-out rows without labels, or of one outcome, are refused before anything is trained."""
+    rows = texts() if task == "classify" else applicants()
+
+    with pytest.raises(DataError, match="nothing can be measured"):
+        job(rows, [{**row, "label": label} for row in rows[:20]], task=task)
+
+
+def test_a_writer_has_no_rungs(job, texts):
+    """`generate` is refused."""
+    with pytest.raises(InputError, match="generate"):
+        job(texts(), task="generate", model="m", reads=["intent"])

@@ -1,0 +1,44 @@
+"""Axes: round ticks inside the bounds, also on a logarithmic axis."""
+
+import pytest
+
+from coterie.rightsizing._svg import Axis, Chart, element, span
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), (0.83, 0.96, [0.85, 0.9, 0.95]), (0.0, 0.07, [0.0, 0.02, 0.04, 0.06])],
+)
+def test_ticks_are_round(low, high, ticks):
+    """About five ticks at multiples of 1, 2 or 5."""
+    assert Axis(title="", low=low, high=high).ticks() == pytest.approx(ticks)
+
+
+def test_logarithmic_ticks_are_powers():
+    """A logarithmic axis has powers of ten, thinned over many decades."""
+    assert Axis(title="", low=0.5, high=200.0, log=True).ticks() == [1.0, 10.0, 100.0]
+    assert len(Axis(title="", low=1e-9, high=1e9, log=True).ticks()) <= 8
+
+
+def test_values_outside_stay_on_the_edge():
+    """What lies beyond an axis is drawn at its end."""
+    axis = Axis(title="", low=1.0, high=100.0, log=True)
+
+    assert [axis.share(value) for value in (0.0, 1.0, 10.0, 1000.0)] == [0.0, 0.0, 0.5, 1.0]
+
+
+def test_span_has_a_margin_within_bounds():
+    """An axis is as wide as it must be, and never leaves 0 to 1."""
+    low, high = span([0.9, 0.9], least=0.1)
+    assert (low, high) == pytest.approx((0.85, 0.95))
+    assert span([0.0, 1.0], least=0.1) == (0.0, 1.0)
+
+
+def test_words_are_escaped():
+    """Attributes and labels are text, whatever is in them."""
+    axis = Axis(title='<"x">', low=0.0, high=1.0)
+    chart = Chart(x=axis, y=axis, about="a & b")
+    chart.label(0.5, 0.5, "<i>", "c0")
+
+    assert "<i>" not in chart.render()
+    assert element("p", class_='"') == '<p class="&quot;"></p>'
