@@ -21,6 +21,7 @@ from sklearn.svm import LinearSVC
 
 from coterie.calibration import fit_pool
 from coterie.engines import NgramBlock, NgramFeatures, OnnxEncoder, TextHead, fit_ngrams
+from coterie.routing import hint_texts
 from coterie.types import Rung
 
 from ._examples import TextExamples
@@ -105,7 +106,9 @@ Lexical = tuple[Linear, Sequence[NgramFeatures]]
 def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: TextFit, parts: Lexical) -> TextFit:
     start = time.perf_counter()
     job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
-    kernel = fit_kernel(encoded.vectors, examples, job.progress.advance)
+    words = label_words(job, examples)
+    names = job.encoder.encode(words) if words else None
+    kernel = fit_kernel(encoded.vectors, examples, job.progress.advance, names=names)
     job.progress.finish("")
     shares, logits = _pool([lexical.logits, kernel.out_of_fold], examples)
     return TextFit(
@@ -126,7 +129,7 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
 
     start = time.perf_counter()
     assert job.base is not None, "found before anything is trained"  # noqa: S101
-    tuned = fit_tuned(job, job.base, examples)
+    tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
     shares, logits = _pool([lexical.logits[tuned.rows], tuned.logits], examples.take(tuned.rows))
     return TextFit(
         rung="encoder",
@@ -141,6 +144,14 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
         files=tuned.files,
         notes={"base": {"name": job.base.name, "sha256": job.base.sha256}, "int8": tuned.int8},
     )
+
+
+def label_words(job: Job, examples: TextExamples) -> list[str]:
+    """The labels' names as texts, where they may help: none where a label has examples enough, or no words."""
+    if job.section.task != "classify" or not examples.few:
+        return []
+    words = hint_texts("", job.train.label_names)
+    return words if len(words) == examples.labels else []
 
 
 def _pool(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,27 +54,33 @@ class _Held:
     cosines: np.ndarray  # (R,) of each vector with that before rounding
 
 
-def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples) -> TunedFit:
+def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequence[str]) -> TunedFit:
     """Fine-tune without the rows that are held back, then on all.
+
+    Args:
+        job: What to train.
+        base: Where it starts.
+        examples: Targets and folds.
+        words: The labels' names, as one more example of each; empty where they are not wanted.
 
     Raises:
         TrainingDiverged: the loss is no number.
         ArtefactRefused: the base encoder's files are not what they should be.
     """
+    tuner = _Tuner(job=job, base=base, words=words)
     everything = np.arange(len(examples.texts))
     parts = _parts(examples)
     rest = [np.setdiff1d(everything, part) for part in parts]
-    work = sum(len(rows) * recipe_for(len(rows)).epochs for rows in (*rest, everything))
-    job.progress.start(f"{job.name}: fine-tune {base.name}", work)
-    held = [_hold_back(job, base, examples, rows, part) for rows, part in zip(rest, parts, strict=True)]
-    encoder, files, _ = _tune(job, base, examples)
-    vectors = encoder.encode(examples.texts)
+    sizes = [len(rows) + len(words) for rows in (*rest, everything)]
+    job.progress.start(f"{job.name}: fine-tune {base.name}", sum(size * recipe_for(size).epochs for size in sizes))
+    held = [tuner.hold_back(examples, rows, part) for rows, part in zip(rest, parts, strict=True)]
+    tuned = tuner.tune(examples)
     job.progress.finish("")
     return TunedFit(
-        files=files,
-        encoder=encoder,
-        kernel=fit_kernel(vectors, examples),
-        centroids=centroids(vectors, examples.hot),
+        files=tuned.files,
+        encoder=tuned.encoder,
+        kernel=tuned.kernel,
+        centroids=tuned.centroids,
         rows=np.concatenate([each.rows for each in held]),
         logits=np.concatenate([each.logits for each in held]),
         nearest=np.concatenate([each.nearest for each in held]),
@@ -89,38 +96,54 @@ def _parts(examples: TextExamples) -> list[np.ndarray]:
     return [np.flatnonzero(dealt == part) for part in np.unique(dealt)]
 
 
-def _hold_back(job: Job, base: BaseEncoder, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
-    """Train on some rows, ask about the others."""
-    seen = examples.take(rows)
-    encoder, _, network = _tune(job, base, seen)
-    vectors = encoder.encode(seen.texts)
-    kernel = fit_kernel(vectors, seen)
-    texts = [examples.texts[row] for row in part]
-    new, exact = encoder.encode(texts), exact_vectors(network, base, texts)
-    return _Held(
-        rows=part,
-        logits=kernel.logits(new),
-        exact_logits=kernel.logits(exact),
-        nearest=(new @ centroids(vectors, seen.hot).T).max(axis=1),
-        cosines=(new * exact).sum(axis=1),
-    )
+class _Tuned(NamedTuple):
+    """One fine-tuned model: the network, what is served of it, and what stands on its vectors."""
+
+    network: SentenceNetwork
+    files: Mapping[str, bytes]
+    encoder: OnnxEncoder
+    kernel: KernelFit
+    centroids: np.ndarray  # (L, D)
 
 
-def _tune(
-    job: Job, base: BaseEncoder, examples: TextExamples
-) -> tuple[OnnxEncoder, Mapping[str, bytes], SentenceNetwork]:
-    """The encoder of some rows, as it will be served; its files; and the network it was made from."""
-    network = fine_tune(
-        base,
-        examples.texts,
-        examples.hot,
-        several=examples.several,
-        recipe=recipe_for(len(examples.texts)),
-        seed=examples.seed,
-        progress=job.progress.advance,
-    )
-    files = encoder_files(network, base)
-    return OnnxEncoder(files, name=job.name, threads=2), files, network
+@dataclass(frozen=True, kw_only=True)
+class _Tuner:
+    """Fine-tunes one job's base on some of its rows."""
+
+    job: Job
+    base: BaseEncoder
+    words: Sequence[str]
+
+    def tune(self, examples: TextExamples) -> _Tuned:
+        """The model of some rows, its vectors those that will be served."""
+        shown = examples.extended(np.eye(examples.labels), self.words) if self.words else examples
+        network = fine_tune(
+            self.base,
+            shown.texts,
+            shown.hot,
+            several=shown.several,
+            recipe=recipe_for(len(shown.texts)),
+            seed=shown.seed,
+            progress=self.job.progress.advance,
+        )
+        files = encoder_files(network, self.base)
+        encoder = OnnxEncoder(files, name=self.job.name, threads=2)
+        vectors = encoder.encode(examples.texts)
+        kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
+        return _Tuned(network, files, encoder, kernel, centroids(vectors, examples.hot))
+
+    def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
+        """Train on some rows, ask about the others."""
+        tuned = self.tune(examples.take(rows))
+        texts = [examples.texts[row] for row in part]
+        new, exact = tuned.encoder.encode(texts), exact_vectors(tuned.network, self.base, texts)
+        return _Held(
+            rows=part,
+            logits=tuned.kernel.logits(new),
+            exact_logits=tuned.kernel.logits(exact),
+            nearest=(new @ tuned.centroids.T).max(axis=1),
+            cosines=(new * exact).sum(axis=1),
+        )
 
 
 def _cost_of_rounding(held: Sequence[_Held], examples: TextExamples) -> dict[str, float]:

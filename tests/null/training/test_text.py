@@ -145,3 +145,26 @@ def test_scope_of_a_label_with_one_row(texts, encoder):
 
     assert np.isfinite(scores).all()
     assert scores[-1] == scores.min()
+
+
+def test_names_of_the_labels_are_examples_where_there_are_few(texts, encoder):
+    """With three texts a label its name helps to name others; with it or without, each row has one logit a label."""
+    names = encoder.encode(["card blocked stolen pin", "parcel delivery courier tracking"])
+    few, many = examples(texts(labels=2, each=3)), examples(texts(labels=2, each=40))
+    plain = fit_kernel(encoder.encode(few.texts), few)
+    named = fit_kernel(encoder.encode(few.texts), few, names=names)
+
+    def right(fitted):
+        return (fitted.logits(encoder.encode(many.texts)).argmax(axis=1) == many.hot.argmax(axis=1)).mean()
+
+    assert named.out_of_fold.shape == plain.out_of_fold.shape == (6, 2)
+    assert right(named) >= right(plain)
+    assert len(named.block.landmarks) == 8
+
+
+def test_names_that_mislead_are_left_out(texts, encoder):
+    """Each row is named out of fold with and without the names; what is worse is not stored."""
+    these = examples(texts(labels=2, each=5))
+    swapped = encoder.encode(["parcel delivery courier tracking late", "card blocked stolen pin chip"])
+
+    assert len(fit_kernel(encoder.encode(these.texts), these, names=swapped).block.landmarks) == 10
