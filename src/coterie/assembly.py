@@ -18,7 +18,7 @@ from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
-from coterie.specialists import GeneralistSpecialist, GenerateSpecialist, load_specialist
+from coterie.specialists import ClassifySpecialist, GeneralistSpecialist, GenerateSpecialist, load_specialist
 from coterie.store import SQLiteStore
 
 
@@ -67,8 +67,17 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
         name=config.network.name,
-        engines=(encoder, *models.values()),
+        engines=(encoder, *models.values(), *_own_engines(specialists)),
     )
+
+
+def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
+    """Encoders that came with a version and belong to one specialist."""
+    return [
+        each.encoder
+        for each in specialists.values()
+        if isinstance(each, ClassifySpecialist) and each.card.rung == "encoder" and each.encoder is not None
+    ]
 
 
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:

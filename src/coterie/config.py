@@ -98,7 +98,9 @@ class SpecialistSection(_Section):
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
-    """Rungs to try, cheapest first; default: every rung that the task and the installed packages allow."""
+    """Rungs to try, cheapest first; default: those that take seconds. `encoder` takes minutes, so it must be named."""
+    base: str = "minilm"
+    """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     exclude: tuple[str, ...] = ()
     """Columns a `score` specialist must not use, on top of the protected ones."""
     protected: tuple[str, ...] | None = None

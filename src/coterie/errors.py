@@ -10,6 +10,7 @@
     │   └── StoreError          the database cannot be opened or written
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
+    │   ├── TrainingDiverged    fine-tuning came to no finite loss
     │   ├── UnknownSpecialist   a name that is not in the network
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
@@ -102,6 +103,12 @@ class DataError(InputError):
     """Training or evaluation data is not usable; the message names file, row and what was found."""
 
     code = "data_error"
+
+
+class TrainingDiverged(InputError):
+    """Fine-tuning came to a loss that is no finite number; nothing was stored."""
+
+    code = "training_diverged"
 
 
 class UnknownSpecialist(InputError):

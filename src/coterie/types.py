@@ -29,7 +29,7 @@ Columns = Mapping[str, Scalar]
 TaskKind = Literal["classify", "score", "generate"]
 """What a specialist does: name labels, give a probability, or write text."""
 
-Rung = Literal["lexical", "embedding", "slm"]
+Rung = Literal["lexical", "embedding", "encoder", "slm"]
 """How much machinery a specialist uses, cheapest first."""
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     ["calibration", "context", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "routing"],
     ["governance", "observe"],
-    ["specialists"],
+    ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],
     ["network"],

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from coterie.engines import OnnxEncoder
-from coterie.engines._onnx import BUNDLED, _groups
+from coterie.engines import BUNDLED_ENCODER, OnnxEncoder
+from coterie.engines._onnx import _groups
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.testing import check_engine
 from coterie.types import Label, Prompt
@@ -129,7 +129,7 @@ def test_prefix_is_enough(encoder):
 
 async def test_overloaded():
     """A queue that is full refuses, and the texts that were admitted are served."""
-    encoder = OnnxEncoder(BUNDLED, max_batch=1, max_waiting=4)
+    encoder = OnnxEncoder.read(BUNDLED_ENCODER, max_batch=1, max_waiting=4)
     calls = [asyncio.create_task(encoder.run(prompts("the quick brown fox " * 60))) for _ in range(30)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     refused = [result for result in results if isinstance(result, Overloaded)]
@@ -155,7 +155,7 @@ def test_groups():
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the encoder's folder, to be spoilt."""
-    return shutil.copytree(BUNDLED, tmp_path / "encoder")
+    return shutil.copytree(BUNDLED_ENCODER, tmp_path / "encoder")
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
@@ -165,7 +165,7 @@ def test_tampered(copy, file):
     content[len(content) // 2] ^= 1
     (copy / file).write_bytes(content)
     with pytest.raises(ArtefactRefused, match=file) as refusal:
-        OnnxEncoder(copy)
+        OnnxEncoder.read(copy)
     assert "its checksum is" in refusal.value.message
 
 
@@ -174,7 +174,7 @@ def test_missing(copy, file):
     """A file that is not there is refused by its name."""
     (copy / file).unlink()
     with pytest.raises(ArtefactRefused, match=file):
-        OnnxEncoder(copy)
+        OnnxEncoder.read(copy)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ def test_senseless_provenance(copy, provenance):
     """A provenance that does not pin the files does not let them in."""
     (copy / "provenance.json").write_text(provenance)
     with pytest.raises(ArtefactRefused):
-        OnnxEncoder(copy)
+        OnnxEncoder.read(copy)
 
 
 def test_checksum(encoder):
     """The encoder says which model it is."""
-    assert encoder.sha256 == json.loads((BUNDLED / "provenance.json").read_text())["sha256"]["model.onnx"]
+    assert encoder.sha256 == json.loads((BUNDLED_ENCODER / "provenance.json").read_text())["sha256"]["model.onnx"]
 
 
 async def test_short_text_is_quick(encoder):

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
     from ._features import NgramFeatures, fit_ngrams
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
-    from ._onnx import OnnxEncoder
+    from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
+    from ._openmp import import_with_short_spin
     from ._stored import stored_array
     from ._tables import ColumnBins, TableHead, as_category, as_number, quoted
     from ._text import estimate_tokens
 
 __all__ = [
     "ARRAYS_FILE",
+    "BUNDLED_ENCODER",
+    "ENCODER_FILES",
+    "GRAPH_FILE",
     "MODEL_FILE",
+    "PROVENANCE_FILE",
+    "TOKENIZER_FILE",
     "Batcher",
     "ColumnBins",
     "EngineOptions",
@@ -39,12 +45,18 @@ __all__ = [
     "dump_head",
     "estimate_tokens",
     "fit_ngrams",
+    "import_with_short_spin",
     "quoted",
     "stored_array",
 ]
 
 _HOMES = {
     "ARRAYS_FILE": "_linear",
+    "BUNDLED_ENCODER": "_onnx",
+    "ENCODER_FILES": "_onnx",
+    "GRAPH_FILE": "_onnx",
+    "PROVENANCE_FILE": "_onnx",
+    "TOKENIZER_FILE": "_onnx",
     "MODEL_FILE": "_linear",
     "Batcher": "_batching",
     "ColumnBins": "_tables",
@@ -63,6 +75,7 @@ _HOMES = {
     "dump_head": "_linear",
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
+    "import_with_short_spin": "_openmp",
     "quoted": "_tables",
     "stored_array": "_stored",
 }

@@ -6,7 +6,6 @@ folder, asks for a random key, and the socket is unlinked as soon as the model i
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import tempfile
@@ -14,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, Self
@@ -32,9 +30,8 @@ from coterie.types import Output, Prompt, Usage
 
 from ._chat import chat_body
 from ._gguf import read_gguf_header
+from ._openmp import import_with_short_spin
 
-_SPIN_COUNT = "GOMP_SPINCOUNT"
-_SPINS = "2000"
 _PROMPT_BATCH = 128
 """Prompt tokens between two chances to stop a request and to let the other slots go on."""
 _MATCHED, _GUESSED = 3, 8
@@ -185,7 +182,7 @@ class LlamaModel:
                 hint=f"Set `window` of the model to at most {header.context_length}.",
             )
         self._control_tokens = header.control_tokens
-        native = _import_native()
+        native = import_with_short_spin("xllamacpp")
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:  # mode 0700, removed with the socket
             try:
                 server: NativeServer = native.Server(self._params(native, folder))
@@ -234,23 +231,6 @@ class LlamaModel:
             "endpoint_props": False,
             "api_keys": [secrets.token_urlsafe(32)],
         }
-
-
-def _import_native() -> ModuleType:
-    """Import `xllamacpp` so that its threads spin a moment for each other and then sleep.
-
-    They meet after every operation of the model, some hundred times a token. OpenMP's default, to spin on, keeps the
-    awaited thread from its core when others want it too: 6 tokens a second in place of 40 beside one busy process.
-    To sleep at once costs a wake-up each time: 27 in place of 90 on two idle cores. The setting, some 50 microseconds,
-    gives 80 and 30 (`docs/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
-    """
-    if not {_SPIN_COUNT, "OMP_WAIT_POLICY"}.isdisjoint(os.environ):
-        return import_module("xllamacpp")
-    os.environ[_SPIN_COUNT] = _SPINS
-    try:
-        return import_module("xllamacpp")
-    finally:
-        del os.environ[_SPIN_COUNT]
 
 
 class SharedTime:

@@ -1,7 +1,8 @@
-"""The sentence encoder: a text becomes a unit vector.
+"""Sentence encoders: a text becomes a unit vector.
 
-The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; pooling and normalisation are inside its
-graph. Its files are checked against `provenance.json` each time they are loaded (about 30 ms).
+The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; fine-tuned ones come with a specialist's version.
+Pooling and normalisation are inside the graph. The files are checked against `provenance.json` each time they are
+loaded (about 30 ms).
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from coterie.types import Label, Output, Prompt, Usage
 from ._batching import Batcher
 from ._text import valid_text
 
-BUNDLED = Path(__file__).parent / "encoder"
-MODEL_FILE = "model.onnx"
+BUNDLED_ENCODER = Path(__file__).parent / "encoder"
+GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
+PROVENANCE_FILE = "provenance.json"
+ENCODER_FILES = (GRAPH_FILE, TOKENIZER_FILE, PROVENANCE_FILE)
+"""What an encoder is made of."""
 
 _BATCH_TOKENS = 4096
 """Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
@@ -43,11 +47,33 @@ class OnnxEncoder:
     how many cores there are; `threads` is how many calls `encode` makes side by side.
     """
 
-    name = "onnx"
     clearance = Label.RESTRICTED
 
-    def __init__(self, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> None:
-        self._model = _Model(folder)
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        name: str = "onnx",
+        place: str = "these files",
+        threads: int = 1,
+        max_batch: int = 32,
+        max_waiting: int = 256,
+    ) -> None:
+        """Load it.
+
+        Args:
+            files: Content of `ENCODER_FILES` by name.
+            name: Its key in the ledger.
+            place: Where the files come from, for errors.
+            threads: Native calls that `encode` makes side by side.
+            max_batch: Texts of one native call.
+            max_waiting: Texts that may wait; one more is `Overloaded`.
+
+        Raises:
+            ArtefactRefused: a file is missing or not what the provenance says.
+        """
+        self.name = name
+        self._model = _Model(files, place)
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[str, _Encoded] = Batcher(
@@ -57,7 +83,18 @@ class OnnxEncoder:
     @classmethod
     def bundled(cls, *, threads: int = 1) -> OnnxEncoder:
         """The encoder that ships with the package."""
-        return cls(BUNDLED, threads=threads)
+        return cls.read(BUNDLED_ENCODER, threads=threads)
+
+    @classmethod
+    def read(cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> OnnxEncoder:
+        """The encoder of a folder."""
+        files = {}
+        for name in ENCODER_FILES:
+            try:
+                files[name] = (folder / name).read_bytes()
+            except OSError as error:
+                raise _refused(str(folder), name, str(error)) from error
+        return cls(files, place=str(folder), threads=threads, max_batch=max_batch, max_waiting=max_waiting)
 
     @property
     def sha256(self) -> str:
@@ -143,19 +180,19 @@ class _Encoded(NamedTuple):
 class _Model:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
-    def __init__(self, folder: Path) -> None:
-        provenance = _read_provenance(folder)
-        for file in (MODEL_FILE, TOKENIZER_FILE):
-            _verify(folder / file, provenance.sha256.get(file, ""))
-        self.sha256 = provenance.sha256[MODEL_FILE]
+    def __init__(self, files: Mapping[str, bytes], place: str) -> None:
+        provenance = _read_provenance(files, place)
+        for name in (GRAPH_FILE, TOKENIZER_FILE):
+            _verify(files, name, provenance.sha256.get(name, ""), place)
+        self.sha256 = provenance.sha256[GRAPH_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
         self.origin = provenance.origin
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        self._tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL_FILE), _session_options(), providers=["CPUExecutionProvider"]
+            files[GRAPH_FILE], _session_options(), providers=["CPUExecutionProvider"]
         )
 
     def tokenise(self, text: str) -> list[int]:
@@ -225,33 +262,29 @@ def _session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _read_provenance(folder: Path) -> _Provenance:
-    path = folder / "provenance.json"
+def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files[PROVENANCE_FILE])
         return _Provenance(
             sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
             dimension=int(content["dimension"]),
             max_tokens=int(content["max_tokens"]),
             origin={key: str(content[key]) for key in ("name", "source", "licence") if key in content},
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _refused(path, f"{type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused(place, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error
 
 
-def _verify(path: Path, checksum: str) -> None:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise _refused(path, str(error)) from error
+def _verify(files: Mapping[str, bytes], name: str, checksum: str, place: str) -> None:
+    found = hashlib.sha256(files.get(name, b"")).hexdigest()
     if found != checksum:
-        raise _refused(path, f"its checksum is {found}, provenance.json says {checksum}")
+        raise _refused(place, name, f"its checksum is {found}, {PROVENANCE_FILE} says {checksum}")
 
 
-def _refused(path: Path, found: str) -> ArtefactRefused:
+def _refused(place: str, name: str, found: str) -> ArtefactRefused:
     return ArtefactRefused(
-        f"Encoder file {str(path)!r} is not usable: {found}.",
-        hint="Reinstall the package: pip install --force-reinstall coterie",
+        f"Encoder file {name!r} of {place!r} is not usable: {found}.",
+        hint="Reinstall the package (pip install --force-reinstall coterie), or train the specialist again.",
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._catalogue import CATALOGUE, KnownModel
-from ._locate import installed, locate, models_folder
+from ._locate import hash_file, installed, locate, locate_known, models_folder
 
 if TYPE_CHECKING:
     from ._pull import pull
 
-__all__ = ["CATALOGUE", "KnownModel", "installed", "locate", "models_folder", "pull"]
+__all__ = ["CATALOGUE", "KnownModel", "hash_file", "installed", "locate", "locate_known", "models_folder", "pull"]
 
 
 def __getattr__(name: str) -> object:

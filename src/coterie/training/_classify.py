@@ -17,8 +17,7 @@ from coterie.calibration import (
 )
 from coterie.engines import LinearEngine, dump_head
 from coterie.evaluation import bootstrap_interval, bootstrap_mean, macro_f1, multilabel_f1
-from coterie.specialists import Acceptance, ClassifySpecialist, Scope
-from coterie.types import Rung
+from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
 
 from ._candidates import Candidate, Figure
 from ._examples import TextExamples, deal_folds, text_examples
@@ -43,19 +42,25 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         job.train, job.train.label_names, deal_folds(job.train, FOLDS, job.section.seed), job.section
     )
     fits = fit_text(job, examples, encoded)
-    return [_candidate(job, fit, examples, encoded.vectors) for fit in fits]
+    return [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
 
 
-def _candidate(job: Job, fit: TextFit, examples: TextExamples, vectors: np.ndarray) -> Candidate:
-    """Calibrate, decide from which confidence to accept, measure on held-out rows."""
+def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
+    """Calibrate, decide from which confidence to accept, measure on held-out rows.
+
+    Args:
+        job: What is trained.
+        fit: A rung.
+        examples: The rows of its out-of-fold logits.
+    """
     several, targets = examples.several, examples.targets(fit.logits)
     temperature = (fit_sigmoid_temperature if several else fit_temperature)(fit.logits, targets)
     scaled = fit.logits / temperature
     confidence, predicted, right = _confidence(scaled, examples)
     threshold = accept_threshold(
-        confidence, right, target_risk=job.section.target_risk, groups=[row.group for row in job.train.rows]
+        confidence, right, target_risk=job.section.target_risk, groups=[job.train.rows[row].group for row in fit.rows]
     )
-    scope, least = _scope(fit.rung, scaled, examples, vectors)
+    scope, least = _scope(fit, scaled, examples)
     acceptance = Acceptance(
         temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
     )
@@ -64,33 +69,34 @@ def _candidate(job: Job, fit: TextFit, examples: TextExamples, vectors: np.ndarr
         head=LinearEngine(fit.head),
         labels=job.train.label_names,
         acceptance=acceptance,
-        encoder=job.encoder if fit.rung == "embedding" else None,
+        encoder=fit.encoder or (job.encoder if fit.rung == "embedding" else None),
         multi_label=several,
         scope=scope,
     )
     return Candidate(
         rung=fit.rung,
-        files=dump_head(fit.head, specialist.describe()) | (scope.to_files() if scope else {}),
+        files=dump_head(fit.head, specialist.describe())
+        | (scope.to_files() if scope else {})
+        | own_encoder_files(fit.files),
         validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
         evaluation=measure(job, fit.rung, specialist),
         seconds=fit.seconds,
         notes={
             "pool": [float(share) for share in fit.shares],
             "temperature": temperature,
+            **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
     )
 
 
-def _scope(
-    rung: Rung, scaled: np.ndarray, examples: TextExamples, vectors: np.ndarray
-) -> tuple[Scope | None, float | None]:
+def _scope(fit: TextFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Scope | None, float | None]:
     """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
         return None, None
-    if rung == "lexical":
+    if fit.centroids is None or fit.nearest is None:
         return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(vectors, scaled, examples)
+    scope, scores = fit_scope(fit.centroids, fit.nearest, scaled)
     return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from coterie.config import SpecialistSection
 from coterie.data import Dataset, folds
 from coterie.errors import DataError
+
+ALWAYS_SEEN = -1
+"""The fold of rows that are never held out: nobody will ask about them."""
+NAMES_HELP = 50
+"""Rows a label below which its name is worth an example. At 5 a label it is worth 2 points, at 10 one (docs/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,22 @@ class TextExamples:
     def one_each(self) -> bool:
         """Every row has exactly one label."""
         return bool((self.hot.sum(axis=1) == 1).all())
+
+    def take(self, rows: np.ndarray) -> TextExamples:
+        """Some of the rows."""
+        texts = [self.texts[row] for row in rows]
+        return replace(self, texts=texts, hot=self.hot[rows], folds=self.folds[rows])
+
+    def extended(self, hot: np.ndarray, texts: Sequence[str] = ()) -> TextExamples:
+        """With more rows, which are never held out."""
+        folds = np.concatenate([self.folds, np.full(len(hot), ALWAYS_SEEN)])
+        more = list(texts) or [""] * len(hot)
+        return replace(self, texts=[*self.texts, *more], hot=np.vstack([self.hot, hot]), folds=folds)
+
+    @property
+    def few(self) -> bool:
+        """So few that the labels' names help."""
+        return len(self.texts) < NAMES_HELP * self.labels
 
     def targets(self, logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N,) or (N, L)
         """What calibration aims at: a row's label, of several right ones the likeliest; all that hold together."""

@@ -12,6 +12,7 @@ from coterie.config import SpecialistSection
 from coterie.data import Dataset
 from coterie.errors import ConfigError
 from coterie.protocols import Engine
+from coterie.tuning import BaseEncoder
 from coterie.types import Rung, SpecialistCard, TaskKind
 
 from ._progress import Progress
@@ -22,6 +23,9 @@ MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
     "generate": (),
 }
 """What a bar can be about, the usual measure first."""
+
+QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
+"""Rungs that are tried unless the section says otherwise: those that take seconds."""
 
 
 class TextEncoder(Engine, Protocol):
@@ -58,6 +62,8 @@ class Job:
     """The training rows themselves where figures are cross-validated."""
     encoder: TextEncoder
     progress: Progress
+    base: BaseEncoder | None = None
+    """What the rung `encoder` starts from, where it is tried."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -85,8 +91,15 @@ class Job:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """Rungs that may be chosen, cheapest first."""
-        possible: tuple[Rung, ...] = ("lexical", "embedding") if self.has_texts else ("lexical",)
-        return tuple(rung for rung in possible if self.section.rungs is None or rung in self.section.rungs)
+        wanted = QUICK_RUNGS if self.section.rungs is None else self.section.rungs
+        return tuple(rung for rung in self.possible_rungs if rung in wanted)
+
+    @property
+    def possible_rungs(self) -> tuple[Rung, ...]:
+        """Rungs that the task and its data allow, cheapest first."""
+        if not self.has_texts:
+            return ("lexical",)
+        return ("lexical", "embedding", "encoder") if self.section.task == "classify" else ("lexical", "embedding")
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:
@@ -114,7 +127,7 @@ def check_job(job: Job) -> None:
         )
     if job.section.task != "generate" and not job.rungs:
         of_what = "of a text" if job.has_texts else "of columns alone"
-        possible = "'lexical' and 'embedding'" if job.has_texts else "'lexical'"
+        possible = " and ".join(map(repr, job.possible_rungs))
         raise ConfigError(
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",

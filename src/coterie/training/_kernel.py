@@ -7,6 +7,7 @@ the same vectors by a point on BANKING77 and trains in seconds; out-of-fold pred
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from coterie.engines import KernelBlock
 
-from ._examples import TextExamples
-from ._progress import Progress
+from ._examples import ALWAYS_SEEN, TextExamples
 
 MOST_LANDMARKS = 1_500
 GAMMA = 0.5
@@ -31,15 +31,35 @@ class KernelFit(NamedTuple):
     out_of_fold: np.ndarray  # (N, L), bias included
     ridge: float
 
+    def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
+        """What it says of other texts, bias included."""
+        return self.block.logits(vectors) + self.bias
 
-def fit_kernel(vectors: np.ndarray, examples: TextExamples, progress: Progress) -> KernelFit:
+
+def fit_kernel(
+    vectors: np.ndarray,
+    examples: TextExamples,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    names: np.ndarray | None = None,
+) -> KernelFit:
     """Fit on all rows, with out-of-fold logits for calibration; the ridge is chosen by those.
 
     Args:
         vectors: (N, D) unit vectors.
         examples: Targets and folds.
-        progress: Advanced once a fold.
+        progress: Told of each fold.
+        names: (L, D) encodings of the labels' names, as one more example of each label. They are kept if the
+            rows are named better with them, out of fold.
     """
+    plain = _fit(vectors, examples, progress)
+    if names is None:
+        return plain
+    named = _fit(np.vstack([vectors, names]), examples.extended(np.eye(examples.labels)), lambda _: None)
+    return max(plain, named, key=lambda fit: _right(fit.out_of_fold, examples))
+
+
+def _fit(vectors: np.ndarray, examples: TextExamples, progress: Callable[[int], None]) -> KernelFit:
     stored = vectors[_landmarks(examples)].astype(np.float16)
     landmarks = stored.astype(np.float64)  # (M, D), as the head will see them
     factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(len(landmarks)))
@@ -47,11 +67,13 @@ def fit_kernel(vectors: np.ndarray, examples: TextExamples, progress: Progress) 
     targets, bias = _coded(examples)
     gram, moment = features.T @ features, features.T @ targets
     held = _out_of_fold(_Sums(features, targets, gram, moment), examples.folds, progress)
-    ridge = max(RIDGES, key=lambda ridge: _right(held[ridge] + bias, examples))
+    rows = examples.folds != ALWAYS_SEEN
+    known = examples.take(np.flatnonzero(rows))
+    ridge = max(RIDGES, key=lambda ridge: _right(held[ridge][rows] + bias, known))
     solved = _solve(gram, moment, ridge)
     weights = solve_triangular(factor.T, solved, lower=False)  # (M, L)
     block = KernelBlock(landmarks=stored, weights=weights.astype(np.float32), gamma=GAMMA)
-    return KernelFit(block=block, bias=bias, out_of_fold=held[ridge] + bias, ridge=ridge)
+    return KernelFit(block=block, bias=bias, out_of_fold=held[ridge][rows] + bias, ridge=ridge)
 
 
 def _landmarks(examples: TextExamples) -> np.ndarray:  # (M,)
@@ -88,16 +110,16 @@ class _Sums(NamedTuple):
     moment: np.ndarray  # (M, L)
 
 
-def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Progress) -> dict[float, np.ndarray]:
+def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Callable[[int], None]) -> dict[float, np.ndarray]:
     """Logits (N, L) for each ridge; a fold is taken out of the sums instead of summing the rest anew."""
     held = {ridge: np.zeros(sums.targets.shape) for ridge in RIDGES}
-    for fold in np.unique(folds):
+    for fold in np.unique(folds[folds != ALWAYS_SEEN]):
         rows = folds == fold
         own = sums.features[rows]
         rest, rest_moment = sums.gram - own.T @ own, sums.moment - own.T @ sums.targets[rows]
         for ridge in RIDGES:
             held[ridge][rows] = own @ _solve(rest, rest_moment, ridge)
-        progress.advance(1)
+        progress(1)
     return held
 
 

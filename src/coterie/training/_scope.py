@@ -1,4 +1,4 @@
-"""Fitting the in-scope score of an `embedding` classifier, without a single example that is out of scope."""
+"""Fitting the in-scope score of a classifier that has encodings, without a single example that is out of scope."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.specialists import Scope
-
-from ._examples import TextExamples
 
 _LEAST_SPREAD = 1e-6
 
@@ -20,26 +18,35 @@ class ScopeFit(NamedTuple):
     scores: np.ndarray  # (N,)
 
 
-def fit_scope(vectors: np.ndarray, logits: np.ndarray, examples: TextExamples) -> ScopeFit:
-    """Centroids of the labels, and what is usual for rows that are not part of what they are compared with.
+def fit_scope(centres: np.ndarray, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:
+    """What is usual for rows that are not part of what they are compared with.
 
     Args:
-        vectors: (N, D) unit vectors.
+        centres: (L, D) the labels' centroids.
+        nearest: (N,) each row's largest cosine to a centroid that it is no part of.
         logits: (N, L) out of fold, divided by the temperature.
-        examples: Labels of the rows.
     """
-    sums = examples.hot.T @ vectors  # (L, D)
-    lengths = np.maximum(np.linalg.norm(sums, axis=1), np.finfo(np.float32).tiny)
-    centroids = (sums / lengths[:, None]).astype(np.float16).astype(np.float32)  # as they are stored
-    signs = np.column_stack([logits.max(axis=1), _nearest(vectors, sums, lengths, examples.hot)])  # (N, 2)
+    signs = np.column_stack([logits.max(axis=1), nearest])  # (N, 2)
     usual = np.column_stack([signs.mean(axis=0), np.maximum(signs.std(axis=0), _LEAST_SPREAD)])
-    scope = Scope(centroids=centroids, usual=usual)
+    scope = Scope(centroids=centres.astype(np.float16).astype(np.float32), usual=usual)  # as they are stored
     return ScopeFit(scope, scope.standardised(signs))
 
 
-def _nearest(vectors: np.ndarray, sums: np.ndarray, lengths: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N,)
+def centroids(vectors: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N, D), (N, L) -> (L, D)
+    """The mean of each label's vectors, of unit length."""
+    sums, lengths = _sums(vectors, hot)
+    return np.asarray(sums / lengths[:, None])
+
+
+def nearest_other(vectors: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N, D), (N, L) -> (N,)
     """Each row's largest cosine to a label's centroid, itself left out of its own labels'."""
+    sums, lengths = _sums(vectors, hot)
     dots = vectors @ sums.T  # (N, L)
     rest = np.maximum(lengths**2 - 2.0 * dots + 1.0, 0.0)  # |sum - x|^2 of unit vectors x
     without = np.where(rest > _LEAST_SPREAD, (dots - 1.0) / np.sqrt(np.maximum(rest, _LEAST_SPREAD)), -1.0)
     return np.asarray(np.where(hot > 0, without, dots / lengths).max(axis=1))
+
+
+def _sums(vectors: np.ndarray, hot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (L, D), (L,)
+    sums = hot.T @ vectors
+    return sums, np.maximum(np.linalg.norm(sums, axis=1), np.finfo(np.float32).tiny)

@@ -12,15 +12,16 @@ would give other weights every time.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.svm import LinearSVC
 
 from coterie.calibration import fit_pool
-from coterie.engines import NgramBlock, NgramFeatures, TextHead, fit_ngrams
+from coterie.engines import NgramBlock, NgramFeatures, OnnxEncoder, TextHead, fit_ngrams
+from coterie.routing import hint_texts
 from coterie.types import Rung
 
 from ._examples import TextExamples
@@ -28,6 +29,7 @@ from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
 from ._progress import Progress
+from ._scope import centroids, nearest_other
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
@@ -55,45 +57,107 @@ class TextFit:
 
     rung: Rung
     head: TextHead
-    logits: np.ndarray  # (N, L), out of fold
+    logits: np.ndarray  # (R, L), out of fold
     shares: np.ndarray  # (models,) of the pool
     seconds: float
+    rows: np.ndarray  # (R,) the rows that have logits
+    centroids: np.ndarray | None = None  # (L, D)
+    """Of the labels, where there are encodings."""
+    nearest: np.ndarray | None = None  # (R,)
+    """Each row's cosine to the nearest centroid that it is no part of."""
+    encoder: OnnxEncoder | None = None
+    """The rung's own."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Of the rung's own encoder."""
+    notes: Mapping[str, object] = field(default_factory=dict)
+    """What is particular to it, for the report."""
 
 
 def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit]:
-    """A fit for each rung that is measured, cheapest first; `embedding` builds on `lexical`."""
+    """A fit for each rung that is measured, cheapest first; the others build on `lexical`."""
     start = time.perf_counter()
+    everything = np.arange(len(examples.texts))
     job.progress.start(f"{job.name}: lexical", len(np.unique(examples.folds)) + 1)
     features = ngram_features(examples.texts)
     matrix = ngram_matrix(features, examples.texts)
     held = lexical_out_of_fold(matrix, examples, job.progress)
-    lexical = fit_lexical(matrix, examples, np.arange(len(examples.texts)))
+    linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
-    head = build_head(lexical, None, np.ones(1), features)
-    seconds = time.perf_counter() - start
-    fits = [TextFit(rung="lexical", head=head, logits=held, shares=np.ones(1), seconds=seconds)]
+    lexical = TextFit(
+        rung="lexical",
+        head=build_head(linear, None, np.ones(1), features),
+        logits=held,
+        shares=np.ones(1),
+        seconds=time.perf_counter() - start,
+        rows=everything,
+    )
+    fits = [lexical]
     if "embedding" in job.measured_rungs:
-        kernel = _fit_kernel(job, examples, encoded.vectors)
-        logits = [held, kernel.out_of_fold]
-        shares = fit_pool(logits, examples.targets(np.mean(logits, axis=0)))
-        fits.append(
-            TextFit(
-                rung="embedding",
-                head=build_head(lexical, kernel, shares, features),
-                logits=np.tensordot(shares, np.stack(logits), axes=1),
-                shares=shares,
-                seconds=time.perf_counter() - start + encoded.seconds,
-            )
-        )
+        fits.append(_fit_embedding(job, examples, encoded, lexical, (linear, features)))
+    if "encoder" in job.measured_rungs:
+        fits.append(_fit_encoder(job, examples, lexical, (linear, features)))
     return fits
 
 
-def _fit_kernel(job: Job, examples: TextExamples, vectors: np.ndarray) -> KernelFit:
+Lexical = tuple[Linear, Sequence[NgramFeatures]]
+
+
+def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: TextFit, parts: Lexical) -> TextFit:
+    start = time.perf_counter()
     job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
-    fitted = fit_kernel(vectors, examples, job.progress)
+    words = label_words(job, examples)
+    names = job.encoder.encode(words) if words else None
+    kernel = fit_kernel(encoded.vectors, examples, job.progress.advance, names=names)
     job.progress.finish("")
-    return fitted
+    shares, logits = _pool([lexical.logits, kernel.out_of_fold], examples)
+    return TextFit(
+        rung="embedding",
+        head=build_head(parts[0], kernel, shares, parts[1]),
+        logits=logits,
+        shares=shares,
+        seconds=time.perf_counter() - start + lexical.seconds + encoded.seconds,
+        rows=lexical.rows,
+        centroids=centroids(encoded.vectors, examples.hot),
+        nearest=nearest_other(encoded.vectors, examples.hot),
+    )
+
+
+def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexical) -> TextFit:
+    # Imported here: it needs torch, which nothing else does.
+    from ._tuned import fit_tuned  # noqa: PLC0415
+
+    start = time.perf_counter()
+    assert job.base is not None, "found before anything is trained"  # noqa: S101
+    tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
+    shares, logits = _pool([lexical.logits[tuned.rows], tuned.logits], examples.take(tuned.rows))
+    return TextFit(
+        rung="encoder",
+        head=build_head(parts[0], tuned.kernel, shares, parts[1]),
+        logits=logits,
+        shares=shares,
+        seconds=time.perf_counter() - start + lexical.seconds,
+        rows=tuned.rows,
+        centroids=tuned.centroids,
+        nearest=tuned.nearest,
+        encoder=tuned.encoder,
+        files=tuned.files,
+        notes={"base": {"name": job.base.name, "sha256": job.base.sha256}, "int8": tuned.int8},
+    )
+
+
+def label_words(job: Job, examples: TextExamples) -> list[str]:
+    """The labels' names as texts, where they may help: none where a label has examples enough, or no words."""
+    if job.section.task != "classify" or not examples.few:
+        return []
+    words = hint_texts("", job.train.label_names)
+    return words if len(words) == examples.labels else []
+
+
+def _pool(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the models in a log-linear pool, and the pool's logits."""
+    shares = fit_pool(logits, examples.targets(np.mean(logits, axis=0)))
+    return shares, np.tensordot(shares, np.stack(logits), axes=1)
 
 
 def ngram_features(texts: Sequence[str]) -> tuple[NgramFeatures, ...]:

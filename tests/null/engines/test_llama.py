@@ -1,11 +1,10 @@
 import asyncio
-import os
 import threading
 from collections import deque
 
 import pytest
 
-from coterie.engines import LlamaEngine, _llama_native
+from coterie.engines import LlamaEngine
 from coterie.engines._llama_native import LlamaModel, SharedTime, defuse
 from coterie.errors import (
     EngineBroken,
@@ -321,25 +320,6 @@ def test_shared_time():
     with busy.share() as third:
         wall, cpu = 11.0, 20.5
     assert third.seconds == 0.5
-
-
-@pytest.mark.parametrize("preset", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
-def test_waiting_policy(monkeypatch, preset):
-    """The native threads spin only a moment, unless the user said otherwise; no setting stays behind."""
-    variables = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    for variable in variables:
-        monkeypatch.delenv(variable, raising=False)
-    if preset:
-        monkeypatch.setenv(preset, "user's")
-    before = dict(os.environ)
-    seen = {}
-    monkeypatch.setattr(_llama_native, "import_module", lambda name: seen.update(os.environ) or name)
-
-    assert _llama_native._import_native() == "xllamacpp"
-    assert {name: seen[name] for name in variables if name in seen} == (
-        {preset: "user's"} if preset else {"GOMP_SPINCOUNT": _llama_native._SPINS}
-    )
-    assert dict(os.environ) == before
 
 
 def test_model_closes_once(tmp_path):

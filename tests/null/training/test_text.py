@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from coterie.training import Silent
 from coterie.training._examples import TextExamples
 from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
-from coterie.training._scope import fit_scope
+from coterie.training._scope import centroids, fit_scope, nearest_other
 from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -86,7 +86,7 @@ def test_kernel_model_is_kernel_ridge(texts, encoder, several):
     """With every row a landmark it is scikit-learn's kernel ridge, but for the jitter; so are its held-out logits."""
     these = examples(texts(labels=3, each=8), several=several)
     vectors = encoder.encode(these.texts).astype(np.float16).astype(np.float32)
-    fitted = fit_kernel(vectors, these, Silent())
+    fitted = fit_kernel(vectors, these)
     targets = 2 * these.hot if several else these.hot - (1 - these.hot) / 2
     assert fitted.ridge in RIDGES
 
@@ -106,7 +106,7 @@ def test_a_head_is_its_models_weighted(texts, encoder):
     these = examples(texts(labels=3, each=8))
     features, matrix, model = lexical(these)
     vectors = encoder.encode(these.texts)
-    kernel = fit_kernel(vectors, these, Silent())
+    kernel = fit_kernel(vectors, these)
     head = build_head(model, kernel, np.array([0.3, 0.7]), features)
 
     expected = 0.3 * model.logits(matrix) + 0.7 * (kernel.block.logits(vectors) + kernel.bias)
@@ -119,13 +119,14 @@ def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
     these = examples(texts(labels=2, each=5))
     vectors = encoder.encode(these.texts)
     logits = np.tile([1.0, 0.0], (len(vectors), 1))
-    scope, scores = fit_scope(vectors, logits, these)
+    nearest = nearest_other(vectors, these.hot)
+    scope, scores = fit_scope(centroids(vectors, these.hot), nearest, logits)
 
     for row, vector in enumerate(vectors):
         own = these.hot[row].argmax()
         others = [i for i in np.flatnonzero(these.hot[:, own]) if i != row]
-        centroids = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
-        cosine = (centroids @ vector / np.linalg.norm(centroids, axis=1)).max()
+        centres = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
+        cosine = (centres @ vector / np.linalg.norm(centres, axis=1)).max()
         expected = (
             (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (cosine - scope.usual[1, 0]) / scope.usual[1, 1]
         ) / 2
@@ -138,7 +139,32 @@ def test_scope_of_a_label_with_one_row(texts, encoder):
     rows = [*texts(labels=1, each=5), {"text": "login password", "label": "login"}]
     these = examples(rows)
     with np.errstate(all="raise"):
-        _, scores = fit_scope(encoder.encode(these.texts), np.zeros((6, 2)), these)
+        vectors = encoder.encode(these.texts)
+        nearest = nearest_other(vectors, these.hot)
+        _, scores = fit_scope(centroids(vectors, these.hot), nearest, np.zeros((6, 2)))
 
     assert np.isfinite(scores).all()
     assert scores[-1] == scores.min()
+
+
+def test_names_of_the_labels_are_examples_where_there_are_few(texts, encoder):
+    """With three texts a label its name helps to name others; with it or without, each row has one logit a label."""
+    names = encoder.encode(["card blocked stolen pin", "parcel delivery courier tracking"])
+    few, many = examples(texts(labels=2, each=3)), examples(texts(labels=2, each=40))
+    plain = fit_kernel(encoder.encode(few.texts), few)
+    named = fit_kernel(encoder.encode(few.texts), few, names=names)
+
+    def right(fitted):
+        return (fitted.logits(encoder.encode(many.texts)).argmax(axis=1) == many.hot.argmax(axis=1)).mean()
+
+    assert named.out_of_fold.shape == plain.out_of_fold.shape == (6, 2)
+    assert right(named) >= right(plain)
+    assert len(named.block.landmarks) == 8
+
+
+def test_names_that_mislead_are_left_out(texts, encoder):
+    """Each row is named out of fold with and without the names; what is worse is not stored."""
+    these = examples(texts(labels=2, each=5))
+    swapped = encoder.encode(["parcel delivery courier tracking late", "card blocked stolen pin chip"])
+
+    assert len(fit_kernel(encoder.encode(these.texts), these, names=swapped).block.landmarks) == 10

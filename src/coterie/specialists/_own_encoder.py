@@ -1,0 +1,20 @@
+"""A version's own encoder: its files among the others, under a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from coterie.engines import ENCODER_FILES, OnnxEncoder
+
+_PREFIX = "encoder."
+
+
+def own_encoder_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """An encoder's files under the names that a version gives them."""
+    return {_PREFIX + name: content for name, content in files.items()}
+
+
+def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
+    """The encoder among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
+    return OnnxEncoder(own, name=f"encoder of {name}", place=f"specialist {name}")

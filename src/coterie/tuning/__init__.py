@@ -1,0 +1,50 @@
+"""Fine-tuning encoders. What needs the extra `train` (torch, transformers, onnx) is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from coterie.engines import import_with_short_spin
+
+from ._base import BaseEncoder, find_base
+
+if TYPE_CHECKING:
+    from ._export import encoder_files, exact_vectors, export_graph
+    from ._finetune import Recipe, fine_tune, recipe_for
+    from ._int8 import QUANTISATION, quantise
+    from ._network import SentenceNetwork
+
+__all__ = [
+    "QUANTISATION",
+    "BaseEncoder",
+    "Recipe",
+    "SentenceNetwork",
+    "encoder_files",
+    "exact_vectors",
+    "export_graph",
+    "find_base",
+    "fine_tune",
+    "quantise",
+    "recipe_for",
+]
+
+_HOMES = {
+    "QUANTISATION": "_int8",
+    "Recipe": "_finetune",
+    "SentenceNetwork": "_network",
+    "encoder_files": "_export",
+    "exact_vectors": "_export",
+    "export_graph": "_export",
+    "fine_tune": "_finetune",
+    "quantise": "_int8",
+    "recipe_for": "_finetune",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_with_short_spin("torch")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,76 @@
+"""A fine-tuned network becomes the files that serving needs: an int8 ONNX graph, its tokenizer, its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import quant_pre_process
+
+from coterie.engines import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
+
+from ._base import BaseEncoder
+from ._finetune import encode_ids
+from ._int8 import QUANTISATION, quantise
+from ._network import SentenceNetwork
+
+MAX_TOKENS = 256
+_OPSET = 17
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def export_graph(network: torch.nn.Module, path: Path) -> None:
+    """Write the fp32 graph: three int64 inputs (B, T), one output `embedding` (B, D)."""
+    example = (torch.ones(2, 8, dtype=torch.int64),) * 2 + (torch.zeros(2, 8, dtype=torch.int64),)
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracing exporter is deprecated, and the new one needs a package more and makes graphs that are not folded.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            example,
+            str(path),
+            input_names=list(_INPUTS),
+            output_names=["embedding"],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in _INPUTS} | {"embedding": {0: "batch"}},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+
+
+def export_int8(network: torch.nn.Module) -> bytes:
+    """The int8 graph, as a file's content."""
+    with tempfile.TemporaryDirectory(prefix="coterie-") as name:
+        graph, prepared = Path(name) / "fp32.onnx", Path(name) / "prepared.onnx"
+        export_graph(network, graph)
+        quant_pre_process(graph, prepared, skip_symbolic_shape=True)
+        model = onnx.load(prepared)
+    quantise(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, bytes]:
+    """What `OnnxEncoder` loads, by file name."""
+    files = {GRAPH_FILE: export_int8(network), TOKENIZER_FILE: base.tokenizer.encode()}
+    provenance: Mapping[str, object] = {
+        "name": f"{base.name}, fine-tuned",
+        "base_sha256": base.sha256,
+        "licence": base.licence,
+        "quantisation": QUANTISATION,
+        "dimension": int(base.config["hidden_size"]),  # type: ignore[call-overload]
+        "max_tokens": MAX_TOKENS,
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    return files | {PROVENANCE_FILE: json.dumps(provenance, indent=1).encode()}
+
+
+def exact_vectors(network: SentenceNetwork, base: BaseEncoder, texts: Sequence[str]) -> np.ndarray:  # (N, D)
+    """The network's own fp32 vectors: what the int8 graph's are compared with."""
+    tokenizer = base.load_tokenizer()
+    return encode_ids(network, [each.ids[:MAX_TOKENS] for each in tokenizer.encode_batch(list(texts))])

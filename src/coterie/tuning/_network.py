@@ -1,0 +1,80 @@
+"""The network that is trained: a transformer, mean pooling, a unit vector, and cosines to a vector a label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import AutoConfig, AutoModel
+
+from coterie.errors import ArtefactRefused
+
+from ._base import BaseEncoder
+
+_TINY = 1e-9
+
+
+class SentenceNetwork(nn.Module):
+    """Transformer, mean pooling over the mask and L2 normalisation, as one graph."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, T) tokens to (B, D) unit vectors."""
+        hidden = self.transformer(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state  # (B, T, D)
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+        mean: Tensor = (hidden * mask).sum(1) / mask.sum(1).clamp(min=_TINY)  # (B, D)
+        # No fused norm: the graph is exported, and divisions are what every runtime has.
+        unit: Tensor = mean / mean.norm(dim=1, keepdim=True).clamp(min=_TINY)
+        return unit
+
+
+class CosineHead(nn.Module):
+    """logits = scale * cosine to each label's vector + bias."""
+
+    def __init__(self, prototypes: Tensor, scale: float) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(normalize(prototypes, dim=1))  # (L, D)
+        self.bias = nn.Parameter(torch.zeros(len(prototypes)))
+        self.scale = scale
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(B, D) unit vectors to (B, L)."""
+        logits: Tensor = self.scale * vectors @ normalize(self.prototypes, dim=1).T + self.bias
+        return logits
+
+
+def build_network(base: BaseEncoder) -> SentenceNetwork:
+    """The base encoder's network with its published weights. Raises `ArtefactRefused`."""
+    settings = dict(base.config)
+    try:
+        config = AutoConfig.for_model(str(settings.pop("model_type")), **settings)
+        transformer = AutoModel.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+        state = {name.removeprefix("bert."): value for name, value in load_file(base.weights).items()}
+        missing, _ = transformer.load_state_dict(state, strict=False)
+    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ArtefactRefused(f"Base encoder {base.name!r} cannot be loaded: {error}.") from error
+    # The pooler is not used; position numbers are computed, not learned.
+    if lost := [name for name in missing if not name.startswith("pooler.") and not name.endswith("_ids")]:
+        raise ArtefactRefused(f"Base encoder {base.name!r} lacks the weights {lost[0]!r} and {len(lost) - 1} more.")
+    transformer.pooler = None
+    return SentenceNetwork(transformer)
+
+
+def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids as the network takes them: ids, mask and types, each (B, T)."""
+    width = max(len(each) for each in ids)
+    tokens = torch.zeros(len(ids), width, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for row, each in enumerate(ids):
+        tokens[row, : len(each)] = torch.tensor(each)
+        mask[row, : len(each)] = 1
+    return tokens, mask, torch.zeros_like(tokens)

@@ -1,0 +1,48 @@
+"""Fine-tuning as one would write it on a blackboard: to read, and for a test that holds the trainer to it.
+
+No batches of one length, no padding, no mask: each text by itself, the mean of their losses, one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import log_softmax
+from torch.optim import AdamW
+
+from ._network import CosineHead, SentenceNetwork
+
+
+def plain_loop(
+    network: SentenceNetwork, ids: Sequence[Sequence[int]], labels: Sequence[int], *, steps: int, rate: float
+) -> CosineHead:
+    """Train in place on all texts at every step; the head that was trained with the network.
+
+    Args:
+        network: Without dropout.
+        ids: Token ids of N texts.
+        labels: The label of each, 0 to L - 1.
+        steps: Steps of AdamW without decay.
+        rate: Its learning rate, for network and head alike.
+    """
+    vectors = torch.stack([_vector(network, each) for each in ids]).detach()
+    sums = torch.stack([vectors[np.array(labels) == label].sum(0) for label in range(max(labels) + 1)])
+    head = CosineHead(sums, scale=20.0)
+    optimizer = AdamW([*network.parameters(), *head.parameters()], lr=rate, weight_decay=0.0)
+    for _ in range(steps):
+        losses = [
+            -log_softmax(head(_vector(network, each)[None])[0], dim=0)[label]
+            for each, label in zip(ids, labels, strict=True)
+        ]
+        torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+    return head
+
+
+def _vector(network: SentenceNetwork, ids: Sequence[int]) -> torch.Tensor:  # (D,)
+    tokens = torch.tensor([list(ids)])
+    vector: torch.Tensor = network(tokens, torch.ones_like(tokens), torch.zeros_like(tokens))[0]
+    return vector
