@@ -38,7 +38,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         ModelMissing: there is no such file; the hint is the command that fetches it.
         ArtefactRefused: its checksum is not the one that is pinned.
     """
-    known = next((each for each in CATALOGUE.values() if each.name == model.name and each.kind == "gguf"), None)
+    known = _generative().get(model.name)
     path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
     if not path.is_file():
         raise _missing(model.name, path, known)
@@ -49,6 +49,11 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
                 hint=_fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml.",
             )
     return path
+
+
+def _generative() -> dict[str, KnownModel]:
+    """The known models that engine `llama` runs."""
+    return {name: model for name, model in CATALOGUE.items() if model.kind == "gguf"}
 
 
 def locate_known(model: KnownModel) -> Path:
@@ -106,7 +111,7 @@ def _missing(name: str, path: Path, known: KnownModel | None) -> ModelMissing:
     if known is not None:
         return ModelMissing(f"Model {name!r} is not on this machine ({str(path)!r}).", hint=_fetch(known))
     return ModelMissing(
-        f"Model {name!r} is no known name ({', '.join(sorted(CATALOGUE))}), and there is no file {str(path)!r}.",
+        f"Model {name!r} is no known name ({', '.join(sorted(_generative()))}), and there is no file {str(path)!r}.",
         hint="Correct `name` of the model in coterie.toml: `coterie models list` shows the known ones.",
     )
 

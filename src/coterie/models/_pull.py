@@ -191,7 +191,9 @@ def _installed_file(model: KnownModel) -> Path | None:
 def _find_file(model: KnownModel, source: Path) -> Path:
     """The model, or a wheel that holds it, at a path a user gave."""
     wheel = f"{model.package.replace('-', '_')}-{model.package_version}-*.whl"
-    candidates = [source] if source.is_file() else [source / model.file, *sorted(source.glob(wheel))]
+    candidates = (
+        [source] if source.is_file() else [source / model.file, source / model.hub_file, *sorted(source.glob(wheel))]
+    )
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from coterie.evaluation import interval_drop, paired_drop, unpack, worse
-
 from ._report import figure, held_out_rows, interval_of, mapping, measures, number
 
 
@@ -74,6 +72,8 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Compar
 
 def _judged(changes: Iterator[Change]) -> tuple[Change, ...]:
     """The changes, each with whether it is a drop beyond chance, all of them tested together."""
+    from coterie.evaluation import worse  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+
     found = list(changes)
     tested = [change for change in found if change.chance is not None]
     verdicts = iter(worse([change.chance for change in tested if change.chance is not None]))
@@ -93,6 +93,8 @@ def _overall(before: Mapping[str, object], after: Mapping[str, object]) -> Itera
 
 def _chance(name: str, before: Mapping[str, object], after: Mapping[str, object], rows: int | None) -> float | None:
     """How likely a figure fell by chance: row by row if it is a share of rows, else from its intervals."""
+    from coterie.evaluation import interval_drop  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+
     if name == "accuracy" and rows is not None:
         return _paired(before, after, rows)
     old, new = interval_of(before, name), interval_of(after, name)
@@ -114,6 +116,8 @@ def _slices(before: Mapping[str, object], after: Mapping[str, object]) -> Iterat
 
 def _paired(before: Mapping[str, object], after: Mapping[str, object], n: int) -> float | None:
     """By the rows that only one of the two got right; None if a report does not say which."""
+    from coterie.evaluation import paired_drop, unpack  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+
     try:
         return paired_drop(unpack(str(before.get("right")), n), unpack(str(after.get("right")), n))
     except ValueError:

@@ -46,10 +46,9 @@ class ClassifySpecialist:
 
     async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], str]:
         """The text's vector, what it took, and a note when the text did not fit the encoder's window."""
-        if self.encoder is None:
-            return None, (), ""
-        if task.vector is not None and self.card.rung != "encoder":  # it is the shared encoder's
-            return task.vector, (), ""
+        shared = None if self.card.rung == "encoder" else task.vector  # what comes along is of the shared encoder
+        if self.encoder is None or shared is not None:
+            return shared, (), ""
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
         cut = "only the beginning of the text fits the encoder" if encoded.finish == "length" else ""
         return encoded.vector, (self._step(self.encoder, encoded),), cut

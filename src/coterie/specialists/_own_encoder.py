@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from coterie.engines import ENCODER_FILES, OnnxEncoder
+if TYPE_CHECKING:
+    from coterie.engines import OnnxEncoder
 
 _PREFIX = "encoder."
 
@@ -16,5 +18,8 @@ def own_encoder_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
     """The encoder among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    # Imported here: other specialists need no onnxruntime.
+    from coterie.engines import ENCODER_FILES, OnnxEncoder  # noqa: PLC0415
+
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
     return OnnxEncoder(own, name=f"encoder of {name}", place=f"specialist {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _HINTS = {
     "SQLITE_IOERR": "The disk reported an error. Check its health and free space; what was settled before is safe.",
 }
 
+_PAUSE = 0.01  # seconds between two tries to get a file that others are opening
+
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection with our settings: write-ahead log, an fsync at every commit, deleted content overwritten.
@@ -36,17 +39,17 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     _create_private(path)
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     try:
-        _configure(connection)
+        _configure(connection, busy_seconds)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _configure(connection: sqlite3.Connection) -> None:
+def _configure(connection: sqlite3.Connection, busy_seconds: float) -> None:
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     if mode != "wal":
-        mode = connection.execute("PRAGMA journal_mode = wal").fetchone()[0]
+        mode = _begin_log(connection, busy_seconds)
     if mode != "wal":
         raise StoreError(
             f"The database needs a write-ahead log; its file system offers journal mode {mode!r} only.",
@@ -57,6 +60,22 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA secure_delete = on")
     connection.execute("PRAGMA trusted_schema = off")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+
+
+def _begin_log(connection: sqlite3.Connection, busy_seconds: float) -> str:
+    """Switch to a write-ahead log; the journal mode after that.
+
+    Two processes that open a new file at once both want it exclusively, and SQLite refuses one of them without
+    waiting, as waiting for each other could last forever.
+    """
+    end = time.monotonic() + busy_seconds
+    while True:
+        try:
+            return str(connection.execute("PRAGMA journal_mode = wal").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
 
 
 def check_writable(connection: sqlite3.Connection) -> None:

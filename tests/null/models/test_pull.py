@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -223,7 +224,7 @@ def test_progress(model, tmp_path, content):
 
 def test_unknown_name():
     """A name nobody knows is refused with those that are known."""
-    with pytest.raises(ModelMissing, match="known are smollm2"):
+    with pytest.raises(ModelMissing, match="known are minilm, smollm2"):
         pull("gpt-9")
 
 
@@ -232,7 +233,7 @@ def test_catalogue():
     for name, model in CATALOGUE.items():
         assert model.name == name
         assert len(model.sha256) == 64
-        assert model.package_member.endswith(model.file)
+        assert Path(model.package_member).suffix == Path(model.file).suffix
         assert len(model.hub_revision) == 40, "a hub's branch can move, a commit cannot"
     with pytest.raises(TypeError):
         CATALOGUE["x"] = None

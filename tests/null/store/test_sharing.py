@@ -4,8 +4,11 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from coterie.store import SQLiteStore
+from coterie.store._connection import connect
 
 from .conftest import ENTRIES, settlement
 from .test_kill import kill_after, start
@@ -89,9 +92,24 @@ import asyncio, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from coterie.store import SQLiteStore
+from coterie.store._connection import connect
 asyncio.run(SQLiteStore.open(Path({str(path)!r}), session_days=1.0, keep_content=False))
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert path.exists()
+
+
+def test_a_new_file_opened_by_many_at_once(tmp_path):
+    """Each of those that find no file and make it gets a connection: none is refused as `locked`."""
+    for each in range(30):
+        start = threading.Barrier(6)
+
+        def open_it(path=tmp_path / f"{each}.db", start=start):
+            start.wait()
+            connect(path, 20.0).close()
+
+        with ThreadPoolExecutor(max_workers=6) as pool:
+            for done in [pool.submit(open_it) for _ in range(6)]:
+                done.result()
