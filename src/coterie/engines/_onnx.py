@@ -55,6 +55,7 @@ class OnnxEncoder:
         *,
         name: str = "onnx",
         place: str = "these files",
+        graph: Path | None = None,
         threads: int = 1,
         max_batch: int = 32,
         max_waiting: int = 256,
@@ -65,6 +66,7 @@ class OnnxEncoder:
             files: Content of `ENCODER_FILES` by name.
             name: Its key in the ledger.
             place: Where the files come from, for errors.
+            graph: The file that holds the graph, if one does: read from there it takes memory once, not twice.
             threads: Native calls that `encode` makes side by side.
             max_batch: Texts of one native call.
             max_waiting: Texts that may wait; one more is `Overloaded`.
@@ -73,7 +75,7 @@ class OnnxEncoder:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
-        self._model = _Model(files, place)
+        self._model = _Model(files, place, graph)
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[str, _Encoded] = Batcher(
@@ -94,7 +96,14 @@ class OnnxEncoder:
                 files[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise _refused(str(folder), name, str(error)) from error
-        return cls(files, place=str(folder), threads=threads, max_batch=max_batch, max_waiting=max_waiting)
+        return cls(
+            files,
+            place=str(folder),
+            graph=folder / GRAPH_FILE,
+            threads=threads,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
 
     @property
     def sha256(self) -> str:
@@ -180,7 +189,7 @@ class _Encoded(NamedTuple):
 class _Model:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
-    def __init__(self, files: Mapping[str, bytes], place: str) -> None:
+    def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None) -> None:
         provenance = _read_provenance(files, place)
         for name in (GRAPH_FILE, TOKENIZER_FILE):
             _verify(files, name, provenance.sha256.get(name, ""), place)
@@ -192,7 +201,7 @@ class _Model:
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
-            files[GRAPH_FILE], _session_options(), providers=["CPUExecutionProvider"]
+            files[GRAPH_FILE] if graph is None else str(graph), _session_options(), providers=["CPUExecutionProvider"]
         )
 
     def tokenise(self, text: str) -> list[int]:
