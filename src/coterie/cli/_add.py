@@ -12,6 +12,7 @@ import typer
 
 from coterie.errors import ConfigError, InputError
 
+from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn
 from ._files import copy_file, find_file, write_bytes
 from ._output import Json, remark, say, shell, show_json
 
@@ -50,22 +51,12 @@ _Test = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Held-out data; without it a fifth of the training data is held out."),
 ]
-_TextColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the text.")]
-_LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the label.")]
-_GroupColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Rows with the same value here are never split apart.")
-]
-_MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
 _Bar = Annotated[
     list[str] | None,
     typer.Option(metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc."),
 ]
 _TargetRisk = Annotated[
     float | None, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
-]
-_Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]
-_Protected = Annotated[
-    list[str] | None, typer.Option(metavar="COLUMN", help="score: a protected attribute, never used.")
 ]
 _Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
 _Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
@@ -81,14 +72,14 @@ def add(
     description: _Description = "",
     licence: _Licence = None,
     test: _Test = None,
-    text_column: _TextColumn = None,
-    label_column: _LabelColumn = None,
-    group_column: _GroupColumn = None,
-    multi_label: _MultiLabel = False,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    multi_label: MultiLabel = False,
     bar: _Bar = None,
     target_risk: _TargetRisk = None,
-    exclude: _Exclude = None,
-    protected: _Protected = None,
+    exclude: Exclude = None,
+    protected: Protected = None,
     reads: _Reads = None,
     writes: _Writes = None,
     model: _Model = None,

@@ -19,6 +19,7 @@ from coterie.errors import InputError
 
 from ._add import parse_bars
 from ._bridge import run
+from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn
 from ._exits import BAR_MISSED
 from ._files import find_file, write_bytes
 from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
@@ -45,16 +46,6 @@ _Bar = Annotated[
 _Rungs = Annotated[
     str | None,
     typer.Option(metavar="RUNG,...", help="Rungs that may be taken, cheapest first; the floor is always shown."),
-]
-_TextColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the text.")]
-_LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the label.")]
-_GroupColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Rows with the same value here are never split apart.")
-]
-_MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
-_Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]
-_Protected = Annotated[
-    list[str] | None, typer.Option(metavar="COLUMN", help="score: a protected attribute, never used.")
 ]
 _TargetRisk = Annotated[
     float, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
@@ -100,12 +91,12 @@ def rightsize(
     test: _Test = None,
     bar: _Bar = None,
     rungs: _Rungs = None,
-    text_column: _TextColumn = None,
-    label_column: _LabelColumn = None,
-    group_column: _GroupColumn = None,
-    multi_label: _MultiLabel = False,
-    exclude: _Exclude = None,
-    protected: _Protected = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    multi_label: MultiLabel = False,
+    exclude: Exclude = None,
+    protected: Protected = None,
     target_risk: _TargetRisk = 0.05,
     seed: _Seed = 0,
     watts_per_core: _Watts = None,
