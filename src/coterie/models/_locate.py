@@ -40,14 +40,13 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
     """
     known = _generative().get(model.name)
     path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
-    if not path.is_file():
-        raise _missing(model.name, path, known)
-    for expected in (known.sha256 if known is not None else None, model.sha256):
-        if expected is not None and (found := checksum_of(path)) != expected:
-            raise ArtefactRefused(
-                f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.",
-                hint=_fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml.",
-            )
+    if known is not None:
+        locate_known(known)
+    elif not path.is_file():
+        raise _missing(model.name, path, None)
+    if model.sha256 is not None:
+        hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
+        _verify(path, model.sha256, hint)
     return path
 
 
@@ -61,11 +60,15 @@ def locate_known(model: KnownModel) -> Path:
     path = home_of(model)
     if not path.is_file():
         raise _missing(model.name, path, model)
-    if (found := checksum_of(path)) != model.sha256:
-        raise ArtefactRefused(
-            f"Model file {str(path)!r} has the checksum {found}, not the pinned {model.sha256}.", hint=_fetch(model)
-        )
+    _verify(path, model.sha256, _fetch(model))
     return path
+
+
+def _verify(path: Path, expected: str, hint: str) -> None:
+    if (found := checksum_of(path)) != expected:
+        raise ArtefactRefused(
+            f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.", hint=hint
+        )
 
 
 def home_of(model: KnownModel) -> Path:
