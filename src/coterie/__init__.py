@@ -10,8 +10,9 @@ Names are loaded when they are first used, so `import coterie` stays light.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from coterie.assembly import open_network
@@ -34,8 +35,4 @@ _HOMES = {
     "open_network": "assembly",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'coterie' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"coterie.{_HOMES[name]}"), name)
+__getattr__ = lazy_face(__name__, _HOMES)

@@ -5,8 +5,9 @@ The libraries behind them are imported with the engine that needs them, not with
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._batching import Batcher
@@ -80,9 +81,4 @@ _HOMES = {
     "stored_array": "_stored",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import an engine when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_face(__name__, _HOMES)

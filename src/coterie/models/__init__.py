@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coterie._lazy import lazy_face
+
 from ._catalogue import CATALOGUE, KnownModel
 from ._locate import hash_file, installed, locate, locate_known, models_folder
 
@@ -15,11 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["CATALOGUE", "KnownModel", "hash_file", "installed", "locate", "locate_known", "models_folder", "pull"]
 
-
-def __getattr__(name: str) -> object:
-    """Import `pull` when it is first asked for."""
-    if name != "pull":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._pull import pull  # noqa: PLC0415 - see above
-
-    return pull
+__getattr__ = lazy_face(__name__, {"pull": "_pull"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from coterie._lazy import lazy_face
+
 from ._plain import plain, summarise
 from ._tree import draw_trace
 
@@ -12,11 +14,5 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics", "draw_trace", "plain", "summarise"]
 
-
-def __getattr__(name: str) -> object:
-    """`Metrics` on first use: only the gateway needs prometheus_client, and importing it takes a while."""
-    if name == "Metrics":
-        from ._metrics import Metrics  # noqa: PLC0415 - see above
-
-        return Metrics
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Only the gateway needs prometheus_client, and importing it takes a while.
+__getattr__ = lazy_face(__name__, {"Metrics": "_metrics"})

@@ -7,8 +7,9 @@ that measures a rung's memory holds this package, and must hold nothing else of 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._answers import Answer, read_answers, write_answers
@@ -65,9 +66,4 @@ _HOMES = {
     "write_answers": "_answers",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Import a part when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = lazy_face(__name__, _HOMES)

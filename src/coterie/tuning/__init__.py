@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from coterie._lazy import lazy_face
 from coterie.engines import import_with_short_spin
 
 from ._base import BaseEncoder, find_base
@@ -41,10 +41,11 @@ _HOMES = {
     "recipe_for": "_finetune",
 }
 
+_load = lazy_face(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> object:
     """Import what needs torch when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_with_short_spin("torch")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _HOMES:
+        import_with_short_spin("torch")
+    return _load(name)
