@@ -15,11 +15,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
+from coterie.config import SpecialistSection
+from coterie.data import read_dataset
 from coterie.engines import ENCODER_FILES, OnnxEncoder
 from coterie.errors import ArtefactRefused, ExtraMissing, ModelMissing, TrainingDiverged
 from coterie.models import CATALOGUE, installed
 from coterie.registry import Registry
-from coterie.training import train
+from coterie.training import possible_rungs, train, train_rungs
 from coterie.tuning import Recipe, encoder_files, exact_vectors, find_base, fine_tune
 from coterie.tuning._finetune import _loss, encode_ids
 from coterie.tuning._network import build_network, pad
@@ -204,6 +206,16 @@ async def test_the_same_data_give_the_same_version(folder):
     assert first == second
 
 
+def test_right_sizing_trains_the_rung_too(folder):
+    """`train_rungs`, behind `coterie rightsize`, finds the base itself."""
+    section = SpecialistSection(task="classify", data="rows.jsonl", rungs=("encoder",), base=str(folder / "tiny"))
+    rows = read_dataset(folder / "rows.jsonl", task="classify")
+    trained = train_rungs("topic", section, train=rows, held_out=rows, encoder=OnnxEncoder.bundled())
+
+    assert [each.rung for each in trained.candidates] == ["lexical", "encoder"]
+    assert possible_rungs(section, rows, OnnxEncoder.bundled()) == ("lexical", "embedding", "encoder")
+
+
 class Impatient:
     """A progress that interrupts fine-tuning."""
 
@@ -249,7 +261,7 @@ def test_a_damaged_base(folder, damage, error, words):
 
 def test_without_torch(folder, monkeypatch):
     """The hint is the command that installs it."""
-    monkeypatch.setattr("coterie.training._train.find_spec", lambda name: None)
+    monkeypatch.setattr("coterie.tuning._base.find_spec", lambda name: None)
     with pytest.raises(ExtraMissing, match="torch") as error:
         train(folder)
     assert "coterie[train]" in error.value.hint

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from coterie.config import SpecialistSection
 from coterie.data import Dataset
 from coterie.errors import ConfigError
 from coterie.protocols import Engine
-from coterie.tuning import BaseEncoder
+from coterie.tuning import BaseEncoder, find_base
 from coterie.types import Rung, SpecialistCard, TaskKind
 
 from ._progress import Progress
@@ -117,8 +118,17 @@ class Job:
         return tuple(self.bar) or MEASURES[self.section.task][:1]
 
 
-def check_job(job: Job) -> None:
-    """Refuse what cannot be trained before time is spent on it. Raises `ConfigError`."""
+def check_job(job: Job, folder: Path) -> Job:
+    """Refuse what cannot be trained before time is spent on it; the job with all it needs.
+
+    Args:
+        job: What is to be trained.
+        folder: What a base encoder's folder is relative to.
+
+    Raises:
+        ConfigError: the section asks for what cannot be.
+        ExtraMissing, ModelMissing, ArtefactRefused: what a rung needs is not here.
+    """
     place = f"specialists.{job.name}"
     if odd := [measure for measure in job.section.bar if measure not in MEASURES[job.section.task]]:
         possible = " or ".join(MEASURES[job.section.task]) or "nothing"
@@ -132,3 +142,4 @@ def check_job(job: Job) -> None:
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
+    return replace(job, base=find_base(job.section.base, folder)) if "encoder" in job.rungs else job

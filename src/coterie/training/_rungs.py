@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -50,20 +51,20 @@ def train_rungs(
         progress: Told how far each step is.
 
     Raises:
-        ConfigError, DataError: it cannot be trained.
+        ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
     """
     job = Job(
         name=name, section=section, train=train, held_out=held_out, encoder=encoder, progress=progress or Silent()
     )
-    check_job(job)
+    job = check_job(job, Path())
     with threadpool_limits(1):
         return fit_rungs(job)
 
 
 def possible_rungs(section: SpecialistSection, train: Dataset, encoder: TextEncoder) -> Sequence[str]:
     """The rungs that rows like these can climb, cheapest first, whatever the section asks for."""
-    free = section.model_copy(update={"rungs": None})
-    return Job(name="", section=free, train=train, held_out=train, encoder=encoder, progress=Silent()).rungs
+    job = Job(name="", section=section, train=train, held_out=train, encoder=encoder, progress=Silent())
+    return job.possible_rungs
 
 
 def fit_rungs(job: Job) -> TrainedRungs:

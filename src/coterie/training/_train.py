@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,9 @@ from threadpoolctl import threadpool_limits
 from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_dataset, split_dataset
 from coterie.engines import OnnxEncoder
-from coterie.errors import ConfigError, ExtraMissing, UnknownSpecialist
+from coterie.errors import ConfigError, UnknownSpecialist
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
-from coterie.tuning import BaseEncoder, find_base
 
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
@@ -130,18 +128,7 @@ def _job(name: str, section: SpecialistSection, folder: Path, encoder: TextEncod
     data = _read(section, folder, section.data or "", for_evaluation=False)
     train_rows, held_out = _divided(data, section, folder)
     job = Job(name=name, section=section, train=train_rows, held_out=held_out, encoder=encoder, progress=progress)
-    check_job(job)
-    return replace(job, base=_base(section, folder)) if "encoder" in job.rungs else job
-
-
-def _base(section: SpecialistSection, folder: Path) -> BaseEncoder:
-    """What the rung `encoder` starts from. Raises `ExtraMissing` or `ModelMissing`."""
-    if missing := [package for package in ("torch", "transformers", "onnx") if find_spec(package) is None]:
-        raise ExtraMissing(
-            f"Rung 'encoder' needs the package {missing[0]!r}, which is not installed.",
-            hint="Install it: pip install 'coterie[train]'",
-        )
-    return find_base(section.base, folder)
+    return check_job(job, folder)
 
 
 def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from coterie.engines import BUNDLED_ENCODER, TOKENIZER_FILE
-from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.errors import ArtefactRefused, ExtraMissing, ModelMissing
 from coterie.models import CATALOGUE, hash_file, locate_known
 
 # The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
@@ -29,6 +30,7 @@ _MINILM: Mapping[str, object] = {
     "attention_probs_dropout_prob": 0.1,
     "pad_token_id": 0,
 }
+_PACKAGES = ("torch", "transformers", "onnx")
 _KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
 
 
@@ -59,9 +61,15 @@ def find_base(name: str, network_folder: Path) -> BaseEncoder:
     """The base encoder of a name that `coterie models list` knows, or of a folder relative to the network's.
 
     Raises:
+        ExtraMissing: what fine-tuning needs is not installed.
         ModelMissing: it is not on this machine; the hint is the command that fetches it.
         ArtefactRefused: its files are not what they should be.
     """
+    if missing := [package for package in _PACKAGES if find_spec(package) is None]:
+        raise ExtraMissing(
+            f"Rung 'encoder' needs the package {missing[0]!r}, which is not installed.",
+            hint="Install it: pip install 'coterie[train]'",
+        )
     if name in _KNOWN:
         known = CATALOGUE[name]
         tokenizer = (BUNDLED_ENCODER / TOKENIZER_FILE).read_text(encoding="utf-8")
