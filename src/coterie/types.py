@@ -412,7 +412,10 @@ class Delta:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompt:
-    """One input of an engine. Encoders and linear heads read `text`; generative engines read `messages`."""
+    """One input of an engine. Encoders and linear heads read `text`; generative engines read `messages`.
+
+    A generative engine that is given `choices` reads `text` as it stands, without a chat template.
+    """
 
     text: str = ""
     columns: Columns | None = None
@@ -424,6 +427,10 @@ class Prompt:
     """Generated text is constrained to it."""
     grammar: str | None = None
     """Generated text is constrained to this GBNF grammar; for engines of the kind `llama` only."""
+    adapter: str | None = None
+    """Name of a LoRA adapter that the engine holds; None is the base model. For engines of the kind `llama` only."""
+    choices: tuple[str, ...] = ()
+    """Continuations of `text`, each with the end of the turn behind it, that are scored; nothing is generated."""
     max_tokens: int = 256
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
@@ -436,7 +443,7 @@ class Output:
 
     text: str = ""
     vector: np.ndarray | None = None  # (D,)
-    scores: np.ndarray | None = None  # (L,) logits, one a label of the head
+    scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
     contributions: Mapping[str, float] = field(default_factory=dict)
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"

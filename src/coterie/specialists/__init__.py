@@ -8,6 +8,7 @@ from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
 from ._own_encoder import own_encoder_files
+from ._prompting import Prompting, answers
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
@@ -21,10 +22,12 @@ __all__ = [
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "Prompting",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
     "TextModel",
+    "answers",
     "check_grounding",
     "load_specialist",
     "own_encoder_files",
