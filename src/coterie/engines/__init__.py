@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
+    from ._adapters import check_adapter
     from ._batching import Batcher
     from ._features import NgramFeatures, fit_ngrams
+    from ._gguf import GGUFHeader, read_gguf_header
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
     from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
@@ -32,6 +34,7 @@ __all__ = [
     "Batcher",
     "ColumnBins",
     "EngineOptions",
+    "GGUFHeader",
     "KernelBlock",
     "LinearEngine",
     "LlamaEngine",
@@ -43,11 +46,13 @@ __all__ = [
     "TextHead",
     "as_category",
     "as_number",
+    "check_adapter",
     "dump_head",
     "estimate_tokens",
     "fit_ngrams",
     "import_with_short_spin",
     "quoted",
+    "read_gguf_header",
     "stored_array",
 ]
 
@@ -62,6 +67,7 @@ _HOMES = {
     "Batcher": "_batching",
     "ColumnBins": "_tables",
     "EngineOptions": "_openai",
+    "GGUFHeader": "_gguf",
     "KernelBlock": "_linear",
     "LinearEngine": "_linear",
     "LlamaEngine": "_llama",
@@ -73,11 +79,13 @@ _HOMES = {
     "TextHead": "_linear",
     "as_category": "_tables",
     "as_number": "_tables",
+    "check_adapter": "_adapters",
     "dump_head": "_linear",
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
     "import_with_short_spin": "_openmp",
     "quoted": "_tables",
+    "read_gguf_header": "_gguf",
     "stored_array": "_stored",
 }
 

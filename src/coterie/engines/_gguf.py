@@ -1,13 +1,15 @@
 """What the header of a GGUF file says, read without loading the model.
 
-Used to refuse what is no complete model before native code sees it, and to know the control tokens that a
-message must not smuggle into the prompt. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
+Used to refuse what is no complete model or adapter before native code sees it, and to know the control tokens that
+a message must not smuggle into the prompt. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """`struct` codes of the metadata types."""
 _CONTROL_TOKEN = 3
+_PLAIN_TYPES = {0: 4, 1: 2, 30: 2}
+"""Bytes of a number of the tensor types that are not quantised: f32, f16, bf16. llama.cpp itself checks the others."""
 _LONGEST = 1 << 28
 """Bytes of a string or items of an array beyond which a header is taken for damaged."""
 
@@ -32,6 +36,12 @@ class GGUFHeader:
     """Tokens the model was trained to keep in view; None when the file does not say."""
     control_tokens: tuple[str, ...]
     """Texts that the tokenizer turns into control tokens, such as `<|im_end|>`; longest first."""
+    end_of_turn: int | None = None
+    """The token that ends an answer; None when the file does not say."""
+    metadata: Mapping[str, object]
+    """All that the file says of itself."""
+    tensors: Mapping[str, tuple[int, ...]]
+    """Shapes by name, innermost dimension first, as ggml has them."""
 
 
 def read_gguf_header(path: Path) -> GGUFHeader:
@@ -41,7 +51,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
             return _parse(_Reader(data))
     except (OSError, ValueError, struct.error, UnicodeDecodeError, OverflowError) as error:
         raise ArtefactRefused(
-            f"{str(path)!r} is not a complete GGUF model: {error}.",
+            f"{str(path)!r} is not a complete GGUF file: {error}.",
             hint="Fetch it again: `coterie models pull NAME` for a model of `coterie models list`.",
         ) from error
 
@@ -99,33 +109,37 @@ def _parse(reader: _Reader) -> GGUFHeader:
     if (version := reader.number("I")) not in _VERSIONS:
         raise ValueError(f"its format version is {version}; known are {_VERSIONS}")
     tensors, pairs = reader.number("Q"), reader.number("Q")
-    metadata = {}
+    metadata: dict[str, object] = {}
     for _ in range(pairs):
         key = reader.text()
         metadata[key] = reader.value(reader.number("I"))
     alignment = metadata.get("general.alignment", 32)
-    _check_tensors(reader, tensors, alignment if isinstance(alignment, int) and alignment > 0 else 32)
+    shapes = _read_tensors(reader, tensors, alignment if isinstance(alignment, int) and alignment > 0 else 32)
     architecture = str(metadata.get("general.architecture", "unknown"))
     length = metadata.get(f"{architecture}.context_length")
+    end = metadata.get("tokenizer.ggml.eos_token_id")
     return GGUFHeader(
         architecture=architecture,
         context_length=length if isinstance(length, int) else None,
         control_tokens=_control_tokens(metadata),
+        end_of_turn=end if isinstance(end, int) else None,
+        metadata=metadata,
+        tensors=shapes,
     )
 
 
-def _check_tensors(reader: _Reader, tensors: int, alignment: int) -> None:
-    """Every tensor must begin inside the file; llama.cpp itself checks where each ends."""
-    last = 0
+def _read_tensors(reader: _Reader, tensors: int, alignment: int) -> dict[str, tuple[int, ...]]:
+    """Shapes by name. Every tensor must begin inside the file, and end there if its type is one of known size."""
+    shapes, last = {}, 0
     for _ in range(tensors):
-        reader.text()
-        for _ in range(reader.number("I")):
-            reader.number("Q")
-        reader.number("I")
-        last = max(last, reader.number("Q"))
+        name = reader.text()
+        shapes[name] = tuple(reader.number("Q") for _ in range(reader.number("I")))
+        size = _PLAIN_TYPES.get(reader.number("I"), 0) * math.prod(shapes[name])
+        last = max(last, reader.number("Q") + max(size - 1, 0))
     begin = -(-reader.at // alignment) * alignment
     if tensors == 0 or begin + last >= reader.size:
-        raise ValueError(f"its last of {tensors} tensors begins at {begin + last}, the file has {reader.size} bytes")
+        raise ValueError(f"its last of {tensors} tensors lies at {begin + last}, the file has {reader.size} bytes")
+    return shapes
 
 
 def _control_tokens(metadata: dict[str, object]) -> tuple[str, ...]:

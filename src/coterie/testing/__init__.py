@@ -5,6 +5,7 @@ The checks are plain async functions that raise `AssertionError` with the broken
 
 from __future__ import annotations
 
+from ._adapters import write_random_adapter
 from ._clock import FakeClock
 from ._contract_context import check_policy, check_retriever, check_router
 from ._contract_engine import check_engine, check_streaming_engine
@@ -30,4 +31,5 @@ __all__ = [
     "check_store",
     "check_streaming_engine",
     "fail_nth",
+    "write_random_adapter",
 ]
