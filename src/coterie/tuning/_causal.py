@@ -49,6 +49,11 @@ class CausalTokens:
             prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._said(reply)
         )
 
+    def shortened(self, text: str, most: int) -> str:
+        """The text, or its beginning if it has more tokens."""
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        return text if len(ids) <= most else str(self.tokenizer.decode(ids[:most]))
+
     def _said(self, text: str) -> list[int]:
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
