@@ -35,7 +35,7 @@ def adapter_files(model: PeftModel, repository: str) -> dict[str, bytes]:
 
 
 def _state(model: PeftModel) -> Mapping[str, torch.Tensor]:
-    state: Mapping[str, torch.Tensor] = get_peft_model_state_dict(model)
+    state: Mapping[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     return state
 
 

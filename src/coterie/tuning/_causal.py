@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,20 +94,18 @@ def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int) -> PeftModel
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and advice on standard error."""
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), os.environ.get("TQDM_DISABLE")
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    os.environ["TQDM_DISABLE"] = "1"
     try:
-        with warnings.catch_warnings():
+        # The bar over a file's tensors is tqdm's own, and goes wherever standard error does.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(before[0])
         if before[1]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-        if before[2] is None:
-            del os.environ["TQDM_DISABLE"]
 
 
 @contextmanager
