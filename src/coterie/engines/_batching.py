@@ -26,6 +26,11 @@ R = TypeVar("R")
 Work = Callable[[Sequence[T]], Sequence[R]]
 """Turns a batch into one result an item, in order. Called in a worker thread."""
 
+Choose = Callable[[Sequence[T]], int]
+"""Which of the waiting items, the oldest first, is taken next. Called with the queue held, so it must be quick."""
+
+_MOST_OVERTAKES = 16
+"""Items that may be taken before one that came earlier."""
 _EXIT_PATIENCE = 5.0
 """Seconds an exiting interpreter waits for a worker that is inside native code."""
 
@@ -38,11 +43,28 @@ class Batcher(Generic[T, R]):
     """
 
     def __init__(
-        self, work: Work[T, R], *, engine: str, max_batch: int = 32, max_waiting: int = 256, workers: int = 1
+        self,
+        work: Work[T, R],
+        *,
+        engine: str,
+        max_batch: int = 32,
+        max_waiting: int = 256,
+        workers: int = 1,
+        choose: Choose[T] | None = None,
     ) -> None:
+        """Threads start with the first items.
+
+        Args:
+            work: What to do with a batch.
+            engine: Whose name errors carry.
+            max_batch: Most items of a batch.
+            max_waiting: Items that may wait for a worker.
+            workers: Threads.
+            choose: Takes items out of turn, none before more than 16 others; by default the oldest comes first.
+        """
         self._engine = engine
         self._max_waiting = max_waiting
-        self._queue: _Queue[T, R] = _Queue(engine, work, max_batch)
+        self._queue: _Queue[T, R] = _Queue(engine, work, max_batch, choose)
         self._workers = workers
         # Runs when the batcher is dropped and, at the latest, before the interpreter goes down.
         weakref.finalize(self, _abandon, self._queue)
@@ -94,15 +116,17 @@ class Batcher(Generic[T, R]):
 class _Job(Generic[T, R]):
     item: T
     future: Future[R] = field(default_factory=Future)
+    overtaken: int = 0
 
 
 class _Queue(Generic[T, R]):
     """What the worker threads hold: no reference to the batcher, so that a dropped one ends them."""
 
-    def __init__(self, engine: str, work: Work[T, R], max_batch: int) -> None:
+    def __init__(self, engine: str, work: Work[T, R], max_batch: int, choose: Choose[T] | None) -> None:
         self.engine = engine
         self.work = work
         self.max_batch = max_batch
+        self.choose = choose
         self.jobs: deque[_Job[T, R]] = deque()
         self.changed = threading.Condition()
         self.closed = False
@@ -135,12 +159,23 @@ class _Queue(Generic[T, R]):
             while True:
                 batch: list[_Job[T, R]] = []
                 while self.jobs and len(batch) < self.max_batch:
-                    job = self.jobs.popleft()
+                    job = self._next()
                     if job.future.set_running_or_notify_cancel():
                         batch.append(job)
                 if batch or self.closed:
                     return batch
                 self.changed.wait()
+
+    def _next(self) -> _Job[T, R]:
+        """Take a job out of the queue: the chosen one, or the oldest when it was overtaken often enough."""
+        oldest = self.jobs[0]
+        if self.choose is None or oldest.overtaken >= _MOST_OVERTAKES:
+            return self.jobs.popleft()
+        at = self.choose([job.item for job in self.jobs])
+        job = self.jobs[at]
+        del self.jobs[at]
+        oldest.overtaken += job is not oldest
+        return job
 
     def _attempt(self, batch: Sequence[_Job[T, R]]) -> None:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,9 @@ _WINDOW_STEP = 256
 
 
 class LlamaEngine:
-    """Runs a GGUF model in this process. Loaded by `load` or by the first request.
+    """Runs a GGUF model in this process, bare or with one of its LoRA adapters, as each request says.
+
+    Loaded by `load` or by the first request.
 
     Text is never cut to fit: a prompt that does not fit the window is `TooLong`, an answer that reaches its
     end has `finish == "length"`. Control tokens inside a message are broken by a space.
@@ -39,6 +41,7 @@ class LlamaEngine:
         name: str,
         path: Path,
         *,
+        adapters: Mapping[str, Path] | None = None,
         threads: int = 2,
         parallel: int = 2,
         window: int = 2048,
@@ -49,6 +52,7 @@ class LlamaEngine:
         Args:
             name: its key in the ledger.
             path: the GGUF file.
+            adapters: GGUF files of LoRA adapters for it, by the name that a prompt's `adapter` says.
             threads: CPU threads for generation.
             parallel: requests generated side by side.
             window: tokens of prompt and answer of one request, rounded up to a multiple of 256.
@@ -64,20 +68,31 @@ class LlamaEngine:
                 f"Model {name!r} is to be at {str(path)!r}, where there is no file.",
                 hint="`coterie models list` shows the models that `coterie models pull NAME` can fetch.",
             )
+        for adapter, file in (adapters or {}).items():
+            if not file.is_file():
+                raise ModelMissing(
+                    f"Adapter {adapter!r} of model {name!r} is to be at {str(file)!r}, where there is no file.",
+                    hint=f"Run: coterie train {adapter}",
+                )
         self.name = name
         self.window = -(-window // _WINDOW_STEP) * _WINDOW_STEP
         self._parallel = parallel
-        self._model = LlamaModel(name, path, threads=threads, parallel=parallel, window=self.window)
+        self._model = LlamaModel(name, path, threads=threads, parallel=parallel, window=self.window, adapters=adapters)
         weakref.finalize(self, self._model.unload)  # made before the batcher's: at exit the last made runs first
         self._batcher: Batcher[Generation, Output] = Batcher(
-            self._model.generate, engine=name, max_batch=1, max_waiting=max_waiting, workers=parallel
+            self._model.generate,
+            engine=name,
+            max_batch=1,
+            max_waiting=max_waiting,
+            workers=parallel,
+            choose=self._model.choose if adapters else None,
         )
 
     async def load(self) -> None:
         """Load the model now, not at the first request.
 
         Raises:
-            ArtefactRefused: the file is no complete model, or llama.cpp cannot read it.
+            ArtefactRefused: the file is no complete model, llama.cpp cannot read it, or an adapter is not one for it.
             ConfigError: the window is larger than the model was made for.
         """
         await asyncio.to_thread(self._model.load)
@@ -87,7 +102,7 @@ class LlamaEngine:
         await self.run([replace(prompt, max_tokens=1)] * self._parallel)
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
-        """One generated text a prompt. Raises `TooLong`, `Overloaded` or an `EngineError`."""
+        """One text a prompt, or the scores of its choices. Raises `TooLong`, `Overloaded` or an `EngineError`."""
         generations = [self._generation(prompt) for prompt in batch]
         try:
             return await self._batcher.run(generations)
@@ -117,8 +132,12 @@ class LlamaEngine:
         await asyncio.to_thread(self._model.unload)
 
     def _generation(self, prompt: Prompt, *, say: Callable[[str], None] = lambda _: None) -> Generation:
-        if not prompt.messages:
-            raise EngineRejected(f"Model {self.name!r} was given a prompt without messages.", engine=self.name)
+        if not (prompt.text if prompt.choices else prompt.messages):
+            wanted = "text to score choices after" if prompt.choices else "messages"
+            raise EngineRejected(f"Model {self.name!r} was given a prompt without {wanted}.", engine=self.name)
+        if prompt.adapter is not None and prompt.adapter not in self._model.adapters:
+            known = sorted(self._model.adapters)
+            raise EngineRejected(f"Model {self.name!r} has no adapter {prompt.adapter!r}: {known}.", engine=self.name)
         return Generation(prompt=prompt, say=say)
 
     async def _finish(self, generation: Generation, pieces: asyncio.Queue[str | None]) -> Output:

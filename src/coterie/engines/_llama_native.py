@@ -1,25 +1,16 @@
-"""The one module that speaks to llama.cpp: blocking, called from worker threads.
-
-The native library starts an HTTP listener that nothing here uses. It is put on a Unix socket in a private
-folder, asks for a random key, and the socket is unlinked as soon as the model is loaded: nobody reaches it.
-"""
+"""A loaded GGUF model at work: blocking, called from worker threads."""
 
 from __future__ import annotations
 
-import secrets
-import sys
-import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from coterie.errors import (
-    ArtefactRefused,
-    ConfigError,
     CoterieError,
     EngineBroken,
     EngineRejected,
@@ -29,13 +20,18 @@ from coterie.errors import (
 from coterie.types import Output, Prompt, Usage
 
 from ._chat import chat_body
+from ._choices import Node, log_likelihoods, tree_of
 from ._gguf import read_gguf_header
-from ._openmp import import_with_short_spin
+from ._llama_load import LlamaSpec, NativeServer, load_server
+from ._llama_scoring import Scoring
+from ._shared_time import SharedTime
+from ._slots import Slots
+from ._text import valid_text
 
-_PROMPT_BATCH = 128
-"""Prompt tokens between two chances to stop a request and to let the other slots go on."""
-_MATCHED, _GUESSED = 3, 8
-"""Tokens that must have occurred before for the next ones there to be guessed, and how many are."""
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+"""In every request. Progress of the prompt comes as chunks too: each is a chance to stop."""
+_MOST_TREES = 64
+"""Sets of choices whose tokens are remembered."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,30 +60,33 @@ class Generation:
                 self.say(text)
 
 
-class NativeServer(Protocol):
-    """The part of `xllamacpp.Server` that is used."""
-
-    def handle_chat_completions(self, body: Mapping[str, Any], on_chunk: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Generate, calling back in this thread with each chunk until it returns True."""
-
-    def handle_completions(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Generate from a text without a chat template; the whole answer, or an `error`."""
-
-
 class LlamaModel:
     """A GGUF model in a llama.cpp context of `parallel` slots of `window` tokens each."""
 
-    def __init__(self, name: str, path: Path, *, threads: int, parallel: int, window: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        threads: int,
+        parallel: int,
+        window: int,
+        adapters: Mapping[str, Path] | None = None,
+    ) -> None:
         self.name = name
-        self.path = path
+        self.adapters = dict(adapters or {})
         self.closing = threading.Event()
         """Once set, nothing is loaded or generated any more."""
-        self._threads = threads
-        self._parallel = parallel
-        self._window = window
+        self._spec = LlamaSpec(
+            name=name, path=path, threads=threads, parallel=parallel, window=window, adapters=self.adapters
+        )
         self._lock = threading.Lock()
         self._server: NativeServer | None = None
         self._control_tokens: tuple[str, ...] = ()
+        self._end_of_turn: int | None = None
+        self._trees: dict[tuple[str, ...], Node] = {}
+        self._slots = Slots(parallel)
+        self._running: Counter[str | None] = Counter()
         self._busy = SharedTime(threads)
 
     def load(self) -> NativeServer:
@@ -96,7 +95,9 @@ class LlamaModel:
             if self.closing.is_set():
                 raise self._closed()
             if self._server is None:
-                self._server = self._load()
+                header = read_gguf_header(self._spec.path)
+                self._control_tokens, self._end_of_turn = header.control_tokens, header.end_of_turn
+                self._server = load_server(self._spec, header)
             return self._server
 
     def unload(self) -> None:
@@ -109,46 +110,107 @@ class LlamaModel:
         """The work of a `Batcher`: one output a generation, each generated to its end."""
         return [self._generate(generation) for generation in batch]
 
+    def choose(self, waiting: Sequence[Generation]) -> int:
+        """The first that has the adapter of one that runs: llama.cpp takes steps for one adapter at a time."""
+        alike = (index for index, each in enumerate(waiting) if self._running[each.prompt.adapter])
+        return next(alike, 0)
+
     def _generate(self, generation: Generation) -> Output:
-        server = self.load()
-        body = self._body(generation.prompt)
+        prompt = generation.prompt
+        text = prompt.text if prompt.choices else "\n".join(message.text for message in prompt.messages)
+        self._running[prompt.adapter] += 1
+        try:
+            server = self.load()
+            with self._slots.hold(prompt.adapter, text) as slot, self._busy.share() as share:
+                common = {"id_slot": slot, **self._adapted(prompt.adapter), **_STREAMED}
+                if prompt.choices:
+                    output = self._score(server, generation, common)
+                else:
+                    self._ask(server.handle_chat_completions, self._body(prompt) | common, generation)
+                    output = self._output(generation)
+        finally:
+            self._running[prompt.adapter] -= 1
+        return replace(output, usage=replace(output.usage, cpu_seconds=share.seconds))
+
+    def _ask(
+        self,
+        door: Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], bool]], object],
+        body: Mapping[str, Any],
+        generation: Generation,
+        has_enough: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+    ) -> None:
+        """Send a request; its chunks go to the generation, until it is over or somebody has enough."""
         failures: list[BaseException] = []
 
         def on_chunk(chunk: Mapping[str, Any]) -> bool:
             """Take a chunk; True stops the generation. What it raises would be lost in native code."""
             try:
                 generation.take(chunk)
+                enough = has_enough(chunk)
             except BaseException as error:  # noqa: BLE001 - raised again below, outside native code
                 failures.append(error)
-            return bool(failures) or self._is_over(generation)
+            return bool(failures) or enough or self._is_over(generation)
 
-        with self._busy.share() as share:
-            try:
-                server.handle_chat_completions(body, on_chunk)
-            except (ValueError, TypeError) as error:
-                raise EngineRejected(f"Model {self.name!r} refused the prompt: {error}", engine=self.name) from error
+        try:
+            door(body, on_chunk)
+        except (ValueError, TypeError) as error:
+            raise EngineRejected(f"Model {self.name!r} refused the prompt: {error}", engine=self.name) from error
         if failures:
             raise failures[0]
-        return self._output(generation, share.seconds)
+        if generation.error is not None:
+            raise self._refusal(generation.error)
+        if self._is_over(generation):
+            raise self._closed()
+
+    def _score(self, server: NativeServer, generation: Generation, common: Mapping[str, Any]) -> Output:
+        """The log-likelihood of each choice."""
+
+        def ask(body: Mapping[str, Any], has_enough: Callable[[Mapping[str, Any]], bool]) -> None:
+            self._ask(server.handle_completions, {**body, **common}, generation, has_enough)
+
+        prompt = generation.prompt
+        scoring = Scoring(ask, defuse(valid_text(prompt.text), self._control_tokens))
+        try:
+            scores = log_likelihoods(self._tree(prompt.choices, scoring), scoring)
+        except ValueError as error:
+            raise EngineRejected(f"Model {self.name!r} cannot score the choices: {error}.", engine=self.name) from error
+        milliseconds = (time.perf_counter() - generation.start) * 1000
+        usage = Usage(tokens_in=scoring.tokens_in, tokens_out=scoring.tokens_out, milliseconds=milliseconds)
+        return Output(scores=scores, usage=usage)
+
+    def _tree(self, choices: tuple[str, ...], scoring: Scoring) -> Node:
+        """The tree of some choices' tokens, made when they are first seen."""
+        if choices not in self._trees:
+            if self._end_of_turn is None:
+                raise ValueError("its file does not say which token ends an answer")
+            end = self._end_of_turn
+            tree = tree_of([(*scoring.tokens_of(valid_text(choice)), end) for choice in choices])
+            if len(self._trees) >= _MOST_TREES:
+                self._trees.clear()
+            self._trees[choices] = tree
+        return self._trees[choices]
+
+    def _adapted(self, adapter: str | None) -> dict[str, object]:
+        """Which adapter a request wants. Without a word of it, llama.cpp would reuse what another adapter remembers."""
+        if not self.adapters:
+            return {}
+        index = 0 if adapter is None else list(self.adapters).index(adapter)
+        return {"lora": [{"id": index, "scale": 0.0 if adapter is None else 1.0}]}
 
     def _is_over(self, generation: Generation) -> bool:
         # An exiting interpreter must not leave a thread inside native code: it would crash there.
         return generation.stopped.is_set() or self.closing.is_set() or not threading.main_thread().is_alive()
 
-    def _output(self, generation: Generation, cpu_seconds: float) -> Output:
-        if generation.error is not None:
-            raise self._refusal(generation.error)
-        if self._is_over(generation):
-            raise self._closed()
+    def _output(self, generation: Generation) -> Output:
         if generation.usage is None or not generation.finish:
             raise EngineBroken(f"Model {self.name!r} ended without a finish reason.", engine=self.name)
         tokens_in, tokens_out = generation.usage["prompt_tokens"], generation.usage["completion_tokens"]
-        cut = generation.finish == "length" or tokens_in + tokens_out >= self._window
+        cut = generation.finish == "length" or tokens_in + tokens_out >= self._spec.window
         milliseconds = (time.perf_counter() - generation.start) * 1000
         return Output(
             text="".join(generation.pieces),
             finish="length" if cut else "stop",
-            usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds, cpu_seconds=cpu_seconds),
+            usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds),
         )
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:
@@ -157,14 +219,13 @@ class LlamaModel:
             body["grammar"] = prompt.grammar
         for message in body["messages"]:
             message["content"] = defuse(message["content"], self._control_tokens)
-        # Progress of the prompt comes as chunks too: each is a chance to stop.
-        return body | {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+        return body
 
     def _refusal(self, error: Mapping[str, Any]) -> CoterieError:
         if error.get("type") == "exceed_context_size_error":
             return TooLong(
                 f"The prompt has {error.get('n_prompt_tokens')} tokens; the window of model {self.name!r} "
-                f"is {self._window}.",
+                f"is {self._spec.window}.",
                 hint="Send less text, or raise `window` of the model in coterie.toml.",
             )
         kind = EngineRejected if error.get("code") == 400 else EngineBroken
@@ -172,118 +233,6 @@ class LlamaModel:
 
     def _closed(self) -> EngineUnavailable:
         return EngineUnavailable(f"Model {self.name!r} is closed.", engine=self.name)
-
-    def _load(self) -> NativeServer:
-        header = read_gguf_header(self.path)
-        if header.context_length is not None and self._window > header.context_length:
-            raise ConfigError(
-                f"Model {self.name!r} is to have a window of {self._window} tokens; "
-                f"it was made for {header.context_length}.",
-                hint=f"Set `window` of the model to at most {header.context_length}.",
-            )
-        self._control_tokens = header.control_tokens
-        native = import_with_short_spin("xllamacpp")
-        with tempfile.TemporaryDirectory(prefix="coterie-") as folder:  # mode 0700, removed with the socket
-            try:
-                server: NativeServer = native.Server(self._params(native, folder))
-                # Its thread must be at work before anything can end it: ended too early, it would wait forever.
-                works = "error" not in server.handle_completions({"prompt": "a", "max_tokens": 1})
-            except RuntimeError:
-                works = False
-        if not works:
-            raise ArtefactRefused(
-                f"llama.cpp cannot generate with {str(self.path)!r}, a GGUF of architecture {header.architecture!r}.",
-                hint="The file is damaged, its architecture is unknown to this version, or memory is short.",
-            )
-        return server
-
-    def _params(self, native: ModuleType, folder: str) -> object:
-        params = native.CommonParams()
-        params.model.path = str(self.path)
-        for cores in (params.cpuparams, params.cpuparams_batch):  # those of a single token, those of many
-            cores.n_threads, cores.poll = self._threads, 0
-        # Prompt lookup decoding: where the text repeats what was said before, as grounded replies do, several tokens
-        # are checked at once. Those sampled are the same; copying takes two thirds of the time (`docs/log.md`).
-        guess = params.speculative.ngram_simple
-        guess.size_n, guess.size_m = _MATCHED, _GUESSED
-        params.speculative.types = [native.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
-        for name, value in self._settings(folder).items():
-            setattr(params, name, value)
-        return params
-
-    def _settings(self, folder: str) -> dict[str, object]:
-        listener = {} if sys.platform == "win32" else {"hostnames": [f"{folder}/unused.sock"]}
-        return listener | {
-            "n_parallel": self._parallel,
-            "n_ctx": self._window * self._parallel,
-            "n_batch": _PROMPT_BATCH,
-            "n_ubatch": _PROMPT_BATCH,
-            "n_gpu_layers": 0,
-            "cache_ram_mib": 0,  # no copies of old prompts beside the slots: by default up to 8 GiB
-            "cache_idle_slots": False,
-            "fit_params": False,
-            "warmup": False,
-            "verbosity": -1,
-            "sse_ping_interval": -1,
-            "n_threads_http": 1,
-            "ui": False,
-            "endpoint_slots": False,
-            "endpoint_props": False,
-            "api_keys": [secrets.token_urlsafe(32)],
-        }
-
-
-class SharedTime:
-    """Splits the CPU time of this process, while anything runs, among those that run at once.
-
-    Time beyond what `threads` can use is somebody else's and not counted.
-    """
-
-    def __init__(
-        self,
-        threads: int,
-        *,
-        wall: Callable[[], float] = time.perf_counter,
-        cpu: Callable[[], float] = time.process_time,
-    ) -> None:
-        self._threads = threads
-        self._wall = wall
-        self._cpu = cpu
-        self._lock = threading.Lock()
-        self._running = 0
-        self._share = 0.0  # CPU-seconds of somebody who runs all the time
-        self._last = (0.0, 0.0)
-
-    def share(self) -> Share:
-        """A context that measures one participant's CPU-seconds."""
-        return Share(self)
-
-    def change(self, by: int) -> float:
-        """Let one come or go; the running total of a participant's share."""
-        with self._lock:
-            wall, cpu = self._wall(), self._cpu()
-            if self._running:
-                spent = min(cpu - self._last[1], (wall - self._last[0]) * self._threads)
-                self._share += spent / self._running
-            self._last = (wall, cpu)
-            self._running += by
-            return self._share
-
-
-class Share:
-    """One participant's CPU-seconds, known after leaving."""
-
-    def __init__(self, shared: SharedTime) -> None:
-        self._shared = shared
-        self._start = 0.0
-        self.seconds = 0.0
-
-    def __enter__(self) -> Self:
-        self._start = self._shared.change(+1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = self._shared.change(-1) - self._start
 
 
 def defuse(text: str, control_tokens: Sequence[str]) -> str:
