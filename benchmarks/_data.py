@@ -56,6 +56,12 @@ def find(name: str) -> list[Path]:
     return paths
 
 
+def headline_rows(path: Path) -> list[tuple[str, str]]:
+    """(headline, label) rows of a file of FrugalGPT, which has no header."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(text.removeprefix("Q: ").removesuffix("\nA:"), label) for text, label, _ in csv.reader(file)]
+
+
 def write_rows(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
     """Write (text, label) rows as the CSV that Coterie trains from; an empty label belongs to no label."""
     with path.open("w", encoding="utf-8", newline="") as file:

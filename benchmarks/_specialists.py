@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -124,10 +125,14 @@ def apart(work: Callable[..., R], *arguments: object) -> R:
 # --- Networks ------------------------------------------------------------------------------------
 
 
-def write_network(folder: Path, sections: Mapping[str, Mapping[str, object]]) -> None:
-    """Write the `coterie.toml` of a network with these specialists."""
+def write_network(
+    folder: Path,
+    sections: Mapping[str, Mapping[str, object]],
+    models: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+) -> None:
+    """Write the `coterie.toml` of a network with these specialists and models."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = tomlkit.dumps({"network": {"name": "benchmark"}, "specialists": sections})
+    text = tomlkit.dumps({"network": {"name": "benchmark"}, "specialists": sections, "models": dict(models)})
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 

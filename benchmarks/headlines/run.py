@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _classify import Rows, accuracy_by_seed, measure
-from _data import find, thin
+from _classify import accuracy_by_seed, measure
+from _data import find, headline_rows, thin
 from _record import Bar, Record, arguments, sha256
 from _specialists import apart
 
@@ -29,12 +29,6 @@ POINTS = {
     "claude-3.5-sonnet": "claude-3-5-sonnet-20240620",
 }
 """Our name of a published point, and its `Method` in FrugalGPT's file."""
-
-
-def headline_rows(path: Path) -> Rows:
-    """(headline, label) rows of a file without a header."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(text.removeprefix("Q: ").removesuffix("\nA:"), label) for text, label, _ in csv.reader(file)]
 
 
 def published_points(path: Path) -> dict[str, dict[str, Any]]:

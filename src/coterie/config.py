@@ -98,7 +98,7 @@ class SpecialistSection(_Section):
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
-    """Rungs to try, cheapest first; default: those that take seconds. `encoder` takes minutes, so it must be named."""
+    """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them."""
     base: str = "minilm"
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     exclude: tuple[str, ...] = ()
@@ -119,7 +119,12 @@ class SpecialistSection(_Section):
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name."""
     model: str | None = None
-    """`generate` only: key of the `[models]` entry that writes the text."""
+    """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rung `slm` tunes."""
+    pairs: str | None = None
+    """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
+
+    A row is a message (`text`), the value of the fact it `reads` (in the column of that name) and the `reply`.
+    """
     instruction: str = ""
     """`generate` only: what the model is told to do with the source text."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
@@ -132,8 +137,12 @@ class SpecialistSection(_Section):
                 raise ValueError("task 'generate' needs `model`, the key of a [models] entry")
             if not self.reads:
                 raise ValueError("task 'generate' needs `reads`, the fact that selects its source text")
+        elif self.pairs is not None:
+            raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         if self.data is None:
             raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
+        if self.model is None and "slm" in (self.rungs or ()):
+            raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if self.multi_label and self.task != "classify":
             raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
         return self
@@ -147,6 +156,8 @@ class LlamaModel(_Section):
     """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Checksum of a file given by path; named models carry theirs."""
+    licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
+    """Licence of a file given by path, in SPDX's words; named models carry theirs. Adapters trained on it state it."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads for generation."""
     parallel: int = Field(default=2, ge=1, le=64)

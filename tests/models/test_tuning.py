@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 
 import numpy as np
@@ -22,7 +23,7 @@ from coterie.errors import ArtefactRefused, ExtraMissing, ModelMissing, Training
 from coterie.models import CATALOGUE, installed
 from coterie.registry import Registry
 from coterie.training import possible_rungs, train, train_rungs
-from coterie.tuning import Recipe, encoder_files, exact_vectors, find_base, fine_tune
+from coterie.tuning import Checkpoints, Recipe, encoder_files, exact_vectors, find_base, fine_tune
 from coterie.tuning._finetune import _loss, encode_ids
 from coterie.tuning._network import build_network, pad
 from coterie.tuning.plain_loop import plain_loop
@@ -156,6 +157,26 @@ def test_the_exported_encoder_agrees(base, data):
 
     assert cosines.min() > 0.97
     assert encoder.dimension == 32
+
+
+def test_resuming_gives_the_same_weights(base, data, tmp_path):
+    """A fine-tuning that was interrupted goes on where it was, and ends where an uninterrupted one does."""
+    checkpoints, done = Checkpoints(folder=tmp_path, every=0.0), []
+
+    def progress(rows: int) -> None:
+        done.append(rows)
+        if sum(done) >= 100:
+            raise KeyboardInterrupt
+
+    recipe = Recipe(epochs=3, batch=16, rate=3e-3, head_rate=1e-2)
+    tune = functools.partial(fine_tune, base, *data, several=False, recipe=recipe, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        tune(progress=progress, checkpoints=checkpoints)
+    told = []
+    resumed, whole = tune(progress=told.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
+
+    assert told[0] == sum(done)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 def test_a_loss_that_is_no_number(base, data):

@@ -20,6 +20,7 @@ from ._metrics import (
     multilabel_f1,
     risk_coverage,
 )
+from ._overlap import rouge_l, token_f1
 from ._regression import interval_drop, paired_drop, worse
 from ._slices import Slice, pack, slice_labels, unpack
 
@@ -49,7 +50,9 @@ __all__ = [
     "pack",
     "paired_drop",
     "risk_coverage",
+    "rouge_l",
     "slice_labels",
+    "token_f1",
     "unpack",
     "worse",
 ]

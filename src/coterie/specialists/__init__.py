@@ -1,8 +1,10 @@
 """Narrow models with one task each: they answer, or abstain and say why."""
 
 from ._acceptance import Acceptance
+from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
-from ._drafting import Drafting, Example
+from ._draft import Draft
+from ._drafting import HEADING, Drafting, Example, one_line
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
@@ -15,8 +17,11 @@ from ._sentences import SentenceSplitter, split_sentences
 from ._text_model import TextModel, text_files
 
 __all__ = [
+    "HEADING",
     "Acceptance",
+    "ChoiceHead",
     "ClassifySpecialist",
+    "Draft",
     "Drafting",
     "Example",
     "GeneralistSpecialist",
@@ -30,6 +35,7 @@ __all__ = [
     "answers",
     "check_grounding",
     "load_specialist",
+    "one_line",
     "own_encoder_files",
     "split_sentences",
     "text_files",

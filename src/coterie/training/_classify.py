@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +28,9 @@ from ._measure import Encoded, measure
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 
+if TYPE_CHECKING:
+    from ._slm import SlmFit
+
 FOLDS = 5
 FALSE_REJECTION = 0.02  # share of in-scope rows that the out-of-scope score may reject
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
@@ -42,10 +47,17 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         job.train, job.train.label_names, deal_folds(job.train, FOLDS, job.section.seed), job.section
     )
     fits = fit_text(job, examples, encoded)
-    return [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
+    candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
+    if "slm" in job.measured_rungs:
+        # Imported here: it needs torch, which nothing else does.
+        from ._slm import fit_slm  # noqa: PLC0415
+
+        with fit_slm(job, examples) as fit:
+            candidates.append(_candidate(job, fit, examples.take(fit.rows)))
+    return candidates
 
 
-def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
+def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candidate:
     """Calibrate, decide from which confidence to accept, measure on held-out rows.
 
     Args:
@@ -64,37 +76,49 @@ def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
     acceptance = Acceptance(
         temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
     )
-    specialist = ClassifySpecialist(
-        card=job.card(fit.rung),
-        head=LinearEngine(fit.head),
-        labels=job.train.label_names,
-        acceptance=acceptance,
-        encoder=fit.encoder or (job.encoder if fit.rung == "embedding" else None),
-        multi_label=several,
-        scope=scope,
-    )
+    specialist, files = _built(job, fit, acceptance, scope)
     return Candidate(
         rung=fit.rung,
-        files=dump_head(fit.head, specialist.describe())
-        | (scope.to_files() if scope else {})
-        | own_encoder_files(fit.files),
+        files=files,
         validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
         evaluation=measure(job, fit.rung, specialist),
         seconds=fit.seconds,
         notes={
-            "pool": [float(share) for share in fit.shares],
             "temperature": temperature,
+            **({"pool": [float(share) for share in fit.shares]} if isinstance(fit, TextFit) else {}),
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
     )
 
 
-def _scope(fit: TextFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Scope | None, float | None]:
+def _built(
+    job: Job, fit: TextFit | SlmFit, acceptance: Acceptance, scope: Scope | None
+) -> tuple[ClassifySpecialist, Mapping[str, bytes]]:
+    """The specialist, and the files that make it again."""
+    if not isinstance(fit, TextFit):
+        specialist = ClassifySpecialist(
+            card=job.card(fit.rung), head=fit.head, labels=job.train.label_names, acceptance=acceptance
+        )
+        return specialist, fit.files_of(specialist)
+    specialist = ClassifySpecialist(
+        card=job.card(fit.rung),
+        head=LinearEngine(fit.head),
+        labels=job.train.label_names,
+        acceptance=acceptance,
+        encoder=fit.encoder or (job.encoder if fit.rung == "embedding" else None),
+        multi_label=job.section.multi_label,
+        scope=scope,
+    )
+    scope_files = scope.to_files() if scope else {}
+    return specialist, dump_head(fit.head, specialist.describe()) | scope_files | own_encoder_files(fit.files)
+
+
+def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Scope | None, float | None]:
     """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
         return None, None
-    if fit.centroids is None or fit.nearest is None:
+    if not isinstance(fit, TextFit) or fit.centroids is None or fit.nearest is None:
         return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
     scope, scores = fit_scope(fit.centroids, fit.nearest, scaled)
     return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)

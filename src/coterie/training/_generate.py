@@ -1,4 +1,7 @@
-"""Making a `generate` specialist: no weights are trained; its source texts are checked and stored with its prompt."""
+"""Making a `generate` specialist: its source texts are checked and stored with its prompt.
+
+Its model is prompted as it is, or, where the section names pairs of message and reply, tuned on them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coterie.config import Config, LlamaModel, Model
 from coterie.data import Row, read_dataset
@@ -18,11 +22,14 @@ from ._exchanges import EXCHANGES, INSTRUCTION
 from ._job import Job
 from ._lineage import describe_data, describe_origin, licence_warnings
 
+if TYPE_CHECKING:
+    from ._replies import TunedReplies
+
 _SHOWN = 5  # names listed in a warning
 
 
 def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str, bytes], dict[str, object]]:
-    """The version's files and its report. The model's own file need not be on this machine.
+    """The version's files and its report. The file of a model that is not tuned need not be on this machine.
 
     Args:
         job: What to make; `train` has a source text a row and, in the column of the fact it reads, its key.
@@ -30,12 +37,15 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
         folder: The network's.
 
     Raises:
-        DataError: a row has no key, or two have the same.
+        DataError: a row has no key, or two have the same; or the pairs do not fit.
+        ExtraMissing, ModelMissing, ArtefactRefused, TrainingDiverged: its model cannot be tuned.
     """
     job.progress.start(f"{job.name}: source texts", None)
     sources = _sources(job)
-    drafting = Drafting(instruction=job.section.instruction or INSTRUCTION, examples=EXCHANGES)
+    instruction = job.section.instruction or INSTRUCTION
     model = _describe_model(config.models[job.section.model or ""])
+    tuned = _tuned(job, sources, instruction, folder) if job.section.pairs else None
+    drafting = Drafting(instruction=instruction, examples=() if tuned else EXCHANGES)
     described = {
         "task": "generate",
         "rung": "slm",
@@ -43,11 +53,19 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
         **drafting.describe(),
         "max_tokens": job.section.max_tokens,
         "model": model,
+        **({"base": model} if tuned else {}),
     }
     warnings = [*job.train.warnings, *_warnings(job, sources, config, folder), *licence_warnings(job)]
     job.progress.finish(f"{len(sources)} source texts")
     files = {"model.json": json.dumps(described, indent=1, ensure_ascii=False).encode()}
-    return files, _report(job, sources, model, warnings)
+    return {**files, **(tuned.files if tuned else {})}, _report(job, sources, model, warnings, tuned)
+
+
+def _tuned(job: Job, sources: Mapping[str, str], instruction: str, folder: Path) -> TunedReplies:
+    # Imported here: it needs torch, which nothing else does.
+    from ._replies import read_pairs, tune_replies  # noqa: PLC0415
+
+    return tune_replies(job, sources, instruction, read_pairs(job, sources, folder))
 
 
 def _sources(job: Job) -> dict[str, str]:
@@ -132,7 +150,11 @@ def _some(names: list[str]) -> str:
 
 
 def _report(
-    job: Job, sources: Mapping[str, str], model: Mapping[str, str | None], warnings: list[str]
+    job: Job,
+    sources: Mapping[str, str],
+    model: Mapping[str, str | None],
+    warnings: list[str],
+    tuned: TunedReplies | None,
 ) -> dict[str, object]:
     """The version's `report.json`, in the shape of the other tasks'."""
     known = CATALOGUE.get(model["name"] or "")
@@ -141,12 +163,16 @@ def _report(
         "task": "generate",
         "description": job.section.description,
         "rung": "slm",
-        "reason": f"{model['name']} is prompted, not trained; each sentence is checked against its source text",
+        "reason": f"{model['name']} is {_how(tuned)}; each sentence is checked against its source text",
         "bar": dict(job.section.bar),
         "bar_met": None,
-        "metrics": {},
+        "metrics": tuned.metrics if tuned else {},
         "rungs": [],
-        "data": {"train": describe_data(job.train, job.section.licence)},
+        **({"tuning": tuned.notes} if tuned else {}),
+        "data": {
+            "train": describe_data(job.train, job.section.licence),
+            **({"pairs": describe_data(tuned.pairs, job.section.licence)} if tuned else {}),
+        },
         "model": dict(model),
         "base": {
             **model,
@@ -157,3 +183,7 @@ def _report(
         "warnings": warnings,
         **describe_origin(job.section),
     }
+
+
+def _how(tuned: TunedReplies | None) -> str:
+    return "prompted, not trained" if tuned is None else f"tuned on {len(tuned.pairs):,} replies"

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from coterie.config import SpecialistSection
+from coterie.config import LlamaModel, Model, SpecialistSection
 from coterie.data import Dataset
 from coterie.errors import ConfigError
 from coterie.protocols import Engine
-from coterie.tuning import BaseEncoder, find_base
+from coterie.tuning import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import Rung, SpecialistCard, TaskKind
 
 from ._progress import Progress
@@ -65,6 +65,12 @@ class Job:
     progress: Progress
     base: BaseEncoder | None = None
     """What the rung `encoder` starts from, where it is tried."""
+    causal: CausalBase | None = None
+    """What the rung `slm` starts from, where it is tried."""
+    model: LlamaModel | None = None
+    """How that model is run."""
+    checkpoints: Checkpoints | None = None
+    """Where unfinished trainings are kept; None keeps nothing."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -100,7 +106,11 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if not self.has_texts:
             return ("lexical",)
-        return ("lexical", "embedding", "encoder") if self.section.task == "classify" else ("lexical", "embedding")
+        if self.section.task != "classify":
+            return ("lexical", "embedding")
+        # An slm weighs labels against each other: with several at once there is nothing to weigh.
+        small: tuple[Rung, ...] = ("slm",) if self.section.model and not self.section.multi_label else ()
+        return ("lexical", "embedding", "encoder", *small)
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:
@@ -118,12 +128,13 @@ class Job:
         return tuple(self.bar) or MEASURES[self.section.task][:1]
 
 
-def check_job(job: Job, folder: Path) -> Job:
+def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
     """Refuse what cannot be trained before time is spent on it; the job with all it needs.
 
     Args:
         job: What is to be trained.
-        folder: What a base encoder's folder is relative to.
+        folder: What the folder of a base encoder and the file of a model are relative to.
+        models: The network's models by `[models]` key.
 
     Raises:
         ConfigError: the section asks for what cannot be.
@@ -142,4 +153,21 @@ def check_job(job: Job, folder: Path) -> Job:
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
-    return replace(job, base=find_base(job.section.base, folder)) if "encoder" in job.rungs else job
+    if "encoder" in job.rungs:
+        job = replace(job, base=find_base(job.section.base, folder))
+    if "slm" in job.rungs or job.section.pairs:
+        model = tunable_model(job, models)
+        job = replace(job, model=model, causal=find_causal_base(str(job.section.model), model, folder))
+    return job
+
+
+def tunable_model(job: Job, models: Mapping[str, Model]) -> LlamaModel:
+    """The model that the section names, if it runs in this process. Raises `ConfigError`."""
+    model = models.get(str(job.section.model))
+    if isinstance(model, LlamaModel):
+        return model
+    here = sorted(key for key, each in models.items() if isinstance(each, LlamaModel))
+    raise ConfigError(
+        f"specialists.{job.name} tunes the model {job.section.model!r}; models that run in this process are {here}.",
+        hint='Name one, or add it: [models.NAME] with engine = "llama" and name = "smollm2".',
+    )

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from coterie import __version__
 from coterie.config import SpecialistSection
 from coterie.data import Dataset
+from coterie.tuning import CausalBase
+from coterie.types import Rung
 
 from ._job import Job
 
@@ -38,15 +40,24 @@ def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
     }
 
 
-def describe_base(job: Job) -> Mapping[str, object] | None:
+def describe_base(job: Job, rung: Rung) -> Mapping[str, object] | None:
     """The model that it is built on; None if it looks at columns only."""
+    if rung == "slm" and job.causal is not None:
+        return describe_causal(job.causal)
     return dict(job.encoder.about) if job.has_texts else None
+
+
+def describe_causal(base: CausalBase) -> dict[str, object]:
+    """The model that an adapter belongs to."""
+    return {"name": base.name, "source": base.repository, "sha256": base.sha256, "licence": base.licence}
 
 
 def licence_warnings(job: Job) -> Iterator[str]:
     """That nobody knows whether the data may be used."""
     if job.section.licence is None:
         yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"
+    if job.causal is not None and job.causal.licence is None:
+        yield f"no licence is stated for the base {job.causal.name}: set `licence` of models.{job.causal.key}"
 
 
 def _rows_sha256(data: Dataset) -> str:

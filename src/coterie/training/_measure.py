@@ -33,7 +33,7 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     """
     vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if rung == "embedding" else None
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
-    evaluation = _finish(evaluate(specialist, job.held_out.rows, vectors=vectors, progress=job.progress.advance))
+    evaluation = finish(evaluate(specialist, job.held_out.rows, vectors=vectors, progress=job.progress.advance))
     job.progress.finish("")
     return evaluation
 
@@ -47,7 +47,7 @@ def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:
     return Encoded(vectors.reshape(len(texts), job.encoder.dimension), time.perf_counter() - start)
 
 
-def _finish(work: Coroutine[Any, Any, T]) -> T:
+def finish(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, also where an event loop runs already, as in a notebook."""
     try:
         asyncio.get_running_loop()

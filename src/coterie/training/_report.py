@@ -36,7 +36,7 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
             "held_out": describe_data(job.held_out, job.section.licence),
         },
         "encoder_sha256": job.encoder.sha256,
-        "base": describe_base(job),
+        "base": describe_base(job, choice.candidate.rung),
         "labels": len(job.train.label_names),
         "warnings": [*job.train.warnings, *choice.candidate.warnings, *_doubts(job), *licence_warnings(job)],
         **describe_origin(job.section),

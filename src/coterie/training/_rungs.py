@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from threadpoolctl import threadpool_limits
 
-from coterie.config import SpecialistSection
+from coterie.config import Model, SpecialistSection
 from coterie.data import Dataset
 
 from ._candidates import Candidate, Choice, choose
@@ -39,6 +40,7 @@ def train_rungs(
     held_out: Dataset,
     encoder: TextEncoder,
     progress: Progress | None = None,
+    models: Mapping[str, Model] = MappingProxyType({}),
 ) -> TrainedRungs:
     """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
 
@@ -49,6 +51,7 @@ def train_rungs(
         held_out: Rows to measure on; they choose nothing.
         encoder: Makes the texts' vectors.
         progress: Told how far each step is.
+        models: What the section's `model` may name: the rung `slm` tunes it.
 
     Raises:
         ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
@@ -56,7 +59,7 @@ def train_rungs(
     job = Job(
         name=name, section=section, train=train, held_out=held_out, encoder=encoder, progress=progress or Silent()
     )
-    job = check_job(job, Path())
+    job = check_job(job, Path(), models)
     with threadpool_limits(1):
         return fit_rungs(job)
 

@@ -22,6 +22,7 @@ from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, UnknownSpecialist
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.tuning import Checkpoints
 
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
@@ -31,6 +32,8 @@ from ._report import judge_promotion, write_report
 from ._rungs import fit_rungs
 
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
+CHECKPOINTS_FOLDER = Path("state", "checkpoints")
+"""Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +101,17 @@ def train(
     """
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
-    sections = _sections(config, names)
     encoder = encoder or OnnxEncoder.bundled(threads=2)
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
-    jobs = [_job(name, section, folder, encoder, progress or Silent()) for name, section in sections.items()]
+    jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in _chosen(config, names)]
     with threadpool_limits(1):
-        trained = {job.name: _train_one(job, config, folder, registry) for job in jobs}
+        trained = {job.name: _train_whole(job, config, folder, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
 
-def _sections(config: Config, names: Sequence[str]) -> dict[str, SpecialistSection]:
+def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
+    """The names of those to train."""
     if not config.specialists:
         raise ConfigError(
             "This network has no specialists to train.",
@@ -120,15 +123,24 @@ def _sections(config: Config, names: Sequence[str]) -> dict[str, SpecialistSecti
             f"Asked to train {', '.join(map(repr, unknown))}; this network has {sorted(config.specialists)}.",
             hint="Use one of these names, or none to train all.",
         )
-    return {name: config.specialists[name] for name in names or config.specialists}
+    return tuple(dict.fromkeys(names)) or tuple(config.specialists)
 
 
-def _job(name: str, section: SpecialistSection, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
+def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
     """Read and check a specialist's data."""
+    section = config.specialists[name]
     data = _read(section, folder, section.data or "", for_evaluation=False)
     train_rows, held_out = _divided(data, section, folder)
-    job = Job(name=name, section=section, train=train_rows, held_out=held_out, encoder=encoder, progress=progress)
-    return check_job(job, folder)
+    job = Job(
+        name=name,
+        section=section,
+        train=train_rows,
+        held_out=held_out,
+        encoder=encoder,
+        progress=progress,
+        checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
+    )
+    return check_job(job, folder, config.models)
 
 
 def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
@@ -152,6 +164,14 @@ def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation
         multi_label=section.multi_label,
         for_evaluation=for_evaluation,
     )
+
+
+def _train_whole(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
+    """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
+    trained = _train_one(job, config, folder, registry)
+    if job.checkpoints:
+        job.checkpoints.clear()
+    return trained
 
 
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:

@@ -125,6 +125,7 @@ class _Tuner:
             recipe=recipe_for(len(shown.texts)),
             seed=shown.seed,
             progress=self.job.progress.advance,
+            checkpoints=self.job.checkpoints,
         )
         files = encoder_files(network, self.base)
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)

@@ -1,4 +1,7 @@
-"""Fine-tuning encoders. What needs the extra `train` (torch, transformers, onnx) is imported when it is used."""
+"""Fine-tuning encoders and small causal models.
+
+What needs the extra `train` (torch, transformers, peft, onnx, gguf) is imported when it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,63 @@ from coterie._lazy import lazy_face
 from coterie.engines import import_with_short_spin
 
 from ._base import BaseEncoder, find_base
+from ._causal_base import CausalBase, find_causal_base
+from ._checkpoints import Checkpoints
 
 if TYPE_CHECKING:
+    from ._adapter_files import GGUF_ADAPTER, adapter_files
+    from ._causal import CausalTokens, TokenPair, load_causal, load_tokens
     from ._export import encoder_files, exact_vectors, export_graph
     from ._finetune import Recipe, fine_tune, recipe_for
     from ._int8 import QUANTISATION, quantise
+    from ._lora import LoraRecipe, lora_recipe_for, tune_adapter
     from ._network import SentenceNetwork
 
 __all__ = [
+    "GGUF_ADAPTER",
     "QUANTISATION",
     "BaseEncoder",
+    "CausalBase",
+    "CausalTokens",
+    "Checkpoints",
+    "LoraRecipe",
     "Recipe",
     "SentenceNetwork",
+    "TokenPair",
+    "adapter_files",
     "encoder_files",
     "exact_vectors",
     "export_graph",
     "find_base",
+    "find_causal_base",
     "fine_tune",
+    "load_causal",
+    "load_tokens",
+    "lora_recipe_for",
     "quantise",
     "recipe_for",
+    "tune_adapter",
 ]
 
 _HOMES = {
+    "GGUF_ADAPTER": "_adapter_files",
     "QUANTISATION": "_int8",
+    "CausalTokens": "_causal",
+    "LoraRecipe": "_lora",
     "Recipe": "_finetune",
     "SentenceNetwork": "_network",
+    "TokenPair": "_causal",
+    "adapter_files": "_adapter_files",
     "encoder_files": "_export",
     "exact_vectors": "_export",
     "export_graph": "_export",
     "fine_tune": "_finetune",
+    "load_causal": "_causal",
+    "load_tokens": "_causal",
+    "lora_recipe_for": "_lora",
     "quantise": "_int8",
     "recipe_for": "_finetune",
+    "tune_adapter": "_lora",
 }
 
 _load = lazy_face(__name__, _HOMES)

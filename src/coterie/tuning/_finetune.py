@@ -9,23 +9,20 @@ once or never by most words of a small set.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
-
-from coterie.errors import TrainingDiverged
 
 from ._base import BaseEncoder
+from ._checkpoint import open_checkpoint
+from ._checkpoints import Checkpoints
+from ._loop import descend
 from ._network import CosineHead, SentenceNetwork, build_network, pad
 
-_WINDOW = 16  # batches whose rows are sorted by length together
-_LARGEST_GRADIENT = 1.0
 _FEW, _FEWEST_STEPS, _SMALL_BATCH = 2_000, 200, 32
 
 
@@ -65,6 +62,7 @@ def fine_tune(
     recipe: Recipe,
     seed: int,
     progress: Callable[[int], None],
+    checkpoints: Checkpoints | None = None,
 ) -> SentenceNetwork:
     """The base encoder bent so that texts of one label lie together.
 
@@ -76,9 +74,11 @@ def fine_tune(
         recipe: How long and how fast.
         seed: Order of the rows and dropout. The same seed gives the same weights on the same machine.
         progress: Told the rows done, `recipe.epochs` times N in all.
+        checkpoints: Where the state is kept, for a run that is interrupted to go on.
 
     Raises:
         TrainingDiverged: the loss is no number.
+        SetupError: a checkpoint cannot be written.
     """
     torch.manual_seed(seed)
     order = np.random.default_rng(seed)
@@ -87,25 +87,18 @@ def fine_tune(
     network = build_network(base)
     targets = torch.tensor(hot, dtype=torch.float32)
     head = CosineHead(targets.T @ torch.from_numpy(encode_ids(network, ids)), recipe.scale)
-    optimizer = _optimizer(network, head, recipe)
-    steps = recipe.epochs * -(-len(ids) // recipe.batch)
-    schedule = LambdaLR(optimizer, lambda step: _share_of_rate(step, steps, recipe.warm_up))
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
     network.train()
-    for _ in range(recipe.epochs):
-        for rows in _batches(ids, recipe.batch, order):
-            loss = _loss(head(network(*pad([ids[row] for row in rows]))), targets[rows], several=several)
-            if not torch.isfinite(loss):
-                raise TrainingDiverged(
-                    "The loss of fine-tuning is no finite number: nothing was stored.",
-                    hint="Look for odd texts in the data, or use the rung 'embedding'.",
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(parameters, _LARGEST_GRADIENT)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-            progress(len(rows))
+    descend(
+        lambda rows: _loss(head(network(*pad([ids[row] for row in rows]))), targets[rows], several=several),
+        _optimizer(network, head, recipe),
+        lengths=[len(each) for each in ids],
+        pace=recipe,
+        order=order,
+        progress=progress,
+        checkpoint=open_checkpoint(
+            checkpoints, _decides(base, ids, hot, several=several) | asdict(recipe) | {"seed": seed}
+        ),
+    )
     return network.eval()
 
 
@@ -122,28 +115,17 @@ def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch:
     return np.stack(vectors)
 
 
+def _decides(base: BaseEncoder, ids: Sequence[Sequence[int]], hot: np.ndarray, *, several: bool) -> dict[str, object]:
+    """What decides the weights beside recipe and seed."""
+    return {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
+
+
 def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> AdamW:
     for parameter in network.transformer.get_input_embeddings().parameters():  # type: ignore[operator]
         parameter.requires_grad_(requires_grad=False)
     tuned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [{"params": tuned, "lr": recipe.rate}, {"params": list(head.parameters()), "lr": recipe.head_rate}]
     return AdamW(groups, weight_decay=recipe.decay)
-
-
-def _share_of_rate(step: int, steps: int, warm_up: float) -> float:
-    return 1.0 if not warm_up else min(1.0, (step + 1) / (warm_up * steps)) * max(0.0, 1 - step / steps)
-
-
-def _batches(ids: Sequence[Sequence[int]], size: int, order: np.random.Generator) -> list[np.ndarray]:
-    """All rows in random batches of texts of about one length: padding is work for nothing."""
-    shuffled = order.permutation(len(ids))
-    lengths = np.array([len(each) for each in ids])
-    batches: list[np.ndarray] = []
-    for start in range(0, len(shuffled), size * _WINDOW):
-        window = shuffled[start : start + size * _WINDOW]
-        window = window[np.argsort(lengths[window], kind="stable")]
-        batches += [window[at : at + size] for at in range(0, len(window), size)]
-    return [batches[place] for place in order.permutation(len(batches))]
 
 
 def _loss(logits: Tensor, targets: Tensor, *, several: bool) -> Tensor:  # (B, L), (B, L)

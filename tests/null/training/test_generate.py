@@ -1,6 +1,8 @@
 """Making a `generate` specialist: its source texts are checked, its version says what the model is told."""
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,7 @@ from coterie.config import parse_config
 from coterie.data import read_dataset
 from coterie.errors import DataError
 from coterie.models import CATALOGUE
-from coterie.specialists import Drafting
+from coterie.specialists import Draft, Drafting, one_line
 from coterie.training._exchanges import EXCHANGES, INSTRUCTION
 from coterie.training._generate import train_generate
 from coterie.training._job import Job
@@ -142,3 +144,18 @@ def test_data_of_others_that_cannot_be_read_is_theirs_to_explain(folder):
     _, report, _ = make(folder)
 
     assert report["warnings"] == []
+
+
+def test_the_examples_replies_are_grounded():
+    """Each of the lender's pairs passes the check that drafts pass, so nothing else can be learned from them."""
+    data = Path(__file__).parents[3] / "examples" / "lender" / "data"
+    lines = (data / "help.jsonl").read_text(encoding="utf-8").splitlines()
+    sources = {row["intent"]: row["text"] for row in map(json.loads, lines)}
+    with (data / "reply.pairs.csv").open(encoding="utf-8", newline="") as file:
+        pairs = list(csv.DictReader(file))
+    drafts = [Draft(source=sources[pair["intent"]], asked=one_line(pair["text"])) for pair in pairs]
+    for draft, pair in zip(drafts, pairs, strict=True):
+        assert [*draft.read(pair["reply"]), *draft.end()] == draft.said
+
+    assert {pair["intent"] for pair in pairs} == sources.keys()
+    assert [draft.fault for draft in drafts] == [""] * len(pairs)

@@ -172,7 +172,7 @@ def test_only_what_is_named_is_trained(network, texts, encoder, tmp_path):
     ("section", "message"),
     [
         ({"bar": {"auc": 0.9}}, "bar is about 'auc'; a 'classify' specialist is measured by accuracy or macro_f1"),
-        ({"rungs": ["slm"]}, r"rungs is \['slm'\]; a 'classify' of a text has 'lexical' and 'embedding'"),
+        ({"rungs": ["slm"]}, "rung 'slm' needs `model`, the key of a .models. entry"),
     ],
 )
 def test_sections_that_cannot_be_trained(trained, texts, tmp_path, section, message):

@@ -1,0 +1,73 @@
+"""Adapters for one job: one a part of its rows, on a base that is loaded once, and the engine that runs them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from coterie.config import LlamaModel
+from coterie.engines import LlamaEngine
+from coterie.tuning import (
+    GGUF_ADAPTER,
+    CausalBase,
+    TokenPair,
+    adapter_files,
+    load_causal,
+    lora_recipe_for,
+    tune_adapter,
+)
+
+from ._job import Job
+from ._measure import finish
+
+FIRST, STORED = "first", "stored"
+"""The adapter that has not seen the rows held back, and the one that has seen all."""
+
+
+def tune_parts(job: Job, base: CausalBase, parts: Mapping[str, Sequence[TokenPair]]) -> dict[str, dict[str, bytes]]:
+    """An adapter's files for each part.
+
+    Args:
+        job: Whose rows they are.
+        base: The model's file.
+        parts: Prompts and completions, by name.
+
+    Raises:
+        TrainingDiverged: the loss is no number.
+        ArtefactRefused: the base's file cannot be read.
+    """
+    work = sum(len(pairs) * lora_recipe_for(len(pairs)).epochs for pairs in parts.values())
+    job.progress.start(f"{job.name}: tune {base.name}", work)
+    network, files = load_causal(base), {}
+    for name, pairs in parts.items():
+        adapted = tune_adapter(
+            network,
+            pairs,
+            base_sha256=base.sha256,
+            recipe=lora_recipe_for(len(pairs)),
+            seed=job.section.seed,
+            progress=job.progress.advance,
+            checkpoints=job.checkpoints,
+        )
+        files[name] = adapter_files(adapted, base.repository)
+        network = adapted.unload()
+    job.progress.finish("")
+    return files
+
+
+@contextmanager
+def opened(base: CausalBase, model: LlamaModel, files: Mapping[str, Mapping[str, bytes]]) -> Iterator[LlamaEngine]:
+    """The base as it is served, with these adapters by name, as long as the context."""
+    with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
+        paths = {name: Path(folder) / f"{name}.gguf" for name in files}
+        for name, path in paths.items():
+            path.write_bytes(files[name][GGUF_ADAPTER])
+        engine = LlamaEngine(
+            base.key, base.path, threads=model.threads, parallel=model.parallel, window=model.window, adapters=paths
+        )
+        try:
+            yield engine
+        finally:
+            finish(engine.close())

@@ -1,0 +1,120 @@
+"""A causal model with torch: its dequantised weights, its tokens, a LoRA adapter on it."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, logging
+
+from coterie.errors import ArtefactRefused
+from coterie.types import Message
+
+from ._causal_base import CausalBase
+
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Every linear map of a layer: attention alone learns less from as many weights (Dettmers et al. 2023, QLoRA)."""
+
+
+class TokenPair(NamedTuple):
+    """What the model reads and what it should say then, the end of the turn included; both at least one token."""
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalTokens:
+    """A causal model's tokenizer, used as llama.cpp uses it."""
+
+    tokenizer: Any  # transformers' tokenizers have no useful types
+
+    def raw(self, prompt: str, completion: str) -> TokenPair:
+        """Raw text and its continuation, cut into tokens apart from each other."""
+        ids = list(self.tokenizer(prompt, add_special_tokens=False).input_ids)
+        begin = [self.tokenizer.bos_token_id] if getattr(self.tokenizer, "add_bos_token", False) else []
+        return TokenPair(prompt=[*begin, *ids], completion=self._said(completion))
+
+    def chat(self, messages: Sequence[Message], reply: str) -> TokenPair:
+        """Messages in the model's chat template and the reply to them."""
+        said = [{"role": each.role, "content": each.text} for each in messages]
+        text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        return TokenPair(
+            prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._said(reply)
+        )
+
+    def shortened(self, text: str, most: int) -> str:
+        """The text, or its beginning if it has more tokens."""
+        ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        return text if len(ids) <= most else str(self.tokenizer.decode(ids[:most]))
+
+    def _said(self, text: str) -> list[int]:
+        return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
+
+
+def load_tokens(base: CausalBase) -> CausalTokens:
+    """The tokenizer in a base's file. Raises `ArtefactRefused`."""
+    with _quiet(), _told(base):
+        loaded = AutoTokenizer.from_pretrained(str(base.path.parent), gguf_file=base.path.name)
+    assert isinstance(loaded, PreTrainedTokenizerBase)  # noqa: S101 - what it is for
+    return CausalTokens(tokenizer=loaded)
+
+
+def load_causal(base: CausalBase) -> torch.nn.Module:
+    """The network with the file's weights in fp32. Raises `ArtefactRefused`."""
+    with _quiet(), _told(base):
+        network: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+            str(base.path.parent), gguf_file=base.path.name, dtype=torch.float32
+        )
+    return network
+
+
+def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int) -> PeftModel:
+    """Freeze the network and put LoRA (Hu et al. 2021, equation 3) beside every linear map; it begins as no change."""
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        target_modules=list(MODULES),
+        task_type="CAUSAL_LM",
+    )
+    network.config.use_cache = False  # type: ignore[union-attr]
+    with _quiet():  # PEFT asks transformers for what it is about to rename
+        adapted = get_peft_model(network, config)
+    assert isinstance(adapted, PeftModel)  # noqa: S101 - there is no other kind without a prompt learner
+    return adapted
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and advice on standard error."""
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        # The bar over a file's tensors is tqdm's own, and goes wherever standard error does.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before[0])
+        if before[1]:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _told(base: CausalBase) -> Iterator[None]:
+    """What the libraries raise on a file they cannot read, as ours."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
+        raise ArtefactRefused(
+            f"Model {base.key!r} cannot be loaded for tuning from {str(base.path)!r}: {error}.",
+            hint="Name another model, or leave the rung 'slm' out.",
+        ) from error

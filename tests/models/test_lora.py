@@ -1,0 +1,234 @@
+"""LoRA for real, with torch: a very small Llama of random weights, then SmolLM2 against llama.cpp."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("peft", reason="needs the extra `train`")
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from coterie.errors import SetupError, TrainingDiverged
+from coterie.tuning import Checkpoints, LoraRecipe, TokenPair, adapter_files, tune_adapter
+from coterie.tuning._causal import add_adapter
+from coterie.tuning._lora import completion_loss
+from coterie.tuning.plain_lora import plain_lora
+
+WORDS = 61
+
+
+def tiny() -> LlamaForCausalLM:
+    """A Llama of three narrow layers with random weights."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=WORDS,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        use_cache=False,
+        pad_token_id=0,
+        initializer_range=0.2,
+    )
+    return LlamaForCausalLM(config)
+
+
+@pytest.fixture
+def pairs() -> list[TokenPair]:
+    """Prompts of any length; what is to be said is the first token, then the end."""
+    random = np.random.default_rng(0)
+    prompts = [random.integers(4, WORDS, random.integers(3, 12)).tolist() for _ in range(24)]
+    return [TokenPair(prompt, [prompt[0], 3]) for prompt in prompts]
+
+
+def tune(pairs, *, recipe=None, progress=lambda rows: None, checkpoints=None, **more):
+    """Tune an adapter with a recipe for so small a model."""
+    recipe = recipe or LoraRecipe(**{"epochs": 4, "batch": 6, "rate": 1e-2} | more)
+    return tune_adapter(
+        tiny(),
+        pairs,
+        base_sha256="0",
+        recipe=recipe,
+        seed=0,
+        progress=progress,
+        checkpoints=checkpoints,
+    )
+
+
+def loss(model, pairs) -> float:
+    """Of all pairs."""
+    with torch.inference_mode():
+        return float(completion_loss(model, pairs))
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    """Those of the adapter."""
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+def test_completions_become_likely(pairs):
+    """Training lowers the completions' surprise and leaves the base's weights as they were."""
+    model = tune(pairs, epochs=30)
+    with model.disable_adapter():
+        before = loss(model, pairs)
+
+    assert loss(model, pairs) < 0.6 * before
+    base = tiny().state_dict()
+    kept = model.unload().state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in base.items())
+
+
+def test_the_plain_loop_agrees(pairs):
+    """Batches, padding, PEFT and logits at a few places change nothing: the steps are those anybody can read."""
+    plain, other = tiny(), tiny()
+    torch.manual_seed(0)
+    drawn = weights(add_adapter(other, rank=8, alpha=16))
+    first = {
+        name.removeprefix("base_model.model.").removesuffix(".lora_A.default.weight"): value
+        for name, value in drawn.items()
+        if "lora_A" in name
+    }
+    plain_lora(plain, pairs, first, alpha=16, steps=4, rate=1e-2)
+    tuned = tune(pairs, batch=len(pairs), warm_up=0.0)
+    ids = torch.tensor([pairs[0].prompt])
+    with torch.inference_mode():
+        untuned, said, expected = (model(input_ids=ids).logits.numpy() for model in (tiny(), tuned, plain))
+
+    assert np.abs(expected - untuned).max() > 0.5
+    # Gradients that round differently: AdamW divides by their size, so where they are nearly nothing it shows.
+    assert said == pytest.approx(expected, abs=0.02)
+
+
+def test_only_completions_count(pairs):
+    """The loss is the mean over the completions' tokens, whatever the padding beside them."""
+    model = tune(pairs, epochs=1)
+    with torch.inference_mode():
+        alone = [float(completion_loss(model, [pair])) for pair in pairs]
+
+    assert loss(model, pairs) == pytest.approx(np.mean(alone), abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(pairs):
+    """To the last bit."""
+    first, second = weights(tune(pairs)), weights(tune(pairs))
+
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_loss_that_is_no_number(pairs):
+    """Is an error that says so."""
+    with pytest.raises(TrainingDiverged, match="no finite number"):
+        tune(pairs, rate=float("inf"))
+
+
+# --- Interrupted -------------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """What ends a training here."""
+
+
+def stopping(after: int):
+    """A progress that ends the training when so many rows are done, and counts them."""
+    done = [0]
+
+    def progress(rows: int) -> None:
+        done[0] += rows
+        if done[0] >= after:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.parametrize("rows", [6, 30, 90])
+def test_resuming_gives_the_same_weights(pairs, tmp_path, rows):
+    """Killed after any step, the next run goes on from there and ends where an uninterrupted one does."""
+    checkpoints = Checkpoints(folder=tmp_path / "topic", every=0.0)
+    with pytest.raises(Stop):
+        tune(pairs, progress=stopping(rows), checkpoints=checkpoints)
+    told: list[int] = []
+    resumed, whole = weights(tune(pairs, progress=told.append, checkpoints=checkpoints)), weights(tune(pairs))
+
+    assert told[0] == rows
+    assert sum(told) == 4 * len(pairs)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_other_rows_start_over(pairs, tmp_path):
+    """A checkpoint of other data, seed or recipe is not taken for this one's."""
+    checkpoints = Checkpoints(folder=tmp_path, every=0.0)
+    with pytest.raises(Stop):
+        tune(pairs, progress=stopping(30), checkpoints=checkpoints)
+    told: list[int] = []
+    tune(pairs[1:], progress=told.append, checkpoints=checkpoints)
+    tune(pairs, rate=1e-3, progress=told.append, checkpoints=checkpoints)
+
+    assert told[0] == 0
+    assert sum(told) == 4 * (2 * len(pairs) - 1)
+
+
+def test_a_damaged_checkpoint_starts_over(pairs, tmp_path):
+    """It is no more than time lost."""
+    checkpoints = Checkpoints(folder=tmp_path, every=0.0)
+    with pytest.raises(Stop):
+        tune(pairs, progress=stopping(30), checkpoints=checkpoints)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    told: list[int] = []
+    resumed = weights(tune(pairs, progress=told.append, checkpoints=checkpoints))
+
+    assert told[0] == 0
+    assert all(torch.equal(value, resumed[name]) for name, value in weights(tune(pairs)).items())
+
+
+def test_a_checkpoint_that_cannot_be_written(pairs, tmp_path):
+    """Is said at once, not after an hour of training that nobody could resume."""
+    (tmp_path / "state").write_text("a file where a folder should be")
+    with pytest.raises(SetupError, match="checkpoint"):
+        tune(pairs, checkpoints=Checkpoints(folder=tmp_path / "state", every=0.0))
+
+
+def test_cleared_checkpoints_are_gone(pairs, tmp_path):
+    """When the version is stored, nothing is left of them."""
+    checkpoints = Checkpoints(folder=tmp_path / "topic", every=0.0)
+    tune(pairs, checkpoints=checkpoints)
+    assert [file.suffix for file in checkpoints.folder.iterdir()] == [".safetensors"]
+    checkpoints.clear()
+
+    assert not checkpoints.folder.exists()
+
+
+# --- Files -------------------------------------------------------------------------------------------
+
+
+def test_the_peft_folder_is_one(pairs, tmp_path):
+    """PEFT itself loads the folder onto the base and it says the same, but for half precision."""
+    model = tune(pairs)
+    files = adapter_files(model, "somebody/tiny")
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT uses what transformers is about to rename
+        loaded = PeftModel.from_pretrained(tiny(), str(tmp_path))
+    ids = torch.tensor([pairs[0].prompt])
+    with torch.inference_mode():
+        expected, said = model(input_ids=ids).logits.numpy(), loaded(input_ids=ids).logits.numpy()
+
+    assert said == pytest.approx(expected, abs=0.02)
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "somebody/tiny"
+    assert {value.dtype for value in load(files["adapter_model.safetensors"]).values()} == {torch.float16}
+
+
+def test_the_same_adapter_gives_the_same_files(pairs):
+    """A version is named by its content, so nothing of the moment may be in it."""
+    assert adapter_files(tune(pairs), "tiny") == adapter_files(tune(pairs), "tiny")
