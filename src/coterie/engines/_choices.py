@@ -6,16 +6,16 @@ kept in a queue, the likeliest first. It ends when all that was not followed hol
 mostly after one way down. What was not followed counts with what is known of it, the probability up to where it
 branches off, in equal parts for the continuations behind it.
 
-It knows no engine: tokens are numbers, and how to read is an argument.
+It knows no engine: tokens are numbers, and who reads is an argument.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,11 +35,19 @@ class Read(NamedTuple):
     """The same of the likeliest tokens there."""
 
 
-Reader = Callable[[tuple[int, ...], Sequence[int], int], Sequence[Read]]
-"""Says how the model goes on after the prompt and these tokens, with those tokens favoured, for at most so many tokens.
+class Reader(Protocol):
+    """How a model goes on after a prompt and a path of tokens."""
 
-At least one; those favoured are said before all others, the likeliest of them first.
-"""
+    def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> Sequence[Read]:
+        """What it says when some tokens are favoured: at least one token, at most so many.
+
+        Those favoured are said before all others, the likeliest of them first.
+        """
+        ...
+
+    def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
+        """The log-probability of each of these tokens to be the next, if it is one of them."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)
@@ -83,14 +91,14 @@ def tree_of(choices: Sequence[Sequence[int]]) -> Node:
     return root
 
 
-def log_likelihoods(root: Node, read: Reader) -> np.ndarray:
+def log_likelihoods(root: Node, reader: Reader) -> np.ndarray:
     """The log-likelihood of each choice of a tree.
 
     Returns:
         (L,) float64. Exact for what was followed; an upper bound for what was not, all of which together has at most a
         thousandth of the probability of what was, unless the model was asked too often before.
     """
-    walk = _Walk(root, read)
+    walk = _Walk(root, reader)
     while walk.is_open():
         walk.step()
     return walk.scores()
@@ -112,8 +120,8 @@ class _Open(NamedTuple):
 
 
 class _Walk:
-    def __init__(self, root: Node, read: Reader) -> None:
-        self._read = read
+    def __init__(self, root: Node, reader: Reader) -> None:
+        self._reader = reader
         self._reads = 0
         self._count = 0
         self._queue: list[_Open] = []
@@ -148,7 +156,7 @@ class _Walk:
 
     def _read_down(self, opened: _Open) -> None:
         node, score = opened.node, opened.score
-        for step in self._read(node.path, node.tokens, node.depth):
+        for step in self._reader.down(node.path, node.tokens, node.depth):
             self._branch(node, score, step)
             if (following := node.children.get(step.token)) is None:
                 return  # a favoured token of another place
@@ -170,16 +178,14 @@ class _Walk:
             self._put_off(node, score, tuple(others.values()), most=score + most)
 
     def _read_unlisted(self, opened: _Open) -> None:
-        """Find the likeliest of children that the model did not list; the others are no likelier."""
-        tokens = [child.path[-1] for child in opened.children]
-        step, *_ = self._read(opened.node.path, tokens, 1)
-        score = opened.score + step.log_probability
-        rest = tuple(child for child in opened.children if child.path[-1] != step.token)
-        if len(rest) == len(opened.children):
+        """Children that the model did not list: how likely one is among all tokens, and each among these."""
+        path, children = opened.node.path, {child.path[-1]: child for child in opened.children}
+        step, *_ = self._reader.down(path, list(children), 1)
+        if step.token not in children:
             raise ValueError("a token was said that was not favoured")
-        self._push(opened.node.children[step.token], score)
-        if rest:
-            self._put_off(opened.node, opened.score, rest, most=min(score, -opened.key))
+        among = self._reader.among(path, list(children)) if len(children) > 1 else {step.token: 0.0}
+        for token, child in children.items():
+            self._push(child, opened.score + step.log_probability + among[token] - among[step.token])
 
     def _push(self, node: Node, score: float) -> None:
         """A node whose probability is known."""

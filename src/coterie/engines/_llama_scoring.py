@@ -7,8 +7,10 @@ prompt lookup guessed come without probabilities: reading stops before them and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from ._choices import Read
 
@@ -16,8 +18,16 @@ _FAVOUR = 100.0
 """Added to a logit, it makes a token likelier than all that are not favoured."""
 _LISTED = 50
 """Tokens whose probabilities come with each that is generated."""
+_MOST_TRIES = 5
+"""Requests that finding the tokens of one choice may take."""
 _FAVOURED = 1e-20
 """Probability above which a token must have been favoured."""
+
+
+class _Likely(NamedTuple):
+    piece: bytes
+    probability: float
+
 
 Ask = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], bool]], None]
 """Sends a request and hands over each chunk of its answer until it is told that that is enough."""
@@ -34,47 +44,67 @@ class Scoring:
         self.tokens_out = 0
         """Tokens that were generated."""
 
-    def __call__(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
-        """How the model goes on after the prompt and a path, with some tokens favoured; a `Reader`."""
+    def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
+        """What the model says after the prompt and a path when some tokens are favoured."""
         found: list[Read] = []
 
         def take(chunk: Mapping[str, Any]) -> bool:
             self._count(chunk)
-            for choice in chunk.get("choices", ()):
-                probabilities = choice.get("logprobs")
-                if choice.get("text") and not probabilities:
-                    return True
-                found.extend(map(_read, (probabilities or {}).get("content", ())))
-            return False
+            found.extend(map(_read, _steps(chunk)))
+            return any(choice.get("text") and not choice.get("logprobs") for choice in chunk.get("choices", ()))
 
         favoured = [[token, _FAVOUR] for token in tokens]
         self._ask(self._body([self._text, *path], favoured, max_tokens=most, temperature=0.0), take)
         self.tokens_out += len(found)
         return found
 
+    def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
+        """The log-probability of each of these tokens, if it is one of them."""
+        found = self._likely([self._text, *path], [[token, _FAVOUR] for token in tokens], listed=len(tokens))
+        smallest = math.log(_FAVOURED)
+        return {token: math.log(found[token].probability) if token in found else smallest for token in tokens}
+
     def tokens_of(self, choice: str) -> tuple[int, ...]:
         """The tokens of a choice, as llama.cpp's tokenizer cuts it.
 
         There is no door to the tokenizer, but a text whose tokens are to be favoured is cut by it: what is likely then
-        are its tokens, and their order is that in which they make up the text.
+        are its tokens, and their order is that in which they make up the text. One that it has twice is favoured twice
+        and hides the others; those found are banned in the next try.
 
         Raises:
             ValueError: they do not make it up.
         """
         found: dict[int, bytes] = {}
+        for _ in range(_MOST_TRIES):
+            if not (new := self._favoured_by(choice, found)):
+                break
+            found |= new
+            with suppress(ValueError):
+                return arrange(choice.encode(), found)
+        return arrange(choice.encode(), found)
+
+    def _favoured_by(self, choice: str, banned: Mapping[int, bytes]) -> dict[int, bytes]:
+        """The tokens, with their bytes, that are likeliest where those of a choice are favoured and some are banned."""
+        biases = [[choice, _FAVOUR], *([token, False] for token in banned)]
+        found = self._likely([self._text], biases, listed=max(_LISTED, len(choice.encode())))
+        return {token: each.piece for token, each in found.items()}
+
+    def _likely(self, prompt: list[str | int], biases: list[list[Any]], *, listed: int) -> dict[int, _Likely]:
+        """The tokens that may come next with these biases."""
+        found: dict[int, _Likely] = {}
 
         def take(chunk: Mapping[str, Any]) -> bool:
             self._count(chunk)
-            for each in chunk.get("choices", ()):
-                for step in (each.get("logprobs") or {}).get("content", ()):
-                    likely = (token for token in step["top_probs"] if token["prob"] > _FAVOURED)
-                    found.update((token["id"], bytes(token["bytes"])) for token in likely)
+            for step in _steps(chunk):
+                for token in step["top_probs"]:
+                    if token["prob"] > _FAVOURED:
+                        found[token["id"]] = _Likely(bytes(token["bytes"]), token["prob"])
             return False
 
-        listed = max(_LISTED, len(choice.encode()))
-        body = self._body([self._text], [[choice, _FAVOUR]], max_tokens=1, temperature=1.0, logprobs=listed)
+        body = self._body(prompt, biases, max_tokens=1, temperature=1.0, logprobs=listed)
         self._ask(body | {"samplers": [], "post_sampling_probs": True}, take)
-        return arrange(choice.encode(), found)
+        self.tokens_out += 1
+        return found
 
     def _body(self, prompt: list[str | int], favoured: list[list[Any]], **options: object) -> dict[str, object]:
         return {
@@ -106,6 +136,11 @@ def arrange(text: bytes, tokens: Mapping[int, bytes]) -> tuple[int, ...]:
     if whole is None:
         raise ValueError(f"its tokens {sorted(tokens.values())} do not make up {text.decode()!r}")
     return whole
+
+
+def _steps(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tokens of a chunk that come with probabilities."""
+    return [step for each in chunk.get("choices", ()) for step in (each.get("logprobs") or {}).get("content", ())]
 
 
 def _read(step: Mapping[str, Any]) -> Read:
