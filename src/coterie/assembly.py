@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -11,14 +11,22 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting import CostMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.errors import ArtefactRefused, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, NotTrained
 from coterie.governance import ClearancePolicy, Gate
-from coterie.models import locate
+from coterie.models import checksum_of, locate
 from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
-from coterie.specialists import ClassifySpecialist, GeneralistSpecialist, GenerateSpecialist, load_specialist
+from coterie.specialists import (
+    ADAPTER_FILE,
+    ChoiceHead,
+    ClassifySpecialist,
+    GeneralistSpecialist,
+    GenerateSpecialist,
+    base_of,
+    load_specialist,
+)
 from coterie.store import SQLiteStore
 
 
@@ -47,7 +55,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
-    models = await _open_models(config, folder)
+    models = await _open_models(config, folder, versions)
     specialists = {
         name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
         for name, version in versions.items()
@@ -92,7 +100,7 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
             )
 
 
-async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngine]:
+async def _open_models(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, StreamingEngine]:
     """An engine for each model that somebody uses; remote ones are reached through the gate only."""
     used = {section.model for section in config.specialists.values()}
     if config.generalist and config.generalist.escalate:
@@ -102,25 +110,52 @@ async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngin
     for name, model in config.models.items():
         if name not in used:
             continue
+        adapted = [
+            version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
+        ]
         if isinstance(model, OpenAIModel):
+            _refuse_adapters(name, adapted)
             engines[name] = gate.open(name, model)
         else:
-            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder)
+            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder, adapted)
     return engines
 
 
+def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
+    for version in adapted:
+        raise ConfigError(
+            f"specialists.{version.name}.model is {model!r}, a server; the adapter of {version.name!r} needs a model "
+            "that runs in this process.",
+            hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama'.",
+        )
+
+
 async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
-    """Fill every slot of the models in this process; remote ones are not asked anything nobody asked."""
+    """Fill the slots of the models in this process; remote ones are not asked anything nobody asked."""
     for specialist in specialists.values():
-        if isinstance(specialist, GenerateSpecialist):
+        if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
+            await specialist.head.warm()
+        elif isinstance(specialist, GenerateSpecialist):
             model = config.models[config.specialists[specialist.card.name].model or ""]
             if isinstance(model, LlamaModel):
                 await specialist.warm(slots=model.parallel)
 
 
-def _open_llama(name: str, model: LlamaModel, folder: Path) -> LlamaEngine:
+def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Version]) -> LlamaEngine:
+    """The model with the adapters of these versions, which were all trained on its very file."""
     path = locate(model, folder)
-    return LlamaEngine(name, path, threads=model.threads, parallel=model.parallel, window=model.window)
+    for version in adapted:
+        if (base := base_of(version)) != (found := checksum_of(path)):
+            raise ArtefactRefused(
+                f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
+                f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
+                hint=f"Train it again: coterie train {version.name}",
+            )
+    # By path: llama.cpp reads a file itself, and the version was verified a moment ago.
+    adapters = {version.name: version.folder / ADAPTER_FILE for version in adapted}
+    return LlamaEngine(
+        name, path, adapters=adapters, threads=model.threads, parallel=model.parallel, window=model.window
+    )
 
 
 def _router(

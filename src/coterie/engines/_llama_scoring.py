@@ -60,7 +60,8 @@ class Scoring:
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
         """The log-probability of each of these tokens, if it is one of them."""
-        found = self._likely([self._text, *path], [[token, _FAVOUR] for token in tokens], listed=len(tokens))
+        favoured: list[list[Any]] = [[token, _FAVOUR] for token in tokens]
+        found = self._likely([self._text, *path], favoured, listed=len(tokens))
         smallest = math.log(_FAVOURED)
         return {token: math.log(found[token].probability) if token in found else smallest for token in tokens}
 

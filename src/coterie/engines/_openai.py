@@ -132,6 +132,13 @@ class OpenAIEngine:
 
     def _check(self, prompt: Prompt) -> None:
         """Refuse what no server would take, before anything is sent."""
+        if prompt.choices or prompt.adapter is not None:
+            asked = "score choices" if prompt.choices else f"use adapter {prompt.adapter!r}"
+            raise EngineRejected(
+                f"Engine {self.name!r} was asked to {asked}; servers are not.",
+                engine=self.name,
+                hint="Use a model with engine = 'llama'. A server like vLLM has an adapter as a model of its own name.",
+            )
         if not prompt.messages:
             raise EngineRejected(f"Engine {self.name!r} was given a prompt without messages.", engine=self.name)
         if prompt.grammar is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from coterie.errors import ArtefactRefused
 from ._files import read_folder
 from ._manifest import KINDS, MANIFEST, is_kind, read_manifest, refused, version_of
 from ._signature import SIGNATURE, UNSIGNED, Signature, Trust, check_signature
+
+_LARGE = 1 << 20
+"""Bytes of a file beyond which it is not kept in memory: weights are given to native code, which has its own copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,10 @@ class Version:
     version: str
     folder: Path
     files: Mapping[str, bytes]
-    """Content by file name, manifest and signature excluded: what was checked, not what the folder may hold by now."""
+    """Content by file name, manifest and signature excluded: what was checked, not what the folder may hold by now.
+
+    Files of more than a megabyte are not kept in memory: they are read, and checked again, when they are asked for.
+    """
     manifest: bytes = b""
     signature: Signature = UNSIGNED
 
@@ -58,7 +64,36 @@ def load_version(home: Path, version: str, trust: Trust) -> Version:
     )
 
 
-def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> dict[str, bytes]:
+class _Files(Mapping[str, bytes]):
+    """Files whose content is that of a manifest; of the large ones only the checksum is kept."""
+
+    def __init__(self, folder: Path, sums: Mapping[str, str], found: Mapping[str, bytes]) -> None:
+        self._folder = folder
+        self._sums = {name: sums[name] for name in found}
+        self._small = {name: content for name, content in found.items() if len(content) <= _LARGE}
+
+    def __getitem__(self, name: str) -> bytes:
+        if name in self._small or name not in self._sums:
+            return self._small[name]
+        try:
+            content = (self._folder / name).read_bytes()
+        except OSError as error:
+            raise refused(self._folder, name, f"cannot be read any more ({error})") from error
+        if hashlib.sha256(content).hexdigest() != self._sums[name]:
+            raise refused(self._folder, name, f"is not what was stored ({len(content)} bytes, wrong checksum)")
+        return content
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sums
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sums)
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+
+def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """The files of a version, if they are exactly those it was named after."""
     manifest = found.get(MANIFEST)
     if manifest is None or version_of(manifest) != version:
@@ -76,7 +111,7 @@ def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> dict[str
             raise refused(folder, name, "is missing")
         if hashlib.sha256(found[name]).hexdigest() != sums[name]:
             raise refused(folder, name, f"is not what was stored ({len(found[name])} bytes, wrong checksum)")
-    return {name: found[name] for name in sums}
+    return _Files(folder, sums, {name: found[name] for name in sums})
 
 
 def written(folder: Path) -> int:

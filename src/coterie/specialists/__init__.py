@@ -1,6 +1,7 @@
 """Narrow models with one task each: they answer, or abstain and say why."""
 
 from ._acceptance import Acceptance
+from ._adapter import ADAPTER_FILE, base_of
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._draft import Draft
@@ -17,6 +18,7 @@ from ._sentences import SentenceSplitter, split_sentences
 from ._text_model import TextModel, text_files
 
 __all__ = [
+    "ADAPTER_FILE",
     "HEADING",
     "Acceptance",
     "ChoiceHead",
@@ -33,6 +35,7 @@ __all__ = [
     "SentenceSplitter",
     "TextModel",
     "answers",
+    "base_of",
     "check_grounding",
     "load_specialist",
     "one_line",

@@ -1,6 +1,7 @@
 """`classify`: names the label, or labels, of a text.
 
-The rung decides what the head looks at: n-grams alone (`lexical`) or an encoding too (`embedding`). Logits become
+The rung decides what the head looks at: n-grams alone (`lexical`), an encoding too (`embedding`, `encoder`), or how
+likely a small model that was tuned to say the label is to say each (`slm`). Logits become
 probabilities by one temperature; a finding is accepted when its confidence reaches the threshold that holds the
 target risk and the text looks like what the specialist was trained on.
 """
@@ -41,6 +42,8 @@ class ClassifySpecialist:
         vector, steps, cut = await self._encode(task)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
         steps = (*steps, self._step(self.head, scored))
+        if scored.finish == "length":
+            cut = "only the beginning of the text fits the model"
         finding = self._finding(task, np.asarray(scored.scores), vector, steps)
         return finding if not cut else _noting(finding, cut)
 

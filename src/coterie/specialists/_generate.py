@@ -14,9 +14,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from coterie.config import SpecialistSection
 from coterie.engines import estimate_tokens
-from coterie.errors import ConfigError, EngineError, Overloaded, PolicyError, TooLong
+from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import StreamingEngine
 from coterie.types import (
     ContextView,
@@ -56,6 +55,8 @@ class GenerateSpecialist:
     max_tokens: int = 160
     """Longest draft. The source text in its place may be longer: half an answer is none."""
     patience: float = PATIENCE
+    adapter: str | None = None
+    """The adapter that its engine drafts with; None where the model is only prompted."""
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """All of what `speak` says."""
@@ -107,13 +108,14 @@ class GenerateSpecialist:
         Args:
             slots: Requests that the engine works on side by side; each has a memory of its own to fill.
         """
-        prompt = Prompt(messages=self.drafting.messages(asked="", key="", source=""), label=Label.PUBLIC, max_tokens=1)
+        messages = self.drafting.messages(asked="", key="", source="")
+        prompt = Prompt(messages=messages, label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
         await self.engine.run([prompt] * slots)
 
     def _prompt(self, task: Task, key: str, label: Label) -> Prompt:
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
         messages = self.drafting.messages(asked=task.text, key=key, source=self.sources[key])
-        return Prompt(messages=messages, label=label, max_tokens=longest)
+        return Prompt(messages=messages, label=label, max_tokens=longest, adapter=self.adapter)
 
     async def _write(self, draft: Draft, run: _Run) -> AsyncGenerator[str]:
         """The sentences that may be said. Closes the engine's stream, and so ends the generation, when they end."""
@@ -194,23 +196,16 @@ def written(value: Scalar) -> str:
 
 
 def load_generate(
-    card: SpecialistCard,
-    section: SpecialistSection,
-    described: Mapping[str, Any],
-    models: Mapping[str, StreamingEngine],
+    card: SpecialistCard, described: Mapping[str, Any], engine: StreamingEngine, *, adapter: str | None = None
 ) -> GenerateSpecialist:
     """The specialist of a stored description. Raises `KeyError` or `TypeError` if it is none."""
-    if section.model is None or section.model not in models:
-        raise ConfigError(
-            f"specialists.{card.name}.model is {section.model!r}; the open models are {sorted(models)}.",
-            hint=f"Correct `model` of specialists.{card.name} in coterie.toml.",
-        )
     return GenerateSpecialist(
         card=card,
-        engine=models[section.model],
+        engine=engine,
         sources={str(key): str(text) for key, text in described["sources"].items()},
         drafting=Drafting.restore(described),
         max_tokens=int(described["max_tokens"]),
+        adapter=adapter,
     )
 
 

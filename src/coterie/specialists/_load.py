@@ -16,9 +16,12 @@ from coterie.registry import Version
 from coterie.types import SpecialistCard
 
 from ._acceptance import Acceptance
+from ._adapter import ADAPTER_FILE, model_of
+from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
+from ._prompting import Prompting
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
@@ -39,10 +42,11 @@ def load_specialist(
         section: Its section: description, `reads` and `writes` may have changed since training.
         version: Verified files.
         encoder: The network's encoder.
-        models: Generative engines by `[models]` key.
+        models: Generative engines by `[models]` key; those of specialists with an adapter hold it by their name.
 
     Raises:
         ArtefactRefused: the files do not describe such a specialist.
+        ConfigError: its model is not among the open ones.
     """
     try:
         described = json.loads(version.files["model.json"])
@@ -54,12 +58,15 @@ def load_specialist(
             )
         card = _card(name, section, version, described)
         match section.task:
+            case "classify" if card.rung == "slm":
+                return _choose(card, described, version.files, model_of(card, section, models))
             case "classify":
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
             case "generate":
-                return load_generate(card, section, described, models)
+                engine, tuned = model_of(card, section, models), ADAPTER_FILE in version.files
+                return load_generate(card, described, engine, adapter=name if tuned else None)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
@@ -94,6 +101,21 @@ def _classify(
         encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=Scope.from_files(files, len(labels)),
+    )
+
+
+def _choose(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], engine: StreamingEngine
+) -> ClassifySpecialist:
+    if ADAPTER_FILE not in files:
+        raise LookupError(f"it has no {ADAPTER_FILE}")
+    labels = tuple(str(label) for label in described["labels"])
+    prompting = Prompting.restore(described["prompt"])
+    return ClassifySpecialist(
+        card=card,
+        head=ChoiceHead(engine=engine, adapter=card.name, prompting=prompting, labels=labels),
+        labels=labels,
+        acceptance=Acceptance(**described["acceptance"]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ._adapters import write_random_adapter
 from ._clock import FakeClock
 from ._contract_context import check_policy, check_retriever, check_router
-from ._contract_engine import check_engine, check_streaming_engine
+from ._contract_engine import check_choices, check_engine, check_streaming_engine
 from ._contract_ledger import check_meter, check_store
 from ._contract_specialist import check_specialist
 from ._engines import EchoEngine, ScriptedEngine
@@ -22,6 +22,7 @@ __all__ = [
     "ReceivedRequest",
     "Reply",
     "ScriptedEngine",
+    "check_choices",
     "check_engine",
     "check_meter",
     "check_policy",

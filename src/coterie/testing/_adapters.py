@@ -46,7 +46,7 @@ def write_random_adapter(
         if any(f".{each}.weight" in name for each in projections):
             for part, (rows, columns) in (("lora_a", (rank, shape[0])), ("lora_b", (shape[1], rank))):
                 tensors[f"{name}.{part}"] = (size * draw.standard_normal((rows, columns))).astype(np.float16)
-    metadata = {
+    metadata: dict[str, str | float] = {
         "general.architecture": header.architecture,
         "general.type": "adapter",
         "adapter.type": "lora",
@@ -56,7 +56,7 @@ def write_random_adapter(
     return path
 
 
-def gguf_bytes(metadata: Mapping[str, str | float | int], tensors: Mapping[str, np.ndarray]) -> bytes:
+def gguf_bytes(metadata: Mapping[str, str | float], tensors: Mapping[str, np.ndarray]) -> bytes:
     """A GGUF file, version 3, of f16 matrices (rows, columns)."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_text(key) + _value(value) for key, value in metadata.items())

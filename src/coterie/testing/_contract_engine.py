@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -60,6 +61,33 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     (first, one), (second, two) = await asyncio.gather(_read(engine, prompt), _read(engine, prompt))
     for parts, each in ((first, one), (second, two)):
         require("streams that run at once do not mix", "".join(parts) == each.text)
+
+
+async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
+    """Check that an engine scores choices as `types.Prompt` says; the engine stays open.
+
+    Args:
+        engine: works off at least three prompts.
+        prompt: one with two choices or more.
+    """
+    (output,) = await engine.run([prompt])
+    check_output(output)
+    scores = output.scores
+    require("a prompt with choices has scores", scores is not None)
+    scores = np.asarray(scores)
+    wanted = (len(prompt.choices),)
+    require(f"there is a score a choice: {scores.shape}, not {wanted}", scores.shape == wanted)
+    require(f"a score is the log of a probability: {scores}", np.isfinite(scores).all() and (scores <= 1e-6).all())
+    require(
+        "the choices, each with its end, exclude each other: together they have at most all the probability",
+        np.exp(scores).sum() <= 1 + 1e-6,
+    )
+    require("nothing is generated", output.text == "")
+    turned = replace(prompt, choices=prompt.choices[::-1])
+    (again,) = await engine.run([turned])
+    require("scores come in the order of the choices", np.allclose(np.asarray(again.scores)[::-1], scores, atol=0.3))
+    (alone,) = await engine.run([replace(prompt, choices=prompt.choices[:1])])
+    require("a single choice has a score too", np.asarray(alone.scores).shape == (1,))
 
 
 def _check_description(engine: Engine) -> None:

@@ -16,7 +16,8 @@ from coterie.types import Delta, Label, Output, Prompt, Usage
 class EchoEngine:
     """Gives back what it is given: the last message (or the text) as text, and a vector made of it.
 
-    The vector is a unit vector drawn from the text's hash, so equal texts have equal vectors.
+    The vector is a unit vector drawn from the text's hash, so equal texts have equal vectors. Choices have
+    log-likelihoods drawn from the hash of adapter, text and choice; their probabilities sum to 1.
     """
 
     def __init__(self, name: str = "echo", *, clearance: Label = Label.RESTRICTED, dimension: int = 8) -> None:
@@ -47,9 +48,11 @@ class EchoEngine:
 
     def _echo(self, prompt: Prompt) -> Output:
         text = prompt.messages[-1].text if prompt.messages else prompt.text
-        seed = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "little")
-        vector = np.random.default_rng(seed).normal(size=self.dimension)
         words = len(text.split())
+        if prompt.choices:
+            drawn = [_draw(f"{prompt.adapter}\n{text}\n{choice}").normal() for choice in prompt.choices]
+            return Output(scores=drawn - np.logaddexp.reduce(drawn), usage=Usage(tokens_in=words))
+        vector = _draw(text).normal(size=self.dimension)
         return Output(
             text=text,
             vector=(vector / np.linalg.norm(vector)).astype(np.float32),
@@ -106,6 +109,11 @@ class ScriptedEngine:
         if isinstance(line, Exception):
             raise line
         return Output(text=line, usage=Usage(tokens_out=len(line.split()))) if isinstance(line, str) else line
+
+
+def _draw(text: str) -> np.random.Generator:
+    """Randomness that is the same for the same text."""
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "little"))
 
 
 def _words(text: str) -> list[str]:

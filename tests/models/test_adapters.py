@@ -1,0 +1,157 @@
+"""LoRA adapters on SmolLM2-135M in this process, for real. Skipped where the model was not pulled."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coterie.config import LlamaModel
+from coterie.engines import LlamaEngine
+from coterie.errors import ArtefactRefused, EngineRejected, ModelMissing, TooLong
+from coterie.models import locate
+from coterie.testing import check_choices, write_random_adapter
+from coterie.types import Message, Prompt
+
+pytest.importorskip("xllamacpp")
+
+LABELS = (" card arrival", " card", " exchange rate", " pay or pay later", " top up by card", " why verify identity")
+QUESTION = Prompt(text="Text: I am still waiting on my card, where is it?\nLabel:", choices=LABELS)
+
+
+@pytest.fixture(scope="module")
+def path():
+    """The base model's file."""
+    try:
+        return locate(LlamaModel(engine="llama", name="smollm2"), Path())
+    except ModelMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def adapters(path, tmp_path_factory):
+    """Three adapters that each change a lot, in ways of their own."""
+    folder = tmp_path_factory.mktemp("adapters")
+    return {
+        name: write_random_adapter(folder / f"{name}.gguf", path, size=0.06, seed=seed)
+        for seed, name in enumerate(("triage", "risk", "reply"))
+    }
+
+
+@pytest.fixture(scope="module")
+def engine(path, adapters):
+    """The base with its adapters, loaded once: one thread, three slots."""
+    engine = LlamaEngine("smollm2", path, adapters=adapters, threads=1, parallel=3, window=256)
+    yield engine
+    asyncio.run(engine.close())
+
+
+@pytest.fixture(scope="module")
+def alone(engine):
+    """The scores of each adapter, and of the bare model, asked one after the other."""
+
+    async def ask(name):
+        (output,) = await engine.run([replace(QUESTION, adapter=name)])
+        return output.scores
+
+    return {name: asyncio.run(ask(name)) for name in (None, "triage", "risk", "reply")}
+
+
+def whose(scores, alone):
+    """Whose scores these are: those they are closest to, by far.
+
+    Not equal: what is read alone, in a batch or from memory differs in the last digits, which random adapters blow up.
+    """
+    apart = {name: float(np.abs(scores - theirs).max()) for name, theirs in alone.items()}
+    nearest, second = sorted(apart, key=lambda name: apart[name])[:2]
+    assert apart[nearest] < apart[second] / 2, apart
+    return nearest
+
+
+async def test_side_by_side(engine, alone):
+    """Requests with different adapters in flight at once each get their own."""
+    names = [None, "triage", "risk", "reply"] * 3
+    outputs = await engine.run([replace(QUESTION, adapter=name) for name in names])
+    for name, output in zip(names, outputs, strict=True):
+        assert whose(output.scores, alone) == name
+
+
+async def test_one_after_the_other(path, adapters, alone):
+    """What one adapter remembers of a prompt is not used for another, nor for the bare model."""
+    engine = LlamaEngine("smollm2", path, adapters=adapters, threads=1, parallel=1, window=256)
+    for name in ("triage", None, "risk", "triage", None):
+        (output,) = await engine.run([replace(QUESTION, adapter=name)])
+        assert whose(output.scores, alone) == name
+    await engine.close()
+
+
+async def test_generates(engine):
+    """Text is generated with the adapter that is asked for, streamed or not."""
+    message = (Message(role="user", text="Name three colours."),)
+    texts = {}
+    for name in (None, "triage", "risk"):
+        prompt = Prompt(messages=message, max_tokens=8, adapter=name)
+        (output,) = await engine.run([prompt])
+        *_, streamed = [event async for event in engine.stream(prompt)]
+        assert streamed.text == output.text
+        texts[name] = output.text
+    assert len(set(texts.values())) == 3
+
+
+async def test_choices(engine):
+    """It scores choices as the contract says, with and without an adapter."""
+    for name in (None, "risk"):
+        await check_choices(engine, prompt=replace(QUESTION, adapter=name))
+
+
+async def test_scores_are_likelihoods(engine):
+    """A choice's score is the same whether the model finds the way to it or it is the only one."""
+    (together,) = await engine.run([replace(QUESTION, adapter="reply")])
+    best = int(np.argmax(together.scores))
+    (alone,) = await engine.run([replace(QUESTION, adapter="reply", choices=(LABELS[best],))])
+    assert together.scores[best] == pytest.approx(alone.scores[0], abs=1.0)
+    assert together.usage.tokens_in > 10
+    assert together.usage.tokens_out > 0
+    assert together.usage.cpu_seconds > 0
+
+
+async def test_echoed_choice(engine):
+    """A choice whose words the text already has, which prompt lookup guesses, is scored to its end."""
+    text = "Text: top up by card please, top up by card now\nLabel: top up by card\nText: top up by card\nLabel:"
+    (output,) = await engine.run([Prompt(text=text, choices=(" top up by card please", " exchange rate"))])
+    assert np.isfinite(output.scores).all()
+    assert output.scores[0] > output.scores[1]
+
+
+async def test_choices_too_long(engine):
+    """A text beyond the window is refused with both numbers."""
+    with pytest.raises(TooLong, match=r"has \d{3} tokens; the window of model 'smollm2' is 256"):
+        await engine.run([replace(QUESTION, text="word " * 600)])
+
+
+async def test_unknown_adapter(engine):
+    """An adapter it does not hold is refused; llama.cpp itself would answer without."""
+    with pytest.raises(EngineRejected, match=r"no adapter 'nobody': \['reply', 'risk', 'triage'\]"):
+        await engine.run([replace(QUESTION, adapter="nobody")])
+
+
+async def test_refused(path, adapters, tmp_path):
+    """A cut adapter, a model in the place of one, and one that changes no weight of this model are refused."""
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(adapters["risk"].read_bytes()[:-1000])
+    renamed = tmp_path / "renamed.gguf"
+    renamed.write_bytes(adapters["risk"].read_bytes().replace(b"blk.29.", b"blk.39."))
+    for file, found in ((cut, "not a complete GGUF"), (path, "not a LoRA adapter"), (renamed, "no weight of the base")):
+        engine = LlamaEngine("smollm2", path, adapters={"risk": file}, threads=1)
+        with pytest.raises(ArtefactRefused, match=found):
+            await engine.load()
+        await engine.close()
+
+
+def test_missing(path, tmp_path):
+    """An adapter that is not there is told before anything is loaded."""
+    with pytest.raises(ModelMissing, match=r"Adapter 'risk' of model 'smollm2' .* no file"):
+        LlamaEngine("smollm2", path, adapters={"risk": tmp_path / "none.gguf"})

@@ -1,0 +1,124 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from coterie.engines._choices import Read, log_likelihoods, tree_of
+
+END = 0
+VOCABULARY = 12
+
+
+class Language:
+    """A made-up language model: the next token's distribution is drawn from the path; reads as llama.cpp does."""
+
+    def __init__(self, *, sharpness=1.0, listed=3, seed=0, guesses_after=99):
+        self.sharpness = sharpness
+        self.listed = listed
+        self.seed = seed
+        self.guesses_after = guesses_after  # tokens after which probabilities stop coming
+        self.reads = 0
+
+    def next(self, path):
+        """Log-probabilities of all tokens."""
+        logits = self.sharpness * np.random.default_rng([self.seed, *path]).normal(size=VOCABULARY)
+        return logits - np.logaddexp.reduce(logits)
+
+    def down(self, path, tokens, most):
+        """Favour the tokens, say the likeliest, list the likeliest of all."""
+        self.reads += 1
+        found = []
+        for _ in range(min(most, self.guesses_after)):
+            scores = self.next(path)
+            token = max(tokens, key=lambda each: scores[each])
+            top = np.argsort(-scores)[: self.listed]
+            found.append(Read(token, scores[token], {int(each): scores[each] for each in top}))
+            path = (*path, token)
+            if token == END:
+                break
+        return found
+
+    def among(self, path, tokens):
+        """Weigh the tokens against each other."""
+        self.reads += 1
+        scores = self.next(path)
+        total = np.logaddexp.reduce([scores[token] for token in tokens])
+        return {token: scores[token] - total for token in tokens}
+
+    def exact(self, choice):
+        """The log-likelihood of a choice, token by token."""
+        return sum(self.next(choice[:place])[token] for place, token in enumerate(choice))
+
+
+CHOICES = [(*way, END) for way in [(1,), (1, 2), (1, 2, 3), (1, 3), (4, 5), (4, 6, 7), (8,), (9, 1), (10, 11, 2)]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_agrees_with_brute_force(seed):
+    """What matters of the distribution is exact: all but a thousandth of it, and the rest is no less than it is."""
+    language = Language(seed=seed, sharpness=4.0)
+    found = log_likelihoods(tree_of(CHOICES), language)
+    exact = np.array([language.exact(choice) for choice in CHOICES])
+    assert (found >= exact - 1e-9).all()
+    assert np.exp(found).sum() - np.exp(exact).sum() <= 1.1e-3 * np.exp(exact).sum()
+    assert found.argmax() == exact.argmax()
+
+
+@pytest.mark.parametrize("guesses_after", [1, 2])
+def test_guessed_tokens(guesses_after):
+    """Where probabilities stop coming, reading goes on from there."""
+    language = Language(seed=3, guesses_after=guesses_after)
+    whole = log_likelihoods(tree_of(CHOICES), Language(seed=3))
+    assert np.exp(log_likelihoods(tree_of(CHOICES), language)) == pytest.approx(np.exp(whole), abs=1e-3)
+
+
+class Tuned(Language):
+    """One that was tuned to say a choice, with hardly a doubt."""
+
+    def next(self, path):
+        """All probability but a little on the next token of the choice."""
+        said = {(): 4, (4,): 6, (4, 6): 7, (4, 6, 7): END}[path]
+        probabilities = np.full(VOCABULARY, 1e-6)
+        probabilities[said] = 1.0
+        return np.log(probabilities / probabilities.sum())
+
+
+def test_one_way_down():
+    """A model that is sure of its choice is asked once, however many choices there are."""
+    language = Tuned()
+    scores = log_likelihoods(tree_of(CHOICES), language)
+    assert language.reads == 1
+    assert np.exp(scores[CHOICES.index((4, 6, 7, END))]) > 0.999
+
+
+def test_bounded():
+    """A model that never heard of the choices is asked a bounded number of times."""
+    language = Language(sharpness=0.1, listed=1)
+    many = [(*way, END) for way in itertools.product(range(1, 8), repeat=3)]
+    scores = log_likelihoods(tree_of(many), language)
+    assert language.reads <= 130
+    assert np.isfinite(scores).all()
+
+
+def test_unlisted():
+    """Choices that the model does not list are weighed all the same."""
+    language = Language(listed=1, seed=5)
+    found = log_likelihoods(tree_of(CHOICES), language)
+    exact = np.array([language.exact(choice) for choice in CHOICES])
+    assert np.exp(found).sum() == pytest.approx(np.exp(exact).sum(), rel=1e-3)
+
+
+def test_prefix_is_not_favoured():
+    """A choice that begins another one has the probability of ending there, not of both."""
+    language = Language(seed=7)
+    short, long = (1, END), (1, 2, END)
+    scores = log_likelihoods(tree_of([short, long]), language)
+    assert scores == pytest.approx([language.exact(short), language.exact(long)], abs=1e-2)
+    assert np.exp(scores).sum() < math.exp(language.next(())[1]) + 1e-9
+
+
+def test_two_alike():
+    """Two choices of the same tokens cannot be told apart."""
+    with pytest.raises(ValueError, match="same tokens"):
+        tree_of([(1, END), (1, END)])
