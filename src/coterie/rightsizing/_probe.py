@@ -112,8 +112,9 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
         await specialist.consult(task, ContextView())
     asked = [await _ask(specialist, task) for task in tasks]
     resident = resident_bytes()
-    for engine in (encoder, *models):
-        await engine.close()
+    await encoder.close()
+    for model in models:
+        await model.close()
     return Probed(
         milliseconds=tuple(milliseconds for milliseconds, _ in asked),
         cpu_seconds=tuple(cpu for _, cpu in asked),
