@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from coterie.assembly import open_network
 from coterie.config import LlamaModel
 from coterie.engines import LlamaEngine
-from coterie.errors import ArtefactRefused, EngineRejected, ModelMissing, TooLong
-from coterie.models import locate
+from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
+from coterie.models import checksum_of, locate
+from coterie.registry import Registry
+from coterie.specialists import Prompting
 from coterie.testing import check_choices, write_random_adapter
-from coterie.types import Message, Prompt
+from coterie.types import Message, Prompt, Request
 
 pytest.importorskip("xllamacpp")
 
@@ -130,6 +134,64 @@ async def test_choices_too_long(engine):
     """A text beyond the window is refused with both numbers."""
     with pytest.raises(TooLong, match=r"has \d{3} tokens; the window of model 'smollm2' is 256"):
         await engine.run([replace(QUESTION, text="word " * 600)])
+
+
+# --- A network of specialists that share the model -----------------------------------------------
+
+
+@pytest.fixture
+def network(path, adapters, tmp_path):
+    """The folder of a network with two classifiers of the rung slm on one model: `network(base="...")`."""
+
+    def make(*, base=None, engine='engine = "llama"\nname = "smollm2"\nwindow = 256\nthreads = 1'):
+        folder = tmp_path / "network"
+        registry = Registry(folder / "registry")
+        sections = [f"[models.small]\n{engine}\n"]
+        for name in ("triage", "risk"):
+            sections.append(f'[specialists.{name}]\ntask = "classify"\ndata = "x.csv"\nmodel = "small"\n')
+            described = {
+                "task": "classify",
+                "rung": "slm",
+                "labels": [label.strip().replace(" ", "_") for label in LABELS],
+                "prompt": Prompting().describe(),
+                "base": {"name": "smollm2", "sha256": base or checksum_of(path)},
+                "acceptance": {"temperature": 1.0, "threshold": 0.0, "target_risk": 0.5, "scope_threshold": None},
+            }
+            files = {"model.json": json.dumps(described).encode(), "adapter.gguf": adapters[name].read_bytes()}
+            registry.promote(name, registry.add(name, files))
+        (folder / "coterie.toml").write_text("\n".join(sections))
+        return folder
+
+    return make
+
+
+async def test_network(network, alone):
+    """Champions of the rung slm share one engine, each with its own adapter, verified and loaded from its version."""
+    open_ = await open_network(network(), warm=True)
+    text = "I am still waiting on my card, where is it?"
+    answers = await asyncio.gather(
+        *(open_.ask(Request(text=text, specialist=name)) for name in ("triage", "risk", "triage"))
+    )
+    await open_.close()
+    for name, answer in zip(("triage", "risk", "triage"), answers, strict=True):
+        (finding,) = answer.trace.findings
+        assert finding.accepted
+        assert finding.value == LABELS[alone[name].argmax()].strip().replace(" ", "_")
+        assert [step.engine for step in finding.steps] == ["small"]
+
+
+async def test_another_base(network):
+    """An adapter that was trained on another file is refused with both checksums."""
+    with pytest.raises(ArtefactRefused, match=r"checksum b1; model 'small' is .* with b179c9523") as refusal:
+        await open_network(network(base="b1"))
+    assert refusal.value.hint == "Train it again: coterie train triage"
+
+
+async def test_model_that_is_a_server(network):
+    """An adapter needs a model in this process."""
+    server = 'engine = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nname = "big"'
+    with pytest.raises(ConfigError, match=r"specialists.triage.model is 'small', a server"):
+        await open_network(network(engine=server))
 
 
 async def test_unknown_adapter(engine):

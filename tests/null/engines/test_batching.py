@@ -187,6 +187,32 @@ async def test_event_loop_goes_on(batcher, gate):
     assert turns == 100
 
 
+async def test_chosen_out_of_turn(gate):
+    """Of those that wait, the chosen one comes first; the others keep their order."""
+    batcher = Batcher(gate, engine="e", max_batch=1, choose=lambda waiting: waiting.index(max(waiting)))
+    held = await gate.hold(batcher)
+    tasks = [asyncio.create_task(batcher.run([item])) for item in (3, 9, 5)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(held, *tasks)
+    assert gate.batches == [[0], [9], [5], [3]]
+    await batcher.close()
+
+
+async def test_overtaken_often_enough(gate):
+    """Whoever was overtaken sixteen times is next, whatever is chosen."""
+    batcher = Batcher(gate, engine="e", max_batch=1, choose=lambda waiting: len(waiting) - 1)
+    held = await gate.hold(batcher)
+    tasks = [asyncio.create_task(batcher.run([item])) for item in range(1, 31)]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(held, *tasks)
+    order = [item for (item,) in gate.batches]
+    assert order.index(1) == 1 + 16
+    assert sorted(order) == list(range(31))
+    await batcher.close()
+
+
 async def test_several_workers():
     """With several workers, as many calls are inside the work at once."""
     barrier = threading.Barrier(3, timeout=5)

@@ -114,6 +114,51 @@ async def test_grammar(engine, native):
     assert native.bodies[0]["grammar"] == 'root ::= "a"'
 
 
+@pytest.fixture
+async def adapted(native, tmp_path):
+    """An engine of one slot with two adapters, over the fake."""
+    for name in ("model", "risk", "reply"):
+        (tmp_path / f"{name}.gguf").write_bytes(b"")
+    adapters = {name: tmp_path / f"{name}.gguf" for name in ("risk", "reply")}
+    engine = LlamaEngine("small", tmp_path / "model.gguf", adapters=adapters, parallel=1, window=256)
+    engine._model._server = native
+    yield engine
+    await engine.close()
+
+
+async def test_adapter(adapted, native):
+    """A request names its adapter, and its having none: without a word llama.cpp reuses another's memory."""
+    for name in (None, "risk", "reply"):
+        await adapted.run([prompt(adapter=name)])
+    assert [body["lora"] for body in native.bodies] == [
+        [{"id": 0, "scale": 0.0}],
+        [{"id": 0, "scale": 1.0}],
+        [{"id": 1, "scale": 1.0}],
+    ]
+
+
+async def test_no_adapters(engine, native):
+    """A model without adapters is asked as ever."""
+    await engine.run([prompt()])
+    assert "lora" not in native.bodies[0]
+    with pytest.raises(EngineRejected, match=r"no adapter 'risk': \[\]"):
+        await engine.run([prompt(adapter="risk")])
+
+
+def test_chooses_what_runs(adapted):
+    """The next request is the first whose adapter is at work; without one, the oldest."""
+    waiting = [adapted._generation(prompt(adapter=name)) for name in ("reply", None, "risk", "risk")]
+    assert adapted._model.choose(waiting) == 0
+    adapted._model._running["risk"] += 1
+    assert adapted._model.choose(waiting) == 2
+
+
+async def test_choices_need_a_text(engine):
+    """Choices follow a text; messages alone are refused."""
+    with pytest.raises(EngineRejected, match="without text to score choices after"):
+        await engine.run([prompt(choices=(" yes", " no"))])
+
+
 async def test_warm(engine, native):
     """Warming reads the prompt once for each slot and makes one token."""
     await engine.warm(prompt("the beginning"))

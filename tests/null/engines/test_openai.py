@@ -221,6 +221,16 @@ async def test_grammar(connect, server, ask):
     assert not server.received
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"), [({"choices": (" a", " b")}, "score choices"), ({"adapter": "risk"}, "use adapter 'risk'")]
+)
+async def test_choices_and_adapters(connect, server, ask, options, asked):
+    """So are choices, and an adapter by another name than the server's own."""
+    with pytest.raises(EngineRejected, match=asked):
+        await connect().run([ask(**options)])
+    assert not server.received
+
+
 async def test_far_too_long(connect, server, ask):
     """A prompt of more than twice the window is refused before anything is sent."""
     engine = connect(window=1000)

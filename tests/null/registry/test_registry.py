@@ -39,6 +39,27 @@ def test_round_trip(registry):
     assert (found.name, found.version, found.folder) == ("triage", version, registry.root / "triage" / version)
 
 
+def test_large_files_are_not_kept(registry):
+    """A file beyond a megabyte is read, and checked again, when it is asked for: changed meanwhile, it is refused."""
+    weights = bytes(range(256)) * 5000
+    registry.promote("triage", registry.add("triage", {"adapter.gguf": weights, "card.md": b"a card"}))
+    version = registry.champion("triage")
+    assert sum(map(len, version.files._small.values())) < 1000
+    assert dict(version.files) == {"adapter.gguf": weights, "card.md": b"a card"}
+    assert ("adapter.gguf" in version.files, "other.gguf" in version.files) == (True, False)
+    with pytest.raises(KeyError):
+        version.files["other.gguf"]
+
+    file = version.folder / "adapter.gguf"
+    file.chmod(0o644)
+    file.write_bytes(weights[:-1] + b"x")
+    with pytest.raises(ArtefactRefused, match=r"adapter.gguf .* is not what was stored"):
+        version.files["adapter.gguf"]
+    file.unlink()
+    with pytest.raises(ArtefactRefused, match="cannot be read any more"):
+        version.files["adapter.gguf"]
+
+
 def test_version_is_the_manifests_hash(registry):
     """The name is the first 16 hex digits of the manifest's SHA-256, and the manifest lists every file's."""
     version = registry.add("triage", FILES)

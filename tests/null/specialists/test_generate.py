@@ -5,9 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from coterie.config import SpecialistSection
 from coterie.errors import (
-    ConfigError,
     EgressRefused,
     EngineBroken,
     EngineTimeout,
@@ -475,25 +473,17 @@ async def test_it_keeps_the_contract():
 # --- Stored and loaded ---------------------------------------------------------------------------
 
 
-def section(**options):
-    """A section of `coterie.toml`."""
-    return SpecialistSection(task="generate", data="help.jsonl", model="small", reads=("intent",), **options)
-
-
-def test_what_was_stored_is_loaded():
-    """A stored description gives the same specialist back."""
+@pytest.mark.parametrize("adapter", [None, "reply"])
+async def test_what_was_stored_is_loaded(adapter):
+    """A stored description gives the same specialist back; one with an adapter drafts with it."""
     described = {"sources": {"card_arrival": SOURCE}, **DRAFTING.describe(), "max_tokens": 77}
-    engine = ScriptedEngine([])
+    engine = ScriptedEngine([SOURCE])
 
-    loaded = load_generate(CARD, section(), described, {"small": engine})
+    loaded = load_generate(CARD, described, engine, adapter=adapter)
 
-    assert loaded == reply(engine, max_tokens=77)
-
-
-def test_a_model_that_is_not_open_is_named():
-    """A specialist whose model is missing from the network says which."""
-    with pytest.raises(ConfigError, match="'small'"):
-        load_generate(CARD, section(), {}, {})
+    assert loaded == reply(engine, max_tokens=77, adapter=adapter)
+    await loaded.consult(Task(text=ASKED), view())
+    assert engine.prompts[0].adapter == adapter
 
 
 def test_findings_are_findings():

@@ -20,19 +20,22 @@ from coterie.engines import (
     fit_ngrams,
 )
 from coterie.engines import NgramBlock as Block
-from coterie.errors import ArtefactRefused
+from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.registry import Version
 from coterie.specialists import (
+    ADAPTER_FILE,
     Acceptance,
     ClassifySpecialist,
+    Prompting,
     Scope,
     ScoreSpecialist,
     TextModel,
+    base_of,
     load_specialist,
     text_files,
 )
-from coterie.testing import EchoEngine
-from coterie.types import ContextView, SpecialistCard, Task
+from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
+from coterie.types import ContextView, Output, SpecialistCard, Task
 
 USUAL = Acceptance(temperature=1.3, threshold=0.4, target_risk=0.1, scope_threshold=-9.0)
 ENCODER = EchoEngine("onnx", dimension=4)
@@ -87,11 +90,15 @@ def score() -> tuple[ScoreSpecialist, dict[str, bytes]]:
 MADE = {"classify": classify(), "score": score()}
 
 
-def load(files, task: str = "classify", **section: object):
+def stored(files) -> Version:
+    """A version of these files."""
+    return Version(name="it", version="0123456789abcdef", folder=Path("nowhere"), files=files)
+
+
+def load(files, task: str = "classify", *, models=None, **section: object):
     """The specialist of some files."""
-    version = Version(name="it", version="0123456789abcdef", folder=Path("nowhere"), files=files)
     described = SpecialistSection(task=task, data="x", **section)
-    return load_specialist("it", described, version, encoder=ENCODER, models={})
+    return load_specialist("it", described, stored(files), encoder=ENCODER, models=models or {})
 
 
 @pytest.mark.parametrize("task", MADE)
@@ -213,3 +220,85 @@ def test_odd_json_is_refused(odd):
     """A description that is no JSON object, or none at all, is refused."""
     with pytest.raises(ArtefactRefused):
         load(MADE["classify"][1] | {MODEL_FILE: odd})
+
+
+# --- The rung slm --------------------------------------------------------------------------------
+
+SMALL = EchoEngine("small")
+DESCRIBED = {
+    "task": "classify",
+    "rung": "slm",
+    "labels": ["card_arrival", "lost_parcel"],
+    "prompt": Prompting(answer="Says:").describe(),
+    "base": {"name": "smollm2", "sha256": "b1"},
+    "acceptance": asdict(USUAL),
+}
+ADAPTED = {MODEL_FILE: json.dumps(DESCRIBED).encode(), ADAPTER_FILE: b"GGUF"}
+
+
+async def test_a_tuned_small_model_is_asked_with_its_adapter():
+    """Its model is asked for the labels' words behind the prompt, with the adapter of the specialist's name."""
+    who = load(ADAPTED, models={"small": SMALL}, model="small")
+    await check_specialist(who, Task(text="the  card"))
+    asked = SMALL.prompts[0]
+
+    assert (asked.text, asked.adapter) == ("Text: the card\nSays:", "it")
+    assert asked.choices == (" card arrival", " lost parcel")
+
+
+async def test_a_tuned_small_model_decides_as_others():
+    """Log-likelihoods are its logits: the likelier label is its value, with its probability."""
+    engine = ScriptedEngine([Output(scores=np.log([0.2, 0.6]))], name="small")
+    acceptance = asdict(USUAL) | {"temperature": 1.0}
+    finding = await load(changed(ADAPTED, acceptance=acceptance), models={"small": engine}, model="small").consult(
+        Task(text="a parcel"), ContextView()
+    )
+
+    assert (finding.value, finding.accepted) == ("lost_parcel", True)
+    assert finding.confidence == pytest.approx(0.75)
+    assert finding.in_scope == pytest.approx(np.log(0.6))
+    assert [step.engine for step in finding.steps] == ["small"]
+
+
+async def test_a_text_longer_than_the_window_is_cut_and_said_so():
+    """A tuned model reads as much of a text as fits, and the finding says that it is the beginning only."""
+    long = TooLong("too long")
+    engine = ScriptedEngine([long, long, long, Output(scores=np.log([0.9, 0.1]))], name="small")
+    who = load(ADAPTED, models={"small": engine}, model="small")
+    finding = await who.consult(Task(text="card " * 100), ContextView())
+
+    assert "only the beginning of the text fits the model" in finding.reason
+    read = [len(prompt.text) for prompt in engine.prompts]
+    assert read[0] == read[1] > read[2] > read[3] > 100
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({MODEL_FILE: ADAPTED[MODEL_FILE]}, "has no adapter.gguf"),
+        (changed(ADAPTED, prompt=None), "cannot be read"),
+        (changed(ADAPTED, prompt={"answer": ""}), "its prompt is no text"),
+        (changed(ADAPTED, prompt={"ask": "x"}), "cannot be read"),
+        (changed(ADAPTED, labels=3), "cannot be read"),
+    ],
+    ids=range(5),
+)
+def test_odd_tuned_models_are_refused(files, found):
+    """A version of the rung slm that is not whole is refused with what is missing."""
+    with pytest.raises(ArtefactRefused, match=found):
+        load(files, models={"small": SMALL}, model="small")
+
+
+@pytest.mark.parametrize("model", [None, "big"])
+def test_a_model_that_is_not_open_is_named(model):
+    """A specialist whose model is missing from the network says which there are."""
+    with pytest.raises(ConfigError, match=f"specialists.it.model is {model!r}; the open models are \\['small'\\]"):
+        load(ADAPTED, models={"small": SMALL}, model=model)
+
+
+def test_the_base_of_an_adapter():
+    """A version with an adapter names its base; one without has none; one that does not say is refused."""
+    assert base_of(stored(ADAPTED)) == "b1"
+    assert base_of(stored({MODEL_FILE: b"{}"})) is None
+    with pytest.raises(ArtefactRefused, match="does not say for which model"):
+        base_of(stored({MODEL_FILE: b"{}", ADAPTER_FILE: b"GGUF"}))

@@ -1,12 +1,21 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from coterie.errors import EngineBroken, EngineTimeout
-from coterie.testing import EchoEngine, FakeClock, ScriptedEngine, check_engine, check_streaming_engine, fail_nth
+from coterie.testing import (
+    EchoEngine,
+    FakeClock,
+    ScriptedEngine,
+    check_choices,
+    check_engine,
+    check_streaming_engine,
+    fail_nth,
+)
 from coterie.types import Delta, Message, Output, Prompt
 
 
@@ -33,6 +42,15 @@ async def test_echo():
     assert one.vector.shape == (16,)
     assert np.linalg.norm(one.vector) == pytest.approx(1)
     assert len(engine.prompts) == 3
+
+
+async def test_echo_scores_choices():
+    """Choices have the scores that text and adapter draw for them, as the contract says."""
+    engine, asked = EchoEngine(), Prompt(text="hi", choices=(" a", " b", " c"))
+    await check_choices(engine, prompt=asked)
+    (bare,), (adapted,) = await engine.run([asked]), await engine.run([replace(asked, adapter="x")])
+    assert np.exp(bare.scores).sum() == pytest.approx(1)
+    assert not np.allclose(bare.scores, adapted.scores)
 
 
 @pytest.mark.parametrize("text", ["", " ", "one", " two  words ", "lines\n\nand\ttabs"])
