@@ -102,7 +102,7 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
 
 async def _open_models(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, StreamingEngine]:
     """An engine for each model that somebody uses; remote ones are reached through the gate only."""
-    used = {section.model for section in config.specialists.values()}
+    used = {config.specialists[each].model for each, version in versions.items() if _writes(version)}
     if config.generalist and config.generalist.escalate:
         used.add(config.generalist.model)
     gate = Gate(ClearancePolicy())
@@ -119,6 +119,11 @@ async def _open_models(config: Config, folder: Path, versions: Mapping[str, Vers
         else:
             engines[name] = await asyncio.to_thread(_open_llama, name, model, folder, adapted)
     return engines
+
+
+def _writes(version: Version) -> bool:
+    """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
+    return version.report.get("task") == "generate" or base_of(version) is not None
 
 
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:

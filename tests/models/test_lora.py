@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,26 @@ from peft import PeftModel
 from safetensors.torch import load
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from coterie.config import LlamaModel
+from coterie.engines import LlamaEngine
 from coterie.errors import SetupError, TrainingDiverged
-from coterie.tuning import Checkpoints, LoraRecipe, TokenPair, adapter_files, tune_adapter
+from coterie.models import installed
+from coterie.specialists import Drafting
+from coterie.tuning import (
+    GGUF_ADAPTER,
+    Checkpoints,
+    LoraRecipe,
+    TokenPair,
+    adapter_files,
+    find_causal_base,
+    load_causal,
+    load_tokens,
+    tune_adapter,
+)
 from coterie.tuning._causal import add_adapter
 from coterie.tuning._lora import completion_loss
 from coterie.tuning.plain_lora import plain_lora
+from coterie.types import Prompt
 
 WORDS = 61
 
@@ -232,3 +249,100 @@ def test_the_peft_folder_is_one(pairs, tmp_path):
 def test_the_same_adapter_gives_the_same_files(pairs):
     """A version is named by its content, so nothing of the moment may be in it."""
     assert adapter_files(tune(pairs), "tiny") == adapter_files(tune(pairs), "tiny")
+
+
+# --- SmolLM2 -----------------------------------------------------------------------------------------
+
+TEXTS = ["My card has not arrived yet.", "What is the exchange rate today?", "I lost my phone, and my card with it."]
+CHOICES = (" card arrival", " exchange rate", " lost or stolen phone", " card not working")
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    """The published model: its file, its tokens, its network."""
+    pytest.importorskip("xllamacpp")
+    if not {model.name: path for model, path in installed()}["smollm2"]:
+        pytest.skip("smollm2 is not here: coterie models pull smollm2")
+    base = find_causal_base("small", LlamaModel(engine="llama", name="smollm2"), Path())
+    return base, load_tokens(base), load_causal(base)
+
+
+def random_adapter(network) -> PeftModel:
+    """An adapter of random weights, strong enough that queries and keys in the wrong order would show."""
+    model = add_adapter(network, rank=8, alpha=16)
+    torch.manual_seed(1)
+    for name, value in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value, std=0.02)
+    return model.eval()
+
+
+@torch.inference_mode()
+def likelihoods(model, tokens, text) -> list[float]:
+    """Of each choice behind a text, the end of the turn included."""
+    return [
+        -float(completion_loss(model, [pair])) * len(pair.completion)
+        for pair in (tokens.raw(text, choice) for choice in CHOICES)
+    ]
+
+
+@pytest.mark.slow
+async def test_llama_cpp_says_what_peft_says(smollm2, tmp_path):
+    """The GGUF adapter on the GGUF base gives the likelihoods of the PEFT model on the same weights.
+
+    llama.cpp rounds activations, the base's as much as the adapted ones: so the adapter may be off by no more than
+    twice what the base alone is off, while it changes the likelihoods by a multiple of that.
+    """
+    base, tokens, network = smollm2
+    model = random_adapter(network)
+    path = tmp_path / GGUF_ADAPTER
+    path.write_bytes(adapter_files(model, base.repository)[GGUF_ADAPTER])
+    engine = LlamaEngine("small", base.path, threads=1, parallel=1, window=256, adapters={"random": path})
+    prompts = [Prompt(text=f"Text: {text}\nLabel:", choices=CHOICES) for text in TEXTS]
+    try:
+        adapted = await engine.run([dataclasses.replace(prompt, adapter="random") for prompt in prompts])
+        bare = await engine.run(prompts)
+    finally:
+        await engine.close()
+    expected = np.array([likelihoods(model, tokens, prompt.text) for prompt in prompts])
+    with model.disable_adapter():
+        before = np.array([likelihoods(model, tokens, prompt.text) for prompt in prompts])
+    model.unload()
+    off = np.abs([output.scores for output in adapted] - expected).max()
+    off_before = np.abs([output.scores for output in bare] - before).max()
+
+    assert np.abs(expected - before).mean() > 10 * off_before
+    assert off < 2 * off_before + 0.05
+
+
+@pytest.mark.slow
+async def test_a_chat_is_cut_into_the_tokens_that_are_served(smollm2):
+    """Training reads the prompt that llama.cpp makes of the same messages: as many tokens of it, and the same end."""
+    base, tokens, _ = smollm2
+    messages = Drafting(instruction="Thank the customer.").messages(
+        asked="Where is it?", key="card_arrival", source="X."
+    )
+    engine = LlamaEngine("small", base.path, threads=1, parallel=1, window=256)
+    try:
+        (output,) = await engine.run([Prompt(messages=messages, max_tokens=1)])
+    finally:
+        await engine.close()
+    pair = tokens.chat(messages, "Thank you.")
+
+    assert output.usage.tokens_in == len(pair.prompt)
+    assert tokens.tokenizer.decode(pair.completion) == "Thank you.<|im_end|>"
+
+
+@pytest.mark.slow
+def test_a_base_is_given_back_as_it_was(smollm2):
+    """One network serves several trainings after each other: the second is what it would have been alone."""
+    base, tokens, network = smollm2
+    pairs = [tokens.raw("Text: hello\nLabel:", " greeting"), tokens.raw("Text: bye\nLabel:", " farewell")]
+    recipe = LoraRecipe(epochs=2, batch=2)
+    found = []
+    for _ in range(2):
+        model = tune_adapter(network, pairs, base_sha256=base.sha256, recipe=recipe, seed=0, progress=lambda rows: None)
+        found.append(adapter_files(model, base.repository))
+        assert model.unload() is network
+
+    assert found[0] == found[1]

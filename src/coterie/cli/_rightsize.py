@@ -25,7 +25,7 @@ from ._files import find_file, write_bytes
 from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
 
 if TYPE_CHECKING:
-    from coterie.config import AccountingSection, Config, OpenAIModel, SpecialistSection
+    from coterie.config import AccountingSection, Config, LlamaModel, OpenAIModel, SpecialistSection
     from coterie.rightsizing import Answer, Conditions, LargeRow, Per1000, RightSizing, Rows, RungRow
     from coterie.types import Label
 
@@ -46,6 +46,13 @@ _Bar = Annotated[
 _Rungs = Annotated[
     str | None,
     typer.Option(metavar="RUNG,...", help="Rungs that may be taken, cheapest first; the floor is always shown."),
+]
+_Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What the rung slm tunes: a [models] entry of the network, or a name `coterie models list` knows.",
+    ),
 ]
 _TargetRisk = Annotated[
     float, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
@@ -91,6 +98,7 @@ def rightsize(
     test: _Test = None,
     bar: _Bar = None,
     rungs: _Rungs = None,
+    tune: _Tune = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
@@ -123,7 +131,7 @@ def rightsize(
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"multi_label": multi_label, "exclude": exclude, "protected": protected}
-    limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "target_risk": target_risk, "seed": seed}
+    limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     section = _section(folder, data, test, {"task": task, **columns, **features, **limits})
     large = _Large(
         recorded=None if recorded is None else find_file(folder, recorded),
@@ -184,6 +192,7 @@ def _find(
             large=_large_row(large, config, rows, progress),
             keep=keep,
             progress=progress,
+            model=_tuned_model(section.model, config, folder),
         )
 
 
@@ -214,6 +223,26 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
         said = first["msg"].removeprefix("Value error, ")
         about = f" ({first['loc'][1]!r})" if len(first["loc"]) > 1 else ""
         raise InputError(f"{option}{about}: {said}.", hint="See coterie rightsize --help.") from None
+
+
+def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:
+    """The model of `--tune`, its path as seen from here; None when nothing was typed."""
+    from coterie.config import LlamaModel
+    from coterie.models import CATALOGUE
+
+    if name is None:
+        return None
+    model = config.models.get(name) if config else None
+    known = sorted(each.name for each in CATALOGUE.values() if each.kind == "gguf")
+    if model is None and name in known:
+        return LlamaModel(engine="llama", name=name)
+    if not isinstance(model, LlamaModel):
+        here = sorted(key for key, each in (config.models if config else {}).items() if isinstance(each, LlamaModel))
+        raise InputError(
+            f"--tune is {name!r}; models that run in this process are {here}, and by their names {known}.",
+            hint='Name one, or add [models.NAME] with engine = "llama" to coterie.toml.',
+        )
+    return model if model.name in known else model.model_copy(update={"name": str((folder / model.name).absolute())})
 
 
 def _config(folder: Path, *, needed: bool) -> Config | None:

@@ -61,11 +61,20 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         columns = [column.format(quality=quality) for column in _COLUMNS]
         show_table(columns, [row for rung in rungs for row in (*_floor(rung, quality), _row(rung, quality))])
     say(f"Taken: {result['rung']}, {result['reason']}.")
+    if "untuned" in result.get("metrics", {}):
+        say(_drafts(result["metrics"]))
     for metric, bar in result.get("bar", {}).items():
         word = "MISSED" if result["bar_met"] is False else "met"
         found = number(result["metrics"].get(metric))
         sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
         say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _drafts(metrics: Mapping[str, Any]) -> str:
+    """What tuning did to the drafts, each figure with that of the untuned model behind it."""
+    names = {"token_f1": "token F1", "rouge_l": "ROUGE-L", "grounded": "grounded"}
+    shown = [f"{words} {number(metrics[key])} ({number(metrics['untuned'][key])})" for key, words in names.items()]
+    return f"Drafts of {metrics['drafted']} pairs held back (untuned): {', '.join(shown)}."
 
 
 def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:

@@ -35,6 +35,8 @@ class Found:
     task: TaskKind
     multi_label: bool
     for_evaluation: bool
+    messages: bool = False
+    """Texts of a `generate` specialist's askers, of which several may want the same source text."""
     group_column: str | None = None
 
 
@@ -173,6 +175,8 @@ def _no_key(found: Found) -> Iterator[Problem]:
 
 
 def _same_key(found: Found) -> Iterator[Problem]:
+    if found.messages:
+        return
     rows: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in found.rows:
         rows[tuple(row.columns.values())].append(row)

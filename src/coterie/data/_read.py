@@ -38,6 +38,7 @@ def read_dataset(
     group_column: str | None = None,
     multi_label: bool = False,
     for_evaluation: bool = False,
+    messages: bool = False,
 ) -> Dataset:
     """Read a CSV, JSONL or OpenAI chat JSONL file and check it for one task.
 
@@ -56,6 +57,7 @@ def read_dataset(
         multi_label: A text may have several labels, or none.
         for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
             that belongs to no label of a `classify` specialist.
+        messages: `generate` only: the texts are what is asked, and not the source texts, of which one a key is enough.
 
     Raises:
         DataError: the file cannot be used; the message names lines and values, the hint what to do.
@@ -81,6 +83,7 @@ def read_dataset(
         multi_label=multi_label,
         for_evaluation=for_evaluation,
         group_column=group_column,
+        messages=messages,
     )
     warnings = check(lines.name, found)
     return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))

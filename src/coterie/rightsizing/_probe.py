@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coterie.config import SpecialistSection
+    from coterie.config import LlamaModel, SpecialistSection
     from coterie.data import Row
-    from coterie.engines import OnnxEncoder
+    from coterie.engines import LlamaEngine, OnnxEncoder
     from coterie.protocols import Specialist
     from coterie.types import Output, Prompt, Task
 
@@ -44,7 +44,16 @@ class Probed:
     """Before anything but `coterie` was imported."""
 
 
-def probe(root: Path, rung: str, version: str, section: SpecialistSection, rows: Sequence[Row]) -> Probed:
+def probe(
+    root: Path,
+    rung: str,
+    version: str,
+    section: SpecialistSection,
+    rows: Sequence[Row],
+    /,
+    *,
+    model: LlamaModel | None = None,
+) -> Probed:
     """Measure a stored version in a process of its own.
 
     Args:
@@ -53,6 +62,7 @@ def probe(root: Path, rung: str, version: str, section: SpecialistSection, rows:
         version: Its version.
         section: What it was trained as.
         rows: What it is asked.
+        model: What the section's `model` stands for.
 
     Raises:
         EngineBroken: the process failed; the message has its last words.
@@ -64,6 +74,7 @@ def probe(root: Path, rung: str, version: str, section: SpecialistSection, rows:
         "rung": rung,
         "version": version,
         "section": section.model_dump(mode="json"),
+        "model": model and model.model_dump(mode="json"),
         "rows": [{"text": row.text, "columns": dict(row.columns)} for row in rows],
     }
     command = [sys.executable, "-P", "-m", "coterie.rightsizing._probe"]  # -P: no module from where the user is
@@ -94,7 +105,7 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
     from coterie.types import ContextView, Task  # noqa: PLC0415 - likewise
 
     encoder = _LazyEncoder()
-    specialist = _load(request, encoder)
+    specialist, models = _load(request, encoder)
     threadpool_limits(1, user_api="blas")
     tasks = [Task(text=row["text"], columns=row["columns"] or None) for row in request["rows"]]
     for task in tasks[:WARM_UP]:
@@ -102,6 +113,8 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
     asked = [await _ask(specialist, task) for task in tasks]
     resident = resident_bytes()
     await encoder.close()
+    for model in models:
+        await model.close()
     return Probed(
         milliseconds=tuple(milliseconds for milliseconds, _ in asked),
         cpu_seconds=tuple(cpu for _, cpu in asked),
@@ -120,14 +133,21 @@ async def _ask(specialist: Specialist, task: Task) -> tuple[float, float]:
     return taken, sum(step.usage.cpu_seconds for step in finding.steps)
 
 
-def _load(request: dict[str, Any], encoder: _LazyEncoder) -> Specialist:
-    from coterie.config import SpecialistSection  # noqa: PLC0415 - nothing before the bare process is weighed
+def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, Sequence[LlamaEngine]]:
+    """The specialist, and the engine that only it uses."""
+    from coterie.config import LlamaModel, SpecialistSection  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.registry import Registry  # noqa: PLC0415 - likewise
     from coterie.specialists import load_specialist  # noqa: PLC0415 - likewise
 
     section = SpecialistSection.model_validate(request["section"])
     version = Registry(Path(request["root"])).load(request["rung"], request["version"])
-    return load_specialist(request["rung"], section, version, encoder=encoder, models={})
+    models: dict[str, LlamaEngine] = {}
+    if request["rung"] == "slm" and request["model"]:
+        from ._small import open_small  # noqa: PLC0415 - what other rungs do not need
+
+        models = open_small(section, LlamaModel.model_validate(request["model"]), version)
+    specialist = load_specialist(request["rung"], section, version, encoder=encoder, models=models)
+    return specialist, tuple(models.values())
 
 
 class _LazyEncoder:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from coterie.accounting import CostMeter
-from coterie.config import AccountingSection, SpecialistSection
+from coterie.config import AccountingSection, LlamaModel, SpecialistSection
 from coterie.data import Dataset, Row, compare_datasets, read_dataset, split_dataset
 from coterie.errors import DataError, InputError
 from coterie.evaluation import Case, consult_rows, judge_rows
@@ -40,8 +41,10 @@ from coterie.types import Step, Usage
 
 from ._figures import difference, figure
 from ._large import Held
-from ._probe import Probed, probe
+from ._probe import Probed
+from ._probe import probe as probe_alone
 from ._result import Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow
+from ._small import open_small
 from ._verdict import decide
 
 T = TypeVar("T")
@@ -144,7 +147,8 @@ def rightsize(
     large: LargeRow | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
-    probe: Probe = probe,
+    model: LlamaModel | None = None,
+    probe: Probe | None = None,
 ) -> RightSizing:
     """Train and measure every rung, and say which is enough.
 
@@ -156,7 +160,8 @@ def rightsize(
         large: A large model on the same held-out rows, from `judge_answers`.
         keep: A folder that becomes a registry with a version a rung; None keeps nothing.
         progress: Told how far each step is.
-        probe: Measures a stored version alone.
+        model: What the section's `model` stands for: the rung `slm` tunes it.
+        probe: Measures a stored version alone; by default in a process of its own.
 
     Raises:
         ConfigError, DataError, InputError: it cannot be trained.
@@ -164,7 +169,15 @@ def rightsize(
     """
     progress, section = progress or Silent(), rows.section
     _check_rungs(rows, encoder)
-    trained = train_rungs(_NAME, section, train=rows.train, held_out=rows.held_out, encoder=encoder, progress=progress)
+    trained = train_rungs(
+        _NAME,
+        section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(section.model): model},
+    )
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = _Bench(
             rows=rows,
@@ -173,7 +186,8 @@ def rightsize(
             accounting=accounting,
             registry=Registry(Path(root)),
             progress=progress,
-            probe=probe,
+            model=model,
+            probe=probe or partial(probe_alone, model=model),
         )
         with threadpool_limits(1):  # as in training: in products this small, threads wait for each other
             measured = tuple(bench.measure(candidate) for candidate in trained.candidates)
@@ -210,6 +224,7 @@ class _Bench:
     accounting: AccountingSection
     registry: Registry
     progress: Progress
+    model: LlamaModel | None
     probe: Probe
 
     def measure(self, candidate: Candidate) -> RungRow:
@@ -240,9 +255,15 @@ class _Bench:
     def _ask(self, rung: str, version: str) -> list[Case]:
         """What the stored version says of each held-out row with a label."""
         section, rows = self.rows.section, self.rows.held_out.rows
-        specialist = load_specialist(rung, section, self.registry.load(rung, version), encoder=self.encoder, models={})
+        stored = self.registry.load(rung, version)
+        models = open_small(section, self.model, stored)
+        specialist = load_specialist(rung, section, stored, encoder=self.encoder, models=models)
         self.progress.start(f"{rung}: ask", len(rows))
-        findings = _finish(consult_rows(specialist, rows, vectors=self.vectors, progress=self.progress.advance))
+        try:
+            findings = _finish(consult_rows(specialist, rows, vectors=self.vectors, progress=self.progress.advance))
+        finally:
+            for engine in models.values():
+                _finish(engine.close())
         self.progress.finish("")
         return judge_rows(rows, findings, task=section.task)
 

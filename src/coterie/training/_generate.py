@@ -53,7 +53,7 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
         **drafting.describe(),
         "max_tokens": job.section.max_tokens,
         "model": model,
-        **({"base": model} if tuned else {}),
+        **({"base": {"name": model["name"], "sha256": job.causal.sha256}} if tuned and job.causal else {}),
     }
     warnings = [*job.train.warnings, *_warnings(job, sources, config, folder), *licence_warnings(job)]
     job.progress.finish(f"{len(sources)} source texts")

@@ -138,7 +138,7 @@ def read_pairs(job: Job, sources: Mapping[str, str], folder: Path) -> Dataset:
         DataError: they are not; the message names the lines.
     """
     fact = job.section.reads[0]
-    data = read_dataset(folder / str(job.section.pairs), task="generate", text_column=job.section.text_column)
+    data = read_dataset(folder / str(job.section.pairs), task="generate", messages=True)
     if missing := [column for column in (fact, REPLY) if column not in data.column_names]:
         raise DataError(
             f"{data.name} has the columns {['text', *data.column_names]}; the pairs of {job.name!r} need "

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from coterie.errors import TooLong
 from coterie.protocols import Engine
 from coterie.specialists import ChoiceHead, ClassifySpecialist, Prompting, answers
 from coterie.tuning import CausalTokens, TokenPair, load_tokens, lora_recipe_for
@@ -30,6 +29,7 @@ from ._measure import finish
 
 LONGEST = 384
 """Tokens of a text that are read in training."""
+_AT_ONCE = 16  # texts handed to the engine together, well below its queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,20 +108,12 @@ def _pairs(
 
 
 def _ask(job: Job, head: Engine, texts: Sequence[str]) -> np.ndarray:  # (N, L)
-    """The logits of each text; all alike where it does not fit the model's window."""
+    """The logits of each text."""
     job.progress.start(f"{job.name}: ask about rows held back", len(texts))
-    logits = np.zeros((len(texts), len(job.train.label_names)))
-    unsure = np.zeros(len(job.train.label_names))
-    for place, text in enumerate(texts):
-        logits[place] = finish(_logits(head, text, unsure))
-        job.progress.advance(1)
+    logits = []
+    for start in range(0, len(texts), _AT_ONCE):
+        batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
+        logits += [output.scores for output in finish(head.run(batch))]
+        job.progress.advance(len(batch))
     job.progress.finish("")
-    return logits
-
-
-async def _logits(head: Engine, text: str, unsure: np.ndarray) -> np.ndarray:  # (L,)
-    try:
-        (output,) = await head.run([Prompt(text=text)])
-    except TooLong:
-        return unsure
-    return np.asarray(output.scores)
+    return np.array(logits)

@@ -76,7 +76,8 @@ def descend(
     for step in range(done, len(plan)):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * _share_of_rate(step, len(plan), pace.warm_up)
-        _take(loss_of(plan[step]), optimizer, parameters)
+        with all_cores():
+            _take(loss_of(plan[step]), optimizer, parameters)
         if checkpoint and (checkpoint.due() or step + 1 == len(plan)):
             checkpoint.save(parameters, optimizer, step + 1)
         progress(len(plan[step]))

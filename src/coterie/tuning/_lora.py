@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from ._causal import TokenPair, add_adapter
 from ._checkpoint import open_checkpoint
 from ._checkpoints import Checkpoints
-from ._loop import all_cores, descend
+from ._loop import descend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +82,15 @@ def tune_adapter(
     decided = {"what": "lora", "base": base_sha256, "pairs": pairs, "seed": seed, **asdict(recipe)}
     parameters = [each for each in model.parameters() if each.requires_grad]
     model.train()
-    with all_cores():
-        descend(
-            lambda rows: completion_loss(model, [pairs[row] for row in rows]),
-            AdamW(parameters, lr=recipe.rate, weight_decay=recipe.decay),
-            lengths=[len(pair.prompt) + len(pair.completion) for pair in pairs],
-            pace=recipe,
-            order=np.random.default_rng(seed),
-            progress=progress,
-            checkpoint=open_checkpoint(checkpoints, decided),
-        )
+    descend(
+        lambda rows: completion_loss(model, [pairs[row] for row in rows]),
+        AdamW(parameters, lr=recipe.rate, weight_decay=recipe.decay),
+        lengths=[len(pair.prompt) + len(pair.completion) for pair in pairs],
+        pace=recipe,
+        order=np.random.default_rng(seed),
+        progress=progress,
+        checkpoint=open_checkpoint(checkpoints, decided),
+    )
     return model.eval()
 
 

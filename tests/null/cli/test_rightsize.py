@@ -191,6 +191,7 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--bar", "beauty=1"], 2, "--bar"),
         (["--bar", "accuracy=2"], 2, "--bar"),
         (["--rungs", "lexical,gpt"], 2, "--rungs has 'gpt'"),
+        (["--rungs", "lexical,slm", "--tune", "large"], 2, "--tune is 'large'"),
         (["--task", "dance"], 2, "--task"),
         (["--task", "generate"], 2, "generate"),
         (["--target-risk", "7"], 2, "--target-risk"),

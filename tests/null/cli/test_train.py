@@ -2,6 +2,7 @@
 
 import pytest
 
+from coterie.cli._train import _drafts
 from coterie.data import Row
 from coterie.errors import DataError, NotTrained
 from coterie.evaluation import Confusion, Evaluation, Interval
@@ -256,3 +257,13 @@ def test_eval_of_a_writer(run, folder):
 
     assert result.code == 2
     assert "writes text" in result.err
+
+
+def test_what_tuning_did_to_drafts():
+    """Each figure stands beside that of the untuned model."""
+    metrics = {"token_f1": 0.9, "rouge_l": 0.85, "grounded": 1.0, "drafted": 60}
+    metrics["untuned"] = {"token_f1": 0.6, "rouge_l": 0.5, "grounded": 0.75}
+
+    assert _drafts(metrics) == (
+        "Drafts of 60 pairs held back (untuned): token F1 0.900 (0.600), ROUGE-L 0.850 (0.500), grounded 1.000 (0.750)."
+    )

@@ -13,6 +13,7 @@ import pytest
 from coterie.config import AccountingSection, SpecialistSection
 from coterie.rightsizing import Conditions, Probed, RightSizing, Rows, read_rows, rightsize
 from coterie.testing import EchoEngine
+from coterie.types import Prompt
 
 WORDS = {"card": ["card", "pin", "chip"], "parcel": ["parcel", "courier", "tracking"], "refund": ["refund", "money"]}
 FILLER = ["please", "today", "again", "my", "the", "why", "where", "tell", "me", "now"]
@@ -28,7 +29,7 @@ class HashEncoder(EchoEngine):
 
     def encode(self, texts, *, progress=None):
         """All vectors at once."""
-        vectors = [self._echo(type("P", (), {"messages": (), "text": text})).vector for text in texts]
+        vectors = [self._echo(Prompt(text=text)).vector for text in texts]
         return np.array(vectors, dtype=np.float32).reshape(-1, self.dimension)
 
 

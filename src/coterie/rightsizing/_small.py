@@ -1,0 +1,32 @@
+"""The small generative model of a version that has an adapter. The measuring child imports it only for such a one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coterie.config import LlamaModel, SpecialistSection
+from coterie.engines import LlamaEngine
+from coterie.models import locate
+from coterie.registry import Version
+from coterie.specialists import ADAPTER_FILE
+
+
+def open_small(section: SpecialistSection, model: LlamaModel | None, version: Version) -> dict[str, LlamaEngine]:
+    """The section's model with the version's adapter, by the key that the section names; nothing without an adapter.
+
+    Args:
+        section: Whose version it is.
+        model: What its key stands for; a path is taken from where the process runs.
+        version: Named as the specialist will be.
+    """
+    if model is None or ADAPTER_FILE not in version.files:
+        return {}
+    engine = LlamaEngine(
+        str(section.model),
+        locate(model, Path()),
+        threads=model.threads,
+        parallel=model.parallel,
+        window=model.window,
+        adapters={version.name: version.folder / ADAPTER_FILE},
+    )
+    return {str(section.model): engine}
