@@ -12,7 +12,9 @@ import pytest
 
 from coterie.assembly import open_network
 from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine
+from coterie.engines import LlamaEngine, read_gguf_header
+from coterie.engines._llama_scoring import Scoring
+from coterie.engines._words import cut_words
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
 from coterie.models import checksum_of, locate
 from coterie.registry import Registry
@@ -120,6 +122,18 @@ async def test_scores_are_likelihoods(engine):
     assert together.usage.tokens_in > 10
     assert together.usage.tokens_out > 0
     assert together.usage.cpu_seconds > 0
+
+
+def test_tokens_of_choices(engine, path):
+    """Plain words are cut as llama.cpp cuts them; other choices it cuts itself, into what makes them up."""
+    server = engine._model.load()
+    scoring = Scoring(lambda body, take: server.handle_completions({**body, "stream": True}, take), "Label:")
+    words = " card arrival", " verify my identity", " contactless", " Refund not showing up", " pay or pay later"
+    plain = cut_words(words, read_gguf_header(path))
+    assert plain.keys() == set(words)
+    for word in words:
+        assert scoring.tokens_of(word) == plain[word]
+    assert len(scoring.tokens_of(" 3-D Secure\u2122 (2nd)")) > 6
 
 
 async def test_echoed_choice(engine):

@@ -27,6 +27,7 @@ from ._llama_scoring import Scoring
 from ._shared_time import SharedTime
 from ._slots import Slots
 from ._text import valid_text
+from ._words import cut_words
 
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 """In every request. Progress of the prompt comes as chunks too: each is a chance to stop."""
@@ -184,7 +185,9 @@ class LlamaModel:
             if self._end_of_turn is None:
                 raise ValueError("its file does not say which token ends an answer")
             end = self._end_of_turn
-            tree = tree_of([(*scoring.tokens_of(valid_text(choice)), end) for choice in choices])
+            texts = [valid_text(choice) for choice in choices]
+            plain = cut_words(texts, read_gguf_header(self._spec.path))
+            tree = tree_of([(*(plain.get(text) or scoring.tokens_of(text)), end) for text in texts])
             if len(self._trees) >= _MOST_TREES:
                 self._trees.clear()
             self._trees[choices] = tree

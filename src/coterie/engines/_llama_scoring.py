@@ -86,7 +86,7 @@ class Scoring:
 
     def _favoured_by(self, choice: str, banned: Mapping[int, bytes]) -> dict[int, bytes]:
         """The tokens, with their bytes, that are likeliest where those of a choice are favoured and some are banned."""
-        biases = [[choice, _FAVOUR], *([token, False] for token in banned)]
+        biases: list[list[Any]] = [[choice, _FAVOUR], *([token, False] for token in banned)]
         found = self._likely([self._text], biases, listed=max(_LISTED, len(choice.encode())))
         return {token: each.piece for token, each in found.items()}
 
