@@ -38,3 +38,23 @@ def test_waits():
         order.append("one")
     thread.join(5)
     assert order == ["one", "other"]
+
+
+def test_nobody_waits_for_ever():
+    """Sixteen requests with another adapter may begin beside one; the next lets it end first. Its own do not wait."""
+    slots, began = Slots(3), []
+
+    def other():
+        with slots.hold("a", ""):
+            began.append("a")
+
+    with slots.hold("b", ""):
+        for _ in range(16):
+            other()
+        thread = threading.Thread(target=other)
+        thread.start()
+        with slots.hold("b", ""):
+            thread.join(0.1)
+        assert len(began) == 16
+    thread.join(5)
+    assert len(began) == 17
