@@ -88,7 +88,7 @@ def data():
 def tune(base, data, **more):
     """Fine-tune with a recipe for so small a model."""
     recipe = Recipe(**{"epochs": 6, "batch": 16, "rate": 3e-3, "head_rate": 1e-2} | more)
-    return fine_tune(base, *data, several=False, recipe=recipe, seed=0, progress=lambda rows: None)
+    return fine_tune(base, *data, several=False, recipe=recipe, seed=0, progress=lambda rows: None).network
 
 
 def ids_of(base, texts):
@@ -176,7 +176,9 @@ def test_resuming_gives_the_same_weights(base, data, tmp_path):
     resumed, whole = tune(progress=told.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
 
     assert told[0] == sum(done)
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert all(
+        torch.equal(value, resumed.network.state_dict()[name]) for name, value in whole.network.state_dict().items()
+    )
 
 
 def test_a_loss_that_is_no_number(base, data):

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from ._adapter_files import GGUF_ADAPTER, adapter_files
     from ._causal import CausalTokens, TokenPair, load_causal, load_tokens
     from ._export import encoder_files, exact_vectors, export_graph
-    from ._finetune import Recipe, fine_tune, recipe_for
+    from ._finetune import Recipe, TunedNetwork, fine_tune, recipe_for
     from ._int8 import QUANTISATION, quantise
     from ._lora import LoraRecipe, lora_recipe_for, tune_adapter
-    from ._network import SentenceNetwork
+    from ._network import LinearHead, SentenceNetwork
 
 __all__ = [
     "GGUF_ADAPTER",
@@ -30,10 +30,12 @@ __all__ = [
     "CausalBase",
     "CausalTokens",
     "Checkpoints",
+    "LinearHead",
     "LoraRecipe",
     "Recipe",
     "SentenceNetwork",
     "TokenPair",
+    "TunedNetwork",
     "adapter_files",
     "encoder_files",
     "exact_vectors",
@@ -51,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "GGUF_ADAPTER": "_adapter_files",
+    "LinearHead": "_network",
     "QUANTISATION": "_int8",
     "CausalTokens": "_causal",
     "LoraRecipe": "_lora",
@@ -58,6 +61,7 @@ _HOMES = {
     "SentenceNetwork": "_network",
     "TokenPair": "_causal",
     "adapter_files": "_adapter_files",
+    "TunedNetwork": "_finetune",
     "encoder_files": "_export",
     "exact_vectors": "_export",
     "export_graph": "_export",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,6 +47,13 @@ class Recipe:
     """Tokens of a text that are read in training."""
 
 
+class TunedNetwork(NamedTuple):
+    """A network and the head it was trained with."""
+
+    network: SentenceNetwork
+    head: CosineHead
+
+
 def recipe_for(rows: int) -> Recipe:
     """Few rows are seen more often, in smaller batches, so that there are steps enough."""
     if rows < _FEW:
@@ -63,7 +71,7 @@ def fine_tune(
     seed: int,
     progress: Callable[[int], None],
     checkpoints: Checkpoints | None = None,
-) -> SentenceNetwork:
+) -> TunedNetwork:
     """The base encoder bent so that texts of one label lie together.
 
     Args:
@@ -99,7 +107,7 @@ def fine_tune(
             checkpoints, _decides(base, ids, hot, several=several) | asdict(recipe) | {"seed": seed}
         ),
     )
-    return network.eval()
+    return TunedNetwork(network.eval(), head)
 
 
 def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)
