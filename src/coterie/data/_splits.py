@@ -7,7 +7,7 @@ of each other. Units are then dealt out so that every part has each label's shar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,7 @@ def folds(dataset: Dataset, k: int, seed: int) -> Ints:
 
 def compare_datasets(train: Dataset, test: Dataset) -> tuple[str, ...]:
     """What makes figures on `test` doubtful: rows that occur in `train`, and labels that do not."""
-    return (*_shared_rows(train, test), *_unknown_labels(train, test))
+    return (*_shared_rows(train, test), *describe_unknown(test, train.label_names, train.name))
 
 
 def find_copies(train: Sequence[Row], test: Sequence[Row]) -> list[Duplicate]:
@@ -286,13 +286,25 @@ def _show(row: Row) -> str:
     return f"{quote(row.text or dict(row.columns))} at line {row.line}"
 
 
-def _unknown_labels(train: Dataset, test: Dataset) -> list[str]:
-    known = set(train.label_names)
-    unknown = Counter({label: n for label, n in test.label_counts.items() if label not in known})
+def unknown_labels(test: Dataset, known: Collection[str]) -> dict[str, int]:
+    """Labels of `test` that are not among those known, and on how many rows, the most frequent first."""
+    found = Counter({label: n for label, n in test.label_counts.items() if label not in set(known)})
+    return dict(found.most_common())
+
+
+def describe_unknown(test: Dataset, known: Collection[str], place: str) -> list[str]:
+    """`unknown_labels` in a sentence, with the label that was probably meant; none where all are known.
+
+    Args:
+        test: The rows.
+        known: Labels that may be right.
+        place: Where those come from.
+    """
+    unknown = unknown_labels(test, known)
     if not unknown:
         return []
-    named = [f"{quote(label)} ({count(n, 'row')}{_meant(label, known)})" for label, n in unknown.most_common()]
-    return [f"{count(len(unknown), 'label')} of {test.name} not in {train.name}: {listing(named)}"]
+    named = [f"{quote(label)} ({count(n, 'row')}{_meant(label, set(known))})" for label, n in unknown.items()]
+    return [f"{count(len(unknown), 'label')} of {test.name} not in {place}: {listing(named)}"]
 
 
 def _meant(label: str, known: set[str]) -> str:

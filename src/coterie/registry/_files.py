@@ -49,6 +49,16 @@ def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
     _sync_folder(home)
 
 
+def remove_folder(home: Path, name: str) -> None:
+    """Remove a folder below `home`, so that it is there whole or not at all; nothing if it is not there."""
+    if not (home / name).is_dir():
+        return
+    partial = home / f"{_PARTIAL}{name}"
+    (home / name).rename(partial)
+    shutil.rmtree(partial, ignore_errors=True)
+    _sync_folder(home)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Give a file new content at once: whoever reads it sees the old or the new."""
     partial = path.with_name(f"{_PARTIAL}{path.name}")

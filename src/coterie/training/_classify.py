@@ -25,6 +25,7 @@ from ._job import Job
 from ._measure import Encoded, measure
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
+from ._window import window_warnings
 
 FOLDS = 5
 FALSE_REJECTION = 0.02  # share of in-scope rows that the out-of-scope score may reject
@@ -73,13 +74,14 @@ def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
         multi_label=several,
         scope=scope,
     )
+    evaluation = measure(job, fit.rung, specialist)
     return Candidate(
         rung=fit.rung,
         files=dump_head(fit.head, specialist.describe())
         | (scope.to_files() if scope else {})
         | own_encoder_files(fit.files),
         validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
-        evaluation=measure(job, fit.rung, specialist),
+        evaluation=evaluation,
         seconds=fit.seconds,
         notes={
             "pool": [float(share) for share in fit.shares],
@@ -87,6 +89,7 @@ def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
+        warnings=tuple(window_warnings(job, fit.rung, evaluation, fit.encoder, fit.tuned_on)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,15 @@ class TextEncoder(Engine, Protocol):
         """Length of a vector."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read."""
+        ...
+
+    def exceeds(self, texts: Sequence[str]) -> np.ndarray:
+        """(N,) which texts are longer than that."""
+        ...
+
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Unit vectors (N, D); `progress` is called with the number of texts just done."""
         ...
@@ -65,6 +74,8 @@ class Job:
     progress: Progress
     base: BaseEncoder | None = None
     """What the rung `encoder` starts from, where it is tried."""
+    read: Mapping[Path, str] = field(default_factory=dict)
+    """Checksum of each file that its rows come from, as it was read."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -142,4 +153,6 @@ def check_job(job: Job, folder: Path) -> Job:
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
-    return replace(job, base=find_base(job.section.base, folder)) if "encoder" in job.rungs else job
+    if "encoder" not in job.rungs:
+        return job
+    return replace(job, base=find_base(job.section.base, folder, licence=job.section.base_licence))

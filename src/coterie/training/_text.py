@@ -67,6 +67,8 @@ class TextFit:
     """Each row's cosine to the nearest centroid that it is no part of."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
+    tuned_on: int | None = None
+    """Tokens of a text that its fine-tuning read."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Of the rung's own encoder."""
     notes: Mapping[str, object] = field(default_factory=dict)
@@ -141,6 +143,7 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
         centroids=tuned.centroids,
         nearest=tuned.nearest,
         encoder=tuned.encoder,
+        tuned_on=tuned.longest,
         files=tuned.files,
         notes={"base": {"name": job.base.name, "sha256": job.base.sha256}, "int8": tuned.int8},
     )

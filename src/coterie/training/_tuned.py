@@ -39,6 +39,8 @@ class TunedFit:
     rows: np.ndarray  # (R,) those held back
     logits: np.ndarray  # (R, L)
     nearest: np.ndarray  # (R,) cosine to the nearest centroid
+    longest: int
+    """Tokens of a text that fine-tuning read."""
     int8: Mapping[str, float]
     """What rounding the weights cost on the rows held back."""
 
@@ -84,6 +86,7 @@ def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequen
         rows=np.concatenate([each.rows for each in held]),
         logits=np.concatenate([each.logits for each in held]),
         nearest=np.concatenate([each.nearest for each in held]),
+        longest=min(recipe_for(sizes[-1]).longest, base.max_tokens),
         int8=_cost_of_rounding(held, examples),
     )
 
