@@ -43,10 +43,11 @@ def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
         partial.chmod(0o755)
         _sync_folder(partial)
         partial.rename(home / name)
+        _sync_folder(home)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, home / name):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
-    _sync_folder(home)
 
 
 def remove_folder(home: Path, name: str) -> None:

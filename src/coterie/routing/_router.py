@@ -132,7 +132,7 @@ class LearnedRouter:
         cut = [output.finish == "length" for output in outputs]
         return np.stack([np.asarray(output.vector) for output in outputs]), cut, (step,)
 
-    def _match(self, texts: Sequence[str], vectors: np.ndarray, cut: Sequence[bool]) -> list[Match]:  # (T, D)
+    def _match(self, texts: Sequence[str], vectors: np.ndarray, cut: Sequence[bool] = ()) -> list[Match]:  # (T, D)
         """How each text fits each specialist, of very many those that are nearest."""
         fits = {self._names[s]: self._fits(self._profiles[s], vectors) for s in self._shortlist.nearest(vectors)}
         return [
@@ -140,7 +140,7 @@ class LearnedRouter:
                 text=text,
                 vector=vectors[row],
                 fits={name: each[row] for name, each in fits.items()},
-                truncated=cut[row],
+                truncated=bool(cut and cut[row]),
             )
             for row, text in enumerate(texts)
         ]

@@ -50,7 +50,8 @@ class GeneralistSpecialist:
         prompt, left_out = self._prompt(task, view)
         (output,) = await self.engine.run([prompt])
         finding = self._finding(output, prompt.label)
-        note = f"; {left_out} older entries of the context did not fit its window" if left_out else ""
+        older = "1 older entry" if left_out == 1 else f"{left_out:,} older entries"
+        note = f"; {older} of the context did not fit its window" if left_out else ""
         step = Step(producer=NAME, engine=self.engine.name, usage=output.usage)
         return replace(finding, reason=finding.reason + note, steps=(step,))
 

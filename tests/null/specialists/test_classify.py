@@ -128,6 +128,22 @@ async def test_a_cut_text_is_told():
     finding = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
 
     assert finding.reason.endswith("only the beginning of the text fits the encoder")
+    assert finding.truncated
+
+
+async def test_a_vector_of_a_cut_text_is_told():
+    """It is also said where the router has encoded the text already."""
+    who = specialist(2.0, 0.0, 0.0, encoder=EchoEngine())
+    cut = await consult(who, vector=np.ones(3), truncated=True)
+    whole = await consult(who, vector=np.ones(3))
+
+    assert (cut.truncated, whole.truncated) == (True, False)
+    assert "only the beginning" in cut.reason
+
+
+async def test_n_grams_are_of_the_whole_text():
+    """Without an encoder there is no window: what the router could not read to its end does not matter."""
+    assert not (await consult(specialist(2.0, 0.0, 0.0), vector=np.ones(3), truncated=True)).truncated
 
 
 async def test_scope_looks_at_logit_and_encoding():
