@@ -8,19 +8,21 @@ from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
 from ._own_encoder import own_encoder_files
-from ._scope import Scope
+from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
 from ._text_model import TextModel, text_files
 
 __all__ = [
     "Acceptance",
+    "Centroids",
     "ClassifySpecialist",
     "Drafting",
     "Example",
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "Neighbours",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",

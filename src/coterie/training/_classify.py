@@ -39,9 +39,8 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         job: What to train.
         encoded: The training texts' encodings; the router's profile needs them on every rung.
     """
-    examples = text_examples(
-        job.train, job.train.label_names, deal_folds(job.train, FOLDS, job.section.seed), job.section
-    )
+    folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=True)
+    examples = text_examples(job.train, job.train.label_names, folds, job.section)
     fits = fit_text(job, examples, encoded)
     return [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
 
@@ -97,9 +96,9 @@ def _scope(fit: TextFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Sc
     """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
         return None, None
-    if fit.centroids is None or fit.nearest is None:
+    if fit.neighbours is None or fit.nearest is None:
         return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(fit.centroids, fit.nearest, scaled)
+    scope, scores = fit_scope(fit.neighbours, fit.nearest, scaled)
     return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
 
 

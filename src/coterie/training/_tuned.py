@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines import OnnxEncoder
+from coterie.specialists import Neighbours
 from coterie.tuning import BaseEncoder, SentenceNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
-from ._scope import centroids
+from ._scope import fit_neighbours
 
 FEW_ROWS = 2_000
 """Below this many, every row is held back once; else a fold is enough to calibrate on."""
@@ -35,10 +36,10 @@ class TunedFit:
     """The encoder's."""
     encoder: OnnxEncoder
     kernel: KernelFit
-    centroids: np.ndarray  # (L, D)
+    neighbours: Neighbours
     rows: np.ndarray  # (R,) those held back
     logits: np.ndarray  # (R, L)
-    nearest: np.ndarray  # (R,) cosine to the nearest centroid
+    nearest: np.ndarray  # (R,) nearness to the texts that were trained on
     longest: int
     """Tokens of a text that fine-tuning read."""
     int8: Mapping[str, float]
@@ -82,7 +83,7 @@ def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequen
         files=tuned.files,
         encoder=tuned.encoder,
         kernel=tuned.kernel,
-        centroids=tuned.centroids,
+        neighbours=tuned.neighbours,
         rows=np.concatenate([each.rows for each in held]),
         logits=np.concatenate([each.logits for each in held]),
         nearest=np.concatenate([each.nearest for each in held]),
@@ -106,7 +107,7 @@ class _Tuned(NamedTuple):
     files: Mapping[str, bytes]
     encoder: OnnxEncoder
     kernel: KernelFit
-    centroids: np.ndarray  # (L, D)
+    neighbours: Neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class _Tuner:
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)
         vectors = encoder.encode(examples.texts)
         kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
-        return _Tuned(network, files, encoder, kernel, centroids(vectors, examples.hot))
+        return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
 
     def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
         """Train on some rows, ask about the others."""
@@ -144,7 +145,7 @@ class _Tuner:
             rows=part,
             logits=tuned.kernel.logits(new),
             exact_logits=tuned.kernel.logits(exact),
-            nearest=(new @ tuned.centroids.T).max(axis=1),
+            nearest=tuned.neighbours.of(new),
             cosines=(new * exact).sum(axis=1),
         )
 
