@@ -70,7 +70,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Centroids:
-    """The largest cosine to a label's mean encoding: what versions before 0.2 hold."""
+    """The largest cosine to a label's mean encoding: what older versions hold."""
 
     vectors: np.ndarray  # (L, D) float32, unit length
 
