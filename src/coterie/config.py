@@ -101,6 +101,8 @@ class SpecialistSection(_Section):
     """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them."""
     base: str = "minilm"
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
+    base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
+    """Licence of a `base` that is a folder and does not state its own, in SPDX's words."""
     exclude: tuple[str, ...] = ()
     """Columns a `score` specialist must not use, on top of the protected ones."""
     protected: tuple[str, ...] | None = None

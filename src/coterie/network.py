@@ -412,6 +412,7 @@ def _task(part: Part, request: Request) -> Task:
         label=_label(request),
         max_tokens=request.max_tokens,
         vector=part.vector,
+        truncated=part.truncated,
     )
 
 

@@ -106,6 +106,8 @@ class Task:
     max_tokens: int | None = None
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
+    truncated: bool = False
+    """`vector` is of the beginning only: the text is longer than the encoder's window."""
 
 
 # --- What is known: the context ------------------------------------------------------------------
@@ -210,6 +212,8 @@ class Part:
     score: float
     """The router's score for the first specialist, 0 to 1."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
+    truncated: bool = False
+    """`vector` is of the beginning only: the text is longer than the encoder's window."""
 
     @property
     def specialists(self) -> tuple[str, ...]:
@@ -321,6 +325,8 @@ class Finding:
     steps: tuple[Step, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     """Every crossing of the egress gate that was tried for it, allowed or not."""
+    truncated: bool = False
+    """Only the beginning of the text was read, by one model at least: it is longer than that one's window."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from coterie.assembly import open_network
 from coterie.config import SpecialistSection
 from coterie.data import read_dataset
 from coterie.engines import ENCODER_FILES, OnnxEncoder
-from coterie.errors import ArtefactRefused, ExtraMissing, ModelMissing, TrainingDiverged
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing, TrainingDiverged
 from coterie.models import CATALOGUE, installed
 from coterie.registry import Registry
 from coterie.training import possible_rungs, train, train_rungs
@@ -67,6 +67,7 @@ def write_base(folder) -> None:
         max_position_embeddings=64,
     )
     BertModel(config).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlibrary_name: x\nlicense: cc0-1.0\n---\n# Tiny\n")
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +281,70 @@ def test_a_damaged_base(folder, damage, error, words):
     damage(folder / "tiny")
     with pytest.raises(error, match=words):
         train(folder)
+    assert not (folder / "registry").exists()
+
+
+def test_a_base_without_a_licence(folder):
+    """Is refused before anything is trained, unless the section says what its licence is."""
+    (folder / "tiny" / "README.md").write_text("# Tiny\n\nlicense: of course\n")
+    with pytest.raises(ConfigError, match="'tiny' states no licence") as refused:
+        train(folder)
+    assert "base_licence" in refused.value.hint
+    assert not (folder / "registry").exists()
+
+    toml = (folder / "coterie.toml").read_text()
+    (folder / "coterie.toml").write_text(toml + 'base_licence = "CC-BY-4.0"\n')
+    with pytest.raises(KeyboardInterrupt):  # it trains
+        train(folder, progress=Impatient())
+    assert find_base("tiny", folder, licence="CC-BY-4.0").licence == "CC-BY-4.0"
+
+
+def test_the_licence_of_a_base_is_found_in_its_card(folder):
+    """A hub's model card says it between two lines of dashes."""
+    assert find_base("tiny", folder).licence == "cc0-1.0"
+
+
+def test_a_base_that_is_not_there_offline(folder, monkeypatch, tmp_path):
+    """Is said with the command that fetches it, and nothing is looked up on a network."""
+    toml = (folder / "coterie.toml").read_text()
+    (folder / "coterie.toml").write_text(toml.replace('base = "tiny"', 'base = "minilm"'))
+    monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "no models"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
+    with pytest.raises(ModelMissing, match="minilm") as missing:
+        train(folder)
+
+    assert "coterie models pull minilm" in missing.value.hint
+    assert not (folder / "registry").exists()
+
+
+def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
+    """A training that diverges stores nothing: the version of before serves on, and no file is left behind."""
+    toml = (folder / "coterie.toml").read_text()
+    (folder / "coterie.toml").write_text(toml.replace('"encoder"', '"lexical"'))
+    before = train(folder, encoder=OnnxEncoder.bundled()).specialists["topic"].version
+    stored = sorted((folder / "registry").rglob("*"))
+    toml = (folder / "coterie.toml").read_text()
+    (folder / "coterie.toml").write_text(toml.replace('"lexical"', '"encoder"'))
+    monkeypatch.setattr("coterie.training._tuned.recipe_for", lambda _: Recipe(epochs=1, batch=8, rate=float("nan")))
+    with pytest.raises(TrainingDiverged, match="nothing was stored"):
+        train(folder)
+
+    assert sorted((folder / "registry").rglob("*")) == stored
+    assert Registry(folder / "registry").champion("topic").version == before
+
+
+def test_texts_longer_than_the_base_knows_positions(folder):
+    """They are cut to what the base reads, with the end mark kept, and the report counts them."""
+    long = rows(40)
+    for row in long[5:12]:
+        row["text"] += " parcel" * 100
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, long)))
+    base = find_base("tiny", folder)
+    (ids,) = base.token_ids([long[5]["text"]], longest=1000)
+    assert (base.max_tokens, len(ids), ids[-1]) == (64, 64, base.load_tokenizer().encode("a").ids[-1])
+
+    report = train(folder).specialists["topic"].report
+    assert [each for each in report["warnings"] if "texts of rows.jsonl are longer than the 64 tokens" in each]
 
 
 def test_without_torch(folder, monkeypatch):

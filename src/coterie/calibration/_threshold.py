@@ -25,6 +25,10 @@ _CANDIDATES = 200
 """Thresholds tested at most, spread evenly over the rows."""
 _START_FACTOR = 4
 """Each start of the test has so many times the accepted rows of the one before."""
+_PROMISING_SHARE = 0.8
+"""Share of delta for the start that the confidences choose. On BANKING77, CLINC150 and HEADLINES; see docs/log.md."""
+_PROMISE = 0.03
+"""Largest p-value that a start may promise to get it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,10 @@ def accept_threshold(
     Algorithms to Achieve Risk Control"), for the selective risk: of n accepted rows, k wrong ones give the exact
     binomial p-value P(Bin(n, target_risk) <= k). Thresholds are tested from strict to lax in a fixed sequence
     with several starts, each with a share of delta that a refutation passes on (the fallback procedure of Wiens
-    2003, one of the graphs of Bretz et al. 2009), which keeps the family-wise error at delta. A threshold is one
-    of the confidences seen; given its value, the rows above it are independent draws, so its p-value stands.
-    Nothing assumes that the confidence is calibrated.
+    2003, one of the graphs of Bretz et al. 2009), which keeps the family-wise error at delta. Most of delta goes to
+    the start that the confidences promise most of; they alone choose it, not what was right, so the tests stay
+    what they are. A threshold is one of the confidences seen; given its value, the rows above it are independent
+    draws, so its p-value stands. That the confidence is calibrated only decides how much is accepted.
 
     Rows of one group (clauses of one contract) are not independent: with `groups`, n and k shrink to the number
     of independent rows that would say as much (Korn and Graubard 1998, "Confidence Intervals for Proportions with
@@ -83,13 +88,13 @@ def accept_threshold(
         return _too_few(aim)
     order = np.argsort(-scores, kind="stable")
     values, accepted, wrong = _tally(scores[order], right[order])
-    starts = _starts(accepted, aim)
-    tested = _candidates(accepted, starts)
+    starts, promising = _starts(accepted, aim), _promising(scores[order], accepted, aim)
+    tested = np.union1d(_candidates(accepted, starts), promising)
     says = np.ones(len(tested))
     if groups is not None:
         says = independent_share(~right[order], _numbers(groups)[order], accepted[tested], delta=delta)
     p = _p_values(accepted[tested] * says, wrong[tested] * says, target_risk)
-    safe = tested[_fallback(p, np.isin(tested, starts), delta)]
+    safe = tested[_fallback(p, _shares(tested, starts, promising, delta))]
     if not len(safe):
         best = int(tested[p.argmin()])
         return _refused(aim, int(accepted[best]), int(wrong[best]))
@@ -147,13 +152,28 @@ def _candidates(accepted: Ints, starts: Ints) -> Ints:
     return np.union1d(starts, np.searchsorted(accepted, np.floor(rows)))
 
 
-def _fallback(p: Floats, start: Ints, delta: float) -> Ints:
+def _promising(scores: Floats, accepted: Ints, aim: _Aim) -> Ints:
+    """The position with the smallest p-value if confidences were true (1,); none where that promises little (0,)."""
+    expected = np.cumsum(np.clip(1 - scores, 0.0, 1.0))[accepted - 1]
+    p = _p_values(accepted, expected, aim.target_risk)
+    p[accepted < aim.fewest] = 1.0
+    best = int(p.argmin())
+    return np.array([best] if p[best] <= _PROMISE else [], dtype=np.int64)
+
+
+def _shares(tested: Ints, starts: Ints, promising: Ints, delta: float) -> Floats:
+    """What each tested position brings of delta (K,)."""
+    most = _PROMISING_SHARE if len(promising) else 0.0
+    shares = np.where(np.isin(tested, starts), (1 - most) * delta / len(starts), 0.0)
+    return shares + np.where(np.isin(tested, promising), most * delta, 0.0)
+
+
+def _fallback(p: Floats, shares: Floats) -> Ints:
     """Which hypotheses, tested in order, are refuted (K,): starts bring a share of delta, refutations hand it on."""
-    share = delta / start.sum()
     refuted = np.zeros(len(p), dtype=bool)
     level = 0.0
     for i in range(len(p)):
-        level += share * start[i]
+        level += shares[i]
         refuted[i] = p[i] <= level
         if not refuted[i]:
             level = 0.0

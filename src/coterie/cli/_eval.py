@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,8 +67,15 @@ def evaluate(
     columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
     dataset = _read(find_file(folder, data), section.model_copy(update=columns))
     measured = run(_measure(name, section, version, dataset))
-    document = {"specialist": name, "version": version.version, "file": dataset.name, **measured.to_json()}
-    for warning in dataset.warnings:
+    unknown, warnings = _unknown(dataset, section, version)
+    document = {
+        "specialist": name,
+        "version": version.version,
+        "file": dataset.name,
+        **measured.to_json(),
+        "unknown_labels": unknown,
+    }
+    for warning in (*dataset.warnings, *warnings, *_truncated(measured)):
         remark(f"Warning: {warning}")
     if as_json:
         show_json(document)
@@ -100,6 +108,26 @@ def _read(path: Path, section: SpecialistSection) -> Dataset:
         multi_label=section.multi_label,
         for_evaluation=True,
     )
+
+
+def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:
+    """Labels of the file that the version cannot give, by their rows, and what that means in words."""
+    from coterie.data import describe_unknown, unknown_labels
+
+    if section.task != "classify":
+        return {}, []
+    known = json.loads(version.files["model.json"])["labels"]
+    unknown = unknown_labels(dataset, known)
+    words = describe_unknown(dataset, known, f"version {version.version}")
+    return unknown, [f"{each}; such a row cannot be right unless it has another label too" for each in words]
+
+
+def _truncated(measured: Evaluation) -> Iterator[str]:
+    if measured.truncated:
+        yield (
+            f"{measured.truncated:,} of {measured.n:,} texts are longer than the model's window: "
+            "only their beginning was read"
+        )
 
 
 async def _measure(name: str, section: SpecialistSection, version: Version, dataset: Dataset) -> Evaluation:

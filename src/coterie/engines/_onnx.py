@@ -129,6 +129,14 @@ class OnnxEncoder:
         """Tokens of the whole text, also beyond the window."""
         return len(self._model.tokenise(text))
 
+    def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
+        """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
+        most = self.max_tokens - 2  # beside the marks at both ends
+        return np.array(
+            [len(text.encode("utf-8", "replace")) > most and self._model.cut(text).truncated for text in texts],
+            dtype=bool,
+        )
+
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """A unit vector for each prompt's `text`. Raises `Overloaded` when too many are waiting."""
         start = time.perf_counter()

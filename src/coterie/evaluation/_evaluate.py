@@ -26,6 +26,7 @@ async def evaluate(
     rows: Sequence[Row],
     *,
     vectors: np.ndarray | None = None,
+    truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -35,13 +36,14 @@ async def evaluate(
         specialist: Asked with an empty view, at most 64 rows side by side.
         rows: A row without labels is one that it should abstain on.
         vectors: (N, D) encodings of the rows' texts, where they are known already.
+        truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
         progress: Called with the number of rows just done.
         seed: Seed of the bootstrap intervals.
 
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
     """
-    findings = await consult_rows(specialist, rows, vectors=vectors, progress=progress)
+    findings = await consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=progress)
     return judge(rows, findings, task=specialist.card.task, seed=seed)
 
 
@@ -50,6 +52,7 @@ async def consult_rows(
     rows: Sequence[Row],
     *,
     vectors: np.ndarray | None = None,
+    truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Finding]:
     """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
@@ -60,7 +63,8 @@ async def consult_rows(
     async def work() -> None:
         for i, row in waiting:  # shared by the workers: each row is taken by one of them
             vector = None if vectors is None else vectors[i]
-            task = Task(text=row.text, columns=row.columns or None, vector=vector)
+            cut = truncated is not None and bool(truncated[i])
+            task = Task(text=row.text, columns=row.columns or None, vector=vector, truncated=cut)
             findings[i] = await specialist.consult(task, ContextView())
             advance(1)
 

@@ -54,6 +54,8 @@ class Evaluation:
     """For a score: area under the ROC curve."""
     brier: float | None = None
     """For a score: mean squared error of the probability."""
+    truncated: int = 0
+    """Rows of which only the beginning was read, because they are longer than the model's window."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """95% bootstrap interval of each figure that has one, by its name."""
     confusions: tuple[Confusion, ...] = ()

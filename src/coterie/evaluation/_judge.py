@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,8 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
         **_scope_figures(rows, findings, seed),
         **(_score_figures(rows, findings, seed) if task == "score" else {}),
     }
-    return _evaluation(figures, cases, n=len(rows), sliced=task == "classify")
+    evaluation = _evaluation(figures, cases, n=len(rows), sliced=task == "classify")
+    return replace(evaluation, truncated=sum(finding.truncated for finding in findings))
 
 
 def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind) -> list[Case]:

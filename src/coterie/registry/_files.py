@@ -43,9 +43,20 @@ def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
         partial.chmod(0o755)
         _sync_folder(partial)
         partial.rename(home / name)
+        _sync_folder(home)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, home / name):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def remove_folder(home: Path, name: str) -> None:
+    """Remove a folder below `home`, so that it is there whole or not at all; nothing if it is not there."""
+    if not (home / name).is_dir():
+        return
+    partial = home / f"{_PARTIAL}{name}"
+    (home / name).rename(partial)
+    shutil.rmtree(partial, ignore_errors=True)
     _sync_folder(home)
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 from coterie.config import RegistrySection
 from coterie.errors import ArtefactRefused, ConfigError, InputError, NotTrained, UnknownSpecialist
 
-from ._files import locked, remove_partials, replace_file, told, write_folder
+from ._files import locked, remove_folder, remove_partials, replace_file, told, write_folder
 from ._history import Succession, append_succession, login_name, predecessor, read_history, utc
 from ._manifest import MANIFEST, check_files, check_name, check_version, is_version, version_of, write_manifest
 from ._signature import SIGNATURE, Signer, Trust, open_signer
@@ -96,6 +96,17 @@ class Registry:
                     for file, content in signed.items():
                         replace_file(home / version / file, content)
         return version
+
+    def withdraw(self, name: str, version: str) -> None:
+        """Remove a version that no alias stands for: what could not be promoted need not stay. Others are left.
+
+        Raises:
+            SetupError: it cannot be removed.
+        """
+        home = self.root / check_name(name)
+        with told(f"remove {name!r} version {version}"), locked(home):
+            if version not in {self.alias(name, alias) for alias in (CHAMPION, CANDIDATE)}:
+                remove_folder(home, check_version(version))
 
     def promote(
         self, name: str, version: str, alias: str = CHAMPION, *, reason: str = "", forced: bool = False

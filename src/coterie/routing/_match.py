@@ -48,6 +48,8 @@ class Match:
     text: str
     vector: np.ndarray  # (D,)
     fits: Mapping[str, Fit]
+    truncated: bool = False
+    """`vector` is of the text's beginning only."""
     small_talk: str | None = None
     """The greeting or the like that it is."""
 

@@ -54,8 +54,8 @@ class LearnedRouter:
             return self._routed(by_columns, [], {}, ())
         pieces = split_parts(request.text)
         texts = [request.text, *pieces] if len(pieces) > 1 else [request.text]
-        vectors, steps = await self._encode(texts, request)
-        matches = self._match(texts, vectors)
+        vectors, cut, steps = await self._encode(texts, request)
+        matches = self._match(texts, vectors, cut)
         phrases = await self._small_talk.find(matches)
         matches = [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
         whole = {name: round(fit.p_value, 4) for name, fit in matches[0].fits.items()}
@@ -92,7 +92,9 @@ class LearnedRouter:
 
     def _part(self, match: Match) -> Part:
         waves = self._waves_of(match.name)
-        return Part(text=match.text, waves=waves, score=match.best.p_value, vector=match.vector)
+        return Part(
+            text=match.text, waves=waves, score=match.best.p_value, vector=match.vector, truncated=match.truncated
+        )
 
     def _waves_of(self, name: str) -> Waves:
         """Who runs with it and when; worked out once."""
@@ -121,19 +123,25 @@ class LearnedRouter:
 
     # --- scores ----------------------------------------------------------------------------------
 
-    async def _encode(self, texts: Sequence[str], request: Request) -> tuple[np.ndarray, tuple[Step, ...]]:
-        """A vector a text (T, D), encoded in one batch, and what it took."""
+    async def _encode(self, texts: Sequence[str], request: Request) -> tuple[np.ndarray, list[bool], tuple[Step, ...]]:
+        """A vector a text (T, D), encoded in one batch, which of them are of the beginning only, and what it took."""
         label = request.label or Label.RESTRICTED
         outputs = await self._encoder.run([Prompt(text=text, label=label) for text in texts])
         usage = total_usage(output.usage for output in outputs)
         step = Step(producer="router", engine=self._encoder.name, usage=usage)
-        return np.stack([np.asarray(output.vector) for output in outputs]), (step,)
+        cut = [output.finish == "length" for output in outputs]
+        return np.stack([np.asarray(output.vector) for output in outputs]), cut, (step,)
 
-    def _match(self, texts: Sequence[str], vectors: np.ndarray) -> list[Match]:  # (T, D)
+    def _match(self, texts: Sequence[str], vectors: np.ndarray, cut: Sequence[bool] = ()) -> list[Match]:  # (T, D)
         """How each text fits each specialist, of very many those that are nearest."""
         fits = {self._names[s]: self._fits(self._profiles[s], vectors) for s in self._shortlist.nearest(vectors)}
         return [
-            Match(text=text, vector=vectors[row], fits={name: each[row] for name, each in fits.items()})
+            Match(
+                text=text,
+                vector=vectors[row],
+                fits={name: each[row] for name, each in fits.items()},
+                truncated=bool(cut and cut[row]),
+            )
             for row, text in enumerate(texts)
         ]
 

@@ -12,7 +12,7 @@ from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
 from ._own_encoder import own_encoder_files
 from ._prompting import Prompting, answers
-from ._scope import Scope
+from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
 from ._text_model import TextModel, text_files
@@ -21,6 +21,7 @@ __all__ = [
     "ADAPTER_FILE",
     "HEADING",
     "Acceptance",
+    "Centroids",
     "ChoiceHead",
     "ClassifySpecialist",
     "Draft",
@@ -29,6 +30,7 @@ __all__ = [
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "Neighbours",
     "Prompting",
     "Scope",
     "ScoreSpecialist",

@@ -8,7 +8,7 @@ target risk and the text looks like what the specialist was trained on.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, 
 from ._abstention import abstention
 from ._acceptance import Acceptance
 from ._scope import Scope
+from ._truncated import truncated_finding
 
 _ALTERNATIVES = 3  # runners-up shown with a finding
 
@@ -39,22 +40,20 @@ class ClassifySpecialist:
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
             return self._abstention(task, "there is no text to classify")
-        vector, steps, cut = await self._encode(task)
+        vector, steps, truncated = await self._encode(task)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
         steps = (*steps, self._step(self.head, scored))
-        if scored.finish == "length":
-            cut = "only the beginning of the text fits the model"
+        truncated = truncated or scored.finish == "length"
         finding = self._finding(task, np.asarray(scored.scores), vector, steps)
-        return finding if not cut else _noting(finding, cut)
+        return truncated_finding(finding) if truncated else finding
 
-    async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], str]:
-        """The text's vector, what it took, and a note when the text did not fit the encoder's window."""
+    async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+        """The text's vector, what it took, and whether it is of the beginning only."""
         shared = None if self.card.rung == "encoder" else task.vector  # what comes along is of the shared encoder
         if self.encoder is None or shared is not None:
-            return shared, (), ""
+            return shared, (), self.encoder is not None and task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
-        cut = "only the beginning of the text fits the encoder" if encoded.finish == "length" else ""
-        return encoded.vector, (self._step(self.encoder, encoded),), cut
+        return encoded.vector, (self._step(self.encoder, encoded),), encoded.finish == "length"
 
     def describe(self) -> dict[str, object]:
         """What a stored version says of it beside the head."""
@@ -117,8 +116,3 @@ class ClassifySpecialist:
 
     def _abstention(self, task: Task, reason: str) -> Finding:
         return abstention(self.card.name, task, reason)
-
-
-def _noting(finding: Finding, note: str) -> Finding:
-    """The finding with a note behind its reason."""
-    return replace(finding, reason=f"{finding.reason}; {note}")

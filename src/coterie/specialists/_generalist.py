@@ -47,13 +47,16 @@ class GeneralistSpecialist:
         """The model's answer. Raises what its engine raises, `EgressRefused` included."""
         if not task.text.strip() and not task.columns:
             return abstention(NAME, task, "there is nothing to answer")
-        prompt = self._prompt(task, view)
+        prompt, left_out = self._prompt(task, view)
         (output,) = await self.engine.run([prompt])
         finding = self._finding(output, prompt.label)
-        return replace(finding, steps=(Step(producer=NAME, engine=self.engine.name, usage=output.usage),))
+        older = "1 older entry" if left_out == 1 else f"{left_out:,} older entries"
+        note = f"; {older} of the context did not fit its window" if left_out else ""
+        step = Step(producer=NAME, engine=self.engine.name, usage=output.usage)
+        return replace(finding, reason=finding.reason + note, steps=(step,))
 
-    def _prompt(self, task: Task, view: ContextView) -> Prompt:
-        """What the model is told. It is as sensitive as the most sensitive entry in it."""
+    def _prompt(self, task: Task, view: ContextView) -> tuple[Prompt, int]:
+        """What the model is told, as sensitive as the most sensitive entry in it, and how many entries did not fit."""
         longest = min(task.max_tokens or _LONGEST, self._window // _SHARE)
         instruction = Message(role="system", text=INSTRUCTION)
         asked = Message(role="user", text=_in_words(task))
@@ -65,7 +68,8 @@ class GeneralistSpecialist:
             instruction = Message(role="system", text=f"{INSTRUCTION}\nWhat they found:\n{known}")
         said = [entry.content for entry in used if isinstance(entry.content, Message)]
         label = max([task.label, *(entry.label for entry in used)])
-        return Prompt(messages=(instruction, *said, asked), label=label, max_tokens=longest)
+        prompt = Prompt(messages=(instruction, *said, asked), label=label, max_tokens=longest)
+        return prompt, len(view.entries) - len(used)
 
     def _finding(self, output: Output, label: Label) -> Finding:
         text = output.text.strip()

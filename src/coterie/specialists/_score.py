@@ -19,7 +19,8 @@ from coterie.types import Columns, ContextView, Evidence, Fact, Finding, Prompt,
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
-from ._text_model import TextModel
+from ._text_model import TextModel, TextOdds
+from ._truncated import truncated_finding
 
 MOST_UNKNOWN = 0.25
 """Share of what the score rests on that may be missing or unknown before it abstains."""
@@ -47,14 +48,16 @@ class ScoreSpecialist:
     async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads no facts
         """The probability, as value, with reason codes as evidence."""
         columns: dict[str, Scalar] = dict(task.columns or {})
-        steps: tuple[Step, ...] = ()
+        said = TextOdds(None)
         if self.text is not None:
-            columns[self.text.column], steps = await self.text.log_odds(task, self.card.name)
+            said = await self.text.log_odds(task, self.card.name)
+            columns[self.text.column] = said.log_odds
         if all(as_category(columns.get(column.name)) is None for column in self.bins):
             return abstention(self.card.name, task, f"it needs {self._wanted()}")
         (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)])
-        steps = (*steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
-        return self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
+        steps = (*said.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
+        finding = self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
+        return truncated_finding(finding) if said.truncated else finding
 
     def _wanted(self) -> str:
         """What it takes, in words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,16 @@ from coterie.protocols import Engine
 from coterie.types import Prompt, Step, Task
 
 _PREFIX = "text."
+
+
+class TextOdds(NamedTuple):
+    """What a text says of the outcome, and what it took to know."""
+
+    log_odds: float | None
+    """None when there is no text."""
+    steps: tuple[Step, ...] = ()
+    truncated: bool = False
+    """Only the beginning of the text fits the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +41,26 @@ class TextModel:
         sent = (task.columns or {}).get(self.source)
         return sent if isinstance(sent, str) and sent.strip() else task.text
 
-    async def log_odds(self, task: Task, asker: str) -> tuple[float | None, tuple[Step, ...]]:
-        """The text's log-odds and what they took, on the asker's account; None when there is no text."""
+    async def log_odds(self, task: Task, asker: str) -> TextOdds:
+        """The text's log-odds and what they took, on the asker's account."""
         text = self.find(task)
         if not text.strip():
-            return None, ()
-        vector, steps = await self._encode(text, task, asker)
+            return TextOdds(None)
+        vector, steps, truncated = await self._encode(text, task, asker)
         (scored,) = await self.head.run([Prompt(text=text, vector=vector, label=task.label)])
         no, yes = np.asarray(scored.scores)
-        return float(yes - no), (*steps, Step(producer=asker, engine=self.head.name, usage=scored.usage))
+        steps = (*steps, Step(producer=asker, engine=self.head.name, usage=scored.usage))
+        return TextOdds(float(yes - no), steps, truncated)
 
-    async def _encode(self, text: str, task: Task, asker: str) -> tuple[np.ndarray | None, tuple[Step, ...]]:
-        """The text's vector (D,) and what it took."""
+    async def _encode(self, text: str, task: Task, asker: str) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+        """The text's vector (D,), what it took, and whether it is of the beginning only."""
         if self.encoder is None:
-            return None, ()
+            return None, (), False
         if task.vector is not None and text == task.text:  # a vector that comes along is of the task's own text
-            return task.vector, ()
+            return task.vector, (), task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=text, label=task.label)])
-        return encoded.vector, (Step(producer=asker, engine=self.encoder.name, usage=encoded.usage),)
+        step = Step(producer=asker, engine=self.encoder.name, usage=encoded.usage)
+        return encoded.vector, (step,), encoded.finish == "length"
 
     def describe(self) -> dict[str, object]:
         """What a stored version says of it beside its files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from coterie.calibration import (
     softmax,
 )
 from coterie.engines import LinearEngine, dump_head
-from coterie.evaluation import bootstrap_interval, bootstrap_mean, macro_f1, multilabel_f1
+from coterie.evaluation import Evaluation, bootstrap_interval, bootstrap_mean, macro_f1, multilabel_f1
 from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
 
 from ._candidates import Candidate, Figure
@@ -27,6 +27,7 @@ from ._job import Job
 from ._measure import Encoded, measure
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
+from ._window import held_out_warnings, window_warnings
 
 if TYPE_CHECKING:
     from ._slm import SlmFit
@@ -43,9 +44,8 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         job: What to train.
         encoded: The training texts' encodings; the router's profile needs them on every rung.
     """
-    examples = text_examples(
-        job.train, job.train.label_names, deal_folds(job.train, FOLDS, job.section.seed), job.section
-    )
+    folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=True)
+    examples = text_examples(job.train, job.train.label_names, folds, job.section)
     fits = fit_text(job, examples, encoded)
     candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
     if "slm" in job.measured_rungs:
@@ -77,11 +77,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
         temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
     )
     specialist, files = _built(job, fit, acceptance, scope)
+    evaluation = measure(job, fit.rung, specialist)
     return Candidate(
         rung=fit.rung,
         files=files,
         validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
-        evaluation=measure(job, fit.rung, specialist),
+        evaluation=evaluation,
         seconds=fit.seconds,
         notes={
             "temperature": temperature,
@@ -89,7 +90,15 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
+        warnings=tuple(_warnings(job, fit, evaluation)),
     )
+
+
+def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
+    """What of the texts the rung did not read."""
+    if isinstance(fit, TextFit):
+        return window_warnings(job, fit.rung, evaluation, fit.encoder, fit.tuned_on)
+    return held_out_warnings(job, fit.rung, evaluation)
 
 
 def _built(
@@ -118,9 +127,9 @@ def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) ->
     """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
         return None, None
-    if not isinstance(fit, TextFit) or fit.centroids is None or fit.nearest is None:
+    if not isinstance(fit, TextFit) or fit.neighbours is None or fit.nearest is None:
         return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(fit.centroids, fit.nearest, scaled)
+    scope, scores = fit_scope(fit.neighbours, fit.nearest, scaled)
     return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
 
 

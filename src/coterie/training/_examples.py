@@ -61,6 +61,18 @@ class TextExamples:
         return np.asarray(np.where(self.hot > 0, logits, -np.inf).argmax(axis=1))
 
 
+def in_turn(examples: TextExamples, most: int) -> np.ndarray:  # (M,)
+    """At most so many rows in random order, labels in turn, so that rare labels are among them too; sorted."""
+    order = np.random.default_rng(examples.seed).permutation(len(examples.texts))
+    first = examples.hot.argmax(axis=1)
+    seen = np.zeros(examples.labels, dtype=np.int64)
+    rounds = np.empty(len(order), dtype=np.int64)
+    for place, row in enumerate(order):
+        rounds[place] = seen[first[row]]
+        seen[first[row]] += 1
+    return np.sort(order[np.argsort(rounds, kind="stable")][:most])
+
+
 def text_examples(data: Dataset, labels: Sequence[str], folds: np.ndarray, section: SpecialistSection) -> TextExamples:
     """Rows as texts, targets and folds."""
     position = {label: index for index, label in enumerate(labels)}
@@ -70,15 +82,15 @@ def text_examples(data: Dataset, labels: Sequence[str], folds: np.ndarray, secti
     return TextExamples(texts=data.texts, hot=hot, several=section.multi_label, folds=folds, seed=section.seed)
 
 
-def deal_folds(data: Dataset, most: int, seed: int) -> np.ndarray:  # (N,)
-    """The fold of each row: `most` folds, or as many as there are groups to deal out.
+def deal_folds(data: Dataset, most: int, seed: int, *, in_order: bool = False) -> np.ndarray:  # (N,)
+    """The fold of each row: `most` folds, or as many as there are groups to deal out; `in_order` as in `folds`.
 
     Raises:
         DataError: there are not even two.
     """
     for k in range(most, 2, -1):
         try:
-            return folds(data, k, seed)
+            return folds(data, k, seed, in_order=in_order)
         except DataError:
             continue
-    return folds(data, 2, seed)
+    return folds(data, 2, seed, in_order=in_order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,15 @@ class TextEncoder(Engine, Protocol):
         """Length of a vector."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read."""
+        ...
+
+    def exceeds(self, texts: Sequence[str]) -> np.ndarray:
+        """(N,) which texts are longer than that."""
+        ...
+
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Unit vectors (N, D); `progress` is called with the number of texts just done."""
         ...
@@ -71,6 +80,8 @@ class Job:
     """How that model is run."""
     checkpoints: Checkpoints | None = None
     """Where unfinished trainings are kept; None keeps nothing."""
+    read: Mapping[Path, str] = field(default_factory=dict)
+    """Checksum of each file that its rows come from, as it was read."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -154,7 +165,7 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
     if "encoder" in job.rungs:
-        job = replace(job, base=find_base(job.section.base, folder))
+        job = replace(job, base=find_base(job.section.base, folder, licence=job.section.base_licence))
     if "slm" in job.rungs or job.section.pairs:
         model = tunable_model(job, models)
         job = replace(job, model=model, causal=find_causal_base(str(job.section.model), model, folder))

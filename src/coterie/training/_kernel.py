@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from coterie.engines import KernelBlock
 
-from ._examples import ALWAYS_SEEN, TextExamples
+from ._examples import ALWAYS_SEEN, TextExamples, in_turn
 
 MOST_LANDMARKS = 1_500
 GAMMA = 0.5
@@ -60,7 +60,7 @@ def fit_kernel(
 
 
 def _fit(vectors: np.ndarray, examples: TextExamples, progress: Callable[[int], None]) -> KernelFit:
-    stored = vectors[_landmarks(examples)].astype(np.float16)
+    stored = vectors[in_turn(examples, MOST_LANDMARKS)].astype(np.float16)
     landmarks = stored.astype(np.float64)  # (M, D), as the head will see them
     factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(len(landmarks)))
     features = solve_triangular(factor, _kernel(vectors, landmarks).T, lower=True).T  # (N, M)
@@ -74,18 +74,6 @@ def _fit(vectors: np.ndarray, examples: TextExamples, progress: Callable[[int], 
     weights = solve_triangular(factor.T, solved, lower=False)  # (M, L)
     block = KernelBlock(landmarks=stored, weights=weights.astype(np.float32), gamma=GAMMA)
     return KernelFit(block=block, bias=bias, out_of_fold=held[ridge][rows] + bias, ridge=ridge)
-
-
-def _landmarks(examples: TextExamples) -> np.ndarray:  # (M,)
-    """Rows in random order, labels in turn, so that rare labels have landmarks too."""
-    order = np.random.default_rng(examples.seed).permutation(len(examples.texts))
-    first = examples.hot.argmax(axis=1)
-    seen = np.zeros(examples.labels, dtype=np.int64)
-    rounds = np.empty(len(order), dtype=np.int64)
-    for place, row in enumerate(order):
-        rounds[place] = seen[first[row]]
-        seen[first[row]] += 1
-    return np.sort(order[np.argsort(rounds, kind="stable")][:MOST_LANDMARKS])
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (N, D), (M, D) -> (N, M)

@@ -31,9 +31,13 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
     """
-    vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if rung == "embedding" else None
+    vectors = truncated = None
+    if rung == "embedding":
+        vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
+        truncated = job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
-    evaluation = finish(evaluate(specialist, job.held_out.rows, vectors=vectors, progress=job.progress.advance))
+    asked = evaluate(specialist, job.held_out.rows, vectors=vectors, truncated=truncated, progress=job.progress.advance)
+    evaluation = finish(asked)
     job.progress.finish("")
     return evaluation
 

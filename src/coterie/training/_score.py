@@ -28,6 +28,7 @@ from ._measure import Encoded, measure
 from ._protected import Exclusion, exclusion
 from ._scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
 from ._text import fit_text
+from ._window import window_warnings
 
 FOLDS = 10
 TEXT_COLUMN = "text"
@@ -197,15 +198,16 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
     )
     specialist = _specialist(job, rung, fitted, text, threshold)
     validation = _cross_validated(job.train, fitted, specialist)
+    evaluation = validation if job.cross_validated else measure(job, rung, specialist)
     files = dump_head(fitted.head, specialist.describe())
     return Candidate(
         rung=rung,
         files=files | (text_files(dump_head(text.head, {})) if text else {}),
         validation={each: _figure(validation, each) for each in job.measures},
-        evaluation=validation if job.cross_validated else measure(job, rung, specialist),
+        evaluation=evaluation,
         seconds=fitted.seconds,
         notes=_notes(job, fitted, threshold, targets, fold_of),
-        warnings=fitted.warnings,
+        warnings=(*fitted.warnings, *(window_warnings(job, rung, evaluation) if text else ())),
     )
 
 

@@ -22,6 +22,7 @@ from sklearn.svm import LinearSVC
 from coterie.calibration import fit_pool
 from coterie.engines import NgramBlock, NgramFeatures, OnnxEncoder, TextHead, fit_ngrams
 from coterie.routing import hint_texts
+from coterie.specialists import Neighbours
 from coterie.types import Rung
 
 from ._examples import TextExamples
@@ -29,7 +30,7 @@ from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
 from ._progress import Progress
-from ._scope import centroids, nearest_other
+from ._scope import fit_neighbours, nearest_out_of_fold
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
@@ -61,12 +62,14 @@ class TextFit:
     shares: np.ndarray  # (models,) of the pool
     seconds: float
     rows: np.ndarray  # (R,) the rows that have logits
-    centroids: np.ndarray | None = None  # (L, D)
-    """Of the labels, where there are encodings."""
+    neighbours: Neighbours | None = None
+    """The training texts, where there are encodings."""
     nearest: np.ndarray | None = None  # (R,)
-    """Each row's cosine to the nearest centroid that it is no part of."""
+    """Each row's nearness to training texts that it is not among."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
+    tuned_on: int | None = None
+    """Tokens of a text that its fine-tuning read."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Of the rung's own encoder."""
     notes: Mapping[str, object] = field(default_factory=dict)
@@ -111,6 +114,7 @@ def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: 
     kernel = fit_kernel(encoded.vectors, examples, job.progress.advance, names=names)
     job.progress.finish("")
     shares, logits = _pool([lexical.logits, kernel.out_of_fold], examples)
+    neighbours = fit_neighbours(encoded.vectors, examples)
     return TextFit(
         rung="embedding",
         head=build_head(parts[0], kernel, shares, parts[1]),
@@ -118,8 +122,8 @@ def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: 
         shares=shares,
         seconds=time.perf_counter() - start + lexical.seconds + encoded.seconds,
         rows=lexical.rows,
-        centroids=centroids(encoded.vectors, examples.hot),
-        nearest=nearest_other(encoded.vectors, examples.hot),
+        neighbours=neighbours,
+        nearest=nearest_out_of_fold(neighbours, encoded.vectors, examples),
     )
 
 
@@ -141,9 +145,10 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
         shares=shares,
         seconds=time.perf_counter() - start + lexical.seconds,
         rows=tuned.rows,
-        centroids=tuned.centroids,
+        neighbours=tuned.neighbours,
         nearest=tuned.nearest,
         encoder=tuned.encoder,
+        tuned_on=tuned.longest,
         files=tuned.files,
         notes={"base": {"name": job.base.name, "sha256": job.base.sha256}, "int8": tuned.int8},
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_dataset, split_dataset
 from coterie.engines import OnnxEncoder
-from coterie.errors import ConfigError, UnknownSpecialist
+from coterie.errors import ConfigError, SetupError, UnknownSpecialist
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import Checkpoints
@@ -30,6 +31,7 @@ from ._measure import Encoded
 from ._progress import Progress, Silent
 from ._report import judge_promotion, write_report
 from ._rungs import fit_rungs
+from ._unchanged import check_unchanged
 
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
@@ -97,7 +99,10 @@ def train(
         encoder: The network's encoder; the bundled one by default.
 
     Raises:
-        ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained; nothing has changed.
+        ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
+        SetupError: a version cannot be stored.
+
+    Of the specialist at which an error or an interruption ends it, nothing is stored; those before it are.
     """
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
@@ -131,6 +136,9 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
     section = config.specialists[name]
     data = _read(section, folder, section.data or "", for_evaluation=False)
     train_rows, held_out = _divided(data, section, folder)
+    read = {folder / (section.data or ""): data.sha256}
+    if section.test is not None and section.task != "generate":
+        read[folder / section.test] = held_out.sha256
     job = Job(
         name=name,
         section=section,
@@ -138,6 +146,7 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
         held_out=held_out,
         encoder=encoder,
         progress=progress,
+        read=read,
         checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
     )
     return check_job(job, folder, config.models)
@@ -223,10 +232,18 @@ def _stored(
         "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
         "card.md": write_card(report).encode(),
     }
+    check_unchanged(job.name, job.read)
+    before = registry.versions(job.name)
     version = registry.add(job.name, {**files, **about})
-    promotion = judge_promotion(registry, job.name, registry.load(job.name, version))
-    alias = CHAMPION if promotion.allowed else CANDIDATE
-    registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
+    try:
+        promotion = judge_promotion(registry, job.name, registry.load(job.name, version))
+        alias = CHAMPION if promotion.allowed else CANDIDATE
+        registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
+    except BaseException:  # a version that was told to nobody is none: the registry is as it was
+        if version not in before:
+            with suppress(SetupError):  # what went wrong first is what counts
+                registry.withdraw(job.name, version)
+        raise
     return TrainedSpecialist(
         name=job.name, version=version, promoted=promotion.allowed, report=report, promotion=promotion.reason
     )

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines import OnnxEncoder
+from coterie.specialists import Neighbours
 from coterie.tuning import BaseEncoder, LinearHead, TunedNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
-from ._scope import centroids
+from ._scope import fit_neighbours
 
 FEW_ROWS = 2_000
 """Below this many, every row is held back once; else a fold is enough to calibrate on."""
@@ -39,11 +40,13 @@ class TunedFit:
     encoder: OnnxEncoder
     head: LinearHead
     kernel: KernelFit
-    centroids: np.ndarray  # (L, D)
+    neighbours: Neighbours
     rows: np.ndarray  # (R,) those held back
     head_logits: np.ndarray  # (R, L)
     kernel_logits: np.ndarray  # (R, L)
-    nearest: np.ndarray  # (R,) cosine to the nearest centroid
+    nearest: np.ndarray  # (R,) nearness to the texts that were trained on
+    longest: int
+    """Tokens of a text that fine-tuning read."""
     int8: Mapping[str, float]
     """What rounding the weights cost on the rows held back."""
 
@@ -87,11 +90,12 @@ def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequen
         encoder=tuned.encoder,
         head=tuned.network.head.unscaled(),
         kernel=tuned.kernel,
-        centroids=tuned.centroids,
+        neighbours=tuned.neighbours,
         rows=np.concatenate([each.rows for each in held]),
         head_logits=np.concatenate([each.head for each in held]),
         kernel_logits=np.concatenate([each.kernel for each in held]),
         nearest=np.concatenate([each.nearest for each in held]),
+        longest=min(recipe_for(sizes[-1]).longest, base.max_tokens),
         int8=_cost_of_rounding(held, examples),
     )
 
@@ -111,7 +115,7 @@ class _Tuned(NamedTuple):
     files: Mapping[str, bytes]
     encoder: OnnxEncoder
     kernel: KernelFit
-    centroids: np.ndarray  # (L, D)
+    neighbours: Neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +143,7 @@ class _Tuner:
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)
         vectors = encoder.encode(examples.texts)
         kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
-        return _Tuned(network, files, encoder, kernel, centroids(vectors, examples.hot))
+        return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
 
     def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
         """Train on some rows, ask about the others."""
@@ -152,7 +156,7 @@ class _Tuner:
             head=head.logits(new),
             exact_head=head.logits(exact),
             kernel=tuned.kernel.logits(new),
-            nearest=(new @ tuned.centroids.T).max(axis=1),
+            nearest=tuned.neighbours.of(new),
             cosines=(new * exact).sum(axis=1),
         )
 

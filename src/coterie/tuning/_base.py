@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from coterie.engines import BUNDLED_ENCODER, TOKENIZER_FILE
-from coterie.errors import ArtefactRefused, ExtraMissing, ModelMissing
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.models import CATALOGUE, hash_file, locate_known
 
 # The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
@@ -30,6 +31,11 @@ _MINILM: Mapping[str, object] = {
     "attention_probs_dropout_prob": 0.1,
     "pad_token_id": 0,
 }
+_SHIFTED = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+MAX_TOKENS = 256
+"""Tokens of a text that a fine-tuned encoder reads at most."""
+_CARD_HEAD = re.compile(r"---\n(.*?)\n---", re.DOTALL)
+_CARD_LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 _PACKAGES = ("torch", "transformers", "onnx")
 _KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
 
@@ -49,6 +55,21 @@ class BaseEncoder:
     """Of the weights."""
     licence: str | None
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that a model made from it reads: `MAX_TOKENS`, or as many positions as it knows."""
+        positions = self.config.get("max_position_embeddings")
+        padding = self.config.get("pad_token_id")
+        # RoBERTa and its kin count positions from behind that of the padding token.
+        taken = padding + 1 if self.config.get("model_type") in _SHIFTED and isinstance(padding, int) else 0
+        return min(MAX_TOKENS, positions - taken) if isinstance(positions, int) else MAX_TOKENS
+
+    def token_ids(self, texts: Sequence[str], *, longest: int) -> list[list[int]]:
+        """The ids of each text, cut to so many with its end mark kept, as `OnnxEncoder` cuts."""
+        most = min(longest, self.max_tokens)
+        every = (each.ids for each in self.load_tokenizer().encode_batch(list(texts)))
+        return [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in every]
+
     def load_tokenizer(self) -> Tokenizer:
         """Its tokenizer, which neither pads nor cuts."""
         tokenizer = Tokenizer.from_str(self.tokenizer)
@@ -57,10 +78,16 @@ class BaseEncoder:
         return tokenizer
 
 
-def find_base(name: str, network_folder: Path) -> BaseEncoder:
+def find_base(name: str, network_folder: Path, *, licence: str | None = None) -> BaseEncoder:
     """The base encoder of a name that `coterie models list` knows, or of a folder relative to the network's.
 
+    Args:
+        name: The name or the folder.
+        network_folder: What the folder is relative to.
+        licence: What the user says its licence is; else its `config.json` or the head of its `README.md` says it.
+
     Raises:
+        ConfigError: nobody says under which licence it is: what is made from it could not be passed on.
         ExtraMissing: what fine-tuning needs is not installed.
         ModelMissing: it is not on this machine; the hint is the command that fetches it.
         ArtefactRefused: its files are not what they should be.
@@ -81,17 +108,20 @@ def find_base(name: str, network_folder: Path) -> BaseEncoder:
             sha256=known.sha256,
             licence=known.licence,
         )
-    folder = network_folder / Path(name).expanduser()
+    return _read_base(name, network_folder / Path(name).expanduser(), licence)
+
+
+def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = folder / "model.safetensors"
-        return BaseEncoder(
+        base = BaseEncoder(
             name=name,
             config=config,
             weights=weights,
             tokenizer=(folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
             sha256=hash_file(weights),
-            licence=config.get("license"),
+            licence=licence or config.get("license") or _licence_of_readme(folder),
         )
     except FileNotFoundError as error:
         raise ModelMissing(
@@ -100,3 +130,19 @@ def find_base(name: str, network_folder: Path) -> BaseEncoder:
         ) from error
     except (OSError, ValueError, AttributeError) as error:
         raise ArtefactRefused(f"The base encoder in {str(folder)!r} cannot be read: {error}.") from error
+    if not base.licence:
+        raise ConfigError(
+            f"Base encoder {name!r} states no licence, neither in its config.json nor at the head of its README.md.",
+            hint='Find out what it is and say so beside `base` in coterie.toml, such as: base_licence = "Apache-2.0"',
+        )
+    return base
+
+
+def _licence_of_readme(folder: Path) -> str | None:
+    """The licence that a model card of the hub names between the two lines of dashes at its head."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return None
+    head = _CARD_HEAD.match(readme.read_text(encoding="utf-8"))
+    found = _CARD_LICENCE.search(head[1]) if head else None
+    return found[1] if found else None

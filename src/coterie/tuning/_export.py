@@ -21,7 +21,6 @@ from ._finetune import encode_ids
 from ._int8 import QUANTISATION, quantise
 from ._network import SentenceNetwork
 
-MAX_TOKENS = 256
 _OPSET = 17
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -64,7 +63,7 @@ def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, byte
         "licence": base.licence,
         "quantisation": QUANTISATION,
         "dimension": int(base.config["hidden_size"]),  # type: ignore[call-overload]
-        "max_tokens": MAX_TOKENS,
+        "max_tokens": base.max_tokens,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     return files | {PROVENANCE_FILE: json.dumps(provenance, indent=1).encode()}
@@ -72,5 +71,4 @@ def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, byte
 
 def exact_vectors(network: SentenceNetwork, base: BaseEncoder, texts: Sequence[str]) -> np.ndarray:  # (N, D)
     """The network's own fp32 vectors: what the int8 graph's are compared with."""
-    tokenizer = base.load_tokenizer()
-    return encode_ids(network, [each.ids[:MAX_TOKENS] for each in tokenizer.encode_batch(list(texts))])
+    return encode_ids(network, base.token_ids(texts, longest=base.max_tokens))

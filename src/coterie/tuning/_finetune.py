@@ -90,8 +90,7 @@ def fine_tune(
     """
     torch.manual_seed(seed)
     order = np.random.default_rng(seed)
-    tokenizer = base.load_tokenizer()
-    ids = [each.ids[: recipe.longest] for each in tokenizer.encode_batch(list(texts))]
+    ids = base.token_ids(texts, longest=recipe.longest)
     network = build_network(base)
     targets = torch.tensor(hot, dtype=torch.float32)
     head = CosineHead(targets.T @ torch.from_numpy(encode_ids(network, ids)), recipe.scale)

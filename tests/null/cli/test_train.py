@@ -1,5 +1,7 @@
 """`coterie train` and `coterie eval`: what was trained, how good it is, and what a missed bar means."""
 
+from dataclasses import replace
+
 import pytest
 
 from coterie.cli._train import _drafts
@@ -170,7 +172,8 @@ def measured(monkeypatch):
 
     class Champions:
         def champion(self, name):
-            return type("Version", (), {"version": "0123456789abcdef"})
+            files = {"model.json": b'{"labels": ["delivery", "refund"]}'}
+            return type("Version", (), {"version": "0123456789abcdef", "files": files})
 
     async def evaluate(specialist, rows, *, progress):
         asked.extend(rows)
@@ -267,3 +270,28 @@ def test_what_tuning_did_to_drafts():
     assert _drafts(metrics) == (
         "Drafts of 60 pairs held back (untuned): token F1 0.900 (0.600), ROUGE-L 0.850 (0.500), grounded 1.000 (0.750)."
     )
+
+
+def test_eval_with_labels_the_version_does_not_know(run, folder, measured, tmp_path):
+    """Labels that the version cannot give are counted and named, with the one that was probably meant."""
+    (tmp_path / "other.csv").write_text("text,label\nwhere is it,delivery\na,Refund\nb,Refund\nc,warranty\n")
+    result = run("-C", folder, "eval", "triage", "--data", tmp_path / "other.csv", "--json")
+
+    assert result.code == 0
+    assert result.json["unknown_labels"] == {"Refund": 2, "warranty": 1}
+    assert "2 labels of other.csv not in version 0123456789abcdef" in result.err
+    assert "'Refund' (2 rows, did you mean 'refund'?)" in result.err
+    assert "cannot be right" in result.err
+
+
+def test_eval_with_texts_longer_than_the_window(run, folder, measured, monkeypatch):
+    """Texts of which only the beginning was read are counted."""
+
+    async def evaluate(specialist, rows, *, progress):
+        return replace(evaluation(0.9), truncated=3)
+
+    monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
+    result = run("-C", folder, "eval", "triage", "--data", "data/triage.csv", "--json")
+
+    assert result.json["truncated"] == 3
+    assert "3 of 12 texts are longer than the model's window" in result.err

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,3 +184,28 @@ async def test_an_error_stops_the_others():
         await evaluate(Answers(findings), [Row(text=str(i), labels=("x",)) for i in range(500)])
 
     assert len(asyncio.all_tasks()) == before
+
+
+def test_rows_that_were_cut_are_counted():
+    """The figures say of how many rows only the beginning was read."""
+    cut = replace(finding("card"), truncated=True)
+    rows = [Row(text="a", labels=("card",))] * 3
+
+    assert judge(rows, [cut, finding("card"), cut], task="classify").truncated == 2
+    assert judge(rows, [finding("card")] * 3, task="classify").to_json()["truncated"] == 0
+
+
+async def test_vectors_of_cut_texts():
+    """A vector that is known already can be of the beginning of its text; the specialist is told."""
+    told = {}
+
+    class Notes(Answers):
+        async def consult(self, task, view):
+            told[task.text] = task.truncated
+            return await super().consult(task, view)
+
+    rows = [Row(text="long", labels=("card",)), Row(text="short", labels=("card",))]
+    who = Notes({"long": finding("card"), "short": finding("card")})
+    await evaluate(who, rows, vectors=np.ones((2, 3)), truncated=np.array([True, False]))
+
+    assert told == {"long": True, "short": False}

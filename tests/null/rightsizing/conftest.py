@@ -27,6 +27,12 @@ class HashEncoder(EchoEngine):
     def __init__(self) -> None:
         super().__init__("onnx", dimension=16)
 
+    max_tokens = 64
+
+    def exceeds(self, texts):
+        """Which texts have more words than fit the window."""
+        return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
+
     def encode(self, texts, *, progress=None):
         """All vectors at once."""
         vectors = [self._echo(Prompt(text=text)).vector for text in texts]

@@ -49,8 +49,9 @@ class Places:
     name = "onnx"
     clearance = Label.RESTRICTED
 
-    def __init__(self, places: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, places: Mapping[str, np.ndarray], finish: str = "stop") -> None:
         self.places = dict(places)
+        self.finish = finish
         self.batches: list[list[str]] = []
 
     async def run(self, batch):
@@ -58,7 +59,11 @@ class Places:
         self.batches.append([prompt.text for prompt in batch])
         elsewhere = np.random.default_rng(99)
         return [
-            Output(vector=self.places.get(p.text, unit(elsewhere.normal(size=DIMENSION))), usage=Usage(tokens_in=1))
+            Output(
+                vector=self.places.get(p.text, unit(elsewhere.normal(size=DIMENSION))),
+                finish=self.finish,
+                usage=Usage(tokens_in=1),
+            )
             for p in batch
         ]
 
@@ -79,10 +84,12 @@ def router(
     *,
     cards: Sequence[SpecialistCard] = (),
     false_rejection: float = 0.03,
+    finish: str = "stop",
 ) -> LearnedRouter:
     """A router over profiles; specialists without a card of their own get a plain one."""
     known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
-    return LearnedRouter(cards=known, profiles=profiles, encoder=Places(places or {}), false_rejection=false_rejection)
+    encoder = Places(places or {}, finish)
+    return LearnedRouter(cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection)
 
 
 async def route(by: LearnedRouter, text: str, **more: object) -> Route:

@@ -336,3 +336,14 @@ async def test_small_talk_is_encoded_once(tools, talk):
     await tools.route(by, "Hello?")
     await tools.route(by, "Hello?")
     assert len(by._encoder.batches) == 4
+
+
+async def test_a_cut_text_is_told(tools):
+    """A part whose text is longer than the encoder's window says that its vector is of the beginning only."""
+    cloud = tools.Cloud(3)
+    vector = cloud.draw(1)[0]
+    for finish in ("length", "stop"):
+        by = tools.router({"it": cloud.profile(100)}, {"a very long text": vector}, finish=finish)
+        route = await tools.route(by, "a very long text")
+
+        assert [part.truncated for part in route.parts] == [finish == "length"]

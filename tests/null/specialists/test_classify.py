@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.specialists import Acceptance, ClassifySpecialist, Scope
+from coterie.specialists import Acceptance, Centroids, ClassifySpecialist, Neighbours, Scope
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 
@@ -128,16 +128,43 @@ async def test_a_cut_text_is_told():
     finding = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
 
     assert finding.reason.endswith("only the beginning of the text fits the encoder")
+    assert finding.truncated
+
+
+async def test_a_vector_of_a_cut_text_is_told():
+    """It is also said where the router has encoded the text already."""
+    who = specialist(2.0, 0.0, 0.0, encoder=EchoEngine())
+    cut = await consult(who, vector=np.ones(3), truncated=True)
+    whole = await consult(who, vector=np.ones(3))
+
+    assert (cut.truncated, whole.truncated) == (True, False)
+    assert "only the beginning" in cut.reason
+
+
+async def test_n_grams_are_of_the_whole_text():
+    """Without an encoder there is no window: what the router could not read to its end does not matter."""
+    assert not (await consult(specialist(2.0, 0.0, 0.0), vector=np.ones(3), truncated=True)).truncated
 
 
 async def test_scope_looks_at_logit_and_encoding():
-    """The in-scope score is the mean of how usual the largest logit and the nearest centroid are."""
-    scope = Scope(centroids=np.eye(3, dtype=np.float32), usual=np.array([[2.0, 1.0], [0.5, 0.25]]))
+    """The in-scope score is the mean of how usual the largest logit and the nearest centroid, or text, are."""
+    scope = Scope(nearness=Centroids(vectors=np.eye(3, dtype=np.float32)), usual=np.array([[2.0, 1.0], [0.5, 0.25]]))
     near = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 0.0, 0.0]))
     far = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([-1.0, 0.0, 0.0]))
 
     assert near.in_scope == pytest.approx(((3 - 2) / 1 + (1 - 0.5) / 0.25) / 2)
     assert far.in_scope == pytest.approx(((3 - 2) / 1 + (0 - 0.5) / 0.25) / 2)
+
+
+async def test_scope_looks_at_the_nearest_text():
+    """The nearness is the distance to the nearest training text along the axes, with its sign turned."""
+    axes, rows = np.eye(3, 2, dtype=np.float16), np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float16)
+    scope = Scope(nearness=Neighbours(axes=axes, rows=rows), usual=np.array([[2.0, 1.0], [-0.5, 0.25]]))
+    here = await consult(specialist(2.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 0.0, 5.0]))
+    far = await consult(specialist(2.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 2.0, 0.0]))
+
+    assert here.in_scope == pytest.approx((0 + (0 + 0.5) / 0.25) / 2)
+    assert far.in_scope == pytest.approx((0 + (-np.sqrt(2) + 0.5) / 0.25) / 2)
 
 
 async def test_writes_under_its_first_name_only():

@@ -113,8 +113,9 @@ async def test_old_turns_give_way():
     engine = EchoEngine()
     model = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1", window=512)
     turns = [said("user", "old " * 2000, Label.RESTRICTED), said("user", "recent")]
-    await ask(engine, TASK, *turns, model=model)
+    finding = await ask(engine, TASK, *turns, model=model)
 
+    assert finding.reason.endswith("; 1 older entry of the context did not fit its window")
     assert [m.text for m in engine.prompts[0].messages[1:]] == ["recent", TASK.text]
     assert engine.prompts[0].label == Label.PUBLIC
     assert engine.prompts[0].max_tokens == 256

@@ -26,6 +26,7 @@ from coterie.specialists import (
     ADAPTER_FILE,
     Acceptance,
     ClassifySpecialist,
+    Neighbours,
     Prompting,
     Scope,
     ScoreSpecialist,
@@ -55,7 +56,8 @@ def card(task: str, rung: str, columns=()) -> SpecialistCard:
 
 def classify(rung: str = "embedding") -> tuple[ClassifySpecialist, dict[str, bytes]]:
     """A classifier with a scope, and its files."""
-    scope = Scope(centroids=np.eye(2, 4, dtype=np.float32), usual=np.ones((2, 2)))
+    neighbours = Neighbours(axes=np.eye(4, 3, dtype=np.float16), rows=np.eye(5, 3, dtype=np.float16))
+    scope = Scope(nearness=neighbours, usual=np.ones((2, 2)))
     who = ClassifySpecialist(
         card=card("classify", rung),
         head=LinearEngine(text_head()),
@@ -191,13 +193,26 @@ def test_odd_scores_are_refused(changes):
         save({"centroids": np.eye(2, 4, dtype=np.float16)}),
         save({"centroids": np.eye(3, 4, dtype=np.float16), "usual": np.ones((2, 2))}),
         save({"centroids": np.eye(2, 4, dtype=np.float16), "usual": np.zeros((2, 2))}),
+        save({"axes": np.eye(4, 3, dtype=np.float16), "usual": np.ones((2, 2))}),
+        save({"axes": np.eye(4, 3), "rows": np.eye(5, 2), "usual": np.ones((2, 2))}),
+        save({"axes": np.eye(4, 3), "rows": np.empty((0, 3)), "usual": np.ones((2, 2))}),
     ],
-    ids=range(5),
+    ids=range(8),
 )
 def test_odd_scopes_are_refused(content):
     """A scope of other labels, cut short or without spread is refused."""
     with pytest.raises(ArtefactRefused):
         load(MADE["classify"][1] | {"scope.safetensors": content})
+
+
+def test_the_scope_of_an_older_version():
+    """A version whose scope compares with centroids still loads, and gives the score that it always gave."""
+    older = save({"centroids": np.eye(2, 4, dtype=np.float16), "usual": np.array([[1.0, 2.0], [0.5, 0.25]])})
+    scope = load(MADE["classify"][1] | {"scope.safetensors": older}).scope
+
+    assert scope.nearness.of(np.array([[0.6, 0.8, 0.0, 0.0]])) == pytest.approx([0.8])
+    assert scope.score(np.array([3.0, 0.0]), np.array([0.6, 0.8, 0.0, 0.0])) == pytest.approx((1.0 + 1.2) / 2)
+    assert scope.to_files()["scope.safetensors"] == older
 
 
 @pytest.mark.parametrize("missing", [MODEL_FILE, ARRAYS_FILE, "text.model.json", "text.weights.safetensors"])

@@ -235,3 +235,17 @@ async def test_needs_in_words():
     finding = await consult(specialist(text=text_model()))
 
     assert finding.reason == "it needs a text, and columns as a JSON object: income, home"
+
+
+async def test_a_cut_text_is_told():
+    """A text that does not fit the encoder counts by its beginning, and the reason says so; so does the router's."""
+    case = {"income": 30, "home": "own"}
+    encoder = ScriptedEngine([Output(vector=np.ones(3), finish="length")], name="onnx")
+    own = await consult(specialist(text=text_model(encoder=encoder)), case, "in arrears")
+    routed = await consult(
+        specialist(text=text_model(encoder=EchoEngine())), case, "in arrears", vector=np.ones(3), truncated=True
+    )
+
+    for finding in (own, routed):
+        assert finding.truncated
+        assert "only the beginning of the text fits the encoder" in finding.reason

@@ -33,6 +33,12 @@ class WordEncoder(EchoEngine):
     def __init__(self, dimension: int = 32) -> None:
         super().__init__("onnx", dimension=dimension)
 
+    max_tokens = 64
+
+    def exceeds(self, texts):
+        """Which texts have more words than fit the window."""
+        return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
+
     def encode(self, texts, *, progress=None):
         """All vectors at once."""
         if progress:

@@ -61,7 +61,7 @@ def test_what_is_unlike_everything_is_not_answered(trained, texts, ask, rung):
 
 def test_accepted_answers_keep_the_target_risk(trained, texts):
     """With an eighth of the labels wrong, what is accepted on fresh rows keeps the target risk."""
-    rows = texts(labels=3, each=100)
+    rows = texts(labels=3, each=200)
     for i in range(0, len(rows), 8):
         rows[i] = {**rows[i], "label": "card" if rows[i]["label"] != "card" else "parcel"}
     section = {**CLASSIFY, "target_risk": 0.2, "rungs": ["lexical"]}

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from coterie.training import Silent
 from coterie.training._examples import TextExamples
 from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
-from coterie.training._scope import centroids, fit_scope, nearest_other
+from coterie.training._scope import AXES, fit_neighbours, fit_scope, nearest_out_of_fold
 from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -115,33 +115,58 @@ def test_a_head_is_its_models_weighted(texts, encoder):
 
 
 def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
-    """A training row's score is what it would be if its label's centroid were made without it."""
-    these = examples(texts(labels=2, each=5))
+    """A training row's score is what it would be if only the other folds had been there to be near to."""
+    these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
-    logits = np.tile([1.0, 0.0], (len(vectors), 1))
-    nearest = nearest_other(vectors, these.hot)
-    scope, scores = fit_scope(centroids(vectors, these.hot), nearest, logits)
+    logits = np.tile([1.0, 0.0, 0.0], (len(vectors), 1))
+    neighbours = fit_neighbours(vectors, these)
+    nearest = nearest_out_of_fold(neighbours, vectors, these)
+    scope, scores = fit_scope(neighbours, nearest, logits)
 
+    axes = neighbours.axes.astype(float)
     for row, vector in enumerate(vectors):
-        own = these.hot[row].argmax()
-        others = [i for i in np.flatnonzero(these.hot[:, own]) if i != row]
-        centres = np.array([vectors[others].sum(axis=0), vectors[these.hot[:, 1 - own] > 0].sum(axis=0)])
-        cosine = (centres @ vector / np.linalg.norm(centres, axis=1)).max()
-        expected = (
-            (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (cosine - scope.usual[1, 0]) / scope.usual[1, 1]
-        ) / 2
-        assert scores[row] == pytest.approx(expected, abs=1e-4)
+        others = vectors[these.folds != these.folds[row]]
+        distance = np.linalg.norm((others - vector) @ axes, axis=1).min()
+        assert nearest[row] == pytest.approx(-distance, abs=5e-3)
+        unit = (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (nearest[row] - scope.usual[1, 0]) / scope.usual[1, 1]
+        assert scores[row] == pytest.approx(unit / 2, abs=1e-6)
     assert scores.mean() == pytest.approx(0.0, abs=1e-6)
+    assert neighbours.of(vectors) == pytest.approx(np.zeros(len(vectors)), abs=0.05)
+
+
+def test_scope_looks_along_what_tells_the_labels_apart(texts, encoder):
+    """The axes are orthonormal, hold the labels' means whole, and are no more than there are directions."""
+    these = examples(texts(labels=4, each=10))
+    vectors = encoder.encode(these.texts)
+    axes = fit_neighbours(vectors, these).axes.astype(float)
+    means = these.hot.T @ (vectors - vectors.mean(axis=0)) / these.hot.sum(axis=0)[:, None]
+
+    assert axes.shape[1] <= min(AXES, encoder.dimension)
+    assert axes.T @ axes == pytest.approx(np.eye(axes.shape[1]), abs=5e-3)
+    assert np.linalg.norm(means @ axes, axis=1) == pytest.approx(np.linalg.norm(means, axis=1), abs=5e-3)
+
+
+def test_scope_keeps_so_many_texts(texts, encoder, monkeypatch):
+    """Of very many rows some of every label are kept."""
+    monkeypatch.setattr("coterie.training._scope.MOST_ROWS", 9)
+    these = examples(texts(labels=3, each=10))
+    vectors = encoder.encode(these.texts)
+    neighbours = fit_neighbours(vectors, these)
+
+    assert len(neighbours.rows) == 9
+    kept = [np.abs(neighbours.of(vectors[these.hot[:, label] > 0])).min() for label in range(3)]
+    assert kept == pytest.approx(np.zeros(3), abs=0.05)
+    assert np.isfinite(nearest_out_of_fold(neighbours, vectors, these)).all()
 
 
 def test_scope_of_a_label_with_one_row(texts, encoder):
-    """A row that is all of its label is compared with the other labels only, and nothing divides by zero."""
+    """A row that is all of its label is farthest from the others, and nothing divides by zero."""
     rows = [*texts(labels=1, each=5), {"text": "login password", "label": "login"}]
     these = examples(rows)
     with np.errstate(all="raise"):
         vectors = encoder.encode(these.texts)
-        nearest = nearest_other(vectors, these.hot)
-        _, scores = fit_scope(centroids(vectors, these.hot), nearest, np.zeros((6, 2)))
+        neighbours = fit_neighbours(vectors, these)
+        _, scores = fit_scope(neighbours, nearest_out_of_fold(neighbours, vectors, these), np.zeros((6, 2)))
 
     assert np.isfinite(scores).all()
     assert scores[-1] == scores.min()
