@@ -88,13 +88,15 @@ def accept_threshold(
         return _too_few(aim)
     order = np.argsort(-scores, kind="stable")
     values, accepted, wrong = _tally(scores[order], right[order])
-    starts, promising = _starts(accepted, aim), _promising(scores[order], accepted, aim)
+    promising = _promising(scores[order], accepted, aim)
+    rest = delta * (1 - _PROMISING_SHARE) if len(promising) else delta
+    starts = _starts(accepted, replace(aim, delta=rest))
     tested = np.union1d(_candidates(accepted, starts), promising)
     says = np.ones(len(tested))
     if groups is not None:
         says = independent_share(~right[order], _numbers(groups)[order], accepted[tested], delta=delta)
     p = _p_values(accepted[tested] * says, wrong[tested] * says, target_risk)
-    safe = tested[_fallback(p, _shares(tested, starts, promising, delta))]
+    safe = tested[_fallback(p, _shares(tested, starts, promising, rest, delta))]
     if not len(safe):
         best = int(tested[p.argmin()])
         return _refused(aim, int(accepted[best]), int(wrong[best]))
@@ -139,10 +141,14 @@ def _p_values(accepted: Floats, wrong: Floats, target_risk: float) -> Floats:
 
 
 def _starts(accepted: Ints, aim: _Aim) -> Ints:
-    """Positions where the test starts: the first that could be refuted at all, then ever more rows."""
-    number = 1 + int(log(aim.rows / aim.fewest) / log(_START_FACTOR))
-    first = replace(aim, delta=aim.delta / number).fewest
-    rows = first * float(_START_FACTOR) ** np.arange(number)
+    """Positions where the test starts: the first that could be refuted at all, then ever more rows, at last all.
+
+    Few rows have one start: shares of delta would be too small for them to refute anything.
+    """
+    number = 1 + int(max(0.0, log(aim.rows / aim.fewest)) / log(_START_FACTOR))
+    everything = [aim.rows] if number > 1 else []
+    first = replace(aim, delta=aim.delta / (number + len(everything))).fewest
+    rows = np.append(first * float(_START_FACTOR) ** np.arange(number), everything)
     return np.unique(np.searchsorted(accepted, np.minimum(rows, aim.rows)))
 
 
@@ -161,11 +167,10 @@ def _promising(scores: Floats, accepted: Ints, aim: _Aim) -> Ints:
     return np.array([best] if p[best] <= _PROMISE else [], dtype=np.int64)
 
 
-def _shares(tested: Ints, starts: Ints, promising: Ints, delta: float) -> Floats:
-    """What each tested position brings of delta (K,)."""
-    most = _PROMISING_SHARE if len(promising) else 0.0
-    shares = np.where(np.isin(tested, starts), (1 - most) * delta / len(starts), 0.0)
-    return shares + np.where(np.isin(tested, promising), most * delta, 0.0)
+def _shares(tested: Ints, starts: Ints, promising: Ints, rest: float, delta: float) -> Floats:
+    """What each tested position brings of delta (K,): the starts the rest, and the promising one what is left."""
+    shares = np.where(np.isin(tested, starts), rest / len(starts), 0.0)
+    return shares + np.where(np.isin(tested, promising), delta - rest, 0.0)
 
 
 def _fallback(p: Floats, shares: Floats) -> Ints:

@@ -44,7 +44,7 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
         job: What to train.
         encoded: The training texts' encodings; the router's profile needs them on every rung.
     """
-    folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=True)
+    folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=not job.section.multi_label)
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
     fits = fit_text(job, examples, encoded)
     candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -208,3 +209,66 @@ def test_many_groups_are_fast():
     data = dataset(Row(text=f"{word(i)} {i}", labels=(f"l{i % 77}",), group=str(i)) for i in range(20_000))
 
     assert np.ptp(np.bincount(folds(data, 5, 0))) <= 5
+
+
+# --- Folds in the file's order -------------------------------------------------------------------
+
+
+def shuffled(n=200, labels=4, seed=5):
+    """Texts of random letters, so in no order and nothing alike, with labels in turn."""
+    letters = np.random.default_rng(seed).integers(97, 123, (n, 40))
+    return dataset(
+        Row(text="".join(map(chr, row)), labels=(f"l{i % labels}",), line=i + 2) for i, row in enumerate(letters)
+    )
+
+
+def runs_of(data, dealt, label):
+    """How often the fold changes between a label's rows, in the file's order."""
+    own = [int(fold) for row, fold in zip(data.rows, dealt, strict=True) if row.labels == (label,)]
+    return sum(a != b for a, b in pairwise(own))
+
+
+def test_folds_in_order_are_runs():
+    """Each label's rows are cut into five runs of the file's order, of one length; another seed moves their numbers."""
+    data = shuffled()
+    dealt = folds(data, 5, 0, in_order=True)
+
+    for label in data.label_names:
+        assert runs_of(data, dealt, label) == 4
+        own = [fold for row, fold in zip(data.rows, dealt, strict=True) if row.labels == (label,)]
+        assert set(Counter(own).values()) == {10}
+    assert runs_of(data, folds(data, 5, 0), "l0") > 20
+    assert (folds(data, 5, 1, in_order=True) != dealt).any()
+    assert (folds(data, 5, 0, in_order=True) == dealt).all()
+
+
+def test_duplicates_share_a_fold_in_order_too():
+    """A copy at the end of the file is in the fold of its first."""
+    rows = list(shuffled().rows)
+    data = dataset([*rows, *rows[:20]])
+    dealt = folds(data, 5, 0, in_order=True)
+
+    assert (dealt[:20] == dealt[200:]).all()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [dataset(sorted(shuffled().rows, key=lambda row: row.text)), grouped()],
+    ids=["sorted", "grouped"],
+)
+def test_an_order_that_tells_nothing_is_not_used(data):
+    """Texts in alphabetical order are dealt as if there were none, and groups say more than the order."""
+    assert (folds(data, 5, 0, in_order=True) == folds(data, 5, 0)).all()
+
+
+@given(st.lists(st.integers(0, 3), min_size=5, max_size=40), st.integers(2, 5), st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_no_fold_is_empty_in_order_either(labels, k, seed):
+    """However few rows a label has, every fold has some, and a label of two rows or more is in two folds."""
+    data = dataset(Row(text=word(100 - i), labels=(f"l{label}",)) for i, label in enumerate(labels))
+    dealt = folds(data, k, seed, in_order=True)
+
+    assert set(dealt) == set(range(k))
+    for label, count in data.label_counts.items():
+        own = {int(fold) for row, fold in zip(data.rows, dealt, strict=True) if row.labels == (label,)}
+        assert len(own) > 1 or count == 1
