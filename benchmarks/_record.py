@@ -25,7 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BUSY = 0.75
 """Load average a core from which timings are noted as upper bounds."""
 
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "onnxruntime", "tokenizers", "starlette", "uvicorn", "xllamacpp")
+_PACKAGES = (
+    *("numpy", "scipy", "scikit-learn", "onnxruntime", "tokenizers", "starlette", "uvicorn", "xllamacpp"),
+    *("torch", "transformers", "peft", "gguf"),
+)
 _DIGITS = 6  # significant digits of a figure in a result file
 
 

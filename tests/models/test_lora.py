@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -253,8 +252,13 @@ def test_the_same_adapter_gives_the_same_files(pairs):
 
 # --- SmolLM2 -----------------------------------------------------------------------------------------
 
-TEXTS = ["My card has not arrived yet.", "What is the exchange rate today?", "I lost my phone, and my card with it."]
-CHOICES = (" card arrival", " exchange rate", " lost or stolen phone", " card not working")
+TEXTS = [
+    "My card has not arrived yet.",
+    "What is the exchange rate today?",
+    "I lost my phone, and my card with it.",
+    "Can I pay a cheque in?",
+    "Somebody took money out in another country.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -268,51 +272,59 @@ def smollm2():
 
 
 def random_adapter(network) -> PeftModel:
-    """An adapter of random weights, strong enough that queries and keys in the wrong order would show."""
+    """An adapter of random weights, so strong that queries and keys with their rows in the wrong order show."""
     model = add_adapter(network, rank=8, alpha=16)
     torch.manual_seed(1)
     for name, value in model.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(value, std=0.02)
+            torch.nn.init.normal_(value, std=0.2)
     return model.eval()
 
 
 @torch.inference_mode()
-def likelihoods(model, tokens, text) -> list[float]:
-    """Of each choice behind a text, the end of the turn included."""
-    return [
-        -float(completion_loss(model, [pair])) * len(pair.completion)
-        for pair in (tokens.raw(text, choice) for choice in CHOICES)
-    ]
+def next_tokens(model, tokens, text) -> np.ndarray:
+    """Log-probability of each token behind a text."""
+    ids = torch.tensor([tokens.raw(text, "").prompt])
+    return model(input_ids=ids).logits[0, -1].log_softmax(-1).numpy()
+
+
+def served(engine, text, scale: float) -> dict[int, float]:
+    """The likeliest tokens behind a text in llama.cpp, and their log-probabilities."""
+    body = {"prompt": text, "max_tokens": 1, "n_probs": 20, "temperature": 0, "lora": [{"id": 0, "scale": scale}]}
+    answer = engine._model.load().handle_completions(body)
+    return {each["id"]: each["logprob"] for each in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]}
 
 
 @pytest.mark.slow
 async def test_llama_cpp_says_what_peft_says(smollm2, tmp_path):
-    """The GGUF adapter on the GGUF base gives the likelihoods of the PEFT model on the same weights.
+    """The GGUF adapter on the GGUF base gives the probabilities of the PEFT model on the same weights.
 
-    llama.cpp rounds activations, the base's as much as the adapted ones: so the adapter may be off by no more than
-    twice what the base alone is off, while it changes the likelihoods by a multiple of that.
+    llama.cpp rounds activations, the base's as much as the adapted ones (.10 on average here): so with the adapter it
+    may be off by hardly more than without, and names the same token first, while the adapter changes much. With the
+    rows of queries and keys in transformers' order it would be off by more than twice that, and names others first.
     """
     base, tokens, network = smollm2
     model = random_adapter(network)
     path = tmp_path / GGUF_ADAPTER
     path.write_bytes(adapter_files(model, base.repository)[GGUF_ADAPTER])
     engine = LlamaEngine("small", base.path, threads=1, parallel=1, window=256, adapters={"random": path})
-    prompts = [Prompt(text=f"Text: {text}\nLabel:", choices=CHOICES) for text in TEXTS]
+    off, off_before, change = [], [], []
     try:
-        adapted = await engine.run([dataclasses.replace(prompt, adapter="random") for prompt in prompts])
-        bare = await engine.run(prompts)
+        for text in (f"Text: {text}\nLabel:" for text in TEXTS):
+            expected = next_tokens(model, tokens, text)
+            with model.disable_adapter():
+                before = next_tokens(model, tokens, text)
+            said, said_before = served(engine, text, 1.0), served(engine, text, 0.0)
+            assert max(said, key=said.get) == expected.argmax()
+            off += [abs(value - expected[token]) for token, value in said.items()]
+            off_before += [abs(value - before[token]) for token, value in said_before.items()]
+            change += [abs(expected[token] - before[token]) for token in said]
     finally:
         await engine.close()
-    expected = np.array([likelihoods(model, tokens, prompt.text) for prompt in prompts])
-    with model.disable_adapter():
-        before = np.array([likelihoods(model, tokens, prompt.text) for prompt in prompts])
-    model.unload()
-    off = np.abs([output.scores for output in adapted] - expected).max()
-    off_before = np.abs([output.scores for output in bare] - before).max()
+        model.unload()
 
-    assert np.abs(expected - before).mean() > 10 * off_before
-    assert off < 2 * off_before + 0.05
+    assert np.mean(off) < 1.3 * np.mean(off_before)
+    assert np.mean(change) > 4 * np.mean(off)
 
 
 @pytest.mark.slow

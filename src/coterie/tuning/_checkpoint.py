@@ -60,7 +60,9 @@ class Checkpoint:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         except (OSError, SafetensorError, KeyError, ValueError):
             return 0
-        if any(_shapes(found, place) != (parameter.shape,) * 3 for place, parameter in enumerate(parameters)):
+        if _RANDOM not in found or any(
+            _shapes(found, place) != (parameter.shape,) * 3 for place, parameter in enumerate(parameters)
+        ):
             return 0
         with torch.no_grad():
             for place, parameter in enumerate(parameters):
