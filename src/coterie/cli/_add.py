@@ -249,6 +249,8 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
             text_column=section.text_column,
             label_column=section.label_column,
             group_column=section.group_column,
+            pair_column=section.pair_column,
+            evidence_column=section.evidence_column,
             multi_label=section.multi_label,
             for_evaluation=key == "test",
         )

@@ -19,6 +19,9 @@ class Row:
     labels: tuple[str, ...] = ()
     """The right label or labels; empty when the row has none or is out of scope. A `score` row has `1` or `0`."""
     columns: Columns = field(default_factory=lambda: _NO_COLUMNS)
+    """Structured input; of a pair, its second text."""
+    evidence: tuple[tuple[int, int], ...] = ()
+    """For a pair: the spans `(start, end)` of the text that decide it, as far as they are known."""
     group: str | None = None
     """Rows of one group are never on two sides of a split; None belongs to no group."""
     line: int = field(default=0, compare=False)

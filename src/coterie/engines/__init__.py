@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
     from ._openai import EngineOptions, OpenAIEngine
     from ._openmp import import_with_short_spin
+    from ._pairs import (
+        NEVER,
+        Clauses,
+        Judged,
+        PairHead,
+        Question,
+        likeness,
+        negations,
+        normal_form,
+        open_features,
+        spread,
+        summarise,
+    )
     from ._stored import stored_array
     from ._tables import ColumnBins, TableHead, as_category, as_number, quoted
     from ._text import estimate_tokens
@@ -27,11 +40,14 @@ __all__ = [
     "ENCODER_FILES",
     "GRAPH_FILE",
     "MODEL_FILE",
+    "NEVER",
     "PROVENANCE_FILE",
     "TOKENIZER_FILE",
     "Batcher",
+    "Clauses",
     "ColumnBins",
     "EngineOptions",
+    "Judged",
     "KernelBlock",
     "LinearEngine",
     "LlamaEngine",
@@ -39,6 +55,8 @@ __all__ = [
     "NgramFeatures",
     "OnnxEncoder",
     "OpenAIEngine",
+    "PairHead",
+    "Question",
     "TableHead",
     "TextHead",
     "as_category",
@@ -47,8 +65,14 @@ __all__ = [
     "estimate_tokens",
     "fit_ngrams",
     "import_with_short_spin",
+    "likeness",
+    "negations",
+    "normal_form",
+    "open_features",
     "quoted",
+    "spread",
     "stored_array",
+    "summarise",
 ]
 
 _HOMES = {
@@ -56,12 +80,15 @@ _HOMES = {
     "BUNDLED_ENCODER": "_onnx",
     "ENCODER_FILES": "_onnx",
     "GRAPH_FILE": "_onnx",
+    "MODEL_FILE": "_linear",
+    "NEVER": "_pairs",
     "PROVENANCE_FILE": "_onnx",
     "TOKENIZER_FILE": "_onnx",
-    "MODEL_FILE": "_linear",
     "Batcher": "_batching",
+    "Clauses": "_pairs",
     "ColumnBins": "_tables",
     "EngineOptions": "_openai",
+    "Judged": "_pairs",
     "KernelBlock": "_linear",
     "LinearEngine": "_linear",
     "LlamaEngine": "_llama",
@@ -69,6 +96,8 @@ _HOMES = {
     "NgramFeatures": "_features",
     "OnnxEncoder": "_onnx",
     "OpenAIEngine": "_openai",
+    "PairHead": "_pairs",
+    "Question": "_pairs",
     "TableHead": "_tables",
     "TextHead": "_linear",
     "as_category": "_tables",
@@ -77,8 +106,14 @@ _HOMES = {
     "estimate_tokens": "_text",
     "fit_ngrams": "_features",
     "import_with_short_spin": "_openmp",
+    "likeness": "_pairs",
+    "negations": "_pairs",
+    "normal_form": "_pairs",
+    "open_features": "_pairs",
     "quoted": "_tables",
+    "spread": "_pairs",
     "stored_array": "_stored",
+    "summarise": "_pairs",
 }
 
 __getattr__ = lazy_face(__name__, _HOMES)

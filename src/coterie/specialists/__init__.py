@@ -8,9 +8,11 @@ from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
 from ._own_encoder import own_encoder_files
+from ._pairs import PairSpecialist
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
+from ._spans import Span, split_clauses
 from ._text_model import TextModel, text_files
 
 __all__ = [
@@ -21,13 +23,16 @@ __all__ = [
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "PairSpecialist",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
+    "Span",
     "TextModel",
     "check_grounding",
     "load_specialist",
     "own_encoder_files",
+    "split_clauses",
     "split_sentences",
     "text_files",
 ]

@@ -19,6 +19,7 @@ from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
+from ._pairs import load_pairs
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
@@ -54,7 +55,11 @@ def load_specialist(
             )
         card = _card(name, section, version, described)
         match section.task:
+            case "classify" if section.pair_column is not None:
+                _check_pairs(name, section.pair_column, described)
+                return load_pairs(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "classify":
+                _check_pairs(name, None, described)
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
@@ -95,6 +100,17 @@ def _classify(
         multi_label=described["multi_label"],
         scope=Scope.from_files(files, len(labels)),
     )
+
+
+def _check_pairs(name: str, column: str | None, described: Mapping[str, Any]) -> None:
+    """Refuse a version that was trained for another second text than the section names now, or for none."""
+    trained = next(iter(described.get("columns", ())), None)
+    if trained != column:
+        now, then = (f"pair_column {each!r}" if each else "no pair_column" for each in (column, trained))
+        raise ArtefactRefused(
+            f"{name!r} is configured with {now}; its version was trained with {then}.",
+            hint=f"Train it again: coterie train {name}",
+        )
 
 
 def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine) -> Engine | None:

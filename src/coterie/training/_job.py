@@ -85,6 +85,11 @@ class Job:
         return self.held_out is self.train
 
     @property
+    def pairs(self) -> bool:
+        """Whether a row is a text and a second one."""
+        return self.section.pair_column is not None
+
+    @property
     def has_texts(self) -> bool:
         """Whether there is a text to look at."""
         return any(row.text.strip() for row in self.train.rows)
@@ -100,7 +105,11 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if not self.has_texts:
             return ("lexical",)
-        return ("lexical", "embedding", "encoder") if self.section.task == "classify" else ("lexical", "embedding")
+        return (
+            ("lexical", "embedding", "encoder")
+            if self.section.task == "classify" and not self.pairs
+            else ("lexical", "embedding")
+        )
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:

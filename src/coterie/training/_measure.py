@@ -31,7 +31,8 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
     """
-    vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if rung == "embedding" else None
+    whole = rung == "embedding" and not job.pairs  # of a pair no text is encoded as a whole
+    vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if whole else None
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     evaluation = _finish(evaluate(specialist, job.held_out.rows, vectors=vectors, progress=job.progress.advance))
     job.progress.finish("")
