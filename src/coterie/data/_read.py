@@ -82,17 +82,20 @@ def read_dataset(
         raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
     _check_columns(lines.name, read.names, plan)
     rows, odd = _with_columns(read, plan)
-    found = Found(
+    warnings = check(lines.name, _found(rows, read, plan, for_evaluation=for_evaluation))
+    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+
+
+def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: bool) -> Found:
+    return Found(
         rows=rows,
         raw_labels=read.raw_labels,
-        task=task,
-        multi_label=multi_label,
+        task=plan.task,
+        multi_label=plan.multi_label,
         for_evaluation=for_evaluation,
-        group_column=group_column,
-        pair_column=pair_column,
+        group_column=plan.group,
+        pair_column=plan.pair,
     )
-    warnings = check(lines.name, found)
-    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,7 @@ def test_same_seed_gives_the_same_version(trained, leases):
 
 
 def test_many_hypotheses_of_few_rows(trained, leases, encoder, tmp_path):
-    """Rows whose hypotheses are all different still train: every one is answered by likeness, none from its own rows."""
+    """Rows whose hypotheses are all different still train: each is answered by likeness, none from rows of its own."""
     rows = [{**row, "hypothesis": f"{row['hypothesis']} Clause {i}."} for i, row in enumerate(leases(20))]
     report = trained(PAIRS, rows).specialists["it"].report
 
