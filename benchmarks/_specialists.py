@@ -197,6 +197,7 @@ def held_out(folder: Path, section: SpecialistSection) -> Dataset:
         group_column=section.group_column,
         pair_column=section.pair_column,
         evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=True,
     )

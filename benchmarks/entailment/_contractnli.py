@@ -4,7 +4,8 @@ Training documents are read from `train.json`. Where there are only its first 50
 evidence, the others are excerpts: the spans that the pairs quote (all evidence, and some that is none). An excerpt has
 all that decides its pairs and half of what does not, so it is filled up, to the number of spans that its document has,
 with spans of a whole document that are evidence of nothing, and counts as one group with that document: else a model
-would meet fewer clauses that look like evidence than in whole contracts, and be too sure of itself.
+would meet fewer clauses that look like evidence than in whole contracts. Its pairs are still easier than those of whole
+documents, so it is learnt from and not calibrated on.
 `num_evidence_spans` of that file tells the label and is never read.
 """
 
@@ -42,6 +43,8 @@ class Document:
     """Documents that share clauses."""
     plain: Sequence[str] = ()
     """Spans that are evidence of nothing."""
+    excerpt: bool = False
+    """Not a whole document: learnt from, but not calibrated on."""
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -98,7 +101,7 @@ def _excerpt(number: int, rows: Sequence[Mapping[str, str]], filler: Document) -
         )
         for row, each in zip(rows, quoted, strict=True)
     ]
-    return Document(id=f"excerpt-{number}", text="\n".join(lines), pairs=pairs, group=filler.id)
+    return Document(id=f"excerpt-{number}", text="\n".join(lines), pairs=pairs, group=filler.id, excerpt=True)
 
 
 def training_files(folder: Path) -> list[Path]:
@@ -109,8 +112,11 @@ def training_files(folder: Path) -> list[Path]:
 
 def training_documents(files: Sequence[Path]) -> list[Document]:
     """Documents whole, as far as there are any, and excerpts of the others."""
-    documents = read_documents(files[0])
-    return documents + [excerpt for path in files[1:] for excerpt in read_excerpts(path, documents)]
+    first, *others = files
+    documents = read_documents(first)
+    excerpts = [each for path in others if path.suffix == ".csv" for each in read_excerpts(path, documents)]
+    more = [each for path in others if path.suffix == ".json" for each in read_documents(path)]
+    return [*documents, *more, *excerpts]
 
 
 def write_documents(path: Path, documents: Sequence[Document]) -> Path:
@@ -125,4 +131,4 @@ def _records(documents: Sequence[Document]) -> Iterator[dict[str, object]]:
             {"hypothesis": pair.hypothesis, "label": pair.label, "evidence": [list(span) for span in pair.evidence]}
             for pair in document.pairs
         ]
-        yield {"text": document.text, "document": document.group, "pairs": pairs}
+        yield {"text": document.text, "document": document.group, "excerpt": document.excerpt, "pairs": pairs}

@@ -99,6 +99,11 @@ class SpecialistSection(_Section):
     """`classify` only: column with a second text, such as a hypothesis or question, that the label is about too."""
     evidence_column: str = "evidence"
     """With `pair_column`: column, if there is one, with what decides a row: quotes or `[start, end]` of the text."""
+    learn_only_column: str | None = None
+    """With `pair_column`: rows with `true` or `1` here are learnt from, but neither calibrated nor measured on.
+
+    For rows unlike those it will be asked about, such as excerpts or generated texts.
+    """
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
@@ -142,6 +147,8 @@ class SpecialistSection(_Section):
             raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
         if self.pair_column is not None:
             self._pairs_fit()
+        elif self.learn_only_column is not None:
+            raise ValueError("learn_only_column is for a specialist with pair_column")
         return self
 
     def _pairs_fit(self) -> None:

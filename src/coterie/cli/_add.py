@@ -253,6 +253,7 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
             group_column=section.group_column,
             pair_column=section.pair_column,
             evidence_column=section.evidence_column,
+            learn_only_column=section.learn_only_column,
             multi_label=section.multi_label,
             for_evaluation=key == "test",
         )

@@ -22,6 +22,8 @@ class Row:
     """Structured input; of a pair, its second text."""
     evidence: tuple[tuple[int, int], ...] = ()
     """For a pair: the spans `(start, end)` of the text that decide it, as far as they are known."""
+    learn_only: bool = False
+    """Learnt from, but neither calibrated nor measured on: it is unlike what will be asked."""
     group: str | None = None
     """Rows of one group are never on two sides of a split; None belongs to no group."""
     line: int = field(default=0, compare=False)
@@ -75,6 +77,12 @@ class Dataset:
             for label in row.labels:
                 counts[label] += 1
         return counts
+
+    def measured(self) -> Dataset:
+        """The rows that figures may be taken from."""
+        if not any(row.learn_only for row in self.rows):
+            return self
+        return self.take([place for place, row in enumerate(self.rows) if not row.learn_only])
 
     def take(self, indices: Sequence[int], *, warnings: Sequence[str] = ()) -> Dataset:
         """The rows at these positions, in this order, with these warnings added."""

@@ -39,6 +39,7 @@ def read_dataset(
     group_column: str | None = None,
     pair_column: str | None = None,
     evidence_column: str = "evidence",
+    learn_only_column: str | None = None,
     multi_label: bool = False,
     for_evaluation: bool = False,
 ) -> Dataset:
@@ -59,6 +60,7 @@ def read_dataset(
         group_column: Rows with the same value here belong together in every split.
         pair_column: Column with the second text of a pair; it becomes the row's only column.
         evidence_column: With `pair_column`: quotes of the text, or `[start, end]` in it; optional.
+        learn_only_column: Rows with `true` or `1` here are marked as learnt from only.
         multi_label: A text may have several labels, or none.
         for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
             that belongs to no label of a `classify` specialist.
@@ -75,6 +77,7 @@ def read_dataset(
         multi_label=multi_label,
         pair=pair_column,
         evidence=evidence_column,
+        learn_only=learn_only_column,
     )
     with open_lines(Path(path)) as lines:
         read = _read_rows(lines, plan)
@@ -110,12 +113,13 @@ class _Plan:
     multi_label: bool
     pair: str | None = None
     evidence: str = ""
+    learn_only: str | None = None
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Columns that have to be there."""
         text = self.text if self.text_required else None
-        return tuple(name for name in (text, self.label, self.group, self.pair) if name is not None)
+        return tuple(name for name in (text, self.label, self.group, self.pair, self.learn_only) if name is not None)
 
     @property
     def taken(self) -> frozenset[str]:
@@ -148,6 +152,7 @@ def _read_rows(lines: Lines, plan: _Plan) -> _Read:
             text=text,
             columns=_second_text(record, plan, lines),
             evidence=read_evidence(record, plan.evidence, text, lines) if plan.pair is not None else (),
+            learn_only=_learn_only(record, plan, lines),
             labels=tuple(dict.fromkeys(raw.strip() for raw in written)),
             group=_group(record, plan, lines),
             line=record.line,
@@ -191,6 +196,17 @@ def _second_text(record: Record, plan: _Plan, lines: Lines) -> Columns:
     if plan.pair is None:
         return {}
     return {plan.pair: _string(record.cells.get(plan.pair), plan.pair, record, lines).strip() or None}
+
+
+def _learn_only(record: Record, plan: _Plan, lines: Lines) -> bool:
+    if plan.learn_only is None:
+        return False
+    written = _string(record.cells.get(plan.learn_only), plan.learn_only, record, lines).strip().casefold()
+    if written not in {"", "true", "false", "1", "0"}:
+        raise lines.error(
+            f"has {quote(written)} in {plan.learn_only!r}", "Write true or 1, false or 0, or nothing.", line=record.line
+        )
+    return written in {"true", "1"}
 
 
 def _group(record: Record, plan: _Plan, lines: Lines) -> str | None:

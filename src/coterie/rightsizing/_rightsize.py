@@ -96,6 +96,7 @@ def read_rows(section: SpecialistSection) -> Rows:
     data = _read(section, str(section.data), for_evaluation=False)
     if section.test is None:
         train, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+        held_out = held_out.measured()
         number = {id(row): n for n, row in enumerate(data.rows, 1)}
     else:
         train, held_out = data, _read(section, section.test, for_evaluation=True)
@@ -132,6 +133,7 @@ def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dat
         group_column=section.group_column,
         pair_column=section.pair_column,
         evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=for_evaluation,
     )

@@ -35,6 +35,7 @@ class PairCorpus:
     hypothesis: np.ndarray  # (R,)
     label: np.ndarray  # (R,)
     labels: tuple[str, ...]
+    measured: np.ndarray  # (R,) whether to calibrate and measure on it
     evidence: Sequence[np.ndarray]  # R, clause numbers; empty where none is given
     evident: tuple[int, ...]
     """Labels that evidence speaks for: those whose rows mostly have some; all of them where no row has any."""
@@ -83,6 +84,7 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
         hypothesis=hypothesis,
         label=label,
         labels=labels,
+        measured=np.array([not row.learn_only for row in data.rows]),
         evidence=evidence,
         evident=_evident(evidence, label, len(labels)),
     )

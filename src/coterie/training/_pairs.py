@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from itertools import compress
 
 import numpy as np
 
@@ -141,15 +141,10 @@ def _fit_embedding(job: Job, corpus: PairCorpus, lexical: _Fitted, asked: np.nda
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Judgement:
-    """Out-of-fold logits of some rows, calibrated, and from which confidence they are accepted."""
+    """How out-of-fold logits are calibrated, and from which confidence they are accepted."""
 
-    logits: np.ndarray  # (R, L)
     temperature: float
     threshold: Threshold
-
-    @property
-    def probabilities(self) -> np.ndarray:  # (R, L)
-        return softmax(self.logits, temperature=self.temperature)
 
     def acceptance(self, target_risk: float) -> Acceptance:
         """What a specialist judges by."""
@@ -172,7 +167,8 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
     decision = _decide(corpus, fitted, known)
     other = _decide_open(corpus, fitted, job.section.seed)
     documents = [job.train.rows[row].group or f"\0{corpus.document[row]}" for row in known]
-    ours = _judge(job, decision.held, corpus.label[known], documents)
+    measured = corpus.measured[known]
+    ours = _judge(job, decision.held[measured], corpus.label[known[measured]], list(compress(documents, measured)))
     theirs = _judge(job, other.held, corpus.label, [f"\0{each}" for each in corpus.hypothesis])
     head = _head(corpus, fitted, decision, other)
     specialist = PairSpecialist(
@@ -182,12 +178,12 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
         open_acceptance=theirs.acceptance(job.section.target_risk),
         encoder=job.encoder if fitted.rung == "embedding" else None,
     )
-    probabilities = theirs.probabilities
-    probabilities[known] = ours.probabilities
+    logits = other.held / theirs.temperature
+    logits[known] = decision.held / ours.temperature
     return Candidate(
         rung=fitted.rung,
         files=dump_head(head, specialist.describe()),
-        validation={each: _figure(each, probabilities.argmax(axis=1), corpus) for each in job.measures},
+        validation={each: _figure(each, logits.argmax(axis=1), corpus) for each in job.measures},
         seconds=fitted.seconds + time.perf_counter() - start,
         evaluation=measure(job, fitted.rung, specialist),
         notes=_notes(corpus, ours, theirs),
@@ -238,7 +234,7 @@ def _judge(job: Job, logits: np.ndarray, label: np.ndarray, groups: list[str]) -
         target_risk=job.section.target_risk,
         groups=groups,
     )
-    return _Judgement(logits=logits, temperature=temperature, threshold=threshold)
+    return _Judgement(temperature=temperature, threshold=threshold)
 
 
 def _head(corpus: PairCorpus, fitted: _Fitted, decision: Decision, other: Decision) -> PairHead:
@@ -265,6 +261,7 @@ def _notes(corpus: PairCorpus, ours: _Judgement, theirs: _Judgement) -> dict[str
     given = sum(len(each) > 0 for each in corpus.evidence)
     return {
         "documents": len(corpus.folds),
+        "learnt_only": int((~corpus.measured).sum()),
         "clauses": len(corpus.clauses),
         "hypotheses": {"known": corpus.known, "other": len(corpus.hypotheses) - corpus.known},
         "evidence": {"rows": given, "labels": [corpus.labels[each] for each in corpus.evident]},
@@ -276,10 +273,8 @@ def _notes(corpus: PairCorpus, ours: _Judgement, theirs: _Judgement) -> dict[str
 
 def _figure(name: str, predicted: np.ndarray, corpus: PairCorpus) -> Figure:
     """A measure on out-of-fold rows, with its interval."""
+    label, predicted = corpus.label[corpus.measured], predicted[corpus.measured]
     if name == "macro_f1":
-        return Figure(
-            macro_f1(corpus.label, predicted),
-            bootstrap_interval(partial(macro_f1), corpus.label, predicted, seed=0, n=_DRAWS),
-        )
-    right = predicted == corpus.label
+        return Figure(macro_f1(label, predicted), bootstrap_interval(macro_f1, label, predicted, seed=0, n=_DRAWS))
+    right = predicted == label
     return Figure(float(right.mean()), bootstrap_mean(right, seed=0))

@@ -139,7 +139,8 @@ def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[D
         return data, _read(section, folder, section.test, for_evaluation=True)
     if section.task == "score":
         return data, data  # cross-validated on every row
-    return split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    return train_rows, held_out.measured()
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
@@ -151,6 +152,7 @@ def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation
         group_column=section.group_column,
         pair_column=section.pair_column,
         evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=for_evaluation,
     )

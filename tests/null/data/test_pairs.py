@@ -93,6 +93,18 @@ def test_what_is_refused(tmp_path, changes, says):
         read(tmp_path, rows(**changes))
 
 
+def test_rows_to_learn_from_only(tmp_path):
+    """The column marks rows that no figure may be taken from; anything but true, false, 1, 0 or nothing is refused."""
+    marks = [True, False, 1, 0, "true", "", None, "False", 1, 1, 1, 1]
+    records = [{**row, "made": mark} for row, mark in zip(rows(), marks, strict=True)]
+    data = read(tmp_path, records, learn_only_column="made")
+
+    assert [row.learn_only for row in data.rows[:8]] == [True, False, True, False, True, False, False, False]
+    assert len(data.measured()) == 5
+    with pytest.raises(DataError, match="line 1 has 'maybe' in 'made'"):
+        read(tmp_path, [{**row, "made": "maybe"} for row in rows()], learn_only_column="made")
+
+
 def test_pairs_that_are_no_list(tmp_path):
     """A record whose pairs are something else is refused with the form they take."""
     with pytest.raises(DataError, match="line 1 has pairs that are no list of objects"):

@@ -188,3 +188,26 @@ def test_settings_that_do_not_fit(trained, leases, changes, says):
     """A setting that pairs cannot have is refused."""
     with pytest.raises(ConfigError, match=says):
         trained({**PAIRS, **changes}, leases(20))
+
+
+def test_rows_to_learn_from_only(trained, leases):
+    """Rows marked as learnt from only are in no calibration, and what they say is learnt."""
+    rows = [*leases(12), *({**row, "made_up": True} for row in leases(60, seed=2))]
+    section, test = {**PAIRS, "rungs": ["lexical"], "learn_only_column": "made_up"}, leases(20, seed=1)
+    report = trained(section, rows, test=[{**row, "made_up": ""} for row in test]).specialists["it"].report
+
+    assert report["rungs"][0]["learnt_only"] == 180
+    assert report["rungs"][0]["hypotheses"]["known"] == 3  # which twelve documents alone would not make them
+    assert "36 calibration" in report["rungs"][0]["threshold"]["reason"]
+    assert report["metrics"]["accuracy"] > 0.9
+
+
+def test_rows_to_learn_from_only_are_not_held_out(trained, leases):
+    """Where training holds rows out itself, none of the marked ones is among them."""
+    rows = [{**row, "made_up": n % 2} for n, row in enumerate(leases(60))]
+    data = (
+        trained({**PAIRS, "rungs": ["lexical"], "learn_only_column": "made_up"}, rows).specialists["it"].report["data"]
+    )
+
+    assert 0 < data["held_out"]["rows"] < 36
+    assert data["train"]["rows"] == 144
