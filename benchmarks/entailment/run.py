@@ -31,7 +31,7 @@ from coterie.data import Row
 from coterie.types import Finding
 
 CLAIM = "A specialist trained in minutes on a CPU says what a contract says of a hypothesis, and quotes where."
-TARGET_RISK = 0.05
+TARGET_RISK = 0.1  # of whole documents there are too few to show 5% for more than a fraction of the pairs
 _DRAWS = 1000
 
 

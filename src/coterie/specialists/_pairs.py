@@ -31,6 +31,7 @@ from ._spans import Span, split_clauses
 T = TypeVar("T")
 
 MOST_QUOTES = 3
+_NEAR = -0.5  # relevance, a model, from which a second clause is quoted; 0 is as likely evidence as not
 _DOCUMENTS = 8  # kept read, the last ones asked about
 _AT_ONCE = 32  # clauses encoded in one call: others get their turn in between
 _ALTERNATIVES = 3  # runners-up shown with a finding
@@ -172,8 +173,9 @@ class PairSpecialist:
         )
 
     def _quotes(self, text: str, read: _Read, judged: Judged) -> tuple[Evidence, ...]:
-        """The clauses that decide most, the first one first."""
+        """The clauses that decide most, the first one first; after it only those that come near to deciding."""
         order = np.argsort(-judged.relevance, kind="stable")[:MOST_QUOTES]
+        order = order[(judged.relevance[order] > _NEAR * self.head.models) | (order == order[:1])]
         return tuple(
             Evidence(kind="quote", name="text", text=text[start:end], start=start, end=end)
             for start, end in (read.spans[index] for index in order.tolist())
