@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from coterie import open_network
 from coterie.config import load_config
 from coterie.data import Row
 from coterie.errors import ArtefactRefused, ConfigError
@@ -12,7 +13,9 @@ from coterie.evaluation import consult_rows
 from coterie.registry import open_registry
 from coterie.routing import PROFILE_FILE, Profile
 from coterie.specialists import load_specialist
-from coterie.types import ContextView, Task
+from coterie.testing import check_specialist
+from coterie.training import train
+from coterie.types import ContextView, Request, Task
 
 PAIRS = {
     "task": "classify",
@@ -59,6 +62,35 @@ def test_learns_from_evidence(trained, leases, encoder, tmp_path, rung):
             assert row["evidence"][0] == quotes[0].text
         if finding.value == "silent":
             assert not quotes
+
+
+def test_keeps_the_contract(trained, leases, encoder, tmp_path):
+    """A specialist of pairs keeps the contract of specialists, with a second text and without one."""
+    trained({**PAIRS, "rungs": ["embedding"]}, leases(40))
+    who, row = served(tmp_path, encoder), leases(1, seed=3)[0]
+
+    for columns in ({"hypothesis": row["hypothesis"]}, {"hypothesis": "Visitors may stay."}, None):
+        asyncio.run(check_specialist(who, Task(text=row["text"], columns=columns)))
+
+
+def test_a_request_finds_it_by_its_column(network, leases):
+    """A document with the pair's column reaches it through the network's router, and the quotes keep their places."""
+    folder = network({"it": {**PAIRS, "rungs": ["embedding"]}}, it=leases(40))
+    train(folder)
+    row = next(row for row in leases(9, seed=3) if row["evidence"])
+
+    async def answer():
+        opened = await open_network(folder)
+        try:
+            return await opened.ask(Request(text=row["text"], columns={"hypothesis": row["hypothesis"]}))
+        finally:
+            await opened.close()
+
+    trace = asyncio.run(answer()).trace
+    quote = trace.findings[0].evidence[0]
+
+    assert "the input has 1 of its 1 columns" in trace.route.reason
+    assert row["text"][quote.start : quote.end] == quote.text == row["evidence"][0]
 
 
 def test_learns_without_evidence(trained, leases, encoder, tmp_path):
