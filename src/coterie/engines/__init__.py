@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ._openai import EngineOptions, OpenAIEngine
     from ._openmp import import_with_short_spin
     from ._pairs import (
+        COUNT_IN_OPEN,
+        COUNT_IN_SUMMARY,
         NEVER,
         Clauses,
         Judged,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRAYS_FILE",
     "BUNDLED_ENCODER",
+    "COUNT_IN_OPEN",
+    "COUNT_IN_SUMMARY",
     "ENCODER_FILES",
     "GRAPH_FILE",
     "MODEL_FILE",
@@ -78,6 +82,8 @@ __all__ = [
 _HOMES = {
     "ARRAYS_FILE": "_linear",
     "BUNDLED_ENCODER": "_onnx",
+    "COUNT_IN_OPEN": "_pairs",
+    "COUNT_IN_SUMMARY": "_pairs",
     "ENCODER_FILES": "_onnx",
     "GRAPH_FILE": "_onnx",
     "MODEL_FILE": "_linear",

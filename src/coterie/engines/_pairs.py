@@ -24,6 +24,8 @@ NEVER = -1.0
 """Score of a clause for a label that a hypothesis has no evidence of in training."""
 BEST = 3
 """Best clauses that are looked at for each label."""
+COUNT_IN_SUMMARY, COUNT_IN_OPEN = -1, -4
+"""Where `summarise` and `open_features` have the logarithm of the number of clauses."""
 _SHARPNESS = 4.0  # of the soft maximum over clauses
 _NEGATIONS = frozenset({"no", "not", "never", "neither", "nor", "without", "except", "unless", "cannot", "none"})
 

@@ -16,7 +16,8 @@ from ._sentences import ends_sentence
 LONGEST = 800
 """Characters of a clause; a longer one is cut at a comma or a space. About 200 tokens of English, below the 256 of
 the bundled encoder."""
-_SHORTEST = 25  # a piece below it, such as "5. Term.", is the head of what follows it on the line
+_HEADING = 3  # words of a piece that is the head of what follows it on the line
+_NUMBERED = 25  # characters of such a piece if it begins with a number, as "5. Term and Renewal." does
 _ITEM = r"\((?:[a-z]{1,2}|[ivx]+|\d{1,2})\)\s"
 _CLOSING = "\"'\u2019\u201d)]"
 _BOUNDARY = re.compile(
@@ -24,7 +25,7 @@ _BOUNDARY = re.compile(
     r"|[;:](?=\s)|\n+"
     rf"|(?<=[,;:])\s+(?={_ITEM})|(?<=\sor)\s+(?={_ITEM})|(?<=\sand)\s+(?={_ITEM})"  # before "(b) ..."
 )
-_NUMBER = re.compile(r"[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)", re.IGNORECASE)
+_NUMBER = re.compile(r"[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)(?!\w)", re.IGNORECASE)
 _LONE_MARK = re.compile(r"\s*[(\[]?\w{1,4}[).\]]*\s*")
 
 
@@ -52,7 +53,8 @@ def _divides(piece: str, mark: str) -> bool:
         return not _LONE_MARK.fullmatch(piece)  # "(a)" alone on a line belongs to the next one
     if mark[0] in ".!?" and (not ends_sentence(piece) or _NUMBER.fullmatch(_last_word(piece))):
         return False
-    return len(piece) >= _SHORTEST
+    words = piece.split()
+    return len(words) > _HEADING and not (len(piece) < _NUMBERED and _NUMBER.match(words[0]))
 
 
 def _last_word(piece: str) -> str:

@@ -14,10 +14,14 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
+from coterie.engines import COUNT_IN_OPEN, COUNT_IN_SUMMARY
+
 _STRENGTHS = (0.01, 0.03, 0.1, 0.5)  # inverse regularisation; the one with the least out-of-fold log loss is taken
 _OWN_BIAS = 2.0  # a hypothesis's own constant is regularised less than its weights
 _ABSENT = -6.0  # logit of a label that the rows do not have
-_LEAST_SPREAD = 1e-6
+_LEAST_SPREAD, _LEAST_COUNT_SPREAD = 0.02, 0.5
+"""Features are scaled by their spread, of scores and of the logarithm of the number of clauses: documents of one length
+must not make a longer one look strange."""
 _MOST_OPEN = 20_000  # rows to fit the open decision on
 
 
@@ -55,7 +59,7 @@ def fit_decision(
     width = summaries.shape[1]
     if not len(summaries):
         return Decision(weights=np.zeros((0, width, labels)), bias=np.zeros((0, labels)), held=np.zeros((0, labels)))
-    rows = _rows(summaries, hypothesis, hypotheses)
+    rows = _rows(summaries, COUNT_IN_SUMMARY, hypothesis, hypotheses)
     strength, held = _held_out(rows.design, label, folds, labels)
     coefficients, intercept = _logistic(rows.design, label, labels, strength)
     shared, own = coefficients[:width], coefficients[width:].reshape(hypotheses, width + 1, labels)
@@ -75,7 +79,7 @@ def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels:
         seed: Decides which of very many rows are fitted on.
     """
     kept = np.random.default_rng(seed).permutation(len(features))[:_MOST_OPEN]
-    rows = _rows(features, None, 0)
+    rows = _rows(features, COUNT_IN_OPEN, None, 0)
     design, truth = rows.design, label
     coefficients, intercept = _logistic(design[kept], truth[kept], labels, _STRENGTHS[-1])
     held = np.tile(intercept, (len(label), 1))
@@ -87,8 +91,9 @@ def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels:
     return Decision(weights=weights[None], bias=(intercept - rows.mean @ weights)[None], held=held)
 
 
-def _rows(features: np.ndarray, hypothesis: np.ndarray | None, hypotheses: int) -> _Rows:
+def _rows(features: np.ndarray, count: int, hypothesis: np.ndarray | None, hypotheses: int) -> _Rows:
     mean, spread = features.mean(axis=0), np.maximum(features.std(axis=0), _LEAST_SPREAD)
+    spread[count] = max(spread[count], _LEAST_COUNT_SPREAD)
     scaled = (features - mean) / spread
     if hypothesis is None:
         return _Rows(mean=mean, spread=spread, design=csr_matrix(scaled))

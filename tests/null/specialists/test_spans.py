@@ -28,6 +28,15 @@ def test_sentences_lines_and_items():
     ]
 
 
+def test_a_short_sentence_is_a_clause():
+    """A sentence is not joined to the next one for being short: only a heading of three words or fewer is."""
+    assert clauses("It has four rooms. Pets may be kept by us. 5. Term. It ends in May.") == [
+        "It has four rooms.",
+        "Pets may be kept by us.",
+        "5. Term. It ends in May.",
+    ]
+
+
 def test_abbreviations_and_numbers_end_nothing():
     """A full stop behind an abbreviation or a number is no boundary."""
     text = "The Parties (e.g. Acme Inc. of Delaware) refer to section 4.2 of the Act in every case."

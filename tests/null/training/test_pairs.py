@@ -160,6 +160,16 @@ def test_same_seed_gives_the_same_version(trained, leases):
     assert first == second
 
 
+def test_a_document_of_another_length(trained, leases, encoder, tmp_path):
+    """Training documents of one length do not make a shorter or longer one unanswerable."""
+    trained({**PAIRS, "rungs": ["lexical"]}, leases(60))
+    who, asked = served(tmp_path, encoder), "The tenant may keep pets."
+    short = "The flat has four rooms. The tenant may keep a dog or a cat. Waste is sorted by kind."
+    long = short + " The owner may visit after a call." * 20
+
+    assert [ask(who, text, asked).value for text in (short, long)] == ["yes", "yes"]
+
+
 def test_many_hypotheses_of_few_rows(trained, leases, encoder, tmp_path):
     """Rows whose hypotheses are all different still train: each is answered by likeness, none from rows of its own."""
     rows = [{**row, "hypothesis": f"{row['hypothesis']} Clause {i}."} for i, row in enumerate(leases(20))]
