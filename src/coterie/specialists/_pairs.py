@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from safetensors.numpy import load as load_arrays
 
-from coterie.calibration import softmax
 from coterie.engines import ARRAYS_FILE, Clauses, Judged, PairHead
 from coterie.protocols import Engine
 from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task, Usage
@@ -150,7 +149,7 @@ class PairSpecialist:
     def _finding(
         self, task: Task, read: _Read, judged: Judged, steps: tuple[Step, ...], acceptance: Acceptance, *, known: bool
     ) -> Finding:
-        probabilities = softmax(judged.logits, temperature=acceptance.temperature)
+        probabilities = _softmax(judged.logits / acceptance.temperature)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         accepted, reason = acceptance.judge(confidence, None)
@@ -227,3 +226,9 @@ def _together(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     for step in steps[1:]:
         total += step.usage
     return (replace(steps[0], usage=total),)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
+    """As in `calibration`, which brings SciPy: serving does without."""
+    exponentials = np.exp(logits - logits.max())
+    return np.asarray(exponentials / exponentials.sum())
