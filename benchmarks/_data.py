@@ -29,6 +29,7 @@ SOURCES = {
         "https://github.com/PolyAI-LDN/task-specific-datasets (banking_data)", "CC BY 4.0", ("train.csv", "test.csv")
     ),
     "clinc150": Source("https://github.com/clinc/oos-eval (data)", "CC BY 3.0", ("data_full.json",)),
+    "contractnli": Source("https://stanfordnlp.github.io/contract-nli", "CC BY 4.0", ("dev.json", "test.json")),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

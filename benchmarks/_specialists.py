@@ -208,6 +208,9 @@ def held_out(folder: Path, section: SpecialistSection) -> Dataset:
         text_column=section.text_column,
         label_column=section.label_column,
         group_column=section.group_column,
+        pair_column=section.pair_column,
+        evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=True,
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-ORDER = ("intents", "headlines", "clauses", "underwriting", "reply", "latency")
+ORDER = ("intents", "headlines", "clauses", "entailment", "underwriting", "reply", "latency")
 NONE = "-"
 
 Figures = Mapping[str, Any]

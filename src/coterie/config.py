@@ -95,6 +95,15 @@ class SpecialistSection(_Section):
     """Column with the label; several labels of one row are separated by `|`, or a list in JSONL."""
     group_column: str | None = None
     """Rows with the same value here are never split between training and held-out data."""
+    pair_column: str | None = None
+    """`classify` only: column with a second text, such as a hypothesis or question, that the label is about too."""
+    evidence_column: str = "evidence"
+    """With `pair_column`: column, if there is one, with what decides a row: quotes or `[start, end]` of the text."""
+    learn_only_column: str | None = None
+    """With `pair_column`: rows with `true` or `1` here are learnt from, but neither calibrated nor measured on.
+
+    For rows unlike those it will be asked about, such as excerpts or generated texts.
+    """
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
@@ -147,7 +156,19 @@ class SpecialistSection(_Section):
             raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if self.multi_label and self.task != "classify":
             raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
+        if self.pair_column is not None:
+            self._pairs_fit()
+        elif self.learn_only_column is not None:
+            raise ValueError("learn_only_column is for a specialist with pair_column")
         return self
+
+    def _pairs_fit(self) -> None:
+        if self.task != "classify":
+            raise ValueError(f"pair_column is for task 'classify', not {self.task!r}")
+        if self.multi_label:
+            raise ValueError("a pair has one label: set either pair_column or multi_label")
+        if self.pair_column in {self.text_column or "text", self.label_column, self.group_column}:
+            raise ValueError(f"pair_column is {self.pair_column!r}, which is another column's name already")
 
 
 class LlamaModel(_Section):

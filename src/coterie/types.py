@@ -251,6 +251,10 @@ class Evidence:
     """The same in words."""
     weight: float = 0.0
     """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
+    start: int | None = None
+    """Where a quote begins in the request's text, in characters; None where it is from elsewhere."""
+    end: int | None = None
+    """Where it ends: `text[start:end]` is the quote."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import typer
 
 from coterie.errors import ConfigError, InputError
 
-from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn
+from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, PairColumn, Protected, TextColumn
 from ._files import copy_file, find_file, write_bytes
 from ._output import Json, remark, say, shell, show_json
 
@@ -75,6 +75,7 @@ def add(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
+    pair_column: PairColumn = None,
     multi_label: MultiLabel = False,
     bar: _Bar = None,
     target_risk: _TargetRisk = None,
@@ -103,6 +104,7 @@ def add(
         "text_column": text_column,
         "label_column": label_column,
         "group_column": group_column,
+        "pair_column": pair_column,
         "multi_label": multi_label,
         "bar": parse_bars(bar or ()),
         "target_risk": target_risk,
@@ -249,6 +251,9 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
             text_column=section.text_column,
             label_column=section.label_column,
             group_column=section.group_column,
+            pair_column=section.pair_column,
+            evidence_column=section.evidence_column,
+            learn_only_column=section.learn_only_column,
             multi_label=section.multi_label,
             for_evaluation=key == "test",
         )

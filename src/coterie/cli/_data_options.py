@@ -9,6 +9,10 @@ LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column 
 GroupColumn = Annotated[
     str | None, typer.Option(metavar="COLUMN", help="Rows with the same value here are never split apart.")
 ]
+PairColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="classify: column with a second text, such as a hypothesis about the text."),
+]
 MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
 Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]
 Protected = Annotated[

@@ -105,6 +105,9 @@ def _read(path: Path, section: SpecialistSection) -> Dataset:
         task=section.task,
         text_column=section.text_column,
         label_column=section.label_column,
+        pair_column=section.pair_column,
+        evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=True,
     )

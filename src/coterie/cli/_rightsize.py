@@ -19,7 +19,7 @@ from coterie.errors import InputError
 
 from ._add import parse_bars
 from ._bridge import run
-from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn
+from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, PairColumn, Protected, TextColumn
 from ._exits import BAR_MISSED
 from ._files import find_file, write_bytes
 from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
@@ -102,6 +102,7 @@ def rightsize(
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
+    pair_column: PairColumn = None,
     multi_label: MultiLabel = False,
     exclude: Exclude = None,
     protected: Protected = None,
@@ -130,7 +131,7 @@ def rightsize(
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features = {"multi_label": multi_label, "exclude": exclude, "protected": protected}
+    features = {"pair_column": pair_column, "multi_label": multi_label, "exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     section = _section(folder, data, test, {"task": task, **columns, **features, **limits})
     large = _Large(

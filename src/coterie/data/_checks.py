@@ -38,6 +38,7 @@ class Found:
     messages: bool = False
     """Texts of a `generate` specialist's askers, of which several may want the same source text."""
     group_column: str | None = None
+    pair_column: str | None = None
 
 
 def check(name: str, found: Found) -> list[str]:
@@ -76,6 +77,15 @@ def _empty_texts(found: Found) -> Iterator[Problem]:
     if empty:
         yield Problem(
             f"{count(len(empty), 'row')} with an empty text: {lines(empty)}", "Remove these rows or fill them."
+        )
+
+
+def _empty_pairs(found: Found) -> Iterator[Problem]:
+    name = found.pair_column
+    empty = [row.line for row in found.rows if name is not None and row.columns.get(name) is None]
+    if empty:
+        yield Problem(
+            f"{count(len(empty), 'row')} with nothing in {name!r}: {lines(empty)}", "A pair needs its second text."
         )
 
 
@@ -271,10 +281,11 @@ def _conflicts(found: Found) -> list[list[Row]]:
     """Rows of one text that no label fits, a list a text; none where a text may have several labels."""
     if found.multi_label:
         return []
-    by_text: dict[str, list[Row]] = defaultdict(list)
+    by_text: dict[object, list[Row]] = defaultdict(list)
     for row in found.rows:
         if row.labels:
-            by_text[normalise(row.text)].append(row)
+            pair = row.columns.get(found.pair_column) if found.pair_column else None
+            by_text[normalise(row.text), pair].append(row)
     return [rows for rows in by_text.values() if not set.intersection(*(set(row.labels) for row in rows))]
 
 
@@ -287,6 +298,7 @@ _PROBLEMS = {
     "classify": (
         _too_few,
         _empty_texts,
+        _empty_pairs,
         _unlabelled,
         _spelled_in_several_ways,
         _free_text_labels,

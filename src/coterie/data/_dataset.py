@@ -19,6 +19,11 @@ class Row:
     labels: tuple[str, ...] = ()
     """The right label or labels; empty when the row has none or is out of scope. A `score` row has `1` or `0`."""
     columns: Columns = field(default_factory=lambda: _NO_COLUMNS)
+    """Structured input; of a pair, its second text."""
+    evidence: tuple[tuple[int, int], ...] = ()
+    """For a pair: the spans `(start, end)` of the text that decide it, as far as they are known."""
+    learn_only: bool = False
+    """Learnt from, but neither calibrated nor measured on: it is unlike what will be asked."""
     group: str | None = None
     """Rows of one group are never on two sides of a split; None belongs to no group."""
     line: int = field(default=0, compare=False)
@@ -72,6 +77,12 @@ class Dataset:
             for label in row.labels:
                 counts[label] += 1
         return counts
+
+    def measured(self) -> Dataset:
+        """The rows that figures may be taken from."""
+        if not any(row.learn_only for row in self.rows):
+            return self
+        return self.take([place for place, row in enumerate(self.rows) if not row.learn_only])
 
     def take(self, indices: Sequence[int], *, warnings: Sequence[str] = ()) -> Dataset:
         """The rows at these positions, in this order, with these warnings added."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Duplicate(NamedTuple):
     """1.0 when they are the same, case, punctuation and spaces aside."""
 
 
+@lru_cache(maxsize=64)  # the pairs of one document follow each other
 def normalise(text: str) -> str:
     """A text without case, punctuation and repeated spaces; itself if nothing else is in it."""
     return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip() or text.strip()

@@ -18,6 +18,7 @@ from ._checks import Found, check
 from ._columns import parse_columns, parse_outcomes, strings
 from ._dataset import Dataset, Row
 from ._files import Lines, Record, flatten_chat, open_lines, read_records
+from ._pairs import flatten_pairs, read_evidence
 from ._words import listing, nearest, quote
 
 _DEFAULT_TEXT = "text"
@@ -36,6 +37,9 @@ def read_dataset(
     text_column: str | None = None,
     label_column: str = "label",
     group_column: str | None = None,
+    pair_column: str | None = None,
+    evidence_column: str = "evidence",
+    learn_only_column: str | None = None,
     multi_label: bool = False,
     for_evaluation: bool = False,
     messages: bool = False,
@@ -43,7 +47,8 @@ def read_dataset(
     """Read a CSV, JSONL or OpenAI chat JSONL file and check it for one task.
 
     `classify`: a text and a label a row. With `multi_label`, several labels are separated by `|`, or a list in
-    JSONL. Without it a list means that any one of its labels is right.
+    JSONL. Without it a list means that any one of its labels is right. With `pair_column`, a second text too, and
+    `evidence_column` may say which spans of the text decide; a JSONL record may hold many pairs of one text.
     `score`: every column but label and group is a feature; the label is 1 or 0, true or false, yes or no.
     A column called `text`, or the one named by `text_column`, is the text and not a feature.
     `generate`: a source text a row, and the columns that select it, as strings.
@@ -54,6 +59,9 @@ def read_dataset(
         text_column: Column with the text; default `text`.
         label_column: Column with the label or labels.
         group_column: Rows with the same value here belong together in every split.
+        pair_column: Column with the second text of a pair; it becomes the row's only column.
+        evidence_column: With `pair_column`: quotes of the text, or `[start, end]` in it; optional.
+        learn_only_column: Rows with `true` or `1` here are marked as learnt from only.
         multi_label: A text may have several labels, or none.
         for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
             that belongs to no label of a `classify` specialist.
@@ -69,6 +77,10 @@ def read_dataset(
         label=None if task == "generate" else label_column,
         group=group_column,
         multi_label=multi_label,
+        pair=pair_column,
+        evidence=evidence_column,
+        learn_only=learn_only_column,
+        messages=messages,
     )
     with open_lines(Path(path)) as lines:
         read = _read_rows(lines, plan)
@@ -76,17 +88,21 @@ def read_dataset(
         raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
     _check_columns(lines.name, read.names, plan)
     rows, odd = _with_columns(read, plan)
-    found = Found(
+    warnings = check(lines.name, _found(rows, read, plan, for_evaluation=for_evaluation))
+    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+
+
+def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: bool) -> Found:
+    return Found(
         rows=rows,
         raw_labels=read.raw_labels,
-        task=task,
-        multi_label=multi_label,
+        task=plan.task,
+        multi_label=plan.multi_label,
         for_evaluation=for_evaluation,
-        group_column=group_column,
-        messages=messages,
+        group_column=plan.group,
+        pair_column=plan.pair,
+        messages=plan.messages,
     )
-    warnings = check(lines.name, found)
-    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +115,16 @@ class _Plan:
     label: str | None
     group: str | None
     multi_label: bool
+    pair: str | None = None
+    evidence: str = ""
+    learn_only: str | None = None
+    messages: bool = False
 
     @property
     def wanted(self) -> tuple[str, ...]:
         """Columns that have to be there."""
         text = self.text if self.text_required else None
-        return tuple(name for name in (text, self.label, self.group) if name is not None)
+        return tuple(name for name in (text, self.label, self.group, self.pair, self.learn_only) if name is not None)
 
     @property
     def taken(self) -> frozenset[str]:
@@ -126,13 +146,18 @@ class _Read:
 
 
 def _read_rows(lines: Lines, plan: _Plan) -> _Read:
-    read = _Read()
+    read, texts = _Read(), dict[str, str]()
     keep_cells = plan.task != "classify"
     for record in _records(lines, plan):
         read.names |= dict.fromkeys(record.cells)
         written = _written_labels(record, plan, lines)
+        text = _text(record, plan, lines)
+        text = texts.setdefault(text, text)  # a document of many pairs is held once
         row = Row(
-            text=_text(record, plan, lines),
+            text=text,
+            columns=_second_text(record, plan, lines),
+            evidence=read_evidence(record, plan.evidence, text, lines) if plan.pair is not None else (),
+            learn_only=_learn_only(record, plan, lines),
             labels=tuple(dict.fromkeys(raw.strip() for raw in written)),
             group=_group(record, plan, lines),
             line=record.line,
@@ -160,6 +185,8 @@ def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
     for record in read_records(lines, wanted=plan.wanted, check_names=check_names):
         if "messages" in record.cells and plan.text not in record.cells and plan.label is not None:
             yield flatten_chat(record, text=plan.text, label=plan.label, lines=lines)
+        elif plan.pair is not None and "pairs" in record.cells and plan.pair not in record.cells:
+            yield from flatten_pairs(record, lines)
         else:
             yield record
 
@@ -167,6 +194,24 @@ def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
 def _text(record: Record, plan: _Plan, lines: Lines) -> str:
     cell = record.cells.get(plan.text)
     return _string(cell, plan.text, record, lines)
+
+
+def _second_text(record: Record, plan: _Plan, lines: Lines) -> Columns:
+    """The second text of a pair as the row's column."""
+    if plan.pair is None:
+        return {}
+    return {plan.pair: _string(record.cells.get(plan.pair), plan.pair, record, lines).strip() or None}
+
+
+def _learn_only(record: Record, plan: _Plan, lines: Lines) -> bool:
+    if plan.learn_only is None:
+        return False
+    written = _string(record.cells.get(plan.learn_only), plan.learn_only, record, lines).strip().casefold()
+    if written not in {"", "true", "false", "1", "0"}:
+        raise lines.error(
+            f"has {quote(written)} in {plan.learn_only!r}", "Write true or 1, false or 0, or nothing.", line=record.line
+        )
+    return written in {"true", "1"}
 
 
 def _group(record: Record, plan: _Plan, lines: Lines) -> str | None:
@@ -232,7 +277,11 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
     missing = [column for column in plan.wanted if column not in names]
     if not missing:
         return
-    setting = {plan.text: ("text_column", "text"), plan.label: ("label_column", "label")}
+    setting = {
+        plan.text: ("text_column", "text"),
+        plan.label: ("label_column", "label"),
+        plan.pair: ("pair_column", ""),
+    }
     hints = []
     for column in missing:
         key, usual = setting.get(column, ("group_column", ""))

@@ -36,7 +36,15 @@ _PROMPT_CHARACTERS = 250
 MODEL_FILE, ARRAYS_FILE = "model.json", "weights.safetensors"
 
 
-class Head(Protocol):
+class Storable(Protocol):
+    """Arrays with a description, as a version holds them."""
+
+    def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+        """The JSON description and the arrays that restore it."""
+        ...
+
+
+class Head(Storable, Protocol):
     """Arrays that turn a prompt into logits."""
 
     @property
@@ -50,10 +58,6 @@ class Head(Protocol):
 
     def contributions(self, prompt: Prompt) -> Mapping[str, float]:
         """What each column adds to the first logit; empty where a head has no such parts."""
-        ...
-
-    def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-        """The JSON description and the arrays that restore it."""
         ...
 
 
@@ -235,7 +239,7 @@ class LinearEngine:
         return Output(scores=scores, contributions=self._head.contributions(prompt), usage=usage)
 
 
-def dump_head(head: Head, description: Mapping[str, object]) -> dict[str, bytes]:
+def dump_head(head: Storable, description: Mapping[str, object]) -> dict[str, bytes]:
     """A head and what else its specialist needs to know, as the files of a version."""
     own, arrays = head.store()
     text = json.dumps({**description, **own}, ensure_ascii=False, sort_keys=True, indent=1)

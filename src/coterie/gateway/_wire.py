@@ -158,6 +158,8 @@ class EvidenceView(_Told):
     name: str
     text: str
     weight: float | None
+    start: int | None
+    end: int | None
 
 
 class FindingView(_Told):

@@ -82,6 +82,8 @@ def _evidence(evidence: Evidence) -> Json:
         "name": evidence.name,
         "text": evidence.text,
         "weight": _number(evidence.weight),
+        "start": evidence.start,
+        "end": evidence.end,
     }
 
 

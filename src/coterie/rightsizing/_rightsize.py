@@ -99,6 +99,7 @@ def read_rows(section: SpecialistSection) -> Rows:
     data = _read(section, str(section.data), for_evaluation=False)
     if section.test is None:
         train, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+        held_out = held_out.measured()
         number = {id(row): n for n, row in enumerate(data.rows, 1)}
     else:
         train, held_out = data, _read(section, section.test, for_evaluation=True)
@@ -133,6 +134,9 @@ def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dat
         text_column=section.text_column,
         label_column=section.label_column,
         group_column=section.group_column,
+        pair_column=section.pair_column,
+        evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=for_evaluation,
     )
@@ -205,8 +209,10 @@ def _check_rungs(rows: Rows, encoder: TextEncoder) -> None:
 # --- One rung ------------------------------------------------------------------------------------
 
 
-def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray:  # (N, D)
+def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
+    if rows.section.pair_column is not None:
+        return None  # of a pair no text is encoded as a whole
     texts = rows.held_out.texts
     progress.start(f"{_NAME}: encode held-out rows", len(texts))
     vectors = encoder.encode(texts, progress=progress.advance)
@@ -219,7 +225,7 @@ class _Bench:
     """Where rungs are measured, one after the other."""
 
     rows: Rows
-    vectors: np.ndarray  # (N, D) of the held-out texts
+    vectors: np.ndarray | None  # (N, D) of the held-out texts, where they are encoded as a whole
     encoder: TextEncoder
     accounting: AccountingSection
     registry: Registry

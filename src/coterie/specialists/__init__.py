@@ -11,10 +11,12 @@ from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
 from ._own_encoder import own_encoder_files
+from ._pairs import PairSpecialist
 from ._prompting import Prompting, answers
 from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
+from ._spans import Span, split_clauses
 from ._text_model import TextModel, text_files
 
 __all__ = [
@@ -31,10 +33,12 @@ __all__ = [
     "GenerateSpecialist",
     "Grounding",
     "Neighbours",
+    "PairSpecialist",
     "Prompting",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
+    "Span",
     "TextModel",
     "answers",
     "base_of",
@@ -42,6 +46,7 @@ __all__ = [
     "load_specialist",
     "one_line",
     "own_encoder_files",
+    "split_clauses",
     "split_sentences",
     "text_files",
 ]

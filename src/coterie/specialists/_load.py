@@ -21,6 +21,7 @@ from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
+from ._pairs import load_pairs
 from ._prompting import Prompting
 from ._scope import Scope
 from ._score import ScoreSpecialist
@@ -58,9 +59,13 @@ def load_specialist(
             )
         card = _card(name, section, version, described)
         match section.task:
+            case "classify" if section.pair_column is not None:
+                _check_pairs(name, section.pair_column, described)
+                return load_pairs(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "classify" if card.rung == "slm":
                 return _choose(card, described, version.files, model_of(card, section, models))
             case "classify":
+                _check_pairs(name, None, described)
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
@@ -117,6 +122,17 @@ def _choose(
         labels=labels,
         acceptance=Acceptance(**described["acceptance"]),
     )
+
+
+def _check_pairs(name: str, column: str | None, described: Mapping[str, Any]) -> None:
+    """Refuse a version that was trained for another second text than the section names now, or for none."""
+    trained = next(iter(described.get("columns", ())), None)
+    if trained != column:
+        now, then = (f"pair_column {each!r}" if each else "no pair_column" for each in (column, trained))
+        raise ArtefactRefused(
+            f"{name!r} is configured with {now}; its version was trained with {then}.",
+            hint=f"Train it again: coterie train {name}",
+        )
 
 
 def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine) -> Engine | None:

@@ -30,7 +30,7 @@ class SentenceSplitter:
         done, start = [], 0
         for match in _END.finditer(self._rest):
             sentence = self._rest[start : match.end()]
-            if match.group().startswith("\n") or _ends(sentence):
+            if match.group().startswith("\n") or ends_sentence(sentence):
                 done.append(sentence.strip())
                 start = match.end()
         self._rest = self._rest[start:]
@@ -48,7 +48,7 @@ def split_sentences(text: str) -> list[str]:
     return [*splitter.feed(text), *splitter.close()]
 
 
-def _ends(sentence: str) -> bool:
+def ends_sentence(sentence: str) -> bool:
     """Whether its full stop ends a sentence, and not an abbreviation or a list number ("1.")."""
     if not sentence.rstrip(_CLOSING).endswith("."):
         return True

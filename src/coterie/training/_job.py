@@ -102,6 +102,11 @@ class Job:
         return self.held_out is self.train
 
     @property
+    def pairs(self) -> bool:
+        """Whether a row is a text and a second one."""
+        return self.section.pair_column is not None
+
+    @property
     def has_texts(self) -> bool:
         """Whether there is a text to look at."""
         return any(row.text.strip() for row in self.train.rows)
@@ -117,7 +122,7 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if not self.has_texts:
             return ("lexical",)
-        if self.section.task != "classify":
+        if self.section.task != "classify" or self.pairs:
             return ("lexical", "embedding")
         # An slm weighs labels against each other: with several at once there is nothing to weigh.
         small: tuple[Rung, ...] = ("slm",) if self.section.model and not self.section.multi_label else ()

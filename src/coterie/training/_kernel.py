@@ -42,6 +42,7 @@ def fit_kernel(
     progress: Callable[[int], None] = lambda _: None,
     *,
     names: np.ndarray | None = None,
+    landmarks: np.ndarray | None = None,
 ) -> KernelFit:
     """Fit on all rows, with out-of-fold logits for calibration; the ridge is chosen by those.
 
@@ -51,19 +52,25 @@ def fit_kernel(
         progress: Told of each fold.
         names: (L, D) encodings of the labels' names, as one more example of each label. They are kept if the
             rows are named better with them, out of fold.
+        landmarks: (M,) rows to take; by default rows of every label.
     """
-    plain = _fit(vectors, examples, progress)
+    plain = _fit(vectors, examples, progress, landmarks)
     if names is None:
         return plain
     named = _fit(np.vstack([vectors, names]), examples.extended(np.eye(examples.labels)), lambda _: None)
     return max(plain, named, key=lambda fit: _right(fit.out_of_fold, examples))
 
 
-def _fit(vectors: np.ndarray, examples: TextExamples, progress: Callable[[int], None]) -> KernelFit:
-    stored = vectors[in_turn(examples, MOST_LANDMARKS)].astype(np.float16)
-    landmarks = stored.astype(np.float64)  # (M, D), as the head will see them
-    factor = np.linalg.cholesky(_kernel(landmarks, landmarks) + _JITTER * np.eye(len(landmarks)))
-    features = solve_triangular(factor, _kernel(vectors, landmarks).T, lower=True).T  # (N, M)
+def _fit(
+    vectors: np.ndarray,
+    examples: TextExamples,
+    progress: Callable[[int], None],
+    landmarks: np.ndarray | None = None,
+) -> KernelFit:
+    stored = vectors[in_turn(examples, MOST_LANDMARKS) if landmarks is None else landmarks].astype(np.float16)
+    seen = stored.astype(np.float64)  # (M, D), as the head will see them
+    factor = np.linalg.cholesky(_kernel(seen, seen) + _JITTER * np.eye(len(seen)))
+    features = solve_triangular(factor, _kernel(vectors, seen).T, lower=True).T  # (N, M)
     targets, bias = _coded(examples)
     gram, moment = features.T @ features, features.T @ targets
     held = _out_of_fold(_Sums(features, targets, gram, moment), examples.folds, progress)

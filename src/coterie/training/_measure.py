@@ -32,7 +32,7 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
     """
     vectors = truncated = None
-    if rung == "embedding":
+    if rung == "embedding" and not job.pairs:  # of a pair no text is encoded as a whole
         vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
         truncated = job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))

@@ -16,6 +16,7 @@ from ._candidates import Candidate, Choice, choose
 from ._classify import train_classify
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded, encode
+from ._pairs import pair_hypotheses, train_pairs
 from ._progress import Progress, Silent
 from ._score import train_score
 
@@ -29,7 +30,7 @@ class TrainedRungs:
     choice: Choice
     """Made on out-of-fold rows: the held-out ones choose nothing."""
     encoded: Encoded | None
-    """The training texts' encodings; None where there are none."""
+    """Encodings of the training texts, of pairs the hypotheses; None where there are none."""
 
 
 def train_rungs(
@@ -72,9 +73,12 @@ def possible_rungs(section: SpecialistSection, train: Dataset, encoder: TextEnco
 
 def fit_rungs(job: Job) -> TrainedRungs:
     """Train every rung of a job and choose one."""
-    encoded = encode(job, job.train.texts, "encode") if job.has_texts else None
+    texts = pair_hypotheses(job) if job.pairs else job.train.texts
+    encoded = encode(job, texts, "encode") if job.has_texts else None
     if job.section.task == "score" or encoded is None:
         candidates = train_score(job, encoded)
+    elif job.pairs:
+        candidates = train_pairs(job, encoded)
     else:
         candidates = train_classify(job, encoded)
     choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)

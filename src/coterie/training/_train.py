@@ -160,7 +160,8 @@ def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[D
         return data, _read(section, folder, section.test, for_evaluation=True)
     if section.task == "score":
         return data, data  # cross-validated on every row
-    return split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    return train_rows, held_out.measured()
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
@@ -170,6 +171,9 @@ def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation
         text_column=section.text_column,
         label_column=section.label_column,
         group_column=section.group_column,
+        pair_column=section.pair_column,
+        evidence_column=section.evidence_column,
+        learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         for_evaluation=for_evaluation,
     )
@@ -197,16 +201,29 @@ def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> Tr
 
 def _profile(job: Job, encoded: Encoded) -> Profile:
     """What the router learns of it from its texts; columns it finds by their names."""
+    if job.pairs:
+        return _pair_profile(job, encoded)
     rows = [index for index, row in enumerate(job.train.rows) if row.text.strip()]
     labels = [_shown_label(job, job.train.rows[index].labels) for index in rows]
-    hints = hint_texts(job.section.description, _subjects(job))
+    groups = [job.train.rows[index].group for index in rows]
+    return _profile_of(job, encoded.vectors[rows], labels, groups, hint_texts(job.section.description, _subjects(job)))
+
+
+def _pair_profile(job: Job, encoded: Encoded) -> Profile:
+    """Of pairs the router learns the hypotheses: a document may be about anything, what is asked of it is not."""
+    names = [str(job.section.pair_column)] * len(encoded.vectors)
+    return _profile_of(job, encoded.vectors, names, [None] * len(names), hint_texts(job.section.description, ()))
+
+
+def _profile_of(
+    job: Job, vectors: np.ndarray, labels: Sequence[str], groups: Sequence[str | None], hints: Sequence[str]
+) -> Profile:
+    empty = np.empty((0, job.encoder.dimension))
     return make_profile(
-        encoded.vectors[rows],
+        vectors,
         labels,
-        [job.train.rows[index].group for index in rows],
-        hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension)
-        if hints
-        else np.empty((0, job.encoder.dimension)),
+        groups,
+        hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension) if hints else empty,
         hint_texts=hints,
         seed=job.section.seed,
     )

@@ -49,7 +49,16 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
             "confidence": 0.97,
             "accepted": True,
             "reason": "0.97 is at least the threshold 0.60",
-            "evidence": [{"kind": "alternative", "name": "card_stolen", "text": "card_stolen", "weight": 0.02}],
+            "evidence": [
+                {
+                    "kind": "alternative",
+                    "name": "card_stolen",
+                    "text": "card_stolen",
+                    "weight": 0.02,
+                    "start": None,
+                    "end": None,
+                }
+            ],
         }
     ]
     assert told["usage"].pop("milliseconds") > 0

@@ -115,6 +115,52 @@ def make_applicants(n: int = 200, *, seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
+CLAUSES = {
+    "The tenant may keep pets.": (
+        ["The tenant may keep a dog or a cat.", "Pets are welcome with the consent of the owner."],
+        ["No pets of any kind may be kept.", "The tenant shall not keep animals in the flat."],
+    ),
+    "The tenant pays a deposit.": (
+        ["A deposit of two rents is paid by the tenant.", "The tenant pays the deposit on the first day."],
+        ["No deposit is due from the tenant.", "The owner waives every deposit."],
+    ),
+    "The lease renews by itself.": (
+        ["The lease renews by itself every year.", "Without notice the lease goes on for another year."],
+        ["The lease ends without renewal.", "There is no renewal of this lease."],
+    ),
+}
+PLAIN = [
+    "The flat has four rooms.",
+    "The keys are handed over at noon.",
+    "Rent is due on the first of the month.",
+    "Smoke detectors are checked each year.",
+    "The garden is shared by all.",
+    "Waste is sorted by kind.",
+]
+
+
+@pytest.fixture
+def leases() -> Callable[..., list[dict[str, Any]]]:
+    """Makes rows of `text`, `hypothesis`, `label`, `evidence` and `document`: `leases(40)` has three a document."""
+    return make_leases
+
+
+def make_leases(documents: int = 40, *, seed: int = 0, evidence: bool = True) -> list[dict[str, Any]]:
+    """Leases of which one clause, if any, decides a hypothesis."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(documents):
+        stated = {hypothesis: int(random.integers(3)) for hypothesis in CLAUSES}
+        quotes = {h: str(random.choice(CLAUSES[h][said])) for h, said in stated.items() if said < 2}
+        heads = [f"Lease number {seed}-{number} of a flat.", *random.choice(PLAIN, 4, replace=False)]
+        text = "\n".join(random.permutation([*heads, *quotes.values()]))
+        for hypothesis, said in stated.items():
+            row = {"text": text, "hypothesis": hypothesis, "label": ["yes", "no", "silent"][said]}
+            quoted = [quotes[hypothesis]] if hypothesis in quotes else []
+            rows.append({**row, "document": f"{seed}-{number}", **({"evidence": quoted} if evidence else {})})
+    return rows
+
+
 @pytest.fixture
 def network(tmp_path) -> Callable[..., Path]:
     """Writes a network's folder: `network({"triage": {"task": "classify"}}, triage=rows, triage_test=more_rows)`."""
