@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -13,12 +13,18 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, NotTrained
 from coterie.governance import ClearancePolicy, Gate
-from coterie.models import locate
+from coterie.models import describe_model, locate
 from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
-from coterie.specialists import ClassifySpecialist, GeneralistSpecialist, GenerateSpecialist, load_specialist
+from coterie.specialists import (
+    ClassifySpecialist,
+    GeneralistSpecialist,
+    GenerateSpecialist,
+    calibrated_on,
+    load_specialist,
+)
 from coterie.store import SQLiteStore
 
 
@@ -47,9 +53,17 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
-    models = await _open_models(config, folder)
+    _check_models(config, versions)
+    models = await open_models(config, folder, _used_models(config, versions))
     specialists = {
-        name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
+        name: load_specialist(
+            name,
+            config.specialists[name],
+            version,
+            encoder=encoder,
+            models=models,
+            data_label=config.network.default_label,
+        )
         for name, version in versions.items()
     }
     if warm:
@@ -92,11 +106,42 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
             )
 
 
-async def _open_models(config: Config, folder: Path) -> dict[str, StreamingEngine]:
-    """An engine for each model that somebody uses; remote ones are reached through the gate only."""
-    used = {section.model for section in config.specialists.values()}
-    if config.generalist and config.generalist.escalate:
-        used.add(config.generalist.model)
+def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
+    """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
+    for name, version in versions.items():
+        section = config.specialists[name]
+        if version.report.get("rung") != "llm" or section.model is None:
+            continue
+        now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
+        if then is not None and then != now:
+            raise ArtefactRefused(
+                f"Version {version.version} of {name!r} was calibrated on the answers of {then['name']!r}; model "
+                f"{section.model!r} is {now['name']!r} now.",
+                hint=f"Train it again: coterie train {name}",
+            )
+
+
+def _used_models(config: Config, versions: Mapping[str, Version]) -> set[str]:
+    """Keys of the models that somebody asks: a champion below the rung `llm` asks none."""
+    used = {
+        section.model
+        for name, section in config.specialists.items()
+        if section.model is not None and (section.task == "generate" or versions[name].report.get("rung") == "llm")
+    }
+    return used | ({config.generalist.model} if config.generalist and config.generalist.escalate else set())
+
+
+async def open_models(config: Config, folder: Path, used: Collection[str]) -> dict[str, StreamingEngine]:
+    """An engine for each of these models; remote ones are reached through the gate only.
+
+    Args:
+        config: The network's.
+        folder: The network's.
+        used: Keys of `[models]`.
+
+    Raises:
+        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
+    """
     gate = Gate(ClearancePolicy())
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():

@@ -98,7 +98,11 @@ class SpecialistSection(_Section):
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
-    """Rungs to try, cheapest first; default: those that take seconds. `encoder` takes minutes, so it must be named."""
+    """Rungs to try, cheapest first; default: those that take seconds. `encoder` takes minutes, so it must be named.
+
+    So must `llm`, which asks `model` with examples from the training data: each question may cost money, and the
+    examples go where the model runs.
+    """
     base: str = "minilm"
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     exclude: tuple[str, ...] = ()
@@ -119,11 +123,20 @@ class SpecialistSection(_Section):
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name."""
     model: str | None = None
-    """`generate` only: key of the `[models]` entry that writes the text."""
+    """`generate` and rung `llm`: key of the `[models]` entry that is asked."""
     instruction: str = ""
-    """`generate` only: what the model is told to do with the source text."""
+    """`generate` and rung `llm`: what the model is told to do with the text. Rung `llm` adds the labels itself."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
     """`generate` only: longest draft, in tokens."""
+    data_label: Label | None = None
+    """Sensitivity of the training texts; default: `default_label` of the network.
+
+    Rung `llm` shows some of them to its model, so a prompt is never less sensitive than this.
+    """
+    calibration_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: training rows that the model is asked about, at most, to calibrate its answers."""
+    test_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> SpecialistSection:
@@ -136,6 +149,8 @@ class SpecialistSection(_Section):
             raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
         if self.multi_label and self.task != "classify":
             raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
+        if self.rungs and "llm" in self.rungs and self.model is None:
+            raise ValueError("rung 'llm' needs `model`, the key of a [models] entry")
         return self
 
 

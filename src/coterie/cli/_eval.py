@@ -65,7 +65,7 @@ def evaluate(
     version = open_registry(folder, config.registry).champion(name)
     columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
     dataset = _read(find_file(folder, data), section.model_copy(update=columns))
-    measured = run(_measure(name, section, version, dataset))
+    measured = run(_measure(name, config, folder, version, dataset))
     document = {"specialist": name, "version": version.version, "file": dataset.name, **measured.to_json()}
     for warning in dataset.warnings:
         remark(f"Warning: {warning}")
@@ -102,22 +102,27 @@ def _read(path: Path, section: SpecialistSection) -> Dataset:
     )
 
 
-async def _measure(name: str, section: SpecialistSection, version: Version, dataset: Dataset) -> Evaluation:
+async def _measure(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Evaluation:
     """Ask the specialist about every row, with progress."""
+    from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
     from coterie.specialists import load_specialist
 
     from ._progress import TerminalProgress
 
+    section, label = config.specialists[name], config.network.default_label
+    asks = section.model is not None and version.report.get("rung") == "llm"
+    models = await open_models(config, folder, {str(section.model)} if asks else set())
     encoder = OnnxEncoder.bundled()
     try:
-        specialist = load_specialist(name, section, version, encoder=encoder, models={})
+        specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            return await ask_about(specialist, dataset.rows, progress=progress.advance)
+            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label)
     finally:
-        await encoder.close()
+        for engine in (encoder, *models.values()):
+            await engine.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ from coterie.errors import (
 )
 from coterie.types import Output, Prompt, Usage
 
-from ._chat import chat_body
+from ._chat import chat_body, read_logprob
 from ._gguf import read_gguf_header
 from ._openmp import import_with_short_spin
 
@@ -49,6 +49,7 @@ class Generation:
     """Set by whoever no longer wants it."""
     start: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     finish: str = ""
     usage: Mapping[str, int] | None = None
     error: Mapping[str, Any] | None = None
@@ -62,6 +63,8 @@ class Generation:
             if text := choice.get("delta", {}).get("content"):
                 self.pieces.append(text)
                 self.say(text)
+            if self.prompt.logprobs and (logprob := read_logprob(choice)) is not None:
+                self.logprobs.append(logprob)
 
 
 class NativeServer(Protocol):
@@ -148,6 +151,7 @@ class LlamaModel:
         return Output(
             text="".join(generation.pieces),
             finish="length" if cut else "stop",
+            logprob=sum(generation.logprobs) if generation.logprobs else None,
             usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds, cpu_seconds=cpu_seconds),
         )
 

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING
 from coterie._lazy import lazy_face
 
 from ._catalogue import CATALOGUE, KnownModel
-from ._locate import hash_file, installed, locate, locate_known, models_folder
+from ._locate import describe_model, hash_file, installed, locate, locate_known, models_folder
 
 if TYPE_CHECKING:
     from ._pull import pull
 
-__all__ = ["CATALOGUE", "KnownModel", "hash_file", "installed", "locate", "locate_known", "models_folder", "pull"]
+__all__ = [
+    "CATALOGUE",
+    "KnownModel",
+    "describe_model",
+    "hash_file",
+    "installed",
+    "locate",
+    "locate_known",
+    "models_folder",
+    "pull",
+]
 
 __getattr__ = lazy_face(__name__, {"pull": "_pull"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 
@@ -13,12 +13,13 @@ from coterie.engines import ColumnBins, LinearEngine
 from coterie.errors import ArtefactRefused
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version
-from coterie.types import SpecialistCard
+from coterie.types import Label, SpecialistCard
 
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
+from ._prompted import load_prompted
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
@@ -30,7 +31,8 @@ def load_specialist(
     version: Version,
     *,
     encoder: Engine,
-    models: Mapping[str, StreamingEngine],
+    models: Mapping[str, Engine],
+    data_label: Label = Label.PUBLIC,
 ) -> Specialist:
     """The specialist of a version, with what the network's file says of it now.
 
@@ -40,6 +42,7 @@ def load_specialist(
         version: Verified files.
         encoder: The network's encoder.
         models: Generative engines by `[models]` key.
+        data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
 
     Raises:
         ArtefactRefused: the files do not describe such a specialist.
@@ -54,12 +57,16 @@ def load_specialist(
             )
         card = _card(name, section, version, described)
         match section.task:
+            case "classify" if described["rung"] == "llm":
+                return load_prompted(
+                    card, section, described, version.files, encoder=encoder, models=models, least=data_label
+                )
             case "classify":
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
             case "generate":
-                return load_generate(card, section, described, models)
+                return load_generate(card, section, described, cast("Mapping[str, StreamingEngine]", models))
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from coterie.calibration import (
@@ -16,19 +14,18 @@ from coterie.calibration import (
     softmax,
 )
 from coterie.engines import LinearEngine, dump_head
-from coterie.evaluation import bootstrap_interval, bootstrap_mean, macro_f1, multilabel_f1
 from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
 
-from ._candidates import Candidate, Figure
+from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
-from ._measure import Encoded, measure
+from ._measure import Encoded, measure, rated
+from ._prompted import train_prompted
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 
 FOLDS = 5
 FALSE_REJECTION = 0.02  # share of in-scope rows that the out-of-scope score may reject
-_DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 
 def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
@@ -41,8 +38,10 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     examples = text_examples(
         job.train, job.train.label_names, deal_folds(job.train, FOLDS, job.section.seed), job.section
     )
+    # First, though it is the dearest rung: a model that cannot be asked costs no training time.
+    prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
     fits = fit_text(job, examples, encoded)
-    return [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
+    return [*(_candidate(job, fit, examples.take(fit.rows)) for fit in fits), *prompted]
 
 
 def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
@@ -78,7 +77,7 @@ def _candidate(job: Job, fit: TextFit, examples: TextExamples) -> Candidate:
         files=dump_head(fit.head, specialist.describe())
         | (scope.to_files() if scope else {})
         | own_encoder_files(fit.files),
-        validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
+        validation={name: rated(name, right, predicted, targets) for name in job.measures},
         evaluation=measure(job, fit.rung, specialist),
         seconds=fit.seconds,
         notes={
@@ -110,15 +109,3 @@ def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray,
     predicted = probabilities >= 0.5  # (N, L)
     confidence = np.maximum(probabilities, 1.0 - probabilities).prod(axis=1)
     return confidence, predicted, (predicted == (examples.hot > 0)).all(axis=1)
-
-
-def _figure(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """A measure on out-of-fold rows, with its interval."""
-    if measure == "macro_f1":
-        score = partial(_macro_f1, several=targets.ndim == 2)
-        return Figure(score(targets, predicted), bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS))
-    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
-
-
-def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:
-    return multilabel_f1(targets, predicted, macro=True) if several else macro_f1(targets, predicted)

@@ -16,6 +16,7 @@ from coterie.protocols import Engine
 from coterie.tuning import BaseEncoder, find_base
 from coterie.types import Rung, SpecialistCard, TaskKind
 
+from ._asked import AskedModel
 from ._progress import Progress
 
 MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
@@ -65,6 +66,8 @@ class Job:
     progress: Progress
     base: BaseEncoder | None = None
     """What the rung `encoder` starts from, where it is tried."""
+    asked: AskedModel | None = None
+    """What the rung `llm` asks, where a model is named."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -100,7 +103,9 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if not self.has_texts:
             return ("lexical",)
-        return ("lexical", "embedding", "encoder") if self.section.task == "classify" else ("lexical", "embedding")
+        if self.section.task != "classify":
+            return ("lexical", "embedding")
+        return ("lexical", "embedding", "encoder", *(() if self.section.multi_label else ("llm",)))
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:
@@ -128,6 +133,7 @@ def check_job(job: Job, folder: Path) -> Job:
     Raises:
         ConfigError: the section asks for what cannot be.
         ExtraMissing, ModelMissing, ArtefactRefused: what a rung needs is not here.
+        EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
     place = f"specialists.{job.name}"
     if odd := [measure for measure in job.section.bar if measure not in MEASURES[job.section.task]]:
@@ -142,4 +148,15 @@ def check_job(job: Job, folder: Path) -> Job:
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
+    if "llm" in job.rungs:
+        _check_asked(job)
     return replace(job, base=find_base(job.section.base, folder)) if "encoder" in job.rungs else job
+
+
+def _check_asked(job: Job) -> None:
+    if job.asked is None:
+        raise ConfigError(
+            f"specialists.{job.name} is to try rung 'llm', and no model was given for it to ask.",
+            hint="Name a key of [models] as its `model`.",
+        )
+    job.asked.check()

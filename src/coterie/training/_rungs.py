@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from coterie.config import SpecialistSection
 from coterie.data import Dataset
 
+from ._asked import AskedModel
 from ._candidates import Candidate, Choice, choose
 from ._classify import train_classify
 from ._job import Job, TextEncoder, check_job
@@ -39,6 +40,7 @@ def train_rungs(
     held_out: Dataset,
     encoder: TextEncoder,
     progress: Progress | None = None,
+    asked: AskedModel | None = None,
 ) -> TrainedRungs:
     """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
 
@@ -49,12 +51,20 @@ def train_rungs(
         held_out: Rows to measure on; they choose nothing.
         encoder: Makes the texts' vectors.
         progress: Told how far each step is.
+        asked: What the rung `llm` asks, where the section names it.
 
     Raises:
         ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
+        EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
     job = Job(
-        name=name, section=section, train=train, held_out=held_out, encoder=encoder, progress=progress or Silent()
+        name=name,
+        section=section,
+        train=train,
+        held_out=held_out,
+        encoder=encoder,
+        progress=progress or Silent(),
+        asked=asked,
     )
     job = check_job(job, Path())
     with threadpool_limits(1):

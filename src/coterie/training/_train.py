@@ -23,6 +23,7 @@ from coterie.errors import ConfigError, UnknownSpecialist
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 
+from ._asked import find_asked
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded
@@ -95,6 +96,7 @@ def train(
 
     Raises:
         ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained; nothing has changed.
+        EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; what it said is kept.
     """
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
@@ -102,7 +104,7 @@ def train(
     encoder = encoder or OnnxEncoder.bundled(threads=2)
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
-    jobs = [_job(name, section, folder, encoder, progress or Silent()) for name, section in sections.items()]
+    jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in sections]
     with threadpool_limits(1):
         trained = {job.name: _train_one(job, config, folder, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
@@ -123,11 +125,20 @@ def _sections(config: Config, names: Sequence[str]) -> dict[str, SpecialistSecti
     return {name: config.specialists[name] for name in names or config.specialists}
 
 
-def _job(name: str, section: SpecialistSection, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
+def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
     """Read and check a specialist's data."""
+    section = config.specialists[name]
     data = _read(section, folder, section.data or "", for_evaluation=False)
     train_rows, held_out = _divided(data, section, folder)
-    job = Job(name=name, section=section, train=train_rows, held_out=held_out, encoder=encoder, progress=progress)
+    job = Job(
+        name=name,
+        section=section,
+        train=train_rows,
+        held_out=held_out,
+        encoder=encoder,
+        progress=progress,
+        asked=find_asked(section, config, folder),
+    )
     return check_job(job, folder)
 
 
