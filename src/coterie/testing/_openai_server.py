@@ -64,6 +64,8 @@ class ReceivedRequest:
 class FakeOpenAIServer:
     """Answers `POST .../chat/completions` with the replies of its script, then with the default one.
 
+    The default may be a function of the request's JSON object: what a model would be.
+
     Use it as an async context manager; `base_url` is what `coterie.toml` wants.
 
         async with FakeOpenAIServer([Reply.refused(429, retry_after="1"), Reply(text="Paris")]) as server:
@@ -74,7 +76,7 @@ class FakeOpenAIServer:
         self,
         script: Iterable[Reply] = (),
         *,
-        default: Reply | None = None,
+        default: Reply | Callable[[Mapping[str, Any]], Reply] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.script = list(script)
@@ -121,8 +123,7 @@ class FakeOpenAIServer:
             while (request := await self._read(reader)) is not None:
                 self.requests.append(request)
                 self.asked.set()
-                reply = self.script.pop(0) if self.script else self.default
-                if not await self._answer(request, reply, reader, writer):
+                if not await self._answer(request, self._reply(request), reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             self.disconnected.set()
@@ -132,6 +133,12 @@ class FakeOpenAIServer:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _reply(self, request: ReceivedRequest) -> Reply:
+        """What the script or the default says."""
+        if self.script:
+            return self.script.pop(0)
+        return self.default if isinstance(self.default, Reply) else self.default(request.json)
 
     async def _read(self, reader: asyncio.StreamReader) -> ReceivedRequest | None:
         """The next request, or None when the client is done."""

@@ -98,14 +98,8 @@ class RememberingEngine:
         """
         self.name = engine.name
         self.clearance = engine.clearance
-        self.asked = 0
-        """Prompts whose answer was new."""
-        self.recalled = 0
-        """Prompts whose answer was kept."""
-        self.tokens_in = 0
-        """Prompt tokens of every answer, new or kept."""
-        self.tokens_out = 0
-        """Generated tokens likewise."""
+        self.given: dict[str, Output] = {}
+        """Its answers so far, new or kept, each prompt once."""
         self._engine = engine
         self._kept = kept
         self._identity = identity
@@ -117,10 +111,7 @@ class RememberingEngine:
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """One answer a prompt. Raises what the engine raises, and `StoreError`."""
-        outputs = [await self._answer(prompt) for prompt in batch]
-        self.tokens_in += sum(output.usage.tokens_in for output in outputs)
-        self.tokens_out += sum(output.usage.tokens_out for output in outputs)
-        return outputs
+        return [await self._answer(prompt) for prompt in batch]
 
     async def close(self) -> None:
         """Close the engine."""
@@ -128,13 +119,12 @@ class RememberingEngine:
 
     async def _answer(self, prompt: Prompt) -> Output:
         key = self._key(prompt)
-        if (known := self._kept.get(key)) is not None:
-            self.recalled += 1
-            return known
-        async with self._places:
-            (output,) = await self._engine.run([prompt])
-        self._kept.keep(key, output)
-        self.asked += 1
+        output = self._kept.get(key)
+        if output is None:
+            async with self._places:
+                (output,) = await self._engine.run([prompt])
+            self._kept.keep(key, output)
+        self.given[key] = output
         return output
 
     def _key(self, prompt: Prompt) -> str:
@@ -159,7 +149,7 @@ def telling_what_is_kept(engine: RememberingEngine) -> Iterator[None]:
     try:
         yield
     except CoterieError as error:
-        if kept := engine.asked + engine.recalled:
+        if kept := len(engine.given):
             told = f"Nothing was stored but {kept:,} answers of {engine.name!r}: the same command goes on from there."
             error.hint = f"{error.hint} {told}".strip()
         raise

@@ -31,7 +31,7 @@ from coterie.specialists import (
     read_reply,
     tokens_of,
 )
-from coterie.types import Output, Prompt
+from coterie.types import Output, Prompt, total_usage
 
 from ._asked import AskedModel
 from ._believing import confidences, fit_agreement
@@ -273,14 +273,15 @@ class _Prompter:
         self, specialist: PromptedSpecialist, engine: RememberingEngine, fitted: _Fitted, measured: int
     ) -> dict[str, object]:
         """What the report says beside the figures. Answers count whether they were new or kept: it stays the same."""
-        threshold, money = fitted.threshold, self.asked.money(engine.tokens_in, engine.tokens_out)
+        threshold, used = fitted.threshold, total_usage(output.usage for output in engine.given.values())
+        money = self.asked.money(used.tokens_in, used.tokens_out)
         return {
             "model": self.asked.describe(),
             "form": specialist.prompting.form,
             "questions": {"training": len(fitted.right), "held_out": measured, "held_out_rows": len(self.job.held_out)},
             "usage": {
-                "tokens_in": engine.tokens_in,
-                "tokens_out": engine.tokens_out,
+                "tokens_in": used.tokens_in,
+                "tokens_out": used.tokens_out,
                 "money": None if money is None else float(money),
                 "currency": self.asked.currency,
             },
