@@ -21,6 +21,8 @@ class Reply:
     finish: str = "stop"
     usage: bool = True
     """Count tokens (one a word)."""
+    logprobs: Sequence[float] | None = None
+    """Log-probabilities of a whole answer's tokens, given where they are asked for."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
@@ -213,13 +215,15 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 def _completion(asked: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
     """A whole answer."""
     message = {"role": "assistant", "content": reply.text}
-    completion = {
+    completion: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
         "model": asked.get("model"),
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish, "logprobs": None}],
     }
+    if reply.logprobs is not None and asked.get("logprobs"):
+        completion["choices"][0]["logprobs"] = {"content": [{"token": "t", "logprob": x} for x in reply.logprobs]}
     return completion | ({"usage": _usage(asked, reply)} if reply.usage else {})
 
 

@@ -124,7 +124,10 @@ def test_reading_an_answer(answer, label):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("I cannot say.", "the model answered 'I cannot say.', which names none of the 3 labels it was shown, or several"),
+        (
+            "I cannot say.",
+            "the model answered 'I cannot say.', which names none of the 3 labels it was shown, or several",
+        ),
         ("  ", "the model answered nothing, which is none of the 3 labels it was shown"),
     ],
 )
