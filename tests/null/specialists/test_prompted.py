@@ -54,7 +54,7 @@ async def ask(who: PromptedSpecialist, text: str = "card lost", *, vector=NEAR_C
 
 
 async def test_the_prompt_ends_with_the_nearest_examples():
-    """Instruction and labels, then the most similar training texts with their labels, the nearest last, then the text."""
+    """Instruction and labels, then the most similar training texts with their labels, nearest last, then the text."""
     engine = ScriptedEngine(["card"])
     finding = await ask(specialist(engine, shots=2))
     told, *turns, asked = engine.prompts[0].messages
@@ -125,8 +125,8 @@ def test_reading_an_answer(answer, label):
     ("answer", "said"),
     [
         (
-            "I cannot say.",
-            "the model answered 'I cannot say.', which names none of the 3 labels it was shown, or several",
+            "No idea.",
+            "the model answered 'No idea.', which names none of the 3 labels it was shown, or several",
         ),
         ("  ", "the model answered nothing, which is none of the 3 labels it was shown"),
     ],
@@ -150,7 +150,7 @@ async def test_doubt():
 
 
 async def test_the_answer_s_probability_counts():
-    """Where the engine says how likely its answer was, the confidence follows; where it does not, the usual stands in."""
+    """Where the engine says how likely its answer was, the confidence follows; else the usual stands in."""
 
     async def confidence(logprob):
         found = await ask(specialist(ScriptedEngine([Output(text="card", logprob=logprob)])))
