@@ -171,7 +171,7 @@ def measured(monkeypatch):
         def champion(self, name):
             return type("Version", (), {"version": "0123456789abcdef"})
 
-    async def evaluate(specialist, rows, *, progress):
+    async def evaluate(specialist, rows, *, progress, label):
         asked.extend(rows)
         progress(len(rows))
         return evaluation(0.9)
