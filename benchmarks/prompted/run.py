@@ -49,6 +49,8 @@ INSTRUCTIONS = {
     "headlines": "Each message is a headline about gold; its label is what it says the price of gold does. ",
 }
 WINDOW = 2048
+RESERVED = 200
+"""Rows that are never examples, however many of them are asked about: more rows keep the answers to the first."""
 
 
 class Question(NamedTuple):
@@ -62,7 +64,7 @@ class Question(NamedTuple):
 def questions(rows: Sequence[tuple[str, str]], most: int, seed: int) -> tuple[list[Question], tuple[str, ...]]:
     """Rows drawn by the seed with the nearest of the others; all labels."""
     order = np.random.default_rng(seed).permutation(len(rows))
-    asked, rest = [rows[i] for i in order[:most]], [rows[i] for i in sorted(order[most:])]
+    asked, rest = [rows[i] for i in order[:most]], [rows[i] for i in sorted(order[RESERVED:])]
     texts = {text for text, _ in asked}
     rest = [row for row in rest if row[0] not in texts]
     encoder = OnnxEncoder.bundled(threads=1)
@@ -139,7 +141,7 @@ def main() -> None:
         "--model", type=Path, required=True, help="the GGUF file of Qwen2.5-Coder-1.5B-Instruct, Q4_K_M"
     )
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--rows", type=int, default=100, help="rows asked about, of each set")
+    parser.add_argument("--rows", type=int, default=100, help="rows asked about, of each set, at most 200")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--answers", type=Path, default=Path(), help="folder in which answers are kept")

@@ -23,12 +23,14 @@ class KeptAnswers:
         self.path = path
         self._known: dict[str, Output] = {}
         try:
-            lines = path.read_bytes().splitlines()
+            content = path.read_bytes()
         except FileNotFoundError:
-            lines = []
+            content = b""
         except OSError as error:
             raise StoreError(f"Cannot read the kept answers in {str(path)!r}: {error.strerror}.") from error
-        self._known.update(found for line in lines if (found := _read_answer(line)) is not None)
+        # A line that a killed run left unfinished must not spoil the one that comes next.
+        self._start = b"" if content.endswith(b"\n") or not content else b"\n"
+        self._known.update(found for line in content.splitlines() if (found := _read_answer(line)) is not None)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -43,8 +45,7 @@ class KeptAnswers:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                # A line that a killed run left unfinished must not spoil this one: empty lines are passed over.
-                file.write(b"\n" + line.encode() + b"\n")
+                file.write(self._start + line.encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -52,6 +53,7 @@ class KeptAnswers:
                 f"Cannot keep an answer in {str(self.path)!r}: {error.strerror}.",
                 hint="Answers may have been paid for: make room, then run it again.",
             ) from error
+        self._start = b""
         self._known[key] = output
 
 
