@@ -1,4 +1,4 @@
-"""The rung `llm` with a real model in this process: SmolLM2, which is far too small for it and so a good test of doubt."""
+"""The rung `llm` with a real model in this process: SmolLM2, far too small for it and so a test of doubt."""
 
 import asyncio
 import csv

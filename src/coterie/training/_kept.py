@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,7 @@ class RememberingEngine:
         self._kept = kept
         self._identity = identity
         self._places = asyncio.Semaphore(at_once)
+        self._underway: set[asyncio.Future[Output]] = set()
 
     def knows(self, prompt: Prompt) -> bool:
         """Its answer is kept."""
@@ -115,8 +116,13 @@ class RememberingEngine:
         """One answer a prompt. Raises what the engine raises, and `StoreError`."""
         return [await self._answer(prompt) for prompt in batch]
 
+    async def settle(self) -> None:
+        """Wait for the answers that are under way, and keep them."""
+        await asyncio.gather(*self._underway, return_exceptions=True)
+
     async def close(self) -> None:
-        """Close the engine."""
+        """Close the engine, once what is under way is kept."""
+        await self.settle()
         await self._engine.close()
 
     async def _answer(self, prompt: Prompt) -> Output:
@@ -124,8 +130,17 @@ class RememberingEngine:
         output = self._kept.get(key)
         if output is None:
             async with self._places:
-                (output,) = await self._engine.run([prompt])
-            self._kept.keep(key, output)
+                task = asyncio.ensure_future(self._ask(key, prompt))
+                self._underway.add(task)
+                task.add_done_callback(self._underway.discard)
+                output = await asyncio.shield(task)  # what is under way is paid for, whoever still wants it
+        self.given[key] = output
+        return output
+
+    async def _ask(self, key: str, prompt: Prompt) -> Output:
+        """Ask, and keep the answer."""
+        (output,) = await self._engine.run([prompt])
+        self._kept.keep(key, output)
         self.given[key] = output
         return output
 
@@ -145,12 +160,13 @@ class RememberingEngine:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-@contextmanager
-def telling_what_is_kept(engine: RememberingEngine) -> Iterator[None]:
+@asynccontextmanager
+async def telling_what_is_kept(engine: RememberingEngine) -> AsyncIterator[None]:
     """Let an error that ends the asking say that the answers so far are kept."""
     try:
         yield
     except CoterieError as error:
+        await engine.settle()
         if kept := len(engine.given):
             told = f"Nothing was stored but {kept:,} answers of {engine.name!r}: the same command goes on from there."
             error.hint = f"{error.hint} {told}".strip()

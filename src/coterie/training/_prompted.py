@@ -101,7 +101,7 @@ class _Prompter:
         shown = self._demonstrations(kept)
         engine = self.asked.open()
         try:
-            with telling_what_is_kept(engine):
+            async with telling_what_is_kept(engine):
                 asked, prompting = await self._questions(engine, shown, kept)
                 outputs = await self._ask(engine, asked)
                 fitted = self._fit(asked, outputs, prompting)
