@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -13,7 +13,7 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
 from coterie.governance import ClearancePolicy, Gate
-from coterie.models import checksum_of, locate
+from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
@@ -25,6 +25,7 @@ from coterie.specialists import (
     GeneralistSpecialist,
     GenerateSpecialist,
     base_of,
+    calibrated_on,
     load_specialist,
 )
 from coterie.store import SQLiteStore
@@ -55,9 +56,18 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
-    models = await _open_models(config, folder, versions)
+    _check_models(config, versions)
+    generalist = config.generalist.model if config.generalist and config.generalist.escalate else None
+    models = await open_models(config, folder, versions, also={generalist} if generalist else set())
     specialists = {
-        name: load_specialist(name, config.specialists[name], version, encoder=encoder, models=models)
+        name: load_specialist(
+            name,
+            config.specialists[name],
+            version,
+            encoder=encoder,
+            models=models,
+            data_label=config.network.default_label,
+        )
         for name, version in versions.items()
     }
     if warm:
@@ -100,11 +110,38 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
             )
 
 
-async def _open_models(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, StreamingEngine]:
-    """An engine for each model that somebody uses; remote ones are reached through the gate only."""
-    used = {config.specialists[each].model for each, version in versions.items() if _writes(version)}
-    if config.generalist and config.generalist.escalate:
-        used.add(config.generalist.model)
+def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
+    """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
+    for name, version in versions.items():
+        section = config.specialists[name]
+        if version.report.get("rung") != "llm" or section.model is None:
+            continue
+        now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
+        if then is not None and then != now:
+            raise ArtefactRefused(
+                f"Version {version.version} of {name!r} was calibrated on the answers of {then['name']!r}; model "
+                f"{section.model!r} is {now['name']!r} now.",
+                hint=f"Train it again: coterie train {name}",
+            )
+
+
+async def open_models(
+    config: Config, folder: Path, versions: Mapping[str, Version], *, also: Collection[str] = ()
+) -> dict[str, StreamingEngine]:
+    """An engine for each model that these versions need; remote ones are reached through the gate only.
+
+    Args:
+        config: The network's.
+        folder: The network's.
+        versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
+        also: Keys of `[models]` that are needed besides.
+
+    Raises:
+        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
+        ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
+    """
+    named = {name: model for name in versions if (model := config.specialists[name].model) is not None}
+    used = {model for name, model in named.items() if _asks_model(versions[name])} | set(also)
     gate = Gate(ClearancePolicy())
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
@@ -121,9 +158,10 @@ async def _open_models(config: Config, folder: Path, versions: Mapping[str, Vers
     return engines
 
 
-def _writes(version: Version) -> bool:
+def _asks_model(version: Version) -> bool:
     """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    return version.report.get("task") == "generate" or base_of(version) is not None
+    asks = version.report.get("task") == "generate" or version.report.get("rung") == "llm"
+    return asks or base_of(version) is not None
 
 
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
@@ -158,9 +196,7 @@ def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Ve
             )
     # By path: llama.cpp reads a file itself, and the version was verified a moment ago.
     adapters = {version.name: version.folder / ADAPTER_FILE for version in adapted}
-    return LlamaEngine(
-        name, path, adapters=adapters, threads=model.threads, parallel=model.parallel, window=model.window
-    )
+    return LlamaEngine.configured(name, model, path, adapters=adapters)
 
 
 def _router(

@@ -107,7 +107,11 @@ class SpecialistSection(_Section):
     multi_label: bool = False
     """A text may have several labels at once, or none."""
     rungs: tuple[Rung, ...] | None = None
-    """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them."""
+    """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them.
+
+    So must `llm` be named, which asks `model` with examples from the training data: each question may cost money, and
+    the examples go where the model runs.
+    """
     base: str = "minilm"
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
@@ -130,16 +134,28 @@ class SpecialistSection(_Section):
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name."""
     model: str | None = None
-    """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rung `slm` tunes."""
+    """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
+
+    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is.
+    """
     pairs: str | None = None
     """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
 
     A row is a message (`text`), the value of the fact it `reads` (in the column of that name) and the `reply`.
     """
     instruction: str = ""
-    """`generate` only: what the model is told to do with the source text."""
+    """`generate` and rung `llm`: what the model is told to do with the text. Rung `llm` adds the labels itself."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
     """`generate` only: longest draft, in tokens."""
+    data_label: Label | None = None
+    """Sensitivity of the training texts; default: `default_label` of the network.
+
+    Rung `llm` shows some of them to its model, so a prompt is never less sensitive than this.
+    """
+    calibration_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: training rows that the model is asked about, at most, to calibrate its answers."""
+    test_calls: int = Field(default=200, ge=1, le=100_000)
+    """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> SpecialistSection:
@@ -152,8 +168,8 @@ class SpecialistSection(_Section):
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         if self.data is None:
             raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
-        if self.model is None and "slm" in (self.rungs or ()):
-            raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
+        if self.model is None:
+            self._rungs_fit_no_model()
         if self.multi_label and self.task != "classify":
             raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
         if self.pair_column is not None:
@@ -161,6 +177,12 @@ class SpecialistSection(_Section):
         elif self.learn_only_column is not None:
             raise ValueError("learn_only_column is for a specialist with pair_column")
         return self
+
+    def _rungs_fit_no_model(self) -> None:
+        if "slm" in (self.rungs or ()):
+            raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
+        if "llm" in (self.rungs or ()):
+            raise ValueError("rung 'llm' needs `model`, the key of a [models] entry")
 
     def _pairs_fit(self) -> None:
         if self.task != "classify":

@@ -29,7 +29,7 @@ Columns = Mapping[str, Scalar]
 TaskKind = Literal["classify", "score", "generate"]
 """What a specialist does: name labels, give a probability, or write text."""
 
-Rung = Literal["lexical", "embedding", "encoder", "slm"]
+Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 """How much machinery a specialist uses, cheapest first."""
 
 
@@ -445,6 +445,8 @@ class Prompt:
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    logprobs: bool = False
+    """Ask how likely the text is, where the engine can say it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -458,6 +460,8 @@ class Output:
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"
     usage: Usage = field(default_factory=Usage)
+    logprob: float | None = None
+    """Natural logarithm of the text's probability, where it was asked for and the engine says it."""
     verdict: Verdict | None = None
     """The egress gate's, when the engine is a remote one."""
 

@@ -116,6 +116,20 @@ async def test_grammar(engine):
         await engine.run([prompt("hi", grammar="root ::= nothing")])
 
 
+async def test_logprob(engine):
+    """It says how likely its text was, where it is asked: the surer answer has more of it."""
+    base = "The capital of France is Paris. What is the capital of France? One word."
+    grammars = ('root ::= "Paris"', 'root ::= "Zebra"')
+    messages = (Message(role="user", text=base),)
+    sure, odd = [
+        (await engine.run([Prompt(messages=messages, grammar=grammar, logprobs=True)]))[0] for grammar in grammars
+    ]
+    (silent,) = await engine.run([Prompt(messages=messages, grammar=grammars[0])])
+
+    assert odd.logprob < sure.logprob < 0
+    assert silent.logprob is None
+
+
 async def test_warm(engine):
     """A warmed beginning is not read again, whichever slot takes the request."""
     beginning = "You answer customers of a bank. " * 30

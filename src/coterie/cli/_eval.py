@@ -66,7 +66,7 @@ def evaluate(
     version = open_registry(folder, config.registry).champion(name)
     columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
     dataset = _read(find_file(folder, data), section.model_copy(update=columns))
-    measured = run(_measure(name, section, version, dataset))
+    measured = run(_measure(name, config, folder, version, dataset))
     unknown, warnings = _unknown(dataset, section, version)
     document = {
         "specialist": name,
@@ -133,22 +133,26 @@ def _truncated(measured: Evaluation) -> Iterator[str]:
         )
 
 
-async def _measure(name: str, section: SpecialistSection, version: Version, dataset: Dataset) -> Evaluation:
+async def _measure(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Evaluation:
     """Ask the specialist about every row, with progress."""
+    from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
     from coterie.specialists import load_specialist
 
     from ._progress import TerminalProgress
 
+    section, label = config.specialists[name], config.network.default_label
+    models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
     try:
-        specialist = load_specialist(name, section, version, encoder=encoder, models={})
+        specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            return await ask_about(specialist, dataset.rows, progress=progress.advance)
+            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label)
     finally:
-        await encoder.close()
+        for engine in (encoder, *models.values()):
+            await engine.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ from ._output import Json, dim, interval, number, paragraph, remark, say, show_j
 if TYPE_CHECKING:
     from coterie.config import AccountingSection, Config, LlamaModel, OpenAIModel, SpecialistSection
     from coterie.rightsizing import Answer, Conditions, LargeRow, Per1000, RightSizing, Rows, RungRow
+    from coterie.training import AskedModel
     from coterie.types import Label
 
     from ._progress import TerminalProgress
@@ -74,9 +75,15 @@ _Recorded = Annotated[
 _RecordedName = Annotated[str | None, typer.Option(metavar="NAME", help="What to call the model of --recorded.")]
 _Model = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Ask this [models] entry of the network live, through its egress gate."),
+    typer.Option(
+        metavar="KEY",
+        help="[models] entry of the network that rung llm asks; without that rung, one to put beside the rungs.",
+    ),
 ]
-_ModelRows = Annotated[int, typer.Option(metavar="NUMBER", min=1, help="--model: held-out rows to ask at most.")]
+_ModelRows = Annotated[
+    int,
+    typer.Option(metavar="NUMBER", min=1, help="--model: most held-out rows to ask; rung llm: training rows too."),
+]
 _LabelOption = Annotated[
     str | None,
     typer.Option("--label", metavar="LABEL", help="--model: sensitivity of the texts; default: the network's."),
@@ -133,12 +140,15 @@ def rightsize(
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"pair_column": pair_column, "multi_label": multi_label, "exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
+    asks = _asks(rungs, model, tune, save_answers)
+    if asks:
+        limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}
     section = _section(folder, data, test, {"task": task, **columns, **features, **limits})
     large = _Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
         prices=(price_in, price_out),
-        model=model,
+        model=None if asks else model,
         rows=model_rows,
         label=label,
         save=save_answers,
@@ -181,7 +191,10 @@ def _find(
 
     from ._progress import TerminalProgress
 
-    config = _config(folder, needed=large.model is not None)
+    asks = "llm" in (section.rungs or ())
+    config = _config(folder, needed=large.model is not None or asks)
+    asked = _asked(section, config, folder) if asks and config is not None else None
+    tuned = section.model if "slm" in (section.rungs or ()) or not asks else None
     accounting = _accounting(config, watts, price)
     rows = read_rows(section)
     with TerminalProgress() as progress:
@@ -193,11 +206,43 @@ def _find(
             large=_large_row(large, config, rows, progress),
             keep=keep,
             progress=progress,
-            model=_tuned_model(section.model, config, folder),
+            model=_tuned_model(tuned, config, folder),
+            asked=asked,
         )
 
 
+def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
+    """What the rung `llm` asks."""
+    from coterie.training import find_asked
+
+    if section.model not in config.models:
+        raise InputError(
+            f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
+            hint="Add [models.NAME] to coterie.toml.",
+        )
+    return find_asked(section, config, folder)
+
+
 # --- What was typed ------------------------------------------------------------------------------
+
+
+def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | None) -> bool:
+    """Whether the rung `llm` is tried. Raises `InputError` where it lacks a model, or something does not go with it."""
+    if "llm" not in [rung.strip() for rung in (rungs or "").split(",")]:
+        return False
+    if model is None:
+        raise InputError("--rungs has 'llm', and no --model says whom it asks.", hint="Name a key of [models].")
+    if tune not in {None, model}:
+        raise InputError(
+            f"--tune is {tune!r} and --model is {model!r}; the rungs of one job tune and ask the same model.",
+            hint="Name the same one twice, or try the rungs 'slm' and 'llm' one after the other.",
+        )
+    if save is not None:
+        raise InputError(
+            "Given --save-answers with rung 'llm'.",
+            hint="Its answers are kept in state/answers.jsonl of the network's folder, and never asked for twice.",
+        )
+    return True
 
 
 def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str, Any]) -> SpecialistSection:
@@ -415,7 +460,7 @@ def _row(row: RungRow) -> list[str]:
         number(evaluation.accepted_accuracy),
         number(evaluation.ece),
         f"{_short(row.p50)}/{_short(row.p95)}",
-        f"{row.resident_bytes / 1e6:,.0f} MB",
+        "-" if row.resident_bytes is None else f"{row.resident_bytes / 1e6:,.0f} MB",
         size(row.bytes),
         f"{row.seconds:,.0f} s",
         *_per_1000(row.per_1000),

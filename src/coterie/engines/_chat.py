@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from coterie.types import Prompt
 
 from ._text import valid_text
+
+
+def read_logprob(choice: Mapping[str, Any]) -> float | None:
+    """The summed logarithms of the probabilities of a choice's tokens; None where they are not given, or are none."""
+    described = choice.get("logprobs")
+    tokens = described.get("content") if isinstance(described, dict) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    values = [token.get("logprob") for token in tokens if isinstance(token, dict)]
+    numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return sum(numbers) if len(numbers) == len(tokens) else None
 
 
 def chat_body(prompt: Prompt) -> dict[str, object]:
@@ -17,6 +32,8 @@ def chat_body(prompt: Prompt) -> dict[str, object]:
     }
     if prompt.stop:
         body["stop"] = [valid_text(stop) for stop in prompt.stop]
+    if prompt.logprobs:
+        body["logprobs"] = True
     if prompt.json_schema is not None:
         schema = {"name": "answer", "strict": True, "schema": dict(prompt.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
+from coterie.config import LlamaModel as ModelSection
 from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
 from coterie.types import Delta, Label, Output, Prompt
 
@@ -87,6 +89,13 @@ class LlamaEngine:
             workers=parallel,
             choose=self._model.choose if adapters else None,
         )
+
+    @classmethod
+    def configured(
+        cls, name: str, model: ModelSection, path: Path, *, adapters: Mapping[str, Path] | None = None
+    ) -> Self:
+        """The engine of a `[models]` entry whose file is found. Raises what making one raises."""
+        return cls(name, path, adapters=adapters, threads=model.threads, parallel=model.parallel, window=model.window)
 
     async def load(self) -> None:
         """Load the model now, not at the first request.

@@ -19,7 +19,7 @@ from coterie.errors import (
 )
 from coterie.types import Output, Prompt, Usage
 
-from ._chat import chat_body
+from ._chat import chat_body, read_logprob
 from ._choices import Node, log_likelihoods, tree_of
 from ._gguf import read_gguf_header
 from ._llama_load import LlamaSpec, NativeServer, load_server
@@ -46,6 +46,7 @@ class Generation:
     """Set by whoever no longer wants it."""
     start: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
     finish: str = ""
     usage: Mapping[str, int] | None = None
     error: Mapping[str, Any] | None = None
@@ -59,6 +60,8 @@ class Generation:
             if text := choice.get("delta", {}).get("content"):
                 self.pieces.append(text)
                 self.say(text)
+            if self.prompt.logprobs and (logprob := read_logprob(choice)) is not None:
+                self.logprobs.append(logprob)
 
 
 class LlamaModel:
@@ -213,6 +216,7 @@ class LlamaModel:
         return Output(
             text="".join(generation.pieces),
             finish="length" if cut else "stop",
+            logprob=sum(generation.logprobs) if generation.logprobs else None,
             usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds),
         )
 

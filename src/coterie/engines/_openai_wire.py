@@ -16,7 +16,7 @@ from typing import Any, Literal
 from coterie.errors import CoterieError, EngineBroken, EngineRejected, EngineUnavailable, TooLong
 from coterie.types import Output, Prompt, Usage
 
-from ._chat import chat_body
+from ._chat import chat_body, read_logprob
 from ._text import estimate_tokens
 
 Finish = Literal["stop", "length", "aborted"]
@@ -55,6 +55,8 @@ class Transcript:
     finish: Finish | None = None
     tokens: tuple[int, int] | None = None
     """Prompt and generated tokens, if the server counts them."""
+    logprobs: list[float] = field(default_factory=list)
+    """Of the pieces whose probability the server says."""
 
     def take_event(self, data: str) -> str:
         """Take the data of a stream's event; the text it brings. Raises `EngineBroken`."""
@@ -83,6 +85,8 @@ class Transcript:
             raise EngineBroken(f"Engine {self.engine!r} sent content that is no text.", engine=self.engine)
         self.finish = _FINISHES.get(finish, "stop") if finish else self.finish
         self.texts.append(text or "")
+        if self.prompt.logprobs and (logprob := read_logprob(choices[0])) is not None:
+            self.logprobs.append(logprob)
         return text or ""
 
     def output(self) -> Output:
@@ -97,7 +101,8 @@ class Transcript:
         tokens_in, tokens_out = self.tokens or (asked, estimate_tokens(text))
         milliseconds = (time.perf_counter() - self.start) * 1000
         usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds)
-        return Output(text=text, finish=self.finish, usage=usage)
+        logprob = sum(self.logprobs) if self.logprobs else None
+        return Output(text=text, finish=self.finish, usage=usage, logprob=logprob)
 
 
 @dataclass
@@ -121,7 +126,7 @@ class Dialect:
     def learn(self, status: int, error: Mapping[str, Any]) -> bool:
         """True if the refusal names a parameter that can be left out from now on."""
         name = error.get("param")
-        optional = {"max_tokens", "temperature", "seed", "stop", "stream_options"} - self.dropped
+        optional = {"max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"} - self.dropped
         if status != 400 or error.get("code") not in _UNSUPPORTED or not isinstance(name, str) or name not in optional:
             return False
         self.dropped.add(name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from coterie.data import Row
 from coterie.protocols import Specialist
-from coterie.types import ContextView, Finding, Task
+from coterie.types import ContextView, Finding, Label, Task
 
 from ._evaluation import Evaluation
 from ._judge import judge
@@ -28,6 +28,7 @@ async def evaluate(
     vectors: np.ndarray | None = None,
     truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
+    label: Label = Label.INTERNAL,
     seed: int = 0,
 ) -> Evaluation:
     """Ask a specialist about every row and judge what it finds.
@@ -38,12 +39,15 @@ async def evaluate(
         vectors: (N, D) encodings of the rows' texts, where they are known already.
         truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
         progress: Called with the number of rows just done.
+        label: Sensitivity of the rows.
         seed: Seed of the bootstrap intervals.
 
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
     """
-    findings = await consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=progress)
+    findings = await consult_rows(
+        specialist, rows, vectors=vectors, truncated=truncated, progress=progress, label=label
+    )
     return judge(rows, findings, task=specialist.card.task, seed=seed)
 
 
@@ -54,6 +58,7 @@ async def consult_rows(
     vectors: np.ndarray | None = None,
     truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
+    label: Label = Label.INTERNAL,
 ) -> list[Finding]:
     """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
     advance = progress or (lambda _: None)
@@ -64,7 +69,7 @@ async def consult_rows(
         for i, row in waiting:  # shared by the workers: each row is taken by one of them
             vector = None if vectors is None else vectors[i]
             cut = truncated is not None and bool(truncated[i])
-            task = Task(text=row.text, columns=row.columns or None, vector=vector, truncated=cut)
+            task = Task(text=row.text, columns=row.columns or None, label=label, vector=vector, truncated=cut)
             findings[i] = await specialist.consult(task, ContextView())
             advance(1)
 

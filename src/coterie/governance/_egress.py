@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused
 from coterie.protocols import Policy, StreamingEngine
-from coterie.types import Delta, Flow, Output, Prompt, Verdict
+from coterie.types import Delta, Flow, Label, Output, Prompt, Verdict
 
 if TYPE_CHECKING:
     from coterie.engines import EngineOptions
@@ -35,6 +35,14 @@ class Gate:
 
         return _GatedEngine(OpenAIEngine(name, model, **options), self._policy)
 
+    def check(self, name: str, model: OpenAIModel, label: Label) -> None:
+        """Whether data of this label could go to a model at all, asked before work that would all be refused.
+
+        Raises:
+            EgressRefused: it could not.
+        """
+        _let_out(self._policy, Flow(destination=name, label=label, clearance=model.clearance))
+
 
 class _GatedEngine:
     """A remote engine that is given only what the policy lets out."""
@@ -48,13 +56,13 @@ class _GatedEngine:
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
         prompts = tuple(batch)  # what is judged is what is sent
-        verdicts = [self._let_out(prompt) for prompt in prompts]
+        verdicts = [_let_out(self._policy, self._flow(prompt)) for prompt in prompts]
         outputs = await self._engine.run(prompts)
         return [replace(output, verdict=verdict) for output, verdict in zip(outputs, verdicts, strict=True)]
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
         """Pieces as they come, then the answer with its verdict. Raises `EgressRefused` before anything is sent."""
-        verdict = self._let_out(prompt)
+        verdict = _let_out(self._policy, self._flow(prompt))
         # `stream` of an engine is an async generator; closing it ends the request.
         pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt))
         async with aclosing(pieces) as events:
@@ -65,11 +73,15 @@ class _GatedEngine:
         """Close the connections."""
         await self._engine.close()
 
-    def _let_out(self, prompt: Prompt) -> Verdict:
-        verdict = self._policy.judge(Flow(destination=self.name, label=prompt.label, clearance=self.clearance))
-        if verdict.allowed is not True:
-            raise EgressRefused(
-                verdict,
-                hint=f"Raise `clearance` of model {self.name!r} in coterie.toml, or keep such requests local.",
-            )
-        return verdict
+    def _flow(self, prompt: Prompt) -> Flow:
+        return Flow(destination=self.name, label=prompt.label, clearance=self.clearance)
+
+
+def _let_out(policy: Policy, flow: Flow) -> Verdict:
+    verdict = policy.judge(flow)
+    if verdict.allowed is not True:
+        raise EgressRefused(
+            verdict,
+            hint=f"Raise `clearance` of model {flow.destination!r} in coterie.toml, or keep such requests local.",
+        )
+    return verdict

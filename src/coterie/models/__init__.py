@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coterie._lazy import lazy_face
 
 from ._catalogue import CATALOGUE, KnownModel
-from ._locate import checksum_of, hash_file, installed, locate, locate_known, models_folder
+from ._locate import checksum_of, describe_model, hash_file, installed, locate, locate_known, models_folder
 
 if TYPE_CHECKING:
     from ._pull import pull
@@ -19,6 +19,7 @@ __all__ = [
     "CATALOGUE",
     "KnownModel",
     "checksum_of",
+    "describe_model",
     "hash_file",
     "installed",
     "locate",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from coterie.config import LlamaModel
+from coterie.config import LlamaModel, Model
 from coterie.errors import ArtefactRefused, ModelMissing
 
 from ._catalogue import CATALOGUE, KnownModel
@@ -48,6 +48,14 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
         _verify(path, model.sha256, hint)
     return path
+
+
+def describe_model(model: Model) -> dict[str, str | None]:
+    """A model's name, and its file's checksum where one is pinned."""
+    if not isinstance(model, LlamaModel):
+        return {"name": model.name, "sha256": None}
+    known = CATALOGUE.get(model.name)
+    return {"name": model.name, "sha256": known.sha256 if known else model.sha256}
 
 
 def _generative() -> dict[str, KnownModel]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ._large import Held, Prices, judge_answers
     from ._probe import Probed, probe
     from ._result import Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow, Verdict
-    from ._rightsize import Rows, read_rows, rightsize
+    from ._rightsize import rightsize
+    from ._rows import Rows, read_rows
 
 __all__ = [
     "Answer",
@@ -53,7 +54,7 @@ _HOMES = {
     "Prices": "_large",
     "Probed": "_probe",
     "RightSizing": "_result",
-    "Rows": "_rightsize",
+    "Rows": "_rows",
     "RungRow": "_result",
     "Verdict": "_result",
     "ask_model": "_ask",
@@ -61,7 +62,7 @@ _HOMES = {
     "judge_answers": "_large",
     "probe": "_probe",
     "read_answers": "_answers",
-    "read_rows": "_rightsize",
+    "read_rows": "_rows",
     "rightsize": "_rightsize",
     "write_answers": "_answers",
 }

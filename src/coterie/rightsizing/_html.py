@@ -87,7 +87,6 @@ def _table(found: RightSizing) -> str:
 
 def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
     evaluation = row.evaluation
-    increase = f"+{(row.resident_bytes - row.bare_bytes) / 1e6:,.0f}"
     cells = [
         _key(row.rung, colour(place)),
         _figure_cell(row),
@@ -96,12 +95,19 @@ def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
         _number(evaluation.ece),
         _short(row.p50),
         _short(row.p95),
-        f"{row.resident_bytes / 1e6:,.0f} MB " + element("small", increase),
+        _memory(row),
         _size(row.bytes),
         f"{row.seconds:,.1f} s",
         *_per_1000(row.per_1000),
     ]
     return element("tr", "".join(element("td", cell) for cell in cells), class_="taken" if taken else None)
+
+
+def _memory(row: RungRow) -> str:
+    """Of the process, and what of it the rung took; a dash for one that asks a model."""
+    if row.resident_bytes is None or row.increase_bytes is None:
+        return "-"
+    return f"{row.resident_bytes / 1e6:,.0f} MB " + element("small", f"+{row.increase_bytes / 1e6:,.0f}")
 
 
 def _large_row(large: LargeRow) -> str:

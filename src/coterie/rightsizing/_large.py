@@ -14,6 +14,7 @@ from coterie.accounting import JOULES_PER_TOKEN, token_money
 from coterie.data import Row
 from coterie.errors import DataError
 from coterie.evaluation import judge, judge_rows
+from coterie.specialists import match_label
 from coterie.types import Finding, TaskKind
 
 from ._answers import Answer
@@ -128,24 +129,16 @@ def _finding(name: str, answer: str, held: Held) -> Finding:
     elif held.multi_label:
         value = _several(answer, held.labels)
     else:
-        value = _label(answer, held.labels)
+        value = match_label(answer, held.labels)
     sure = max(value, 1.0 - value) if isinstance(value, float) else 1.0
     return Finding(
         specialist=name, value=value, text=answer, confidence=sure, accepted=value is not None, reason="as recorded"
     )
 
 
-def _label(answer: str, labels: Sequence[str]) -> str | None:
-    """The label that an answer names; case and what models put around it do not count."""
-    if answer.strip() in labels:
-        return answer.strip()
-    folded = {label.casefold().strip(_AROUND): label for label in labels}
-    return folded.get(answer.casefold().strip(_AROUND))
-
-
 def _several(answer: str, labels: Sequence[str]) -> tuple[str, ...] | None:
     """The labels of `a|b`, in order; nothing at all is no label, and one stranger spoils the answer."""
-    found = [_label(part, labels) for part in answer.split("|") if part.strip()]
+    found = [match_label(part, labels) for part in answer.split("|") if part.strip()]
     return None if None in found else tuple(dict.fromkeys(label for label in found if label is not None))
 
 

@@ -45,9 +45,9 @@ class RungRow:
     """The deciding measures on training rows: what the choice looks at."""
     evaluation: Evaluation
     milliseconds: np.ndarray  # (n,), of single requests
-    resident_bytes: int
-    """Memory of a process that has loaded this rung alone and answered."""
-    bare_bytes: int
+    resident_bytes: int | None
+    """Memory of a process that has loaded this rung alone and answered; None of one that asks a model."""
+    bare_bytes: int | None
     """Memory of the same process before that, with nothing but `coterie` imported."""
     bytes: int
     seconds: float
@@ -56,7 +56,16 @@ class RungRow:
     threshold: str = ""
     """From which confidence it accepts, and why."""
     cases: tuple[Case, ...] = ()
-    """Each held-out row with a label, and what it said."""
+    """Each held-out row with a label that it was asked about, and what it said."""
+    positions: tuple[int, ...] = ()
+    """Of each of its cases among the held-out rows with a label."""
+
+    @property
+    def increase_bytes(self) -> int | None:
+        """Memory that the rung itself took."""
+        if self.resident_bytes is None or self.bare_bytes is None:
+            return None
+        return self.resident_bytes - self.bare_bytes
 
     @property
     def p50(self) -> float:
@@ -82,7 +91,7 @@ class RungRow:
             "held_out": self.evaluation.to_json(),
             "latency_ms": {"p50": self.p50, "p95": self.p95, "n": len(self.milliseconds)},
             "resident_bytes": self.resident_bytes,
-            "resident_increase_bytes": self.resident_bytes - self.bare_bytes,
+            "resident_increase_bytes": self.increase_bytes,
             "bytes": self.bytes,
             "training_seconds": round(self.seconds, 3),
             "per_1000": self.per_1000.to_json(currency),

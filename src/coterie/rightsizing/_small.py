@@ -21,12 +21,6 @@ def open_small(section: SpecialistSection, model: LlamaModel | None, version: Ve
     """
     if model is None or ADAPTER_FILE not in version.files:
         return {}
-    engine = LlamaEngine(
-        str(section.model),
-        locate(model, Path()),
-        threads=model.threads,
-        parallel=model.parallel,
-        window=model.window,
-        adapters={version.name: version.folder / ADAPTER_FILE},
-    )
+    adapters = {version.name: version.folder / ADAPTER_FILE}
+    engine = LlamaEngine.configured(str(section.model), model, locate(model, Path()), adapters=adapters)
     return {str(section.model): engine}

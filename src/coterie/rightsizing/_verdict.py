@@ -111,21 +111,34 @@ def _least(bar: Mapping[str, float]) -> str:
 def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow, *, measure: str) -> str:
     """What another rung adds, or what this one adds over a cheaper one."""
     names = [row.rung for row in rows]
+    other = rows[names.index(comparison.second)]
+    on = f", on the {comparison.rows:,} held-out rows that both answered" if _sampled(rows, comparison) else ""
     of_what = "" if comparison.measure == measure else f" {comparison.measure}"
     value = f"{abs(comparison.difference.value):.3f}{of_what}"
     if names.index(comparison.second) > names.index(taken.rung):
-        energy = _times(comparison.joules, inverse=True)
-        for_what = f" for {energy} the energy" if energy else ""
+        for_what = _price(comparison, other, taken, inverse=True) + on
         if not comparison.measurable:
             return f"{comparison.second} would add nothing measurable ({_signed(comparison, -1)}){for_what}."
         verb = "add" if comparison.difference.value < 0 else "lose"
         return f"{comparison.second} would {verb} {value}{for_what}."
-    energy = _times(comparison.joules, inverse=False)
-    for_what = f" for {energy} the energy" if energy else ""
+    for_what = _price(comparison, other, taken, inverse=False) + on
     if not comparison.measurable:
         return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
     verb = "adds" if comparison.difference.value > 0 else "loses"
     return f"Against {comparison.second} it {verb} {value}{for_what}."
+
+
+def _sampled(rows: Sequence[RungRow], comparison: Comparison) -> bool:
+    """Not every rung was asked about so few rows."""
+    return comparison.rows < max(len(row.cases) for row in rows)
+
+
+def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:
+    """How many times the energy, and the money where one of the two is paid by the question."""
+    energy = _times(comparison.joules, inverse=inverse)
+    money = _times(comparison.money, inverse=inverse) if any(row.rung == "llm" for row in rungs) else ""
+    costs = [f"{times} the {what}" for times, what in ((energy, "energy"), (money, "money")) if times]
+    return f" for {' and '.join(costs)}" if costs else ""
 
 
 def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> str:

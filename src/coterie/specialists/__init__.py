@@ -2,16 +2,21 @@
 
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
+from ._agreement import SIGNS, Agreement
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
+from ._demonstrations import Demonstrations, Neighbour
 from ._draft import Draft
 from ._drafting import HEADING, Drafting, Example, one_line
+from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._load import load_specialist
+from ._naming import find_label, match_label
 from ._own_encoder import own_encoder_files
 from ._pairs import PairSpecialist
+from ._prompted import PromptedSpecialist, Reply, calibrated_on, read_reply
 from ._prompting import Prompting, answers
 from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
@@ -21,20 +26,30 @@ from ._text_model import TextModel, text_files
 
 __all__ = [
     "ADAPTER_FILE",
+    "DEFAULT_INSTRUCTION",
     "HEADING",
+    "NEIGHBOURS",
+    "SIGNS",
     "Acceptance",
+    "Agreement",
     "Centroids",
     "ChoiceHead",
     "ClassifySpecialist",
+    "Demonstrations",
     "Draft",
     "Drafting",
     "Example",
+    "FewShot",
+    "Form",
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
+    "Neighbour",
     "Neighbours",
     "PairSpecialist",
+    "PromptedSpecialist",
     "Prompting",
+    "Reply",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
@@ -42,11 +57,16 @@ __all__ = [
     "TextModel",
     "answers",
     "base_of",
+    "calibrated_on",
     "check_grounding",
+    "find_label",
     "load_specialist",
+    "match_label",
     "one_line",
     "own_encoder_files",
+    "read_reply",
     "split_clauses",
     "split_sentences",
     "text_files",
+    "tokens_of",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from coterie.config import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.protocols import StreamingEngine
+from coterie.protocols import Engine
 from coterie.registry import Version
 from coterie.types import SpecialistCard
 
@@ -31,9 +31,7 @@ def base_of(version: Version) -> str | None:
         ) from error
 
 
-def model_of(
-    card: SpecialistCard, section: SpecialistSection, models: Mapping[str, StreamingEngine]
-) -> StreamingEngine:
+def model_of(card: SpecialistCard, section: SpecialistSection, models: Mapping[str, Engine]) -> Engine:
     """The engine that a section names. Raises `ConfigError` when there is none."""
     if section.model is None or section.model not in models:
         raise ConfigError(

@@ -36,7 +36,7 @@ class GeneralistSpecialist:
             name=NAME,
             task="generate",
             description="A large model for what the specialists cannot do.",
-            rung="slm",
+            rung="llm",
             version=_version(model),
             reads=("messages",),
             clearance=engine.clearance,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 
@@ -13,7 +13,7 @@ from coterie.engines import ColumnBins, LinearEngine
 from coterie.errors import ArtefactRefused
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry import Version
-from coterie.types import SpecialistCard
+from coterie.types import Label, SpecialistCard
 
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, model_of
@@ -22,6 +22,7 @@ from ._classify import ClassifySpecialist
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
 from ._pairs import load_pairs
+from ._prompted import load_prompted
 from ._prompting import Prompting
 from ._scope import Scope
 from ._score import ScoreSpecialist
@@ -34,7 +35,8 @@ def load_specialist(
     version: Version,
     *,
     encoder: Engine,
-    models: Mapping[str, StreamingEngine],
+    models: Mapping[str, Engine],
+    data_label: Label = Label.PUBLIC,
 ) -> Specialist:
     """The specialist of a version, with what the network's file says of it now.
 
@@ -44,6 +46,7 @@ def load_specialist(
         version: Verified files.
         encoder: The network's encoder.
         models: Generative engines by `[models]` key; those of specialists with an adapter hold it by their name.
+        data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
 
     Raises:
         ArtefactRefused: the files do not describe such a specialist.
@@ -64,14 +67,19 @@ def load_specialist(
                 return load_pairs(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "classify" if card.rung == "slm":
                 return _choose(card, described, version.files, model_of(card, section, models))
+            case "classify" if card.rung == "llm":
+                return load_prompted(
+                    card, section, described, version.files, encoder=encoder, models=models, least=data_label
+                )
             case "classify":
                 _check_pairs(name, None, described)
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
             case "generate":
-                engine, tuned = model_of(card, section, models), ADAPTER_FILE in version.files
-                return load_generate(card, described, engine, adapter=name if tuned else None)
+                # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
+                engine = cast("StreamingEngine", model_of(card, section, models))
+                return load_generate(card, described, engine, adapter=name if ADAPTER_FILE in version.files else None)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
@@ -110,7 +118,7 @@ def _classify(
 
 
 def _choose(
-    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], engine: StreamingEngine
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], engine: Engine
 ) -> ClassifySpecialist:
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")

@@ -21,6 +21,8 @@ class Reply:
     finish: str = "stop"
     usage: bool = True
     """Count tokens (one a word)."""
+    logprobs: Sequence[float] | None = None
+    """Log-probabilities of a whole answer's tokens, given where they are asked for."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
@@ -64,6 +66,8 @@ class ReceivedRequest:
 class FakeOpenAIServer:
     """Answers `POST .../chat/completions` with the replies of its script, then with the default one.
 
+    The default may be a function of the request's JSON object: what a model would be.
+
     Use it as an async context manager; `base_url` is what `coterie.toml` wants.
 
         async with FakeOpenAIServer([Reply.refused(429, retry_after="1"), Reply(text="Paris")]) as server:
@@ -74,7 +78,7 @@ class FakeOpenAIServer:
         self,
         script: Iterable[Reply] = (),
         *,
-        default: Reply | None = None,
+        default: Reply | Callable[[Mapping[str, Any]], Reply] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.script = list(script)
@@ -121,8 +125,7 @@ class FakeOpenAIServer:
             while (request := await self._read(reader)) is not None:
                 self.requests.append(request)
                 self.asked.set()
-                reply = self.script.pop(0) if self.script else self.default
-                if not await self._answer(request, reply, reader, writer):
+                if not await self._answer(request, self._reply(request), reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             self.disconnected.set()
@@ -132,6 +135,12 @@ class FakeOpenAIServer:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _reply(self, request: ReceivedRequest) -> Reply:
+        """What the script or the default says."""
+        if self.script:
+            return self.script.pop(0)
+        return self.default if isinstance(self.default, Reply) else self.default(request.json)
 
     async def _read(self, reader: asyncio.StreamReader) -> ReceivedRequest | None:
         """The next request, or None when the client is done."""
@@ -206,13 +215,15 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
 def _completion(asked: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
     """A whole answer."""
     message = {"role": "assistant", "content": reply.text}
-    completion = {
+    completion: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
         "model": asked.get("model"),
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish}],
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish, "logprobs": None}],
     }
+    if reply.logprobs is not None and asked.get("logprobs"):
+        completion["choices"][0]["logprobs"] = {"content": [{"token": "t", "logprob": x} for x in reply.logprobs]}
     return completion | ({"usage": _usage(asked, reply)} if reply.usage else {})
 
 

@@ -1,5 +1,6 @@
 """Making specialists from data: every rung trained, calibrated, measured, the cheapest sufficient one stored."""
 
+from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
 from ._job import MEASURES, TextEncoder
 from ._progress import Progress, Silent
@@ -9,6 +10,7 @@ from ._train import HELD_OUT, TrainedSpecialist, TrainingReport, train
 __all__ = [
     "HELD_OUT",
     "MEASURES",
+    "AskedModel",
     "Candidate",
     "Choice",
     "Figure",
@@ -18,6 +20,7 @@ __all__ = [
     "TrainedRungs",
     "TrainedSpecialist",
     "TrainingReport",
+    "find_asked",
     "possible_rungs",
     "train",
     "train_rungs",

@@ -64,9 +64,7 @@ def opened(base: CausalBase, model: LlamaModel, files: Mapping[str, Mapping[str,
         paths = {name: Path(folder) / f"{name}.gguf" for name in files}
         for name, path in paths.items():
             path.write_bytes(files[name][GGUF_ADAPTER])
-        engine = LlamaEngine(
-            base.key, base.path, threads=model.threads, parallel=model.parallel, window=model.window, adapters=paths
-        )
+        engine = LlamaEngine.configured(base.key, model, base.path, adapters=paths)
         try:
             yield engine
         finally:

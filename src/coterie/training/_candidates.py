@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from coterie.data import Dataset
 from coterie.evaluation import Evaluation, Interval
 from coterie.types import Rung
 
@@ -30,6 +31,8 @@ class Candidate:
     """On the held-out rows, which choose nothing."""
     seconds: float
     """Training time. It differs from run to run, so it is no part of the version."""
+    measured: Dataset | None = None
+    """The held-out rows of `evaluation`, where they are not all of them."""
     notes: Mapping[str, object] = field(default_factory=dict)
     """What is particular to the rung: pool weights, temperature, threshold, floor."""
     warnings: tuple[str, ...] = ()
@@ -68,7 +71,9 @@ class Choice:
 def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> Choice:
     """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
 
-    Without a bar: the cheapest rung whose interval reaches the best rung's value.
+    Without a bar: the cheapest rung whose interval reaches the best rung's value, or whose value the best rung's
+    interval reaches. The second counts where a rung was tried on few rows, as one that is paid by the question: a
+    cheaper one is not passed over for what may be luck.
 
     Args:
         candidates: Cheapest first, at least one.
@@ -81,7 +86,8 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> Choice:
 
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
     if not bar:
-        return candidate.figure.interval.high >= best.figure.value
+        found, most = candidate.figure, best.figure
+        return found.interval.high >= most.value or found.value >= most.interval.low
     return all(candidate.validation[measure].interval.low >= least for measure, least in bar.items())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,13 +17,14 @@ from coterie.calibration import (
     softmax,
 )
 from coterie.engines import LinearEngine, dump_head
-from coterie.evaluation import Evaluation, bootstrap_interval, bootstrap_mean, macro_f1, multilabel_f1
+from coterie.evaluation import Evaluation
 from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
 
-from ._candidates import Candidate, Figure
+from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
-from ._measure import Encoded, measure
+from ._measure import Encoded, measure, rated
+from ._prompted import train_prompted
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 FALSE_REJECTION = 0.02  # share of in-scope rows that the out-of-scope score may reject
-_DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 
 def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
@@ -46,15 +45,16 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     """
     folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=not job.section.multi_label)
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
-    fits = fit_text(job, examples, encoded)
-    candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fits]
+    # First, though it is the dearest rung: a model that cannot be asked costs no training time.
+    prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
+    candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
     if "slm" in job.measured_rungs:
         # Imported here: it needs torch, which nothing else does.
         from ._slm import fit_slm  # noqa: PLC0415
 
         with fit_slm(job, examples) as fit:
             candidates.append(_candidate(job, fit, examples.take(fit.rows)))
-    return candidates
+    return [*candidates, *prompted]
 
 
 def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candidate:
@@ -81,7 +81,7 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     return Candidate(
         rung=fit.rung,
         files=files,
-        validation={measure: _figure(measure, right, predicted, targets) for measure in job.measures},
+        validation={name: rated(name, right, predicted, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=fit.seconds,
         notes={
@@ -143,15 +143,3 @@ def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray,
     predicted = probabilities >= 0.5  # (N, L)
     confidence = np.maximum(probabilities, 1.0 - probabilities).prod(axis=1)
     return confidence, predicted, (predicted == (examples.hot > 0)).all(axis=1)
-
-
-def _figure(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """A measure on out-of-fold rows, with its interval."""
-    if measure == "macro_f1":
-        score = partial(_macro_f1, several=targets.ndim == 2)
-        return Figure(score(targets, predicted), bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS))
-    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
-
-
-def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:
-    return multilabel_f1(targets, predicted, macro=True) if several else macro_f1(targets, predicted)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coterie.config import Config, LlamaModel, Model
+from coterie.config import Config
 from coterie.data import Row, read_dataset
 from coterie.engines import estimate_tokens
 from coterie.errors import DataError
-from coterie.models import CATALOGUE
+from coterie.models import CATALOGUE, describe_model
 from coterie.specialists import Drafting
 
 from ._exchanges import EXCHANGES, INSTRUCTION
@@ -43,7 +43,7 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
     job.progress.start(f"{job.name}: source texts", None)
     sources = _sources(job)
     instruction = job.section.instruction or INSTRUCTION
-    model = _describe_model(config.models[job.section.model or ""])
+    model = describe_model(config.models[job.section.model or ""])
     tuned = _tuned(job, sources, instruction, folder) if job.section.pairs else None
     drafting = Drafting(instruction=instruction, examples=() if tuned else EXCHANGES)
     described = {
@@ -93,14 +93,6 @@ def _sources(job: Job) -> dict[str, str]:
 
 def _key(row: Row, column: str) -> str:
     return str(row.columns.get(column) or "").strip()
-
-
-def _describe_model(model: Model) -> dict[str, str | None]:
-    """The model's name, and its file's checksum where one is pinned."""
-    if not isinstance(model, LlamaModel):
-        return {"name": model.name, "sha256": None}
-    known = CATALOGUE.get(model.name)
-    return {"name": model.name, "sha256": known.sha256 if known else model.sha256}
 
 
 def _warnings(job: Job, sources: Mapping[str, str], config: Config, folder: Path) -> Iterator[str]:

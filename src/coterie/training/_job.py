@@ -16,6 +16,7 @@ from coterie.protocols import Engine
 from coterie.tuning import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import Rung, SpecialistCard, TaskKind
 
+from ._asked import AskedModel
 from ._progress import Progress
 
 MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
@@ -82,6 +83,8 @@ class Job:
     """Where unfinished trainings are kept; None keeps nothing."""
     read: Mapping[Path, str] = field(default_factory=dict)
     """Checksum of each file that its rows come from, as it was read."""
+    asked: AskedModel | None = None
+    """What the rung `llm` asks, where a model is named."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
         """The card of a rung's specialist before it has a version."""
@@ -124,9 +127,9 @@ class Job:
             return ("lexical",)
         if self.section.task != "classify" or self.pairs:
             return ("lexical", "embedding")
-        # An slm weighs labels against each other: with several at once there is nothing to weigh.
-        small: tuple[Rung, ...] = ("slm",) if self.section.model and not self.section.multi_label else ()
-        return ("lexical", "embedding", "encoder", *small)
+        # Several labels at once: an slm has nothing to weigh against each other, and an llm names one.
+        generative: tuple[Rung, ...] = ("slm", "llm") if self.section.model and not self.section.multi_label else ()
+        return ("lexical", "embedding", "encoder", *generative)
 
     @property
     def measured_rungs(self) -> tuple[Rung, ...]:
@@ -155,6 +158,7 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
     Raises:
         ConfigError: the section asks for what cannot be.
         ExtraMissing, ModelMissing, ArtefactRefused: what a rung needs is not here.
+        EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
     place = f"specialists.{job.name}"
     if odd := [measure for measure in job.section.bar if measure not in MEASURES[job.section.task]]:
@@ -174,6 +178,8 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
     if "slm" in job.rungs or job.section.pairs:
         model = tunable_model(job, models)
         job = replace(job, model=model, causal=find_causal_base(str(job.section.model), model, folder))
+    if "llm" in job.rungs:
+        _check_asked(job)
     return job
 
 
@@ -187,3 +193,12 @@ def tunable_model(job: Job, models: Mapping[str, Model]) -> LlamaModel:
         f"specialists.{job.name} tunes the model {job.section.model!r}; models that run in this process are {here}.",
         hint='Name one, or add it: [models.NAME] with engine = "llama" and name = "smollm2".',
     )
+
+
+def _check_asked(job: Job) -> None:
+    if job.asked is None:
+        raise ConfigError(
+            f"specialists.{job.name} is to try rung 'llm', and no model was given for it to ask.",
+            hint="Name a key of [models] as its `model`.",
+        )
+    job.asked.check()

@@ -6,17 +6,28 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from coterie.evaluation import Evaluation, evaluate
+from coterie.evaluation import (
+    Evaluation,
+    bootstrap_interval,
+    bootstrap_mean,
+    evaluate,
+    macro_f1,
+    multilabel_f1,
+)
 from coterie.protocols import Specialist
 from coterie.types import Rung
 
+from ._candidates import Figure
 from ._job import Job
 
 T = TypeVar("T")
+
+_DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 
 class Encoded(NamedTuple):
@@ -49,6 +60,25 @@ def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:
     vectors = job.encoder.encode(texts, progress=job.progress.advance)
     job.progress.finish("")
     return Encoded(vectors.reshape(len(texts), job.encoder.dimension), time.perf_counter() - start)
+
+
+def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> Figure:
+    """A measure on out-of-fold rows, with its interval.
+
+    Args:
+        measure: `accuracy` or `macro_f1`.
+        right: (N,) whether each is right.
+        predicted: (N,) labels by number, -1 for none; or (N, L) for rows of several labels.
+        targets: Likewise.
+    """
+    if measure == "macro_f1":
+        score = partial(_macro_f1, several=targets.ndim == 2)
+        return Figure(score(targets, predicted), bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS))
+    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+
+
+def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:
+    return multilabel_f1(targets, predicted, macro=True) if several else macro_f1(targets, predicted)
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -33,7 +33,7 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
         "rungs": [candidate.row() for candidate in candidates],
         "data": {
             "train": describe_data(job.train, job.section.licence),
-            "held_out": describe_data(job.held_out, job.section.licence),
+            "held_out": describe_data(choice.candidate.measured or job.held_out, job.section.licence),
         },
         "encoder_sha256": job.encoder.sha256,
         "base": describe_base(job, choice.candidate.rung),

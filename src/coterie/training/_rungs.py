@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from coterie.config import Model, SpecialistSection
 from coterie.data import Dataset
 
+from ._asked import AskedModel
 from ._candidates import Candidate, Choice, choose
 from ._classify import train_classify
 from ._job import Job, TextEncoder, check_job
@@ -42,6 +43,7 @@ def train_rungs(
     encoder: TextEncoder,
     progress: Progress | None = None,
     models: Mapping[str, Model] = MappingProxyType({}),
+    asked: AskedModel | None = None,
 ) -> TrainedRungs:
     """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
 
@@ -53,12 +55,20 @@ def train_rungs(
         encoder: Makes the texts' vectors.
         progress: Told how far each step is.
         models: What the section's `model` may name: the rung `slm` tunes it.
+        asked: What the rung `llm` asks, where the section names it.
 
     Raises:
         ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
+        EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
     job = Job(
-        name=name, section=section, train=train, held_out=held_out, encoder=encoder, progress=progress or Silent()
+        name=name,
+        section=section,
+        train=train,
+        held_out=held_out,
+        encoder=encoder,
+        progress=progress or Silent(),
+        asked=asked,
     )
     job = check_job(job, Path(), models)
     with threadpool_limits(1):

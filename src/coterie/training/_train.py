@@ -25,6 +25,7 @@ from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import Checkpoints
 
+from ._asked import find_asked
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded
@@ -100,6 +101,7 @@ def train(
 
     Raises:
         ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
+        EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; what it said is kept.
         SetupError: a version cannot be stored.
 
     Of the specialist at which an error or an interruption ends it, nothing is stored; those before it are.
@@ -148,6 +150,7 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
         progress=progress,
         read=read,
         checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
+        asked=find_asked(section, config, folder),
     )
     return check_job(job, folder, config.models)
 

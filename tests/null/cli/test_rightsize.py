@@ -162,6 +162,43 @@ def test_a_live_model(run, tmp_path, folder, *, data, light, server):
     assert again["per_1000"]["money"] == live["per_1000"]["money"]
 
 
+def test_the_rung_llm(run, tmp_path, folder, *, data, light, server):
+    """With rung llm the model is a rung like the others: asked once, measured on a sample, priced, never again paid."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(MODEL.format(url=server.base_url, clearance="internal"))
+    words = ("-C", folder, "rightsize", data, "--rungs", "lexical,llm", "--model", "giant", "--model-rows", "6")
+    document = run(*words, "--price-per-cpu-hour", "1", "--json").json
+    asked = len(server.requests)
+    shown = run(*words, "--price-per-cpu-hour", "1", "--report", tmp_path / "size.html")
+    llm = document["rungs"][1]
+
+    assert asked == len(server.requests) == 12
+    assert document["large"] is None
+    assert (llm["rung"], llm["held_out"]["n"], llm["resident_bytes"]) == ("llm", 6, None)
+    assert llm["per_1000"]["money"] > 0
+    assert llm["per_1000"]["joules"] > 0
+    assert (document["comparisons"][0]["second"], document["comparisons"][0]["rows"]) == ("llm", 6)
+    assert "times the energy" in shown.out
+    assert "times the money" in shown.out
+    assert "on the 6 held-out rows that both answered" in " ".join(shown.out.split())
+    assert "measured on 6 of" in shown.err
+    assert "USD" in shown.err
+    assert "llm" in (tmp_path / "size.html").read_text()
+
+
+def test_the_rung_llm_beside_recorded_answers(run, tmp_path, folder, *, data, light, server):
+    """Recorded answers of another model stand beside the rung."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(MODEL.format(url=server.base_url, clearance="internal"))
+    recorded = tmp_path / "gpt.jsonl"
+    recorded.write_text("".join(json.dumps({"row": n, "answer": "delivery"}) + "\n" for n in range(1, 61)))
+    words = ("-C", folder, "rightsize", data, "--rungs", "lexical,llm", "--model", "giant", "--model-rows", "6")
+    document = run(*words, "--recorded", recorded, "--json").json
+
+    assert document["large"]["name"] == "gpt"
+    assert [each["second"] for each in document["comparisons"]] == ["llm", "gpt"]
+
+
 def test_a_model_without_clearance(run, folder, data, light, server):
     """The gate refuses texts above the model's clearance, and nothing is sent; `--label` says what they are."""
     with (folder / "coterie.toml").open("a") as file:
@@ -200,6 +237,11 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--test", "nope.csv"], 2, "nope.csv"),
         (["--recorded", "nope.csv"], 2, "nope.csv"),
         (["--recorded", "rows.csv", "--model", "giant"], 2, "both --recorded and --model"),
+        (["--rungs", "lexical,llm"], 2, "--rungs has 'llm', and no --model"),
+        (["--rungs", "llm", "--model", "giant", "--save-answers", "a"], 2, "--save-answers with rung 'llm'"),
+        (["--rungs", "llm", "--model", "giant", "--tune", "tiny"], 2, "--tune is 'tiny' and --model is 'giant'"),
+        (["--rungs", "llm", "--model", "giant", "--label", "pink"], 2, "--data-label"),
+        (["--rungs", "llm", "--model", "giant"], 1, "No coterie.toml"),
         (["--model", "giant"], 1, "No coterie.toml"),
     ],
 )
@@ -218,6 +260,7 @@ def test_an_unknown_model(run, folder, data, light):
 
     assert result.code == 2
     assert "'giant'; the network's remote models are []" in result.err
+    assert "models are []" in run("-C", folder, "rightsize", data, "--rungs", "llm", "--model", "giant").err
 
 
 def test_numbers_of_any_size_fit(run, tmp_path, data, light):

@@ -261,6 +261,35 @@ async def test_dialects(connect, server, ask, stream):
         assert not {"max_tokens", "temperature"} & set(request.json)
 
 
+@pytest.mark.parametrize(
+    ("given", "asked", "found"),
+    [
+        ((-0.5, -0.25), True, -0.75),
+        ((-0.5, -0.25), False, None),
+        (None, True, None),
+        ((-0.5, float("nan")), True, None),
+        ((-0.5, "x"), True, None),
+    ],
+)
+async def test_logprob(connect, server, ask, *, given, asked, found):
+    """The answer's log-probability is the sum of its tokens', where it was asked for and is whole."""
+    server.script = [Reply(text="a b", logprobs=given)]
+    (output,) = await connect().run([ask(logprobs=asked)])
+
+    assert output.logprob == found
+    assert server.requests[0].json.get("logprobs") == (True if asked else None)
+
+
+async def test_a_server_without_logprobs(connect, server, ask):
+    """One that does not take the parameter is asked without it."""
+    error = {"message": "no", "param": "logprobs", "code": "unsupported_parameter"}
+    server.script = [Reply(status=400, body=json.dumps({"error": error}).encode())]
+    (output,) = await connect(retries=0).run([ask(logprobs=True)])
+
+    assert output.logprob is None
+    assert "logprobs" not in server.requests[1].json
+
+
 async def test_dialect_gives_up(connect, server, ask):
     """A server that refuses what cannot be left out, or goes on refusing, is believed."""
     error = {"message": "no", "param": "messages", "code": "unsupported_parameter"}

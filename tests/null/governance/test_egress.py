@@ -82,6 +82,18 @@ async def test_every_label_at_every_clearance(opened, server, label, clearance):
         assert SECRET not in str(refusal)
 
 
+@pytest.mark.parametrize(("label", "clearance"), [*product(Label, Label)])
+async def test_asked_beforehand(server, label, clearance):
+    """Whether data of a label could go at all is told as it will be decided, without opening anything."""
+    model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", clearance=clearance)
+    if label <= clearance:
+        Gate(ClearancePolicy()).check("cloud", model, label)
+    else:
+        with pytest.raises(EgressRefused, match="'cloud'"):
+            Gate(ClearancePolicy()).check("cloud", model, label)
+    assert nothing_left(server)
+
+
 async def test_one_refused_prompt_holds_the_batch(opened, server):
     """A batch leaves whole or not at all: the allowed prompts beside a refused one are not sent."""
     batch = [prompt(Label.PUBLIC), prompt(Label.PUBLIC), prompt(Label.RESTRICTED)]

@@ -36,6 +36,13 @@ async def test_script():
     assert texts == ["at last", "again", "again"]
 
 
+async def test_a_default_that_thinks():
+    """The default may be a function of what was asked."""
+    async with FakeOpenAIServer(default=lambda asked: Reply(text=asked["messages"][0]["content"].upper())) as server:
+        answer = (await post(server)).json()
+    assert answer["choices"][0]["message"]["content"] == "WHERE IS MY CARD"
+
+
 async def test_every_byte_is_noted():
     """Requests, connections and every byte are noted."""
     async with FakeOpenAIServer() as server:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from coterie.testing import EchoEngine
+from coterie.testing import EchoEngine, FakeOpenAIServer, Reply
 from coterie.training import TrainingReport, train
 from coterie.types import Output, Usage
 
@@ -159,6 +161,55 @@ def make_leases(documents: int = 40, *, seed: int = 0, evidence: bool = True) ->
             quoted = [quotes[hypothesis]] if hypothesis in quotes else []
             rows.append({**row, "document": f"{seed}-{number}", **({"evidence": quoted} if evidence else {})})
     return rows
+
+
+class Giant:
+    """A large model behind a server: it knows which words belong to which label, and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.server = FakeOpenAIServer(default=self.reply)
+        self.fails_after: int | None = None
+        """Requests after which it answers 500."""
+        self.refuses_schemas = False
+        self.answer: str | None = None
+        """What it says of everything; None lets it think."""
+        self.hangs = False
+
+    @property
+    def prompts(self) -> list[list[Mapping[str, str]]]:
+        """The messages of each request."""
+        return [request.json["messages"] for request in self.server.requests]
+
+    def reply(self, asked: Mapping[str, Any]) -> Reply:
+        """The label of which most words are in the last message."""
+        if self.hangs:
+            return Reply(hang=True)
+        if self.fails_after is not None and len(self.server.requests) > self.fails_after:
+            return Reply.refused(500, "out of order")
+        if self.refuses_schemas and "response_format" in asked:
+            return Reply.refused(400, "response_format is not known")
+        words = asked["messages"][-1]["content"].split()
+        label = max(WORDS, key=lambda name: sum(word in WORDS[name] for word in words))
+        return Reply(text=self.answer or (json.dumps({"label": label}) if "response_format" in asked else label))
+
+
+@pytest.fixture
+def giant() -> Iterator[Giant]:
+    """A large model behind a server that runs in a thread of its own."""
+    giant, loop, ready, done = Giant(), asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with giant.server:
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield giant
+    loop.call_soon_threadsafe(done.set)
+    thread.join(10)
+    loop.close()
 
 
 @pytest.fixture

@@ -43,6 +43,14 @@ def test_rules(lexical, embedding, bar, taken, words):
     assert words in choice.reason
 
 
+def test_luck_on_few_rows_is_not_paid_for():
+    """A dear rung that was tried on few rows is not taken where its interval reaches down to a cheaper one's value."""
+    cheap = candidate("embedding", 0.950, half=0.005)
+
+    assert choose([cheap, candidate("llm", 0.965, half=0.03)], {}).candidate is cheap
+    assert choose([cheap, candidate("llm", 0.985, half=0.03)], {}).candidate.rung == "llm"
+
+
 def test_every_measure_of_the_bar_counts():
     """A rung that meets one measure and misses another is not taken for sufficient."""
     cheap = candidate("lexical", 0.95, macro_f1=0.5)
