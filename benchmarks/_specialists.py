@@ -196,6 +196,7 @@ def held_out(folder: Path, section: SpecialistSection) -> Dataset:
         label_column=section.label_column,
         group_column=section.group_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=True,
     )
 

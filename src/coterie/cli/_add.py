@@ -42,7 +42,7 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name: small lett
 _Data = Annotated[
     Path, typer.Option(metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if it is outside.")
 ]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or generate.")]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract or generate.")]
 _Description = Annotated[
     str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
 ]
@@ -53,13 +53,23 @@ _Test = Annotated[
 ]
 _Bar = Annotated[
     list[str] | None,
-    typer.Option(metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc."),
+    typer.Option(
+        metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc, token_f1."
+    ),
 ]
 _TargetRisk = Annotated[
     float | None, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
 ]
 _Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
 _Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
+_Field = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        metavar="NAME=TYPE",
+        help="extract: what to find: text, date, number, money, duration or choice; * for several: parties=text*.",
+    ),
+]
 _Model = Annotated[str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text.")]
 
 
@@ -76,6 +86,7 @@ def add(
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
     multi_label: MultiLabel = False,
+    fields: _Field = None,
     bar: _Bar = None,
     target_risk: _TargetRisk = None,
     exclude: Exclude = None,
@@ -104,6 +115,7 @@ def add(
         "label_column": label_column,
         "group_column": group_column,
         "multi_label": multi_label,
+        "fields": _parse_fields(fields or ()),
         "bar": parse_bars(bar or ()),
         "target_risk": target_risk,
         "exclude": exclude,
@@ -167,6 +179,17 @@ def parse_bars(bars: Sequence[str]) -> dict[str, float]:
             parsed[metric.strip()] = float(value)
         except ValueError:
             raise InputError(f"--bar is {bar!r}.", hint="Write METRIC=VALUE, such as accuracy=0.9.") from None
+    return parsed
+
+
+def _parse_fields(fields: Sequence[str]) -> dict[str, str]:
+    """`--field NAME=TYPE`, any number of them, as a table. Raises `InputError`."""
+    parsed: dict[str, str] = {}
+    for each in fields:
+        name, equals, kind = (part.strip() for part in each.partition("="))
+        if not (name and equals and kind):
+            raise InputError(f"--field is {each!r}.", hint="Write NAME=TYPE, such as start=date or parties='text*'.")
+        parsed[name] = kind
     return parsed
 
 
@@ -250,6 +273,7 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
             label_column=section.label_column,
             group_column=section.group_column,
             multi_label=section.multi_label,
+            fields=section.fields,
             for_evaluation=key == "test",
         )
         counts[key] = len(dataset)

@@ -7,7 +7,7 @@ explained with its lines and values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from ._checks import Found, check
 from ._columns import parse_columns, parse_outcomes, strings
 from ._dataset import Dataset, Row
 from ._files import Lines, Record, flatten_chat, open_lines, read_records
+from ._spans import read_fields
 from ._words import listing, nearest, quote
 
-_DEFAULT_TEXT = "text"
+_DEFAULT_TEXT, _DEFAULT_LABEL, _DEFAULT_FIELDS = "text", "label", "fields"
 
 _USUAL_NAMES = {
     "text": ("sentence", "utterance", "query", "question", "message", "body", "content", "input", "prompt", "comment"),
@@ -37,6 +38,7 @@ def read_dataset(
     label_column: str = "label",
     group_column: str | None = None,
     multi_label: bool = False,
+    fields: Mapping[str, str] | None = None,
     for_evaluation: bool = False,
 ) -> Dataset:
     """Read a CSV, JSONL or OpenAI chat JSONL file and check it for one task.
@@ -45,6 +47,7 @@ def read_dataset(
     JSONL. Without it a list means that any one of its labels is right.
     `score`: every column but label and group is a feature; the label is 1 or 0, true or false, yes or no.
     A column called `text`, or the one named by `text_column`, is the text and not a feature.
+    `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON): see `docs/extract.md`.
     `generate`: a source text a row, and the columns that select it, as strings.
 
     Args:
@@ -54,6 +57,7 @@ def read_dataset(
         label_column: Column with the label or labels.
         group_column: Rows with the same value here belong together in every split.
         multi_label: A text may have several labels, or none.
+        fields: Of `extract`: the type of each field that is looked for; others in the file are passed over.
         for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
             that belongs to no label of a `classify` specialist.
 
@@ -64,9 +68,10 @@ def read_dataset(
         task=task,
         text=text_column or _DEFAULT_TEXT,
         text_required=task != "score" or text_column is not None,
-        label=None if task == "generate" else label_column,
+        label=_label(task, label_column),
         group=group_column,
         multi_label=multi_label,
+        fields=fields or {},
     )
     with open_lines(Path(path)) as lines:
         read = _read_rows(lines, plan)
@@ -81,9 +86,18 @@ def read_dataset(
         multi_label=multi_label,
         for_evaluation=for_evaluation,
         group_column=group_column,
+        fields=tuple(fields or ()),
+        others=tuple(read.others),
     )
     warnings = check(lines.name, found)
     return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+
+
+def _label(task: TaskKind, column: str) -> str | None:
+    """The column with what is right; the usual name of an `extract` row's is another."""
+    if task == "extract" and column == _DEFAULT_LABEL:
+        return _DEFAULT_FIELDS
+    return None if task == "generate" else column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +110,7 @@ class _Plan:
     label: str | None
     group: str | None
     multi_label: bool
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -120,13 +135,18 @@ class _Read:
     """Every column seen, in order."""
     raw_labels: dict[str, Counter[str]] = field(default_factory=dict)
     """By label: how often it is written in which way."""
+    others: dict[str, None] = field(default_factory=dict)
+    """Fields that the file states and nobody looks for."""
 
 
 def _read_rows(lines: Lines, plan: _Plan) -> _Read:
     read = _Read()
-    keep_cells = plan.task != "classify"
+    keep_cells = plan.task not in {"classify", "extract"}
     for record in _records(lines, plan):
         read.names |= dict.fromkeys(record.cells)
+        if plan.task == "extract":
+            read.rows.append(_extract_row(record, plan, lines, read))
+            continue
         written = _written_labels(record, plan, lines)
         row = Row(
             text=_text(record, plan, lines),
@@ -146,6 +166,21 @@ def _read_rows(lines: Lines, plan: _Plan) -> _Read:
                 }
             )
     return read
+
+
+def _extract_row(record: Record, plan: _Plan, lines: Lines, read: _Read) -> Row:
+    """A text with the spans of the fields that are looked for; their names are its labels."""
+    text = _text(record, plan, lines)
+    cell = record.cells.get(plan.label or "")
+    stated, others = read_fields(cell, plan.fields, text=text, line=record.line, lines=lines)
+    read.others |= dict.fromkeys(others)
+    return Row(
+        text=text,
+        labels=tuple(sorted(stated)),
+        fields=stated,
+        group=_group(record, plan, lines),
+        line=record.line,
+    )
 
 
 def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
@@ -245,7 +280,7 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
 
 def _with_columns(read: _Read, plan: _Plan) -> tuple[list[Row], Sequence[str]]:
     """The rows with their structured input, and a `score`'s outcomes as `1` and `0`."""
-    if plan.task == "classify":
+    if plan.task in {"classify", "extract"}:
         return read.rows, ()
     columns: Sequence[Columns]
     if plan.task == "generate":

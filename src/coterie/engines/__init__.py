@@ -11,7 +11,7 @@ from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._batching import Batcher
-    from ._features import NgramFeatures, fit_ngrams
+    from ._features import NgramFeatures, Sparse, fit_ngrams
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
     from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
@@ -39,6 +39,7 @@ __all__ = [
     "NgramFeatures",
     "OnnxEncoder",
     "OpenAIEngine",
+    "Sparse",
     "TableHead",
     "TextHead",
     "as_category",
@@ -69,6 +70,7 @@ _HOMES = {
     "NgramFeatures": "_features",
     "OnnxEncoder": "_onnx",
     "OpenAIEngine": "_openai",
+    "Sparse": "_features",
     "TableHead": "_tables",
     "TextHead": "_linear",
     "as_category": "_tables",

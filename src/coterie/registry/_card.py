@@ -14,10 +14,16 @@ _HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _SLICE = ("n", "recall", "precision", "f1")
 _WEAKEST = 10  # labels shown
 
-_PIPELINES = {"classify": "text-classification", "score": "tabular-classification", "generate": "text-generation"}
+_PIPELINES = {
+    "classify": "text-classification",
+    "score": "tabular-classification",
+    "extract": "token-classification",
+    "generate": "text-generation",
+}
 _JOBS = {
     "classify": "names the label, or labels, of a text",
     "score": "gives a probability from columns, or a text, with its reasons",
+    "extract": "finds typed fields in a text, with the words they stand in",
     "generate": "drafts a text from a source text and may say only what that says",
 }
 _LIMITS = (

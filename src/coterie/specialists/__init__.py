@@ -3,6 +3,7 @@
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
 from ._drafting import Drafting, Example
+from ._extract import ExtractSpecialist, as_fields, summarise_fields
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
@@ -18,6 +19,7 @@ __all__ = [
     "ClassifySpecialist",
     "Drafting",
     "Example",
+    "ExtractSpecialist",
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
@@ -25,9 +27,11 @@ __all__ = [
     "ScoreSpecialist",
     "SentenceSplitter",
     "TextModel",
+    "as_fields",
     "check_grounding",
     "load_specialist",
     "own_encoder_files",
     "split_sentences",
+    "summarise_fields",
     "text_files",
 ]

@@ -17,6 +17,7 @@ from coterie.types import SpecialistCard
 
 from ._acceptance import Acceptance
 from ._classify import ClassifySpecialist
+from ._extract import load_extract
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
 from ._scope import Scope
@@ -58,6 +59,8 @@ def load_specialist(
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
+            case "extract":
+                return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "generate":
                 return load_generate(card, section, described, models)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:

@@ -31,11 +31,16 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
     """
-    vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if rung == "embedding" else None
+    vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors if _encodes_whole(job, rung) else None
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     evaluation = _finish(evaluate(specialist, job.held_out.rows, vectors=vectors, progress=job.progress.advance))
     job.progress.finish("")
     return evaluation
+
+
+def _encodes_whole(job: Job, rung: Rung) -> bool:
+    """Whether a rung looks at the encoding of a whole text."""
+    return rung == "embedding" and job.section.task != "extract"
 
 
 def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:

@@ -13,6 +13,7 @@ from coterie.data import Dataset
 
 from ._candidates import Candidate, Choice, choose
 from ._classify import train_classify
+from ._extract import train_extract
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded, encode
 from ._progress import Progress, Silent
@@ -40,7 +41,7 @@ def train_rungs(
     encoder: TextEncoder,
     progress: Progress | None = None,
 ) -> TrainedRungs:
-    """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
+    """Train each rung of a `classify`, `score` or `extract` specialist, without a network and without storing anything.
 
     Args:
         name: What the specialist is called in messages.
@@ -70,7 +71,9 @@ def possible_rungs(section: SpecialistSection, train: Dataset, encoder: TextEnco
 def fit_rungs(job: Job) -> TrainedRungs:
     """Train every rung of a job and choose one."""
     encoded = encode(job, job.train.texts, "encode") if job.has_texts else None
-    if job.section.task == "score" or encoded is None:
+    if job.section.task == "extract":
+        candidates = train_extract(job)
+    elif job.section.task == "score" or encoded is None:
         candidates = train_score(job, encoded)
     else:
         candidates = train_classify(job, encoded)
