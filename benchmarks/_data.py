@@ -29,6 +29,11 @@ SOURCES = {
         "https://github.com/PolyAI-LDN/task-specific-datasets (banking_data)", "CC BY 4.0", ("train.csv", "test.csv")
     ),
     "clinc150": Source("https://github.com/clinc/oos-eval (data)", "CC BY 3.0", ("data_full.json",)),
+    "cuad": Source(
+        "https://www.atticusprojectai.org/cuad (CUAD_v1: master_clauses.csv, full_contract_txt as a tar.gz)",
+        "CC BY 4.0",
+        ("master_clauses.csv", "full_contract_txt.tar.gz"),
+    ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

@@ -18,6 +18,8 @@ _ABBREVIATION = re.compile(
     r"|\b[a-z](?:\.[a-z])*)\.$",
     re.IGNORECASE,
 )
+_NUMBERING = re.compile(r"\s*[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)[.)\]]+\s*", re.IGNORECASE)
+"""A clause's number is no sentence of its own."""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?|[^\w\s]")
 _LONGEST = 600
 """Characters of a sentence."""
@@ -43,11 +45,17 @@ class Document:
         start = 0
         for match in _END.finditer(self.text):
             blank = "\n" in match[0] and match[0].count("\n") > 1
-            if not blank and _ABBREVIATION.search(self.text, max(start, match.start() - 12), match.start()):
+            if not blank and self._goes_on(start, match.start()):
                 continue
             places += _cut(self.text, start, match.end())
             start = match.end()
         return places + _cut(self.text, start, len(self.text))
+
+    def _goes_on(self, start: int, end: int) -> bool:
+        """Whether the stop at `end` ends no sentence: that of an abbreviation, or of a clause's number."""
+        if _ABBREVIATION.search(self.text, max(start, end - 12), end):
+            return True
+        return end - start < 16 and bool(_NUMBERING.fullmatch(self.text, start, end))
 
     def words(self, place: Place) -> list[Place]:
         """Words and signs of a stretch."""
