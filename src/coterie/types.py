@@ -248,9 +248,8 @@ class Evidence:
     weight: float = 0.0
     """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
     start: int | None = None
-    """Of a quote from the task's text: where it begins there, in characters."""
+    """Of a quote from the task's text: its place there in characters, so that `text[start:end]` is the quote."""
     end: int | None = None
-    """Of a quote from the task's text: where it ends there; `text[start:end]` is the quote."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,13 +258,12 @@ class Field:
 
     name: str
     value: Scalar
-    """In the form of the field's type (a date as `2024-05-31`, a span of time as `P30D`); None if it is not stated,
-    or stated in words that have no such form."""
+    """In its type's form (`2024-05-31`, `P30D`); None if it is not stated, or its words have no such form."""
     text: str
     """The quote, word for word; empty if the field is not stated."""
     start: int | None
-    """Where the quote begins in the task's text, in characters; None if the field is not stated."""
     end: int | None
+    """`start` and `end`: the quote's place in the task's text, in characters; None if the field is not stated."""
     confidence: float
     """Calibrated probability that this is right: the quote, or that there is none."""
     accepted: bool
@@ -332,8 +330,7 @@ class Finding:
     specialist: str
     value: Scalar | tuple[str, ...]
     """The label or labels, the probability, or the text; kept also when abstaining, None if there is none."""
-    text: str
-    """The value as a sentence or word a person would read."""
+    text: str  # the value as a person would read it
     confidence: float
     """Calibrated probability that the value is right, 0 to 1."""
     accepted: bool

@@ -12,7 +12,7 @@ import typer
 
 from coterie.errors import ConfigError, InputError
 
-from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn
+from ._data_options import Exclude, Fields, GroupColumn, LabelColumn, MultiLabel, Protected, TextColumn, parse_fields
 from ._files import copy_file, find_file, write_bytes
 from ._output import Json, remark, say, shell, show_json
 
@@ -62,14 +62,6 @@ _TargetRisk = Annotated[
 ]
 _Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
 _Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
-_Field = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--field",
-        metavar="NAME=TYPE",
-        help="extract: what to find: text, date, number, money, duration or choice; * for several: parties=text*.",
-    ),
-]
 _Model = Annotated[str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text.")]
 
 
@@ -86,7 +78,7 @@ def add(
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
     multi_label: MultiLabel = False,
-    fields: _Field = None,
+    fields: Fields = None,
     bar: _Bar = None,
     target_risk: _TargetRisk = None,
     exclude: Exclude = None,
@@ -115,7 +107,7 @@ def add(
         "label_column": label_column,
         "group_column": group_column,
         "multi_label": multi_label,
-        "fields": _parse_fields(fields or ()),
+        "fields": parse_fields(fields or ()),
         "bar": parse_bars(bar or ()),
         "target_risk": target_risk,
         "exclude": exclude,
@@ -179,17 +171,6 @@ def parse_bars(bars: Sequence[str]) -> dict[str, float]:
             parsed[metric.strip()] = float(value)
         except ValueError:
             raise InputError(f"--bar is {bar!r}.", hint="Write METRIC=VALUE, such as accuracy=0.9.") from None
-    return parsed
-
-
-def _parse_fields(fields: Sequence[str]) -> dict[str, str]:
-    """`--field NAME=TYPE`, any number of them, as a table. Raises `InputError`."""
-    parsed: dict[str, str] = {}
-    for each in fields:
-        name, equals, kind = (part.strip() for part in each.partition("="))
-        if not (name and equals and kind):
-            raise InputError(f"--field is {each!r}.", hint="Write NAME=TYPE, such as start=date or parties='text*'.")
-        parsed[name] = kind
     return parsed
 
 

@@ -79,18 +79,22 @@ def read_dataset(
         raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
     _check_columns(lines.name, read.names, plan)
     rows, odd = _with_columns(read, plan)
-    found = Found(
+    warnings = check(lines.name, _found(rows, read, plan, for_evaluation=for_evaluation))
+    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+
+
+def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: bool) -> Found:
+    """What is checked."""
+    return Found(
         rows=rows,
         raw_labels=read.raw_labels,
-        task=task,
-        multi_label=multi_label,
+        task=plan.task,
+        multi_label=plan.multi_label,
         for_evaluation=for_evaluation,
-        group_column=group_column,
-        fields=tuple(fields or ()),
+        group_column=plan.group,
+        fields=tuple(plan.fields),
         others=tuple(read.others),
     )
-    warnings = check(lines.name, found)
-    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
 
 
 def _label(task: TaskKind, column: str) -> str | None:

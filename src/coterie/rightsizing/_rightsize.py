@@ -166,6 +166,10 @@ def rightsize(
     """
     progress, section = progress or Silent(), rows.section
     _check_rungs(rows, encoder)
+    if large is not None and section.task == "extract":
+        raise InputError(
+            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+        )
     trained = train_rungs(_NAME, section, train=rows.train, held_out=rows.held_out, encoder=encoder, progress=progress)
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = _Bench(
@@ -195,6 +199,8 @@ def _check_rungs(rows: Rows, encoder: TextEncoder) -> None:
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray:  # (N, D)
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
+    if rows.section.task == "extract":  # it encodes sentences, not texts
+        return np.empty((len(rows.held_out), 0))
     texts = rows.held_out.texts
     progress.start(f"{_NAME}: encode held-out rows", len(texts))
     vectors = encoder.encode(texts, progress=progress.advance)
