@@ -20,7 +20,7 @@ Floats = np.ndarray
 Ints = np.ndarray
 
 _PENALTY = 0.3  # of the squared weights; 0.1 and 1 do no better on held-back contracts
-_ROUNDS = 60
+_ROUNDS = 40
 _TINY = 1e-300
 
 
@@ -71,7 +71,7 @@ def fit_chain(features: csr_matrix, tags: Ints, lengths: Sequence[int]) -> Chain
         )
 
     start = np.zeros(columns * TAGS + TAGS * TAGS)
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS}).x
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS, "maxcor": 6}).x
     weights, moves = best[: columns * TAGS].reshape(columns, TAGS), best[columns * TAGS :].reshape(TAGS, TAGS)
     return ChainFit(weights.astype(np.float32), _allowed(moves).astype(np.float32))
 

@@ -27,6 +27,7 @@ from ._chain import ChainFit, fit_chain
 from ._corpus import Corpus, tag_words
 
 _AT_LEAST = 3  # times that a feature of a word occurs
+_HERE = 2  # times that it occurs where one field is looked for
 _CENT = 0.01  # weights below it are dropped: they move nothing and fill the file
 
 Floats = np.ndarray
@@ -77,7 +78,7 @@ def _picked(corpus: Corpus, field: int, scores: Floats, number: int) -> list[Reg
     found = regions(own)
     for row in stated.tolist():
         if not any(region.first <= row <= region.last for region in found):
-            found.append(Region(max(0, row - 1), min(len(own) - 1, row + 1)))
+            found.append(Region(row, row))
     return found
 
 
@@ -113,12 +114,14 @@ def _sequence(words: Words, scores: Floats, spans: Sequence[Span], width: int) -
 
 
 def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
+    """A chain over the features that occur here often enough; the others weigh nothing."""
     every = [each for document in sequences for each in document]
-    return fit_chain(
-        vstack([each.features for each in every]).tocsr(),
-        np.concatenate([each.tags for each in every]),
-        [len(each.tags) for each in every],
-    )
+    features = vstack([each.features for each in every]).tocsr()
+    kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= _HERE)
+    fit = fit_chain(features[:, kept], np.concatenate([each.tags for each in every]), [len(each.tags) for each in every])
+    weights = np.zeros((features.shape[1], TAGS), dtype=np.float32)
+    weights[kept] = fit.weights
+    return ChainFit(weights, fit.transitions)
 
 
 def _blank(fields: int, terms: Mapping[str, int]) -> Tagger:
