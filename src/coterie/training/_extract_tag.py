@@ -118,7 +118,9 @@ def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
     every = [each for document in sequences for each in document]
     features = vstack([each.features for each in every]).tocsr()
     kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= _HERE)
-    fit = fit_chain(features[:, kept], np.concatenate([each.tags for each in every]), [len(each.tags) for each in every])
+    fit = fit_chain(
+        features[:, kept], np.concatenate([each.tags for each in every]), [len(each.tags) for each in every]
+    )
     weights = np.zeros((features.shape[1], TAGS), dtype=np.float32)
     weights[kept] = fit.weights
     return ChainFit(weights, fit.transitions)
