@@ -1,4 +1,4 @@
-"""Both rungs of a text classification measured from (text, label) rows: what `intents` and `headlines` share."""
+"""Rungs of a text classification measured from (text, label) rows: what intents, few-shot and headlines share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from _data import write_rows
 from _specialists import RUNGS, measure_rungs, rung_figures
+from coterie.types import Rung
 
 TARGET_RISK = 0.05
 
@@ -17,8 +18,8 @@ Rows = Sequence[tuple[str, str]]
 """(text, label); an empty label is a test row that belongs to none."""
 
 
-def measure(train: Rows, test: Rows, seed: int) -> dict[str, Any]:
-    """Both rungs trained and asked, in a folder that is gone afterwards."""
+def measure(train: Rows, test: Rows, seed: int, rungs: Sequence[Rung] = RUNGS) -> dict[str, Any]:
+    """Rungs trained and asked, in a folder that is gone afterwards."""
     print(f"seed {seed}: {len(train):,} training and {len(test):,} test rows", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -30,9 +31,14 @@ def measure(train: Rows, test: Rows, seed: int) -> dict[str, Any]:
             "seed": seed,
         }
         start = time.perf_counter()
-        return rung_figures(measure_rungs(folder, section)) | {"seconds": time.perf_counter() - start}
+        return rung_figures(measure_rungs(folder, section, rungs)) | {"seconds": time.perf_counter() - start}
 
 
 def accuracy_by_seed(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """The accuracy of each rung by seed."""
-    return {rung: {str(seed): run[rung]["accuracy"] for seed, run in runs.items()} for rung in RUNGS}
+    rungs = [name for name, figures in next(iter(runs.values())).items() if _is_rung(figures)]
+    return {rung: {str(seed): run[rung]["accuracy"] for seed, run in runs.items()} for rung in rungs}
+
+
+def _is_rung(figures: object) -> bool:
+    return isinstance(figures, Mapping) and "accuracy" in figures and "training" in figures

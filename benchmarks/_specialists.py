@@ -35,6 +35,7 @@ WATTS_PER_CORE = 10.0
 DOLLARS_PER_CPU_HOUR = Decimal("0.05")
 RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
 
+KEPT = 0.95  # share of in-scope rows kept where out-of-scope recall is compared
 _WARM_UP = 20  # rows asked before the clock runs
 _DRAWS = 400  # bootstrap draws of a percentile
 
@@ -72,7 +73,14 @@ class Asked:
         task = self.findings[0].task or "classify"
         judged = judge(self.rows, self.findings, task=task).to_json()
         known = {name: value for name, value in judged.items() if value is not None and name != "confusions"}
-        return known | {"latency_ms": percentiles(self.milliseconds), "per_1000": self._per_1000()}
+        known |= {"latency_ms": percentiles(self.milliseconds), "per_1000": self._per_1000()}
+        return known if all(row.labels for row in self.rows) else known | {"oos_recall_at_95": self._oos_recall()}
+
+    def _oos_recall(self) -> float:
+        """Share of the rows without a label below the in-scope score that 95% of the others reach."""
+        score = np.array([finding.in_scope for finding in self.findings], dtype=float)
+        labelled = np.array([bool(row.labels) for row in self.rows])
+        return float((score[~labelled] < np.quantile(score[labelled], 1 - KEPT)).mean())
 
     def _per_1000(self) -> dict[str, Any]:
         """By the product's meter from the engines' CPU-seconds: estimates, and said so."""
@@ -159,14 +167,14 @@ class Measured:
         return self.asked.figures() | {"training": trained}
 
 
-def measure_rungs(folder: Path, section: Mapping[str, object]) -> dict[str, Measured]:
-    """Train both rungs of a `classify` section below `folder`, then ask each about its test rows.
+def measure_rungs(folder: Path, section: Mapping[str, object], rungs: Sequence[Rung] = RUNGS) -> dict[str, Measured]:
+    """Train rungs of a `classify` section below `folder`, then ask each about its test rows.
 
     Paths in the section are absolute or relative to the folder.
     """
-    write_network(folder, {rung: {**section, "rungs": [rung]} for rung in RUNGS})
+    write_network(folder, {rung: {**section, "rungs": [rung]} for rung in rungs})
     trained = train(folder, progress=Steps()).specialists
-    return {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in RUNGS}
+    return {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
 
 
 def measure_champion(folder: Path, name: str, *, seconds: float | None = None) -> Measured:
@@ -231,10 +239,11 @@ def _task(row: Row) -> Task:
 
 
 def rung_figures(measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """The figures of each rung, and what the encoder adds to the floor."""
-    lexical, embedding = (measured[rung].asked.right for rung in RUNGS)
+    """The figures of each rung, and what the others add to the floor."""
     figures = {rung: each.figures() for rung, each in measured.items()}
-    return {**figures, "gain_over_floor": gain(embedding, lexical)}
+    floor = measured["lexical"].asked.right
+    gains = {rung: gain(each.asked.right, floor) for rung, each in measured.items() if rung != "lexical"}
+    return {**figures, "gain_over_floor": gains}
 
 
 def gain(better: np.ndarray, floor: np.ndarray) -> dict[str, Any]:

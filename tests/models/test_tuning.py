@@ -87,7 +87,7 @@ def data():
 def tune(base, data, **more):
     """Fine-tune with a recipe for so small a model."""
     recipe = Recipe(**{"epochs": 6, "batch": 16, "rate": 3e-3, "head_rate": 1e-2} | more)
-    return fine_tune(base, *data, several=False, recipe=recipe, seed=0, progress=lambda rows: None)
+    return fine_tune(base, *data, several=False, recipe=recipe, seed=0, progress=lambda rows: None).network
 
 
 def ids_of(base, texts):

@@ -104,11 +104,12 @@ class KernelBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class TextHead:
-    """logits = sum of n-gram blocks + kernel block + bias."""
+    """logits = sum of n-gram blocks + kernel block + vector @ projection + bias."""
 
     blocks: tuple[NgramBlock, ...]
     kernel: KernelBlock | None
     bias: np.ndarray  # (L,)
+    projection: np.ndarray | None = None  # (D, L) float16, only beside a kernel
 
     @property
     def size(self) -> int:
@@ -121,8 +122,16 @@ class TextHead:
         for block in self.blocks:
             total = total + block.logits(prompt.text)
         if self.kernel is not None:
-            total = total + self.kernel.logits(self._vector(prompt)[None])[0]
+            vector = self._vector(prompt)
+            total = total + self.kernel.logits(vector[None])[0]
+            if self.projection is not None:
+                total = total + vector @ self._projection
         return total
+
+    @cached_property
+    def _projection(self) -> np.ndarray:
+        assert self.projection is not None  # noqa: S101
+        return self.projection.astype(np.float32)
 
     def _vector(self, prompt: Prompt) -> np.ndarray:  # (D,)
         """The prompt's vector, if the kernel's landmarks are of its kind."""
@@ -150,6 +159,8 @@ class TextHead:
         if self.kernel is not None:
             arrays |= {"kernel.landmarks": self.kernel.landmarks, "kernel.weights": self.kernel.weights}
             description["gamma"] = self.kernel.gamma
+        if self.projection is not None:
+            arrays["projection"] = self.projection
         return description, arrays
 
     @classmethod
@@ -162,7 +173,10 @@ class TextHead:
             weights = stored_array(arrays, f"weights.{index}", len(features.terms), len(bias))
             blocks.append(NgramBlock(features=features, weights=weights))
         kernel = KernelBlock.restore(description["gamma"], arrays, len(bias)) if "gamma" in description else None
-        return cls(blocks=tuple(blocks), kernel=kernel, bias=bias)
+        projection = None
+        if kernel is not None and "projection" in arrays:
+            projection = stored_array(arrays, "projection", kernel.landmarks.shape[1], len(bias))
+        return cls(blocks=tuple(blocks), kernel=kernel, bias=bias, projection=projection)
 
 
 _HEADS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Head]] = {

@@ -130,10 +130,13 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
     start = time.perf_counter()
     assert job.base is not None, "found before anything is trained"  # noqa: S101
     tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
-    shares, logits = _pool([lexical.logits[tuned.rows], tuned.logits], examples.take(tuned.rows))
+    members = [lexical.logits[tuned.rows], tuned.kernel_logits, tuned.head_logits]
+    shares, logits = _pool(members, examples.take(tuned.rows))
+    head = build_head(parts[0], tuned.kernel, shares, parts[1])
+    projection = (tuned.head.weights * np.float32(shares[2])).astype(np.float16)
     return TextFit(
         rung="encoder",
-        head=build_head(parts[0], tuned.kernel, shares, parts[1]),
+        head=replace(head, projection=projection, bias=head.bias + tuned.head.bias * np.float32(shares[2])),
         logits=logits,
         shares=shares,
         seconds=time.perf_counter() - start + lexical.seconds,

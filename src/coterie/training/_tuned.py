@@ -1,4 +1,7 @@
-"""The rung `encoder`: an encoder fine-tuned on the job's own texts, and a kernel model on its vectors.
+"""The rung `encoder`: an encoder fine-tuned on the job's own texts, and two models on its vectors.
+
+One is the head it was trained with, the other a kernel model as on frozen vectors. With many rows of well-separated
+labels the head is better, with few rows or fine distinctions the kernel (docs/log.md): the pool has both.
 
 A fine-tuned encoder has seen its training texts: their vectors lie closer together than those of new ones, and what a
 head says of them is no measure of anything. So part of the rows is held back from a first fine-tuning, and what that
@@ -15,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines import OnnxEncoder
-from coterie.tuning import BaseEncoder, SentenceNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
+from coterie.tuning import BaseEncoder, LinearHead, TunedNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
 from ._job import Job
@@ -29,15 +32,17 @@ _FOLDS_OF_FEW = 3
 
 @dataclass(frozen=True, kw_only=True)
 class TunedFit:
-    """A fine-tuned encoder with its kernel model, and what models like it said of rows they had not seen."""
+    """A fine-tuned encoder with the models on it, and what models like it said of rows they had not seen."""
 
     files: Mapping[str, bytes]
     """The encoder's."""
     encoder: OnnxEncoder
+    head: LinearHead
     kernel: KernelFit
     centroids: np.ndarray  # (L, D)
     rows: np.ndarray  # (R,) those held back
-    logits: np.ndarray  # (R, L)
+    head_logits: np.ndarray  # (R, L)
+    kernel_logits: np.ndarray  # (R, L)
     nearest: np.ndarray  # (R,) cosine to the nearest centroid
     int8: Mapping[str, float]
     """What rounding the weights cost on the rows held back."""
@@ -48,8 +53,9 @@ class _Held:
     """What a model said of rows held back from it."""
 
     rows: np.ndarray  # (R,)
-    logits: np.ndarray  # (R, L)
-    exact_logits: np.ndarray  # (R, L), with the vectors of the network before it was rounded
+    head: np.ndarray  # (R, L) logits
+    exact_head: np.ndarray  # (R, L), with the vectors of the network before it was rounded
+    kernel: np.ndarray  # (R, L) logits
     nearest: np.ndarray  # (R,)
     cosines: np.ndarray  # (R,) of each vector with that before rounding
 
@@ -79,10 +85,12 @@ def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequen
     return TunedFit(
         files=tuned.files,
         encoder=tuned.encoder,
+        head=tuned.network.head.unscaled(),
         kernel=tuned.kernel,
         centroids=tuned.centroids,
         rows=np.concatenate([each.rows for each in held]),
-        logits=np.concatenate([each.logits for each in held]),
+        head_logits=np.concatenate([each.head for each in held]),
+        kernel_logits=np.concatenate([each.kernel for each in held]),
         nearest=np.concatenate([each.nearest for each in held]),
         int8=_cost_of_rounding(held, examples),
     )
@@ -99,7 +107,7 @@ def _parts(examples: TextExamples) -> list[np.ndarray]:
 class _Tuned(NamedTuple):
     """One fine-tuned model: the network, what is served of it, and what stands on its vectors."""
 
-    network: SentenceNetwork
+    network: TunedNetwork
     files: Mapping[str, bytes]
     encoder: OnnxEncoder
     kernel: KernelFit
@@ -126,7 +134,7 @@ class _Tuner:
             seed=shown.seed,
             progress=self.job.progress.advance,
         )
-        files = encoder_files(network, self.base)
+        files = encoder_files(network.network, self.base)
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)
         vectors = encoder.encode(examples.texts)
         kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
@@ -136,11 +144,13 @@ class _Tuner:
         """Train on some rows, ask about the others."""
         tuned = self.tune(examples.take(rows))
         texts = [examples.texts[row] for row in part]
-        new, exact = tuned.encoder.encode(texts), exact_vectors(tuned.network, self.base, texts)
+        new, exact = tuned.encoder.encode(texts), exact_vectors(tuned.network.network, self.base, texts)
+        head = tuned.network.head.unscaled()
         return _Held(
             rows=part,
-            logits=tuned.kernel.logits(new),
-            exact_logits=tuned.kernel.logits(exact),
+            head=head.logits(new),
+            exact_head=head.logits(exact),
+            kernel=tuned.kernel.logits(new),
             nearest=(new @ tuned.centroids.T).max(axis=1),
             cosines=(new * exact).sum(axis=1),
         )
@@ -148,8 +158,8 @@ class _Tuner:
 
 def _cost_of_rounding(held: Sequence[_Held], examples: TextExamples) -> dict[str, float]:
     hot = examples.hot[np.concatenate([each.rows for each in held])]
-    exact = np.concatenate([each.exact_logits for each in held])
-    rounded = np.concatenate([each.logits for each in held])
+    exact = np.concatenate([each.exact_head for each in held])
+    rounded = np.concatenate([each.head for each in held])
     return {
         "mean_cosine": float(np.concatenate([each.cosines for each in held]).mean()),
         "accuracy_fp32": _right(exact, hot, several=examples.several),

@@ -11,15 +11,17 @@ from ._base import BaseEncoder, find_base
 
 if TYPE_CHECKING:
     from ._export import encoder_files, exact_vectors, export_graph
-    from ._finetune import Recipe, fine_tune, recipe_for
+    from ._finetune import Recipe, TunedNetwork, fine_tune, recipe_for
     from ._int8 import QUANTISATION, quantise
-    from ._network import SentenceNetwork
+    from ._network import LinearHead, SentenceNetwork
 
 __all__ = [
     "QUANTISATION",
     "BaseEncoder",
+    "LinearHead",
     "Recipe",
     "SentenceNetwork",
+    "TunedNetwork",
     "encoder_files",
     "exact_vectors",
     "export_graph",
@@ -30,9 +32,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "LinearHead": "_network",
     "QUANTISATION": "_int8",
     "Recipe": "_finetune",
     "SentenceNetwork": "_network",
+    "TunedNetwork": "_finetune",
     "encoder_files": "_export",
     "exact_vectors": "_export",
     "export_graph": "_export",

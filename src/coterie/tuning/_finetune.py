@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -49,6 +50,13 @@ class Recipe:
     """Tokens of a text that are read in training."""
 
 
+class TunedNetwork(NamedTuple):
+    """A network and the head it was trained with."""
+
+    network: SentenceNetwork
+    head: CosineHead
+
+
 def recipe_for(rows: int) -> Recipe:
     """Few rows are seen more often, in smaller batches, so that there are steps enough."""
     if rows < _FEW:
@@ -65,7 +73,7 @@ def fine_tune(
     recipe: Recipe,
     seed: int,
     progress: Callable[[int], None],
-) -> SentenceNetwork:
+) -> TunedNetwork:
     """The base encoder bent so that texts of one label lie together.
 
     Args:
@@ -106,7 +114,7 @@ def fine_tune(
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             progress(len(rows))
-    return network.eval()
+    return TunedNetwork(network.eval(), head)
 
 
 def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -37,6 +39,17 @@ class SentenceNetwork(nn.Module):
         return unit
 
 
+class LinearHead(NamedTuple):
+    """logits = vectors @ weights + bias."""
+
+    weights: np.ndarray  # (D, L)
+    bias: np.ndarray  # (L,)
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
+        """Logits of each row."""
+        return np.asarray(vectors @ self.weights + self.bias)
+
+
 class CosineHead(nn.Module):
     """logits = scale * cosine to each label's vector + bias."""
 
@@ -50,6 +63,12 @@ class CosineHead(nn.Module):
         """(B, D) unit vectors to (B, L)."""
         logits: Tensor = self.scale * vectors @ normalize(self.prototypes, dim=1).T + self.bias
         return logits
+
+    def unscaled(self) -> LinearHead:
+        """Its logits divided by the scale, so that they are as large as cosines, as plain arrays."""
+        with torch.no_grad():
+            weights = normalize(self.prototypes, dim=1).T.contiguous()
+            return LinearHead(weights.numpy(), (self.bias / self.scale).numpy())
 
 
 def build_network(base: BaseEncoder) -> SentenceNetwork:

@@ -25,8 +25,8 @@ from coterie.types import Prompt
 TEXTS = ["my card is lost", "where is my parcel", "the parcel and the card"]
 
 
-def text_head(*, kernel: bool = True, labels: int = 3) -> TextHead:
-    """A head over both kinds of n-grams and, perhaps, vectors."""
+def text_head(*, kernel: bool = True, projection: bool = False, labels: int = 3) -> TextHead:
+    """A head over both kinds of n-grams and, perhaps, vectors, by distances and by a linear map."""
     random = np.random.default_rng(0)
     blocks = []
     for unit in ("word", "char"):
@@ -37,7 +37,8 @@ def text_head(*, kernel: bool = True, labels: int = 3) -> TextHead:
     landmarks = (landmarks / np.linalg.norm(landmarks, axis=1, keepdims=True)).astype(np.float16)
     bumps = KernelBlock(landmarks=landmarks, weights=random.normal(size=(5, labels)).astype(np.float16), gamma=0.5)
     bias = random.normal(size=labels).astype(np.float32)
-    return TextHead(blocks=tuple(blocks), kernel=bumps if kernel else None, bias=bias)
+    linear = random.normal(size=(8, labels)).astype(np.float16) if projection else None
+    return TextHead(blocks=tuple(blocks), kernel=bumps if kernel else None, bias=bias, projection=linear)
 
 
 def table_head() -> TableHead:
@@ -60,7 +61,12 @@ def prompts() -> list[Prompt]:
     return [Prompt(text=text, vector=vector, columns=row) for text, row in zip(texts, rows, strict=True)]
 
 
-HEADS = {"lexical": text_head(kernel=False), "embedding": text_head(), "table": table_head()}
+HEADS = {
+    "lexical": text_head(kernel=False),
+    "embedding": text_head(),
+    "encoder": text_head(projection=True),
+    "table": table_head(),
+}
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
@@ -73,6 +79,24 @@ async def test_head_survives_its_files_bit_by_bit(head):
         np.testing.assert_array_equal(a.scores, b.scores)
         assert a.contributions == b.contributions
     assert dump_head(after._head, {"task": "classify"}) == files
+
+
+def test_a_projection_is_added_to_the_kernel():
+    """What a head with a projection says is what it says without, and the projected vector."""
+    prompt, head = prompts()[0], HEADS["encoder"]
+
+    added = prompt.vector @ head.projection.astype(np.float32)
+    np.testing.assert_allclose(head.logits(prompt), HEADS["embedding"].logits(prompt) + added, rtol=1e-5)
+
+
+@pytest.mark.parametrize("projection", [np.zeros((7, 3)), np.zeros((8, 2)), np.full((8, 3), np.nan)])
+def test_a_projection_that_does_not_fit_is_refused(projection):
+    """It must map the landmarks' kind of vector to the labels, in finite numbers."""
+    _, arrays = HEADS["encoder"].store()
+    files = dump_head(HEADS["encoder"], {}) | {ARRAYS_FILE: save(arrays | {"projection": projection})}
+
+    with pytest.raises(ArtefactRefused, match="projection"):
+        LinearEngine.load(files)
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)

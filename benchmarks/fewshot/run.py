@@ -1,0 +1,123 @@
+"""Intents from a handful of examples each: BANKING77 with 5 and 10, beside SetFit and a plain TF-IDF model.
+
+    COTERIE_DATA=FOLDER python benchmarks/fewshot/run.py [--setfit PYTHON --encoder FOLDER]
+
+`PYTHON` is an interpreter with SetFit installed (its requirements are not ours), `FOLDER` all-MiniLM-L6-v2 in the
+sentence-transformers layout: the weights that the rung `encoder` is fine-tuned from. Every run trains on the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from _classify import Rows, measure
+from _data import find, write_rows
+from _record import Bar, Record, arguments, sha256
+from _specialists import apart
+
+CLAIM = "With five or ten examples an intent, the ladder beats SetFit on the same encoder and a plain TF-IDF model."
+BARS = {5: 0.79, 10: 0.86}
+RUNGS = ("lexical", "embedding", "encoder")
+PEER = Path(__file__).with_name("peer_setfit.py")
+
+
+def read_rows(path: Path) -> Rows:
+    """(text, label) rows."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+
+def draw(rows: Rows, shots: int, seed: int) -> Rows:
+    """So many rows of each label, at random."""
+    labels = np.array([label for _, label in rows])
+    random = np.random.default_rng(seed)
+    chosen = [random.permutation(np.flatnonzero(labels == label))[:shots] for label in np.unique(labels)]
+    return [rows[index] for index in np.concatenate(chosen)]
+
+
+def plain_tfidf(train: Rows, test: Rows) -> dict[str, Any]:
+    """What everybody would try first: TF-IDF of words and logistic regression, with scikit-learn's defaults."""
+    start = time.perf_counter()
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    model.fit([text for text, _ in train], [label for _, label in train])
+    seconds = time.perf_counter() - start
+    predicted = model.predict([text for text, _ in test])
+    return {"accuracy": float(np.mean(predicted == np.array([label for _, label in test]))), "seconds": seconds}
+
+
+def setfit(python: Path, encoder: Path, train: Rows, test: Rows, seed: int) -> dict[str, Any]:
+    """SetFit's own recipe, in its own interpreter."""
+    with tempfile.TemporaryDirectory() as name:
+        files = [str(write_rows(Path(name) / f"{part}.csv", rows)) for part, rows in (("train", train), ("test", test))]
+        words = [str(python), str(PEER), *files, str(encoder), str(seed)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 - the caller's interpreter
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_shots(record: Record, shots: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Every model on every draw of so many rows a label."""
+    train, test = (read_rows(path) for path in find("banking77"))
+    runs: dict[str, dict[str, Any]] = {}
+    for seed in record.seeds:
+        drawn = draw(train, shots, seed)
+        print(f"{shots} a label, draw {seed}")
+        run = apart(measure, drawn, test, seed, RUNGS)
+        run["plain TF-IDF"] = plain_tfidf(drawn, test)
+        if given.setfit and seed == record.seeds[0]:  # it takes longer than all else together
+            run["SetFit"] = setfit(given.setfit, given.encoder, drawn, test, seed)
+        runs[str(seed)] = run
+        print({name: round(found["mean"], 4) for name, found in mean_accuracies({"": run}).items()}, flush=True)
+    return runs
+
+
+def mean_accuracies(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of each model over the draws, with the least and the greatest."""
+    first = next(iter(runs.values()))
+    names = [name for name, figures in first.items() if isinstance(figures, dict) and "accuracy" in figures]
+    by_name = {name: [run[name]["accuracy"] for run in runs.values() if name in run] for name in names}
+    return {
+        name: {"mean": float(np.mean(found)), "least": min(found), "greatest": max(found)}
+        for name, found in by_name.items()
+    }
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--shots", nargs="+", type=int, choices=BARS, default=list(BARS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the draws")
+    parser.add_argument("--setfit", type=Path, help="an interpreter with SetFit")
+    parser.add_argument("--encoder", type=Path, help="all-MiniLM-L6-v2 for SetFit, a folder")
+    given = parser.parse_args(words)
+    if given.setfit and not given.encoder:
+        parser.error("--setfit needs --encoder FOLDER")
+    record = Record(claim=CLAIM, seeds=given.seeds)
+    record.data |= {f"banking77/{path.name}": sha256(path) for path in find("banking77")}
+    for shots in given.shots:
+        runs = run_shots(record, shots, given)
+        mean = mean_accuracies(runs)
+        best = max(mean[rung]["mean"] for rung in RUNGS[1:])
+        record.figures[f"{shots} a label"] = {"mean": mean, "by_draw": runs}
+        record.bars.append(Bar(what=f"BANKING77, {shots} a label", measured=best, limit=BARS[shots]))
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()
