@@ -87,9 +87,10 @@ def read_rows(section: SpecialistSection) -> Rows:
         DataError: a file cannot be used.
         InputError: the bar is about a measure that the task does not have.
     """
-    if section.task not in {"classify", "score"}:
+    if section.task == "generate":
         raise InputError(
-            f"Asked to right-size task {section.task!r}.", hint="It is for 'classify' and 'score'; a text has no rungs."
+            f"Asked to right-size task {section.task!r}.",
+            hint="It is for 'classify', 'score' and 'extract'; a text has no rungs.",
         )
     measures = MEASURES[section.task]
     if odd := [name for name in section.bar if name not in measures]:
@@ -138,6 +139,7 @@ def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dat
         evidence_column=section.evidence_column,
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=for_evaluation,
     )
 
@@ -173,6 +175,10 @@ def rightsize(
     """
     progress, section = progress or Silent(), rows.section
     _check_rungs(rows, encoder)
+    if large is not None and section.task == "extract":
+        raise InputError(
+            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+        )
     trained = train_rungs(
         _NAME,
         section,
@@ -213,6 +219,8 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
     if rows.section.pair_column is not None:
         return None  # of a pair no text is encoded as a whole
+    if rows.section.task == "extract":  # it encodes sentences, not texts
+        return None
     texts = rows.held_out.texts
     progress.start(f"{_NAME}: encode held-out rows", len(texts))
     vectors = encoder.encode(texts, progress=progress.advance)

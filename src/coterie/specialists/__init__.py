@@ -6,6 +6,7 @@ from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._draft import Draft
 from ._drafting import HEADING, Drafting, Example, one_line
+from ._extract import ExtractSpecialist, as_fields, summarise_fields
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
@@ -29,6 +30,7 @@ __all__ = [
     "Draft",
     "Drafting",
     "Example",
+    "ExtractSpecialist",
     "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
@@ -41,6 +43,7 @@ __all__ = [
     "Span",
     "TextModel",
     "answers",
+    "as_fields",
     "base_of",
     "check_grounding",
     "load_specialist",
@@ -48,5 +51,6 @@ __all__ = [
     "own_encoder_files",
     "split_clauses",
     "split_sentences",
+    "summarise_fields",
     "text_files",
 ]

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.observe import plain, summarise
+from coterie.types import Evidence, Field
 
 
 def test_a_trace_is_plain(trace):
@@ -65,3 +66,23 @@ def test_unknown_figures_are_null(trace):
         "cost": None,
         "counterfactual_cost": None,
     }
+
+
+def test_fields_say_where_their_quotes_are(trace):
+    """An extraction is told with the place of each quote; a finding without fields has no such key."""
+    stated = Field(
+        name="law", value="Ohio", text="laws of Ohio", start=7, end=19, confidence=0.9, accepted=True, reason="sure"
+    )
+    unstated = Field(name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason="")
+    quote = Evidence(kind="quote", name="law", text="laws of Ohio", start=7, end=19)
+    terms = replace(trace.findings[0], fields=(stated, unstated), evidence=(quote,))
+
+    triage, told = summarise(replace(trace, findings=(trace.findings[0], terms)))["findings"]
+
+    assert "fields" not in triage
+    assert [(each["name"], each["value"], each["start"], each["end"]) for each in told["fields"]] == [
+        ("law", "Ohio", 7, 19),
+        ("term", None, None, None),
+    ]
+    assert told["evidence"][0]["start"] == 7
+    assert "start" not in triage["evidence"][0]
