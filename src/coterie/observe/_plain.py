@@ -83,8 +83,6 @@ def _evidence(evidence: Evidence) -> Json:
         "name": evidence.name,
         "text": evidence.text,
         "weight": _number(evidence.weight),
-        "start": evidence.start,
-        "end": evidence.end,
     }
     return told if evidence.start is None else told | {"start": evidence.start, "end": evidence.end}
 

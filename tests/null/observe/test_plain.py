@@ -15,7 +15,9 @@ def test_a_trace_is_plain(trace):
     told = plain(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["label"] == "internal"
-    assert told["route"]["parts"] == [{"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9}]
+    assert told["route"]["parts"] == [
+        {"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9, "truncated": False}
+    ]
     assert told["findings"][0]["value"] == ["card_lost", "refund"]
     assert told["usage"]["cost"] == 0.00012
     assert told["counterfactual_cost"] is None
