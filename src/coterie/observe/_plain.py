@@ -78,13 +78,14 @@ def _finding(finding: Finding) -> Json:
 
 
 def _evidence(evidence: Evidence) -> Json:
-    told: dict[str, Json] = {
+    return {
         "kind": evidence.kind,
         "name": evidence.name,
         "text": evidence.text,
         "weight": _number(evidence.weight),
+        "start": evidence.start,
+        "end": evidence.end,
     }
-    return told if evidence.start is None else told | {"start": evidence.start, "end": evidence.end}
 
 
 def _field(each: Field) -> Json:

@@ -87,4 +87,4 @@ def test_fields_say_where_their_quotes_are(trace):
         ("term", None, None, None),
     ]
     assert told["evidence"][0]["start"] == 7
-    assert "start" not in triage["evidence"][0]
+    assert triage["evidence"][0]["start"] is None
