@@ -30,6 +30,11 @@ SOURCES = {
     ),
     "clinc150": Source("https://github.com/clinc/oos-eval (data)", "CC BY 3.0", ("data_full.json",)),
     "contractnli": Source("https://stanfordnlp.github.io/contract-nli", "CC BY 4.0", ("dev.json", "test.json")),
+    "cuad": Source(
+        "https://www.atticusprojectai.org/cuad (CUAD_v1: master_clauses.csv, full_contract_txt as a tar.gz)",
+        "CC BY 4.0",
+        ("master_clauses.csv", "full_contract_txt.tar.gz"),
+    ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

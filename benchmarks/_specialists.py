@@ -212,6 +212,7 @@ def held_out(folder: Path, section: SpecialistSection) -> Dataset:
         evidence_column=section.evidence_column,
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=True,
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-ORDER = ("intents", "headlines", "clauses", "entailment", "underwriting", "reply", "latency")
+ORDER = ("intents", "headlines", "clauses", "entailment", "extract", "underwriting", "reply", "latency")
 NONE = "-"
 
 Figures = Mapping[str, Any]
@@ -129,6 +129,10 @@ def _bar(bar: Figures | None) -> str:
 
 
 def _result(bar: Figures | None, name: str, figures: Figures) -> str:
+    if bar is None and name == "extract":
+        means = figures["summary"]
+        best = max((rung for rung in means if rung != "patterns"), key=lambda rung: means[rung]["token_f1"])
+        return f"token F1 {means[best]['token_f1']:.3f} ({best}), patterns {means['patterns']['token_f1']:.3f}"
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")
         return (

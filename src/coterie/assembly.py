@@ -140,8 +140,8 @@ async def open_models(
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
         ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
     """
-    named = {name: model for name in versions if (model := config.specialists[name].model) is not None}
-    used = {model for name, model in named.items() if _asks_model(versions[name])} | set(also)
+    named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
+    used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
     gate = Gate(ClearancePolicy())
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():

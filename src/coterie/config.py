@@ -64,6 +64,7 @@ def _name_secret(value: object) -> EnvSecret:
 
 Secret = Annotated[EnvSecret, PlainValidator(_name_secret)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -80,7 +81,7 @@ class SpecialistSection(_Section):
     """`[specialists.NAME]`: one narrow model."""
 
     task: TaskKind
-    """`classify`, `score` or `generate`."""
+    """`classify`, `score`, `extract` or `generate`."""
     description: str = ""
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None
@@ -116,6 +117,11 @@ class SpecialistSection(_Section):
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of a `base` that is a folder and does not state its own, in SPDX's words."""
+    fields: dict[Name, FieldType] = {}
+    """`extract` only: what is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
+
+    `text`, `date`, `number`, `money`, `duration` or `choice` (one of the values in the data); `*` for several of them.
+    """
     exclude: tuple[str, ...] = ()
     """Columns a `score` specialist must not use, on top of the protected ones."""
     protected: tuple[str, ...] | None = None
@@ -125,14 +131,15 @@ class SpecialistSection(_Section):
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence."""
-    bar: dict[Literal["accuracy", "macro_f1", "auc"], Annotated[float, Field(ge=0, le=1)]] = {}
+    bar: dict[Literal["accuracy", "macro_f1", "auc", "token_f1", "exact_f1"], Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
     """Facts it needs: it runs after the specialists that write them."""
     writes: tuple[str, ...] = ()
-    """Facts it adds to the context; a `classify` specialist writes its label under the first name."""
+    """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
+    `extract` specialist the value of each field of such a name."""
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
@@ -166,6 +173,7 @@ class SpecialistSection(_Section):
                 raise ValueError("task 'generate' needs `reads`, the fact that selects its source text")
         elif self.pairs is not None:
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
+        self._fields_fit()
         if self.data is None:
             raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
         if self.model is None:
@@ -183,6 +191,12 @@ class SpecialistSection(_Section):
             raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if "llm" in (self.rungs or ()):
             raise ValueError("rung 'llm' needs `model`, the key of a [models] entry")
+
+    def _fields_fit(self) -> None:
+        if self.task == "extract" and not self.fields:
+            raise ValueError('task \'extract\' needs `fields`, such as { start = "date", parties = "text*" }')
+        if self.fields and self.task != "extract":
+            raise ValueError(f"fields are for task 'extract', not {self.task!r}")
 
     def _pairs_fit(self) -> None:
         if self.task != "classify":

@@ -26,8 +26,8 @@ Scalar = str | int | float | bool | None
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
 
-TaskKind = Literal["classify", "score", "generate"]
-"""What a specialist does: name labels, give a probability, or write text."""
+TaskKind = Literal["classify", "score", "extract", "generate"]
+"""What a specialist does: name labels, give a probability, find typed fields, or write text."""
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 """How much machinery a specialist uses, cheapest first."""
@@ -246,15 +246,37 @@ class Evidence:
 
     kind: Literal["reason", "alternative", "quote"]
     name: str
-    """The column of a reason, the label of an alternative, the document of a quote."""
+    """The column of a reason, the label of an alternative, the document of a quote or the field that it states."""
     text: str
     """The same in words."""
     weight: float = 0.0
     """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
     start: int | None = None
-    """Where a quote begins in the request's text, in characters; None where it is from elsewhere."""
+    """Of a quote from the task's text: its place there in characters, so that `text[start:end]` is the quote."""
     end: int | None = None
-    """Where it ends: `text[start:end]` is the quote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One value of one field that was looked for in a text, with the words it stands in, or that it is not stated."""
+
+    name: str
+    value: Scalar
+    """In its type's form (`2024-05-31`, `P30D`); None if it is not stated, or its words have no such form."""
+    text: str
+    """The quote, word for word; empty if the field is not stated."""
+    start: int | None
+    end: int | None
+    """`start` and `end`: the quote's place in the task's text, in characters; None if the field is not stated."""
+    confidence: float
+    """Calibrated probability that this is right: the quote, or that there is none."""
+    accepted: bool
+    reason: str
+
+    @property
+    def stated(self) -> bool:
+        """Whether the text says something about it."""
+        return self.start is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +334,7 @@ class Finding:
     specialist: str
     value: Scalar | tuple[str, ...]
     """The label or labels, the probability, or the text; kept also when abstaining, None if there is none."""
-    text: str
-    """The value as a sentence or word a person would read."""
+    text: str  # the value as a person would read it
     confidence: float
     """Calibrated probability that the value is right, 0 to 1."""
     accepted: bool
@@ -324,6 +345,8 @@ class Finding:
     task: TaskKind | None = None
     """What made the value, and so whether its strings are labels or free text; None counts as free text."""
     evidence: tuple[Evidence, ...] = ()
+    fields: tuple[Field, ...] = ()
+    """What an `extract` specialist looked for, in the order of its fields; each of several values is an entry."""
     facts: tuple[Fact, ...] = ()
     """Written into the context when the finding is accepted."""
     steps: tuple[Step, ...] = ()

@@ -18,7 +18,7 @@ LAYERS = [
     ["protocols", "config"],
     ["calibration", "context", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "routing"],
-    ["governance", "observe"],
+    ["governance", "observe", "extraction"],
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],

@@ -12,7 +12,17 @@ import typer
 
 from coterie.errors import ConfigError, InputError
 
-from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, PairColumn, Protected, TextColumn
+from ._data_options import (
+    Exclude,
+    Fields,
+    GroupColumn,
+    LabelColumn,
+    MultiLabel,
+    PairColumn,
+    Protected,
+    TextColumn,
+    parse_fields,
+)
 from ._files import copy_file, find_file, write_bytes
 from ._output import Json, remark, say, shell, show_json
 
@@ -42,7 +52,7 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name: small lett
 _Data = Annotated[
     Path, typer.Option(metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if it is outside.")
 ]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or generate.")]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract or generate.")]
 _Description = Annotated[
     str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
 ]
@@ -53,7 +63,9 @@ _Test = Annotated[
 ]
 _Bar = Annotated[
     list[str] | None,
-    typer.Option(metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc."),
+    typer.Option(
+        metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc, token_f1."
+    ),
 ]
 _TargetRisk = Annotated[
     float | None, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
@@ -77,6 +89,7 @@ def add(
     group_column: GroupColumn = None,
     pair_column: PairColumn = None,
     multi_label: MultiLabel = False,
+    fields: Fields = None,
     bar: _Bar = None,
     target_risk: _TargetRisk = None,
     exclude: Exclude = None,
@@ -106,6 +119,7 @@ def add(
         "group_column": group_column,
         "pair_column": pair_column,
         "multi_label": multi_label,
+        "fields": parse_fields(fields or ()),
         "bar": parse_bars(bar or ()),
         "target_risk": target_risk,
         "exclude": exclude,
@@ -255,6 +269,7 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
             evidence_column=section.evidence_column,
             learn_only_column=section.learn_only_column,
             multi_label=section.multi_label,
+            fields=section.fields,
             for_evaluation=key == "test",
         )
         counts[key] = len(dataset)

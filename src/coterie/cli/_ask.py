@@ -15,11 +15,11 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import with_network
-from ._output import Json, clean, console, dim, show_json
+from ._output import Json, clean, console, dim, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
-    from coterie.types import Answer, Columns, Label, Request, Trace
+    from coterie.types import Answer, Columns, Finding, Label, Request, Trace
 
 
 def ask(
@@ -143,9 +143,28 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
     from coterie.observe import draw_trace
 
     currency = load_config(folder).accounting.currency
+    for finding in trace.findings:
+        if finding.fields:
+            _show_fields(finding)
     dim(_summary_line(trace, currency))
     if with_trace:
         console(sys.stdout).print(draw_trace(trace, currency=currency))
+
+
+def _show_fields(finding: Finding) -> None:
+    """A row a value: what it is, the words it stands in, where they are, how sure."""
+    rows = [
+        (
+            each.name,
+            "not stated" if not each.stated else "-" if each.value is None else str(each.value),
+            " ".join(each.text.split()),
+            f"{each.start}-{each.end}" if each.stated else "",
+            f"{each.confidence:.2f}",
+            "yes" if each.accepted else "no",
+        )
+        for each in finding.fields
+    ]
+    show_table(["field", "value", "quote", "characters", "confidence", "accepted"], rows, title=finding.specialist)
 
 
 def _summary_line(trace: Trace, currency: str) -> str:

@@ -1,8 +1,11 @@
 """Options that say how training data is to be read, shared by the commands that take it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+from coterie.errors import InputError
 
 TextColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the text.")]
 LabelColumn = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the label.")]
@@ -18,3 +21,22 @@ Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score
 Protected = Annotated[
     list[str] | None, typer.Option(metavar="COLUMN", help="score: a protected attribute, never used.")
 ]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        metavar="NAME=TYPE",
+        help="extract: what to find: text, date, number, money, duration or choice; * for several: parties=text*.",
+    ),
+]
+
+
+def parse_fields(fields: Sequence[str]) -> dict[str, str]:
+    """`--field NAME=TYPE`, any number of them, as a table. Raises `InputError`."""
+    parsed: dict[str, str] = {}
+    for each in fields:
+        name, equals, kind = (part.strip() for part in each.partition("="))
+        if not (name and equals and kind):
+            raise InputError(f"--field is {each!r}.", hint="Write NAME=TYPE, such as start=date or parties='text*'.")
+        parsed[name] = kind
+    return parsed

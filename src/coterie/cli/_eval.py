@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from coterie.registry import Version
 
 _FIGURES = {
+    "token_f1": "F1 of words quoted, mean over fields",
+    "exact_f1": "F1 of values quoted word for word, mean over fields",
     "accuracy": "accuracy",
     "auc": "AUC",
     "brier": "Brier score",
@@ -35,6 +37,18 @@ _FIGURES = {
     "joint_accuracy": "joint accuracy",
 }
 _CONFUSIONS_SHOWN = 10
+_FIELD_FIGURES = {
+    "stated": "stated",
+    "exact_f1": "exact F1",
+    "token_f1": "token F1",
+    "value_accuracy": "value",
+    "not_stated_precision": "not stated: precision",
+    "not_stated_recall": "recall",
+    "located": "located",
+    "coverage": "covered",
+    "accepted_accuracy": "accepted",
+    "ece": "ECE",
+}
 
 
 def evaluate(
@@ -55,6 +69,7 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
+    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated.
     With rows that have no label, also how well it tells what does not belong to it.
     """
     from coterie.config import load_config
@@ -109,6 +124,7 @@ def _read(path: Path, section: SpecialistSection) -> Dataset:
         evidence_column=section.evidence_column,
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=True,
     )
 
@@ -164,8 +180,20 @@ def _show(document: Mapping[str, Any]) -> None:
         if document[key] is not None
     ]
     show_table(["figure", "value", "95% interval"], rows, title=title)
+    if "fields" in document:
+        _show_fields(document["fields"])
+        return
     confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
     if confusions:
         show_table(["right", "said", "rows"], confusions[:_CONFUSIONS_SHOWN], title="Most confused")
     else:
         say("No label was taken for another.")
+
+
+def _show_fields(fields: Mapping[str, Mapping[str, Any]]) -> None:
+    """A row a field."""
+    rows = [
+        [name, f"{each['stated']:,}", *(number(each[key]) for key in _FIELD_FIGURES if key != "stated")]
+        for name, each in fields.items()
+    ]
+    show_table(["field", *_FIELD_FIGURES.values()], rows, title="By field")

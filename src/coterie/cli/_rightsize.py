@@ -19,7 +19,17 @@ from coterie.errors import InputError
 
 from ._add import parse_bars
 from ._bridge import run
-from ._data_options import Exclude, GroupColumn, LabelColumn, MultiLabel, PairColumn, Protected, TextColumn
+from ._data_options import (
+    Exclude,
+    Fields,
+    GroupColumn,
+    LabelColumn,
+    MultiLabel,
+    PairColumn,
+    Protected,
+    TextColumn,
+    parse_fields,
+)
 from ._exits import BAR_MISSED
 from ._files import find_file, write_bytes
 from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
@@ -36,7 +46,7 @@ _MOST_WATTS = 1000.0
 _MUCH = 10  # from here on a figure needs no decimals
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify or score.")]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")]
 _Test = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Held-out data; without it a seeded fifth of DATA is held out.")
 ]
@@ -111,6 +121,7 @@ def rightsize(
     group_column: GroupColumn = None,
     pair_column: PairColumn = None,
     multi_label: MultiLabel = False,
+    fields: Fields = None,
     exclude: Exclude = None,
     protected: Protected = None,
     target_risk: _TargetRisk = 0.05,
@@ -138,7 +149,13 @@ def rightsize(
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features = {"pair_column": pair_column, "multi_label": multi_label, "exclude": exclude, "protected": protected}
+    features = {
+        "pair_column": pair_column,
+        "multi_label": multi_label,
+        "fields": parse_fields(fields or ()),
+        "exclude": exclude,
+        "protected": protected,
+    }
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
     if asks:

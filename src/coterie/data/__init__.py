@@ -3,25 +3,37 @@
 `read_dataset` gives a `Dataset` of `Row`s; everything after it is a pure function of datasets.
 """
 
-from ._dataset import Dataset, Row
+from ._dataset import Dataset, Row, Span, Stated
 from ._duplicates import Duplicate, near_duplicates
 from ._files import Lines, Record, open_lines, read_records
 from ._read import read_dataset
+from ._spans import locate_quote
 from ._splits import compare_datasets, describe_unknown, folds, split_dataset, unknown_labels
+from ._values import CHOICE, MANY, TEXT, Value, find_values, normalise_value, typed_spans
 
 __all__ = [
+    "CHOICE",
+    "MANY",
+    "TEXT",
     "Dataset",
     "Duplicate",
     "Lines",
     "Record",
     "Row",
+    "Span",
+    "Stated",
+    "Value",
     "compare_datasets",
     "describe_unknown",
+    "find_values",
     "folds",
+    "locate_quote",
     "near_duplicates",
+    "normalise_value",
     "open_lines",
     "read_dataset",
     "read_records",
     "split_dataset",
+    "typed_spans",
     "unknown_labels",
 ]

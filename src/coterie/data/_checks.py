@@ -17,7 +17,7 @@ from coterie.types import TaskKind
 
 from ._dataset import Row
 from ._duplicates import normalise
-from ._words import Problem, count, lines, listing, quote
+from ._words import Problem, count, lines, listing, nearest, quote
 
 FEWEST_ROWS = 10
 """Rows below which nothing can be trained and held out."""
@@ -39,6 +39,10 @@ class Found:
     """Texts of a `generate` specialist's askers, of which several may want the same source text."""
     group_column: str | None = None
     pair_column: str | None = None
+    fields: Sequence[str] = ()
+    """Of `extract`: what is looked for."""
+    others: Sequence[str] = ()
+    """Of `extract`: what the file states beside that."""
 
 
 def check(name: str, found: Found) -> list[str]:
@@ -179,6 +183,19 @@ def _contradictions(found: Found) -> Iterator[Problem]:
         )
 
 
+def _unstated(found: Found) -> Iterator[Problem]:
+    """Fields that hardly any row states: they can be learned or measured, but not both."""
+    counts = _label_counts(found.rows)
+    rare = [name for name in found.fields if counts[name] < 2]
+    if rare and not found.for_evaluation and found.rows:
+        near = {name: nearest(name, found.others) for name in rare}
+        meant = [f"{quote(name)} (did you mean {other!r}?)" if other else quote(name) for name, other in near.items()]
+        yield Problem(
+            f"fields that fewer than two rows state: {listing(meant)}",
+            "Name fields as the file does, and give each at least two rows (50 are a good start).",
+        )
+
+
 def _no_key(found: Found) -> Iterator[Problem]:
     if found.rows and not any(row.columns for row in found.rows):
         yield Problem("it has no column beside the text", "A source text is selected by a column, such as `intent`.")
@@ -252,6 +269,19 @@ def _out_of_scope(found: Found) -> Iterator[str]:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
 
 
+def _not_looked_for(found: Found) -> Iterator[str]:
+    if found.others:
+        yield f"fields in the file that are not looked for: {listing(map(quote, found.others))}"
+
+
+def _few_documents(found: Found) -> Iterator[str]:
+    if not found.for_evaluation and len(found.rows) < _CALIBRATED_ROWS:
+        yield (
+            f"only {count(len(found.rows), 'text')}: fewer than {_CALIBRATED_ROWS} cannot show a low risk with "
+            "confidence, so expect abstentions"
+        )
+
+
 def _textless(found: Found) -> Iterator[str]:
     empty = [row.line for row in found.rows if not row.text.strip()]
     if 0 < len(empty) < len(found.rows):
@@ -307,6 +337,7 @@ _PROBLEMS = {
         _contradictions,
     ),
     "score": (_too_few, _unlabelled, _outcomes, _one_label, _single_examples),
+    "extract": (_too_few, _empty_texts, _unstated),
     "generate": (_too_few, _empty_texts, _no_key, _same_key),
 }
 _WARNINGS = {
@@ -320,5 +351,6 @@ _WARNINGS = {
         _out_of_scope,
     ),
     "score": (_repeated, _textless, _telling, _few_to_calibrate, _ungrouped),
+    "extract": (_repeated, _not_looked_for, _few_documents, _ungrouped),
     "generate": (_repeated,),
 }

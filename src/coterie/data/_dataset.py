@@ -6,9 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from coterie.types import Columns
+from coterie.types import Columns, Scalar
 
 _NO_COLUMNS: Columns = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Where a text states a field, and what it states."""
+
+    start: int
+    end: int
+    value: Scalar = None
+    """In the form of the field's type; None where the words have no such form, or the field is plain text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stated:
+    """Every place where a text states a field."""
+
+    spans: tuple[Span, ...]
+    """At least one, in the text's order."""
+    many: bool
+    """Each is a value of its own; otherwise all state the same, and any of them is right."""
+
+
+_NO_FIELDS: Mapping[str, Stated] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,13 +40,17 @@ class Row:
 
     text: str
     labels: tuple[str, ...] = ()
-    """The right label or labels; empty when the row has none or is out of scope. A `score` row has `1` or `0`."""
+    """The right label or labels; empty when the row has none or is out of scope. A `score` row has `1` or `0`.
+
+    An `extract` row has the names of the fields that its text states."""
     columns: Columns = field(default_factory=lambda: _NO_COLUMNS)
     """Structured input; of a pair, its second text."""
     evidence: tuple[tuple[int, int], ...] = ()
     """For a pair: the spans `(start, end)` of the text that decide it, as far as they are known."""
     learn_only: bool = False
     """Learnt from, but neither calibrated nor measured on: it is unlike what will be asked."""
+    fields: Mapping[str, Stated] = field(default_factory=lambda: _NO_FIELDS)
+    """Of an `extract` row: what its text states, by field; one that it does not state is not in it."""
     group: str | None = None
     """Rows of one group are never on two sides of a split; None belongs to no group."""
     line: int = field(default=0, compare=False)

@@ -7,7 +7,7 @@ explained with its lines and values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from ._columns import parse_columns, parse_outcomes, strings
 from ._dataset import Dataset, Row
 from ._files import Lines, Record, flatten_chat, open_lines, read_records
 from ._pairs import flatten_pairs, read_evidence
+from ._spans import read_fields
 from ._words import listing, nearest, quote
 
-_DEFAULT_TEXT = "text"
+_DEFAULT_TEXT, _DEFAULT_LABEL, _DEFAULT_FIELDS = "text", "label", "fields"
 
 _USUAL_NAMES = {
     "text": ("sentence", "utterance", "query", "question", "message", "body", "content", "input", "prompt", "comment"),
@@ -41,6 +42,7 @@ def read_dataset(
     evidence_column: str = "evidence",
     learn_only_column: str | None = None,
     multi_label: bool = False,
+    fields: Mapping[str, str] | None = None,
     for_evaluation: bool = False,
     messages: bool = False,
 ) -> Dataset:
@@ -51,6 +53,7 @@ def read_dataset(
     `evidence_column` may say which spans of the text decide; a JSONL record may hold many pairs of one text.
     `score`: every column but label and group is a feature; the label is 1 or 0, true or false, yes or no.
     A column called `text`, or the one named by `text_column`, is the text and not a feature.
+    `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON): see `docs/extract.md`.
     `generate`: a source text a row, and the columns that select it, as strings.
 
     Args:
@@ -63,6 +66,7 @@ def read_dataset(
         evidence_column: With `pair_column`: quotes of the text, or `[start, end]` in it; optional.
         learn_only_column: Rows with `true` or `1` here are marked as learnt from only.
         multi_label: A text may have several labels, or none.
+        fields: Of `extract`: the type of each field that is looked for; others in the file are passed over.
         for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
             that belongs to no label of a `classify` specialist.
         messages: `generate` only: the texts are what is asked, and not the source texts, of which one a key is enough.
@@ -74,13 +78,14 @@ def read_dataset(
         task=task,
         text=text_column or _DEFAULT_TEXT,
         text_required=task != "score" or text_column is not None,
-        label=None if task == "generate" else label_column,
+        label=_label(task, label_column),
         group=group_column,
         multi_label=multi_label,
         pair=pair_column,
         evidence=evidence_column,
         learn_only=learn_only_column,
         messages=messages,
+        fields=fields or {},
     )
     with open_lines(Path(path)) as lines:
         read = _read_rows(lines, plan)
@@ -93,6 +98,7 @@ def read_dataset(
 
 
 def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: bool) -> Found:
+    """What is checked."""
     return Found(
         rows=rows,
         raw_labels=read.raw_labels,
@@ -102,7 +108,16 @@ def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: boo
         group_column=plan.group,
         pair_column=plan.pair,
         messages=plan.messages,
+        fields=tuple(plan.fields),
+        others=tuple(read.others),
     )
+
+
+def _label(task: TaskKind, column: str) -> str | None:
+    """The column with what is right; the usual name of an `extract` row's is another."""
+    if task == "extract" and column == _DEFAULT_LABEL:
+        return _DEFAULT_FIELDS
+    return None if task == "generate" else column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +134,7 @@ class _Plan:
     evidence: str = ""
     learn_only: str | None = None
     messages: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -143,13 +159,18 @@ class _Read:
     """Every column seen, in order."""
     raw_labels: dict[str, Counter[str]] = field(default_factory=dict)
     """By label: how often it is written in which way."""
+    others: dict[str, None] = field(default_factory=dict)
+    """Fields that the file states and nobody looks for."""
 
 
 def _read_rows(lines: Lines, plan: _Plan) -> _Read:
     read, texts = _Read(), dict[str, str]()
-    keep_cells = plan.task != "classify"
+    keep_cells = plan.task not in {"classify", "extract"}
     for record in _records(lines, plan):
         read.names |= dict.fromkeys(record.cells)
+        if plan.task == "extract":
+            read.rows.append(_extract_row(record, plan, lines, read))
+            continue
         written = _written_labels(record, plan, lines)
         text = _text(record, plan, lines)
         text = texts.setdefault(text, text)  # a document of many pairs is held once
@@ -174,6 +195,21 @@ def _read_rows(lines: Lines, plan: _Plan) -> _Read:
                 }
             )
     return read
+
+
+def _extract_row(record: Record, plan: _Plan, lines: Lines, read: _Read) -> Row:
+    """A text with the spans of the fields that are looked for; their names are its labels."""
+    text = _text(record, plan, lines)
+    cell = record.cells.get(plan.label or "")
+    stated, others = read_fields(cell, plan.fields, text=text, line=record.line, lines=lines)
+    read.others |= dict.fromkeys(others)
+    return Row(
+        text=text,
+        labels=tuple(sorted(stated)),
+        fields=stated,
+        group=_group(record, plan, lines),
+        line=record.line,
+    )
 
 
 def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
@@ -297,7 +333,7 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
 
 def _with_columns(read: _Read, plan: _Plan) -> tuple[list[Row], Sequence[str]]:
     """The rows with their structured input, and a `score`'s outcomes as `1` and `0`."""
-    if plan.task == "classify":
+    if plan.task in {"classify", "extract"}:
         return read.rows, ()
     columns: Sequence[Columns]
     if plan.task == "generate":

@@ -12,7 +12,7 @@ from coterie._lazy import lazy_face
 if TYPE_CHECKING:
     from ._adapters import check_adapter
     from ._batching import Batcher
-    from ._features import NgramFeatures, fit_ngrams
+    from ._features import NgramFeatures, Sparse, fit_ngrams
     from ._gguf import GGUFHeader, read_gguf_header
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
@@ -64,6 +64,7 @@ __all__ = [
     "OpenAIEngine",
     "PairHead",
     "Question",
+    "Sparse",
     "TableHead",
     "TextHead",
     "as_category",
@@ -110,6 +111,7 @@ _HOMES = {
     "OpenAIEngine": "_openai",
     "PairHead": "_pairs",
     "Question": "_pairs",
+    "Sparse": "_features",
     "TableHead": "_tables",
     "TextHead": "_linear",
     "as_category": "_tables",

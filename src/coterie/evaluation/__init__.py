@@ -6,6 +6,7 @@ The metrics are pure functions of arrays; `evaluate` knows a specialist by its p
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
+from ._fields import FieldCase, FieldFigures, FieldReport, field_cases, is_right, judge_fields
 from ._judge import Case, judge, judge_rows
 from ._metrics import (
     RiskCoverage,
@@ -28,6 +29,9 @@ __all__ = [
     "Case",
     "Confusion",
     "Evaluation",
+    "FieldCase",
+    "FieldFigures",
+    "FieldReport",
     "Interval",
     "RiskCoverage",
     "Slice",
@@ -42,8 +46,11 @@ __all__ = [
     "ece",
     "evaluate",
     "exact_match",
+    "field_cases",
     "interval_drop",
+    "is_right",
     "judge",
+    "judge_fields",
     "judge_rows",
     "macro_f1",
     "multilabel_f1",

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ._bootstrap import Interval
+from ._fields import FieldFigures
 from ._slices import Slice
 
-_NO_FIGURES = {"intervals", "confusions", "right", "slices"}
+_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class Confusion:
 class Evaluation:
     """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
 
-    Where nothing else is said, a figure is over the rows with a label.
+    Where nothing else is said, a figure is over the rows with a label; of an `extract` over everything that was said of
+    a field.
     """
 
     n: int
@@ -56,6 +58,12 @@ class Evaluation:
     """For a score: mean squared error of the probability."""
     truncated: int = 0
     """Rows of which only the beginning was read, because they are longer than the model's window."""
+    token_f1: float | None = None
+    """For an `extract`: mean over fields of the F1 of the words quoted."""
+    exact_f1: float | None = None
+    """For an `extract`: mean over fields of the F1 of values quoted word for word."""
+    fields: Mapping[str, FieldFigures] = field(default_factory=dict)
+    """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """95% bootstrap interval of each figure that has one, by its name."""
     confusions: tuple[Confusion, ...] = ()
@@ -71,4 +79,5 @@ class Evaluation:
         return figures | {
             "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
             "confusions": [vars(confusion) for confusion in self.confusions],
+            **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
         }

@@ -15,6 +15,7 @@ from coterie.types import Finding, TaskKind
 
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluation import Confusion, Evaluation
+from ._fields import field_cases, judge_fields
 from ._metrics import auroc, brier, ece, macro_f1, multilabel_f1
 from ._slices import Slice, slice_labels
 
@@ -52,6 +53,8 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
     A finding on a row of several labels is right if its label is one of them, or if its labels are the same
     ones. Of a score, the predicted label is `1` from a probability of one half.
     """
+    if task == "extract":
+        return _judge_extract(rows, findings, seed)
     values = [_value(finding, task) for finding in findings]
     cases = judge_rows(rows, findings, task=task)
     figures = {
@@ -65,8 +68,62 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, s
     return replace(evaluation, truncated=sum(finding.truncated for finding in findings))
 
 
+def _judge_extract(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
+    """Figures over everything that was said of a field; both F1 are means over fields."""
+    said = field_cases(rows, findings)
+    report = judge_fields(rows, said, seed=seed)
+    right = np.array([case.correct for case in said], dtype=bool)
+    accepted = np.array([case.field.accepted for case in said], dtype=bool)
+    shares = {
+        "accuracy": _share(right, seed),
+        "coverage": _share(accepted, seed),
+        "accepted_accuracy": _share(right[accepted], seed),
+        "ece": _Figure(ece([case.field.confidence for case in said], right)),
+        **{name: _Figure(value, report.intervals[name]) for name, value in report.figures.items()},
+    }
+    known = {name: each.value for name, each in shares.items() if not math.isnan(each.value)}
+    return Evaluation(
+        n=len(rows),
+        labelled=sum(bool(row.labels) for row in rows),
+        accuracy=known.get("accuracy"),
+        macro_f1=None,
+        coverage=known.get("coverage"),
+        accepted_accuracy=known.get("accepted_accuracy"),
+        ece=known.get("ece"),
+        joint_accuracy=None,
+        token_f1=known.get("token_f1"),
+        exact_f1=known.get("exact_f1"),
+        fields=report.fields,
+        intervals={
+            name: each.interval
+            for name, each in shares.items()
+            if each.interval is not None and not math.isnan(each.interval.low)
+        },
+    )
+
+
+def _field_rows(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+    """A case a text and field, whatever number of values was found: right if all of them are."""
+    cases = []
+    for row, finding in zip(rows, findings, strict=True):
+        for name in dict.fromkeys(each.name for each in finding.fields):
+            own = [case for case in field_cases([row], [finding]) if case.field.name == name]
+            cases.append(
+                Case(
+                    row,
+                    None,
+                    min(case.field.confidence for case in own),
+                    all(case.field.accepted for case in own),
+                    all(case.correct for case in own),
+                )
+            )
+    return cases
+
+
 def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind) -> list[Case]:
-    """Each row that has a label with what was found on it, in order."""
+    """Each row that has a label with what was found on it, in order; of an `extract` each field of each row."""
+    if task == "extract":
+        return _field_rows(rows, findings)
     return [
         Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
         for row, finding in zip(rows, findings, strict=True)

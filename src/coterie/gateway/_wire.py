@@ -158,8 +158,24 @@ class EvidenceView(_Told):
     name: str
     text: str
     weight: float | None
+    start: int | None = None
+    """Of a quote from what was asked: its place there, in characters."""
+    end: int | None = None
+
+
+class FieldView(_Told):
+    """One value of one field, or that it is not stated."""
+
+    name: str
+    value: str | int | float | bool | None
+    text: str
+    """The quote; empty if the field is not stated."""
     start: int | None
+    """Where the quote begins in what was asked, in characters."""
     end: int | None
+    confidence: float | None
+    accepted: bool
+    reason: str
 
 
 class FindingView(_Told):
@@ -172,6 +188,8 @@ class FindingView(_Told):
     accepted: bool
     reason: str
     evidence: list[EvidenceView]
+    fields: list[FieldView] | None = None
+    """Of an `extract` specialist: what it looked for."""
 
 
 class UsageView(_Told):

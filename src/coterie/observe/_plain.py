@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
-from coterie.types import Evidence, Finding, Scalar, Trace
+from coterie.types import Evidence, Field, Finding, Scalar, Trace
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What `json.dumps(..., allow_nan=False)` accepts."""
@@ -65,7 +65,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
 
 
 def _finding(finding: Finding) -> Json:
-    return {
+    told: dict[str, Json] = {
         "specialist": finding.specialist,
         "value": _value(finding.value),
         "text": finding.text,
@@ -74,6 +74,7 @@ def _finding(finding: Finding) -> Json:
         "reason": finding.reason,
         "evidence": [_evidence(evidence) for evidence in finding.evidence],
     }
+    return told | {"fields": [_field(each) for each in finding.fields]} if finding.fields else told
 
 
 def _evidence(evidence: Evidence) -> Json:
@@ -84,6 +85,19 @@ def _evidence(evidence: Evidence) -> Json:
         "weight": _number(evidence.weight),
         "start": evidence.start,
         "end": evidence.end,
+    }
+
+
+def _field(each: Field) -> Json:
+    return {
+        "name": each.name,
+        "value": _value(each.value),
+        "text": each.text,
+        "start": each.start,
+        "end": each.end,
+        "confidence": _number(each.confidence),
+        "accepted": each.accepted,
+        "reason": each.reason,
     }
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from coterie.accounting import format_money
-from coterie.types import Finding, Trace, Usage, ViewRecord
+from coterie.types import Field, Finding, Trace, Usage, ViewRecord
 
 _EVIDENCE_SHOWN = 5
 
@@ -52,10 +52,22 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
     if view is not None and (view.seen or view.omitted):
         omitted = [f"without {omission.what} ({omission.reason})" for omission in view.omitted]
         branch.add(_line("saw", "dim", "  " + "; ".join([", ".join(view.seen) or "nothing", *omitted])))
+    for each in finding.fields:
+        branch.add(_draw_field(each))
+    if finding.fields:  # they quote what the evidence quotes
+        return
     for evidence in finding.evidence[:_EVIDENCE_SHOWN]:
         branch.add(_line(evidence.kind, "dim", f"  {evidence.text or evidence.name}  {evidence.weight:+.3f}"))
     if len(finding.evidence) > _EVIDENCE_SHOWN:
         branch.add(_line(f"and {len(finding.evidence) - _EVIDENCE_SHOWN} more", "dim"))
+
+
+def _draw_field(each: Field) -> Text:
+    style = "green" if each.accepted else "yellow"
+    if not each.stated:
+        return _line(each.name, style, f"  not stated  {each.confidence:.3f}")
+    value = "" if each.value is None else f"  {each.value}"
+    return _line(each.name, style, f"{value}  {each.confidence:.3f}  {each.start}-{each.end}  {each.text}")
 
 
 def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:

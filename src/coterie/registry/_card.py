@@ -12,12 +12,27 @@ Table = Sequence[Sequence[str]]
 
 _HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _SLICE = ("n", "recall", "precision", "f1")
+_FIELD = (
+    "stated",
+    "exact_f1",
+    "token_f1",
+    "not_stated_precision",
+    "not_stated_recall",
+    "accepted_accuracy",
+    "coverage",
+)
 _WEAKEST = 10  # labels shown
 
-_PIPELINES = {"classify": "text-classification", "score": "tabular-classification", "generate": "text-generation"}
+_PIPELINES = {
+    "classify": "text-classification",
+    "score": "tabular-classification",
+    "extract": "token-classification",
+    "generate": "text-generation",
+}
 _JOBS = {
     "classify": "names the label, or labels, of a text",
     "score": "gives a probability from columns, or a text, with its reasons",
+    "extract": "finds typed fields in a text, with the words they stand in",
     "generate": "drafts a text from a source text and may say only what that says",
 }
 _LIMITS = (
@@ -48,6 +63,7 @@ def write_card(report: Mapping[str, object]) -> str:
         _table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
         "## Held-out results",
         _results(report),
+        _by_field(report),
         _weakest(report),
         "## Intended use and limits",
         _list([_use(report), *_LIMITS]),
@@ -104,6 +120,13 @@ def _results(report: Mapping[str, object]) -> str:
     if not floor and rung == "lexical":
         note = f"This is the lexical floor itself. {note}"
     return "\n\n".join(filter(None, [_table([header, *rows]), note.strip()]))
+
+
+def _by_field(report: Mapping[str, object]) -> str:
+    """How well each field of an `extract` specialist is found, and how well it knows that one is not stated."""
+    fields = mapping(mapping(report.get("metrics")).get("fields"))
+    rows = [(_text(name), *(_number(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
+    return "By field:\n\n" + _table([("field", *_FIELD), *rows]) if rows else ""
 
 
 def _weakest(report: Mapping[str, object]) -> str:

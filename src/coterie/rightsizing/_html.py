@@ -40,7 +40,7 @@ def html_report(found: RightSizing) -> str:
         element("p", escape(str(found.verdict)), class_=f"verdict {found.verdict.outcome}"),
         _card("One row a rung", _table_caption(found), element("div", _table(found), class_="scroll")),
         element("div", "".join(_charts(found)), class_="charts"),
-        _confusions(found.taken),
+        "" if found.task == "extract" else _confusions(found.taken),
         _warnings(found.warnings),
         _conditions(found),
     ]

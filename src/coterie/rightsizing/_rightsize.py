@@ -62,6 +62,10 @@ def rightsize(
     """
     progress, section = progress or Silent(), rows.section
     _check_rungs(rows, encoder)
+    if large is not None and section.task == "extract":
+        raise InputError(
+            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+        )
     trained = train_rungs(
         NAME,
         section,
@@ -93,6 +97,8 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
     if rows.section.pair_column is not None:
         return None  # of a pair no text is encoded as a whole
+    if rows.section.task == "extract":  # it encodes sentences, not texts
+        return None
     texts = rows.held_out.texts
     progress.start(f"{NAME}: encode held-out rows", len(texts))
     vectors = encoder.encode(texts, progress=progress.advance)

@@ -35,9 +35,10 @@ def read_rows(section: SpecialistSection) -> Rows:
         DataError: a file cannot be used.
         InputError: the bar is about a measure that the task does not have.
     """
-    if section.task not in {"classify", "score"}:
+    if section.task == "generate":
         raise InputError(
-            f"Asked to right-size task {section.task!r}.", hint="It is for 'classify' and 'score'; a text has no rungs."
+            f"Asked to right-size task {section.task!r}.",
+            hint="It is for 'classify', 'score' and 'extract'; a text has no rungs.",
         )
     measures = MEASURES[section.task]
     if odd := [name for name in section.bar if name not in measures]:
@@ -86,5 +87,6 @@ def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dat
         evidence_column=section.evidence_column,
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=for_evaluation,
     )

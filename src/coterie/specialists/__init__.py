@@ -8,6 +8,7 @@ from ._classify import ClassifySpecialist
 from ._demonstrations import Demonstrations, Neighbour
 from ._draft import Draft
 from ._drafting import HEADING, Drafting, Example, one_line
+from ._extract import ExtractSpecialist, as_fields, summarise_fields
 from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
@@ -39,6 +40,7 @@ __all__ = [
     "Draft",
     "Drafting",
     "Example",
+    "ExtractSpecialist",
     "FewShot",
     "Form",
     "GeneralistSpecialist",
@@ -56,6 +58,7 @@ __all__ = [
     "Span",
     "TextModel",
     "answers",
+    "as_fields",
     "base_of",
     "calibrated_on",
     "check_grounding",
@@ -67,6 +70,7 @@ __all__ = [
     "read_reply",
     "split_clauses",
     "split_sentences",
+    "summarise_fields",
     "text_files",
     "tokens_of",
 ]

@@ -19,6 +19,7 @@ from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, model_of
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
+from ._extract import load_extract
 from ._generate import load_generate
 from ._own_encoder import load_own_encoder
 from ._pairs import load_pairs
@@ -76,6 +77,8 @@ def load_specialist(
                 return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
+            case "extract":
+                return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "generate":
                 # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
                 engine = cast("StreamingEngine", model_of(card, section, models))

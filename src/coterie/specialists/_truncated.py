@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from coterie.types import Finding
 
-NOTE = "only the beginning of the text fits the encoder"
+NOTE = "only the beginning of the text was read"
 
 
 def truncated_finding(finding: Finding) -> Finding:

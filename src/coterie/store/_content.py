@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from coterie.types import Evidence, Fact, Finding, Label, Omission, Route, Scalar, Trace, ViewRecord
+from coterie.types import Evidence, Fact, Field, Finding, Label, Omission, Route, Scalar, Trace, ViewRecord
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",
@@ -53,6 +53,7 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         value=finding.value if labels else _without_strings(finding.value),
         reason=scrub(finding.reason),
         evidence=tuple(_evidence(evidence, labels=labels) for evidence in finding.evidence),
+        fields=tuple(_field(field, scrub) for field in finding.fields),
         facts=finding.facts if labels else tuple(_fact(fact) for fact in finding.facts),
     )
 
@@ -62,6 +63,12 @@ def _evidence(evidence: Evidence, *, labels: bool) -> Evidence:
     if evidence.kind != "alternative":
         return replace(evidence, text=_length(evidence.text))
     return evidence if labels else replace(evidence, name=_length(evidence.name), text=_length(evidence.text))
+
+
+def _field(field: Field, scrub: _Scrubber) -> Field:
+    """Name, place and confidence stay; the quote and what it says are the asker's."""
+    value = _length(field.value) if isinstance(field.value, str) else None
+    return replace(field, value=value, text=_length(field.text), reason=scrub(field.reason))
 
 
 def _fact(fact: Fact) -> Fact:
@@ -139,6 +146,7 @@ def _contents(trace: Trace) -> Iterator[str]:
     yield from (part.text for part in trace.route.parts)
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
+        yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
         if finding.task not in ("classify", "score"):
             yield finding.text
             yield from (fact.value for fact in finding.facts if isinstance(fact.value, str))
@@ -153,6 +161,7 @@ def _names(trace: Trace) -> Iterator[str]:
     for finding in trace.findings:
         yield finding.specialist
         yield from (fact.name for fact in finding.facts)
+        yield from (field.name for field in finding.fields)
         yield from _evidence_names(finding)
         yield from (q[1:-1] for verdict in finding.verdicts for q in _QUOTED.findall(verdict.reason))
 

@@ -22,6 +22,7 @@ from ._progress import Progress
 MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
     "classify": ("accuracy", "macro_f1"),
     "score": ("auc", "accuracy", "macro_f1"),
+    "extract": ("token_f1", "exact_f1"),
     "generate": (),
 }
 """What a bar can be about, the usual measure first."""

@@ -64,5 +64,8 @@ def _rows_sha256(data: Dataset) -> str:
     """Checksum of the rows themselves, in order: equal where figures are about the same rows."""
     digest = hashlib.sha256()
     for row in data.rows:
-        digest.update(json.dumps([row.text, row.labels, dict(row.columns)], sort_keys=True).encode() + b"\n")
+        said: list[object] = [row.text, row.labels, dict(row.columns)]
+        if row.fields:
+            said.append({name: [[s.start, s.end, s.value] for s in each.spans] for name, each in row.fields.items()})
+        digest.update(json.dumps(said, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()

@@ -43,7 +43,7 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
     """
     vectors = truncated = None
-    if rung == "embedding" and not job.pairs:  # of a pair no text is encoded as a whole
+    if _encodes_whole(job, rung):
         vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
         truncated = job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
@@ -51,6 +51,11 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     evaluation = finish(asked)
     job.progress.finish("")
     return evaluation
+
+
+def _encodes_whole(job: Job, rung: Rung) -> bool:
+    """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
+    return rung == "embedding" and job.section.task != "extract" and not job.pairs
 
 
 def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:

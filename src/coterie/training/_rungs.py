@@ -15,6 +15,7 @@ from coterie.data import Dataset
 from ._asked import AskedModel
 from ._candidates import Candidate, Choice, choose
 from ._classify import train_classify
+from ._extract import train_extract
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded, encode
 from ._pairs import pair_hypotheses, train_pairs
@@ -45,7 +46,7 @@ def train_rungs(
     models: Mapping[str, Model] = MappingProxyType({}),
     asked: AskedModel | None = None,
 ) -> TrainedRungs:
-    """Train each rung of a `classify` or `score` specialist, without a network and without storing anything.
+    """Train each rung of a `classify`, `score` or `extract` specialist, without a network and without storing anything.
 
     Args:
         name: What the specialist is called in messages.
@@ -85,7 +86,9 @@ def fit_rungs(job: Job) -> TrainedRungs:
     """Train every rung of a job and choose one."""
     texts = pair_hypotheses(job) if job.pairs else job.train.texts
     encoded = encode(job, texts, "encode") if job.has_texts else None
-    if job.section.task == "score" or encoded is None:
+    if job.section.task == "extract":
+        candidates = train_extract(job)
+    elif job.section.task == "score" or encoded is None:
         candidates = train_score(job, encoded)
     elif job.pairs:
         candidates = train_pairs(job, encoded)

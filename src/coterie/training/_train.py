@@ -178,6 +178,7 @@ def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation
         evidence_column=section.evidence_column,
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
+        fields=section.fields,
         for_evaluation=for_evaluation,
     )
 
@@ -233,7 +234,9 @@ def _profile_of(
 
 
 def _subjects(job: Job) -> tuple[str, ...]:
-    """Names that say what it is about: the labels of a classifier, the outcome of a score."""
+    """Names that say what it is about: the labels of a classifier, the fields of an extractor, a score's outcome."""
+    if job.section.task == "extract":
+        return tuple(job.section.fields)
     return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
 
 
@@ -241,6 +244,8 @@ def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
     """The label by which the router names an example."""
     if job.section.task == "score":
         return f"{job.section.label_column} = {labels[0]}"
+    if job.section.task == "extract":
+        return "a text to read"
     return labels[0] if labels else "none of the labels"
 
 

@@ -30,6 +30,7 @@ def model(content):
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         licence="Apache-2.0",
+        original="someone/tiny",
         package="coterie-tiny-model",
         package_version="1.0",
         package_member="coterie_tiny_model/tiny.gguf",

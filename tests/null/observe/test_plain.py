@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.observe import plain, summarise
+from coterie.types import Evidence, Field
 
 
 def test_a_trace_is_plain(trace):
@@ -14,7 +15,9 @@ def test_a_trace_is_plain(trace):
     told = plain(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["label"] == "internal"
-    assert told["route"]["parts"] == [{"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9}]
+    assert told["route"]["parts"] == [
+        {"text": "I lost my card", "waves": [["triage"], ["reply"]], "score": 0.9, "truncated": False}
+    ]
     assert told["findings"][0]["value"] == ["card_lost", "refund"]
     assert told["usage"]["cost"] == 0.00012
     assert told["counterfactual_cost"] is None
@@ -65,3 +68,23 @@ def test_unknown_figures_are_null(trace):
         "cost": None,
         "counterfactual_cost": None,
     }
+
+
+def test_fields_say_where_their_quotes_are(trace):
+    """An extraction is told with the place of each quote; a finding without fields has no such key."""
+    stated = Field(
+        name="law", value="Ohio", text="laws of Ohio", start=7, end=19, confidence=0.9, accepted=True, reason="sure"
+    )
+    unstated = Field(name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason="")
+    quote = Evidence(kind="quote", name="law", text="laws of Ohio", start=7, end=19)
+    terms = replace(trace.findings[0], fields=(stated, unstated), evidence=(quote,))
+
+    triage, told = summarise(replace(trace, findings=(trace.findings[0], terms)))["findings"]
+
+    assert "fields" not in triage
+    assert [(each["name"], each["value"], each["start"], each["end"]) for each in told["fields"]] == [
+        ("law", "Ohio", 7, 19),
+        ("term", None, None, None),
+    ]
+    assert told["evidence"][0]["start"] == 7
+    assert triage["evidence"][0]["start"] is None

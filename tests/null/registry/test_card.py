@@ -104,3 +104,15 @@ def test_report_with_nothing():
     assert "Not measured." in card
     assert "| | |" not in card
     assert card.endswith("\n")
+
+
+def test_fields_stand_in_the_card_of_an_extractor():
+    """Each field with how well it is found; other specialists have no such table."""
+    fields = {"law": {"stated": 12, "exact_f1": 0.8, "token_f1": 0.9, "coverage": None}}
+    report = {"name": "terms", "task": "extract", "rung": "lexical", "metrics": {"token_f1": 0.9, "fields": fields}}
+
+    card = write_card(report)
+
+    assert "| law | 12 | 0.8 | 0.9 |" in card
+    assert "pipeline_tag: token-classification" in card
+    assert "By field" not in write_card({**report, "metrics": {"token_f1": 0.9}})

@@ -127,7 +127,7 @@ async def test_a_cut_text_is_told():
     encoder = ScriptedEngine([Output(vector=np.ones(3), finish="length")], name="onnx")
     finding = await consult(specialist(2.0, 0.0, 0.0, encoder=encoder))
 
-    assert finding.reason.endswith("only the beginning of the text fits the encoder")
+    assert finding.reason.endswith("only the beginning of the text was read")
     assert finding.truncated
 
 

@@ -248,4 +248,4 @@ async def test_a_cut_text_is_told():
 
     for finding in (own, routed):
         assert finding.truncated
-        assert "only the beginning of the text fits the encoder" in finding.reason
+        assert "only the beginning of the text was read" in finding.reason

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.store._codec import from_json, to_json
-from coterie.types import Evidence, Fact, Finding, Label, Message, Route, Trace, Usage
+from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Route, Trace, Usage
 
 from .conftest import TRACE
 
@@ -24,6 +24,20 @@ findings = st.builds(
     label=st.sampled_from(Label),
     evidence=st.lists(
         st.builds(Evidence, kind=st.just("reason"), name=texts, text=texts, weight=st.floats(-9, 9)), max_size=2
+    ).map(tuple),
+    fields=st.lists(
+        st.builds(
+            Field,
+            name=texts,
+            value=scalars,
+            text=texts,
+            start=st.none() | st.integers(0),
+            end=st.none() | st.integers(0),
+            confidence=st.floats(0, 1),
+            accepted=st.booleans(),
+            reason=texts,
+        ),
+        max_size=2,
     ).map(tuple),
     facts=st.lists(st.builds(Fact, name=texts, value=scalars, confidence=st.floats(0, 1)), max_size=2).map(tuple),
     steps=st.just(TRACE.steps),

@@ -9,6 +9,7 @@ from coterie.store._content import without_content
 from coterie.types import (
     Evidence,
     Fact,
+    Field,
     Finding,
     Label,
     Omission,
@@ -186,3 +187,29 @@ def test_labels_named_like_content():
 def everything(path):
     """All bytes of all files of the database."""
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_quotes_and_values_of_fields_are_content():
+    """What an extraction found is the asker's; that it was found, where and how surely, is kept."""
+    field = Field(
+        name="owner", value=MARKER, text=TEXT, start=3, end=9, confidence=0.9, accepted=True, reason=f"sure of {TEXT}"
+    )
+    quote = Evidence(kind="quote", name="owner", text=TEXT, start=3, end=9)
+    finding = Finding(
+        specialist="terms",
+        value=TEXT,
+        text=TEXT,
+        confidence=0.9,
+        accepted=True,
+        reason="sure of 1 of 1 fields",
+        task="extract",
+        evidence=(quote,),
+        fields=(field,),
+        facts=(Fact(name="owner", value=MARKER, confidence=0.9),),
+    )
+
+    (kept,) = without_content(replace(TRACE, findings=(finding,))).findings
+
+    assert MARKER not in repr(kept)
+    assert (kept.fields[0].name, kept.fields[0].start, kept.fields[0].confidence) == ("owner", 3, 0.9)
+    assert kept.reason == "sure of 1 of 1 fields"

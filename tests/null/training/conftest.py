@@ -70,6 +70,12 @@ def encoder() -> WordEncoder:
     return WordEncoder()
 
 
+@pytest.fixture(scope="session")
+def shared_encoder() -> WordEncoder:
+    """The same for fixtures that outlive a test."""
+    return WordEncoder()
+
+
 @pytest.fixture
 def texts() -> Callable[..., list[dict[str, Any]]]:
     """Makes rows of `text` and `label`: `texts(labels=3, each=20)`."""

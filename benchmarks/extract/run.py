@@ -1,0 +1,106 @@
+"""Contract terms: parties, dates, governing law, renewal and notice, found in whole contracts nobody has trained on.
+
+    COTERIE_DATA=FOLDER python benchmarks/extract/run.py                # the test: touched once, when all is chosen
+    COTERIE_DATA=FOLDER python benchmarks/extract/run.py --validation   # a fifth of the other contracts, to develop on
+
+Every rung is trained through the product, asked about each contract one after the other and judged by
+`coterie.evaluation`. Beside them stands what a person writes in an hour: patterns near key words (`_patterns.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _cuad import FIELDS, Contract, divide, read_contracts
+from _patterns import find_terms
+
+from _data import LENDER, find
+from _record import Record, arguments, sha256
+from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, write_network
+from coterie.config import load_config
+from coterie.evaluation import judge
+from coterie.training import train
+
+CLAIM = "A specialist finds the terms of a contract it has never seen, quotes them, and knows what is not stated."
+TARGET_RISK = 0.1
+RUNGS = ("lexical", "embedding")
+_SPLIT = "data/clauses.split.json"
+
+
+def measure(learn: Sequence[Contract], ask: Sequence[Contract], seed: int, rungs: Sequence[str]) -> dict[str, Any]:
+    """The patterns and every rung on the same contracts."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, contracts in (("train.jsonl", learn), ("test.jsonl", ask)):
+            (folder / file).write_text("".join(each.line() + "\n" for each in contracts), encoding="utf-8")
+        section = {
+            "task": "extract",
+            "data": "train.jsonl",
+            "test": "test.jsonl",
+            "group_column": "contract",
+            "fields": dict(FIELDS),
+            "target_risk": TARGET_RISK,
+            "seed": seed,
+        }
+        write_network(folder, {rung: {**section, "rungs": [rung]} for rung in rungs})
+        trained = train(folder, progress=Steps()).specialists
+        measured = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
+        rows = held_out(folder, load_config(folder).specialists[rungs[0]]).rows
+    said = [find_terms(row.text) for row in rows]
+    figures: dict[str, Any] = {"patterns": judge(rows, said, task="extract").to_json()}
+    for rung, each in measured.items():
+        figures[rung] = each.figures() | {"latency_per_50k_characters_ms": _per_50k(each)}
+        figures[rung]["artefact_champion"] = champion_bytes(each)
+    return figures
+
+
+def champion_bytes(measured: Measured) -> int:
+    """Bytes of the stored version."""
+    return sum(len(content) for content in measured.version.files.values())
+
+
+def _per_50k(measured: Measured) -> dict[str, Any]:
+    """Latency scaled to a contract of 50,000 characters; short texts, whose cost is fixed, are left out."""
+    pairs = zip(measured.asked.rows, measured.asked.milliseconds.tolist(), strict=True)
+    scaled = [milliseconds * 50_000 / len(row.text) for row, milliseconds in pairs if len(row.text) > 10_000]
+    return percentiles(np.array(scaled))
+
+
+def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Both F1 of each rung."""
+    return {rung: {name: each[name] for name in ("token_f1", "exact_f1")} for rung, each in figures.items()}
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--validation", action="store_true", help="leave the test alone")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rungs", default=",".join(RUNGS), help="which rungs, separated by commas")
+    given = parser.parse_args()
+    table, archive = find("cuad")
+    contracts = read_contracts(table, archive)
+    learn, ask = divide(contracts, LENDER / _SPLIT, validation=given.validation)
+    record = Record(claim=CLAIM, seeds=(given.seed,))
+    record.data = {"cuad/" + path.name: sha256(path) for path in (table, archive)} | {_SPLIT: sha256(LENDER / _SPLIT)}
+    figures = apart(measure, learn, ask, given.seed, tuple(given.rungs.split(",")))
+    record.figures = {
+        "contracts": {"train": len(learn), "asked": len(ask), "part": "validation" if given.validation else "test"},
+        "pieces_not_located": sum(each.lost for each in contracts),
+        "summary": summary(figures),
+        **figures,
+    }
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""From a text to the values of its fields: rank sentences, read the likeliest, weigh what was found there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coterie.data import MANY, normalise_value
+from coterie.engines import stored_array
+from coterie.types import Scalar
+
+from ._choose import choose
+from ._document import Document
+from ._rank import Ranker, best_rows
+from ._tag import EVIDENCE, Candidate, Reading, Tagger
+
+Floats = np.ndarray
+
+OUTCOMES = ("right", "not stated", "wrong")
+"""What may be true of a candidate: it is right; the field is not stated at all; it is stated, but otherwise."""
+ENCODED = 8
+"""Sentences a field whose encodings are asked for."""
+
+
+class Found(NamedTuple):
+    """One value of a field, or that it is not stated."""
+
+    start: int | None
+    end: int | None
+    confidence: float
+    """Calibrated probability that this is right."""
+
+
+NOT_STATED = (None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldModel:
+    """What is looked for, and how sure to be of what is found."""
+
+    name: str
+    type: str
+    choices: tuple[str, ...] = ()
+    """Of a `choice`: the values of the training data, the most frequent first."""
+    chooser: Mapping[str, float] | None = None
+    """Of a typed field: weights of what stands around the value that is meant. None takes the first in the quote."""
+
+    @property
+    def many(self) -> bool:
+        """Whether there may be several values."""
+        return self.type.endswith(MANY)
+
+    def value(self, quote: str) -> Scalar:
+        """The value that a quote states."""
+        if self.chooser is not None:
+            return choose(self.type.removesuffix(MANY), quote, self.chooser)
+        return normalise_value(self.type, quote, self.choices)
+
+    def describe(self) -> dict[str, object]:
+        """As JSON values."""
+        chooser = None if self.chooser is None else dict(self.chooser)
+        return {"name": self.name, "type": self.type, "choices": list(self.choices), "chooser": chooser}
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any]) -> FieldModel:
+        """What `describe` was asked of."""
+        name, kind, choices = described["name"], described["type"], described["choices"]
+        if not isinstance(name, str) or not isinstance(kind, str) or not all(isinstance(each, str) for each in choices):
+            raise ValueError(f"{described!r} describes no field")
+        weights = described["chooser"]
+        chooser = None if weights is None else {str(term): float(weight) for term, weight in weights.items()}
+        return cls(name=name, type=kind, choices=tuple(choices), chooser=chooser)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weigher:
+    """Multinomial logistic regression from a candidate's evidence to the three outcomes, one a field."""
+
+    center: Floats  # (F, E)
+    scale: Floats  # (F, E)
+    weights: Floats  # (F, E, 3)
+    bias: Floats  # (F, 3)
+    least: Floats  # (F,)
+    """Of a field of several values: the probability from which a candidate is one of them."""
+
+    def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
+        """Probabilities of `OUTCOMES` for each candidate of a field."""
+        unit = (np.array(evidence).reshape(-1, len(EVIDENCE)) - self.center[number]) / self.scale[number]
+        logits = unit @ self.weights[number] + self.bias[number]
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+    def decide(self, number: int, candidates: Sequence[Candidate], *, many: bool) -> list[Found]:
+        """What a field's candidates come to: at least one `Found`, in the text's order."""
+        if not candidates:
+            return [Found(*NOT_STATED, 1.0)]
+        chances = self.weigh(number, [each.evidence for each in candidates])
+        right, missing = chances[:, 0], chances[:, 1]
+        best = int(right.argmax())
+        if many:
+            kept = np.flatnonzero(right >= self.least[number])
+            if len(kept):
+                return [
+                    Found(candidates[k].start, candidates[k].end, float(right[k])) for k in _in_order(kept, candidates)
+                ]
+        elif right[best] >= missing[best]:
+            return [Found(candidates[best].start, candidates[best].end, float(right[best]))]
+        return [Found(*NOT_STATED, float(missing[best]))]
+
+    def store(self) -> dict[str, Floats]:
+        """The arrays that restore it."""
+        return {f"weigh.{name}": value for name, value in vars(self).items()}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, Floats], fields: int) -> Weigher:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        wide = len(EVIDENCE)
+        scale = stored_array(arrays, "weigh.scale", fields, wide)
+        if not (scale > 0).all():
+            raise ValueError("a scale of evidence is not above 0")
+        return cls(
+            center=stored_array(arrays, "weigh.center", fields, wide),
+            scale=scale,
+            weights=stored_array(arrays, "weigh.weights", fields, wide, len(OUTCOMES)),
+            bias=stored_array(arrays, "weigh.bias", fields, len(OUTCOMES)),
+            least=stored_array(arrays, "weigh.least", fields),
+        )
+
+
+def _in_order(kept: np.ndarray, candidates: Sequence[Candidate]) -> list[int]:
+    return sorted(kept.tolist(), key=lambda k: candidates[k].start)
+
+
+class Survey(NamedTuple):
+    """A document after the first look at it."""
+
+    document: Document
+    scores: Floats  # (S, F)
+    shortlist: list[int]
+    """Sentences whose encodings the second look asks for; none where it does without."""
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the shortlisted sentences."""
+        places = [self.document.sentences[row] for row in self.shortlist]
+        return [self.document.text[place.start : place.end] for place in places]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Reads texts for a fixed list of fields. Blocking, and safe to call from several threads."""
+
+    fields: tuple[FieldModel, ...]
+    ranker: Ranker
+    tagger: Tagger
+    weigher: Weigher
+
+    def survey(self, text: str) -> Survey:
+        """Cut a text into sentences and score each for each field."""
+        document = Document(text)
+        scores = self.ranker.scores(document)
+        return Survey(document, scores, shortlist(scores) if self.ranker.vectors is not None else [])
+
+    def read(self, survey: Survey, vectors: Floats | None = None) -> list[list[Found]]:
+        """What each field comes to.
+
+        Args:
+            survey: Of the text.
+            vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
+        """
+        if not survey.document.sentences:
+            return [[Found(*NOT_STATED, 1.0)] for _ in self.fields]
+        scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document)
+        return [
+            self.weigher.decide(number, self.tagger.candidates(reading, number, scores[:, number]), many=each.many)
+            for number, each in enumerate(self.fields)
+        ]
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        ranking, rank_arrays = self.ranker.store()
+        tagging, tag_arrays = self.tagger.store()
+        described: dict[str, object] = {
+            "fields": [each.describe() for each in self.fields],
+            "rank": ranking,
+            "tag": tagging,
+        }
+        return described, rank_arrays | tag_arrays | self.weigher.store()
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
+        """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
+        fields = tuple(FieldModel.restore(each) for each in described["fields"])
+        if not fields:
+            raise ValueError("it looks for no field")
+        return cls(
+            fields=fields,
+            ranker=Ranker.restore(described["rank"], arrays, len(fields)),
+            tagger=Tagger.restore(described["tag"], arrays, len(fields)),
+            weigher=Weigher.restore(arrays, len(fields)),
+        )
+
+
+def shortlist(scores: Floats) -> list[int]:
+    """Numbers of the sentences that are likeliest for any field, in the text's order."""
+    return sorted({row for column in scores.T for row in best_rows(column, ENCODED)})
+
+
+def second_look(ranker: Ranker, survey: Survey, vectors: Floats | None) -> Floats:  # (S, F)
+    """Scores with the encodings of the shortlisted sentences; of the others nothing more is said."""
+    if vectors is None or ranker.vectors is None:
+        return survey.scores
+    looked = np.full_like(survey.scores, -np.inf)
+    looked[survey.shortlist] = ranker.with_vectors(survey.scores[survey.shortlist], vectors)
+    return looked

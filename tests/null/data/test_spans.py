@@ -1,0 +1,88 @@
+"""Fields of `extract` rows, as files state them."""
+
+import json
+
+import pytest
+
+from coterie.data import Span, read_dataset
+from coterie.errors import DataError
+
+TEXT = "Made on May 8, 2014 between Acme\nInc. and Bolt LLC."
+TYPES = {"signed": "date", "parties": "text*", "law": "choice"}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads one row with these fields."""
+
+    def read(fields, types=None):
+        path = tmp_path / "data.jsonl"
+        path.write_text(json.dumps({"text": TEXT, "fields": fields}) + "\n")
+        return read_dataset(path, task="extract", fields=types or TYPES, for_evaluation=True)
+
+    return read
+
+
+def test_every_way_to_state_a_field(read):
+    """A quote, offsets, a list of either, null: all come to spans with values in the forms of their types."""
+    row = read({"signed": {"start": 8, "end": 19}, "parties": ["Acme Inc.", {"text": "Bolt LLC"}], "law": None}).rows[0]
+
+    assert row.fields["signed"].spans == (Span(start=8, end=19, value="2014-05-08"),)
+    assert [TEXT[span.start : span.end] for span in row.fields["parties"].spans] == ["Acme\nInc.", "Bolt LLC"]
+    assert row.fields["parties"].many
+    assert not row.fields["signed"].many
+    assert row.labels == ("parties", "signed")
+
+
+def test_a_value_beside_the_quote_counts(read):
+    """The data may say what the words come to."""
+    row = read(
+        {"law": {"text": "between", "value": " New  York "}, "signed": {"text": "Made", "value": "5/8/14"}}
+    ).rows[0]
+
+    assert row.fields["law"].spans[0].value == "New York"
+    assert row.fields["signed"].spans[0].value == "2014-05-08"
+
+
+def test_fields_in_a_csv_are_json(tmp_path):
+    """One column holds the object."""
+    path = tmp_path / "data.csv"
+    path.write_text('text,fields\n"Acme here","{""parties"": ""Acme""}"\nnothing,\n')
+
+    rows = read_dataset(path, task="extract", fields=TYPES, for_evaluation=True).rows
+
+    assert rows[0].fields["parties"].spans == (Span(start=0, end=4),)
+    assert rows[1].fields == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"parties": "Coyote"}, "line 1 states field 'parties' as 'Coyote', which is not in its text"),
+        ({"parties": "cme"}, "which is not in its text"),
+        ({"signed": {"start": 40, "end": 400}}, "from 40 to 400, but its text has 51 characters"),
+        ({"signed": {"start": 9, "end": 9}}, "from 9 to 9"),
+        ({"signed": {"start": True, "end": 9}}, "from True to 9"),
+        ({"signed": {"start": 0, "end": 4, "text": "made"}}, "from 0 to 4 its text has 'Made'"),
+        ({"signed": {"value": "x"}}, "states field 'signed' as {'value': 'x'}"),
+        ({"signed": 7}, "states field 'signed' as 7"),
+        ([1], "where an object of fields belongs"),
+        ("{", "fields that are not JSON"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_line(read, fields, found):
+    """A quote that is not in the text, offsets beyond it or beside the quote, and other shapes."""
+    with pytest.raises(DataError) as caught:
+        read(fields)
+
+    assert found in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_field_that_no_row_states_is_a_typo(tmp_path):
+    """Training on a field without examples is refused, with the name that was probably meant."""
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Acme {n}", "fields": {"party": "Acme"}}) + "\n" for n in range(12)))
+
+    with pytest.raises(DataError, match="did you mean 'party'"):
+        read_dataset(path, task="extract", fields={"parties": "text"})

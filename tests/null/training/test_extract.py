@@ -1,0 +1,288 @@
+"""Training an `extract` specialist: made contracts, read by models that have not seen them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from coterie.cli import main
+from coterie.config import load_config
+from coterie.data import read_dataset
+from coterie.errors import ArtefactRefused
+from coterie.registry import REGISTRY_FOLDER, Registry
+from coterie.specialists import load_specialist
+from coterie.training import train
+from coterie.types import ContextView, Task
+
+FIELDS = {"parties": "text*", "signed": "date", "law": "choice", "notice": "duration"}
+NAMES = ["Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper", "Larch", "Maple"]
+STATES = ["New York", "Delaware", "Texas", "Ohio"]
+MONTHS = ["January", "March", "May", "July", "October"]
+FILLER = [
+    "The parties shall cooperate in good faith in all matters of this Agreement.",
+    "Any notice shall be in writing and sent to the address above.",
+    "Fees are payable within sixty (60) days of an invoice.",
+    "No waiver is effective unless signed by the waiving party.",
+    "The supplier was founded on June 1, 1990 and keeps books of account.",
+    "Confidential information stays confidential for five (5) years.",
+    "The state of the goods is inspected on delivery in Texas or Ohio.",
+]
+
+
+def make_contracts(n: int, *, seed: int = 0, padding: int = 6) -> list[dict]:
+    """Rows of `text`, `fields` and `contract`; law and notice are stated in some only."""
+    random = np.random.default_rng(seed)
+
+    def filler() -> list[str]:
+        return [str(each) for each in random.choice(FILLER, padding)]
+
+    rows = []
+    for number in range(n):
+        first, second = random.choice(NAMES, 2, replace=False)
+        a, b = f"{first} Holdings Inc.", f"{second} Partners LLC"
+        day, month, year = int(random.integers(1, 28)), str(random.choice(MONTHS)), int(random.integers(1995, 2024))
+        date = f"{month} {day}, {year}"
+        state, days = str(random.choice(STATES)), int(random.choice([30, 45, 90]))
+        law = f"This Agreement shall be governed by the laws of the State of {state}." if random.random() < 0.7 else ""
+        notice = (
+            f"It renews for one (1) year unless a party gives {days} days notice of non-renewal."
+            if random.random() < 0.6
+            else ""
+        )
+        parts = [f"This Agreement is made as of {date} between {a} and {b}.", *filler(), law, *filler(), notice]
+        rows.append(
+            {
+                "text": "\n".join(part for part in parts if part),
+                "fields": {
+                    "parties": [a, b],
+                    "signed": {"text": date},
+                    "law": {"text": law, "value": state} if law else None,
+                    "notice": [{"text": notice, "value": f"{days} days"}] if notice else None,
+                    "unused": "Agreement",
+                },
+                "contract": f"c{number}",
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, shared_encoder):
+    """A network's folder whose specialist is trained on both rungs and measured on held-out contracts."""
+    folder = tmp_path_factory.mktemp("extract")
+    _write(folder, make_contracts(60), "contracts.jsonl")
+    _write(folder, make_contracts(25, seed=1), "held_out.jsonl")
+    _configure(folder, bar={"token_f1": 0.8})
+    train(folder, encoder=shared_encoder)
+    return folder
+
+
+def _write(folder, rows, name):
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / name
+
+
+def _configure(folder, **more):
+    settings = {"task": "extract", "data": "contracts.jsonl", "test": "held_out.jsonl", "fields": FIELDS, **more}
+    settings |= {"group_column": "contract", "target_risk": 0.1, "writes": ["law"], "licence": "Apache-2.0"}
+    lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    (folder / "coterie.toml").write_text("\n".join(["[specialists.terms]", *lines]) + "\n")
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + " }"
+    return json.dumps(value)
+
+
+def _champion(folder):
+    return Registry(folder / REGISTRY_FOLDER).champion("terms")
+
+
+def _specialist(folder, encoder):
+    section = load_config(folder).specialists["terms"]
+    return load_specialist("terms", section, _champion(folder), encoder=encoder, models={})
+
+
+def _ask(specialist, text):
+    return asyncio.run(specialist.consult(Task(text=text), ContextView()))
+
+
+@pytest.fixture(scope="module")
+def asked(folder, shared_encoder):
+    """Contracts that nobody has seen, each with what the stored specialist finds in it."""
+    rows = make_contracts(20, seed=2)
+    specialist = _specialist(folder, shared_encoder)
+    return [(row, _ask(specialist, row["text"])) for row in rows]
+
+
+def test_values_are_found_in_unseen_contracts(asked):
+    """Dates, durations, choices and lists of names are found, each in the form of its type."""
+    right = wanted = 0
+    for row, finding in asked:
+        found = {name: [each for each in finding.fields if each.name == name] for name in FIELDS}
+        law = row["fields"]["law"]
+        right += sorted(each.text for each in found["parties"]) == sorted(row["fields"]["parties"])
+        right += [each.text for each in found["signed"]] == [row["fields"]["signed"]["text"]]
+        right += [each.value for each in found["law"]] == [law["value"] if law else None]
+        wanted += 3
+
+    assert right / wanted > 0.9
+
+
+def test_every_quote_is_where_it_says(asked):
+    """A quote is the text between its offsets, and the evidence repeats it."""
+    for row, finding in asked:
+        stated = [each for each in finding.fields if each.stated]
+        assert stated
+        for each in (*stated, *finding.evidence):
+            assert row["text"][each.start : each.end] == each.text
+
+
+def test_what_is_not_stated_is_said_to_be(asked):
+    """A field without a value has no quote; it is found out in most contracts that do not state it."""
+    unstated = [
+        each for row, finding in asked for each in finding.fields if each.name == "law" and not row["fields"]["law"]
+    ]
+    stated = [each for row, finding in asked for each in finding.fields if each.name == "law" and row["fields"]["law"]]
+
+    assert np.mean([not each.stated for each in unstated]) > 0.8
+    assert np.mean([each.stated for each in stated]) > 0.8
+    assert all(each.text == "" and each.value is None for each in unstated if not each.stated)
+
+
+def test_an_accepted_field_becomes_a_fact(asked):
+    """The value of a field of a name that it writes, None where it is not stated, nothing where it is not sure."""
+    for _, finding in asked:
+        (law,) = [each for each in finding.fields if each.name == "law"]
+        facts = {fact.name: fact.value for fact in finding.facts}
+        assert facts == ({"law": law.value} if law.accepted else {})
+    assert any(finding.facts for _, finding in asked)
+
+
+def test_the_report_has_each_rung_and_field(folder):
+    """Both rungs stand in the report, with figures of every field on the held-out contracts."""
+    report = _champion(folder).report
+
+    assert [row["rung"] for row in report["rungs"]] == ["lexical", "embedding"]
+    assert report["bar_met"] is True
+    for row in report["rungs"]:
+        assert set(row["held_out"]["fields"]) == set(FIELDS)
+        assert row["held_out"]["token_f1"] > 0.8
+        assert row["held_out"]["fields"]["law"]["not_stated_recall"] > 0.6
+
+
+def test_the_same_data_gives_the_same_version(tmp_path, shared_encoder):
+    """Trained twice, the content hash is one."""
+    versions = []
+    for name in ("a", "b"):
+        (folder := tmp_path / name).mkdir()
+        _write(folder, make_contracts(40), "contracts.jsonl")
+        _write(folder, make_contracts(10, seed=1), "held_out.jsonl")
+        _configure(folder, rungs=["lexical"])
+        versions.append(train(folder, encoder=shared_encoder).specialists["terms"].version)
+
+    assert versions[0] == versions[1]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda described: described["fields"].pop(),
+        lambda described: described["acceptances"].pop(),
+        lambda described: described["tag"]["terms"].pop(),
+        lambda described: described.update(rung="lexical" if described["rung"] == "embedding" else "embedding"),
+        lambda described: described["fields"][0].update(chooser=3),
+    ],
+)
+def test_a_damaged_description_is_refused(folder, shared_encoder, spoil):
+    """What does not fit together is refused when it is loaded, not when it is asked."""
+    version = _champion(folder)
+    described = json.loads(version.files["model.json"])
+    spoil(described)
+    files = {**version.files, "model.json": json.dumps(described).encode()}
+    section = load_config(folder).specialists["terms"]
+
+    with pytest.raises(ArtefactRefused, match="cannot be read"):
+        load_specialist("terms", section, replace(version, files=files), encoder=shared_encoder, models={})
+
+
+def test_an_empty_text_is_an_abstention(folder, shared_encoder):
+    """Nothing to read is a finding that says so."""
+    finding = _ask(_specialist(folder, shared_encoder), "  ")
+
+    assert not finding.accepted
+    assert "no text" in finding.reason
+
+
+def test_a_text_of_nothing_it_knows_states_nothing(folder, shared_encoder):
+    """A recipe has no parties and no law: everything that is accepted is that it is not stated."""
+    finding = _ask(_specialist(folder, shared_encoder), "Peel the onions. Fry them in butter until golden.")
+
+    assert not [each for each in finding.fields if each.accepted and each.stated]
+
+
+def test_a_long_text_is_read_in_a_thread_with_the_same_result(folder, shared_encoder):
+    """What is found in a contract stays found when pages of other text follow it."""
+    row = make_contracts(1, seed=3)[0]
+    specialist = _specialist(folder, shared_encoder)
+    long = row["text"] + "\n" + "\n".join(FILLER * 40)
+    assert len(long) > 10_000
+
+    parties = [each.text for each in _ask(specialist, long).fields if each.name == "parties"]
+
+    assert sorted(parties) == sorted(row["fields"]["parties"])
+
+
+def test_the_command_line_goes_all_the_way(tmp_path, capsys):
+    """Add, train, eval and ask through `coterie`, with the bundled encoder and an answer that shows its quotes."""
+    home = tmp_path / "home"
+    data = _write(tmp_path, make_contracts(40), "given.jsonl")
+    test = _write(tmp_path, make_contracts(10, seed=1), "given-test.jsonl")
+    fields = [word for name, kind in FIELDS.items() for word in ("--field", f"{name}={kind}")]
+
+    def run(*words):
+        capsys.readouterr()
+        code = main(["-C", str(home), *map(str, words)])
+        return code, capsys.readouterr().out
+
+    home.mkdir()
+    (home / "coterie.toml").write_text('[network]\nname = "t"\n')
+    added = run("add", "terms", "--task", "extract", "--data", data, "--test", test, *fields, "--target-risk", "0.3")
+    assert added[0] == 0
+    (home / "coterie.toml").write_text((home / "coterie.toml").read_text() + 'rungs = ["lexical"]\n')
+    assert run("train", "terms")[0] == 0
+
+    code, out = run("eval", "terms", "--data", test, "--json")
+    measured = json.loads(out)
+    assert code == 0
+    assert measured["fields"]["parties"]["exact_f1"] > 0.8
+    assert measured["intervals"]["token_f1"][0] <= measured["token_f1"] <= measured["intervals"]["token_f1"][1]
+
+    row = make_contracts(1, seed=5)[0]
+    code, out = run("ask", row["text"], "--specialist", "terms", "--json")
+    (finding,) = json.loads(out)["findings"]
+    assert code == 0
+    quoted = [each for each in finding["fields"] if each["text"]]
+    assert quoted
+    assert all(row["text"][each["start"] : each["end"]] == each["text"] for each in quoted)
+
+
+def test_a_made_contract_is_what_it_says():
+    """The fixture itself: every quote stands in its text, so that a test that fails does not blame the reader."""
+    for row in itertools.islice(make_contracts(5), 5):
+        assert all(name in row["text"] for name in row["fields"]["parties"])
+
+
+def test_the_data_is_read_as_its_types_say(folder):
+    """Dates and durations of the data come in the forms of their types."""
+    data = read_dataset(folder / "contracts.jsonl", task="extract", fields=FIELDS, group_column="contract")
+    signed = data.rows[0].fields["signed"].spans[0]
+
+    assert len(str(signed.value)) == len("2020-01-31")
+    assert "fields in the file that are not looked for: 'unused'" in data.warnings
