@@ -14,7 +14,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
-    ["_lazy", "types", "errors"],
+    ["_lazy", "_label", "types", "errors"],
     ["protocols", "config"],
     ["calibration", "context", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "routing"],

@@ -149,13 +149,8 @@ def rightsize(
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features = {
-        "pair_column": pair_column,
-        "multi_label": multi_label,
-        "fields": parse_fields(fields or ()),
-        "exclude": exclude,
-        "protected": protected,
-    }
+    features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
+    features |= {"exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
     if asks:

@@ -51,8 +51,7 @@ def read_dataset(
     `classify`: a text and a label a row. With `multi_label`, several labels are separated by `|`, or a list in
     JSONL. Without it a list means that any one of its labels is right. With `pair_column`, a second text too, and
     `evidence_column` may say which spans of the text decide; a JSONL record may hold many pairs of one text.
-    `score`: every column but label and group is a feature; the label is 1 or 0, true or false, yes or no.
-    A column called `text`, or the one named by `text_column`, is the text and not a feature.
+    `score`: every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no.
     `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON): see `docs/extract.md`.
     `generate`: a source text a row, and the columns that select it, as strings.
 
@@ -67,8 +66,7 @@ def read_dataset(
         learn_only_column: Rows with `true` or `1` here are marked as learnt from only.
         multi_label: A text may have several labels, or none.
         fields: Of `extract`: the type of each field that is looked for; others in the file are passed over.
-        for_evaluation: The rows measure a specialist: few rows are fine, and a row without a label is one
-            that belongs to no label of a `classify` specialist.
+        for_evaluation: Few rows are fine, and a row without a label is one that belongs to none of a classifier's.
         messages: `generate` only: the texts are what is asked, and not the source texts, of which one a key is enough.
 
     Raises:
@@ -89,12 +87,10 @@ def read_dataset(
     )
     with open_lines(Path(path)) as lines:
         read = _read_rows(lines, plan)
-    if not read.rows:
-        raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
-    _check_columns(lines.name, read.names, plan)
+    _check_read(lines.name, read, plan)
     rows, odd = _with_columns(read, plan)
-    warnings = check(lines.name, _found(rows, read, plan, for_evaluation=for_evaluation))
-    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd, *warnings))
+    odd = [*odd, *check(lines.name, _found(rows, read, plan, for_evaluation=for_evaluation))]
+    return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd))
 
 
 def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: bool) -> Found:
@@ -308,8 +304,14 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def _check_read(name: str, read: _Read, plan: _Plan) -> None:
+    """Refuse a file without rows or without the columns the task needs."""
+    if not read.rows:
+        raise DataError(f"{name} has a header but no rows.", hint="Add one row an example.")
+    _check_columns(name, read.names, plan)
+
+
 def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
-    """Refuse a file without the columns the task needs."""
     missing = [column for column in plan.wanted if column not in names]
     if not missing:
         return
