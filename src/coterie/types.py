@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from ._label import Label
+from ._label import Label as Label  # noqa: PLC0414 - re-exported: this module is its face
 
 if TYPE_CHECKING:
     import numpy as np

@@ -30,20 +30,19 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._exits import BAR_MISSED
 from ._files import find_file, write_bytes
-from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table, size
+from ._output import Json
+from ._rightsize_show import give
 
 if TYPE_CHECKING:
     from coterie.config import AccountingSection, Config, LlamaModel, OpenAIModel, SpecialistSection
-    from coterie.rightsizing import Answer, Conditions, LargeRow, Per1000, RightSizing, Rows, RungRow
+    from coterie.rightsizing import Answer, Conditions, LargeRow, RightSizing, Rows
     from coterie.training import AskedModel
     from coterie.types import Label
 
     from ._progress import TerminalProgress
 
 _MOST_WATTS = 1000.0
-_MUCH = 10  # from here on a figure needs no decimals
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")]
 _Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")]
@@ -149,7 +148,11 @@ def rightsize(
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
+    features: dict[str, object] = {
+        "pair_column": pair_column,
+        "multi_label": multi_label,
+        "fields": parse_fields(fields or ()),
+    }
     features |= {"exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
@@ -166,7 +169,7 @@ def rightsize(
         save=save_answers,
     )
     found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep)
-    _give(found, report, as_json=as_json)
+    give(found, report, as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -423,86 +426,3 @@ def _label(given: str | None, config: Config) -> Label:
     if given not in set(Label):
         raise InputError(f"--label is {given!r}.", hint=f"Labels are {', '.join(Label)}.")
     return Label(given)
-
-
-# --- What is shown -------------------------------------------------------------------------------
-
-
-def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
-    """Write the report, show the result, and say by the exit code whether a rung is enough."""
-    from coterie.rightsizing import html_report
-
-    if report is not None:
-        write_bytes(report, html_report(found).encode())
-    for warning in found.warnings:
-        remark(f"Warning: {warning}")
-    if as_json:
-        show_json(found.to_json())
-    else:
-        _show(found, report)
-    if found.verdict.outcome in {"missed", "reached"}:
-        raise typer.Exit(BAR_MISSED)
-
-
-def _show(found: RightSizing, report: Path | None) -> None:
-    """A row a rung, then the verdict."""
-    rows, held_out = found.data["train"]["rows"], found.data["held_out"]["rows"]
-    columns = [found.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
-    table = [_row(row) for row in found.rungs]
-    if found.large is not None:
-        table.append(_large_cells(found.large))
-    title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {found.data['held_out']['file']}"
-    show_table(["rung", *columns, f"{found.conditions.currency}/1k"], table, title=title, gap=0)
-    paragraph(f"Verdict: {found.verdict}")
-    dim(
-        f"alone: share answered at a target risk of {found.target_risk:.0%}; right: accuracy of those; RSS: a process "
-        "with this rung alone; J/1k and money: for 1,000 answers, estimated."
-    )
-    if report is not None:
-        say(f"Report: {report}")
-
-
-def _row(row: RungRow) -> list[str]:
-    evaluation = row.evaluation
-    return [
-        row.rung,
-        number(row.figure.value),
-        interval(row.figure.interval),
-        "-" if evaluation.coverage is None else f"{evaluation.coverage:.0%}",
-        number(evaluation.accepted_accuracy),
-        number(evaluation.ece),
-        f"{_short(row.p50)}/{_short(row.p95)}",
-        "-" if row.resident_bytes is None else f"{row.resident_bytes / 1e6:,.0f} MB",
-        size(row.bytes),
-        f"{row.seconds:,.0f} s",
-        *_per_1000(row.per_1000),
-    ]
-
-
-def _large_cells(large: LargeRow) -> list[str]:
-    return [
-        large.name,
-        number(large.figure.value),
-        interval(large.figure.interval),
-        *["-"] * 3,
-        "-" if large.p50 is None or large.p95 is None else f"{_short(large.p50)}/{_short(large.p95)}",
-        *["-"] * 3,
-        *_per_1000(large.per_1000),
-    ]
-
-
-def _per_1000(per_1000: Per1000) -> tuple[str, str]:
-    """Joules and money; a dash where it is not known."""
-    joules = "-" if per_1000.joules is None else _short(per_1000.joules)
-    return joules, "-" if per_1000.money is None else _amount(per_1000.money)
-
-
-def _amount(money: Decimal) -> str:
-    """Two significant digits, or cents: `0.000039`, `3.33`."""
-    places = max(2, 1 - money.adjusted()) if money else 2
-    return f"{money:.{places}f}"
-
-
-def _short(value: float) -> str:
-    """`0.43`, `4.3`, `43`, `4,300`."""
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < _MUCH else f"{value:,.0f}"

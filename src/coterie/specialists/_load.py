@@ -63,18 +63,10 @@ def load_specialist(
             )
         card = _card(name, section, version, described)
         match section.task:
-            case "classify" if section.pair_column is not None:
-                _check_pairs(name, section.pair_column, described)
-                return load_pairs(card, described, version.files, encoder if card.rung == "embedding" else None)
-            case "classify" if card.rung == "slm":
-                return _choose(card, described, version.files, model_of(card, section, models))
-            case "classify" if card.rung == "llm":
-                return load_prompted(
+            case "classify":
+                return _load_classify(
                     card, section, described, version.files, encoder=encoder, models=models, least=data_label
                 )
-            case "classify":
-                _check_pairs(name, None, described)
-                return _classify(card, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
@@ -88,6 +80,27 @@ def load_specialist(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
             hint=f"Train it again: coterie train {name}",
         ) from error
+
+
+def _load_classify(
+    card: SpecialistCard,
+    section: SpecialistSection,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    models: Mapping[str, Engine],
+    least: Label,
+) -> Specialist:
+    """The classifier of a version: of pairs, or of the rung it was trained for."""
+    _check_pairs(card.name, section.pair_column, described)
+    if section.pair_column is not None:
+        return load_pairs(card, described, files, encoder if card.rung == "embedding" else None)
+    if card.rung == "slm":
+        return _choose(card, described, files, model_of(card, section, models))
+    if card.rung == "llm":
+        return load_prompted(card, section, described, files, encoder=encoder, models=models, least=least)
+    return _classify(card, described, files, encoder)
 
 
 def _card(name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any]) -> SpecialistCard:
