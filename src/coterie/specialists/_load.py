@@ -62,19 +62,17 @@ def load_specialist(
                 hint=f"Train it again: coterie train {name}",
             )
         card = _card(name, section, version, described)
+        if section.task == "classify":
+            _check_pairs(name, section.pair_column, described)
         match section.task:
-            case "classify" if section.pair_column is not None:
-                _check_pairs(name, section.pair_column, described)
-                return load_pairs(card, described, version.files, encoder if card.rung == "embedding" else None)
-            case "classify" if card.rung == "slm":
-                return _choose(card, described, version.files, model_of(card, section, models))
             case "classify" if card.rung == "llm":
                 return load_prompted(
                     card, section, described, version.files, encoder=encoder, models=models, least=data_label
                 )
+            case "classify" if card.rung == "slm":
+                return _choose(card, described, version.files, model_of(card, section, models))
             case "classify":
-                _check_pairs(name, None, described)
-                return _classify(card, described, version.files, encoder)
+                return _classify(card, section, described, version.files, encoder)
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
@@ -104,8 +102,15 @@ def _card(name: str, section: SpecialistSection, version: Version, described: Ma
 
 
 def _classify(
-    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
-) -> ClassifySpecialist:
+    card: SpecialistCard,
+    section: SpecialistSection,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    encoder: Engine,
+) -> Specialist:
+    """One with weights of its own, of a text or of a pair."""
+    if section.pair_column is not None:
+        return load_pairs(card, described, files, encoder if card.rung == "embedding" else None)
     head, labels = LinearEngine.load(files), tuple(described["labels"])
     if head.size != len(labels):
         raise ValueError(f"its head gives {head.size} logits for {len(labels)} labels")
