@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from ._label import Label as Label  # noqa: PLC0414 - re-exported: this module is its face
+from ._label import Label as Label  # noqa: PLC0414 - said again so that it may be imported from here
 
 if TYPE_CHECKING:
     import numpy as np

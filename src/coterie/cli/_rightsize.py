@@ -6,9 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -18,7 +16,6 @@ from coterie import __version__
 from coterie.errors import InputError
 
 from ._add import parse_bars
-from ._bridge import run
 from ._data_options import (
     Exclude,
     Fields,
@@ -30,17 +27,16 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._files import find_file, write_bytes
+from ._files import find_file
+from ._large import Large, large_row, parse_money
 from ._output import Json
 from ._rightsize_show import give
 
 if TYPE_CHECKING:
-    from coterie.config import AccountingSection, Config, LlamaModel, OpenAIModel, SpecialistSection
-    from coterie.rightsizing import Answer, Conditions, LargeRow, RightSizing, Rows
+    from coterie.config import AccountingSection, Config, LlamaModel, SpecialistSection
+    from coterie.rightsizing import Conditions, RightSizing
     from coterie.training import AskedModel
-    from coterie.types import Label
 
-    from ._progress import TerminalProgress
 
 _MOST_WATTS = 1000.0
 
@@ -148,18 +144,14 @@ def rightsize(
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features: dict[str, object] = {
-        "pair_column": pair_column,
-        "multi_label": multi_label,
-        "fields": parse_fields(fields or ()),
-    }
-    features |= {"exclude": exclude, "protected": protected}
+    features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
+    left_out = {"exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
     if asks:
         limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}
-    section = _section(folder, data, test, {"task": task, **columns, **features, **limits})
-    large = _Large(
+    section = _section(folder, data, test, {"task": task, **columns, **features, **left_out, **limits})
+    large = Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
         prices=(price_in, price_out),
@@ -172,28 +164,10 @@ def rightsize(
     give(found, report, as_json=as_json)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Large:
-    """What was said about the large model."""
-
-    recorded: Path | None
-    name: str | None
-    prices: tuple[str | None, str | None]
-    """Of a million prompt tokens and a million generated ones."""
-    model: str | None
-    rows: int
-    label: str | None
-    save: Path | None
-
-    def __post_init__(self) -> None:
-        if self.recorded is not None and self.model is not None:
-            raise InputError("Given both --recorded and --model.", hint="One large model at a time.")
-
-
 def _find(
     folder: Path,
     section: SpecialistSection,
-    large: _Large,
+    large: Large,
     *,
     watts: float | None,
     price: str | None,
@@ -218,7 +192,7 @@ def _find(
             encoder=OnnxEncoder.bundled(threads=2),
             accounting=accounting,
             conditions=_conditions(accounting),
-            large=_large_row(large, config, rows, progress),
+            large=large_row(large, config, rows, progress),
             keep=keep,
             progress=progress,
             model=_tuned_model(tuned, config, folder),
@@ -320,21 +294,8 @@ def _accounting(config: Config | None, watts: float | None, price: str | None) -
     known = config.accounting if config else AccountingSection()
     if watts is not None and not 0 < watts <= _MOST_WATTS:
         raise InputError(f"--watts-per-core is {watts:g}.", hint=f"It is above 0 and at most {_MOST_WATTS:g}.")
-    given = {"watts_per_core": watts, "price_per_cpu_hour": _money("--price-per-cpu-hour", price)}
+    given = {"watts_per_core": watts, "price_per_cpu_hour": parse_money("--price-per-cpu-hour", price)}
     return known.model_copy(update={key: value for key, value in given.items() if value is not None})
-
-
-def _money(option: str, given: str | None) -> Decimal | None:
-    """An amount from 0; None when nothing was typed."""
-    if given is None:
-        return None
-    try:
-        amount = Decimal(given)
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0:
-        raise InputError(f"{option} is {given!r}.", hint="Write an amount from 0, such as 0.05.")
-    return amount
 
 
 def _conditions(accounting: AccountingSection) -> Conditions:
@@ -363,66 +324,3 @@ def _processor() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.machine()
-
-
-# --- The large model -----------------------------------------------------------------------------
-
-
-def _large_row(large: _Large, config: Config | None, rows: Rows, progress: TerminalProgress) -> LargeRow | None:
-    """The large model's row, from its answers on file or asked now; None without one."""
-    from coterie.rightsizing import Prices, judge_answers, read_answers
-
-    if large.recorded is not None:
-        answers = read_answers(large.recorded, text_column=rows.section.text_column or "text")
-        tokens_in, tokens_out = large.prices
-        prices = Prices(tokens_in=_money("--price-in", tokens_in), tokens_out=_money("--price-out", tokens_out))
-        name = large.name or large.recorded.stem
-        return judge_answers(name, f"recorded in {large.recorded.name}", answers, rows.held, prices)
-    if large.model is None or config is None:
-        return None
-    return _ask_live(large.model, large, config, rows, progress)
-
-
-def _ask_live(name: str, large: _Large, config: Config, rows: Rows, progress: TerminalProgress) -> LargeRow:
-    """Ask a remote model of the network through the gate, and keep its answers if that was asked for."""
-    from coterie.config import OpenAIModel
-    from coterie.rightsizing import Prices, judge_answers, write_answers
-
-    model = config.models.get(name)
-    if not isinstance(model, OpenAIModel):
-        known = sorted(key for key, each in config.models.items() if isinstance(each, OpenAIModel))
-        raise InputError(
-            f"Asked for model {name!r}; the network's remote models are {known}.",
-            hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
-        )
-    label = _label(large.label, config)
-    answers = run(_answers(name, model, rows, label=label, most=large.rows, progress=progress))
-    if large.save is not None:
-        write_bytes(large.save, write_answers(answers))
-    prices = Prices(tokens_in=model.price_in, tokens_out=model.price_out)
-    return judge_answers(name, f"{model.name}, asked now", answers, rows.held, prices)
-
-
-async def _answers(
-    name: str, model: OpenAIModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
-) -> list[Answer]:
-    from coterie.governance import ClearancePolicy, Gate
-    from coterie.rightsizing import ask_model
-
-    engine = Gate(ClearancePolicy()).open(name, model)
-    try:
-        return await ask_model(
-            engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress
-        )
-    finally:
-        await engine.close()
-
-
-def _label(given: str | None, config: Config) -> Label:
-    from coterie.types import Label
-
-    if given is None:
-        return config.network.default_label
-    if given not in set(Label):
-        raise InputError(f"--label is {given!r}.", hint=f"Labels are {', '.join(Label)}.")
-    return Label(given)

@@ -61,11 +61,7 @@ def rightsize(
         EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
     progress, section = progress or Silent(), rows.section
-    _check_rungs(rows, encoder)
-    if large is not None and section.task == "extract":
-        raise InputError(
-            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
-        )
+    _check(rows, encoder, large)
     trained = train_rungs(
         NAME,
         section,
@@ -106,7 +102,12 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
     return vectors
 
 
-def _check_rungs(rows: Rows, encoder: TextEncoder) -> None:
+def _check(rows: Rows, encoder: TextEncoder, large: LargeRow | None) -> None:
+    """Refuse what cannot be done before time is spent on it."""
+    if large is not None and rows.section.task == "extract":
+        raise InputError(
+            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+        )
     possible = possible_rungs(rows.section, rows.train, encoder)
     if odd := [rung for rung in rows.section.rungs or () if rung not in possible]:
         raise InputError(
