@@ -179,6 +179,7 @@ def test_the_report_has_each_rung_and_field(folder):
         assert row["held_out"]["fields"]["law"]["not_stated_recall"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_version(tmp_path, shared_encoder):
     """Trained twice, the content hash is one."""
     versions = []
@@ -241,6 +242,7 @@ def test_a_long_text_is_read_in_a_thread_with_the_same_result(folder, shared_enc
     assert sorted(parties) == sorted(row["fields"]["parties"])
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_all_the_way(tmp_path, capsys):
     """Add, train, eval and ask through `coterie`, with the bundled encoder and an answer that shows its quotes."""
     home = tmp_path / "home"
