@@ -35,6 +35,7 @@ class Found(NamedTuple):
 
 
 NOT_STATED = (None, None)
+_TINY = 1e-6  # a chance is never less, nor is that of the contrary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,9 @@ class Weigher:
     bias: Floats  # (F, 3)
     least: Floats  # (F,)
     """Of a field of several values: the probability from which a candidate is one of them."""
+    slope: Floats  # (F,)
+    shift: Floats  # (F,)
+    """Line through the log-odds of what is said, which is the best of several candidates and so sounds too sure."""
 
     def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
         """Probabilities of `OUTCOMES` for each candidate of a field."""
@@ -103,12 +107,19 @@ class Weigher:
         if many:
             kept = np.flatnonzero(right >= self.least[number])
             if len(kept):
-                return [
-                    Found(candidates[k].start, candidates[k].end, float(right[k])) for k in _in_order(kept, candidates)
-                ]
+                places = sorted(kept.tolist(), key=lambda k: candidates[k].start)
+                return [self._stated(number, candidates[k], float(right[k])) for k in places]
         elif right[best] >= missing[best]:
-            return [Found(candidates[best].start, candidates[best].end, float(right[best]))]
-        return [Found(*NOT_STATED, float(missing[best]))]
+            return [self._stated(number, candidates[best], float(right[best]))]
+        return [Found(*NOT_STATED, self._sure(number, float(missing[best])))]
+
+    def _stated(self, number: int, candidate: Candidate, chance: float) -> Found:
+        return Found(candidate.start, candidate.end, self._sure(number, chance))
+
+    def _sure(self, number: int, chance: float) -> float:
+        """A chance as a confidence."""
+        chance = min(max(chance, _TINY), 1 - _TINY)
+        return float(1 / (1 + np.exp(-(self.slope[number] * np.log(chance / (1 - chance)) + self.shift[number]))))
 
     def store(self) -> dict[str, Floats]:
         """The arrays that restore it."""
@@ -127,11 +138,9 @@ class Weigher:
             weights=stored_array(arrays, "weigh.weights", fields, wide, len(OUTCOMES)),
             bias=stored_array(arrays, "weigh.bias", fields, len(OUTCOMES)),
             least=stored_array(arrays, "weigh.least", fields),
+            slope=stored_array(arrays, "weigh.slope", fields),
+            shift=stored_array(arrays, "weigh.shift", fields),
         )
-
-
-def _in_order(kept: np.ndarray, candidates: Sequence[Candidate]) -> list[int]:
-    return sorted(kept.tolist(), key=lambda k: candidates[k].start)
 
 
 class Survey(NamedTuple):

@@ -10,8 +10,9 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -20,7 +21,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
 from coterie.extraction import Extractor, FieldModel, Found, Survey
 from coterie.protocols import Engine
-from coterie.types import ContextView, Evidence, Fact, Field, Finding, Prompt, SpecialistCard, Step, Task, Usage
+from coterie.types import ContextView, Evidence, Fact, Field, Finding, Output, Prompt, SpecialistCard, Step, Task, Usage
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
@@ -30,6 +31,8 @@ T = TypeVar("T")
 NOT_STATED = "not stated"
 _ENGINE = "linear"
 _QUOTED = 80  # characters of a quote in the finding's text
+_AT_ONCE = 16
+"""Sentences that wait at the encoder together: one text has dozens, and others share its queue."""
 _INLINE = 5_000
 """Characters of a text that is read at once; a longer one is read in a thread, so that others are not kept waiting."""
 
@@ -43,6 +46,10 @@ class ExtractSpecialist:
     acceptances: tuple[Acceptance, ...]
     """One a field."""
     encoder: Engine | None = None
+    turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
+    """By event loop: one text at a time has its sentences encoded."""
 
     async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
         """Every field of the task's text."""
@@ -60,10 +67,14 @@ class ExtractSpecialist:
         """Encodings (K, D) of the sentences that deserve a second look, and what they took."""
         if self.encoder is None or not survey.shortlist:
             return None, ()
-        outputs = await self.encoder.run([Prompt(text=text, label=task.label) for text in survey.texts])
+        prompts = [Prompt(text=text, label=task.label) for text in survey.texts]
+        outputs: list[Output] = []
+        async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            for start in range(0, len(prompts), _AT_ONCE):
+                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE])
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
-            milliseconds=max(each.usage.milliseconds for each in outputs),
+            milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
             cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
         )
         step = Step(producer=self.card.name, engine=self.encoder.name, usage=usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ._examples import deal_folds
 from ._extract_fields import field_models, spans_of
 from ._extract_rank import Ranked, rank_by_vectors, rank_by_words, shortlisted
 from ._extract_tag import Tagged, tag_fields
-from ._extract_weigh import fit_weigher
+from ._extract_weigh import fit_weigher, level
 from ._job import Job
 from ._measure import encode, measure
 
@@ -75,6 +75,8 @@ def _candidate(job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: floa
         ),
     )
     extractor = Extractor(fields=models, ranker=ranked.ranker, tagger=tagged.tagger, weigher=weigher)
+    first = field_cases(job.train.rows, unseen.findings(extractor))
+    extractor = replace(extractor, weigher=level(weigher, first, [model.name for model in models]))
     cases = field_cases(job.train.rows, unseen.findings(extractor))
     thresholds = [_threshold(job, model.name, cases) for model in models]
     specialist = ExtractSpecialist(

@@ -78,6 +78,7 @@ def folder(tmp_path_factory, shared_encoder):
     _write(folder, make_contracts(60), "contracts.jsonl")
     _write(folder, make_contracts(25, seed=1), "held_out.jsonl")
     _configure(folder, bar={"token_f1": 0.8})
+    _configure(folder, name="encoded", rungs=["embedding"])
     train(folder, encoder=shared_encoder)
     return folder
 
@@ -87,11 +88,12 @@ def _write(folder, rows, name):
     return folder / name
 
 
-def _configure(folder, **more):
+def _configure(folder, name="terms", **more):
     settings = {"task": "extract", "data": "contracts.jsonl", "test": "held_out.jsonl", "fields": FIELDS, **more}
     settings |= {"group_column": "contract", "target_risk": 0.1, "writes": ["law"], "licence": "Apache-2.0"}
     lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
-    (folder / "coterie.toml").write_text("\n".join(["[specialists.terms]", *lines]) + "\n")
+    with (folder / "coterie.toml").open("a") as file:
+        file.write("\n".join([f"[specialists.{name}]", *lines]) + "\n")
 
 
 def _toml(value):
@@ -100,24 +102,24 @@ def _toml(value):
     return json.dumps(value)
 
 
-def _champion(folder):
-    return Registry(folder / REGISTRY_FOLDER).champion("terms")
+def _champion(folder, name="terms"):
+    return Registry(folder / REGISTRY_FOLDER).champion(name)
 
 
-def _specialist(folder, encoder):
-    section = load_config(folder).specialists["terms"]
-    return load_specialist("terms", section, _champion(folder), encoder=encoder, models={})
+def _specialist(folder, encoder, name="terms"):
+    section = load_config(folder).specialists[name]
+    return load_specialist(name, section, _champion(folder, name), encoder=encoder, models={})
 
 
 def _ask(specialist, text):
     return asyncio.run(specialist.consult(Task(text=text), ContextView()))
 
 
-@pytest.fixture(scope="module")
-def asked(folder, shared_encoder):
-    """Contracts that nobody has seen, each with what the stored specialist finds in it."""
+@pytest.fixture(scope="module", params=["terms", "encoded"])
+def asked(request, folder, shared_encoder):
+    """Contracts that nobody has seen, each with what a stored specialist of either rung finds in it."""
     rows = make_contracts(20, seed=2)
-    specialist = _specialist(folder, shared_encoder)
+    specialist = _specialist(folder, shared_encoder, request.param)
     return [(row, _ask(specialist, row["text"])) for row in rows]
 
 
@@ -177,6 +179,7 @@ def test_the_report_has_each_rung_and_field(folder):
         assert row["held_out"]["fields"]["law"]["not_stated_recall"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_version(tmp_path, shared_encoder):
     """Trained twice, the content hash is one."""
     versions = []
@@ -239,6 +242,7 @@ def test_a_long_text_is_read_in_a_thread_with_the_same_result(folder, shared_enc
     assert sorted(parties) == sorted(row["fields"]["parties"])
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_all_the_way(tmp_path, capsys):
     """Add, train, eval and ask through `coterie`, with the bundled encoder and an answer that shows its quotes."""
     home = tmp_path / "home"
@@ -286,3 +290,34 @@ def test_the_data_is_read_as_its_types_say(folder):
 
     assert len(str(signed.value)) == len("2020-01-31")
     assert "fields in the file that are not looked for: 'unused'" in data.warnings
+
+
+class _Narrow:
+    """An encoder whose queue is short: it counts how many sentences wait at once."""
+
+    name = "onnx"
+
+    def __init__(self, encoder):
+        self.encoder, self.waiting, self.most = encoder, 0, 0
+
+    async def run(self, batch):
+        self.waiting += len(batch)
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0)
+        self.waiting -= len(batch)
+        return await self.encoder.run(batch)
+
+
+def test_many_texts_at_once_do_not_crowd_the_encoder(folder, shared_encoder):
+    """Sixty texts asked side by side, on two event loops one after the other, keep a few sentences in its queue."""
+    narrow = _Narrow(shared_encoder)
+    specialist = replace(_specialist(folder, shared_encoder, "encoded"), encoder=narrow)
+    texts = [row["text"] for row in make_contracts(60, seed=7)]
+
+    async def ask_all():
+        return await asyncio.gather(*(specialist.consult(Task(text=text), ContextView()) for text in texts))
+
+    first, second = asyncio.run(ask_all()), asyncio.run(ask_all())
+
+    assert 0 < narrow.most <= 16
+    assert [each.fields for each in first] == [each.fields for each in second]
