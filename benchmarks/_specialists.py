@@ -23,7 +23,7 @@ import tomlkit
 from coterie import open_network
 from coterie.accounting import CostMeter
 from coterie.config import FILE_NAME, AccountingSection, SpecialistSection, load_config
-from coterie.data import Dataset, Row, read_dataset
+from coterie.data import Dataset, Row, read_section
 from coterie.evaluation import bootstrap_interval, bootstrap_mean, judge
 from coterie.protocols import Specialist
 from coterie.registry import REGISTRY_FOLDER, Registry, Version
@@ -202,19 +202,7 @@ def rung_report(version: Version, rung: str) -> dict[str, Any]:
 
 def held_out(folder: Path, section: SpecialistSection) -> Dataset:
     """The test rows of a section."""
-    return read_dataset(
-        folder / str(section.test),
-        task=section.task,
-        text_column=section.text_column,
-        label_column=section.label_column,
-        group_column=section.group_column,
-        pair_column=section.pair_column,
-        evidence_column=section.evidence_column,
-        learn_only_column=section.learn_only_column,
-        multi_label=section.multi_label,
-        fields=section.fields,
-        for_evaluation=True,
-    )
+    return read_section(section, folder / str(section.test), for_evaluation=True)
 
 
 async def _ask(folder: Path, name: str, rows: Sequence[Row]) -> Asked:

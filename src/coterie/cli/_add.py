@@ -254,24 +254,12 @@ def _filled(document: dict[str, Any]) -> dict[str, Any]:
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
     """Read every row where it is now; how many there are, and what is odd about them."""
-    from coterie.data import read_dataset
+    from coterie.data import read_section
 
     counts: dict[str, int] = {}
     warnings: list[str] = []
     for key, file in files.items():
-        dataset = read_dataset(
-            file.source,
-            task=section.task,
-            text_column=section.text_column,
-            label_column=section.label_column,
-            group_column=section.group_column,
-            pair_column=section.pair_column,
-            evidence_column=section.evidence_column,
-            learn_only_column=section.learn_only_column,
-            multi_label=section.multi_label,
-            fields=section.fields,
-            for_evaluation=key == "test",
-        )
+        dataset = read_section(section, file.source, for_evaluation=key == "test")
         counts[key] = len(dataset)
         warnings += dataset.warnings
     return counts, warnings

@@ -113,20 +113,9 @@ def _section(config: Config, name: str) -> SpecialistSection:
 
 
 def _read(path: Path, section: SpecialistSection) -> Dataset:
-    from coterie.data import read_dataset
+    from coterie.data import read_section
 
-    return read_dataset(
-        path,
-        task=section.task,
-        text_column=section.text_column,
-        label_column=section.label_column,
-        pair_column=section.pair_column,
-        evidence_column=section.evidence_column,
-        learn_only_column=section.learn_only_column,
-        multi_label=section.multi_label,
-        fields=section.fields,
-        for_evaluation=True,
-    )
+    return read_section(section.model_copy(update={"group_column": None}), path, for_evaluation=True)
 
 
 def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:

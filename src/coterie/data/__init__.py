@@ -7,6 +7,7 @@ from ._dataset import Dataset, Row, Span, Stated
 from ._duplicates import Duplicate, near_duplicates
 from ._files import Lines, Record, open_lines, read_records
 from ._read import read_dataset
+from ._section import read_section
 from ._spans import locate_quote
 from ._splits import compare_datasets, describe_unknown, folds, split_dataset, unknown_labels
 from ._values import CHOICE, MANY, TEXT, Value, find_values, normalise_value, typed_spans
@@ -33,6 +34,7 @@ __all__ = [
     "open_lines",
     "read_dataset",
     "read_records",
+    "read_section",
     "split_dataset",
     "typed_spans",
     "unknown_labels",

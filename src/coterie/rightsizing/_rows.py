@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coterie.config import SpecialistSection
-from coterie.data import Dataset, compare_datasets, read_dataset, split_dataset
+from coterie.data import Dataset, compare_datasets, read_section, split_dataset
 from coterie.errors import DataError, InputError
 from coterie.training import HELD_OUT, MEASURES
 
@@ -77,16 +77,4 @@ def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
 
 
 def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dataset:
-    return read_dataset(
-        file,
-        task=section.task,
-        text_column=section.text_column,
-        label_column=section.label_column,
-        group_column=section.group_column,
-        pair_column=section.pair_column,
-        evidence_column=section.evidence_column,
-        learn_only_column=section.learn_only_column,
-        multi_label=section.multi_label,
-        fields=section.fields,
-        for_evaluation=for_evaluation,
-    )
+    return read_section(section, file, for_evaluation=for_evaluation)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coterie.config import Config
-from coterie.data import Row, read_dataset
+from coterie.data import Row, read_section
 from coterie.engines import estimate_tokens
 from coterie.errors import DataError
 from coterie.models import CATALOGUE, describe_model
@@ -123,13 +123,7 @@ def _written_values(fact: str, config: Config, folder: Path) -> set[str] | None:
         if section.task != "classify" or section.multi_label or section.data is None:
             return None
         try:
-            data = read_dataset(
-                folder / section.data,
-                task="classify",
-                text_column=section.text_column,
-                label_column=section.label_column,
-                group_column=section.group_column,
-            )
+            data = read_section(section, folder / section.data)
         except DataError:  # its own training says so
             return None
         values.update(data.label_names)

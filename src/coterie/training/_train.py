@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from coterie.config import Config, SpecialistSection, load_config
-from coterie.data import Dataset, read_dataset, split_dataset
+from coterie.data import Dataset, read_section, split_dataset
 from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, SetupError, UnknownSpecialist
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
@@ -168,19 +168,7 @@ def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[D
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
-    return read_dataset(
-        folder / file,
-        task=section.task,
-        text_column=section.text_column,
-        label_column=section.label_column,
-        group_column=section.group_column,
-        pair_column=section.pair_column,
-        evidence_column=section.evidence_column,
-        learn_only_column=section.learn_only_column,
-        multi_label=section.multi_label,
-        fields=section.fields,
-        for_evaluation=for_evaluation,
-    )
+    return read_section(section, folder / file, for_evaluation=for_evaluation)
 
 
 def _train_whole(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
