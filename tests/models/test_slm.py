@@ -78,7 +78,7 @@ async def test_classify(tmp_path):
     assert row["base"] == trained.report["base"]
     assert row["base"]["sha256"] == CATALOGUE["smollm2"].sha256
     assert row["base"]["licence"] == "Apache-2.0"
-    assert (row["held_back"], row["cut"]) == (8, 0)
+    assert (row["held_back"], row["cut"]) == (9, 0)  # a fifth of 38, in runs of the file's order
     assert PeftConfig.from_pretrained(str(version.folder)).base_model_name_or_path == CATALOGUE["smollm2"].original
     assert not (tmp_path / "state" / "checkpoints" / "topic").exists()
     network = await open_network(tmp_path)
