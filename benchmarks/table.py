@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-ORDER = ("intents", "headlines", "clauses", "entailment", "extract", "underwriting", "reply", "latency")
+ORDER = ("intents", "fewshot", "headlines", "clauses", "entailment", "extract", "underwriting", "reply", "latency")
 NONE = "-"
 
 Figures = Mapping[str, Any]
@@ -42,13 +42,15 @@ def measured_rows() -> Iterator[Row]:
     ):
         result = read_result(name)
         if result and (figures := pick(result["figures"])):
-            yield _classify_row(title, figures)
+            rungs = [rung for rung in ("embedding", "encoder") if rung in figures]
+            for rung in rungs:
+                yield _classify_row(f"{title}, {rung}" if len(rungs) > 1 else title, figures, rung)
     if result := read_result("underwriting"):
         yield _score_row(result["figures"])
 
 
-def _classify_row(title: str, figures: Figures) -> Row:
-    ours = figures["embedding"]
+def _classify_row(title: str, figures: Figures, rung: str) -> Row:
+    ours = figures[rung]
     point = figures.get("published", {}).get("gpt-4-turbo")
     dollars = f"${ours['per_1000']['dollars']:.5f}"
     return (
