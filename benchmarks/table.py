@@ -16,7 +16,22 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-ORDER = ("intents", "fewshot", "headlines", "clauses", "entailment", "extract", "underwriting", "reply", "latency")
+ORDER = (
+    "intents",
+    "fewshot",
+    "headlines",
+    "clauses",
+    "entailment",
+    "extract",
+    "underwriting",
+    "abstention",
+    "scope",
+    "slm",
+    "adapters",
+    "prompted",
+    "reply",
+    "latency",
+)
 NONE = "-"
 
 Figures = Mapping[str, Any]

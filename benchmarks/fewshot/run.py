@@ -79,7 +79,7 @@ def run_shots(record: Record, shots: int, given: argparse.Namespace) -> dict[str
         print(f"{shots} a label, draw {seed}")
         run = apart(measure, drawn, test, seed, RUNGS)
         run["plain TF-IDF"] = plain_tfidf(drawn, test)
-        if given.setfit and seed == record.seeds[0]:  # it takes longer than all else together
+        if given.setfit and shots in given.setfit_shots and seed == record.seeds[0]:  # it takes longer than all else
             run["SetFit"] = setfit(given.setfit, given.encoder, drawn, test, seed)
         runs[str(seed)] = run
         print({name: round(found["mean"], 4) for name, found in mean_accuracies({"": run}).items()}, flush=True)
@@ -103,6 +103,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--shots", nargs="+", type=int, choices=BARS, default=list(BARS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the draws")
     parser.add_argument("--setfit", type=Path, help="an interpreter with SetFit")
+    parser.add_argument("--setfit-shots", nargs="+", type=int, default=list(BARS), help="where SetFit stands beside")
     parser.add_argument("--encoder", type=Path, help="all-MiniLM-L6-v2 for SetFit, a folder")
     given = parser.parse_args(words)
     if given.setfit and not given.encoder:
