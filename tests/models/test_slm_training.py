@@ -44,6 +44,11 @@ class Engine:
         self.name = name
         self.sizes = {adapter: file.stat().st_size for adapter, file in adapters.items()}
 
+    @classmethod
+    def configured(cls, name, model, path, *, adapters):
+        """As the real one is made of a `[models]` entry."""
+        return cls(name, path, adapters=adapters)
+
     async def run(self, batch):
         """Log-likelihoods, one a choice."""
         return [Output(scores=np.array([self._score(prompt, each) for each in prompt.choices])) for prompt in batch]

@@ -182,11 +182,15 @@ def test_a_disk_that_is_full_from_the_start(network, texts, encoder):
 # --- Killed, interrupted, two at once ------------------------------------------------------------
 
 _SCRIPT = """
+import signal
 import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from conftest import WordEncoder
 from coterie.training import Silent, train
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this one without it
 
 
 class Telling(Silent):
