@@ -132,10 +132,16 @@ class RememberingEngine:
             async with self._places:
                 task = asyncio.ensure_future(self._ask(key, prompt))
                 self._underway.add(task)
-                task.add_done_callback(self._underway.discard)
+                task.add_done_callback(self._end)
                 output = await asyncio.shield(task)  # what is under way is paid for, whoever still wants it
         self.given[key] = output
         return output
+
+    def _end(self, task: asyncio.Future[Output]) -> None:
+        """Forget one that is over; its error is looked at, as whoever asked may have gone with an earlier one."""
+        self._underway.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _ask(self, key: str, prompt: Prompt) -> Output:
         """Ask, and keep the answer."""
