@@ -1,15 +1,17 @@
 """How much a text is like what a classifier was trained on, where there is an encoding to compare.
 
-Two signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
-Detection for Real-World Settings") and the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
-"Out-of-Distribution Detection with Deep Nearest Neighbors"), in the few directions in which the labels and then the
-texts differ most. Each is measured against what is usual for texts that training had not seen, in standard
-deviations, and the two are averaged. `benchmarks/scope` compares it with others.
+Three signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
+Detection for Real-World Settings"); the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
+"Out-of-Distribution Detection with Deep Nearest Neighbors") in the few directions in which the labels and then the
+texts differ most, where what lies outside these directions is distance too (the residual of Wang, Li, Feng and Zhang
+2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"); and the cosine to the nearest mean of a label. Each is
+measured against what is usual for texts that training had not seen, in standard deviations, and they are averaged.
+`benchmarks/scope` compares them with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -37,19 +39,23 @@ class Nearness(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Neighbours:
-    """The distance to the nearest training text, with its sign turned."""
+    """The distance to the nearest training text along a few axes, with its sign turned.
+
+    What of a unit vector lies outside the axes counts as distance: no training text is known to lie there.
+    """
 
     axes: np.ndarray  # (D, A) float16, orthonormal: the directions that are looked at
     rows: np.ndarray  # (N, A) float16: training texts along them
 
     def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
-        """Higher is nearer; 0 is a training text itself."""
+        """Higher is nearer; 0 is a training text that lies along the axes."""
         return self.nearest(vectors @ self._axes)
 
     def nearest(self, along: np.ndarray) -> np.ndarray:  # (N, A) -> (N,)
-        """The same for texts whose places along the axes are known."""
-        squares = (along**2).sum(axis=1) + (self._lengths - 2.0 * (along @ self._rows.T)).min(axis=1)
-        return np.asarray(-np.sqrt(np.maximum(squares, 0.0)))
+        """The same for unit vectors whose places along the axes are known."""
+        inside = (along**2).sum(axis=1)
+        squares = inside + (self._lengths - 2.0 * (along @ self._rows.T)).min(axis=1)
+        return np.asarray(-np.sqrt(np.maximum(squares, 0.0) + np.maximum(1.0 - inside, 0.0)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What restores it."""
@@ -70,7 +76,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Centroids:
-    """The largest cosine to a label's mean encoding: what older versions hold."""
+    """The largest cosine to a label's mean encoding; older versions hold nothing else."""
 
     vectors: np.ndarray  # (L, D) float32, unit length
 
@@ -87,8 +93,8 @@ class Centroids:
 class Scope:
     """Gives the in-scope score of a classifier with encodings; 0 is the average text that training had not seen."""
 
-    nearness: Nearness
-    usual: np.ndarray  # (2, 2): mean and standard deviation of the largest logit, then of the nearness
+    nearness: tuple[Nearness, ...]
+    usual: np.ndarray  # (1 + K, 2): mean and standard deviation of the largest logit, then of each nearness
 
     def score(self, logits: np.ndarray, vector: np.ndarray) -> float:
         """Higher is more like the training texts.
@@ -97,16 +103,16 @@ class Scope:
             logits: (L,) divided by the temperature.
             vector: (D,) the text's encoding.
         """
-        signs = np.array([logits.max(), self.nearness.of(vector[None])[0]])
+        signs = np.array([logits.max(), *(each.of(vector[None])[0] for each in self.nearness)])
         return float(self.standardised(signs))
 
-    def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 2) -> (...)
-        """The score of a largest logit and a nearness."""
+    def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
+        """The score of a largest logit and each nearness."""
         return np.asarray(((signs - self.usual[:, 0]) / self.usual[:, 1]).mean(axis=-1))
 
     def to_files(self) -> dict[str, bytes]:
         """The file that is stored with a version."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.nearness.arrays().items()}
+        arrays = {name: np.ascontiguousarray(array) for each in self.nearness for name, array in each.arrays().items()}
         return {SCOPE_FILE: save_arrays(arrays | {"usual": self.usual})}
 
     @classmethod
@@ -115,15 +121,21 @@ class Scope:
         if SCOPE_FILE not in files:
             return None
         arrays = load_arrays(files[SCOPE_FILE])
-        usual = stored_array(arrays, "usual", 2, 2)
+        nearness = tuple(_restore(arrays, labels))
+        usual = stored_array(arrays, "usual", 1 + len(nearness), 2)
         if not (usual[:, 1] > 0).all():
             raise ValueError("a standard deviation is not above 0")
-        return cls(nearness=_restore(arrays, labels), usual=usual)
+        return cls(nearness=nearness, usual=usual)
 
 
-def _restore(arrays: Mapping[str, np.ndarray], labels: int) -> Nearness:
+def _restore(arrays: Mapping[str, np.ndarray], labels: int) -> Iterator[Nearness]:
+    if "axes" in arrays or "centroids" not in arrays:
+        yield _neighbours(arrays)
     if "centroids" in arrays:
-        return Centroids(vectors=stored_array(arrays, "centroids", labels, None).astype(np.float32))
+        yield Centroids(vectors=stored_array(arrays, "centroids", labels, None).astype(np.float32))
+
+
+def _neighbours(arrays: Mapping[str, np.ndarray]) -> Neighbours:
     axes = stored_array(arrays, "axes", None, None)
     rows = stored_array(arrays, "rows", None, axes.shape[1])
     if not len(rows):

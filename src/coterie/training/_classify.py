@@ -127,9 +127,9 @@ def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) ->
     """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
         return None, None
-    if not isinstance(fit, TextFit) or fit.neighbours is None or fit.nearest is None:
+    if not isinstance(fit, TextFit) or fit.compared is None or fit.nearest is None:
         return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(fit.neighbours, fit.nearest, scaled)
+    scope, scores = fit_scope(fit.compared, fit.nearest, scaled)
     return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
 
 

@@ -18,13 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines import OnnxEncoder
-from coterie.specialists import Neighbours
 from coterie.tuning import BaseEncoder, LinearHead, TunedNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
-from ._scope import fit_neighbours
+from ._scope import TrainingTexts, fit_texts
 
 FEW_ROWS = 2_000
 """Below this many, every row is held back once; else a fold is enough to calibrate on."""
@@ -40,11 +39,11 @@ class TunedFit:
     encoder: OnnxEncoder
     head: LinearHead
     kernel: KernelFit
-    neighbours: Neighbours
+    compared: TrainingTexts
     rows: np.ndarray  # (R,) those held back
     head_logits: np.ndarray  # (R, L)
     kernel_logits: np.ndarray  # (R, L)
-    nearest: np.ndarray  # (R,) nearness to the texts that were trained on
+    nearest: np.ndarray  # (R, 2) nearness to the texts that were trained on
     longest: int
     """Tokens of a text that fine-tuning read."""
     int8: Mapping[str, float]
@@ -59,7 +58,7 @@ class _Held:
     head: np.ndarray  # (R, L) logits
     exact_head: np.ndarray  # (R, L), with the vectors of the network before it was rounded
     kernel: np.ndarray  # (R, L) logits
-    nearest: np.ndarray  # (R,)
+    nearest: np.ndarray  # (R, 2)
     cosines: np.ndarray  # (R,) of each vector with that before rounding
 
 
@@ -90,7 +89,7 @@ def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequen
         encoder=tuned.encoder,
         head=tuned.network.head.unscaled(),
         kernel=tuned.kernel,
-        neighbours=tuned.neighbours,
+        compared=tuned.compared,
         rows=np.concatenate([each.rows for each in held]),
         head_logits=np.concatenate([each.head for each in held]),
         kernel_logits=np.concatenate([each.kernel for each in held]),
@@ -115,7 +114,7 @@ class _Tuned(NamedTuple):
     files: Mapping[str, bytes]
     encoder: OnnxEncoder
     kernel: KernelFit
-    neighbours: Neighbours
+    compared: TrainingTexts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,7 @@ class _Tuner:
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)
         vectors = encoder.encode(examples.texts)
         kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
-        return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
+        return _Tuned(network, files, encoder, kernel, fit_texts(vectors, examples))
 
     def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
         """Train on some rows, ask about the others."""
@@ -156,7 +155,7 @@ class _Tuner:
             head=head.logits(new),
             exact_head=head.logits(exact),
             kernel=tuned.kernel.logits(new),
-            nearest=tuned.neighbours.of(new),
+            nearest=tuned.compared.of(new),
             cosines=(new * exact).sum(axis=1),
         )
 

@@ -57,7 +57,7 @@ def card(task: str, rung: str, columns=()) -> SpecialistCard:
 def classify(rung: str = "embedding") -> tuple[ClassifySpecialist, dict[str, bytes]]:
     """A classifier with a scope, and its files."""
     neighbours = Neighbours(axes=np.eye(4, 3, dtype=np.float16), rows=np.eye(5, 3, dtype=np.float16))
-    scope = Scope(nearness=neighbours, usual=np.ones((2, 2)))
+    scope = Scope(nearness=(neighbours,), usual=np.ones((2, 2)))
     who = ClassifySpecialist(
         card=card("classify", rung),
         head=LinearEngine(text_head()),
@@ -210,7 +210,8 @@ def test_the_scope_of_an_older_version():
     older = save({"centroids": np.eye(2, 4, dtype=np.float16), "usual": np.array([[1.0, 2.0], [0.5, 0.25]])})
     scope = load(MADE["classify"][1] | {"scope.safetensors": older}).scope
 
-    assert scope.nearness.of(np.array([[0.6, 0.8, 0.0, 0.0]])) == pytest.approx([0.8])
+    (nearness,) = scope.nearness
+    assert nearness.of(np.array([[0.6, 0.8, 0.0, 0.0]])) == pytest.approx([0.8])
     assert scope.score(np.array([3.0, 0.0]), np.array([0.6, 0.8, 0.0, 0.0])) == pytest.approx((1.0 + 1.2) / 2)
     assert scope.to_files()["scope.safetensors"] == older
 

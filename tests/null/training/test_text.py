@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from coterie.training import Silent
 from coterie.training._examples import TextExamples
 from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
-from coterie.training._scope import AXES, fit_neighbours, fit_scope, nearest_out_of_fold
+from coterie.training._scope import AXES, fit_neighbours, fit_scope, fit_texts, nearest_out_of_fold
 from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -119,19 +119,21 @@ def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
     these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
     logits = np.tile([1.0, 0.0, 0.0], (len(vectors), 1))
-    neighbours = fit_neighbours(vectors, these)
-    nearest = nearest_out_of_fold(neighbours, vectors, these)
-    scope, scores = fit_scope(neighbours, nearest, logits)
+    compared = fit_texts(vectors, these)
+    nearest = nearest_out_of_fold(compared, vectors, these)
+    scope, scores = fit_scope(compared, nearest, logits)
 
-    axes = neighbours.axes.astype(float)
+    axes = compared.neighbours.axes.astype(float)
     for row, vector in enumerate(vectors):
-        others = vectors[these.folds != these.folds[row]]
-        distance = np.linalg.norm((others - vector) @ axes, axis=1).min()
-        assert nearest[row] == pytest.approx(-distance, abs=5e-3)
-        unit = (1.0 - scope.usual[0, 0]) / scope.usual[0, 1] + (nearest[row] - scope.usual[1, 0]) / scope.usual[1, 1]
-        assert scores[row] == pytest.approx(unit / 2, abs=1e-6)
+        rest = these.folds != these.folds[row]
+        inside = np.linalg.norm((vectors[rest] - vector) @ axes, axis=1).min()
+        outside = 1.0 - ((vector @ axes) ** 2).sum()
+        means = these.hot[rest].T @ vectors[rest]
+        cosines = means @ vector / np.linalg.norm(means, axis=1)
+        assert nearest[row] == pytest.approx([-np.sqrt(inside**2 + outside), cosines.max()], abs=2e-2)
+        signs = np.array([1.0, *nearest[row]])
+        assert scores[row] == pytest.approx(((signs - scope.usual[:, 0]) / scope.usual[:, 1]).mean(), abs=1e-6)
     assert scores.mean() == pytest.approx(0.0, abs=1e-6)
-    assert neighbours.of(vectors) == pytest.approx(np.zeros(len(vectors)), abs=0.05)
 
 
 def test_scope_looks_along_what_tells_the_labels_apart(texts, encoder):
@@ -151,12 +153,14 @@ def test_scope_keeps_so_many_texts(texts, encoder, monkeypatch):
     monkeypatch.setattr("coterie.training._scope.MOST_ROWS", 9)
     these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
-    neighbours = fit_neighbours(vectors, these)
+    compared = fit_texts(vectors, these)
+    rows, axes = compared.neighbours.rows.astype(float), compared.neighbours.axes.astype(float)
 
-    assert len(neighbours.rows) == 9
-    kept = [np.abs(neighbours.of(vectors[these.hot[:, label] > 0])).min() for label in range(3)]
-    assert kept == pytest.approx(np.zeros(3), abs=0.05)
-    assert np.isfinite(nearest_out_of_fold(neighbours, vectors, these)).all()
+    assert len(rows) == 9
+    for label in range(3):
+        along = vectors[these.hot[:, label] > 0] @ axes
+        assert np.linalg.norm(along[:, None] - rows, axis=2).min() == pytest.approx(0.0, abs=0.05)
+    assert np.isfinite(nearest_out_of_fold(compared, vectors, these)).all()
 
 
 def test_scope_of_a_label_with_one_row(texts, encoder):
@@ -165,8 +169,8 @@ def test_scope_of_a_label_with_one_row(texts, encoder):
     these = examples(rows)
     with np.errstate(all="raise"):
         vectors = encoder.encode(these.texts)
-        neighbours = fit_neighbours(vectors, these)
-        _, scores = fit_scope(neighbours, nearest_out_of_fold(neighbours, vectors, these), np.zeros((6, 2)))
+        compared = fit_texts(vectors, these)
+        _, scores = fit_scope(compared, nearest_out_of_fold(compared, vectors, these), np.zeros((6, 2)))
 
     assert np.isfinite(scores).all()
     assert scores[-1] == scores.min()
