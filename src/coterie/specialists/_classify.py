@@ -39,7 +39,7 @@ class ClassifySpecialist:
     async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
-            return self._abstention(task, "there is no text to classify")
+            return abstention(self.card.name, task, "there is no text to classify")
         vector, steps, truncated = await self._encode(task)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
         steps = (*steps, self._step(self.head, scored))
@@ -113,6 +113,3 @@ class ClassifySpecialist:
 
     def _step(self, engine: Engine, output: Output) -> Step:
         return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
-
-    def _abstention(self, task: Task, reason: str) -> Finding:
-        return abstention(self.card.name, task, reason)

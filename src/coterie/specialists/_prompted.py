@@ -28,7 +28,6 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
-    Verdict,
 )
 
 from ._abstention import abstention
@@ -73,9 +72,10 @@ class PromptedSpecialist:
         try:
             (output,) = await self.model.run([prompt])
         except EgressRefused as refusal:
-            return _not_sent(self.card.name, prompt, refusal.message, steps, refusal.verdict)
+            refused = abstention(self.card.name, task, refusal.message)
+            return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
         except TooLong as error:
-            return _not_sent(self.card.name, prompt, error.message, steps)
+            return replace(abstention(self.card.name, task, error.message), label=prompt.label, steps=steps)
         steps = (*steps, self._step(self.model, output))
         finding = self._finding(prompt, neighbours, output)
         noted = f"{finding.reason}; {_CUT}" if cut else finding.reason
@@ -175,21 +175,6 @@ def _alternatives(reply: Reply, confidence: float) -> tuple[Evidence, ...]:
     found = [] if reply.label is None else [(reply.label, confidence)]
     found += [(name, others[name] * left) for name in ranked]
     return tuple(Evidence(kind="alternative", name=n, text=f"{n}: {p:.2f}", weight=p) for n, p in found)
-
-
-def _not_sent(name: str, prompt: Prompt, reason: str, steps: tuple[Step, ...], *verdicts: Verdict) -> Finding:
-    """The finding for a prompt that did not reach the model."""
-    return Finding(
-        specialist=name,
-        value=None,
-        text="",
-        confidence=0.0,
-        accepted=False,
-        reason=reason,
-        label=prompt.label,
-        steps=steps,
-        verdicts=verdicts,
-    )
 
 
 def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
