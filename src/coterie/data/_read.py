@@ -89,7 +89,11 @@ def read_dataset(
         replies=replies,
         fields=fields or {},
     )
-    with open_lines(Path(path)) as lines:
+    return _read_file(Path(path), plan, for_evaluation=for_evaluation)
+
+
+def _read_file(path: Path, plan: _Plan, *, for_evaluation: bool) -> Dataset:
+    with open_lines(path) as lines:
         read = _read_rows(lines, plan)
     _check_read(lines.name, read, plan)
     rows, odd = _with_columns(read, plan)
