@@ -52,7 +52,7 @@ def write_card(report: Mapping[str, object]) -> str:
             `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
             and `held_out`), `slices` (by label `n`, `recall`, `precision`, `f1`), `warnings`.
     """
-    name, task = _text(report.get("name")), _text(report.get("task"))
+    name = _text(report.get("name"))
     parts = [
         _front_matter(report),
         f"# {name}",
