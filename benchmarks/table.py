@@ -30,6 +30,7 @@ ORDER = (
     "adapters",
     "prompted",
     "reply",
+    "reply_tuned",
     "latency",
 )
 NONE = "-"

@@ -24,6 +24,7 @@ from coterie.specialists import (
     ClassifySpecialist,
     GeneralistSpecialist,
     GenerateSpecialist,
+    WriteSpecialist,
     base_of,
     calibrated_on,
     load_specialist,
@@ -178,7 +179,7 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     for specialist in specialists.values():
         if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
             await specialist.head.warm()
-        elif isinstance(specialist, GenerateSpecialist):
+        elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
             model = config.models[config.specialists[specialist.card.name].model or ""]
             if isinstance(model, LlamaModel):
                 await specialist.warm(slots=model.parallel)

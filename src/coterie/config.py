@@ -85,7 +85,10 @@ class SpecialistSection(_Section):
     description: str = ""
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None
-    """Training data: a CSV or JSONL file, relative to the network's folder. For `generate`, its source texts."""
+    """Training data: a CSV or JSONL file, relative to the network's folder.
+
+    For `generate` with `reads`, its source texts; without, texts each with the `reply` that should be written.
+    """
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
     test: str | None = None
@@ -93,7 +96,10 @@ class SpecialistSection(_Section):
     text_column: str | None = None
     """Column with the text; default `text` where the task needs one."""
     label_column: str = "label"
-    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL."""
+    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL.
+
+    `generate` without `reads`: column with the reply; default `reply`.
+    """
     group_column: str | None = None
     """Rows with the same value here are never split between training and held-out data."""
     pair_column: str | None = None
@@ -131,8 +137,13 @@ class SpecialistSection(_Section):
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence."""
-    bar: dict[Literal["accuracy", "macro_f1", "auc", "token_f1", "exact_f1"], Annotated[float, Field(ge=0, le=1)]] = {}
+    bar: dict[
+        Literal["accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match"],
+        Annotated[float, Field(ge=0, le=1)],
+    ] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
+    alike: float = Field(default=0.8, gt=0, le=1)
+    """`generate` without `reads`: a reply is right if its token F1 with the one in the data is at least this."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
@@ -164,13 +175,18 @@ class SpecialistSection(_Section):
     test_calls: int = Field(default=200, ge=1, le=100_000)
     """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
 
+    @property
+    def writes_freely(self) -> bool:
+        """It writes replies it learnt from pairs, with no source text to hold them against."""
+        return self.task == "generate" and not self.reads
+
     @model_validator(mode="after")
     def _fits_its_task(self) -> SpecialistSection:
         if self.task == "generate":
             if self.model is None:
                 raise ValueError("task 'generate' needs `model`, the key of a [models] entry")
-            if not self.reads:
-                raise ValueError("task 'generate' needs `reads`, the fact that selects its source text")
+            if self.pairs is not None and not self.reads:
+                raise ValueError("pairs needs `reads`, the fact that selects a source text; else its pairs are `data`")
         elif self.pairs is not None:
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         self._fields_fit()

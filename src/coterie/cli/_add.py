@@ -72,7 +72,9 @@ _TargetRisk = Annotated[
 ]
 _Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
 _Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
-_Model = Annotated[str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text.")]
+_Model = Annotated[
+    str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text, or is tuned to.")
+]
 
 
 def add(

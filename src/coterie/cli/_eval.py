@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from coterie.registry import Version
 
 _FIGURES = {
-    "token_f1": "F1 of words quoted, mean over fields",
+    "token_f1": "token F1",
     "exact_f1": "F1 of values quoted word for word, mean over fields",
+    "exact_match": "the same text, case and spaces aside",
     "accuracy": "accuracy",
     "auc": "AUC",
     "brier": "Brier score",
@@ -69,7 +70,8 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
-    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated.
+    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of a `generate`
+    specialist without `reads`, how like the replies of the file those are that it writes.
     With rows that have no label, also how well it tells what does not belong to it.
     """
     from coterie.config import load_config
@@ -104,9 +106,9 @@ def _section(config: Config, name: str) -> SpecialistSection:
         raise UnknownSpecialist(
             f"Asked to measure {name!r}; this network has {sorted(sections)}.", hint="Use one of these names."
         )
-    if sections[name].task == "generate":
+    if sections[name].task == "generate" and not sections[name].writes_freely:
         raise InputError(
-            f"{name!r} writes text, which has no single right value to compare with.",
+            f"{name!r} drafts from source texts, which have no single right reply to compare with.",
             hint="Measure the specialist whose fact it reads.",
         )
     return sections[name]
@@ -154,7 +156,9 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
         specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label)
+            return await ask_about(
+                specialist, dataset.rows, progress=progress.advance, label=label, alike=section.alike
+            )
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()

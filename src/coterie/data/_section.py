@@ -32,5 +32,6 @@ def read_section(section: SpecialistSection, path: Path | str, *, for_evaluation
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         fields=section.fields,
+        replies=section.writes_freely,
         for_evaluation=for_evaluation,
     )

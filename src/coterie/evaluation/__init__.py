@@ -7,7 +7,7 @@ from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
 from ._fields import FieldCase, FieldFigures, FieldReport, field_cases, is_right, judge_fields
-from ._judge import Case, judge, judge_rows
+from ._judge import ALIKE, Case, judge, judge_rows
 from ._metrics import (
     RiskCoverage,
     accepted_accuracy,
@@ -21,11 +21,12 @@ from ._metrics import (
     multilabel_f1,
     risk_coverage,
 )
-from ._overlap import rouge_l, token_f1
+from ._overlap import best_f1, rouge_l, token_f1
 from ._regression import interval_drop, paired_drop, worse
 from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
+    "ALIKE",
     "Case",
     "Confusion",
     "Evaluation",
@@ -38,6 +39,7 @@ __all__ = [
     "accepted_accuracy",
     "accuracy",
     "auroc",
+    "best_f1",
     "bootstrap_interval",
     "bootstrap_mean",
     "brier",

@@ -15,7 +15,7 @@ from coterie.protocols import Specialist
 from coterie.types import ContextView, Finding, Label, Task
 
 from ._evaluation import Evaluation
-from ._judge import judge
+from ._judge import ALIKE, judge
 
 AT_ONCE = 64
 """Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
@@ -30,6 +30,7 @@ async def evaluate(
     progress: Callable[[int], None] | None = None,
     label: Label = Label.INTERNAL,
     seed: int = 0,
+    alike: float = ALIKE,
 ) -> Evaluation:
     """Ask a specialist about every row and judge what it finds.
 
@@ -41,6 +42,7 @@ async def evaluate(
         progress: Called with the number of rows just done.
         label: Sensitivity of the rows.
         seed: Seed of the bootstrap intervals.
+        alike: Token F1 from which a written text counts as right.
 
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
@@ -48,7 +50,7 @@ async def evaluate(
     findings = await consult_rows(
         specialist, rows, vectors=vectors, truncated=truncated, progress=progress, label=label
     )
-    return judge(rows, findings, task=specialist.card.task, seed=seed)
+    return judge(rows, findings, task=specialist.card.task, seed=seed, alike=alike)
 
 
 async def consult_rows(

@@ -38,7 +38,8 @@ def read_rows(section: SpecialistSection) -> Rows:
     if section.task == "generate":
         raise InputError(
             f"Asked to right-size task {section.task!r}.",
-            hint="It is for 'classify', 'score' and 'extract'; a text has no rungs.",
+            hint="It is for 'classify', 'score' and 'extract'; a written text has one rung, `slm`. `coterie train` "
+            "measures it beside the untuned model.",
         )
     measures = MEASURES[section.task]
     if odd := [name for name in section.bar if name not in measures]:

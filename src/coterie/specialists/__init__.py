@@ -24,6 +24,7 @@ from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
 from ._spans import Span, split_clauses
 from ._text_model import TextModel, text_files
+from ._write import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 
 __all__ = [
     "ADAPTER_FILE",
@@ -57,20 +58,26 @@ __all__ = [
     "SentenceSplitter",
     "Span",
     "TextModel",
+    "WriteSpecialist",
+    "Writing",
     "answers",
     "as_fields",
     "base_of",
     "calibrated_on",
     "check_grounding",
+    "fault_of",
     "find_label",
+    "likeness",
     "load_specialist",
     "match_label",
     "one_line",
     "own_encoder_files",
     "read_reply",
+    "signs_of",
     "split_clauses",
     "split_sentences",
     "summarise_fields",
     "text_files",
+    "thin_out",
     "tokens_of",
 ]

@@ -28,6 +28,7 @@ from ._prompting import Prompting
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
+from ._write import load_write
 
 
 def load_specialist(
@@ -72,9 +73,7 @@ def load_specialist(
             case "extract":
                 return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
             case "generate":
-                # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
-                engine = cast("StreamingEngine", model_of(card, section, models))
-                return load_generate(card, described, engine, adapter=name if ADAPTER_FILE in version.files else None)
+                return _load_generate(card, section, described, version.files, encoder=encoder, models=models)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
@@ -101,6 +100,30 @@ def _load_classify(
     if card.rung == "llm":
         return load_prompted(card, section, described, files, encoder=encoder, models=models, least=least)
     return _classify(card, described, files, encoder)
+
+
+def _load_generate(
+    card: SpecialistCard,
+    section: SpecialistSection,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    models: Mapping[str, Engine],
+) -> Specialist:
+    """The writer of a version: from a source text, or from what it learnt."""
+    if section.writes_freely == ("sources" in described):
+        now, then = ("no `reads`", "source texts") if section.writes_freely else ("`reads`", "no source texts")
+        raise ArtefactRefused(
+            f"{card.name!r} is configured with {now}; its version was trained with {then}.",
+            hint=f"Train it again: coterie train {card.name}",
+        )
+    engine = model_of(card, section, models)
+    if section.writes_freely:
+        return load_write(card, described, files, engine=engine, encoder=encoder)
+    # The rung `llm` asks a whole answer of an engine, as training does; only drafts are streamed.
+    adapter = card.name if ADAPTER_FILE in files else None
+    return load_generate(card, described, cast("StreamingEngine", engine), adapter=adapter)
 
 
 def _card(name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any]) -> SpecialistCard:

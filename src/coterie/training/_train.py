@@ -139,7 +139,7 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
     data = _read(section, folder, section.data or "", for_evaluation=False)
     train_rows, held_out = _divided(data, section, folder)
     read = {folder / (section.data or ""): data.sha256}
-    if section.test is not None and section.task != "generate":
+    if section.test is not None and _is_measured(section):
         read[folder / section.test] = held_out.sha256
     job = Job(
         name=name,
@@ -157,14 +157,20 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
 
 def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
     """Rows to train on and rows to measure on."""
-    if section.task == "generate":
+    if not _is_measured(section):
         return data, data  # a text to repeat has nothing to hold out
     if section.test is not None:
         return data, _read(section, folder, section.test, for_evaluation=True)
     if section.task == "score":
         return data, data  # cross-validated on every row
-    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    by_label = not section.writes_freely
+    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed, by_label=by_label)
     return train_rows, held_out.measured()
+
+
+def _is_measured(section: SpecialistSection) -> bool:
+    """Its own rows, or some like them, say how good it is; a source text says nothing of a draft."""
+    return section.task != "generate" or section.writes_freely
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
@@ -181,7 +187,7 @@ def _train_whole(job: Job, config: Config, folder: Path, registry: Registry) -> 
 
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
     """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
-    if job.section.task == "generate":
+    if not _is_measured(job.section):
         return _stored(job, registry, *train_generate(job, config, folder))
     fitted = fit_rungs(job)
     files = dict(fitted.choice.candidate.files)
@@ -225,6 +231,8 @@ def _subjects(job: Job) -> tuple[str, ...]:
     """Names that say what it is about: the labels of a classifier, the fields of an extractor, a score's outcome."""
     if job.section.task == "extract":
         return tuple(job.section.fields)
+    if job.section.task == "generate":
+        return ()
     return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
 
 
@@ -234,6 +242,8 @@ def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
         return f"{job.section.label_column} = {labels[0]}"
     if job.section.task == "extract":
         return "a text to read"
+    if job.section.task == "generate":
+        return "a text to reply to"
     return labels[0] if labels else "none of the labels"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._int8 import QUANTISATION, quantise
     from ._lora import LoraRecipe, lora_recipe_for, tune_adapter
     from ._network import LinearHead, SentenceNetwork
+    from ._precision import describe_precision
 
 __all__ = [
     "GGUF_ADAPTER",
@@ -37,6 +38,7 @@ __all__ = [
     "TokenPair",
     "TunedNetwork",
     "adapter_files",
+    "describe_precision",
     "encoder_files",
     "exact_vectors",
     "export_graph",
@@ -62,6 +64,7 @@ _HOMES = {
     "TokenPair": "_causal",
     "adapter_files": "_adapter_files",
     "TunedNetwork": "_finetune",
+    "describe_precision": "_precision",
     "encoder_files": "_export",
     "exact_vectors": "_export",
     "export_graph": "_export",
