@@ -22,6 +22,7 @@ from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
     ClassifySpecialist,
+    ExtractSpecialist,
     GeneralistSpecialist,
     GenerateSpecialist,
     base_of,
@@ -94,7 +95,9 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     return [
         each.encoder
         for each in specialists.values()
-        if isinstance(each, ClassifySpecialist) and each.card.rung == "encoder" and each.encoder is not None
+        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
+        and each.card.rung == "encoder"
+        and each.encoder is not None
     ]
 
 

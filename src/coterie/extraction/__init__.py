@@ -5,6 +5,7 @@ from ._choose import Option, options
 from ._document import Document, Place
 from ._extractor import ENCODED, OUTCOMES, Extractor, FieldModel, Found, Survey, Weigher, second_look, shortlist
 from ._features import word_features
+from ._passages import ReadTags, first_tokens, passages
 from ._rank import PLACES, Ranker, best_rows, place_features
 from ._tag import (
     EVIDENCE,
@@ -17,6 +18,7 @@ from ._tag import (
     numbered,
     rank_features,
     regions,
+    rows_to_read,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Option",
     "Place",
     "Ranker",
+    "ReadTags",
     "Reading",
     "Region",
     "Stretch",
@@ -43,11 +46,14 @@ __all__ = [
     "Weigher",
     "Words",
     "best_rows",
+    "first_tokens",
     "numbered",
     "options",
+    "passages",
     "place_features",
     "rank_features",
     "regions",
+    "rows_to_read",
     "second_look",
     "shortlist",
     "stretches",

@@ -13,9 +13,10 @@ from coterie.engines import stored_array
 from coterie.types import Scalar
 
 from ._choose import choose
-from ._document import Document
+from ._document import Document, Place
+from ._passages import ReadTags, passages
 from ._rank import Ranker, best_rows
-from ._tag import EVIDENCE, Candidate, Reading, Tagger
+from ._tag import EVIDENCE, Candidate, Reading, Tagger, rows_to_read
 
 Floats = np.ndarray
 
@@ -150,12 +151,13 @@ class Survey(NamedTuple):
     scores: Floats  # (S, F)
     shortlist: list[int]
     """Sentences whose encodings the second look asks for; none where it does without."""
+    places: list[Place]
+    """What an encoder is to look at: the shortlisted sentences, or the passages that are read."""
 
     @property
     def texts(self) -> list[str]:
-        """Of the shortlisted sentences."""
-        places = [self.document.sentences[row] for row in self.shortlist]
-        return [self.document.text[place.start : place.end] for place in places]
+        """Of the places."""
+        return [self.document.text[place.start : place.end] for place in self.places]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,22 +169,36 @@ class Extractor:
     tagger: Tagger
     weigher: Weigher
 
+    @property
+    def second_look(self) -> bool:
+        """Whether it ranks again, with the encodings of likely sentences."""
+        return self.ranker.vectors is not None
+
+    @property
+    def tagged(self) -> bool:
+        """Whether it reads with what an encoder says of passages."""
+        return self.tagger.odds_weights is not None
+
     def survey(self, text: str) -> Survey:
         """Cut a text into sentences and score each for each field."""
         document = Document(text)
         scores = self.ranker.scores(document)
-        return Survey(document, scores, shortlist(scores) if self.ranker.vectors is not None else [])
+        if self.tagged:
+            return Survey(document, scores, [], passages(document, rows_to_read(scores)))
+        rows = shortlist(scores) if self.second_look else []
+        return Survey(document, scores, rows, [document.sentences[row] for row in rows])
 
-    def read(self, survey: Survey, vectors: Floats | None = None) -> list[list[Found]]:
+    def read(self, survey: Survey, vectors: Floats | None = None, tags: ReadTags | None = None) -> list[list[Found]]:
         """What each field comes to.
 
         Args:
             survey: Of the text.
             vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
+            tags: Of the passages, where the tagger looks at them.
         """
         if not survey.document.sentences:
             return [[Found(*NOT_STATED, 1.0)] for _ in self.fields]
-        scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document)
+        scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document, tags)
         return [
             self.weigher.decide(number, self.tagger.candidates(reading, number, scores[:, number]), many=each.many)
             for number, each in enumerate(self.fields)

@@ -13,6 +13,7 @@ from coterie.engines import stored_array
 from ._chain import TAGS, stretches
 from ._document import Document, Place
 from ._features import word_features
+from ._passages import ReadTags
 from ._rank import best_rows
 
 Floats = np.ndarray
@@ -56,13 +57,14 @@ EVIDENCE = ("exactly here", "begins here", "sentence", "lead", "length")
 
 @dataclass(frozen=True, kw_only=True)
 class Tagger:
-    """Chain models of all fields over one vocabulary of features."""
+    """Chain models of all fields over one vocabulary of features, and over what an encoder says where there is one."""
 
     terms: Mapping[str, int]
     """Number of each feature."""
     weights: Floats  # (F, V, 3)
     rank_weights: Floats  # (F, RANK_FEATURES, 3)
     transitions: Floats  # (F, 3, 3)
+    odds_weights: Floats | None = None  # (F, 2, 3), of the encoder's log-odds
 
     def candidates(self, reading: Reading, number: int, scores: Floats) -> list[Candidate]:
         """Stretches that may be values of a field, likeliest first.
@@ -79,6 +81,9 @@ class Tagger:
             if not words.places:
                 continue
             emissions = self._emissions(words, number, scores)
+            if self.odds_weights is not None and reading.tags is not None:
+                odds = reading.tags.of_words(words.places, number)
+                emissions = emissions + odds @ self.odds_weights[number].astype(np.float64)
             for each in stretches(emissions, self.transitions[number].astype(np.float64)):
                 sentence = float(scores[words.sentence[each.first]])
                 start, end = words.places[each.first].start, words.places[each.last].end
@@ -102,6 +107,8 @@ class Tagger:
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
         arrays = {"tag.weights": self.weights, "tag.rank": self.rank_weights, "tag.transitions": self.transitions}
+        if self.odds_weights is not None:
+            arrays["tag.odds"] = self.odds_weights
         return {"terms": sorted(self.terms, key=self.terms.__getitem__)}, arrays
 
     @classmethod
@@ -115,6 +122,7 @@ class Tagger:
             weights=stored_array(arrays, "tag.weights", fields, len(terms), TAGS),
             rank_weights=stored_array(arrays, "tag.rank", fields, RANK_FEATURES, TAGS),
             transitions=stored_array(arrays, "tag.transitions", fields, TAGS, TAGS),
+            odds_weights=stored_array(arrays, "tag.odds", fields, TAGS - 1, TAGS) if "tag.odds" in arrays else None,
         )
 
 
@@ -123,6 +131,8 @@ class Reading:
     """A document while it is read: what several fields look at is worked out once."""
 
     document: Document
+    tags: ReadTags | None = None
+    """What an encoder says of the regions' words, where there is one."""
     _words: dict[Region, Words] = field(default_factory=dict)
 
     def words(self, region: Region, terms: Mapping[str, int]) -> Words:
@@ -157,6 +167,11 @@ def regions(scores: Floats) -> list[Region]:
         else:
             found.append(Region(row, row))
     return found
+
+
+def rows_to_read(scores: Floats) -> list[int]:
+    """Numbers of the sentences that are read for any field, of scores (S, F), in the text's order."""
+    return sorted({row for column in scores.T for row in best_rows(column, RANKED) if np.isfinite(column[row])})
 
 
 def rank_features(words: Words, scores: Floats) -> Floats:  # (T, RANK_FEATURES)

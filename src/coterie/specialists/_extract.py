@@ -19,12 +19,13 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
-from coterie.extraction import Extractor, FieldModel, Found, Survey
+from coterie.extraction import TAGS, Extractor, FieldModel, Found, ReadTags, Survey
 from coterie.protocols import Engine
 from coterie.types import ContextView, Evidence, Fact, Field, Finding, Output, Prompt, SpecialistCard, Step, Task, Usage
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
+from ._own_encoder import load_own_tagger
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class ExtractSpecialist:
     acceptances: tuple[Acceptance, ...]
     """One a field."""
     encoder: Engine | None = None
+    """On the rung `embedding` the network's, which sees sentences; on `encoder` its own, which tags passages."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
@@ -57,16 +59,16 @@ class ExtractSpecialist:
             return abstention(self.card.name, task, "there is no text to read")
         clock = _Clock()
         survey: Survey = await clock.run(self.extractor.survey, task.text, long=len(task.text) > _INLINE)
-        vectors, steps = await self._encode(survey, task)
-        found = await clock.run(self.extractor.read, survey, vectors, long=len(task.text) > _INLINE)
+        outputs, steps = await self._encode(survey, task)
+        found = await clock.run(self._read, survey, outputs, long=len(task.text) > _INLINE)
         fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps)
 
-    async def _encode(self, survey: Survey, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...]]:
-        """Encodings (K, D) of the sentences that deserve a second look, and what they took."""
-        if self.encoder is None or not survey.shortlist:
-            return None, ()
+    async def _encode(self, survey: Survey, task: Task) -> tuple[list[Output], tuple[Step, ...]]:
+        """What the encoder says of the places that deserve a second look, and what it took."""
+        if self.encoder is None or not survey.places:
+            return [], ()
         prompts = [Prompt(text=text, label=task.label) for text in survey.texts]
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
@@ -77,8 +79,16 @@ class ExtractSpecialist:
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
             cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
         )
-        step = Step(producer=self.card.name, engine=self.encoder.name, usage=usage)
-        return np.stack([np.asarray(each.vector) for each in outputs]), (step,)
+        return outputs, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
+
+    def _read(self, survey: Survey, outputs: Sequence[Output]) -> list[list[Found]]:
+        """What the fields come to, with what the encoder said."""
+        if not outputs:
+            return self.extractor.read(survey)
+        if not self.extractor.tagged:
+            return self.extractor.read(survey, np.stack([np.asarray(each.vector) for each in outputs]))
+        offsets, logits = ([np.asarray(getattr(each, name)) for each in outputs] for name in ("offsets", "scores"))
+        return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
 
     def to_files(self) -> dict[str, bytes]:
         """What a stored version holds of it."""
@@ -200,13 +210,27 @@ class _Clock:
 
 
 def load_extract(
-    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine | None
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
 ) -> ExtractSpecialist:
-    """The specialist of a stored version. Raises `KeyError`, `TypeError` or `ValueError` if it is none."""
+    """The specialist of a stored version, with the network's encoder if it looks at that.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+        ArtefactRefused: its own encoder is damaged.
+    """
     extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
     acceptances = tuple(Acceptance(**each) for each in described["acceptances"])
     if len(acceptances) != len(extractor.fields):
         raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
-    if (encoder is None) is not (extractor.ranker.vectors is None):
-        raise ValueError(f"its ranker does not fit the rung {card.rung!r}")
-    return ExtractSpecialist(card=card, extractor=extractor, acceptances=acceptances, encoder=encoder)
+    if extractor.tagged is not (card.rung == "encoder") or extractor.second_look is not (card.rung == "embedding"):
+        raise ValueError(f"what it reads with does not fit the rung {card.rung!r}")
+    own = _tagger(card, files, len(extractor.fields)) if extractor.tagged else None
+    shared = encoder if extractor.second_look else None
+    return ExtractSpecialist(card=card, extractor=extractor, acceptances=acceptances, encoder=own or shared)
+
+
+def _tagger(card: SpecialistCard, files: Mapping[str, bytes], fields: int) -> Engine:
+    tagger = load_own_tagger(card.name, files)
+    if tagger.size != fields * TAGS:
+        raise ValueError(f"its encoder gives {tagger.size} logits a token for {fields} fields")
+    return tagger

@@ -70,7 +70,7 @@ def load_specialist(
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
-                return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
+                return load_extract(card, described, version.files, encoder)
             case "generate":
                 # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
                 engine = cast("StreamingEngine", model_of(card, section, models))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from coterie.data import Dataset, Row
 from coterie.evaluation import FieldCase, field_cases, is_right, judge_fields
 from coterie.extraction import Candidate as Stretch
 from coterie.extraction import Extractor, FieldModel, Found
-from coterie.specialists import Acceptance, ExtractSpecialist, as_fields
+from coterie.specialists import Acceptance, ExtractSpecialist, as_fields, own_encoder_files
 from coterie.types import Finding, Rung
 
 from ._candidates import Candidate, Figure
@@ -25,6 +26,9 @@ from ._extract_tag import Tagged, tag_fields
 from ._extract_weigh import fit_weigher, level
 from ._job import Job
 from ._measure import encode, measure
+
+if TYPE_CHECKING:
+    from ._extract_tuned import TunedTags
 
 FOLDS = 3
 
@@ -43,6 +47,13 @@ def train_extract(job: Job) -> list[Candidate]:
         start = time.perf_counter()
         ranked = _with_vectors(job, corpus, words)
         found.append(_candidate(job, corpus, "embedding", ranked, spent + time.perf_counter() - start))
+    if "encoder" in job.measured_rungs:
+        # Imported here: it needs torch, which nothing else does.
+        from ._extract_tuned import tune_tags  # noqa: PLC0415
+
+        start = time.perf_counter()
+        tuned = tune_tags(job, corpus, words.scores)
+        found.append(_candidate(job, corpus, "encoder", words, spent + time.perf_counter() - start, tuned=tuned))
     return found
 
 
@@ -53,11 +64,13 @@ def _with_vectors(job: Job, corpus: Corpus, words: Ranked) -> Ranked:
     return rank_by_vectors(corpus, words, rows, vectors)
 
 
-def _candidate(job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: float) -> Candidate:
+def _candidate(
+    job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: float, *, tuned: TunedTags | None = None
+) -> Candidate:
     """Tag, weigh, decide from which confidence to accept, measure on held-out texts."""
     start = time.perf_counter()
     job.progress.start(f"{job.name}: read ({rung})", corpus.fields * (len(np.unique(corpus.folds)) + 1))
-    tagged = tag_fields(corpus, ranked.scores, job.progress.advance)
+    tagged = tag_fields(corpus, ranked.scores, job.progress.advance, tuned.tags if tuned else None)
     job.progress.finish("")
     models = field_models(job.train.rows, job.section.fields)
     unseen = _Unseen(job.train, _unseen_models(job, corpus), corpus.folds, tagged)
@@ -83,17 +96,18 @@ def _candidate(job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: floa
         card=job.card(rung),
         extractor=extractor,
         acceptances=tuple(_acceptance(each.value, job.section.target_risk) for each in thresholds),
-        encoder=job.encoder if rung == "embedding" else None,
+        encoder=tuned.tagger if tuned else job.encoder if rung == "embedding" else None,
     )
     seconds = spent + time.perf_counter() - start
     report = judge_fields(job.train.rows, cases)
     return Candidate(
         rung=rung,
-        files=specialist.to_files(),
+        files=specialist.to_files() | own_encoder_files(tuned.files if tuned else {}),
         validation={name: Figure(report.figures[name], report.intervals[name]) for name in job.measures},
         evaluation=measure(job, rung, specialist),
         seconds=seconds,
         notes={
+            **(tuned.notes if tuned else {}),
             "threshold": _thresholds_in_words(models, thresholds),
             "out_of_fold": {name: each.to_json() for name, each in report.fields.items()},
         },

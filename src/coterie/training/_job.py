@@ -126,6 +126,8 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if not self.has_texts:
             return ("lexical",)
+        if self.section.task == "extract":
+            return ("lexical", "embedding", "encoder")
         if self.section.task != "classify" or self.pairs:
             return ("lexical", "embedding")
         # Several labels at once: an slm has nothing to weigh against each other, and an llm names one.
