@@ -181,6 +181,8 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     for specialist in specialists.values():
         if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
             await specialist.head.warm()
+        elif isinstance(specialist, ExtractSpecialist):
+            await specialist.warm()
         elif isinstance(specialist, GenerateSpecialist):
             model = config.models[config.specialists[specialist.card.name].model or ""]
             if isinstance(model, LlamaModel):

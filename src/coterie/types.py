@@ -456,6 +456,8 @@ class Output:
     usage: Usage = field(default_factory=Usage)
     logprob: float | None = None
     """Natural logarithm of the text's probability, where it was asked for and the engine says it."""
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """The same by piece of the text, for engines of the kind `llama` only."""
     verdict: Verdict | None = None
     """The egress gate's, when the engine is a remote one."""
 

@@ -34,7 +34,7 @@ from coterie.tuning import (
     tagger_files,
     token_logits,
 )
-from coterie.tuning._tagging import _optimizer, build_token_network, tag_loss
+from coterie.tuning._tagging import _optimizer, build_token_network, start_at_frequencies, tag_loss
 from coterie.tuning.plain_loop import plain_tagging
 from coterie.types import Prompt, Request
 
@@ -143,6 +143,7 @@ def test_the_plain_loop_agrees(base, tagged):
     recipe = {"epochs": 1, "batch": len(tagged), "rate": 1e-3, "head_rate": 1e-3, "decay": 0.0, "warm_up": 0.0}
     torch.manual_seed(0)
     plain = build_token_network(base, 2, kept=2 / 3)
+    start_at_frequencies(plain, tagged)
     untuned = token_logits(plain, [tagged[2].ids])[0]
     trained = [
         each for group in _optimizer(plain, TagRecipe(epochs=1, batch=1)).param_groups for each in group["params"]

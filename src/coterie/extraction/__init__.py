@@ -6,6 +6,7 @@ from ._document import Document, Place
 from ._extractor import ENCODED, OUTCOMES, Extractor, FieldModel, Found, Survey, Weigher, second_look, shortlist
 from ._features import word_features
 from ._passages import ReadTags, first_tokens, passages
+from ._quote import Quote, Quoting, Said, quoted
 from ._rank import PLACES, Ranker, best_rows, place_features
 from ._tag import (
     EVIDENCE,
@@ -36,10 +37,13 @@ __all__ = [
     "Found",
     "Option",
     "Place",
+    "Quote",
+    "Quoting",
     "Ranker",
     "ReadTags",
     "Reading",
     "Region",
+    "Said",
     "Stretch",
     "Survey",
     "Tagger",
@@ -51,6 +55,7 @@ __all__ = [
     "options",
     "passages",
     "place_features",
+    "quoted",
     "rank_features",
     "regions",
     "rows_to_read",

@@ -15,6 +15,7 @@ from coterie.types import Scalar
 from ._choose import choose
 from ._document import Document, Place
 from ._passages import ReadTags, passages
+from ._quote import Quoting, Said, quoted
 from ._rank import Ranker, best_rows
 from ._tag import EVIDENCE, Candidate, Reading, Tagger, rows_to_read
 
@@ -166,8 +167,10 @@ class Extractor:
 
     fields: tuple[FieldModel, ...]
     ranker: Ranker
-    tagger: Tagger
+    tagger: Tagger | None
     weigher: Weigher
+    quoting: Quoting | None = None
+    """In the tagger's place, where a generative model reads."""
 
     @property
     def second_look(self) -> bool:
@@ -177,41 +180,56 @@ class Extractor:
     @property
     def tagged(self) -> bool:
         """Whether it reads with what an encoder says of passages."""
-        return self.tagger.odds_weights is not None
+        return self.tagger is not None and self.tagger.odds_weights is not None
 
     def survey(self, text: str) -> Survey:
         """Cut a text into sentences and score each for each field."""
         document = Document(text)
         scores = self.ranker.scores(document)
+        if self.quoting is not None:
+            return Survey(document, scores, [], self.quoting.show(document, scores))
         if self.tagged:
             return Survey(document, scores, [], passages(document, rows_to_read(scores)))
         rows = shortlist(scores) if self.second_look else []
         return Survey(document, scores, rows, [document.sentences[row] for row in rows])
 
-    def read(self, survey: Survey, vectors: Floats | None = None, tags: ReadTags | None = None) -> list[list[Found]]:
+    def read(
+        self,
+        survey: Survey,
+        vectors: Floats | None = None,
+        tags: ReadTags | None = None,
+        said: Sequence[Said | None] | None = None,
+    ) -> list[list[Found]]:
         """What each field comes to.
 
         Args:
             survey: Of the text.
             vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
             tags: Of the passages, where the tagger looks at them.
+            said: What a generative model said of each field, where it reads.
         """
         if not survey.document.sentences:
             return [[Found(*NOT_STATED, 1.0)] for _ in self.fields]
         scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document, tags)
-        return [
-            self.weigher.decide(number, self.tagger.candidates(reading, number, scores[:, number]), many=each.many)
-            for number, each in enumerate(self.fields)
-        ]
+        found = []
+        for number, each in enumerate(self.fields):
+            if self.tagger is not None:
+                candidates = self.tagger.candidates(reading, number, scores[:, number])
+            else:
+                own = said[number] if said else None
+                candidates = quoted(survey.document, survey.places, own, scores[:, number])
+            found.append(self.weigher.decide(number, candidates, many=each.many))
+        return found
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
         ranking, rank_arrays = self.ranker.store()
-        tagging, tag_arrays = self.tagger.store()
+        tagging, tag_arrays = self.tagger.store() if self.tagger else (None, {})
         described: dict[str, object] = {
             "fields": [each.describe() for each in self.fields],
             "rank": ranking,
             "tag": tagging,
+            "quote": self.quoting.describe() if self.quoting else None,
         }
         return described, rank_arrays | tag_arrays | self.weigher.store()
 
@@ -221,11 +239,15 @@ class Extractor:
         fields = tuple(FieldModel.restore(each) for each in described["fields"])
         if not fields:
             raise ValueError("it looks for no field")
+        tagging, quoting = described["tag"], described.get("quote")
+        if (tagging is None) is (quoting is None):
+            raise ValueError("it must read with either a tagger or a model")
         return cls(
             fields=fields,
             ranker=Ranker.restore(described["rank"], arrays, len(fields)),
-            tagger=Tagger.restore(described["tag"], arrays, len(fields)),
+            tagger=None if tagging is None else Tagger.restore(tagging, arrays, len(fields)),
             weigher=Weigher.restore(arrays, len(fields)),
+            quoting=None if quoting is None else Quoting.restore(quoting),
         )
 
 

@@ -75,7 +75,7 @@ class Tagger:
             scores: (S,) log-odds of each sentence; -inf where it is not to be read.
         """
         found: list[Candidate] = []
-        lead = _lead(scores)
+        lead = lead_of(scores)
         for region in regions(scores):
             words = reading.words(region, self.terms)
             if not words.places:
@@ -88,9 +88,9 @@ class Tagger:
                 sentence = float(scores[words.sentence[each.first]])
                 start, end = words.places[each.first].start, words.places[each.last].end
                 evidence = (
-                    _log_odds(each.probability),
-                    _log_odds(each.begins),
-                    max(sentence, _LOWEST),
+                    log_odds(each.probability),
+                    log_odds(each.begins),
+                    lowest(sentence),
                     lead,
                     float(np.log1p(each.last - each.first)),
                 )
@@ -190,13 +190,19 @@ def rank_features(words: Words, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
     return found
 
 
-def _lead(scores: Floats) -> float:
+def lead_of(scores: Floats) -> float:
     """How far the likeliest sentence is ahead of the next."""
     best = np.sort(scores[np.isfinite(scores)])[::-1][:2]
     return float(min(best[0] - best[1], -_LOWEST)) if len(best) == 2 else -_LOWEST
 
 
-def _log_odds(probability: float) -> float:
+def lowest(score: float) -> float:
+    """A sentence's log-odds as evidence: not below what is told apart."""
+    return max(float(score), _LOWEST)
+
+
+def log_odds(probability: float) -> float:
+    """Of a probability, within 12 each way."""
     return float(np.clip(np.log(max(probability, 1e-12)) - np.log(max(1 - probability, 1e-12)), -12, 12))
 
 

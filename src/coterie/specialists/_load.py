@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from safetensors import SafetensorError
@@ -70,7 +71,8 @@ def load_specialist(
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
-                return load_extract(card, described, version.files, encoder)
+                asked = partial(model_of, card, section, models)
+                return load_extract(card, described, version.files, encoder=encoder, model=asked)
             case "generate":
                 # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
                 engine = cast("StreamingEngine", model_of(card, section, models))

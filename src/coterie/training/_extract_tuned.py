@@ -1,7 +1,8 @@
 """The rung `encoder` of `extract`: an encoder is fine-tuned to tag tokens, and the chain weighs what it says.
 
-An encoder has seen its training documents, so each fold is read by one that has not; from what those say of it the
-chains, the weigher and the thresholds learn. The encoder that is stored has seen all, and is tuned in the same way.
+An encoder has seen its training documents, so each half of them is read by one that has seen the other only; from what
+those say the chains, the weigher and the thresholds learn. The encoder that is stored has seen all, and is tuned in the
+same way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from coterie.tuning import (
 )
 
 from ._corpus import Corpus, tag_words
+from ._examples import deal_folds
 from ._job import Job
 
 _SHOWN = 1
@@ -49,7 +51,7 @@ class TunedTags(NamedTuple):
 
 
 def tune_tags(job: Job, corpus: Corpus, scores: Floats) -> TunedTags:
-    """Fine-tune without each fold, then on all.
+    """Fine-tune on each half, then on all.
 
     Args:
         job: What to train.
@@ -64,7 +66,8 @@ def tune_tags(job: Job, corpus: Corpus, scores: Floats) -> TunedTags:
     tuner = _Tuner(job=job, base=job.base, corpus=corpus, shown=_windows(job.base, corpus, scores))
     read = [_passages(corpus, scores, number) for number in range(len(corpus.documents))]
     everything = np.ones(len(corpus.documents), dtype=bool)
-    parts = [corpus.folds != fold for fold in np.unique(corpus.folds)]
+    halves = deal_folds(job.train, 2, corpus.seed)
+    parts = [halves != half for half in np.unique(halves)]
     job.progress.start(f"{job.name}: fine-tune {job.base.name}", sum(map(tuner.work, [*parts, everything])))
     tags: dict[int, ReadTags] = {}
     costs = []

@@ -46,12 +46,14 @@ class TagRecipe:
     batch: int
     rate: float = 5e-4
     """Learning rate of the transformer."""
-    head_rate: float = 2e-3
+    head_rate: float = 4e-3
     """Learning rate of the linear map."""
     decay: float = 0.01
     """Weight decay."""
     warm_up: float = 0.1
     """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
+    dropout: float = 0.0
+    """Share of activations left out in a step, in place of what the base was made with: steps are few here."""
     kept: float = 2 / 3
     """Share of the layers, the lowest, that are used at all."""
     frozen: float = 1 / 3
@@ -63,7 +65,7 @@ def tag_recipe_for(windows: int) -> TagRecipe:
     if windows < _FEW:
         epochs = round(_FEWEST_STEPS * _SMALL_BATCH / max(windows, 1))
         return TagRecipe(epochs=max(4, min(_MOST_EPOCHS, epochs)), batch=_SMALL_BATCH)
-    return TagRecipe(epochs=3, batch=8)
+    return TagRecipe(epochs=4, batch=8)
 
 
 class TokenNetwork(nn.Module):
@@ -111,6 +113,10 @@ def fine_tune_tags(
     """
     torch.manual_seed(seed)
     network = build_token_network(base, fields, kept=recipe.kept)
+    start_at_frequencies(network, windows)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = recipe.dropout
     optimizer = _optimizer(network, recipe)
     network.train()
     descend(
@@ -131,6 +137,14 @@ def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> Token
     layers = layers_of(transformer)
     del layers[max(1, round(kept * len(layers))) :]
     return TokenNetwork(transformer, int(base.config["hidden_size"]), fields)  # type: ignore[call-overload]
+
+
+def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens]) -> None:
+    """Let the map begin with how often each tag occurs: nearly all words are outside, which takes steps to learn."""
+    tags = np.concatenate([each.tags for each in windows])  # (P, F)
+    counts = np.stack([(tags == tag).sum(axis=0) for tag in range(TAGS)], axis=1) + 1  # (F, 3)
+    with torch.no_grad():
+        network.head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()))
 
 
 def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:

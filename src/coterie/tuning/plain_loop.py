@@ -61,7 +61,9 @@ def plain_tagging(
         logits = network(tokens, torch.ones_like(tokens), torch.zeros_like(tokens))[0]  # (T, F * 3)
         for place, tags in zip(window.places, window.tags, strict=True):
             by_field = logits[place].reshape(len(tags), 3)
-            losses.append(sum(-log_softmax(of, dim=0)[tag] for of, tag in zip(by_field, tags, strict=True)))
+            losses.append(
+                torch.stack([-log_softmax(of, dim=0)[tag] for of, tag in zip(by_field, tags, strict=True)]).sum()
+            )
     torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
