@@ -22,6 +22,7 @@ from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
     ClassifySpecialist,
+    ExtractSpecialist,
     GeneralistSpecialist,
     GenerateSpecialist,
     WriteSpecialist,
@@ -95,7 +96,9 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     return [
         each.encoder
         for each in specialists.values()
-        if isinstance(each, ClassifySpecialist) and each.card.rung == "encoder" and each.encoder is not None
+        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
+        and each.card.rung == "encoder"
+        and each.encoder is not None
     ]
 
 
@@ -179,6 +182,8 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     for specialist in specialists.values():
         if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
             await specialist.head.warm()
+        elif isinstance(specialist, ExtractSpecialist):
+            await specialist.warm()
         elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
             model = config.models[config.specialists[specialist.card.name].model or ""]
             if isinstance(model, LlamaModel):

@@ -447,12 +447,17 @@ class Output:
     text: str = ""
     vector: np.ndarray | None = None  # (D,)
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
+    """Of a tagger (T, L), a row a token."""
+    offsets: np.ndarray | None = None  # (T, 2)
+    """Of a tagger: where in the text each token begins and ends, in characters."""
     contributions: Mapping[str, float] = field(default_factory=dict)
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"
     usage: Usage = field(default_factory=Usage)
     logprob: float | None = None
     """Natural logarithm of the text's probability, where it was asked for and the engine says it."""
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """The same by piece of the text, for engines of the kind `llama` only."""
     verdict: Verdict | None = None
     """The egress gate's, when the engine is a remote one."""
 

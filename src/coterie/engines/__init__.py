@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
     from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
+    from ._onnx_tags import TAGS_OUTPUT, OnnxTagger, TokenTags, windows
     from ._openai import EngineOptions, OpenAIEngine
     from ._openmp import import_with_short_spin
     from ._pairs import (
@@ -48,6 +49,7 @@ __all__ = [
     "MODEL_FILE",
     "NEVER",
     "PROVENANCE_FILE",
+    "TAGS_OUTPUT",
     "TOKENIZER_FILE",
     "Batcher",
     "Clauses",
@@ -61,12 +63,14 @@ __all__ = [
     "NgramBlock",
     "NgramFeatures",
     "OnnxEncoder",
+    "OnnxTagger",
     "OpenAIEngine",
     "PairHead",
     "Question",
     "Sparse",
     "TableHead",
     "TextHead",
+    "TokenTags",
     "as_category",
     "as_number",
     "check_adapter",
@@ -83,6 +87,7 @@ __all__ = [
     "spread",
     "stored_array",
     "summarise",
+    "windows",
 ]
 
 _HOMES = {
@@ -95,6 +100,7 @@ _HOMES = {
     "MODEL_FILE": "_linear",
     "NEVER": "_pairs",
     "PROVENANCE_FILE": "_onnx",
+    "TAGS_OUTPUT": "_onnx_tags",
     "TOKENIZER_FILE": "_onnx",
     "Batcher": "_batching",
     "Clauses": "_pairs",
@@ -108,12 +114,14 @@ _HOMES = {
     "NgramBlock": "_linear",
     "NgramFeatures": "_features",
     "OnnxEncoder": "_onnx",
+    "OnnxTagger": "_onnx_tags",
     "OpenAIEngine": "_openai",
     "PairHead": "_pairs",
     "Question": "_pairs",
     "Sparse": "_features",
     "TableHead": "_tables",
     "TextHead": "_linear",
+    "TokenTags": "_onnx_tags",
     "as_category": "_tables",
     "as_number": "_tables",
     "check_adapter": "_adapters",
@@ -130,6 +138,7 @@ _HOMES = {
     "spread": "_pairs",
     "stored_array": "_stored",
     "summarise": "_pairs",
+    "windows": "_onnx_tags",
 }
 
 __getattr__ = lazy_face(__name__, _HOMES)

@@ -46,7 +46,7 @@ class Generation:
     """Set by whoever no longer wants it."""
     start: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    logprobs: list[tuple[str, float]] = field(default_factory=list)
     finish: str = ""
     usage: Mapping[str, int] | None = None
     error: Mapping[str, Any] | None = None
@@ -61,7 +61,7 @@ class Generation:
                 self.pieces.append(text)
                 self.say(text)
             if self.prompt.logprobs and (logprob := read_logprob(choice)) is not None:
-                self.logprobs.append(logprob)
+                self.logprobs.append((text or "", logprob))
 
 
 class LlamaModel:
@@ -216,7 +216,8 @@ class LlamaModel:
         return Output(
             text="".join(generation.pieces),
             finish="length" if cut else "stop",
-            logprob=sum(generation.logprobs) if generation.logprobs else None,
+            logprob=sum(logprob for _, logprob in generation.logprobs) if generation.logprobs else None,
+            logprobs=tuple(generation.logprobs),
             usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds),
         )
 

@@ -75,7 +75,7 @@ class OnnxEncoder:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
-        self._model = _Model(files, place, graph)
+        self._model = OnnxModel(files, place, graph)
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[str, _Encoded] = Batcher(
@@ -159,7 +159,7 @@ class OnnxEncoder:
             return len(rows)
 
         # The longest first: the cores finish together then.
-        groups = reversed(list(_groups([len(piece.ids) for piece in pieces], self._max_batch)))
+        groups = reversed(list(group_rows([len(piece.ids) for piece in pieces], self._max_batch)))
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
             for done in pool.map(one, groups):
                 if progress is not None:
@@ -194,7 +194,7 @@ class _Encoded(NamedTuple):
     cpu_seconds: float
 
 
-class _Model:
+class OnnxModel:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
     def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None) -> None:
@@ -205,16 +205,16 @@ class _Model:
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
         self.origin = provenance.origin
-        self._tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
-        self._tokenizer.no_truncation()  # cut here, where it can be said
-        self._tokenizer.no_padding()
+        self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
+        self.tokenizer.no_truncation()  # cut here, where it can be said
+        self.tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
             files[GRAPH_FILE] if graph is None else str(graph), _session_options(), providers=["CPUExecutionProvider"]
         )
 
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the special ones at both ends."""
-        ids: list[int] = self._tokenizer.encode(valid_text(text)).ids
+        ids: list[int] = self.tokenizer.encode(valid_text(text)).ids
         return ids
 
     def cut(self, text: str) -> _Piece:
@@ -233,7 +233,7 @@ class _Model:
         start = time.thread_time()
         pieces = [self.cut(text) for text in texts]
         tokenising = (time.thread_time() - start) / max(len(texts), 1)
-        for rows in _groups([len(piece.ids) for piece in pieces], len(texts)):
+        for rows in group_rows([len(piece.ids) for piece in pieces], len(texts)):
             start = time.thread_time()
             vectors = self.vectors([pieces[row].ids for row in rows])
             spent = tokenising + (time.thread_time() - start) / len(rows)
@@ -242,7 +242,11 @@ class _Model:
         return [result for result in results if result is not None]
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
-        """One native call."""
+        """The vectors of some texts, in one native call."""
+        return self.call(ids, "embedding")
+
+    def call(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:  # (B, ...)
+        """One output of the graph for some texts, in one native call."""
         width = max(len(each) for each in ids)
         tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
         mask = np.zeros_like(tokens)
@@ -250,10 +254,10 @@ class _Model:
             tokens[row, : len(each)] = each
             mask[row, : len(each)] = 1
         feed = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        return np.asarray(self._session.run(["embedding"], feed)[0], dtype=np.float32)
+        return np.asarray(self._session.run([output], feed)[0], dtype=np.float32)
 
 
-def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Row numbers of native calls, shortest texts first.
 
     Texts of a group are alike in length: padding a short text to a long neighbour would cost more than

@@ -19,6 +19,7 @@ from ._own_encoder import own_encoder_files
 from ._pairs import PairSpecialist
 from ._prompted import PromptedSpecialist, Reply, calibrated_on, read_reply
 from ._prompting import Prompting, answers
+from ._quoting_model import QuotingModel
 from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
@@ -52,6 +53,7 @@ __all__ = [
     "PairSpecialist",
     "PromptedSpecialist",
     "Prompting",
+    "QuotingModel",
     "Reply",
     "Scope",
     "ScoreSpecialist",

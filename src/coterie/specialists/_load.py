@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from safetensors import SafetensorError
@@ -71,7 +72,8 @@ def load_specialist(
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
-                return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
+                asked = partial(model_of, card, section, models)
+                return load_extract(card, described, version.files, encoder=encoder, model=asked)
             case "generate":
                 return _load_generate(card, section, described, version.files, encoder=encoder, models=models)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:

@@ -129,6 +129,8 @@ class Job:
             return ("slm",)
         if not self.has_texts:
             return ("lexical",)
+        if self.section.task == "extract":
+            return ("lexical", "embedding", "encoder", *(("slm",) if self.section.model else ()))
         if self.section.task != "classify" or self.pairs:
             return ("lexical", "embedding")
         # Several labels at once: an slm has nothing to weigh against each other, and an llm names one.
