@@ -45,6 +45,12 @@ class Encoder(EchoEngine):
 
 
 @pytest.fixture
+def make_encoder() -> Callable[..., Encoder]:
+    """Makes encoders: sha256 and dimension."""
+    return Encoder
+
+
+@pytest.fixture
 async def open_shelf(database: str) -> AsyncIterator[Callable[..., Awaitable[object]]]:
     """Opens shelves of the database and closes them after the test."""
     from coterie.retrieval import PostgresShelf

@@ -7,6 +7,7 @@ between (PgBouncer in transaction mode) is no obstacle. What is asked together i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ _GRACE = 5.0  # seconds that an answer may take longer than the server was told 
 _READ_ONLY = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _CUT = (None, "57P01", "57P02", "57P03", "08003", "08006")
 """SQLSTATE of a connection that is no more; None if it was the client that noticed."""
+
+_PASSING = ("the database system is", "too many", "connection slots")
+"""Words of a server that takes no connection just now. libpq gives no SQLSTATE when it is turned away."""
 
 _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
     (
@@ -57,7 +61,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
     (
         errors.OperationalError,
         StoreUnavailable,
-        "Check that the server runs and that address, user and password are right.",
+        "Check that the server is up and can be reached.",
     ),
 )
 """What an error of the library means and what to do; first match wins."""
@@ -95,6 +99,7 @@ class Connections:
                 hint="It looks like this: postgresql://USER:PASSWORD@HOST:5432/DATABASE",
             ) from None
         host, database = given.get("host", "localhost"), given.get("dbname", "the user's default")
+        logging.getLogger("psycopg").addFilter(_is_news)
         self._place = f"database {str(database)!r} at {str(host)!r}"
         self._places = asyncio.Semaphore(limit)
         self._idle: list[Connection] = []
@@ -143,13 +148,12 @@ class Connections:
         await self._forget()
 
     async def _read(self, work: Work[T], settings: Mapping[str, str]) -> T:
-        async with self._lend() as connection, asyncio.timeout(self._seconds + _GRACE):
-            async with connection.pipeline():
-                await connection.execute(_READ_ONLY)
-                await self._set(connection, settings)
-                result = await work(connection)
-                await connection.execute("COMMIT")
-            return result
+        async with self._lend() as connection, asyncio.timeout(self._seconds + _GRACE), connection.pipeline():
+            await connection.execute(_READ_ONLY)
+            await self._set(connection, settings)
+            result = await work(connection)
+            await connection.execute("COMMIT")
+        return result
 
     @asynccontextmanager
     async def _lend(self) -> AsyncIterator[Connection]:
@@ -188,6 +192,11 @@ class Connections:
         return _Explaining(self._place)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the library's log says more than the error that is raised: its pipelines log their end, too."""
+    return not str(record.msg).startswith("error ignored terminating")
+
+
 class _Explaining:
     """Makes the library's errors ours at the boundary."""
 
@@ -212,6 +221,8 @@ def explain(error: Exception, place: str) -> CoterieError:
             f"No answer from {place} in time.", hint="Check that the server and the way to it are up."
         )
     said = next(iter(str(error).splitlines()), type(error).__name__).strip()
+    if type(error) is psycopg.OperationalError and "FATAL:" in said and not any(word in said for word in _PASSING):
+        return StoreError(f"Cannot use {place}: {said}.", hint="Check the address, the user and the password.")
     for kind, ours, hint in _EXPLAINED:
         if isinstance(error, kind):
             return ours(f"Cannot use {place}: {said}.", hint=hint)
