@@ -1,6 +1,7 @@
 """The shelf in PostgreSQL: sharing a database, failures, rights, and what it keeps of odd texts."""
 
 import asyncio
+import uuid
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -126,6 +127,23 @@ async def test_another_encoder_is_refused(open_shelf, make_encoder):
             await attempt
         assert "coterie index help" in caught.value.hint
     assert await shelf.documents() == {"a": "a0"}
+
+
+async def test_building_anew(open_shelf, database, make_encoder):
+    """A shelf of another encoder is built anew where that is asked for; other shelves stay as they are."""
+    await (await open_shelf()).update([document("a", "late fee"), document("b", "fee", label=Label.RESTRICTED)])
+    other = await open_shelf(name="other")
+    await other.update([document("a", "late fee")])
+
+    anew = await open_shelf(encoder=make_encoder("b" * 64, 16), anew=True)
+
+    assert await anew.documents() == {}
+    await anew.update([document("c", "late fee", dimension=16)])
+    assert await names(anew, "late fee") == ["c"]
+    assert await names(other, "late fee") == ["a"]
+    async with admin(database) as connection:
+        found = await connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'chunks_%'")
+        assert await found.fetchone() == (2,)
 
 
 async def test_a_newer_schema_is_refused(open_shelf, database):
@@ -365,12 +383,12 @@ async def test_a_database_of_another_encoding(open_shelf, server):
     """A database that cannot hold all of Unicode is refused, with the statement that makes one that can."""
     from psycopg.conninfo import make_conninfo
 
+    name = f"latin_{uuid.uuid4().hex[:12]}"
     async with admin(server) as connection:
-        await connection.execute("DROP DATABASE IF EXISTS latin")
-        await connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        await connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
         with pytest.raises(StoreError, match="LATIN1"):
-            await open_shelf(address=make_conninfo(server, dbname="latin"))
-        await connection.execute("DROP DATABASE latin")
+            await open_shelf(address=make_conninfo(server, dbname=name))
+        await connection.execute(f"DROP DATABASE {name}")
 
 
 async def test_rights(open_shelf, database):
@@ -378,17 +396,17 @@ async def test_rights(open_shelf, database):
     from psycopg.conninfo import make_conninfo
 
     await (await open_shelf()).update([document("a", "late fee")])
+    reader = f"reader_{uuid.uuid4().hex[:12]}"
     async with admin(database) as connection:
-        await connection.execute("DROP ROLE IF EXISTS reader")
-        await connection.execute("CREATE ROLE reader LOGIN PASSWORD 'r'")
-        await connection.execute("GRANT USAGE ON SCHEMA coterie TO reader")
-        await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA coterie TO reader")
-        shelf = await open_shelf(address=make_conninfo(database, user="reader", password="r"))
+        await connection.execute(f"CREATE ROLE {reader} LOGIN PASSWORD 'r'")
+        await connection.execute(f"GRANT USAGE ON SCHEMA coterie TO {reader}")
+        await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA coterie TO {reader}")
+        shelf = await open_shelf(address=make_conninfo(database, user=reader, password="r"))
 
         assert await names(shelf, "late fee") == ["a"]
         with pytest.raises(StoreError, match="permission denied") as caught:
             await shelf.update([document("b", "x")])
         assert not caught.value.retryable
         assert "docs/postgres.md" in caught.value.hint
-        await connection.execute("DROP OWNED BY reader")
-        await connection.execute("DROP ROLE reader")
+        await connection.execute(f"DROP OWNED BY {reader}")
+        await connection.execute(f"DROP ROLE {reader}")

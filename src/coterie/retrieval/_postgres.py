@@ -17,9 +17,9 @@ from coterie.types import Label, Passage, Prompt
 
 from ._document import Document
 from ._postgres_connections import Connection, Connections, Cursor
-from ._postgres_schema import prepare, search_path
+from ._postgres_schema import prepare
 from ._postgres_search import Asker, look_up, select_passages
-from ._postgres_write import GRAPH_FROM, lock_shelf, put_documents, remove_documents, storable
+from ._postgres_write import GRAPH_FROM, forget_shelf, lock_shelf, put_documents, remove_documents, storable
 
 _BUILD_MEMORY = "256MB"
 """Of the server, to build an HNSW index in: 100,000 vectors of 384 numbers fit."""
@@ -66,8 +66,9 @@ class PostgresShelf:
         encoder: _Encoder,
         source: str = "The address",
         seconds: float = 10.0,
+        anew: bool = False,
     ) -> PostgresShelf:
-        """Open a shelf, and bring the database's schema `coterie` up to date. A shelf nobody wrote to is empty.
+        """Open a shelf, and bring the database's schema `coterie` up to date.
 
         Args:
             address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or any other form libpq takes.
@@ -76,6 +77,7 @@ class PostgresShelf:
             encoder: Makes the vectors of queries; closed by whoever made it.
             source: Where the address comes from, for errors.
             seconds: How long one statement of a search may take.
+            anew: Forget all that is on the shelf, whatever encoder it was built with.
 
         Raises:
             ConfigError: the address is none.
@@ -85,10 +87,12 @@ class PostgresShelf:
         connections = Connections(address, source=source, seconds=seconds)
 
         async def begin(connection: Connection) -> str:
-            await prepare(connection)
-            return await search_path(connection)
+            path = await prepare(connection)
+            if anew:
+                await forget_shelf(connection, network, name)
+            return path
 
-        path = await connections.write(begin, {"statement_timeout": "60000"})
+        path = await connections.write(begin, {"statement_timeout": "60000", "lock_timeout": "60000"})
         shelf = cls(connections, network=network, name=name, encoder=encoder, path=path)
         await shelf.documents()  # refuses a shelf of another encoder before anybody asks it
         return shelf

@@ -71,15 +71,18 @@ MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves,
 """Every step, in order."""
 
 
-async def prepare(connection: Connection) -> None:
+async def prepare(connection: Connection) -> str:
     """Bring the schema up to date; all of it or nothing, one process after the other.
+
+    Returns:
+        The `search_path` that finds our tables and pgvector; it is set for the rest of the transaction.
 
     Raises:
         StoreError: the server lacks something, or a newer Coterie made the schema.
     """
     await _check_server(connection)
     if await _version(connection) == len(MIGRATIONS):
-        return  # whoever may only read gets this far
+        return await _find_tables(connection)  # whoever may only read comes no further
     await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
     found = await connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA])
     row = await found.fetchone()
@@ -87,14 +90,15 @@ async def prepare(connection: Connection) -> None:
         await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
     await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     await _check_extension(connection)
-    await connection.execute("SELECT set_config('search_path', %s, true)", [await search_path(connection)])
+    path = await _find_tables(connection)
     await connection.execute("CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY)")
     for number in range(await _version(connection), len(MIGRATIONS)):  # another process may just have taken them
         await MIGRATIONS[number](connection)
         await connection.execute("INSERT INTO migrations VALUES (%s)", [number + 1])
+    return path
 
 
-async def search_path(connection: Connection) -> str:
+async def _find_tables(connection: Connection) -> str:
     """Our schema and the one that pgvector is in, as a setting. Raises `StoreError` if there is no pgvector."""
     found = await connection.execute(
         "SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace"
@@ -105,7 +109,9 @@ async def search_path(connection: Connection) -> str:
         raise StoreError(
             "The database has no pgvector.", hint="As its owner, run in the database: CREATE EXTENSION vector"
         )
-    return f"{SCHEMA}, {row[0]}"
+    path = f"{SCHEMA}, {row[0]}"
+    await connection.execute("SELECT set_config('search_path', %s, true)", [path])
+    return path
 
 
 async def create_compartment(connection: Connection, number: int, dimension: int) -> None:

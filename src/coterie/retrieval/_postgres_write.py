@@ -43,6 +43,22 @@ async def lock_shelf(connection: Connection, network: str, name: str, encoder: s
     return ShelfRow(*row)
 
 
+async def forget_shelf(connection: Connection, network: str, name: str) -> None:
+    """Take a shelf away as if it had never been."""
+    found = await connection.execute(
+        "SELECT id FROM shelves WHERE network = %s AND name = %s FOR UPDATE", [network, name]
+    )
+    for (shelf,) in await found.fetchall():
+        compartments = await connection.execute("SELECT id FROM compartments WHERE shelf = %s", [shelf])
+        for (compartment,) in await compartments.fetchall():
+            for table in tables(compartment).values():
+                await connection.execute(sql.SQL("DROP TABLE {}").format(table))
+            await connection.execute("DELETE FROM words WHERE compartment = %s", [compartment])
+        await connection.execute("DELETE FROM documents WHERE shelf = %s", [shelf])
+        await connection.execute("DELETE FROM compartments WHERE shelf = %s", [shelf])
+        await connection.execute("DELETE FROM shelves WHERE id = %s", [shelf])
+
+
 async def remove_documents(connection: Connection, shelf: int, names: Collection[str]) -> None:
     """Take documents away with their chunks and what is counted of them; names that are not there are passed over."""
     found = await connection.execute(
