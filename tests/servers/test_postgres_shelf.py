@@ -22,7 +22,7 @@ pytest.importorskip("psycopg", reason="needs coterie[postgres]")
 
 import psycopg
 
-from coterie.retrieval._postgres_search import Asker, _by_words, look_up
+from coterie.retrieval._postgres_search import Asker, by_words, look_up
 
 pytestmark = pytest.mark.slow
 
@@ -202,10 +202,10 @@ async def test_rare_words_count_more(open_shelf):
 
     async def ask(connection):
         found = await look_up(connection, asker, "card deposit")
-        return await _by_words(connection, found.compartments, found.words, 3)
+        return await (await by_words(connection, found.compartments, found.words, 3)).fetchall()
 
     hits = await shelf._connections.read(ask, shelf._settings)
-    assert [hit.document for hit in hits] == [10, 9, 1]
+    assert [document for _, document, _, _ in hits] == [10, 9, 1]
 
 
 async def test_many_vectors_have_a_graph(open_shelf, database):

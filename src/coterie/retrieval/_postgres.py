@@ -28,7 +28,7 @@ _SEARCHING = {
     # A search takes milliseconds: compiling it, or calling other processes in, would take longer.
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
-    "hnsw.ef_search": "200",
+    "hnsw.ef_search": "128",
     "hnsw.iterative_scan": "strict_order",
 }
 """Settings of a transaction that searches."""

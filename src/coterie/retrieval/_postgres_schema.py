@@ -22,6 +22,8 @@ SCHEMA = "coterie"
 _LOCK = 0x636F7465  # first key of our advisory locks
 _OLDEST_SERVER = 150000  # UNIQUE NULLS NOT DISTINCT
 _OLDEST_PGVECTOR = (0, 8)  # iterative scans
+_WHOLE_ROW = 8160
+"""Bytes up to which a chunk stands in its row: ranking reads it once for each word of the query."""
 _PLAIN_DIMENSION = 2000
 """Vectors up to this dimension (halfvec: 2 bytes each) stand in the row itself, where a scan finds them at once."""
 
@@ -131,7 +133,7 @@ async def create_compartment(connection: Connection, number: int, dimension: int
                 words tsvector NOT NULL
                     GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', heading || ' ' || body)) STORED,
                 PRIMARY KEY (document, position)
-            );
+            ) WITH (toast_tuple_target = {whole});
             CREATE INDEX ON {chunks} USING gin (words) WITH (fastupdate = off);
             CREATE TABLE {vectors} (
                 document bigint NOT NULL,
@@ -140,7 +142,7 @@ async def create_compartment(connection: Connection, number: int, dimension: int
                 PRIMARY KEY (document, position)
             );
             """
-        ).format(dimension=sql.Literal(dimension), **names)
+        ).format(dimension=sql.Literal(dimension), whole=sql.Literal(_WHOLE_ROW), **names)
     )
     if dimension <= _PLAIN_DIMENSION:
         await connection.execute(sql.SQL("ALTER TABLE {vectors} ALTER vector SET STORAGE plain").format(**names))

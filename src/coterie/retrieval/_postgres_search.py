@@ -19,7 +19,7 @@ from psycopg import sql
 
 from coterie.types import Label, Passage
 
-from ._postgres_connections import Connection
+from ._postgres_connections import Connection, Cursor
 from ._postgres_schema import tables
 from ._postgres_write import storable
 
@@ -109,16 +109,15 @@ async def select_passages(
     if not found.compartments:
         return []
     depth = max(k, _DEPTH)
-    lists = [await _by_vector(connection, found.compartments, vector, depth)]
+    asked = [await by_vector(connection, found.compartments, vector, depth)]
     if found.words:
-        lists.append(await _by_words(connection, found.compartments, found.words, depth))
+        asked.append(await by_words(connection, found.compartments, found.words, depth))
+    lists = [[Hit(*row[:3]) for row in await cursor.fetchall()] for cursor in asked]
     return await _passages(connection, shelf, _fuse(lists)[:k])
 
 
-async def _by_words(
-    connection: Connection, compartments: Sequence[int], words: Sequence[Word], depth: int
-) -> list[Hit]:
-    """The chunks that have the query's rarest words, best first."""
+async def by_words(connection: Connection, compartments: Sequence[int], words: Sequence[Word], depth: int) -> Cursor:
+    """Asks for the chunks that have the query's rarest words, best first: a `Hit` and its score each."""
     score = sql.SQL(" + ").join(
         sql.SQL("{} * ts_rank('{{1,1,1,1}}', words, {}::tsquery)").format(
             sql.Literal(word.weight), sql.Literal(word.quoted)
@@ -145,8 +144,8 @@ def _rarest(words: Sequence[Word]) -> Sequence[Word]:
     return words
 
 
-async def _by_vector(connection: Connection, compartments: Sequence[int], vector: np.ndarray, depth: int) -> list[Hit]:
-    """The chunks nearest to the vector, nearest first."""
+async def by_vector(connection: Connection, compartments: Sequence[int], vector: np.ndarray, depth: int) -> Cursor:
+    """Asks for the chunks nearest to the vector, nearest first: a `Hit` and its distance each."""
     text = "[" + ",".join(map(repr, vector.tolist())) + "]"
     each = sql.SQL(
         "(SELECT {compartment}, document, position, vector <#> {vector}::halfvec FROM {vectors}"
@@ -159,14 +158,13 @@ async def _by_vector(connection: Connection, compartments: Sequence[int], vector
 
 async def _best(
     connection: Connection, each: sql.SQL, compartments: Sequence[int], order: sql.SQL, **parts: sql.Composable
-) -> list[Hit]:
-    """The best of several compartments: a statement each, joined, as one question."""
+) -> Cursor:
+    """Asks for the best of several compartments: a statement each, joined, as one question."""
     asked = sql.SQL(" UNION ALL ").join(
         each.format(compartment=sql.Literal(number), **tables(number), **parts) for number in compartments
     )
     statement = sql.SQL("SELECT * FROM ({}) AS hits ORDER BY 4 {}, 2, 3 LIMIT {}").format(asked, order, parts["depth"])
-    found = await connection.execute(statement)
-    return [Hit(*row[:3]) for row in await found.fetchall()]
+    return await connection.execute(statement)
 
 
 def _fuse(lists: Sequence[Sequence[Hit]]) -> list[tuple[Hit, float]]:
