@@ -281,6 +281,18 @@ class RouterSection(_Section):
     """Share of a specialist's own examples that may be taken for out of scope: the dial of the verdict."""
 
 
+def _name_store(value: str) -> str:
+    if value != "local":
+        try:
+            _name_secret(value)
+        except ValueError:
+            raise ValueError(
+                'it is "local" or "env:NAME"; the address of a database may hold a password, so it is named, not '
+                "written out"
+            ) from None
+    return value
+
+
 class KnowledgeSection(_Section):
     """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
 
@@ -295,7 +307,7 @@ class KnowledgeSection(_Section):
     """
     tenant: str | None = None
     """The one tenant who may read it; left out, every tenant may."""
-    store: Annotated[str, Field(min_length=1)] = "local"
+    store: Annotated[str, AfterValidator(_name_store)] = "local"
     """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
     rerank: bool = True
     """Let a second, finer model order the best passages again."""

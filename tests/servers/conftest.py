@@ -59,8 +59,9 @@ async def open_shelf(database: str) -> AsyncIterator[Callable[..., Awaitable[obj
 
         async def open_one(**options: object) -> PostgresShelf:
             options = {"network": "shop", "name": "help", "encoder": Encoder(), "address": database} | options
-            shelf = await PostgresShelf.open(options.pop("address"), **options)
+            shelf = PostgresShelf(options.pop("address"), **options)
             stack.push_async_callback(shelf.close)
+            await shelf.documents()  # connects
             return shelf
 
         yield open_one

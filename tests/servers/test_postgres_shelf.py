@@ -11,7 +11,9 @@ from coterie.errors import (
     ArtefactRefused,
     ConfigError,
     DataError,
+    IndexBusy,
     InputError,
+    NotIndexed,
     StoreError,
     StoreUnavailable,
 )
@@ -64,6 +66,7 @@ async def test_shelves_and_networks_share_a_database(open_shelf):
     """What is put on one shelf is on no other, whether of this network or of another."""
     shelf, other = await open_shelf(), await open_shelf(name="other")
     foreign, same = await open_shelf(network="bank"), await open_shelf()
+    await foreign.update([])
 
     await shelf.update([document("a", "late fee")])
     await other.update([document("b", "late fee")])
@@ -102,7 +105,7 @@ async def test_a_writer_waits_no_longer_than_it_may(open_shelf, database):
     shelf._lock_seconds = 0.1
     async with admin(database) as other, other.transaction():
         await other.execute("SELECT * FROM coterie.shelves FOR UPDATE")
-        with pytest.raises(StoreUnavailable, match="lock timeout") as caught:
+        with pytest.raises(IndexBusy, match="lock timeout") as caught:
             await shelf.update([document("a", "new")])
         assert caught.value.retryable
         assert await names(shelf, "late fee") == ["a"]  # readers wait for no writer
@@ -130,20 +133,62 @@ async def test_another_encoder_is_refused(open_shelf, make_encoder):
 
 
 async def test_building_anew(open_shelf, database, make_encoder):
-    """A shelf of another encoder is built anew where that is asked for; other shelves stay as they are."""
-    await (await open_shelf()).update([document("a", "late fee"), document("b", "fee", label=Label.RESTRICTED)])
+    """A shelf of another encoder is built anew where that is asked for, and answers as before until it is there."""
+    shelf = await open_shelf()
+    await shelf.update([document("a", "late fee"), document("b", "fee", label=Label.RESTRICTED)])
     other = await open_shelf(name="other")
     await other.update([document("a", "late fee")])
 
-    anew = await open_shelf(encoder=make_encoder("b" * 64, 16), anew=True)
-
+    anew = await open_shelf(encoder=make_encoder("b" * 64, 16), rebuild=True)
     assert await anew.documents() == {}
+    with pytest.raises(NotIndexed, match="'help'"):
+        await names(anew, "late fee")
+    with pytest.raises(DataError):
+        await anew.update([document("c", "late fee", dimension=16), document("d", "late fee", dimension=8)])
+    assert await names(shelf, "late fee") == ["a"]
     await anew.update([document("c", "late fee", dimension=16)])
+
     assert await names(anew, "late fee") == ["c"]
+    with pytest.raises(ArtefactRefused):
+        await names(shelf, "late fee")
     assert await names(other, "late fee") == ["a"]
     async with admin(database) as connection:
         found = await connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'chunks_%'")
         assert await found.fetchone() == (2,)
+
+
+async def test_asked_while_it_is_built_anew(open_shelf):
+    """Whoever searches while a shelf is built anew finds the old or the new one."""
+    shelf = await open_shelf()
+    await shelf.update([document(f"d{i}", "late fee 0", seed=i) for i in range(20)])
+
+    async def build():
+        for number in range(1, 6):
+            anew = await open_shelf(rebuild=True)
+            await anew.update([document(f"d{i}", f"late fee {number}", seed=i) for i in range(20)])
+
+    building = asyncio.ensure_future(build())
+    while not building.done():
+        for found in await asyncio.gather(
+            *(shelf.search("late fee", k=30, clearance=Label.INTERNAL) for _ in range(3))
+        ):
+            assert len(found) == 20
+            assert len({passage.text for passage in found}) == 1
+    await building
+
+
+async def test_modes(open_shelf):
+    """Asked for words or for meaning alone, that alone counts."""
+    shelf = await open_shelf()
+    words, meaning = document("words", "late fee", seed=1), document("meaning", "loan", seed=2)
+    await shelf.update([words, meaning])
+
+    async def found(mode):
+        return await names(shelf, "fee", vector=meaning.vectors[0], mode=mode)
+
+    assert await found("keyword") == ["words"]
+    assert await found("vector") == ["meaning", "words"]
+    assert await found("hybrid") == ["words", "meaning"]
 
 
 async def test_a_newer_schema_is_refused(open_shelf, database):
@@ -204,7 +249,7 @@ async def test_rare_words_count_more(open_shelf):
         found = await look_up(connection, asker, "card deposit")
         return await (await by_words(connection, found.compartments, found.words, 3)).fetchall()
 
-    hits = await shelf._connections.read(ask, shelf._settings)
+    hits = await shelf._read(ask)
     assert [document for _, document, _, _ in hits] == [10, 9, 1]
 
 

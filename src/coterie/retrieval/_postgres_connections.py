@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from coterie.errors import ConfigError, CoterieError, DataError, StoreError, StoreUnavailable
+from coterie.errors import ConfigError, CoterieError, DataError, IndexBusy, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -40,7 +40,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
         StoreUnavailable,
         "It took too long and was stopped. Try again when the server is less busy.",
     ),
-    (errors.LockNotAvailable, StoreUnavailable, "Another process is writing there. Try again when it is done."),
+    (errors.LockNotAvailable, IndexBusy, "Another process is writing there. Try again when it is done."),
     (errors.SerializationFailure, StoreUnavailable, "Another process was in the way. Try again."),
     (errors.DeadlockDetected, StoreUnavailable, "Another process was in the way. Try again."),
     (
@@ -127,7 +127,9 @@ class Connections:
                 return await self._read(work, settings)
             except _Stale:
                 await self._forget()  # whatever cut one has cut the others
-                return await self._read(work, settings)
+            except errors.UndefinedTable:
+                pass  # it was built anew meanwhile, and is there now
+            return await self._read(work, settings)
 
     async def write(self, work: Work[T], settings: Mapping[str, str]) -> T:
         """The result of work that is done in one transaction: all of it or, whatever happens, nothing.

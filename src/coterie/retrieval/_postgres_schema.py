@@ -130,8 +130,9 @@ async def create_compartment(connection: Connection, number: int, dimension: int
                 heading text NOT NULL,
                 page integer,
                 body text NOT NULL,
-                words tsvector NOT NULL
-                    GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', heading || ' ' || body)) STORED,
+                words tsvector NOT NULL GENERATED ALWAYS AS (
+                    to_tsvector('pg_catalog.english', heading || ' ' || heading || ' ' || body)
+                ) STORED,
                 PRIMARY KEY (document, position)
             ) WITH (toast_tuple_target = {whole});
             CREATE INDEX ON {chunks} USING gin (words) WITH (fastupdate = off);

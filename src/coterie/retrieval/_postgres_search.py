@@ -19,6 +19,7 @@ from psycopg import sql
 
 from coterie.types import Label, Passage
 
+from ._fusion import fuse
 from ._postgres_connections import Connection, Cursor
 from ._postgres_schema import tables
 from ._postgres_write import storable
@@ -29,8 +30,7 @@ _WORDS = 32
 _CANDIDATES = 5_000
 """Chunks that are ranked by words: those with the rarest ones, together about so many; common words add to them."""
 _DEPTH = 100
-"""How far down each of the two lists is fused."""
-_RANK_OFFSET = 60
+"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
 
 _VISIBLE = sql.SQL(
     "shelves s JOIN compartments c ON c.shelf = s.id"
@@ -103,17 +103,27 @@ async def look_up(connection: Connection, asker: Asker, query: str) -> Found:
 
 
 async def select_passages(
-    connection: Connection, shelf: str, found: Found, vector: np.ndarray, k: int
+    connection: Connection, shelf: str, found: Found, vector: np.ndarray | None, k: int
 ) -> list[Passage]:
-    """The best `k` chunks of what was looked up, best first. `vector` (D,) is of length 1."""
+    """The best `k` chunks of what was looked up, best first.
+
+    Without a `vector` (D,), of length 1, by words alone; without words by the vector alone.
+    """
     if not found.compartments:
         return []
-    depth = max(k, _DEPTH)
-    asked = [await by_vector(connection, found.compartments, vector, depth)]
+    depth = max(2 * k, _DEPTH)
+    asked = []
+    if vector is not None:
+        asked.append((await by_vector(connection, found.compartments, vector, depth), -1.0))
     if found.words:
-        asked.append(await by_words(connection, found.compartments, found.words, depth))
-    lists = [[Hit(*row[:3]) for row in await cursor.fetchall()] for cursor in asked]
-    return await _passages(connection, shelf, _fuse(lists)[:k])
+        asked.append((await by_words(connection, found.compartments, found.words, depth), 1.0))
+    rankings = [[(Hit(*row[:3]), sign * float(row[3])) for row in await cursor.fetchall()] for cursor, sign in asked]
+    if len(rankings) == 1:
+        ranked = rankings[0]
+    else:
+        fused = fuse([[hit for hit, _ in ranking] for ranking in rankings])
+        ranked = [(Hit(*key), score) for key, score in fused.items()]
+    return await _passages(connection, shelf, ranked[:k])
 
 
 async def by_words(connection: Connection, compartments: Sequence[int], words: Sequence[Word], depth: int) -> Cursor:
@@ -165,15 +175,6 @@ async def _best(
     )
     statement = sql.SQL("SELECT * FROM ({}) AS hits ORDER BY 4 {}, 2, 3 LIMIT {}").format(asked, order, parts["depth"])
     return await connection.execute(statement)
-
-
-def _fuse(lists: Sequence[Sequence[Hit]]) -> list[tuple[Hit, float]]:
-    """The hits of several lists with their summed reciprocal ranks, best first."""
-    scores: dict[Hit, float] = defaultdict(float)
-    for hits in lists:
-        for rank, hit in enumerate(hits, start=1):
-            scores[hit] += 1 / (_RANK_OFFSET + rank)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0].document, item[0].position))
 
 
 async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[Hit, float]]) -> list[Passage]:

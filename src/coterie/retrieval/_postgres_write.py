@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from psycopg import sql
 
-from coterie.errors import DataError
+from coterie.errors import DataError, InputError
 from coterie.types import Label
 
 from ._document import Document
@@ -19,6 +19,8 @@ from ._postgres_schema import create_compartment, create_graph, tables
 GRAPH_FROM = 20_000
 """Chunks of a compartment from which its vectors get an HNSW index; fewer are compared one by one, exactly."""
 
+_BATCH = 2_000
+"""Chunks that are sent together, about."""
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 
@@ -43,20 +45,41 @@ async def lock_shelf(connection: Connection, network: str, name: str, encoder: s
     return ShelfRow(*row)
 
 
-async def forget_shelf(connection: Connection, network: str, name: str) -> None:
-    """Take a shelf away as if it had never been."""
-    found = await connection.execute(
-        "SELECT id FROM shelves WHERE network = %s AND name = %s FOR UPDATE", [network, name]
+async def set_aside(connection: Connection, network: str, name: str) -> None:
+    """Give the shelf a name that no shelf can have, so that another one can be built in its place."""
+    await connection.execute(
+        "UPDATE shelves SET name = format('%%s (%%s)', name, id) WHERE network = %s AND name = %s", [network, name]
     )
-    for (shelf,) in await found.fetchall():
-        compartments = await connection.execute("SELECT id FROM compartments WHERE shelf = %s", [shelf])
-        for (compartment,) in await compartments.fetchall():
-            for table in tables(compartment).values():
-                await connection.execute(sql.SQL("DROP TABLE {}").format(table))
-            await connection.execute("DELETE FROM words WHERE compartment = %s", [compartment])
-        await connection.execute("DELETE FROM documents WHERE shelf = %s", [shelf])
-        await connection.execute("DELETE FROM compartments WHERE shelf = %s", [shelf])
-        await connection.execute("DELETE FROM shelves WHERE id = %s", [shelf])
+
+
+async def old_compartments(connection: Connection, network: str, name: str) -> list[int]:
+    """The compartments of shelves that were set aside."""
+    found = await connection.execute(
+        "SELECT c.id FROM compartments c JOIN shelves s ON s.id = c.shelf"
+        " WHERE s.network = %s AND starts_with(s.name, %s)",
+        [network, f"{name} ("],
+    )
+    return [int(row[0]) for row in await found.fetchall()]
+
+
+async def drop_table(connection: Connection, table: sql.Identifier) -> None:
+    """Drop a table of a shelf that was set aside.
+
+    In a transaction of its own: it waits for those who read the table, who may be waiting for another one.
+    """
+    await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+
+
+async def forget_old(connection: Connection, network: str, name: str, compartments: list[int]) -> None:
+    """Delete the rows of shelves that were set aside, when the tables of all their compartments are dropped."""
+    await connection.execute("DELETE FROM documents WHERE compartment = ANY(%s)", [compartments])
+    await connection.execute("DELETE FROM words WHERE compartment = ANY(%s)", [compartments])
+    await connection.execute("DELETE FROM compartments WHERE id = ANY(%s)", [compartments])
+    await connection.execute(
+        "DELETE FROM shelves s WHERE network = %s AND starts_with(name, %s)"
+        " AND NOT EXISTS (SELECT FROM compartments c WHERE c.shelf = s.id)",
+        [network, f"{name} ("],
+    )
 
 
 async def remove_documents(connection: Connection, shelf: int, names: Collection[str]) -> None:
@@ -75,35 +98,74 @@ async def remove_documents(connection: Connection, shelf: int, names: Collection
 
 
 async def put_documents(
-    connection: Connection, shelf: ShelfRow, documents: Sequence[Document], *, graph_from: int = GRAPH_FROM
+    connection: Connection, shelf: ShelfRow, documents: Iterable[Document], *, graph_from: int = GRAPH_FROM
 ) -> None:
-    """Write documents whose names are not there (any more).
+    """Write documents in the place of those of the same name; some at a time, so that they may be more than memory has.
 
     Raises:
         DataError: a document's vectors do not fit its chunks or the shelf.
+        InputError: its name is no text.
     """
-    by_compartment: dict[int, list[tuple[int, Document]]] = defaultdict(list)
+    compartments: dict[tuple[Label, str | None], int] = {}
+    for batch in _batches(documents):
+        for kind in {(document.label, document.tenant) for document in batch} - set(compartments):
+            compartments[kind] = await _compartment(connection, shelf, *kind)
+        await remove_documents(connection, shelf.id, [document_name(document.name) for document in batch])
+        await _write(connection, shelf, batch, compartments)
+    for compartment in compartments.values():
+        await _look_after(connection, compartment, graph_from)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents with together about `_BATCH` chunks; of several of one name the last."""
+    batch: dict[str, Document] = {}
+    chunks = 0
+    for document in documents:
+        batch[document.name] = document
+        chunks += len(document.chunks) + 1
+        if chunks >= _BATCH:
+            yield list(batch.values())
+            batch, chunks = {}, 0
+    yield list(batch.values())
+
+
+async def _write(
+    connection: Connection,
+    shelf: ShelfRow,
+    documents: Sequence[Document],
+    compartments: Mapping[tuple[Label, str | None], int],
+) -> None:
+    """Write documents whose names are not there (any more)."""
     found = await connection.execute(
         "SELECT nextval(pg_get_serial_sequence('documents', 'id')) FROM generate_series(1, %s)", [len(documents)]
     )
-    compartments: dict[tuple[Label, str | None], int] = {}
-    columns = "COPY documents (id, shelf, compartment, name, sha256, body) FROM STDIN"
     ids = [int(row[0]) for row in await found.fetchall()]
-    for document in documents:
-        _check(document, shelf.dimension)
-        if (kind := (document.label, document.tenant)) not in compartments:
-            compartments[kind] = await _compartment(connection, shelf, *kind)
+    by_compartment: dict[int, list[tuple[int, Document]]] = defaultdict(list)
+    columns = "COPY documents (id, shelf, compartment, name, sha256, body) FROM STDIN"
     async with connection.cursor() as cursor, cursor.copy(columns) as copy:
         for number, document in zip(ids, documents, strict=True):
             compartment = compartments[document.label, document.tenant]
             by_compartment[compartment].append((number, document))
-            row = (number, shelf.id, compartment, document.name, document.sha256, storable(document.text))
+            row = (
+                number,
+                shelf.id,
+                compartment,
+                document_name(document.name),
+                document.sha256,
+                storable(document.text),
+            )
             await copy.write_row(row)
     for compartment, numbered in by_compartment.items():
         await _write_chunks(connection, compartment, numbered)
         await _write_vectors(connection, compartment, numbered, shelf.dimension)
         await _count(connection, compartment, [number for number, _ in numbered], sign=1)
-        await _look_after(connection, compartment, graph_from)
+
+
+def document_name(name: str) -> str:
+    """A document's name. Raises `InputError` if the database cannot hold it."""
+    if storable(name) != name:
+        raise InputError(f"The document name {name!r} is no valid Unicode text.", hint="Rename the file.")
+    return name
 
 
 def storable(text: str) -> str:
@@ -117,12 +179,14 @@ def storable(text: str) -> str:
     return text
 
 
-def _check(document: Document, dimension: int) -> None:
+def _vectors(document: Document, dimension: int) -> np.ndarray:  # (N, D)
+    """The document's vectors. Raises `DataError` if they do not fit."""
     shape, wanted = document.vectors.shape, (len(document.chunks), dimension)
     if shape != wanted and (document.chunks or document.vectors.size):
         raise DataError(f"Document {document.name!r} has vectors of shape {shape}; its chunks need {wanted}.")
     if not np.isfinite(document.vectors).all():
         raise DataError(f"Document {document.name!r} has a vector with a number that is not finite.")
+    return document.vectors.reshape(wanted)
 
 
 async def _compartment(connection: Connection, shelf: ShelfRow, label: Label, tenant: str | None) -> int:
@@ -164,7 +228,7 @@ async def _write_vectors(
             rows = np.zeros(len(document.chunks), dtype=row)
             rows["fields"], rows["bytes_0"], rows["bytes_1"], rows["bytes_2"] = 3, 8, 4, 4 + 2 * dimension
             rows["document"], rows["position"], rows["dimension"] = number, np.arange(len(rows)), dimension
-            rows["vector"] = document.vectors.reshape(len(rows), dimension)
+            rows["vector"] = _vectors(document, dimension)
             await copy.write(rows.tobytes())
         await copy.write(_COPY_END)
 

@@ -9,6 +9,7 @@ from itertools import count, product
 
 import numpy as np
 
+from coterie.errors import NotIndexed
 from coterie.retrieval import Chunk, Document, Shelf
 from coterie.types import Label, Passage
 
@@ -122,10 +123,14 @@ class _Bench:
 
 async def _check_empty(bench: _Bench) -> None:
     require("a new shelf has no documents", dict(await bench.shelf.documents()) == {})
+    try:
+        require("nothing is found on a new shelf", list(await bench.ask("late payment")) == [])
+    except NotIndexed as error:
+        require("a new shelf says how it is filled", "coterie index" in error.hint)
+    await bench.shelf.update([])
     require("nothing is found on an empty shelf", list(await bench.ask("late payment")) == [])
     nothing = await bench.shelf.text("loan", 0, 10, clearance=Label.RESTRICTED)
     require("the text of a document that is not there is None", nothing is None)
-    await bench.shelf.update([])
     await bench.shelf.update([], ["loan", "late"])
     require("removing what is not there does nothing", dict(await bench.shelf.documents()) == {})
 
