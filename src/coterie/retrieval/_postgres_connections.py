@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL server and what its errors mean for the user. Knows no table.
 
-Nothing is kept in a connection's session: settings are of one transaction and statements are not prepared, so a pooler
-between (PgBouncer in transaction mode) is no obstacle. What is asked together is sent together (pipeline mode).
+Nothing is kept in a connection's session: settings are of one transaction and statements are not prepared, for the sake
+of poolers between. What is asked together is sent together (pipeline mode).
 """
 
 from __future__ import annotations
