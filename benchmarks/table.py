@@ -31,6 +31,7 @@ ORDER = (
     "prompted",
     "reply",
     "latency",
+    "postgres",
 )
 NONE = "-"
 
