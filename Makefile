@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(DEV): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[llama,sign,train,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[llama,postgres,sign,train,dev]'
 	touch $@
 
 run: $(STAMP) ## train the lender example, serve it, ask five questions, stay up until Ctrl-C

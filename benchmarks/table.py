@@ -32,6 +32,7 @@ ORDER = (
     "reply",
     "reply_tuned",
     "latency",
+    "postgres",
 )
 NONE = "-"
 

@@ -81,7 +81,7 @@ class SpecialistSection(_Section):
     """`[specialists.NAME]`: one narrow model."""
 
     task: TaskKind
-    """`classify`, `score`, `extract` or `generate`."""
+    """`classify`, `score`, `extract`, `answer` or `generate`."""
     description: str = ""
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None
@@ -151,6 +151,10 @@ class SpecialistSection(_Section):
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""
+    knowledge: tuple[Name, ...] = ()
+    """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
+    passages: int = Field(default=8, ge=1, le=100)
+    """So many passages of each shelf are looked up for it, at most."""
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
@@ -190,8 +194,7 @@ class SpecialistSection(_Section):
         elif self.pairs is not None:
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         self._fields_fit()
-        if self.data is None:
-            raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
+        self._data_fit()
         if self.model is None:
             self._rungs_fit_no_model()
         if self.multi_label and self.task != "classify":
@@ -201,6 +204,12 @@ class SpecialistSection(_Section):
         elif self.learn_only_column is not None:
             raise ValueError("learn_only_column is for a specialist with pair_column")
         return self
+
+    def _data_fit(self) -> None:
+        if self.task == "answer" and not self.knowledge:
+            raise ValueError("task 'answer' needs `knowledge`, the keys of [knowledge] sections")
+        if self.data is None and self.task != "answer":
+            raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
 
     def _rungs_fit_no_model(self) -> None:
         if "slm" in (self.rungs or ()):
@@ -288,6 +297,38 @@ class RouterSection(_Section):
     """Share of a specialist's own examples that may be taken for out of scope: the dial of the verdict."""
 
 
+def _name_store(value: str) -> str:
+    if value != "local":
+        try:
+            _name_secret(value)
+        except ValueError:
+            raise ValueError(
+                'it is "local" or "env:NAME"; the address of a database may hold a password, so it is named, not '
+                "written out"
+            ) from None
+    return value
+
+
+class KnowledgeSection(_Section):
+    """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
+
+    paths: tuple[str, ...] = ()
+    """Files and folders, relative to the network's folder: PDF, DOCX, HTML, Markdown, text, CSV."""
+    label: Label | None = None
+    """Sensitivity of its documents; left out, the network's default."""
+    labels: dict[str, Label] = {}
+    """Sensitivity of documents whose path matches a pattern: `{ "hr/**" = "restricted" }`.
+
+    The most sensitive of those that match counts, `label` included.
+    """
+    tenant: str | None = None
+    """The one tenant who may read it; left out, every tenant may."""
+    store: Annotated[str, AfterValidator(_name_store)] = "local"
+    """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
+    rerank: bool = True
+    """Let a second, finer model order the best passages again."""
+
+
 class GatewaySection(_Section):
     """`[gateway]`: the HTTP door."""
 
@@ -357,6 +398,7 @@ class Config(_Section):
     specialists: dict[Name, SpecialistSection] = {}
     models: dict[Name, Model] = {}
     generalist: GeneralistSection | None = None
+    knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
@@ -371,6 +413,11 @@ class Config(_Section):
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
+        for specialist, section in self.specialists.items():
+            for shelf in section.knowledge:
+                if shelf not in self.knowledge:
+                    found = sorted(self.knowledge)
+                    raise ValueError(f"specialists.{specialist}.knowledge has {shelf!r}, but [knowledge] has {found}")
         return self
 
 

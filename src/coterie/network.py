@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from time import time as wall_clock
-from typing import TypeVar, cast
+from typing import cast
 
+from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie.context import build_view, describe_view
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
-from coterie.protocols import Engine, Meter, Router, SpeakingSpecialist, Specialist, Store
+from coterie.protocols import Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, pinned_route, split_columns
 from coterie.types import (
     Answer,
@@ -45,8 +46,6 @@ from coterie.types import (
     total_usage,
 )
 
-T = TypeVar("T")
-
 Say = Callable[[str], None]
 """Shows a piece of a part's answer as soon as it is certain."""
 
@@ -63,6 +62,8 @@ class Network:
     store: Store
     meter: Meter
     encoder: Engine
+    knowledge: Mapping[str, Retriever] = field(default_factory=dict)
+    """Shelves by their `[knowledge]` key; closed with the network."""
     generalist: Specialist | None = None
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
@@ -102,9 +103,9 @@ class Network:
                     yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
-            await _to_the_end(self._settle(life))
+            await to_the_end(self._settle(life))
             raise
-        yield await _to_the_end(self._settle(life))
+        yield await to_the_end(self._settle(life))
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
@@ -116,6 +117,8 @@ class Network:
             last_first.push_async_callback(self.store.close)
             for engine in reversed(self.engines):
                 last_first.push_async_callback(engine.close)
+            for shelf in self.knowledge.values():
+                last_first.push_async_callback(shelf.close)
 
     # --- admit -----------------------------------------------------------------------------------
 
@@ -132,7 +135,11 @@ class Network:
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
-        request = replace(request, label=request.label or self.default_label)
+        request = replace(
+            request,
+            label=request.label or self.default_label,
+            clearance=request.clearance or self.default_label,
+        )
         context = Context()
         if request.session is not None:
             context = await self.store.context(request.session, request.tenant)
@@ -179,7 +186,7 @@ class Network:
                         text = synthesise(life.outcomes[index], named=len(parts) > 1)
                     yield before + text
         finally:
-            await _cancel(tasks)
+            await cancel(tasks)
 
     async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
@@ -189,9 +196,10 @@ class Network:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
                 with life.stage("gather", note=", ".join(wave)):
-                    views = {name: build_view(context, self.specialists[name].card) for name in wave}
+                    gathered = await side_by_side(self._gather(name, task, context) for name in wave)
+                    views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
-                    found = await _side_by_side(
+                    found = await side_by_side(
                         self._consult(self.specialists[name], task, view, alone) for name, view in views.items()
                     )
                 with life.stage("check", note=", ".join(wave)):
@@ -208,6 +216,24 @@ class Network:
                 life.outcomes[index] = await self._decide(outcome, task, context, life.route, say)
         finally:
             say(None)
+
+    async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
+        """What a specialist reads of the context, and what its shelves say of the task."""
+        card = self.specialists[name].card
+        clearance = min(task.clearance, card.clearance)
+        found = await side_by_side(
+            self.knowledge[shelf].search(
+                task.text, k=card.passages, clearance=clearance, tenant=task.tenant, vector=task.vector
+            )
+            for shelf in card.knowledge
+        )
+        now = self.clock()
+        passages = (
+            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
+            for shelf in found
+            for passage in shelf
+        )
+        return build_view(context.append(*passages), card)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
@@ -410,6 +436,8 @@ def _task(part: Part, request: Request) -> Task:
         text=part.text,
         columns=request.columns,
         label=_label(request),
+        clearance=request.clearance or Label.PUBLIC,
+        tenant=request.tenant,
         max_tokens=request.max_tokens,
         vector=part.vector,
         truncated=part.truncated,
@@ -419,37 +447,6 @@ def _task(part: Part, request: Request) -> Task:
 def _label(request: Request) -> Label:
     """An admitted request's label; one that was not admitted is as sensitive as can be."""
     return request.label or Label.RESTRICTED
-
-
-# --- Working side by side --------------------------------------------------------------------------
-
-
-async def _side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
-    """All results, in order. The first failure ends the others and is raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await _cancel(tasks)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[T]]) -> None:
-    """End what still runs and wait for it."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _to_the_end(work: Coroutine[object, object, T]) -> T:
-    """The result of work that is finished even if whoever waits for it is gone."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: nobody is left to be told
-        raise
 
 
 @dataclass

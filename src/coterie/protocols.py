@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from coterie.types import (
     Context,
@@ -29,6 +29,9 @@ from coterie.types import (
     Trace,
     Verdict,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @runtime_checkable
@@ -108,8 +111,18 @@ class Router(Protocol):
 class Retriever(Protocol):
     """Finds passages of one shelf of documents. Called in the gather stage."""
 
-    async def search(self, query: str, *, k: int, clearance: Label) -> Sequence[Passage]:
-        """At most `k` passages, best first. Passages above `clearance` are left out before ranking."""
+    async def search(
+        self, query: str, *, k: int, clearance: Label, tenant: str = "default", vector: np.ndarray | None = None
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first.
+
+        What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
+        count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free what it holds. Called once at shutdown; a second call does nothing."""
         ...
 
 

@@ -11,12 +11,15 @@ and `Usage`, `Verdict`, `Trace` beside every step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from ._label import Label as Label  # noqa: PLC0414 - said again so that it may be imported from here
+# Said again under their own names so that they may be imported from here.
+from ._label import Label as Label  # noqa: PLC0414
+from ._usage import Usage as Usage  # noqa: PLC0414
+from ._usage import total_usage as total_usage  # noqa: PLC0414
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +30,8 @@ Scalar = str | int | float | bool | None
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
 
-TaskKind = Literal["classify", "score", "extract", "generate"]
-"""What a specialist does: name labels, give a probability, find typed fields, or write text."""
+TaskKind = Literal["classify", "score", "extract", "answer", "generate"]
+"""What a specialist does: name labels, give a probability, find typed fields, answer from documents, or write text."""
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 """How much machinery a specialist uses, cheapest first."""
@@ -56,6 +59,8 @@ class Request:
     """Earlier turns that the caller sent along, oldest first, the present one excluded."""
     label: Label | None = None
     """Sensitivity; None takes the network's default."""
+    clearance: Label | None = None
+    """The most sensitive label the asker may see; None takes the network's default label."""
     session: str | None = None
     """Names a remembered conversation; None remembers nothing."""
     tenant: str = "default"
@@ -71,6 +76,9 @@ class Task:
     text: str
     columns: Columns | None = None
     label: Label = Label.INTERNAL
+    clearance: Label = Label.INTERNAL
+    """The most sensitive label the asker may see."""
+    tenant: str = "default"
     max_tokens: int | None = None
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
@@ -92,14 +100,21 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """A cited span of a document. `start` and `end` are character offsets into it."""
+    """A cited span of a document. `start` and `end` are character offsets into its text, as the shelf keeps it."""
 
     document: str
     start: int
     end: int
     text: str
     score: float
+    """Higher is more relevant; comparable within one search only."""
     label: Label
+    shelf: str = ""
+    """The `[knowledge]` key of the shelf it stands on."""
+    heading: str = ""
+    """The headings it stands under, outermost first, joined by ` > `; empty if there is none."""
+    page: int | None = None
+    """Page that it begins on, from 1; None for a document without pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +181,10 @@ class SpecialistCard:
     """Names of the facts it may add."""
     columns: tuple[str, ...] = ()
     """Columns of structured input it was trained on."""
+    knowledge: tuple[str, ...] = ()
+    """`[knowledge]` keys of the shelves it reads: passages found there are in its view."""
+    passages: int = 8
+    """So many passages of each shelf are looked up for it, at most."""
     clearance: Label = Label.RESTRICTED
     """The most sensitive label it may see in clear."""
 
@@ -248,42 +267,19 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Usage:
-    """What a step took. Sums with `+`; an unknown cost makes the sum unknown."""
+class Citation:
+    """Words of a document that support an answer, and where they stand."""
 
-    tokens_in: int = 0
-    tokens_out: int = 0
-    milliseconds: float = 0.0
-    cpu_seconds: float = 0.0
-    joules: float = 0.0
-    joules_kind: Literal["measured", "estimated"] = "estimated"
-    cost: Decimal | None = Decimal(0)
-    """Money in the network's currency; None when it is not known."""
-
-    def __add__(self, other: Usage) -> Usage:
-        unknown = self.cost is None or other.cost is None
-        return Usage(
-            tokens_in=self.tokens_in + other.tokens_in,
-            tokens_out=self.tokens_out + other.tokens_out,
-            milliseconds=self.milliseconds + other.milliseconds,
-            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
-            joules=self.joules + other.joules,
-            joules_kind=_weaker(self.joules_kind, other.joules_kind),
-            cost=None if unknown else self.cost + other.cost,  # type: ignore[operator]
-        )
-
-
-def total_usage(usages: Iterable[Usage]) -> Usage:
-    """Their sum; of nothing, nothing. Started from an empty `Usage`, it would always be an estimate."""
-    first, *others = tuple(usages) or (Usage(),)
-    return sum(others, first)
-
-
-def _weaker(
-    a: Literal["measured", "estimated"], b: Literal["measured", "estimated"]
-) -> Literal["measured", "estimated"]:
-    """A sum is measured only if all of it was."""
-    return "measured" if a == b == "measured" else "estimated"
+    document: str
+    start: int
+    end: int
+    """`start` and `end`: characters of the document's text, so that `text[start:end]` of it is the quote."""
+    text: str
+    """The quote, word for word."""
+    label: Label
+    shelf: str = ""
+    heading: str = ""
+    page: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +311,8 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     fields: tuple[Field, ...] = ()
     """What an `extract` specialist looked for, in the order of its fields; each of several values is an entry."""
+    citations: tuple[Citation, ...] = ()
+    """What an `answer` specialist's text rests on, in the order of the text."""
     facts: tuple[Fact, ...] = ()
     """Written into the context when the finding is accepted."""
     steps: tuple[Step, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from coterie.types import Context, ContextView, Entry, Fact, Message, Omission, SpecialistCard, ViewRecord
+from coterie.types import Context, ContextView, Entry, Fact, Message, Omission, Passage, SpecialistCard, ViewRecord
 
 CONVERSATION = "messages"
 """The name under which a specialist reads the conversation."""
@@ -62,6 +62,8 @@ def _why_not(entry: Entry, card: SpecialistCard, *, superseded: bool) -> str:
 def _is_read(entry: Entry, card: SpecialistCard) -> bool:
     if isinstance(entry.content, Fact):
         return entry.content.name in card.reads
+    if isinstance(entry.content, Passage):
+        return entry.content.shelf in card.knowledge
     return isinstance(entry.content, Message) and CONVERSATION in card.reads
 
 

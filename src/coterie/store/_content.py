@@ -54,6 +54,7 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         reason=scrub(finding.reason),
         evidence=tuple(_evidence(evidence, labels=labels) for evidence in finding.evidence),
         fields=tuple(_field(field, scrub) for field in finding.fields),
+        citations=tuple(replace(citation, text=_length(citation.text)) for citation in finding.citations),
         facts=finding.facts if labels else tuple(_fact(fact) for fact in finding.facts),
     )
 
@@ -146,6 +147,7 @@ def _contents(trace: Trace) -> Iterator[str]:
     yield from (part.text for part in trace.route.parts)
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
+        yield from (citation.text for citation in finding.citations)
         yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
         if finding.task not in ("classify", "score"):
             yield finding.text

@@ -1,0 +1,58 @@
+"""From a `[knowledge]` section to an open shelf."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from coterie.config import EnvSecret, KnowledgeSection
+from coterie.errors import ExtraMissing
+
+from ._document import Mode, Shelf
+from ._local import Encoder, LocalShelf
+
+KNOWLEDGE_FOLDER = "state/knowledge"
+"""Below the network's folder: a folder a shelf."""
+
+
+def shelf_folder(folder: Path, name: str) -> Path:
+    """Where a shelf keeps what is its own."""
+    return folder / KNOWLEDGE_FOLDER / name
+
+
+def open_shelf(
+    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: Encoder, rebuild: bool = False
+) -> Shelf:
+    """The shelf that a section names. Nothing is read before the first search, so it need not be indexed yet.
+
+    Args:
+        name: Its `[knowledge]` key.
+        section: Where it is kept and how it is searched.
+        folder: The network's folder.
+        network: The network's name: a database holds shelves of several.
+        encoder: Encodes queries.
+        rebuild: Take what is there for nothing: the next update builds all of it again.
+
+    Raises:
+        ConfigError: the variable that is to hold the database's address does not.
+        ExtraMissing: the package that speaks to the database is not installed.
+    """
+    mode: Mode = "rerank" if section.rerank else "hybrid"
+    if section.store == "local":
+        return LocalShelf(shelf_folder(folder, name), name=name, encoder=encoder, mode=mode, rebuild=rebuild)
+    if find_spec("psycopg") is None:
+        raise ExtraMissing(
+            f"The shelf {name!r} in PostgreSQL needs the package 'psycopg'.", hint="pip install 'coterie[postgres]'"
+        )
+    from ._postgres import PostgresShelf  # noqa: PLC0415 - it imports psycopg
+
+    address = EnvSecret(section.store)
+    return PostgresShelf(
+        address.reveal(),
+        source=f"The environment variable {address.removeprefix('env:')!r}",
+        network=network,
+        name=name,
+        encoder=encoder,
+        mode=mode,
+        rebuild=rebuild,
+    )
