@@ -210,6 +210,8 @@ class _Explaining:
         """Nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _Stale) and isinstance(error.__cause__, psycopg.Error):
+            error = error.__cause__
         if isinstance(error, psycopg.Error | TimeoutError):
             raise explain(error, self._place) from error
 
