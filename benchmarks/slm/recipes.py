@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
 def classify(tokens: CausalTokens, rows: Sequence[tuple[str, str]], held_out: Sequence[tuple[str, str]]) -> Job:
     """Rows of a classifier."""
-    labels, prompting = sorted({label for _, label in rows}), Prompting()
+    labels, prompting = sorted({label for _, label in (*rows, *held_out)}), Prompting()
     words = answers(labels)
     asked = [[tokens.raw(prompting.prompt(text), word) for word in words] for text, _ in held_out]
     pairs = [tokens.raw(prompting.prompt(text), words[labels.index(label)]) for text, label in rows]
