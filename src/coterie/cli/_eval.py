@@ -176,6 +176,8 @@ def _show(document: Mapping[str, Any]) -> None:
     if "fields" in document:
         _show_fields(document["fields"])
         return
+    if document["exact_match"] is not None:
+        return  # written texts are no labels that could be taken for one another
     confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
     if confusions:
         show_table(["right", "said", "rows"], confusions[:_CONFUSIONS_SHOWN], title="Most confused")
