@@ -31,6 +31,8 @@ ORDER = (
     "prompted",
     "reply",
     "latency",
+    "scifact",
+    "shelf",
 )
 NONE = "-"
 

@@ -11,7 +11,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import run
-from ._index import parse_label
+from ._index import check_name, parse_label
 from ._output import Json, dim, number, say, show_json
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
     from coterie.engines import OnnxEncoder
     from coterie.retrieval import open_shelf, shelf_folder
 
+    check_name(name)
     config = load_config(folder)
     section = config.knowledge.get(name)
     if section is None:

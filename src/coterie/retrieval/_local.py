@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from coterie.engines import TokenStates
 from coterie.errors import ArtefactRefused, NotIndexed
 from coterie.protocols import Engine
 from coterie.types import Label, Passage, Prompt
@@ -29,6 +30,7 @@ from ._document import Document, Mode
 from ._fusion import fuse
 from ._generation import next_generation, present, sole_writer
 from ._keyword import KeywordIndex, build_keywords, search_keywords
+from ._rerank import Candidate, Reranker
 from ._rows import Group, Row
 from ._vectors import VectorIndex
 
@@ -39,6 +41,8 @@ FORMAT = 1
 _DATABASE = "shelf.db"
 _MANIFEST = "manifest.json"
 _LOCK = "writing.lock"
+_RERANKED = 60
+"""Chunks that the reranker looks at."""
 _DEPTH = 100
 """Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
 
@@ -57,6 +61,16 @@ class Encoder(Engine, Protocol):
         ...
 
 
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that also gives the tokens of a text."""
+
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], TokenStates]
+    ) -> tuple[np.ndarray, list[TokenStates]]:
+        """Unit vectors (N, D), and what `reduce` makes of each text's tokens."""
+        ...
+
+
 class LocalShelf:
     """Implements `Shelf`.
 
@@ -65,14 +79,22 @@ class LocalShelf:
         name: Its `[knowledge]` key.
         encoder: Encodes queries; the same that made the documents' vectors.
         mode: How it is searched when the caller does not say.
+        rerank: The reranker with the encoder that gives it a query's tokens; without them `rerank` is `hybrid`.
         rebuild: Take what is there for nothing until the first update, which builds all of it again.
     """
 
     def __init__(
-        self, folder: Path, *, name: str, encoder: Encoder, mode: Mode = "hybrid", rebuild: bool = False
+        self,
+        folder: Path,
+        *,
+        name: str,
+        encoder: Encoder,
+        mode: Mode = "hybrid",
+        rerank: tuple[Reranker, TokenEncoder] | None = None,
+        rebuild: bool = False,
     ) -> None:
         self._folder, self._name, self._encoder, self._mode = folder, name, encoder, mode
-        self._rebuild = rebuild
+        self._rerank, self._rebuild = rerank, rebuild
         self._open: _Generation | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-shelf-{name}")
         self._closed = False
@@ -145,12 +167,43 @@ class LocalShelf:
         if mode != "keyword" and vector is not None:
             rankings.append(_nearest(groups, vector, depth))
         if len(rankings) == 1:
-            ranked = dict(rankings[0][:k])
+            ranked = dict(rankings[0])
         else:
-            fused = fuse([[key for key, _ in ranking] for ranking in rankings])
-            ranked = dict(list(fused.items())[:k])
+            ranked = fuse([[key for key, _ in ranking] for ranking in rankings])
+        if mode == "rerank":
+            ranked = self._reranked(generation, query, ranked, dict(rankings[0]), vector)
+        ranked = dict(list(ranked.items())[:k])
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
+
+    def _reranked(
+        self,
+        generation: _Generation,
+        query: str,
+        fused: dict[int, float],
+        keywords: Mapping[int, float],
+        vector: np.ndarray | None,
+    ) -> dict[int, float]:
+        """The best by fusion in the reranker's order; the others after them in theirs."""
+        if self._rerank is None or vector is None or not fused:
+            return fused
+        reranker, encoder = self._rerank
+        keys = list(fused)
+        best, rest = keys[:_RERANKED], keys[_RERANKED:]
+        signs = table.signs(generation.rows, best)
+        candidates = [
+            Candidate(
+                keyword=keywords.get(key, 0.0),
+                cosine=float(signs[key][0].astype(np.float32) @ vector),
+                tokens=signs[key][1],
+            )
+            for key in best
+        ]
+        _, (tokens,) = encoder.encode_tokens([query], lambda tokens: tokens)
+        scores = reranker.score(tokens, candidates).tolist()
+        ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
+        floor = min(scores) - (fused[rest[0]] if rest else 0.0)
+        return ranked | {key: floor + fused[key] for key in rest}
 
     def _hashes(self) -> Mapping[str, str]:
         generation = self._fresh()
@@ -243,6 +296,9 @@ class _Generation:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
+        for name, size in manifest["files"].items():
+            if (found := (path / name).stat().st_size) != size:
+                raise ValueError(f"{name} has {found} bytes, not {size}")
         parts = {}
         for each in manifest["groups"]:
             folder = path / each["folder"]
@@ -292,7 +348,8 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             else:
                 _build_group(connection, group, count, folder, encoder.dimension)
             listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
-    content = {"format": FORMAT, "encoder_sha256": encoder.sha256, "dimension": encoder.dimension, "groups": listed}
+    files = {path.relative_to(new).as_posix(): path.stat().st_size for path in new.rglob("*") if path.is_file()}
+    content = {"format": FORMAT, "encoder_sha256": encoder.sha256, "groups": listed, "files": files}
     (new / _MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
