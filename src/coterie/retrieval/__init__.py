@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
-    from ._local import LocalShelf
+    from ._local import LocalShelf, ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
     from ._rerank import Candidate, Reranker, Weights
     from ._sources import Access, Found, Source, find_files, read_corpus
@@ -34,6 +34,7 @@ _HOMES = {
     "Reranker": "_rerank",
     "Scores": "_evaluate",
     "Shelf": "_document",
+    "ShelfState": "_local",
     "Source": "_sources",
     "Weights": "_rerank",
     "build_index": "_build",
@@ -47,6 +48,7 @@ _HOMES = {
     "read_judgements": "_evaluate",
     "read_queries": "_evaluate",
     "shelf_folder": "_open",
+    "shelf_state": "_local",
 }
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "Reranker",
     "Scores",
     "Shelf",
+    "ShelfState",
     "Source",
     "Weights",
     "build_index",
@@ -77,6 +80,7 @@ __all__ = [
     "read_judgements",
     "read_queries",
     "shelf_folder",
+    "shelf_state",
 ]
 
 __getattr__ = lazy_face(__name__, _HOMES)

@@ -275,6 +275,25 @@ class LocalShelf:
             self._rebuild = False
 
 
+class ShelfState(NamedTuple):
+    """What a local shelf holds, as its present generation says."""
+
+    documents: int
+    chunks: int
+    encoder: str
+    """Checksum of the encoder that made its vectors."""
+
+
+def shelf_state(folder: Path) -> ShelfState | None:
+    """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
+    path = present(folder)
+    try:
+        content = json.loads((path / _MANIFEST).read_text(encoding="utf-8")) if path else {}
+        return ShelfState(int(content["documents"]), int(content["chunks"]), str(content["encoder_sha256"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class _Part(NamedTuple):
     """The indexes of one group."""
 
@@ -338,7 +357,7 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             changed |= table.remove(connection, [document.name])
             changed.add(table.put(connection, document))
         connection.execute("commit")
-        groups = table.groups(connection)
+        groups, documents = table.groups(connection), len(table.hashes(connection))
         known = _folders(old)
         listed = []
         for number, (group, count) in enumerate(groups.items()):
@@ -349,7 +368,14 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
                 _build_group(connection, group, count, folder, encoder.dimension)
             listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
     files = {path.relative_to(new).as_posix(): path.stat().st_size for path in new.rglob("*") if path.is_file()}
-    content = {"format": FORMAT, "encoder_sha256": encoder.sha256, "groups": listed, "files": files}
+    content = {
+        "format": FORMAT,
+        "encoder_sha256": encoder.sha256,
+        "documents": documents,
+        "chunks": sum(groups.values()),
+        "groups": listed,
+        "files": files,
+    }
     (new / _MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

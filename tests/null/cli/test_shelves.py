@@ -156,6 +156,17 @@ def test_nothing_but_broken_files(run, folder):
     assert "shelf 'docs' is empty" in result.err
 
 
+def test_doctor(run, shop):
+    """The doctor says which shelf is not indexed and the command for it, then what it holds."""
+    before = run("-C", shop, "doctor")
+    run("-C", shop, "index", "docs")
+    after = run("-C", shop, "doctor", "--json")
+
+    assert "index docs" in before.out
+    (check,) = [check for check in after.json["checks"] if check["name"] == "shelf docs"]
+    assert (check["ok"], check["found"]) == (True, "2 documents, 2 chunks")
+
+
 def test_light_without_an_index(folder):
     """`coterie --help` brings neither tantivy nor numpy."""
     import subprocess
