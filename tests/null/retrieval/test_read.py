@@ -138,6 +138,21 @@ def test_pdf(written):
     assert [parsed.text[a:].split("\n")[0] for a in parsed.pages] == ["The late fee", "Wires are free"]
 
 
+def test_pdf_outline(written):
+    """Entries of the outline whose words stand on their page are headings."""
+    pypdf = pytest.importorskip("pypdf")
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf("Fees and more", "Late fee is five")))
+    fees = writer.add_outline_item(title="Fees", page_number=0)
+    writer.add_outline_item(title="Late  fee", page_number=1, parent=fees)
+    writer.add_outline_item(title="Not there", page_number=1)
+    content = io.BytesIO()
+    writer.write(content)
+
+    parsed = parse(written("a.pdf", content.getvalue()))
+
+    assert headings(parsed) == [(1, "Fees"), (2, "Late fee")]
+
+
 def test_encrypted_pdf(written):
     """An encrypted PDF is said to be one."""
     pypdf = pytest.importorskip("pypdf")
