@@ -199,9 +199,14 @@ def index_part(folder: Path, source: Path, chunks: int) -> dict[str, float]:
     """Fill a shelf with as many files as give about so many chunks, all of them encoded."""
     encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
     access = Access(label=Label.PUBLIC, labels={})
-    found = find_files(folder, [source / "texts" / "00"], access, exact=True)
-    some: tuple[Source, ...] = found.sources[: max(1, chunks // 7)]
-    return asyncio.run(fill(folder, Found(sources=some), encoder, encoder))
+    found = find_files(folder, [source / "texts"], access, exact=True)
+    some: list[Source] = []
+    characters = 0
+    for each in found.sources:
+        if characters < chunks * CHARACTERS and each.path is not None:
+            some.append(each)
+            characters += each.path.stat().st_size
+    return asyncio.run(fill(folder, Found(sources=tuple(some)), encoder, encoder))
 
 
 def main() -> None:

@@ -50,11 +50,13 @@ def search(
     Only what the asker may see is searched; what is above it changes nothing that is found. With --eval the shelf is
     asked every query of a file instead, and nDCG@10 and recall@100 of the documents found are printed.
     """
-    from coterie.config import load_config
+    from coterie.config import KnowledgeSection, load_config
 
     folder: Path = context.obj
-    label = parse_label(clearance) if clearance else load_config(folder).network.default_label
-    chosen = _mode(mode)
+    config = load_config(folder)
+    label = parse_label(clearance) if clearance else config.network.default_label
+    section = config.knowledge.get(name, KnowledgeSection())
+    chosen = _mode(mode) or ("rerank" if section.rerank else "hybrid")
     if queries is None and judgements is None:
         if not query.strip():
             raise InputError("Asked to search for nothing.", hint="Give a QUERY, or --eval and --qrels.")

@@ -43,8 +43,8 @@ _MANIFEST = "manifest.json"
 _LOCK = "writing.lock"
 _RERANKED = 60
 """Chunks that the reranker looks at."""
-_DEPTH = 100
-"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
+_DEPTH = 400
+"""Chunks of each ranking that are fused; as many as are asked for, if that is more."""
 
 
 class Encoder(Engine, Protocol):
@@ -116,11 +116,15 @@ class LocalShelf:
             ArtefactRefused: the index is damaged, of another version, or was made with another encoder.
         """
         mode = mode or self._mode
-        if vector is None and mode != "keyword":
+        tokens = None
+        if mode == "rerank" and self._rerank is not None:
+            vectors, (tokens,) = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            vector = vectors[0] if vector is None else vector
+        elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
             vector = output.vector
         found = await self._in_thread(
-            partial(self._search, query, vector, k=k, clearance=clearance, tenant=tenant, mode=mode)
+            partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
         )
         return [self._passage(row, score) for row, score in found]
 
@@ -155,11 +159,19 @@ class LocalShelf:
     # --- In the shelf's own thread ---------------------------------------------------------------
 
     def _search(
-        self, query: str, vector: np.ndarray | None, *, k: int, clearance: Label, tenant: str, mode: Mode
+        self,
+        query: str,
+        vector: np.ndarray | None,
+        tokens: TokenStates | None,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str,
+        mode: Mode,
     ) -> list[tuple[Row, float]]:
         generation = self._fresh_or_raise()
         groups = [part for group, part in generation.parts.items() if group.visible(clearance, tenant)]
-        depth = max(_DEPTH, 2 * k)
+        depth = max(_DEPTH, k)
         rankings = []
         if mode != "vector":
             hits = search_keywords([part.keywords for part in groups], query, depth)
@@ -170,8 +182,8 @@ class LocalShelf:
             ranked = dict(rankings[0])
         else:
             ranked = fuse([[key for key, _ in ranking] for ranking in rankings])
-        if mode == "rerank":
-            ranked = self._reranked(generation, query, ranked, dict(rankings[0]), vector)
+        if tokens is not None and vector is not None:
+            ranked = self._reranked(generation, tokens, vector, ranked, dict(rankings[0]))
         ranked = dict(list(ranked.items())[:k])
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
@@ -179,15 +191,15 @@ class LocalShelf:
     def _reranked(
         self,
         generation: _Generation,
-        query: str,
+        tokens: TokenStates,
+        vector: np.ndarray,
         fused: dict[int, float],
         keywords: Mapping[int, float],
-        vector: np.ndarray | None,
     ) -> dict[int, float]:
         """The best by fusion in the reranker's order; the others after them in theirs."""
-        if self._rerank is None or vector is None or not fused:
+        if self._rerank is None or not fused:
             return fused
-        reranker, encoder = self._rerank
+        reranker, _ = self._rerank
         keys = list(fused)
         best, rest = keys[:_RERANKED], keys[_RERANKED:]
         signs = table.signs(generation.rows, best)
@@ -199,7 +211,6 @@ class LocalShelf:
             )
             for key in best
         ]
-        _, (tokens,) = encoder.encode_tokens([query], lambda tokens: tokens)
         scores = reranker.score(tokens, candidates).tolist()
         ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
         floor = min(scores) - (fused[rest[0]] if rest else 0.0)
@@ -332,6 +343,11 @@ class _Generation:
         """Free the files."""
         self.rows.close()
         self.parts = {}
+
+
+def _kept(tokens: TokenStates) -> TokenStates:
+    """A query's tokens as they are."""
+    return tokens
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
