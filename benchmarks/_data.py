@@ -35,6 +35,12 @@ SOURCES = {
         "CC BY 4.0",
         ("master_clauses.csv", "full_contract_txt.tar.gz"),
     ),
+    "medquad": Source("https://github.com/abachaa/MedQuAD (as JSON lines)", "CC BY 4.0", ("medquad.jsonl.gz",)),
+    "scifact_beir": Source(
+        "https://github.com/beir-cellar/beir (scifact), claims from https://github.com/allenai/scifact",
+        "CC BY 4.0 / ODC-By",
+        ("corpus.jsonl.gz", "queries.test.jsonl", "qrels.test.tsv", "queries.train.jsonl", "claims_train.jsonl"),
+    ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

@@ -32,6 +32,8 @@ ORDER = (
     "reply",
     "reply_tuned",
     "latency",
+    "scifact",
+    "shelf",
     "postgres",
 )
 NONE = "-"

@@ -9,7 +9,8 @@ from coterie.config import EnvSecret, KnowledgeSection
 from coterie.errors import ExtraMissing
 
 from ._document import Mode, Shelf
-from ._local import Encoder, LocalShelf
+from ._local import LocalShelf, TokenEncoder
+from ._rerank import Reranker
 
 KNOWLEDGE_FOLDER = "state/knowledge"
 """Below the network's folder: a folder a shelf."""
@@ -20,8 +21,14 @@ def shelf_folder(folder: Path, name: str) -> Path:
     return folder / KNOWLEDGE_FOLDER / name
 
 
+def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
+    """The bundled reranker, if the section wants one and the encoder is the one it was made for."""
+    reranker = Reranker.bundled() if section.rerank else None
+    return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
+
+
 def open_shelf(
-    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: Encoder, rebuild: bool = False
+    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: TokenEncoder, rebuild: bool = False
 ) -> Shelf:
     """The shelf that a section names. Nothing is read before the first search, so it need not be indexed yet.
 
@@ -39,7 +46,15 @@ def open_shelf(
     """
     mode: Mode = "rerank" if section.rerank else "hybrid"
     if section.store == "local":
-        return LocalShelf(shelf_folder(folder, name), name=name, encoder=encoder, mode=mode, rebuild=rebuild)
+        reranker = open_reranker(section, encoder)
+        return LocalShelf(
+            shelf_folder(folder, name),
+            name=name,
+            encoder=encoder,
+            mode=mode,
+            rerank=None if reranker is None else (reranker, encoder),
+            rebuild=rebuild,
+        )
     if find_spec("psycopg") is None:
         raise ExtraMissing(
             f"The shelf {name!r} in PostgreSQL needs the package 'psycopg'.", hint="pip install 'coterie[postgres]'"
