@@ -101,9 +101,7 @@ async def test_a_second_signal_does_not_wait():
     """Whoever presses Ctrl-C twice means it."""
     process, address = await _start(drain=600, pause=60)
     async with httpx.AsyncClient() as http, http.stream("POST", f"{address}/v1/chat/completions", json=BODY) as stream:
-        lines = (
-            stream.aiter_lines()
-        )  # held on to: a generator that is collected closes the connection, and the request ends
+        lines = stream.aiter_lines()  # held on to: a generator that is collected closes the connection, and the request ends
         await anext(lines)
         process.send_signal(signal.SIGINT)
         while await _listens(address):
