@@ -67,6 +67,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             encoder=encoder,
             models=models,
             data_label=config.network.default_label,
+            view_tokens=config.view_tokens(name),
         )
         for name, version in versions.items()
     }

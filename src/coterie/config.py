@@ -29,6 +29,7 @@ from coterie.errors import ConfigError
 from coterie.types import Label, Rung, TaskKind
 
 FILE_NAME = "coterie.toml"
+_VIEW_TOKENS = 2048  # of a specialist without a model
 
 
 class _Section(BaseModel):
@@ -136,7 +137,8 @@ class SpecialistSection(_Section):
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
-    """Facts it needs: it runs after the specialists that write them."""
+    """Facts it needs: it runs after the specialists that write them. `messages` is the conversation, `findings` what
+    was found in earlier turns."""
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""
@@ -144,6 +146,11 @@ class SpecialistSection(_Section):
     """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
     """So many passages of each shelf are looked up for it, at most."""
+    view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
+    """What it is shown of the context is packed into so many tokens, by value per token.
+
+    Left out, half of its model's window, or 2,048 without a model.
+    """
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
@@ -376,6 +383,13 @@ class Config(_Section):
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
+
+    def view_tokens(self, specialist: str) -> int:
+        """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
+        section = self.specialists[specialist]
+        if section.view_tokens is not None:
+            return section.view_tokens
+        return _VIEW_TOKENS if section.model is None else self.models[section.model].window // 2
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:

@@ -21,6 +21,7 @@ from ._registry import registry
 from ._report import report
 from ._rightsize import rightsize
 from ._serve import serve
+from ._session import session
 from ._trace import trace
 from ._train import train
 
@@ -63,6 +64,7 @@ app.command()(ask)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)
+app.add_typer(session)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

@@ -20,6 +20,8 @@ _EVIDENCE_SHOWN = 5
 def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     """The whole life of a request, top to bottom: route, findings with what they saw, verdicts, stages, ledger."""
     root = Tree(_line(f"trace {trace.id}", _status_style(trace), f"  {trace.status}  {_duration(trace.usage)}"))
+    if trace.restated:
+        root.add(_line("restated", "cyan", f"  {trace.restated}"))
     _draw_route(root.add(_line("route", "bold", f"  {trace.route.reason}")), trace)
     views = {view.specialist: view for view in trace.views}
     for finding in trace.findings:
@@ -51,7 +53,9 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
     branch.add(_line("why", "dim", f"  {finding.reason}"))
     if view is not None and (view.seen or view.omitted):
         omitted = [f"without {omission.what} ({omission.reason})" for omission in view.omitted]
-        branch.add(_line("saw", "dim", "  " + "; ".join([", ".join(view.seen) or "nothing", *omitted])))
+        budget = "" if view.budget is None else f" of {view.budget:,}"
+        seen = f"{', '.join(view.seen) or 'nothing'} ({view.tokens:,}{budget} tokens)"
+        branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))
     for each in finding.fields:
         branch.add(_draw_field(each))
     if finding.fields:  # they quote what the evidence quotes

@@ -40,6 +40,7 @@ class GeneralistSpecialist:
             version=_version(model),
             reads=("messages",),
             clearance=engine.clearance,
+            view_tokens=model.window // _SHARE,
         )
         self._window = model.window
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from safetensors import SafetensorError
@@ -38,6 +39,7 @@ def load_specialist(
     encoder: Engine,
     models: Mapping[str, Engine],
     data_label: Label = Label.PUBLIC,
+    view_tokens: int | None = None,
 ) -> Specialist:
     """The specialist of a version, with what the network's file says of it now.
 
@@ -47,6 +49,7 @@ def load_specialist(
         version: Verified files.
         encoder: The network's encoder.
         models: Generative engines by `[models]` key; those of specialists with an adapter hold it by their name.
+        view_tokens: What it is shown of the context is packed into so many; None for no limit.
         data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
 
     Raises:
@@ -61,7 +64,7 @@ def load_specialist(
                 f"{described['task']!r}.",
                 hint=f"Train it again: coterie train {name}",
             )
-        card = _card(name, section, version, described)
+        card = replace(_card(name, section, version, described), view_tokens=view_tokens)
         match section.task:
             case "classify":
                 return _load_classify(

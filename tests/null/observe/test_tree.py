@@ -25,7 +25,7 @@ def test_the_whole_life_is_drawn(trace):
         "triage  accepted at 0.970  card_lost, refund",
         "reply  abstained at 0.000",
         "why  the model is not there",
-        "saw  fact intent; without x (y)",
+        "saw  fact intent (0 tokens); without x (y)",
         "verdict egress.clearance  too sensitive",
         "consult  9.00 ms  triage",
         "triage on linear  5 tokens in, 0 out",
