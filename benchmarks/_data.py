@@ -35,6 +35,9 @@ SOURCES = {
         "CC BY 4.0",
         ("master_clauses.csv", "full_contract_txt.tar.gz"),
     ),
+    "medquad": Source(
+        "https://github.com/abachaa/MedQuAD (its XML files as JSON lines, packed)", "CC BY 4.0", ("medquad.jsonl.gz",)
+    ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

@@ -100,10 +100,11 @@ def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
     )
 
 
-def task_of(part: Part, request: Request) -> Task:
-    """What the specialists of a part are handed."""
+def task_of(part: Part, request: Request, asked: str) -> Task:
+    """What the specialists of a part are handed; `asked` is the request in the asker's own words."""
     return Task(
         text=part.text,
+        asked=asked,
         columns=request.columns,
         label=label_of(request),
         clearance=request.clearance or Label.PUBLIC,

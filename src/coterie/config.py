@@ -138,7 +138,7 @@ class SpecialistSection(_Section):
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
     """Facts it needs: it runs after the specialists that write them. `messages` is the conversation, `findings` what
-    was found in earlier turns."""
+    was found in earlier turns, with the passages that were cited."""
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""

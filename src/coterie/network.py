@@ -1,4 +1,4 @@
-"""A request's life, top to bottom: admit, route, gather, consult, check, decide, synthesise, settle.
+"""A request's life, top to bottom: admit, restate, route, gather, consult, check, decide, synthesise, settle.
 
 The network knows protocols only: no HTTP, no file, no library that runs weights. Each stage is one
 function, timed and traced; `Network.stream` runs them in order. The parts of a compound request are
@@ -19,7 +19,7 @@ from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie._outcome import Outcome, abstain, check, label_of, overall_status, synthesise, task_of
-from coterie.context import build_view, entries_of, visible
+from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.protocols import Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, pinned_route, split_columns
@@ -92,8 +92,11 @@ class Network:
         life = _Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
+        with life.stage("restate") as note:
+            life.question, reason = _standing_alone(life.request, life.context)
+            note(reason)
         with life.stage("route"):
-            life.route = await self._route(life.request, life.context)
+            life.route = await self._route(life.question, life.context)
         try:
             async with aclosing(self._answer(life)) as pieces:
                 async for piece in pieces:
@@ -162,7 +165,7 @@ class Network:
 
     async def _answer(self, life: _Life) -> AsyncGenerator[str, None]:
         """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
-        parts = life.route.parts or (Part(text=life.request.text, waves=(), score=0.0),)
+        parts = life.route.parts or (Part(text=life.question.text, waves=(), score=0.0),)
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
         tasks = [
@@ -186,7 +189,7 @@ class Network:
     async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
         outcome, context = life.outcomes[index], life.context
-        task, waves = task_of(outcome.part, life.request), outcome.part.waves
+        task, waves = task_of(outcome.part, life.question, life.request.text), outcome.part.waves
         try:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
@@ -284,12 +287,13 @@ class Network:
     def _said(self, life: _Life, text: str) -> tuple[Entry, Entry]:
         """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""
         now, label = self.clock(), label_of(life.request)
+        least = label_of(life.question)
         found = (finding.label for outcome in life.outcomes for finding in outcome.findings)
         asked = Message(role="user", text=life.request.text)
         answered = Message(role="assistant", text=text)
         return (
             Entry(content=asked, producer="user", label=label, time=now),
-            Entry(content=answered, producer=self.name, label=max([label, *found]), time=now),
+            Entry(content=answered, producer=self.name, label=max([least, *found]), time=now),
         )
 
     def _trace(self, life: _Life, text: str) -> Trace:
@@ -301,7 +305,7 @@ class Network:
             time=life.admitted,
             tenant=life.request.tenant,
             session=life.request.session,
-            label=label_of(life.request),
+            label=label_of(life.question),
             status=overall_status([outcome.status for outcome in life.outcomes]),
             route=life.route,
             findings=findings,
@@ -311,7 +315,19 @@ class Network:
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
             counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            restated="" if life.question.text == life.request.text else life.question.text,
         )
+
+
+def _standing_alone(request: Request, context: Context) -> tuple[Request, str]:
+    """The request as it stands on its own, and how it leant on an earlier one; structured input never does.
+
+    It is as sensitive as what it was given back.
+    """
+    restated = None if request.columns else restate(request.text, context)
+    if restated is None:
+        return request, ""
+    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
 
 
 async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView, say: Say) -> Finding:
@@ -336,6 +352,9 @@ class _Life:
     admitted: float
     """Seconds since the epoch."""
     request: Request
+    """As it was admitted."""
+    question: Request = field(init=False)
+    """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
     outcomes: list[Outcome] = field(default_factory=list)
@@ -345,11 +364,14 @@ class _Life:
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.question = self.request
+
     @contextmanager
-    def stage(self, name: str, *, note: str = "") -> Iterator[None]:
-        """Time a stage; parts that run side by side each write their own."""
-        start = perf_counter()
+    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
+        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
+        start, notes = perf_counter(), [note]
         try:
-            yield
+            yield notes.append
         finally:
-            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=note))
+            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))

@@ -104,7 +104,7 @@ class SpecialistCard:
     """Content hash of its registry version, or the checksum of the model it prompts."""
     reads: tuple[str, ...] = ()
     """Names of the facts it needs (it runs after whoever writes them); `messages` is the conversation,
-    `findings` what was found in earlier turns."""
+    `findings` what was found in earlier turns, with the passages that were cited."""
     writes: tuple[str, ...] = ()
     """Names of the facts it may add."""
     columns: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from ._wording import describe, tally, times
 CONVERSATION = "messages"
 """The name under which a specialist reads the conversation."""
 FINDINGS = "findings"
-"""The name under which it reads what was found in earlier turns."""
+"""The name under which it reads what was found in earlier turns, and the passages that answers cited."""
 
 
 def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = ()) -> ContextView:
@@ -48,7 +48,8 @@ def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = 
     """
     log = [*context.entries, *found]
     gone = why_gone(log)
-    reasons = [_why_not(entry, card, why) for entry, why in zip(log, gone, strict=True)]
+    reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)
+    reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
     wanted = [place for place, reason in enumerate(reasons) if not reason]
     sizes = [tokens_of(log[place]) for place in wanted]
     values = worth(log, first_found=len(context.entries))
@@ -77,9 +78,9 @@ def describe_view(name: str, view: ContextView) -> ViewRecord:
     )
 
 
-def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None) -> str:
+def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> str:
     """Why an entry is left out of a view whatever its budget, or nothing if it is not."""
-    if not _is_read(entry, card):
+    if not read:
         return f"{card.name} does not read it"
     if gone is not None:
         return gone.reason
@@ -92,10 +93,8 @@ def _is_read(entry: Entry, card: SpecialistCard) -> bool:
     match entry.content:
         case Message():
             return CONVERSATION in card.reads
-        case FindingSummary():
+        case FindingSummary() | Passage():  # not with what is found now: scores of two searches do not compare
             return FINDINGS in card.reads
-        case Passage(shelf=shelf):
-            return shelf in card.knowledge
         case content:
             return content.name in card.reads
 

@@ -13,6 +13,7 @@ from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
+from ._layout import context_first
 from ._load import load_specialist
 from ._naming import find_label, match_label
 from ._own_encoder import own_encoder_files
@@ -62,6 +63,7 @@ __all__ = [
     "base_of",
     "calibrated_on",
     "check_grounding",
+    "context_first",
     "find_label",
     "load_specialist",
     "match_label",

@@ -43,7 +43,7 @@ def test_json_with_trace(run, folder, network):
     document = run("-C", folder, "ask", "where is it?", "--json", "--trace").json
 
     assert document["trace"]["id"] == document["trace_id"]
-    assert [stage["name"] for stage in document["trace"]["stages"]][:2] == ["admit", "route"]
+    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "restate", "route"]
 
 
 def test_trace_as_a_tree(run, folder, network):

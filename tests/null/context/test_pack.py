@@ -104,9 +104,17 @@ def test_passages_found_now_before_those_of_earlier_turns():
     """What was cited in an earlier turn gives way to what is found now."""
     old = [*talk("hi"), *passages("o" * 40, time=0.0)]
 
-    view = build_view(Context(entries=tuple(old)), card(14), passages("n" * 40))
+    view = build_view(Context(entries=tuple(old)), card(14, "findings"), passages("n" * 40))
 
     assert [e.content.document[0] for e in view.entries] == ["n"]
+
+
+def test_passages_of_earlier_turns_are_read_with_findings():
+    """Who searches a shelf now is not shown what earlier searches found: their scores do not compare."""
+    context = Context(entries=tuple(passages("o" * 40)))
+
+    assert build_view(context, card(None), passages("n" * 40)).entries == tuple(passages("n" * 40))
+    assert len(build_view(context, card(None, "findings"), passages("n" * 40)).entries) == 2
 
 
 def test_findings_are_read_by_name():

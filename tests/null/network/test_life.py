@@ -16,7 +16,7 @@ async def test_stages_and_trace(bench):
     trace = answer.trace
 
     names = [stage.name for stage in trace.stages]
-    assert names == ["admit", "route", "gather", "consult", "check", "decide", "synthesise"]
+    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise"]
     assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
     assert trace.time == bench.clock.now
     assert [step.producer for step in trace.steps] == ["router", "triage"]

@@ -138,7 +138,7 @@ async def test_of_two_found_side_by_side_the_surest_is_read(bench):
 async def test_findings_and_cited_passages_are_remembered(bench):
     """A finding stays in the session in short, with the passages it cites and no others."""
     cited = Citation(document="open", start=0, end=4, text="text", label=Label.PUBLIC, shelf="help")
-    answerer = bench.Says("answers", "42 days", knowledge=("help",), citations=(cited,))
+    answerer = bench.Says("answers", "42 days", knowledge=("help",), citations=(cited,), reads=("findings",))
     network = bench.network(answerer, knowledge={"help": Shelf()})
     await network.ask(Request(text="answers", session="s", clearance=Label.RESTRICTED))
     answer = await network.ask(Request(text="answers", session="s", clearance=Label.RESTRICTED))
@@ -149,7 +149,8 @@ async def test_findings_and_cited_passages_are_remembered(bench):
         specialist="answers", task="classify", text="42 days", confidence=0.9, accepted=True
     )
     assert kept[2].document == "open"
-    assert len(answerer.views[-1].entries) == 2  # found again: once
+    seen = [type(entry.content).__name__ for entry in answerer.views[-1].entries]
+    assert seen == ["FindingSummary", "Passage", "Passage"]  # what was found again is there once
     assert "found again" in [o.reason for o in answer.trace.views[-1].omitted]
 
 
@@ -183,3 +184,62 @@ async def test_a_long_conversation(bench):
     assert values(last, "intent") == ["v0"]
     assert last.disputed == {"intent": 26}
     assert max(e.time for e in last.entries if isinstance(e.content, Message)) == bench.clock.now - 120
+
+
+# --- Follow-up questions ---------------------------------------------------------------------------
+
+
+async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
+    """Router, shelf and specialist get the restated question, the session the asker's words, the trace has both."""
+    shelf = Shelf()
+    triage = bench.Says("triage", "card_arrival", knowledge=("help",))
+    network = bench.network(triage, knowledge={"help": shelf})
+    await network.ask(Request(text="where is my triage card", session="s"))
+    answer = await network.ask(Request(text="how long does it take? triage", session="s"))
+
+    restated = "how long does it take? triage (card arrival)"
+    assert answer.trace.restated == restated
+    assert shelf.queries[-1] == "about triage"  # the router's part of it
+    assert triage.tasks[-1].asked == "how long does it take? triage"
+    asked = bench.store.settled[1].entries[0].content
+    assert asked.text == "how long does it take? triage"
+    stage = next(stage for stage in answer.trace.stages if stage.name == "restate")
+    assert stage.note == "'it' stands for something that it does not name"
+
+
+async def test_a_pinned_follow_up_is_restated_too(bench):
+    """Who pins a specialist may ask follow-up questions as well; a request with columns is none."""
+    triage = bench.Says("triage", "card_arrival")
+    network = bench.network(triage)
+    pinned = Request(text="where is my card", session="s", specialist="triage")
+    await network.ask(pinned)
+    await network.ask(replace(pinned, text="why so late, is it lost?"))
+    await network.ask(replace(pinned, text="why so late, is it lost?", columns={"amount": 5}))
+
+    assert [task.text for task in triage.tasks[1:]] == [
+        "why so late, is it lost? (card arrival)",
+        "why so late, is it lost?",
+    ]
+
+
+async def test_a_follow_up_carries_the_label_of_what_it_leans_on(bench):
+    """A public question that leans on a confidential one is confidential, for specialists and in the trace."""
+    triage = bench.Says("triage", "card_arrival")
+    network = bench.network(triage, default_label=Label.CONFIDENTIAL)
+    await network.ask(Request(text="where is my card", session="s", specialist="triage"))
+    answer = await network.ask(Request(text="is it lost?", session="s", specialist="triage", label=Label.PUBLIC))
+
+    assert triage.tasks[-1].label is answer.trace.label is Label.CONFIDENTIAL
+    assert bench.store.settled[1].entries[0].label is Label.PUBLIC
+    assert bench.store.settled[1].entries[-1].label is Label.CONFIDENTIAL
+
+
+async def test_a_follow_up_gives_nothing_away(bench):
+    """An asker below what the session holds gets nothing of it back with a question that leans."""
+    triage = bench.Says("triage", "SECRET")
+    network = bench.network(triage)
+    await network.ask(Request(text="where is my SECRET card", session="s", specialist="triage", label=Label.RESTRICTED))
+    answer = await network.ask(Request(text="is it lost?", session="s", specialist="triage", clearance=Label.PUBLIC))
+
+    assert answer.trace.restated == ""
+    assert triage.tasks[-1].text == "is it lost?"
