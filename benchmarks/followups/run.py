@@ -2,10 +2,10 @@
 
     COTERIE_DATA=FOLDER python benchmarks/followups/run.py [--half dev]
 
-A network of three specialists: the lender's `triage` and `clauses`, and `health`, which gives the best passage of a shelf of MedQuAD
-answers. A first question comes from public data (BANKING77 messages, MedQuAD questions); the follow-up is one of
-those written down in `intents.json` and `passages.json`, whose intent or answer is determined by the first. Rules were
-written on the half `dev`; the half `test` has other phrasings, other first questions and other subjects.
+A network of three specialists: the lender's `triage` and `clauses`, and `health`, which gives the best passage of a
+shelf of MedQuAD answers. A first question comes from public data (BANKING77 messages, MedQuAD questions); the follow-up
+is one of those written down in `intents.json` and `passages.json`, whose intent or answer is determined by the first.
+Rules were written on the half `dev`; the half `test` has other phrasings, other first questions and other subjects.
 
 Questions that stand alone, asked after unrelated ones, show the harm.
 """
@@ -34,6 +34,7 @@ from _lender import add_network, copy_network, ready
 from _record import Bar, Record, arguments, sha256
 from coterie import Network, open_network
 from coterie.config import load_config
+from coterie.engines import OnnxEncoder
 from coterie.evaluation import bootstrap_mean
 from coterie.registry import open_registry
 from coterie.retrieval import Access, LocalShelf, build_index, read_corpus
@@ -127,11 +128,12 @@ def read_medical(path: Path, types: Mapping[str, Any]) -> Medical:
             if row["qtype"] in types and row["answer"].strip():
                 by[row["focus"]].setdefault(row["qtype"], row)
     subjects = sorted(subject for subject, found in by.items() if len(found) >= 4)
-    random.Random(SEED).shuffle(subjects)
+    draw = random.Random(SEED)  # noqa: S311 - which rows are asked
+    draw.shuffle(subjects)
     halves = {"dev": subjects[:SUBJECTS], "test": subjects[SUBJECTS : 2 * SUBJECTS]}
     used = {*halves["dev"], *halves["test"]}
     others = sorted(row["question"] for subject in by.keys() - used for row in by[subject].values())
-    random.Random(SEED).shuffle(others)
+    draw.shuffle(others)
     return Medical(answers=by, halves=halves, others=others[:EXAMPLES])
 
 
@@ -148,8 +150,8 @@ def read_messages(path: Path) -> dict[str, list[str]]:
 
 
 def follow_ups(half: str, messages: Mapping[str, Sequence[str]], medical: Medical) -> list[Case]:
-    """Every follow-up that is written down, on intents with several first messages, on passages with one of each subject."""
-    draw = random.Random(SEED)
+    """Follow-ups on intents, each after several first messages, and three on passages about each subject."""
+    draw = random.Random(SEED)  # noqa: S311 - which rows are asked
     cases = [
         Case("intent", first, text, "triage", each["target"])
         for each in json.loads((HERE / "intents.json").read_text(encoding="utf-8"))
@@ -170,7 +172,7 @@ def standing_alone(
     half: str, messages: Mapping[str, Sequence[str]], medical: Medical, nobody: Sequence[str]
 ) -> list[Case]:
     """Questions as they are in the data, each after one on something else."""
-    draw = random.Random(SEED + 1)
+    draw = random.Random(SEED + 1)  # noqa: S311 - which rows are asked
     intents = [(text, intent) for intent in sorted(messages) for text in messages[intent]]
     passages = [(_question(row), row["id"]) for s in medical.halves[half] for row in medical.answers[s].values()]
     firsts = [text for text, _ in draw.sample(intents, 300)] + [text for text, _ in draw.sample(passages, 100)]
@@ -235,7 +237,7 @@ async def network_of(folder: Path, shelf: LocalShelf, medical: Medical) -> Netwo
     return replace(network, specialists=specialists, router=router, knowledge={"health": shelf})
 
 
-async def make_shelf(folder: Path, medical: Medical, encoder: Any) -> LocalShelf:
+async def make_shelf(folder: Path, medical: Medical, encoder: OnnxEncoder) -> LocalShelf:
     """The answers about the subjects of both halves."""
     corpus = folder / "corpus.jsonl"
     subjects = [*medical.halves["dev"], *medical.halves["test"]]
@@ -258,10 +260,8 @@ def figures(cases: Sequence[Case], alone: Sequence[Seen], within: Sequence[Seen]
         before, after = ([getattr(seen, name) for seen in each] for each in (alone, within))
         found[name] = {"without": float(np.mean(before)), "with": float(np.mean(after))}
         gain = [float(b) - float(a) for a, b in zip(before, after, strict=True)]
-        found[name] |= {
-            "points": 100 * float(np.mean(gain)),
-            "interval": [100 * x for x in bootstrap_mean(gain, seed=SEED)],
-        }
+        interval = [100 * end for end in bootstrap_mean(gain, seed=SEED)]
+        found[name] |= {"points": 100 * float(np.mean(gain)), "interval": interval}
     found["restated"] = float(np.mean([bool(seen.restated) for seen in within]))
     return found
 
@@ -274,6 +274,8 @@ async def main() -> None:
     parser.add_argument("--shelf", type=Path, help="where the shelf is kept for the next run (default: nowhere)")
     parser.add_argument("--show", action="store_true", help="print what was not right")
     options = parser.parse_args()
+    if options.shelf is not None:
+        options.shelf.mkdir(parents=True, exist_ok=True)
     train, test = find("banking77")
     (medquad,) = find("medquad")
     clinc = find("clinc150")[0]
@@ -294,9 +296,6 @@ async def measure(
     record: Record, cases: Sequence[Case], medical: Medical, folder: Path, kept: Path, *, show: bool
 ) -> None:
     """Fill the record."""
-    from coterie.engines import OnnxEncoder
-
-    kept.mkdir(parents=True, exist_ok=True)
     network = await network_of(folder, await make_shelf(kept, medical, OnnxEncoder.bundled()), medical)
     alone = [await ask(network, case, session=None) for case in cases]
     within = [await ask(network, case, session=f"s{number}") for number, case in enumerate(cases)]
@@ -318,9 +317,7 @@ async def measure(
     if show:
         for case, before, after in zip(cases, alone, within, strict=True):
             if not after.right or (case.kind.startswith("alone") and after.restated):
-                print(
-                    f"{case.kind} | {before.right} {after.right} | {case.first} | {case.second} | {after.restated} | {case.right}"
-                )
+                print(*case, after.restated, before.right, after.right, sep=" | ")
 
 
 if __name__ == "__main__":

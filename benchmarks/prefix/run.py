@@ -2,9 +2,10 @@
 
     python benchmarks/prefix/run.py
 
-The same three instructions are asked about the same contexts, laid out in two ways: the specialist's instruction first, and the
-context first (`specialists/_layout.py`). One after the other, side by side as one wave, and with an adapter each, which
-can share nothing. Needs the model smollm2 (`coterie models pull smollm2`); the contexts are made of the project's own docs.
+The same three instructions are asked about the same contexts, laid out in two ways: the specialist's instruction first,
+and the context first (`specialists/_layout.py`). One after the other, side by side as one wave, and with an adapter
+each, which can share nothing. Needs the model smollm2 (`coterie models pull smollm2`); the contexts are pages of the
+project's own docs.
 """
 
 from __future__ import annotations
@@ -34,17 +35,16 @@ INSTRUCTIONS = {
 }
 ASKED = "What do the documents say of this?"
 CONTEXT_TOKENS = 1000
+CHARACTERS_A_TOKEN = 4  # of English in SmolLM2's vocabulary
 WRITTEN = 8  # tokens of each answer: the prompt is what is measured
-DOCUMENTS = (
-    "registry.md",
-    "gateway.md",
-    "observe.md",
-    "adapters.md",
-    "tuning.md",
-    "extract.md",
-    "pairs.md",
-    "rightsize.md",
+DOCUMENTS = tuple(
+    f"{page}.md" for page in ("registry", "gateway", "adapters", "tuning", "extract", "pairs", "rightsize", "context")
 )
+WAYS = {
+    "one after the other": {"parallel": 1, "together": False, "adapted": False},
+    "side by side": {"parallel": 3, "together": True, "adapted": False},
+    "an adapter each": {"parallel": 1, "together": False, "adapted": True},
+}
 
 Layout = Callable[[Sequence[Entry], str], tuple[Message, ...]]
 
@@ -60,30 +60,28 @@ def unshared(view: Sequence[Entry], instruction: str) -> tuple[Message, ...]:
     return Message(role="system", text=f"{instruction}\n\n{known.text}"), last
 
 
-def views(tokens_of: Callable[[str], int], count: int) -> list[list[Entry]]:
-    """Contexts of about 1,000 tokens, each one passage of a page of the docs."""
+def views(count: int) -> list[list[Entry]]:
+    """Contexts of about 1,000 tokens, each the beginning of a page of the docs."""
     found = []
     for name in DOCUMENTS[:count]:
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
-        while tokens_of(text) > CONTEXT_TOKENS:
-            text = text[: int(len(text) * max(CONTEXT_TOKENS / tokens_of(text), 0.5))]
+        text = (text * 3)[: CHARACTERS_A_TOKEN * CONTEXT_TOKENS]
         passage = Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="docs")
         found.append([Entry(content=passage, producer="docs", label=Label.PUBLIC, time=0.0)])
     return found
 
 
 async def ask(
-    engine: LlamaEngine, contexts: Sequence[Sequence[Entry]], layout: Layout, *, together: bool, adapters: bool
+    engine: LlamaEngine, contexts: Sequence[Sequence[Entry]], layout: Layout, *, together: bool, adapted: bool
 ) -> dict[str, float]:
     """What three specialists read of each context, per request."""
     outputs: list[Output] = []
     for view in contexts:
         prompts = [
-            Prompt(messages=layout(view, text), max_tokens=WRITTEN, adapter=name if adapters else None)
+            Prompt(messages=layout(view, text), max_tokens=WRITTEN, adapter=name if adapted else None)
             for name, text in INSTRUCTIONS.items()
         ]
-        batches = [prompts] if together else [[prompt] for prompt in prompts]
-        for batch in batches:
+        for batch in [prompts] if together else [[prompt] for prompt in prompts]:
             outputs += await engine.run(batch)
     read = [output.usage.tokens_in - output.usage.tokens_cached for output in outputs]
     return {
@@ -92,6 +90,25 @@ async def ask(
         "evaluated": float(np.mean(read)),
         "milliseconds": float(np.mean([output.usage.milliseconds for output in outputs])),
     }
+
+
+async def measure(
+    path: Path,
+    adapters: dict[str, Path],
+    contexts: Sequence[Sequence[Entry]],
+    *,
+    parallel: int,
+    together: bool,
+    adapted: bool,
+) -> dict[str, object]:
+    """Both layouts in one way, each on an engine that has read nothing yet."""
+    found: dict[str, dict[str, float]] = {}
+    for name, layout in {"instruction first": unshared, "context first": shared}.items():
+        held = adapters if adapted else None
+        engine = LlamaEngine("smollm2", path, threads=2, parallel=parallel, window=2048, adapters=held)
+        found[name] = await ask(engine, contexts, layout, together=together, adapted=adapted)
+        await engine.close()
+    return {**found, "share": found["context first"]["evaluated"] / found["instruction first"]["evaluated"]}
 
 
 async def main() -> None:
@@ -105,42 +122,18 @@ async def main() -> None:
     record = Record(claim=CLAIM)
     record.data = {f"docs/{name}": sha256(ROOT / "docs" / name) for name in DOCUMENTS[: options.contexts]}
     record.note_load()
-    contexts = views(lambda text: len(text) // 4, options.contexts)
+    contexts = views(options.contexts)
     with tempfile.TemporaryDirectory() as folder:
         adapters = {
-            name: write_random_adapter(Path(folder) / f"{name}.gguf", path, seed=n)
-            for n, name in enumerate(INSTRUCTIONS)
+            name: write_random_adapter(Path(folder) / f"{name}.gguf", path, seed=seed)
+            for seed, name in enumerate(INSTRUCTIONS)
         }
-        for key, each in {
-            "one after the other": {"parallel": 1, "together": False, "adapters": False},
-            "side by side": {"parallel": 3, "together": True, "adapters": False},
-            "an adapter each": {"parallel": 1, "together": False, "adapters": True},
-        }.items():
-            record.figures[key] = found = {}
-            for name, layout in {"instruction first": unshared, "context first": shared}.items():
-                engine = LlamaEngine(
-                    "smollm2",
-                    path,
-                    threads=2,
-                    parallel=int(each["parallel"]),
-                    window=2048,
-                    adapters=adapters if each["adapters"] else None,
-                )
-                found[name] = await ask(
-                    engine, contexts, layout, together=bool(each["together"]), adapters=bool(each["adapters"])
-                )
-                await engine.close()
-            found["share"] = found["context first"]["evaluated"] / found["instruction first"]["evaluated"]
-            print(key, found, flush=True)
-    record.bars = [
-        Bar(
-            what=f"prompt tokens evaluated per request, shared to unshared, {key}",
-            measured=record.figures[key]["share"],
-            limit=0.45,
-            at_most=True,
-        )
-        for key in ("one after the other", "side by side")
-    ]
+        for way, how in WAYS.items():
+            record.figures[way] = found = await measure(path, adapters, contexts, **how)  # type: ignore[arg-type]
+            print(way, found, flush=True)
+            if way != "an adapter each":
+                what = f"prompt tokens evaluated per request, shared to unshared, {way}"
+                record.bars.append(Bar(what=what, measured=float(str(found["share"])), limit=0.45, at_most=True))
     record.write(options.out)
 
 

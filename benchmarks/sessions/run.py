@@ -2,9 +2,9 @@
 
     python benchmarks/sessions/run.py [--sessions 10000]
 
-An append is one settled turn (question, finding, two facts, answer) with its fsync; a view is the session read from the store and packed
-into 2,048 tokens for a specialist that reads the conversation and two facts. One after the other, and four side by side.
-Listing a tenant's sessions and erasing one, which writes the file anew, are timed too.
+An append is one settled turn (question, finding, two facts, answer) with its fsync; a view is the session read from the
+store and packed into 2,048 tokens for a specialist that reads the conversation and two facts. One after the other, and
+four side by side. Listing a tenant's sessions and erasing one, which writes the file anew, are timed too.
 """
 
 from __future__ import annotations
@@ -86,15 +86,25 @@ def settlement(identity: str, session: str, entries: Sequence[Entry]) -> Settlem
         reason="0.97 is above 0.71",
         task="classify",
     )
-    step = Step(producer="triage", engine="onnx", usage=usage)
-    return Settlement(
-        trace=Trace(
-            id=identity, time=entries[-1].time, tenant="default", session=session, label=Label.INTERNAL, status="accepted",
-            route=Route(parts=(Part(text="where is my card", waves=(("triage",),), score=0.9),), reason="like card_arrival"),
-            findings=(finding,), views=(), verdicts=(), stages=(), steps=(step,), usage=usage, counterfactual_cost=None,
+    trace = Trace(
+        id=identity,
+        time=entries[-1].time,
+        tenant="default",
+        session=session,
+        label=Label.INTERNAL,
+        status="accepted",
+        route=Route(
+            parts=(Part(text="where is my card", waves=(("triage",),), score=0.9),), reason="like card_arrival"
         ),
-        entries=entries,
-    )  # fmt: skip
+        findings=(finding,),
+        views=(),
+        verdicts=(),
+        stages=(),
+        steps=(Step(producer="triage", engine="onnx", usage=usage),),
+        usage=usage,
+        counterfactual_cost=None,
+    )
+    return Settlement(trace=trace, entries=entries)
 
 
 async def fill(store: SQLiteStore, sessions: int) -> None:

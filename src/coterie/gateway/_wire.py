@@ -210,6 +210,8 @@ class CoterieView(_Told):
     status: Literal["accepted", "abstained", "escalated"]
     accepted: bool
     route: RouteView
+    restated: str | None = None
+    """What was asked, standing on its own, where it leant on earlier turns."""
     findings: list[FindingView]
     usage: UsageView
 

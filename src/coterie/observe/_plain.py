@@ -44,6 +44,7 @@ def plain(value: object) -> Json:
 def summarise(trace: Trace) -> dict[str, Json]:
     """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
+    restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -53,6 +54,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "reason": trace.route.reason,
             "scores": {name: _number(score) for name, score in trace.route.scores.items()},
         },
+        **restated,
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": _number(usage.milliseconds),
