@@ -86,8 +86,9 @@ def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:
 
 def _figures(usage: Usage, currency: str) -> str:
     joules = "unknown" if not math.isfinite(usage.joules) else f"{usage.joules:.4g}"
+    cached = f" ({usage.tokens_cached} not read again)" if usage.tokens_cached else ""
     return (
-        f"{usage.tokens_in} tokens in, {usage.tokens_out} out, {_duration(usage)}, "
+        f"{usage.tokens_in} tokens in{cached}, {usage.tokens_out} out, {_duration(usage)}, "
         f"{joules} J {usage.joules_kind}, cost {format_money(usage.cost, currency)}"
     )
 

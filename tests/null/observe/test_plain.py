@@ -52,6 +52,11 @@ def test_a_summary_says_what_the_asker_needs(trace):
     assert list(told["findings"][0]) == keys
 
 
+def test_a_summary_says_how_a_follow_up_was_understood(trace):
+    """The restated question is there if there is one."""
+    assert summarise(replace(trace, restated="and the fee? (top up)"))["restated"] == "and the fee? (top up)"
+
+
 @pytest.mark.parametrize(("status", "accepted"), [("accepted", True), ("escalated", True), ("abstained", False)])
 def test_accepted_means_that_somebody_answered(trace, status, accepted):
     """The generalist is somebody."""
