@@ -31,6 +31,9 @@ ORDER = (
     "prompted",
     "reply",
     "latency",
+    "followups",
+    "prefix",
+    "sessions",
 )
 NONE = "-"
 

@@ -320,11 +320,12 @@ class Network:
 
 
 def _standing_alone(request: Request, context: Context) -> tuple[Request, str]:
-    """The request as it stands on its own, and how it leant on an earlier one; structured input never does.
+    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
 
-    It is as sensitive as what it was given back.
+    Structured input never leans; the name of a document to look in is none.
     """
-    restated = None if request.columns else restate(request.text, context)
+    structured = bool((request.columns or {}).keys() - {"document"})
+    restated = None if structured else restate(request.text, context)
     if restated is None:
         return request, ""
     return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason

@@ -207,18 +207,29 @@ async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
     assert stage.note == "'it' stands for something that it does not name"
 
 
+async def test_a_follow_up_to_turns_that_were_sent_along(bench):
+    """A client that sends the conversation instead of naming a session is understood as well, by what was asked."""
+    triage = bench.Says("triage")
+    talk = (Message(role="user", text="How do I order a virtual card?"), Message(role="assistant", text="In the app."))
+    answer = await bench.network(triage).ask(Request(text="is it free?", history=talk, specialist="triage"))
+
+    assert answer.trace.restated == triage.tasks[0].text == "is it free? (virtual card)"
+
+
 async def test_a_pinned_follow_up_is_restated_too(bench):
-    """Who pins a specialist may ask follow-up questions as well; a request with columns is none."""
+    """Who pins a specialist or a document may ask follow-up questions as well; structured input is none."""
     triage = bench.Says("triage", "card_arrival")
     network = bench.network(triage)
     pinned = Request(text="where is my card", session="s", specialist="triage")
     await network.ask(pinned)
     await network.ask(replace(pinned, text="why so late, is it lost?"))
-    await network.ask(replace(pinned, text="why so late, is it lost?", columns={"amount": 5}))
+    await network.ask(replace(pinned, text="is it lost?", columns={"document": "terms.pdf"}))
+    await network.ask(replace(pinned, text="is it lost?", columns={"amount": 5}))
 
     assert [task.text for task in triage.tasks[1:]] == [
         "why so late, is it lost? (card arrival)",
-        "why so late, is it lost?",
+        "is it lost? (card arrival)",
+        "is it lost?",
     ]
 
 
