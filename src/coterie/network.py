@@ -220,10 +220,15 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        clearance = min(task.clearance, card.clearance)
+        clearance, document = min(task.clearance, card.clearance), (task.columns or {}).get("document")
         found = await side_by_side(
             self.knowledge[shelf].search(
-                task.text, k=card.passages, clearance=clearance, tenant=task.tenant, vector=task.vector
+                task.text,
+                k=card.passages,
+                clearance=clearance,
+                tenant=task.tenant,
+                vector=task.vector,
+                document=None if document is None else str(document),
             )
             for shelf in card.knowledge
         )

@@ -18,7 +18,7 @@ LAYERS = [
     ["protocols", "config"],
     ["calibration", "context", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "routing"],
-    ["governance", "observe", "extraction", "retrieval"],
+    ["governance", "observe", "extraction", "retrieval", "answering"],
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],
