@@ -14,10 +14,14 @@ from typing import NamedTuple
 
 from _questions import QUESTIONS
 
+from coterie.extraction import Document
+from coterie.types import Label, Passage
+
 _OMITTED = "<omitted>"
 _EVERYWHERE = 40
 """Characters from which the same words elsewhere in the contract answer the question as well."""
 _VALIDATION = 0.15
+_PASSAGE = 700  # characters
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -104,3 +108,25 @@ def _places(text: str, piece: str) -> list[tuple[int, int]]:
     pattern = r"\s+".join(re.escape(word) for word in piece.split())
     whole = [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", text)]
     return whole or [match.span() for match in re.finditer(pattern, text)]
+
+
+def cut(document: str, text: str, heading: str = "", offset: int = 0) -> list[Passage]:
+    """Passages of whole sentences."""
+    places: list[tuple[int, int]] = []
+    for place in Document(text).sentences:
+        if places and place.end - places[-1][0] <= _PASSAGE:
+            places[-1] = (places[-1][0], place.end)
+        else:
+            places.append((place.start, place.end))
+    return [
+        Passage(
+            document=document,
+            start=offset + start,
+            end=offset + end,
+            text=text[start:end],
+            score=0.0,
+            label=Label.PUBLIC,
+            heading=heading,
+        )
+        for start, end in places
+    ]

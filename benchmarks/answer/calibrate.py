@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _cuad import Contract, divide, read_contracts
+from _cuad import Contract, cut, divide, read_contracts
 from _questions import QUESTIONS
 
 from _data import LENDER, find
@@ -41,49 +41,23 @@ from coterie.calibration import accept_threshold
 from coterie.data import Row
 from coterie.engines import OnnxEncoder
 from coterie.evaluation import auroc
-from coterie.extraction import Document
 from coterie.testing import FakeRetriever
 from coterie.training import AnswerCorpus, deal, features_of, fit_scorer, gather_corpus
-from coterie.types import Context, ContextView, Entry, Label, Passage, Task
+from coterie.types import Context, ContextView, Entry, Label, Task
 
 TARGET_RISK = 0.1
 """Sentences of unknown documents to unknown questions: a specialist with questions of its own holds less."""
 TOPICS, CONTRACTS = 260, 40
-PASSAGE = 700  # characters
 K_TOPICS, K_CONTRACTS = 8, 12
 _LONGEST = 90_000
+_APART = 1_000_000
+"""Characters between the offsets of two topics: places are then unique without the document's name."""
 _HELD_BACK = 5
 _NEGATION = re.compile(r"\b(is|are|was|were|may|must|shall|will|can|should)\b(?! not)")
 _NUMBER = re.compile(r"\b\d+\b")
 
 
 # --- Questions ---------------------------------------------------------------------------------------
-
-
-def cut(document: str, text: str, heading: str = "", offset: int = 0) -> list[Passage]:
-    """Passages of whole sentences."""
-    found: list[Passage] = []
-    start = end = None
-    for place in Document(text).sentences:
-        if start is not None and end is not None and place.end - start > PASSAGE:
-            found.append(_passage(document, text, start, end, heading, offset))
-            start = None
-        start, end = (place.start if start is None else start), place.end
-    if start is not None and end is not None:
-        found.append(_passage(document, text, start, end, heading, offset))
-    return found
-
-
-def _passage(document: str, text: str, start: int, end: int, heading: str, offset: int) -> Passage:
-    return Passage(
-        document=document,
-        start=offset + start,
-        end=offset + end,
-        text=text[start:end],
-        score=0.0,
-        label=Label.PUBLIC,
-        heading=heading,
-    )
 
 
 def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
@@ -97,11 +71,11 @@ def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
     drawn = random.Random(seed)
     names = sorted(name for name, sections in topics.items() if len(sections) >= 3)
     rows, passages = [], list[Passage]()
-    for name in drawn.sample(names, TOPICS):
+    for number, name in enumerate(drawn.sample(names, TOPICS)):
         kinds = sorted(topics[name])
         asked = drawn.sample(kinds, 2)
         hidden = asked[1] if drawn.random() < 0.5 else None
-        offset = 0
+        offset = number * _APART
         for kind in kinds:
             text = topics[name][kind]["answer"]
             question = topics[name][kind]["question"].removesuffix(" ?").rstrip("?").replace("(are)", "").strip() + "?"
@@ -111,7 +85,7 @@ def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
                 offset += len(text) + 2
             if kind in asked:
                 spans = () if kind == hidden else (span,)
-                rows.append(Row(text=question, columns={"document": name}, evidence=spans, group=f"medquad {name}"))
+                rows.append(Row(text=question, evidence=spans, group=f"medquad {name}"))
     return rows, FakeRetriever(passages)
 
 
@@ -132,21 +106,18 @@ def cuad(contracts: Sequence[Contract]) -> tuple[list[Row], FakeRetriever]:
     return rows, FakeRetriever(passages)
 
 
-def gather(rows: Sequence[Row], shelf: FakeRetriever, k: int, *, within: bool) -> AnswerCorpus:
-    """What is found for each question; `within` its document only, as asked of a contract."""
+def gather(rows: Sequence[Row], shelf: FakeRetriever, k: int) -> AnswerCorpus:
+    """What is found for each question, in the document that it names if it names one."""
 
     async def look_up(task: Task) -> ContextView:
-        named = str((task.columns or {})["document"])
-        found = await shelf.search(task.text, k=k, clearance=Label.PUBLIC, document=named if within else None)
+        named = (task.columns or {}).get("document")
+        found = await shelf.search(
+            task.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named)
+        )
         entries = (Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in found)
         return ContextView(entries=Context().append(*entries).entries)
 
-    asked = rows if within else [Row(**{**_fields(row), "columns": {}}) for row in rows]
-    return asyncio.run(gather_corpus(asked, look_up, label=Label.PUBLIC, advance=lambda _: None))
-
-
-def _fields(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ("text", "labels", "columns", "evidence", "group")}
+    return asyncio.run(gather_corpus(rows, look_up, label=Label.PUBLIC, advance=lambda _: None))
 
 
 def join(corpora: Sequence[AnswerCorpus]) -> AnswerCorpus:
@@ -287,8 +258,8 @@ def main() -> None:
     learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
     learn = list(islice((each for each in learn if len(each.text) < _LONGEST), CONTRACTS))
     corpora = [
-        gather(*medquad(questions, 0), K_TOPICS, within=False),
-        gather(*cuad(learn), K_CONTRACTS, within=True),
+        gather(*medquad(questions, 0), K_TOPICS),
+        gather(*cuad(learn), K_CONTRACTS),
     ]
     corpus = join(corpora)
     print(f"{len(corpus.asked)} questions, {len(corpus.texts)} sentences", flush=True)

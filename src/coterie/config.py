@@ -151,8 +151,8 @@ class SpecialistSection(_Section):
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
-    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. An `answer` specialist's is asked as it
-    is on both.
+    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. That of an `answer` specialist is
+    asked as it is on both.
     """
     pairs: str | None = None
     """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.

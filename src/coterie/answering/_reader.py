@@ -1,6 +1,7 @@
 """The extractive answer: the sentences of the passages that answer a question, or that none does.
 
-It writes nothing of its own: what it gives is quoted. It knows no engine: whoever calls it encodes what `survey` asks for.
+It writes nothing of its own: what it gives is quoted. It knows no engine: whoever calls it encodes what `survey` asks
+for.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Do the passages bear out a sentence that a model wrote? A calibrated score from words, with no model.
 
-What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number that
-they have not, and whether one of the two denies what the other says. It is a probability, unlike the strict word check
-of `generate`: an answer is put in other words than its source. It knows English.
+What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
+that they have not, and whether one of the two denies what the other says. It is a probability, unlike the strict word
+check of `generate`: an answer is put in other words than its source. It knows English.
 """
 
 from __future__ import annotations
@@ -50,12 +50,11 @@ _NUMBER_WORDS = [
     "twelve",
 ]
 _OPPOSITES = (
-    ("more", "less"), ("before", "after"), ("must", "may"), ("increase", "decrease"), ("increases", "decreases"),
-    ("increased", "decreased"), ("higher", "lower"), ("minimum", "maximum"), ("always", "sometimes"), ("all", "some"),
-    ("free", "charged"), ("include", "exclude"), ("includes", "excludes"), ("with", "without"), ("allowed", "forbidden"),
-    ("above", "below"), ("first", "last"), ("earlier", "later"), ("accept", "refuse"), ("open", "closed"),
-)  # fmt: skip
-_OTHER = {one: two for pair in _OPPOSITES for one, two in (pair, pair[::-1])}
+    "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
+    "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
+    "allowed forbidden, above below, first last, earlier later, accept refuse, open closed"
+)
+_OTHER = {one: two for pair in map(str.split, _OPPOSITES.split(",")) for one, two in (pair, pair[::-1])}
 
 
 @dataclass(frozen=True, kw_only=True)

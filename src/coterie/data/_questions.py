@@ -1,8 +1,9 @@
 """Questions with what the documents say to them: the rows of an `answer` specialist.
 
-A row is a `question` and its `answer`: words of a document, a list of such quotes (each answers), `[start, end]` in the
-text of the document as its shelf keeps it, or nothing, `null` or `not stated` where the documents do not say. `document`
-names the document that is asked about, where there is one; `topic` is the same where rows ask the same in other words.
+A row is a `question` and its `answer`: words of a document, a list of such quotes (each answers), `[start, end]` in
+the text of the document as its shelf keeps it, or nothing, `null` or `not stated` where the documents do not say.
+`document` names the document that is asked about, where there is one; `topic` is the same where rows ask the same in
+other words.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ._words import listing, nearest, quote
 
 QUESTION, ANSWER, DOCUMENT, TOPIC = "question", "answer", "document", "topic"
 _HINT = (
-    "An answer is a quote, a list of quotes, [start, end] in the document, or empty (or 'not stated') where the documents "
-    "do not say."
+    "An answer is a quote, a list of quotes, [start, end] in the document, or empty (or 'not stated') where the "
+    "documents do not say."
 )
 _NOT_STATED = frozenset({"", "not stated", "not in the documents", "null", "none"})
 _PAIR = 2

@@ -54,8 +54,8 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
     `token_f1`: mean over answerable questions of the F1 of the words quoted, 0 where no answer is given.
     `citation_precision`: share of right ones among the citations of answers given; of unanswerable questions all are
     wrong. `unanswerable_recall`: share of unanswerable questions that got no answer; `said_not_stated`: that were told
-    that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`: share of all
-    questions dealt with rightly, whether accepted or not.
+    that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`: share of
+    all questions dealt with rightly, whether accepted or not.
     """
     answered = np.array([bool(finding.accepted and finding.citations) for finding in findings], dtype=bool)
     silent = np.array([finding.accepted and not finding.citations for finding in findings], dtype=bool)

@@ -59,7 +59,7 @@ class Evaluation:
     truncated: int = 0
     """Rows of which only the beginning was read, because they are longer than the model's window."""
     token_f1: float | None = None
-    """For an `extract`: mean over fields of the F1 of the words quoted. For an `answer`: mean over answerable questions."""
+    """For an `extract`: mean over fields of the F1 of the words quoted; for an `answer`, over answerable questions."""
     exact_f1: float | None = None
     """For an `extract`: mean over fields of the F1 of values quoted word for word."""
     citation_precision: float | None = None

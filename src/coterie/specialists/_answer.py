@@ -111,65 +111,53 @@ class AnswerSpecialist:
     def _decide(self, reading: Reading, label: Label, steps: tuple[Step, ...]) -> Finding:
         """The more likely of the two: that the best sentences answer, or that nothing does."""
         silent = 1 - reading.stated
-        citations = cite(reading.cited)
         if silent > reading.right:
-            accepted, reason = self.silence.judge(silent, None)
-            return self._finding(
-                NOT_STATED, _SAID, silent, accepted, f"nothing found answers it: {reason}", label, steps
+            judged = self.silence.judge(silent, None)
+            said = _Said(value=NOT_STATED, text=_SAID, confidence=silent, judged=judged, how="nothing found answers it")
+        else:
+            citations = cite(reading.cited)
+            said = _Said(
+                value=" ".join(_flat(each.text) for each in citations),
+                text="\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(citations, start=1)),
+                confidence=reading.right,
+                judged=self.answering.judge(reading.right, None),
+                how=f"quoted from {_places(citations)}",
+                citations=citations,
             )
-        accepted, reason = self.answering.judge(reading.right, None)
-        finding = self._finding(
-            " ".join(_flat(each.text) for each in citations),
-            "\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(citations, start=1)),
-            reading.right,
-            accepted,
-            f"quoted from {_places(citations)}: {reason}",
-            label,
-            steps,
-        )
-        return replace(finding, citations=citations)
-
-    def _finding(
-        self,
-        value: str,
-        text: str,
-        confidence: float,
-        accepted: bool,
-        reason: str,
-        label: Label,
-        steps: tuple[Step, ...],
-    ) -> Finding:
-        names = self.card.writes[:1] if accepted else ()
-        return Finding(
-            specialist=self.card.name,
-            value=value,
-            text=text,
-            confidence=confidence,
-            accepted=accepted,
-            reason=reason,
-            label=label,
-            task="answer",
-            facts=tuple(Fact(name=name, value=value, confidence=confidence) for name in names),
-            steps=steps,
-        )
+        return self._finding(said, label, steps)
 
     def _worded(self, quoted: Finding, written: Written) -> Finding:
         """What the writer made of it, if every sentence of it is supported; else what was quoted, which says so."""
         steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
         if not written.sentences:
             return replace(quoted, steps=steps, verdicts=verdicts, reason=f"{written.reason}; {quoted.reason}")
-        confidence = min(quoted.confidence, written.support) if quoted.accepted else written.support
-        accepted, reason = self.answering.judge(confidence, None)
-        finding = self._finding(
-            " ".join(written.sentences),
-            written.text,
-            confidence,
-            accepted,
-            f"{written.reason}: {reason}",
-            quoted.label,
-            steps,
+        confidence = min(quoted.confidence, written.support) if quoted.accepted else 0.0
+        said = _Said(
+            value=" ".join(written.sentences),
+            text=written.text,
+            confidence=confidence,
+            judged=(quoted.accepted, quoted.reason),
+            how=written.reason,
+            citations=written.citations,
         )
-        return replace(finding, citations=written.citations, verdicts=verdicts)
+        return replace(self._finding(said, quoted.label, steps), verdicts=verdicts)
+
+    def _finding(self, said: _Said, label: Label, steps: tuple[Step, ...]) -> Finding:
+        accepted, reason = said.judged
+        names = self.card.writes[:1] if accepted else ()
+        return Finding(
+            specialist=self.card.name,
+            value=said.value,
+            text=said.text,
+            confidence=said.confidence,
+            accepted=accepted,
+            reason=f"{said.how}: {reason}",
+            label=label,
+            task="answer",
+            citations=said.citations,
+            facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
+            steps=steps,
+        )
 
     def to_files(self) -> dict[str, bytes]:
         """What a stored version holds of it."""
@@ -186,6 +174,18 @@ class AnswerSpecialist:
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         return files
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What a finding says, and whether it stands by it."""
+
+    value: str
+    text: str
+    confidence: float
+    judged: tuple[bool, str]
+    how: str
+    citations: tuple[Citation, ...] = ()
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_default
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
-from coterie.evaluation import bootstrap_mean, evaluate, look_up_with
+from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with
 from coterie.protocols import Retriever
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist
@@ -64,12 +64,22 @@ def train_answer(
                 finish(shelf.close())
 
 
+def _open(job: Job, config: Config, folder: Path) -> dict[str, Retriever]:
+    """The shelves that the specialist reads."""
+    from coterie.retrieval import open_shelf
+
+    return {
+        name: open_shelf(name, config.knowledge[name], folder, encoder=job.encoder) for name in job.section.knowledge
+    }
+
+
 def _made(
     job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label
 ) -> tuple[Mapping[str, bytes], dict[str, object]]:
     corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
     wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
-    candidates = [_candidate(job, rung, corpus, shelves, encoder, label) for rung in wanted]
+    sources = _Sources(shelves=shelves, encoder=encoder, label=label)
+    candidates = [_candidate(job, rung, corpus, sources) for rung in wanted]
     if corpus is None:
         choice = Choice(candidate=candidates[-1], reason="no questions to train on: calibrated on public ones")
     else:
@@ -108,64 +118,94 @@ def _corpus(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, l
     return corpus
 
 
-def _candidate(
-    job: Job,
-    rung: Rung,
-    corpus: AnswerCorpus | None,
-    shelves: Mapping[str, Retriever],
-    encoder: _Remembering,
-    label: Label,
-) -> Candidate:
+def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
     """One rung: its reader, from which confidence it answers or keeps silent, and what it reaches on held-out rows."""
     start, defaults = time.perf_counter(), load_defaults()
-    reader, given = defaults.readers[rung], defaults.thresholds[rung]
-    risk = job.section.target_risk
-    answering, silence = (
-        _shipped(given["answering"], defaults.target_risk),
-        _shipped(given["silence"], defaults.target_risk),
+    given = defaults.thresholds[rung]
+    made = _Made(
+        reader=defaults.readers[rung],
+        answering=_accepting(given["answering"], defaults.target_risk),
+        silence=_accepting(given["silence"], defaults.target_risk),
+        notes={"calibrated_on": dict(defaults.provenance["data"])},
     )
-    notes: dict[str, object] = {"calibrated_on": dict(defaults.provenance)}
-    validation = Figure(0.0, bootstrap_mean([0.0], seed=0))
-    warnings: tuple[str, ...] = ()
     if corpus is not None and len(corpus.asked) >= FEWEST_ROWS:
-        fit = _Fit.of(job, corpus, reader)
-        reader, validation, notes = fit.reader, fit.figure, fit.notes
-        for name, threshold in (("answering", fit.answering), ("silence", fit.silence)):
-            if threshold.value is None:
-                warnings += (f"{name}: {threshold.reason} The threshold that comes with Coterie is used.",)
-        answering = _own(fit.answering, risk) or answering
-        silence = _own(fit.silence, risk) or silence
+        made = _fitted(job, _Fit.of(job, corpus, made.reader), made)
     elif len(job.train):
-        warnings = (f"{len(job.train)} questions are too few to calibrate on: it needs {FEWEST_ROWS}",)
+        made = replace(
+            made, warnings=(f"{len(job.train)} questions are too few to calibrate on: {FEWEST_ROWS} will do",)
+        )
     specialist = AnswerSpecialist(
         card=job.card(rung),
-        reader=reader,
-        answering=answering,
-        silence=silence,
-        encoder=encoder if reader.encodes else None,
+        reader=made.reader,
+        answering=made.answering,
+        silence=made.silence,
+        encoder=sources.encoder if made.reader.encodes else None,
     )
-    rows = job.held_out.rows
-    job.progress.start(f"{job.name}: measure {rung}", len(rows))
-    look_up = look_up_with(shelves, specialist.card)
-    evaluation = finish(evaluate(specialist, rows, look_up=look_up, progress=job.progress.advance, label=label))
-    job.progress.finish("")
     return Candidate(
         rung=rung,
         files=specialist.to_files(),
-        validation=dict.fromkeys(job.measures, validation),
-        evaluation=evaluation,
+        validation=dict.fromkeys(job.measures, made.figure),
+        evaluation=_measured(job, specialist, sources),
         seconds=time.perf_counter() - start,
-        notes=notes | {"threshold": {"answering": answering.threshold, "silence": silence.threshold}},
-        warnings=warnings,
+        notes=dict(made.notes)
+        | {"threshold": {"answering": made.answering.threshold, "silence": made.silence.threshold}},
+        warnings=made.warnings,
     )
 
 
-def _shipped(threshold: float | None, risk: float) -> Acceptance:
+def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
+    job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
+    look_up = look_up_with(sources.shelves, specialist.card)
+    asked = evaluate(specialist, job.held_out.rows, look_up=look_up, progress=job.progress.advance, label=sources.label)
+    evaluation = finish(asked)
+    job.progress.finish("")
+    return evaluation
+
+
+def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
+    """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
+    unproven = [(name, each) for name, each in fit.thresholds.items() if each.value is None]
+    risk = job.section.target_risk
+    own = {name: _accepting(each.value, risk) for name, each in fit.thresholds.items() if each.value is not None}
+    return _Made(
+        reader=fit.reader,
+        answering=own.get("answering", shipped.answering),
+        silence=own.get("silence", shipped.silence),
+        figure=fit.figure,
+        notes=fit.notes,
+        warnings=tuple(
+            f"{name}: {each.reason} The threshold that comes with Coterie is used instead." for name, each in unproven
+        ),
+    )
+
+
+def _accepting(threshold: float | None, risk: float) -> Acceptance:
     return Acceptance(temperature=1.0, threshold=threshold, target_risk=risk, scope_threshold=None)
 
 
-def _own(threshold: Threshold, risk: float) -> Acceptance | None:
-    return None if threshold.value is None else _shipped(threshold.value, risk)
+_UNKNOWN = Figure(0.0, Interval(0.0, 0.0))
+"""Of what was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sources:
+    """What a specialist is shown."""
+
+    shelves: Mapping[str, Retriever]
+    encoder: _Remembering
+    label: Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What becomes a specialist."""
+
+    reader: Reader
+    answering: Acceptance
+    silence: Acceptance
+    figure: Figure = _UNKNOWN
+    notes: Mapping[str, object]
+    warnings: tuple[str, ...] = ()
 
 
 class _Fit:
@@ -173,8 +213,8 @@ class _Fit:
 
     def __init__(self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray) -> None:
         self.reader, self.right, self.stated, self.best = reader, right, stated, best
-        self.answering = self.silence = Threshold(value=None, coverage=0.0, realised_risk=None, n=0, reason="")
-        self.figure = Figure(0.0, bootstrap_mean([0.0], seed=0))
+        self.thresholds: dict[str, Threshold] = {}
+        self.figure = _UNKNOWN
         self.notes: dict[str, object] = {}
 
     @classmethod
@@ -194,11 +234,11 @@ class _Fit:
             fit = cls(reader, fitted.right, fitted.stated, fitted.best)
         else:
             fit = _recalibrated(corpus, columns, shipped)
-        fit._decide(job, corpus)
+        fit.decide(job, corpus)
         fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
         return fit
 
-    def _decide(self, job: Job, corpus: AnswerCorpus) -> None:
+    def decide(self, job: Job, corpus: AnswerCorpus) -> None:
         """From which confidence to answer, and to say that nothing is stated."""
         answers = self.right >= 1 - self.stated
         silent = np.array([not each.stated for each in corpus.asked])
@@ -215,7 +255,7 @@ class _Fit:
                     target_risk=job.section.target_risk,
                     groups=[groups[row] for row in rows],
                 )
-                setattr(self, name, threshold)
+                self.thresholds[name] = threshold
                 self.notes[f"{name}_reason"] = threshold.reason
         self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))
 

@@ -210,6 +210,7 @@ class _Work:
 
     def __init__(self, *, corpus: AnswerCorpus, topics: Sequence[str], kept: Mapping[str, int], seed: int) -> None:
         self.corpus, self.topics, self.kept, self.seed = corpus, topics, kept, seed
+        self.vectors = corpus.vectors if corpus.vectors is not None else np.empty((0, 0))
         self.names = list(corpus.texts)
         texts = self.names
         self.ngrams = fit_ngrams(
@@ -241,8 +242,7 @@ class _Work:
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
         """Experts of the questions that are seen (N,)."""
-        vectors = self.corpus.vectors
-        assert vectors is not None
+        vectors = self.vectors
         count, random = len(self.kept), np.random.default_rng(self.seed)
         word_weights, vector_weights = np.zeros((len(self.ngrams.terms), count)), np.zeros((vectors.shape[1], count))
         word_bias, vector_bias = np.full(count, _SILENT), np.full(count, _SILENT)

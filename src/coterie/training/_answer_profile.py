@@ -40,7 +40,7 @@ def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> 
     vectors = job.encoder.encode(texts).reshape(len(texts), job.encoder.dimension)
     asked, hinted, read = np.split(vectors, [len(questions), len(questions) + len(hints)])
     names = [*hints, *(_shown(each) for each in passages)]
-    profile = make_profile(
+    return make_profile(
         asked,
         questions,
         [None] * len(questions),
@@ -48,7 +48,6 @@ def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> 
         hint_texts=names,
         seed=job.section.seed,
     )
-    return profile
 
 
 async def _sample(shelf: Retriever, job: Job, label: Label) -> list[Passage]:
