@@ -15,8 +15,9 @@ from coterie.errors import ArtefactRefused, ConfigError, NotTrained
 from coterie.governance import ClearancePolicy, Gate
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
-from coterie.protocols import Engine, Specialist, StreamingEngine
+from coterie.protocols import Engine, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
+from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
@@ -82,12 +83,21 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         store=store,
         meter=CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None),
         encoder=encoder,
+        knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
     )
+
+
+def _shelves(
+    config: Config, folder: Path, specialists: Mapping[str, Specialist], encoder: OnnxEncoder
+) -> dict[str, Retriever]:
+    """The shelves that specialists read; others stay closed."""
+    named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
+    return {name: open_shelf(name, config.knowledge[name], folder, encoder=encoder) for name in named}
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:

@@ -6,7 +6,9 @@
     │   ├── NotTrained          a specialist has no trained version yet
     │   ├── ModelMissing        a model file is not on this machine
     │   ├── ExtraMissing        an optional package is not installed
-    │   ├── ArtefactRefused     a stored version or model is tampered with, truncated or unknown
+    │   ├── ArtefactRefused     a stored version, model or index is tampered with, truncated or unknown
+    │   ├── NotIndexed          a shelf has no index yet
+    │   ├── IndexBusy           another process is indexing the shelf
     │   └── StoreError          the database cannot be opened or written
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
@@ -82,9 +84,22 @@ class ExtraMissing(SetupError):
 
 
 class ArtefactRefused(SetupError):
-    """A stored version or model file is tampered with, truncated or of an unknown kind."""
+    """A stored version, model file or index is tampered with, truncated or of an unknown kind."""
 
     code = "artefact_refused"
+
+
+class NotIndexed(SetupError):
+    """Nothing was indexed for a shelf yet."""
+
+    code = "not_indexed"
+
+
+class IndexBusy(SetupError):
+    """Another process is indexing the shelf."""
+
+    code = "index_busy"
+    retryable = True
 
 
 class StoreError(SetupError):

@@ -15,11 +15,13 @@ from ._ask import ask
 from ._doctor import doctor
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._index import index
 from ._init import init
 from ._models import models
 from ._registry import registry
 from ._report import report
 from ._rightsize import rightsize
+from ._search import search
 from ._serve import serve
 from ._trace import trace
 from ._train import train
@@ -59,6 +61,8 @@ app.command()(add)
 app.command()(train)
 app.command()(rightsize)
 app.command("eval")(evaluate)
+app.command()(index)
+app.command()(search)
 app.command()(ask)
 app.command()(serve)
 app.command()(report)

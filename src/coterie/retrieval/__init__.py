@@ -1,5 +1,71 @@
-"""Shelves of documents: cut into chunks, indexed by words and by meaning, searched as far as the asker may see."""
+"""Shelves of documents: cut into chunks, indexed by words and by meaning, searched as far as the asker may see.
 
-from ._document import Chunk, Document, Shelf
+Its parts are imported when they are first asked for: the process that reads files uses only those that read.
+"""
 
-__all__ = ["Chunk", "Document", "Shelf"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coterie._lazy import lazy_face
+
+if TYPE_CHECKING:
+    from ._build import Failure, Indexed, Progress, build_index
+    from ._document import Chunk, Document, Mode, Shelf
+    from ._evaluate import Scores, evaluate, read_judgements, read_queries
+    from ._fusion import fuse
+    from ._local import LocalShelf
+    from ._open import KNOWLEDGE_FOLDER, open_shelf, shelf_folder
+    from ._sources import Access, Found, Source, find_files, read_corpus
+
+_HOMES = {
+    "Access": "_sources",
+    "Chunk": "_document",
+    "Document": "_document",
+    "Failure": "_build",
+    "Found": "_sources",
+    "Indexed": "_build",
+    "KNOWLEDGE_FOLDER": "_open",
+    "LocalShelf": "_local",
+    "Mode": "_document",
+    "Progress": "_build",
+    "Scores": "_evaluate",
+    "Shelf": "_document",
+    "Source": "_sources",
+    "build_index": "_build",
+    "evaluate": "_evaluate",
+    "find_files": "_sources",
+    "fuse": "_fusion",
+    "open_shelf": "_open",
+    "read_corpus": "_sources",
+    "read_judgements": "_evaluate",
+    "read_queries": "_evaluate",
+    "shelf_folder": "_open",
+}
+
+__all__ = [
+    "KNOWLEDGE_FOLDER",
+    "Access",
+    "Chunk",
+    "Document",
+    "Failure",
+    "Found",
+    "Indexed",
+    "LocalShelf",
+    "Mode",
+    "Progress",
+    "Scores",
+    "Shelf",
+    "Source",
+    "build_index",
+    "evaluate",
+    "find_files",
+    "fuse",
+    "open_shelf",
+    "read_corpus",
+    "read_judgements",
+    "read_queries",
+    "shelf_folder",
+]
+
+__getattr__ = lazy_face(__name__, _HOMES)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from coterie.protocols import Retriever
-from coterie.types import Label
+from coterie.types import Label, Passage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Mode = Literal["keyword", "vector", "hybrid", "rerank"]
+"""How a shelf is searched: by words, by meaning, by both, or by both with a finer look at the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,19 @@ class Document:
 class Shelf(Retriever, Protocol):
     """A retriever that can be filled. `coterie index` writes to it, one process at a time."""
 
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        mode: Mode | None = None,
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""
+        ...
+
     async def documents(self) -> Mapping[str, str]:
         """The `sha256` of every document, by name."""
         ...
@@ -53,6 +70,9 @@ class Shelf(Retriever, Protocol):
 
         All of it or, if it fails or the process is killed, nothing: whoever searches meanwhile finds the old or the new
         state. Names in `remove` that are not there are passed over.
+
+        Raises:
+            IndexBusy: another process is writing to it.
         """
         ...
 

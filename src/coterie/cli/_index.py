@@ -1,0 +1,180 @@
+"""`coterie index`: a shelf brought up to date with the documents it is made of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.errors import InputError
+
+from ._bridge import run
+from ._output import Json, remark, say, shell, show_json
+
+if TYPE_CHECKING:
+    from coterie.config import Config, KnowledgeSection
+    from coterie.retrieval import Found, Indexed
+    from coterie.types import Label
+
+_SHOWN = 20
+"""Failures that are printed; JSON has all of them."""
+
+
+def index(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The shelf: its [knowledge] key, or a new name.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH", help="Files and folders; without any, those of the [knowledge] section."),
+    ] = None,
+    beir: Annotated[
+        Path | None, typer.Option(metavar="CORPUS.jsonl", help="A corpus in BEIR's format instead of files.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Sensitivity of the documents, instead of the section's.")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The one tenant who may see them, instead of the section's.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Read and encode everything again, whatever is there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Index documents for retrieval.
+
+    PDF, DOCX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged documents are
+    passed over, and those whose file is gone disappear; with PATH, only below it. A document that cannot be read
+    is reported and the rest go on. Until all is done the shelf answers as before; what was interrupted goes on where
+    it was when the command is given again.
+    """
+    from coterie.config import load_config
+
+    folder: Path = context.obj
+    config = load_config(folder)
+    section, new = _section(config, name, label=label, tenant=tenant)
+    found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
+    report = _build(folder, name, section, found, rebuild=rebuild)
+    if as_json:
+        show_json(_document(name, folder, report))
+    else:
+        _show(name, folder, report)
+    if new and not as_json:
+        remark(
+            f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there:\n"
+            f"[knowledge.{name}]\npaths = [{', '.join(repr(str(path)) for path in paths or [])}]"
+        )
+    if found.sources and not report.documents:
+        raise InputError(
+            f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
+            hint="The reasons stand above.",
+        )
+
+
+def _section(config: Config, name: str, *, label: str | None, tenant: str | None) -> tuple[KnowledgeSection, bool]:
+    """The shelf's section with what the command line says instead, and whether it is new: not in the file."""
+    from coterie.config import parse_config
+
+    if name in config.knowledge:
+        section, new = config.knowledge[name], False
+    else:
+        section, new = parse_config(f"[knowledge.{name}]", source="NAME").knowledge[name], True
+    changes: dict[str, object] = {}
+    if label is not None:
+        changes["label"] = parse_label(label)
+    if tenant is not None:
+        changes["tenant"] = tenant
+    return section.model_copy(update=changes), new
+
+
+def parse_label(text: str) -> Label:
+    """A label by its name. Raises `InputError`."""
+    from coterie.types import Label
+
+    try:
+        return Label(text)
+    except ValueError:
+        raise InputError(
+            f"Unknown label {text!r}.", hint=f"One of {', '.join(label.value for label in Label)}."
+        ) from None
+
+
+def _found(
+    folder: Path, config: Config, section: KnowledgeSection, *, name: str, paths: list[Path], beir: Path | None
+) -> Found:
+    from coterie.retrieval import Access, find_files, read_corpus
+
+    from ._files import find_file
+
+    label = section.label or config.network.default_label
+    access = Access(label=label, labels=section.labels, tenant=section.tenant)
+    if beir is not None:
+        if paths:
+            raise InputError(
+                "Asked to index both PATH and --beir.", hint="Give one of them: a corpus is a whole shelf."
+            )
+        return read_corpus(find_file(folder, beir), access)
+    if not paths and not section.paths:
+        raise InputError(
+            f"Shelf {name!r} has no paths: neither on the command line nor under [knowledge.{name}].",
+            hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
+        )
+    where = paths or [folder / path for path in section.paths]
+    return find_files(folder, where, access, exact=not paths)
+
+
+def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, rebuild: bool) -> Indexed:
+    from coterie.engines import OnnxEncoder
+    from coterie.retrieval import build_index, open_shelf, shelf_folder
+
+    from ._progress import TerminalProgress
+
+    async def work() -> Indexed:
+        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
+        try:
+            shelf = open_shelf(name, section, folder, encoder=encoder, rebuild=rebuild)
+            try:
+                with TerminalProgress() as progress:
+                    return await build_index(
+                        shelf,
+                        found,
+                        encoder=encoder,
+                        folder=shelf_folder(folder, name),
+                        name=name,
+                        progress=progress,
+                    )
+            finally:
+                await shelf.close()
+        finally:
+            await encoder.close()
+
+    return run(work())
+
+
+def _document(name: str, folder: Path, report: Indexed) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {"shelf": name, "folder": str(folder), **asdict(report)}
+
+
+def _show(name: str, folder: Path, report: Indexed) -> None:
+    say(
+        f"{name}: {report.documents:,} documents: {report.added:,} added, {report.changed:,} changed, "
+        f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
+        f"{report.seconds:,.1f} s."
+    )
+    if report.resumed:
+        say(f"{report.resumed:,} of them were ready from an indexing that was interrupted.")
+    for document, note in report.notes.items():
+        remark(f"Note: {document}: {note}.")
+    for failure in report.failed[:_SHOWN]:
+        kept = " Its earlier version stays." if failure.kept else ""
+        remark(f"Not read: {failure.document}: {failure.reason}.{kept}")
+    if len(report.failed) > _SHOWN:
+        remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
+    if report.skipped:
+        remark(f"{report.skipped:,} files of other kinds were passed over.")
+    say(f'Next: {shell(folder, "search", name)} "..."')

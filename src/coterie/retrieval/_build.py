@@ -1,0 +1,274 @@
+"""Filling a shelf: read what changed, cut it, encode it, and put all of it there at once.
+
+A document is known by its hash, so what did not change is not even read. What is read and encoded is kept in a draft
+until the shelf has it: a build that was interrupted, by whatever, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from coterie.models import hash_file
+
+from ._chunk import CHUNK_TOKENS, chunk, encoded_text
+from ._document import Chunk, Document, Shelf
+from ._draft import Draft
+from ._generation import sole_writer
+from ._parsed import Parsed, Unreadable
+from ._read import Reader
+from ._sources import Found, Source
+
+READ_VERSION = 1
+"""Of how documents are read and cut: with another number every document is read again."""
+_BATCH = 512
+"""Chunks that are encoded together, at least: enough for texts of like length to find each other."""
+
+
+class Progress(Protocol):
+    """Is told how far the work is."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """A stage begins, with so many things to do."""
+        ...
+
+    def advance(self, n: int) -> None:
+        """So many more are done."""
+        ...
+
+    def finish(self, note: str) -> None:
+        """The stage is done; the note says with what result."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """An encoder that is used for many texts at once."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, with the marks at both ends."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
+        """Unit vectors."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A document that could not be read."""
+
+    document: str
+    reason: str
+    kept: bool
+    """What the shelf had under this name from before still stands there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    """What became of an indexing."""
+
+    documents: int
+    """On the shelf now."""
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: int = 0
+    """Files of kinds that are not read."""
+    failed: tuple[Failure, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What had to be assumed to read a document, by its name."""
+    chunks: int = 0
+    """Read and encoded now."""
+    resumed: int = 0
+    """Documents that an interrupted build had done already."""
+    seconds: float = 0.0
+
+
+async def build_index(
+    shelf: Shelf, found: Found, *, encoder: TextEncoder, folder: Path, name: str, progress: Progress
+) -> Indexed:
+    """Bring a shelf up to date with what was found.
+
+    Args:
+        shelf: What is filled.
+        found: What is to stand on it.
+        encoder: Makes the vectors; the one that the shelf searches with.
+        folder: Where the draft and the lock are kept.
+        name: The shelf's, for messages.
+        progress: Told how far it is.
+
+    Raises:
+        IndexBusy: another process is indexing it.
+        ArtefactRefused: what is there was made with another encoder.
+    """
+    start = time.monotonic()
+    with sole_writer(folder / "building.lock", f"shelf {name!r}"):
+        present = dict(await shelf.documents())
+        build = _Build(found, present, encoder=encoder, draft=folder / "draft.db", progress=progress)
+        report = await asyncio.to_thread(build.read)
+        gone = [each for each in present if found.scope(each) and each not in build.known]
+        if build.wanted or gone:
+            progress.start("writing the index", None)
+            await shelf.update(build.ready(), gone)
+            progress.finish("")
+        build.done()
+    documents = len(present) - len(gone) + report.added
+    return replace(report, documents=documents, removed=len(gone), seconds=time.monotonic() - start)
+
+
+class _Build:
+    """One run over everything that was found. Blocking."""
+
+    def __init__(
+        self, found: Found, present: Mapping[str, str], *, encoder: TextEncoder, draft: Path, progress: Progress
+    ) -> None:
+        self._found, self._present, self._encoder, self._progress = found, present, encoder, progress
+        self._draft = Draft(draft, encoder.sha256, encoder.dimension)
+        self.wanted: list[str] = []
+        self.known = {source.name for source in found.sources}
+
+    def read(self) -> Indexed:
+        """Read and encode what changed; the draft has all of it afterwards."""
+        drafted = self._draft.hashes()
+        failed: list[Failure] = []
+        notes: dict[str, str] = {}
+        batch = _Batch(self._encoder, self._draft)
+        unchanged = resumed = 0
+        self._progress.start("reading and encoding", len(self._found.sources))
+        with Reader() as reader:
+            for source in self._found.sources:
+                try:
+                    sha256 = _fingerprint(source)
+                    if self._present.get(source.name) == sha256:
+                        unchanged += 1
+                    elif drafted.get(source.name) == sha256:
+                        resumed += 1
+                        self.wanted.append(source.name)
+                    else:
+                        parsed = source.parsed or reader.read(_file(source))
+                        if parsed.note:
+                            notes[source.name] = parsed.note
+                        batch.add(source, sha256, parsed)
+                        self.wanted.append(source.name)
+                except Unreadable as error:
+                    kept = source.name in self._present
+                    failed.append(Failure(document=source.name, reason=str(error), kept=kept))
+                self._progress.advance(1)
+            batch.flush()
+        self._progress.finish(f"{batch.chunks:,} chunks")
+        changed = sum(name in self._present for name in self.wanted)
+        return Indexed(
+            documents=0,
+            added=len(self.wanted) - changed,
+            changed=changed,
+            unchanged=unchanged,
+            skipped=self._found.skipped,
+            failed=tuple(failed),
+            notes=notes,
+            chunks=batch.chunks,
+            resumed=resumed,
+        )
+
+    def ready(self) -> Sequence[Document]:
+        """The documents to be put, each read from the draft when it is asked for."""
+        return _Drafted(self._draft, self.wanted)
+
+    def done(self) -> None:
+        """The shelf has everything."""
+        self._draft.discard()
+
+
+class _Batch:
+    """Documents whose chunks are encoded together."""
+
+    def __init__(self, encoder: TextEncoder, draft: Draft) -> None:
+        self._encoder, self._draft = encoder, draft
+        self._waiting: list[tuple[Source, str, Parsed, tuple[Chunk, ...]]] = []
+        self._count = 0
+        self.chunks = 0
+
+    def add(self, source: Source, sha256: str, parsed: Parsed) -> None:
+        """One more; every so often all that wait are encoded and kept."""
+        chunks = chunk(parsed, self._measure)
+        self._waiting.append((source, sha256, parsed, chunks))
+        self._count += len(chunks)
+        if self._count >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode and keep all that wait."""
+        texts = [
+            encoded_text(parsed.text[each.start : each.end], each.heading)
+            for _, _, parsed, chunks in self._waiting
+            for each in chunks
+        ]
+        vectors = self._encoder.encode(texts)
+        self._draft.add(self._documents(vectors))
+        self.chunks += self._count
+        self._waiting, self._count = [], 0
+
+    def _documents(self, vectors: np.ndarray) -> Iterator[Document]:
+        at = 0
+        for source, sha256, parsed, chunks in self._waiting:
+            yield Document(
+                name=source.name,
+                sha256=sha256,
+                text=parsed.text,
+                label=source.label,
+                tenant=source.tenant,
+                chunks=chunks,
+                vectors=vectors[at : at + len(chunks)],
+            )
+            at += len(chunks)
+
+    def _measure(self, texts: Sequence[str]) -> list[int]:
+        return [self._encoder.count_tokens(text) - 2 for text in texts]
+
+
+class _Drafted(Sequence[Document]):
+    """Documents of a draft, one in memory at a time."""
+
+    def __init__(self, draft: Draft, names: Sequence[str]) -> None:
+        self._draft, self._names = draft, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> Document:  # type: ignore[override] # no slices
+        return self._draft.documents([self._names[index]])[0]
+
+
+def _fingerprint(source: Source) -> str:
+    """What a document's text, its chunks and its readers depend on. Raises `Unreadable`."""
+    digest = source.digest
+    if not digest:
+        try:
+            digest = hash_file(_file(source))
+        except OSError as error:
+            raise Unreadable(error.strerror or type(error).__name__) from error
+    parts = (digest, source.label.value, source.tenant or "", str(READ_VERSION), str(CHUNK_TOKENS))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _file(source: Source) -> Path:
+    if source.path is None:
+        raise Unreadable("it has neither a file nor a text")
+    return source.path

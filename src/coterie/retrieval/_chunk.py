@@ -1,0 +1,157 @@
+"""Cutting a text into chunks: at the ends of sentences, within one section, of nearly equal length.
+
+It knows neither files nor models: how long a text is in tokens, it asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ._document import Chunk
+from ._parsed import Heading, Parsed
+
+Measure = Callable[[Sequence[str]], Sequence[int]]
+"""The length of each text in tokens, without marks at the ends."""
+
+CHUNK_TOKENS = 192
+"""Tokens of a chunk's own text, at most: with its heading and the marks at both ends it fits a window of 256."""
+HEADING_TOKENS = 48
+"""Tokens of a heading that are encoded with a chunk, at most."""
+_HEADING_CHARACTERS = 300
+_SENTENCE_CHARACTERS = 2000
+"""A run of words without an end is cut here before it is measured."""
+
+_END = re.compile(
+    r"""(?<=[.!?…])["'”\u2019)\]]*\s+(?=["'“\u2018(\[]?[A-Z0-9À-ÞΑ-ΩА-Я])  # an end, white space, and a beginning
+      | (?<=[a-z)\]%][.!?])(?=[A-Z][a-z])                          # the same where white space was lost
+      | (?<=[。\uff01\uff1f])                                              # ends that need none
+      | \n\s*\n\s*                                                 # a blank line
+      | \n(?=[ \t]*(?:[-*•\u2013]|\(?[0-9a-zA-Z]{1,3}[.)])[ \t])        # an item of a list
+    """,
+    re.VERBOSE,
+)
+
+
+class Span(NamedTuple):
+    """`text[start:end]`."""
+
+    start: int
+    end: int
+
+
+def sentences(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """The sentences of a part of a text, without the white space around them.
+
+    Together they hold every character that is not white space. An abbreviation may end one too early: that costs a
+    chunk nothing.
+    """
+    end = len(text) if end is None else end
+    spans, begin = [], start
+    for match in _END.finditer(text, start, end):
+        spans += _trimmed(text, begin, match.end())
+        begin = match.end()
+    return spans + _trimmed(text, begin, end)
+
+
+def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tuple[Chunk, ...]:
+    """The chunks of a text, in its order; they do not overlap.
+
+    Args:
+        parsed: The text with its headings and pages.
+        measure: Says how long texts are.
+        tokens: Longest chunk, the heading not counted.
+    """
+    pages = parsed.pages
+    found: list[Chunk] = []
+    page = 0
+    for heading, body in _sections(parsed):
+        for span in _pack(parsed.text, body, measure, tokens):
+            while page < len(pages) and pages[page] <= span.start:
+                page += 1
+            found.append(Chunk(start=span.start, end=span.end, heading=heading, page=page if pages else None))
+    return tuple(found)
+
+
+def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
+    """Each heading's path with the text under it. A heading with nothing under it, at the end, is text itself."""
+    path: list[Heading] = []
+    begin, own = 0, 0
+    for heading in parsed.headings:
+        if heading.start < begin:
+            continue  # overlaps the one before
+        yield _path(path), Span(begin, heading.start)
+        path = [*(each for each in path if each.level < heading.level), heading]
+        own, begin = heading.start, heading.end
+    if path and not parsed.text[begin:].strip():
+        begin = own
+    yield _path(path), Span(begin, len(parsed.text))
+
+
+def _path(headings: Sequence[Heading]) -> str:
+    return " > ".join(heading.title for heading in headings)[:_HEADING_CHARACTERS]
+
+
+def _pack(text: str, body: Span, measure: Measure, tokens: int) -> Iterator[Span]:
+    """Sentences put together, so that no chunk is longer than `tokens` and all are about as long."""
+    spans = [piece for span in sentences(text, *body) for piece in _halved(span)]
+    lengths = list(measure([text[a:b] for a, b in spans]))
+    spans, lengths = _shortened(text, spans, lengths, measure, tokens)
+    total = sum(lengths)
+    if not total and not spans:
+        return
+    # A last chunk of three words would say nothing: the cuts are spread evenly.
+    share = total / max(1, -(-total // tokens))
+    begin, length = 0, 0
+    for index, each in enumerate(lengths):
+        if index > begin and (length + each > tokens or length + each / 2 > share):
+            yield Span(spans[begin].start, spans[index - 1].end)
+            begin, length = index, 0
+        length += each
+    yield Span(spans[begin].start, spans[-1].end)
+
+
+def _halved(span: Span) -> Iterator[Span]:
+    """A span in pieces that a tokenizer takes at once."""
+    for start in range(span.start, span.end, _SENTENCE_CHARACTERS):
+        yield Span(start, min(start + _SENTENCE_CHARACTERS, span.end))
+
+
+def _shortened(
+    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int
+) -> tuple[list[Span], list[int]]:
+    """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself."""
+    while any(length > tokens and end - start > 1 for (start, end), length in zip(spans, lengths, strict=True)):
+        pieces: list[Span] = []
+        for span, length in zip(spans, lengths, strict=True):
+            pieces += _split(text, span, -(-length // tokens)) if length > tokens else [span]
+        spans, lengths = pieces, list(measure([text[a:b] for a, b in pieces]))
+    return spans, lengths
+
+
+def _split(text: str, span: Span, parts: int) -> list[Span]:
+    """A span in about so many parts, at least two, cut between words where there are any."""
+    size = max(1, -(-(span.end - span.start) // max(parts, 2)))
+    pieces, begin = [], span.start
+    while span.end - begin > size:
+        cut = begin + size
+        space = max(text.rfind(" ", begin + size // 2, cut), text.rfind("\n", begin + size // 2, cut))
+        cut = space + 1 if space > begin else cut
+        pieces += _trimmed(text, begin, cut)
+        begin = cut
+    return pieces + _trimmed(text, begin, span.end)
+
+
+def _trimmed(text: str, start: int, end: int) -> list[Span]:
+    """The span without white space at its ends, or nothing."""
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return [Span(start, end)] if end > start else []
+
+
+def encoded_text(text: str, heading: str) -> str:
+    """What the encoder reads of a chunk: its heading before its text."""
+    return f"{heading}\n{text}" if heading else text

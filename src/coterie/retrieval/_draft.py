@@ -1,0 +1,94 @@
+"""What was read and encoded already, kept beside a shelf until all of it is there: an interrupted build goes on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from coterie.types import Label
+
+from ._document import Chunk, Document
+
+_SCHEMA = """
+create table if not exists draft (
+    name text primary key, sha256 text not null, text text not null, label text not null, tenant text,
+    chunks text not null, vectors blob not null
+) strict;
+create table if not exists encoder (sha256 text primary key) strict;
+"""
+
+
+class Draft:
+    """Documents of a build under way, in one SQLite file; what is committed survives a killed process."""
+
+    def __init__(self, path: Path, encoder: str, dimension: int) -> None:
+        """Open it; what another encoder left there, or what is damaged, is thrown away."""
+        self._path, self._dimension = path, dimension
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._connection = self._connect()
+            known = self._connection.execute("select sha256 from encoder").fetchall()
+        except sqlite3.DatabaseError:
+            known = [("damaged",)]
+        if known and known != [(encoder,)]:
+            self.discard()
+            self._connection = self._connect()
+        with self._connection:
+            self._connection.execute("insert or ignore into encoder values (?)", (encoder,))
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of every document in it, by name."""
+        return dict(self._connection.execute("select name, sha256 from draft"))
+
+    def add(self, documents: Iterable[Document]) -> None:
+        """Keep these; on return they are on the disk."""
+        with self._connection:
+            self._connection.executemany(
+                "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        *(each.name, each.sha256, each.text, each.label.value, each.tenant),
+                        json.dumps([[c.start, c.end, c.heading, c.page] for c in each.chunks]),
+                        each.vectors.astype(np.float16).tobytes(),
+                    )
+                    for each in documents
+                ),
+            )
+
+    def documents(self, names: Iterable[str]) -> list[Document]:
+        """These documents, in this order."""
+        return [self._document(name) for name in names]
+
+    def discard(self) -> None:
+        """Throw all of it away."""
+        self.close()
+        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Free the file."""
+        self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False)
+        connection.executescript(_SCHEMA)
+        return connection
+
+    def _document(self, name: str) -> Document:
+        sha256, text, label, tenant, chunks, vectors = self._connection.execute(
+            "select sha256, text, label, tenant, chunks, vectors from draft where name = ?", (name,)
+        ).fetchone()
+        found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
+        return Document(
+            name=name,
+            sha256=sha256,
+            text=text,
+            label=Label(label),
+            tenant=tenant,
+            chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page in json.loads(chunks)),
+            vectors=found,
+        )

@@ -1,0 +1,28 @@
+"""One ranking out of several, by rank alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FUSION_K = 60
+"""How little the first ranks stand out; 60 is the method's own choice."""
+
+
+def fuse(
+    rankings: Sequence[Sequence[int]], *, k: float = FUSION_K, weights: Sequence[float] | None = None
+) -> dict[int, float]:
+    """Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): the sum of `weight / (k + rank)` over the rankings.
+
+    Args:
+        rankings: Keys, best first.
+        k: How little the first ranks stand out.
+        weights: What each ranking counts; all the same by default.
+
+    Returns:
+        Scores by key, best first; of equals the lowest key first. A score depends on nothing but the ranks.
+    """
+    scores: dict[int, float] = {}
+    for ranking, weight in zip(rankings, weights or [1.0] * len(rankings), strict=True):
+        for rank, key in enumerate(ranking, start=1):
+            scores[key] = scores.get(key, 0.0) + weight / (k + rank)
+    return dict(sorted(scores.items(), key=lambda each: (-each[1], each[0])))

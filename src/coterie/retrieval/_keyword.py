@@ -1,0 +1,123 @@
+"""The keyword index of one group of chunks: BM25 by tantivy.
+
+A group holds chunks of one label and one tenant, so nothing in its statistics comes from chunks that its reader may
+not see. Where a reader sees several groups, each term weighs the same in all of them: its inverse document frequency is
+that of the groups together. The length that BM25 normalises by stays the group's own mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tantivy
+
+_FIELD = "text"
+_KEY = "chunk"
+_ANALYSER = "coterie_en"
+_HEAP = 64 * 1024 * 1024
+_HEADING_TIMES = 2
+"""A word of the heading counts as so many of the text."""
+_MOST_TERMS = 64
+"""Of a longer query the rarest terms are looked up."""
+
+
+class Hit(NamedTuple):
+    """A chunk and how well it matches."""
+
+    key: int
+    score: float
+
+
+def build_keywords(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
+    """Index (key, heading, text) chunks in an empty folder. Returns when all of it is on the disk."""
+    folder.mkdir(parents=True)
+    index = tantivy.Index(_schema(), path=str(folder))
+    index.register_tokenizer(_ANALYSER, _analyser())
+    writer = index.writer(_HEAP, 1)
+    for key, heading, text in chunks:
+        words = f"{f'{heading} ' * _HEADING_TIMES}\n{text}" if heading else text
+        writer.add_document(tantivy.Document(**{_KEY: key, _FIELD: words}))
+    writer.commit()
+    writer.wait_merging_threads()
+
+
+class KeywordIndex:
+    """A group's index, open for reading. Safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it. Raises `ValueError` or `OSError` if it is damaged."""
+        self._index = tantivy.Index.open(str(folder))
+        self._index.register_tokenizer(_ANALYSER, _analyser())
+        self._schema = self._index.schema
+        self._searcher = self._index.searcher()
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return int(self._searcher.num_docs)
+
+    def frequency(self, term: str) -> int:
+        """Chunks that hold the term."""
+        return int(self._searcher.doc_freq(_FIELD, term))
+
+    def search(self, weights: Mapping[str, float], limit: int) -> list[Hit]:
+        """The best chunks for these terms, each counting by its weight instead of by its rarity in this group."""
+        terms = []
+        for term, weight in weights.items():
+            found = self.frequency(term)
+            if found:
+                query = tantivy.Query.term_query(self._schema, _FIELD, term, "freq")
+                factor = weight / rarity(found, self.chunks)
+                terms.append((tantivy.Occur.Should, tantivy.Query.boost_query(query, factor)))
+        if not terms or limit < 1:
+            return []
+        hits = self._searcher.search(tantivy.Query.boolean_query(terms), limit, count=False).hits
+        keys = self._searcher.fast_field_values(_KEY, [address for _, address in hits])
+        return [Hit(int(key or 0), float(score)) for (score, _), key in zip(hits, keys, strict=True)]
+
+
+def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> list[Hit]:
+    """The best chunks of all these groups, best first; of equals the one indexed first."""
+    chunks = sum(group.chunks for group in groups)
+    weights = {}
+    for term in dict.fromkeys(analyse(query)):
+        found = sum(group.frequency(term) for group in groups)
+        if found:
+            weights[term] = rarity(found, chunks)
+    rarest = dict(sorted(weights.items(), key=lambda each: -each[1])[:_MOST_TERMS])
+    hits = [hit for group in groups for hit in group.search(rarest, limit)]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.key))[:limit]
+
+
+def rarity(found: int, chunks: int) -> float:
+    """Inverse document frequency as BM25 has it in Lucene and tantivy: ln(1 + (N - n + 0.5) / (n + 0.5))."""
+    return math.log(1 + (chunks - found + 0.5) / (found + 0.5))
+
+
+def analyse(text: str) -> list[str]:
+    """The terms of a text: words without case and accents, in their English stem."""
+    return list(_QUERY_ANALYSER.analyze(text))
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_integer_field(_KEY, fast=True)
+    builder.add_text_field(_FIELD, tokenizer_name=_ANALYSER, index_option="freq")
+    return builder.build()
+
+
+def _analyser() -> tantivy.TextAnalyzer:
+    return (
+        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+        .filter(tantivy.Filter.remove_long(60))
+        .filter(tantivy.Filter.lowercase())
+        .filter(tantivy.Filter.ascii_fold())
+        .filter(tantivy.Filter.stemmer("english"))
+        .build()
+    )
+
+
+_QUERY_ANALYSER = _analyser()

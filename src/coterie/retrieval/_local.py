@@ -1,0 +1,319 @@
+"""A shelf in a folder: the truth in SQLite, a keyword index and the vectors of each group of readers beside it.
+
+It keeps one generation open and takes the next one up as soon as it is there. It does not know how documents are read
+or cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from coterie.errors import ArtefactRefused, NotIndexed
+from coterie.protocols import Engine
+from coterie.types import Label, Passage, Prompt
+
+from . import _rows as table
+from ._document import Document, Mode
+from ._fusion import fuse
+from ._generation import next_generation, present, sole_writer
+from ._keyword import KeywordIndex, build_keywords, search_keywords
+from ._rows import Group, Row
+from ._vectors import VectorIndex
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of a generation's files; another one is refused."""
+_DATABASE = "shelf.db"
+_MANIFEST = "manifest.json"
+_LOCK = "writing.lock"
+_DEPTH = 100
+"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
+
+
+class Encoder(Engine, Protocol):
+    """An engine that makes unit vectors and can say which encoder it is."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model: vectors of another one mean nothing to it."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+
+class LocalShelf:
+    """Implements `Shelf`.
+
+    Args:
+        folder: Where it is kept; made with the first update.
+        name: Its `[knowledge]` key.
+        encoder: Encodes queries; the same that made the documents' vectors.
+        mode: How it is searched when the caller does not say.
+        rebuild: Take what is there for nothing until the first update, which builds all of it again.
+    """
+
+    def __init__(
+        self, folder: Path, *, name: str, encoder: Encoder, mode: Mode = "hybrid", rebuild: bool = False
+    ) -> None:
+        self._folder, self._name, self._encoder, self._mode = folder, name, encoder, mode
+        self._rebuild = rebuild
+        self._open: _Generation | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-shelf-{name}")
+        self._closed = False
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        mode: Mode | None = None,
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first.
+
+        Raises:
+            NotIndexed: nothing was indexed yet.
+            ArtefactRefused: the index is damaged, of another version, or was made with another encoder.
+        """
+        mode = mode or self._mode
+        if vector is None and mode != "keyword":
+            (output,) = await self._encoder.run([Prompt(text=query)])
+            vector = output.vector
+        found = await self._in_thread(
+            partial(self._search, query, vector, k=k, clearance=clearance, tenant=tenant, mode=mode)
+        )
+        return [self._passage(row, score) for row, score in found]
+
+    async def documents(self) -> Mapping[str, str]:
+        """The hash of every document, by name; none where nothing was indexed yet."""
+        return await self._in_thread(self._hashes)
+
+    async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
+        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        found = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
+        return found[1] if found is not None and found[0].visible(clearance, tenant) else None
+
+    async def update(self, put: Sequence[Document], remove: Collection[str] = ()) -> None:
+        """Put documents, take others away: all of it or nothing.
+
+        Raises:
+            IndexBusy: another process is writing to it.
+            ArtefactRefused: what is there was made with another encoder.
+        """
+        await self._in_thread(partial(self._update, put, remove))
+
+    async def close(self) -> None:
+        """Free files and thread. A second call does nothing."""
+        if not self._closed:
+            await self._in_thread(self._release)
+            self._closed = True
+            self._pool.shutdown()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    # --- In the shelf's own thread ---------------------------------------------------------------
+
+    def _search(
+        self, query: str, vector: np.ndarray | None, *, k: int, clearance: Label, tenant: str, mode: Mode
+    ) -> list[tuple[Row, float]]:
+        generation = self._fresh_or_raise()
+        groups = [part for group, part in generation.parts.items() if group.visible(clearance, tenant)]
+        depth = max(_DEPTH, 2 * k)
+        rankings = []
+        if mode != "vector":
+            hits = search_keywords([part.keywords for part in groups], query, depth)
+            rankings.append([(hit.key, hit.score) for hit in hits])
+        if mode != "keyword" and vector is not None:
+            rankings.append(_nearest(groups, vector, depth))
+        if len(rankings) == 1:
+            ranked = dict(rankings[0][:k])
+        else:
+            fused = fuse([[key for key, _ in ranking] for ranking in rankings])
+            ranked = dict(list(fused.items())[:k])
+        rows = table.rows(generation.rows, list(ranked))
+        return [(rows[key], score) for key, score in ranked.items()]
+
+    def _hashes(self) -> Mapping[str, str]:
+        generation = self._fresh()
+        return {} if generation is None else table.hashes(generation.rows)
+
+    def _passage(self, row: Row, score: float) -> Passage:
+        return Passage(
+            document=row.document,
+            start=row.start,
+            end=row.end,
+            text=row.text,
+            score=score,
+            label=row.label,
+            shelf=self._name,
+            heading=row.heading,
+            page=row.page,
+        )
+
+    def _fresh_or_raise(self) -> _Generation:
+        generation = self._fresh()
+        if generation is None:
+            raise NotIndexed(
+                f"Nothing has been indexed for shelf {self._name!r} ({str(self._folder)!r} holds no index).",
+                hint=f"Index its documents: coterie index {self._name}",
+            )
+        return generation
+
+    def _fresh(self) -> _Generation | None:
+        """The generation that counts now, opened if it is not open yet."""
+        if self._rebuild:
+            return None
+        for _ in range(3):  # a writer may take it away between the look and the opening
+            path = present(self._folder)
+            if path is None or (self._open is not None and self._open.path == path):
+                return self._open if path is not None else None
+            self._release()
+            try:
+                self._open = _Generation.open(path)
+            except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
+                if present(self._folder) == path:
+                    raise self._refused(f"is not readable: {error}") from error
+                continue
+            break
+        if self._open is not None and self._open.encoder != self._encoder.sha256:
+            made_with = self._open.encoder
+            self._release()
+            raise self._refused(
+                f"was made with encoder {made_with[:12]!r}; this Coterie has {self._encoder.sha256[:12]!r}"
+            )
+        return self._open
+
+    def _refused(self, why: str) -> ArtefactRefused:
+        return ArtefactRefused(
+            f"The index of shelf {self._name!r} in {str(self._folder)!r} {why}.",
+            hint=f"Build it again: coterie index {self._name} --rebuild",
+        )
+
+    def _release(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _update(self, put: Sequence[Document], remove: Collection[str]) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with sole_writer(self._folder / _LOCK, f"shelf {self._name!r}"):
+            self._fresh()  # refuses what another encoder made
+            with next_generation(self._folder) as (old, new):
+                _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
+            self._rebuild = False
+
+
+class _Part(NamedTuple):
+    """The indexes of one group."""
+
+    keywords: KeywordIndex
+    vectors: VectorIndex
+    keys: np.ndarray  # (N,) int64: the chunk of each vector
+
+
+class _Generation:
+    """One generation's files, open."""
+
+    def __init__(self, path: Path, encoder: str, parts: Mapping[Group, _Part]) -> None:
+        self.path, self.encoder, self.parts = path, encoder, parts
+        self.rows = table.open_read(path / _DATABASE)
+
+    @classmethod
+    def open(cls, path: Path) -> _Generation:
+        """Open everything. Raises `OSError`, `ValueError`, `KeyError` or `sqlite3.Error` when it is damaged."""
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
+        parts = {}
+        for each in manifest["groups"]:
+            folder = path / each["folder"]
+            parts[Group(Label(each["label"]), each["tenant"])] = _Part(
+                KeywordIndex(folder / "keyword"),
+                VectorIndex.open(folder / "vectors.npy"),
+                np.load(folder / "keys.npy", allow_pickle=False),
+            )
+        return cls(path, str(manifest["encoder_sha256"]), parts)
+
+    def close(self) -> None:
+        """Free the files."""
+        self.rows.close()
+        self.parts = {}
+
+
+def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
+    """The nearest chunks of all groups with their cosines, nearest first."""
+    found: list[tuple[int, float]] = []
+    for part in groups:
+        rows, cosines = part.vectors.search(vector, depth)
+        found += zip(part.keys[rows].tolist(), cosines.tolist(), strict=True)
+    return sorted(found, key=lambda each: (-each[1], each[0]))[:depth]
+
+
+def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collection[str], *, encoder: Encoder) -> None:
+    """Fill the folder of the next generation."""
+    if old is None:
+        connection = table.create(new / _DATABASE)
+    else:
+        shutil.copyfile(old / _DATABASE, new / _DATABASE)
+        connection = table.reopen(new / _DATABASE)
+    with closing(connection):
+        connection.execute("begin")
+        changed = table.remove(connection, remove)
+        for document in put:
+            changed |= table.remove(connection, [document.name])
+            changed.add(table.put(connection, document))
+        connection.execute("commit")
+        groups = table.groups(connection)
+        known = _folders(old)
+        listed = []
+        for number, (group, count) in enumerate(groups.items()):
+            folder = new / f"group-{number}"
+            if old is not None and group in known and group not in changed:
+                shutil.copytree(known[group], folder, copy_function=_link)
+            else:
+                _build_group(connection, group, count, folder, encoder.dimension)
+            listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
+    content = {"format": FORMAT, "encoder_sha256": encoder.sha256, "dimension": encoder.dimension, "groups": listed}
+    (new / _MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _build_group(connection: sqlite3.Connection, group: Group, count: int, folder: Path, dimension: int) -> None:
+    """The indexes of a group whose documents changed, from nothing: they hold no trace of what was there before."""
+    build_keywords(folder / "keyword", table.group_texts(connection, group))
+    keys, vectors = table.group_vectors(connection, group, count, dimension)
+    np.save(folder / "keys.npy", keys, allow_pickle=False)
+    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+
+
+def _folders(generation: Path | None) -> dict[Group, Path]:
+    if generation is None:
+        return {}
+    manifest = json.loads((generation / _MANIFEST).read_text(encoding="utf-8"))
+    return {Group(Label(g["label"]), g["tenant"]): generation / g["folder"] for g in manifest["groups"]}
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under another name, where the file system can; nobody writes to it again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

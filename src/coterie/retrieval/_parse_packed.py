@@ -1,0 +1,138 @@
+"""PDF and DOCX: files that hold their text packed, and may hold far more than they seem to."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from typing import IO
+from xml.etree import ElementTree as ET
+
+from ._parsed import Parsed, Unreadable, Writer
+
+_UNPACKED = 64 * 1024 * 1024
+"""Bytes that one part of a DOCX may have when it is unpacked."""
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+"""How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
+
+
+def parse_docx(content: bytes) -> Parsed:
+    """Paragraphs, tables row by row, and headings by their style.
+
+    Raises:
+        Unreadable: it is encrypted, no DOCX, or its text unpacks to more than 64 MB.
+    """
+    if content.startswith(_OLE):
+        raise Unreadable("it is encrypted, or a DOC of before 2007: save it as a DOCX without a password")
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as packed:
+            styles = _styles(packed)
+            with packed.open("word/document.xml") as part:
+                return _walk(_Limited(part), styles)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise Unreadable(f"it is no readable DOCX ({error})") from error
+    except ET.ParseError as error:
+        raise Unreadable(f"its XML is broken ({error})") from error
+
+
+class _Limited:
+    """A file that refuses to give more than it may hold, whatever its directory says."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._left = file, _UNPACKED
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(self._left + 1 if size < 0 else size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise Unreadable(f"a part of it unpacks to more than {_UNPACKED:,} bytes: a zip bomb, or no document")
+        return content
+
+
+def _styles(packed: zipfile.ZipFile) -> dict[str, int]:
+    """The level of each paragraph style that is a heading, by its id."""
+    if "word/styles.xml" not in packed.namelist():
+        return {}
+    levels = {}
+    with packed.open("word/styles.xml") as part:
+        root = ET.fromstring(_Limited(part).read())  # noqa: S314 - in a process of its own, with limits; expat stops entity bombs
+    for style in root.iter(f"{_WORD}style"):
+        name, outline = style.find(f"{_WORD}name"), style.find(f"{_WORD}pPr/{_WORD}outlineLvl")
+        match = _HEADING_STYLE.match((name.get(f"{_WORD}val") or "") if name is not None else "")
+        if match:
+            levels[style.get(f"{_WORD}styleId") or ""] = int(match[1] or 1)
+        elif outline is not None and (outline.get(f"{_WORD}val") or "9") in "012345678":
+            levels[style.get(f"{_WORD}styleId") or ""] = int(outline.get(f"{_WORD}val") or 0) + 1
+    return levels
+
+
+def _walk(file: _Limited, styles: dict[str, int]) -> Parsed:
+    """The body, element by element, so that a large document is never in memory as a tree."""
+    writer, row = Writer(), []
+    tables = 0
+    for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314 - as above
+        name = element.tag
+        if name == f"{_WORD}tbl":
+            tables += 1 if event == "start" else -1
+        if event == "start":
+            continue
+        if name == f"{_WORD}p":
+            text = "".join(_words(element))
+            if tables:
+                row.append(text)
+            else:
+                writer.paragraph(text, level=_level(element, styles))
+            element.clear()
+        elif name == f"{_WORD}tr" and tables:
+            writer.paragraph(" | ".join(cell.strip() for cell in row if cell.strip()))
+            row = []
+            element.clear()
+    return writer.parsed()
+
+
+def _words(paragraph: ET.Element) -> Iterator[str]:
+    """The text of a paragraph as it reads now: what was deleted while changes were tracked is not there."""
+    for element in paragraph.iter():
+        if element.tag == f"{_WORD}t":
+            yield element.text or ""
+        elif element.tag == f"{_WORD}tab":
+            yield "\t"
+        elif element.tag in {f"{_WORD}br", f"{_WORD}cr"}:
+            yield "\n"
+
+
+def _level(paragraph: ET.Element, styles: dict[str, int]) -> int | None:
+    style = paragraph.find(f"{_WORD}pPr/{_WORD}pStyle")
+    return None if style is None else styles.get(style.get(f"{_WORD}val") or "")
+
+
+def parse_pdf(content: bytes) -> Parsed:
+    """The text of each page, with the headings of the outline where their words are found.
+
+    Raises:
+        Unreadable: it is encrypted or broken, holds no text, or pypdf is not installed.
+    """
+    try:
+        import pypdf  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise Unreadable("PDF needs an optional package: pip install 'coterie[docs]'") from None
+    try:
+        reader = pypdf.PdfReader(BytesIO(content))
+        locked = reader.is_encrypted and not reader.decrypt("")
+        writer = Writer()
+        for page in () if locked else reader.pages:
+            writer.page()
+            writer.paragraph(page.extract_text())
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Unreadable(f"it is no readable PDF ({type(error).__name__}: {error})") from error
+    if locked:
+        raise Unreadable("it is encrypted: save a copy without a password")
+    parsed = writer.parsed()
+    if not parsed.text.strip():
+        raise Unreadable("its pages hold no text: they are pictures, or empty")
+    return parsed

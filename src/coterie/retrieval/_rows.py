@@ -1,0 +1,204 @@
+"""The tables of a local shelf: documents, chunks and their vectors in one SQLite file, the truth behind its indexes.
+
+A file is written by nobody once its generation counts, so it is opened as what never changes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.types import Label
+
+from ._document import Document
+
+_SCHEMA = """
+create table document (
+    id integer primary key, name text not null unique, sha256 text not null, label text not null, tenant text
+) strict;
+create table piece (
+    document integer not null references document on delete cascade, number integer not null, text text not null,
+    primary key (document, number)
+) strict, without rowid;
+create table chunk (
+    id integer primary key, document integer not null references document on delete cascade,
+    start integer not null, "end" integer not null, heading text not null, page integer, vector blob not null
+) strict;
+create index chunk_document on chunk (document);
+create index document_group on document (label, tenant);
+"""
+_MANY = 500
+"""Keys of one query."""
+_SELECT = """
+select chunk.id, document, name, start, "end", heading, page, label, vector
+from chunk join document on document.id = chunk.document where chunk.id in ({marks})
+"""
+_PIECE = 8192
+"""Characters of a document that are stored together: a passage is read without the rest of its document."""
+
+
+class Group(NamedTuple):
+    """Who may see a chunk: a reader cleared for the label, of the tenant if there is one."""
+
+    label: Label
+    tenant: str | None
+
+    def visible(self, clearance: Label, tenant: str) -> bool:
+        """Whether this reader may see it."""
+        return self.label <= clearance and self.tenant in {None, tenant}
+
+
+class Row(NamedTuple):
+    """A chunk as it is shown and ranked."""
+
+    key: int
+    document: str
+    start: int
+    end: int
+    text: str
+    heading: str
+    page: int | None
+    label: Label
+    vector: np.ndarray  # (D,) float16
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """A new file to be filled; deleted text is overwritten, not only forgotten."""
+    connection = _writable(path)
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def reopen(path: Path) -> sqlite3.Connection:
+    """A copy of an older file, to be changed."""
+    return _writable(path)
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("pragma journal_mode = off")  # the whole generation is thrown away if this fails
+    connection.execute("pragma synchronous = off")  # it is synced before it counts
+    connection.execute("pragma foreign_keys = on")
+    connection.execute("pragma secure_delete = on")
+    return connection
+
+
+def open_read(path: Path) -> sqlite3.Connection:
+    """A file that counts. Calls of several threads wait for one another."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
+    )
+
+
+def remove(connection: sqlite3.Connection, names: Collection[str]) -> set[Group]:
+    """Take documents away; the groups that had them."""
+    changed = set()
+    for name in names:
+        row = connection.execute("delete from document where name = ? returning label, tenant", (name,)).fetchone()
+        if row:
+            changed.add(Group(Label(row[0]), row[1]))
+    return changed
+
+
+def put(connection: sqlite3.Connection, document: Document) -> Group:
+    """Add a document that is not there."""
+    key = connection.execute(
+        "insert into document (name, sha256, label, tenant) values (?, ?, ?, ?)",
+        (document.name, document.sha256, document.label.value, document.tenant),
+    ).lastrowid
+    text = document.text
+    connection.executemany(
+        "insert into piece (document, number, text) values (?, ?, ?)",
+        ((key, at // _PIECE, text[at : at + _PIECE]) for at in range(0, len(text), _PIECE)),
+    )
+    vectors = document.vectors.astype(np.float16)
+    connection.executemany(
+        'insert into chunk (document, start, "end", heading, page, vector) values (?, ?, ?, ?, ?, ?)',
+        (
+            (key, chunk.start, chunk.end, chunk.heading, chunk.page, vector.tobytes())
+            for chunk, vector in zip(document.chunks, vectors, strict=True)
+        ),
+    )
+    return Group(document.label, document.tenant)
+
+
+def hashes(connection: sqlite3.Connection) -> dict[str, str]:
+    """The hash of every document, by name."""
+    return dict(connection.execute("select name, sha256 from document order by name"))
+
+
+def groups(connection: sqlite3.Connection) -> dict[Group, int]:
+    """Every group that has chunks, with how many."""
+    found = connection.execute(
+        "select label, tenant, count(*) from document join chunk on chunk.document = document.id group by 1, 2"
+    )
+    return {Group(Label(label), tenant): int(count) for label, tenant, count in found}
+
+
+def group_texts(connection: sqlite3.Connection, group: Group) -> Iterator[tuple[int, str, str]]:
+    """(key, heading, text) of a group's chunks, by key."""
+    for key, heading, document, start, end in _group(connection, group, 'chunk.id, heading, document, start, "end"'):
+        yield key, heading, _read(connection, document, start, end)
+
+
+def group_vectors(
+    connection: sqlite3.Connection, group: Group, count: int, dimension: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(keys (N,) int64, vectors (N, D) float16) of a group's chunks, by key."""
+    keys, vectors = np.empty(count, dtype=np.int64), np.empty((count, dimension), dtype=np.float16)
+    for row, (key, vector) in enumerate(_group(connection, group, "chunk.id, vector")):
+        keys[row], vectors[row] = key, np.frombuffer(vector, dtype=np.float16)
+    return keys, vectors
+
+
+def _group(connection: sqlite3.Connection, group: Group, columns: str) -> Iterable[tuple]:  # type: ignore[type-arg]
+    return connection.execute(
+        f"select {columns} from chunk join document on document.id = chunk.document "  # noqa: S608 - columns are ours
+        "where label = ? and tenant is ? order by chunk.id",
+        (group.label.value, group.tenant),
+    )
+
+
+def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Row]:
+    """Chunks by key."""
+    found = {}
+    for begin in range(0, len(keys), _MANY):
+        some = tuple(keys[begin : begin + _MANY])
+        marks = ", ".join("?" * len(some))
+        found_rows = connection.execute(_SELECT.format(marks=marks), some)
+        for key, document, name, start, end, heading, page, label, vector in found_rows:
+            found[key] = Row(
+                key=key,
+                document=name,
+                start=start,
+                end=end,
+                text=_read(connection, document, start, end),
+                heading=heading,
+                page=page,
+                label=Label(label),
+                vector=np.frombuffer(vector, dtype=np.float16),
+            )
+    return found
+
+
+def text_of(connection: sqlite3.Connection, name: str, start: int, end: int) -> tuple[Group, str] | None:
+    """A part of a document's text and who may see it; None if there is no such document."""
+    found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
+    if found is None:
+        return None
+    return Group(Label(found[1]), found[2]), _read(connection, found[0], max(start, 0), max(end, 0))
+
+
+def _read(connection: sqlite3.Connection, document: int, start: int, end: int) -> str:
+    """`text[start:end]` of a document."""
+    first = start // _PIECE
+    found = connection.execute(
+        "select text from piece where document = ? and number between ? and ? order by number",
+        (document, first, max(end - 1, 0) // _PIECE),
+    )
+    text = "".join(piece for (piece,) in found)
+    return text[start - first * _PIECE : max(end - first * _PIECE, 0)]

@@ -1,0 +1,166 @@
+"""Where documents come from: files and folders, or a corpus in BEIR's format."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from coterie.errors import DataError, InputError
+from coterie.types import Label
+
+from ._parsed import Heading, Parsed
+from ._suffixes import SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may see the documents of a shelf."""
+
+    label: Label
+    labels: Mapping[str, Label]
+    """Patterns of paths with the label of what matches them."""
+    tenant: str | None = None
+
+    def of(self, *names: str) -> Label:
+        """The label of a document known by these names: the most sensitive of all that hold for it."""
+        matched = (label for pattern, label in self.labels.items() if any(fnmatchcase(name, pattern) for name in names))
+        return max([self.label, *matched], key=lambda label: label.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One document before it is read."""
+
+    name: str
+    label: Label
+    tenant: str | None
+    path: Path | None = None
+    """The file to read; None if `parsed` is there already."""
+    parsed: Parsed | None = None
+    digest: str = ""
+    """SHA-256 of the content where it is known already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found where somebody pointed."""
+
+    sources: tuple[Source, ...]
+    skipped: int = 0
+    """Files in folders that are of no kind that is read."""
+    scope: Callable[[str], bool] = lambda _: True
+    """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
+
+
+def find_files(folder: Path, paths: Sequence[Path], access: Access, *, exact: bool) -> Found:
+    """The readable files of these files and folders.
+
+    Hidden files and folders are passed over, and so are links that lead out of the folder they stand in. A file that
+    is named itself is always taken.
+
+    Args:
+        folder: The network's folder: names are relative to it where a file is inside.
+        paths: Where to look, taken from where the caller is, then from the network's folder.
+        access: Who may see what is found.
+        exact: The shelf is to hold these and nothing else; otherwise, what it has from elsewhere stays.
+
+    Raises:
+        InputError: a path is not there, or nothing to read is found.
+    """
+    sources: dict[str, Source] = {}
+    skipped = 0
+    roots = [_located(folder, path) for path in paths]
+    for root in roots:
+        files = [root] if root.is_file() else _walk(root)
+        for file in files:
+            if file != root and file.suffix.lower() not in SUFFIXES:
+                skipped += 1
+                continue
+            name = _name(folder, file)
+            below = file.relative_to(root).as_posix() if file != root else file.name
+            label = access.of(name, below)
+            sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
+    if not sources:
+        where = ", ".join(repr(str(path)) for path in paths) or "no path"
+        raise InputError(
+            f"Found no file to index in {where}; {skipped} files are of other kinds.",
+            hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
+        )
+    names = [_name(folder, root) for root in roots]
+    scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in names))
+    return Found(sources=tuple(sources.values()), skipped=skipped, scope=scope)
+
+
+def read_corpus(path: Path, access: Access) -> Found:
+    """The documents of a BEIR corpus: JSON lines with `_id`, `title` and `text`, packed by gzip or not.
+
+    Raises:
+        DataError: a line is none of that; the message has its number.
+    """
+    sources = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+            name, title, text = str(found["_id"]), str(found.get("title") or ""), str(found.get("text") or "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"Line {number} of {str(path)!r} is no document of a BEIR corpus ({type(error).__name__}: {error}).",
+                hint='A line is {"_id": "...", "title": "...", "text": "..."}.',
+            ) from error
+        title = " ".join(title.split())
+        whole = f"{title}\n\n{text}" if title else text
+        headings = (Heading(0, len(title), 1, title),) if title else ()
+        sources[name] = Source(
+            name=name,
+            label=access.of(name),
+            tenant=access.tenant,
+            parsed=Parsed(text=whole.encode("utf-8", "replace").decode(), headings=headings),
+            digest=hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest(),
+        )
+    if not sources:
+        raise DataError(f"{str(path)!r} holds no document.", hint="Give the corpus.jsonl of a BEIR data set.")
+    return Found(sources=tuple(sources.values()))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {str(path)!r}: {error}.") from error
+
+
+def _located(folder: Path, path: Path) -> Path:
+    for place in (path, folder / path):
+        if place.exists():
+            return place.resolve()
+    raise InputError(
+        f"There is no file or folder {str(path)!r}, neither here ({str(Path.cwd())!r}) nor in the network's folder.",
+        hint="Give the path of a file or a folder with documents.",
+    )
+
+
+def _walk(root: Path) -> Iterable[Path]:
+    for path in sorted(root.iterdir()):
+        if path.name.startswith(".") or not path.resolve().is_relative_to(root):
+            continue
+        if path.is_dir():
+            # A link to a folder above would never end.
+            yield from _walk(path) if not path.is_symlink() else ()
+        elif path.is_file():
+            yield path
+
+
+def _name(folder: Path, file: Path) -> str:
+    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere."""
+    inside = file.is_relative_to(folder.resolve())
+    return file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
