@@ -43,7 +43,7 @@ from coterie.engines import OnnxEncoder
 from coterie.evaluation import auroc
 from coterie.testing import FakeRetriever
 from coterie.training import AnswerCorpus, deal, features_of, fit_scorer, gather_corpus
-from coterie.types import Context, ContextView, Entry, Label, Task
+from coterie.types import Context, ContextView, Entry, Label, Passage, Task
 
 TARGET_RISK = 0.1
 """Sentences of unknown documents to unknown questions: a specialist with questions of its own holds less."""

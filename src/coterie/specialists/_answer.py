@@ -7,12 +7,14 @@ documents", or an abstention because neither is sure enough.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -62,6 +64,10 @@ class AnswerSpecialist:
     encoder: Engine | None = None
     """Set where the reader wants encodings."""
     writer: Writer | None = None
+    turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
+    """By event loop: one question at a time has its sentences encoded."""
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """The answer of the passages in the view, or that they give none."""
@@ -94,9 +100,10 @@ class AnswerSpecialist:
             return None, None, ()
         texts = [*([] if task.vector is not None else [task.text]), *seen.texts]
         outputs: list[Output] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            prompts = [Prompt(text=text, label=label) for text in texts[start : start + _AT_ONCE]]
-            outputs += await self.encoder.run(prompts)
+        async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            for start in range(0, len(texts), _AT_ONCE):
+                prompts = [Prompt(text=text, label=label) for text in texts[start : start + _AT_ONCE]]
+                outputs += await self.encoder.run(prompts)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from coterie.config import Config
 from coterie.data import Dataset
 from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with
 from coterie.protocols import Retriever
+from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist
 from coterie.types import Label, Output, Prompt, Rung
@@ -37,9 +39,16 @@ FEWEST_ROWS = 20
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 
 
-def train_answer(
-    job: Job, config: Config, folder: Path, shelves: Mapping[str, Retriever] | None = None
-) -> tuple[Mapping[str, bytes], dict[str, object]]:
+class Trained(NamedTuple):
+    """What becomes a version."""
+
+    files: Mapping[str, bytes]
+    report: Mapping[str, object]
+    seconds: Mapping[str, float]
+    """Training time of each rung."""
+
+
+def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, Retriever] | None = None) -> Trained:
     """The version's files and its report.
 
     Args:
@@ -66,28 +75,32 @@ def train_answer(
 
 def _open(job: Job, config: Config, folder: Path) -> dict[str, Retriever]:
     """The shelves that the specialist reads."""
-    from coterie.retrieval import open_shelf
-
     return {
         name: open_shelf(name, config.knowledge[name], folder, encoder=job.encoder) for name in job.section.knowledge
     }
 
 
-def _made(
-    job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label
-) -> tuple[Mapping[str, bytes], dict[str, object]]:
+def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
     corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
-    wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
     sources = _Sources(shelves=shelves, encoder=encoder, label=label)
+    wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
+    if corpus is None:
+        wanted = wanted[-1:]  # nothing tells them apart
     candidates = [_candidate(job, rung, corpus, sources) for rung in wanted]
     if corpus is None:
-        choice = Choice(candidate=candidates[-1], reason="no questions to train on: calibrated on public ones")
+        choice = Choice(candidate=candidates[0], reason="no questions to train on: calibrated on public ones")
     else:
         choice = choose(candidates, job.bar)
     choice = _with_writer(job, choice)
     profile = answer_profile(job, shelves, label)
-    files = {**choice.candidate.files, PROFILE_FILE: profile.to_bytes()}
-    return files, write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
+    report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
+    if corpus is None:
+        report["rungs"] = []  # nothing was measured
+    return Trained(
+        files={**choice.candidate.files, PROFILE_FILE: profile.to_bytes()},
+        report=report,
+        seconds={each.rung: each.seconds for each in candidates},
+    )
 
 
 def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:

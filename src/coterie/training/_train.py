@@ -184,7 +184,8 @@ def _train_whole(
 ) -> TrainedSpecialist:
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
     if job.section.task == "answer":
-        trained = _stored(job, registry, *train_answer(job, config, folder, shelves))
+        answers = train_answer(job, config, folder, shelves)
+        trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
     else:
         trained = _train_one(job, config, folder, registry)
     if job.checkpoints:
