@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._reader import Reader
 from ._scorer import Line, Scorer
@@ -19,16 +19,21 @@ from ._support import SUPPORT, Support
 DEFAULT_FILE = "default.json"
 
 
+class Proven(NamedTuple):
+    """A confidence, and the share of wrong ones that it holds on the data it was found on."""
+
+    confidence: float
+    risk: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
     """What the file holds."""
 
     readers: Mapping[str, Reader]
     """By rung: `lexical` and `embedding`."""
-    thresholds: Mapping[str, Mapping[str, float | None]]
-    """By rung: the confidence from which an answer is given (`answering`) and from which none is (`silence`)."""
-    target_risk: float
-    """Share of wrong ones among either that the thresholds hold on the data below."""
+    thresholds: Mapping[str, Mapping[str, Proven]]
+    """By rung: when an answer is given (`answering`), and when it is said that there is none (`silence`)."""
     support: Support
     supported: float
     """Support from which a sentence is taken to be borne out."""
@@ -42,8 +47,10 @@ def load_defaults() -> Defaults:
     stored = json.loads(files(__package__).joinpath(DEFAULT_FILE).read_text(encoding="utf-8"))
     return Defaults(
         readers={rung: Reader(plain=Scorer.restore(each)) for rung, each in stored["readers"].items()},
-        thresholds=stored["thresholds"],
-        target_risk=stored["target_risk"],
+        thresholds={
+            rung: {name: Proven(each["value"], each["risk"]) for name, each in both.items()}
+            for rung, both in stored["thresholds"].items()
+        },
         support=Support(line=Line.restore(stored["support"], SUPPORT)),
         supported=stored["supported"],
         provenance=stored["provenance"],

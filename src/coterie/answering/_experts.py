@@ -63,7 +63,7 @@ class Experts:
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
-        arrays = {
+        arrays: dict[str, Floats] = {
             "experts.questions": self.questions.astype(np.float16),
             "experts.kinds": self.kinds.astype(np.int32),
             "experts.idf": self.ngrams.idf,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,17 @@ KNOWN: tuple[str, ...] = ("expert_words", "expert_vectors")
 OUTCOME: tuple[str, ...] = (
     "top",  # log-odds of the best sentence
     "gap",  # to the best one that is not cited with it
-    "mass",  # log of the sum of all odds
+    "rivals",  # log of the sum of the odds of the best eight
     "covered",  # of the best sentence
     "covered_heading",
     "covered_passage",
     "cosine",  # 0 where nothing is encoded
-    "found",  # logarithm of the number of sentences
     "nearest",  # cosine to the nearest question that training has seen; 0 where that does not matter
     "agreed",  # how far the known questions agree on the kind of the question
 )
 """What is seen of an answer as a whole."""
+_RIVALS = 8
+"""So few, so that the number of sentences found does not count."""
 _FAR = 12.0
 """Log-odds are cut at this distance from 0."""
 
@@ -114,7 +115,8 @@ def outcome_features(
     best = cited[0]
     seen = [float(columns[name][best]) if name in columns else 0.0 for name in OUTCOME[3:7]]
     gap = scores[best] - (others.max() if len(others) else -_FAR)
-    return np.array([scores[best], gap, float(logsumexp(scores)), *seen, log(1 + len(scores)), nearest, agreed])
+    rivals = float(logsumexp(np.sort(scores)[-_RIVALS:]))
+    return np.array([scores[best], gap, rivals, *seen, nearest, agreed])
 
 
 def probability(log_odds: float) -> float:

@@ -34,6 +34,8 @@ _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|unable)\b|n['\u2019]t\b", re.IGNORECASE
 )
 _NUMBER = re.compile(r"\d[\d,.]*")
+_DOUBTFUL = 0.5
+"""Highest support of a sentence with another number than its sources, or that denies or turns round what they say."""
 _NUMBER_WORDS = [
     "zero",
     "one",
@@ -76,7 +78,11 @@ class Support:
     def judge(self, sentence: str, sources: Sequence[str]) -> Borne:
         """How well sources bear a sentence out."""
         features, nearest = support_features(sentence, sources)
-        return Borne(support=probability(float(self.line.of(features))), sources=nearest)
+        support = probability(float(self.line.of(features)))
+        seen = dict(zip(SUPPORT, features.tolist(), strict=True))
+        if seen["numbers"] or seen["denies"] or seen["opposed"]:
+            support = min(support, _DOUBTFUL)  # however alike the words are
+        return Borne(support=support, sources=nearest)
 
 
 def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -167,8 +167,10 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
             look_up = look_up_with(shelves, specialist.card) if shelves else None
             return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label, look_up=look_up)
     finally:
-        for each in (encoder, *models.values(), *shelves.values()):
-            await each.close()
+        for engine in (encoder, *models.values()):
+            await engine.close()
+        for open_one in shelves.values():
+            await open_one.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:

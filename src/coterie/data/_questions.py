@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from coterie.errors import DataError
 
@@ -52,7 +53,7 @@ def read_questions(
     if not rows:
         raise DataError(f"{lines.name} has no rows.", hint="Write a question and its answer a row.")
     silent = sum(not (row.labels or row.evidence) for row in rows)
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if silent in {0, len(rows)}:
         what = "every question has an answer" if silent == 0 else "no question has an answer"
         warnings = (f"{lines.name}: {what}, so that nothing is learnt of when to keep silent",)
@@ -98,19 +99,18 @@ def _answer(cell: object, record: Record, lines: Lines) -> tuple[tuple[str, ...]
     """Quotes and places; neither where the documents do not say."""
     if cell is None or (isinstance(cell, str) and cell.strip().casefold() in _NOT_STATED):
         return (), ()
-    if _is_span(cell):
-        cell = [cell]
-    items = cell if isinstance(cell, list) else [cell]
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return (str(cell),), ()
+    items: list[Any] = cell if isinstance(cell, list) and not _is_span(cell) else [cell]
     spans = tuple((item[0], item[1]) for item in items if _is_span(item))
     quotes = tuple(dict.fromkeys(item.strip() for item in items if isinstance(item, str) and item.strip()))
-    numbers = tuple(str(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool))
-    if len(spans) + sum(isinstance(item, str | int | float) for item in items) < len(items) or (spans and quotes):
+    if len(spans) + sum(isinstance(item, str) for item in items) < len(items) or (spans and quotes):
         raise lines.error(f"has an answer that is {quote(cell)}", _HINT, line=record.line)
-    return (*quotes, *numbers), spans
+    return quotes, spans
 
 
 def _is_span(item: object) -> bool:
     """Whether it is `[start, end]`."""
     if not (isinstance(item, list) and len(item) == _PAIR and all(type(each) is int for each in item)):
         return False
-    return 0 <= item[0] < item[1]
+    return bool(0 <= item[0] < item[1])

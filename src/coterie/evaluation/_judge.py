@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,15 +108,20 @@ def _judge_extract(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
 def _judge_answer(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
     """Figures over questions."""
     judged = judge_answers(rows, findings, seed=seed)
-    return Evaluation(
+    empty = Evaluation(
         n=len(rows),
         labelled=sum(bool(row.labels or row.evidence) for row in rows),
+        accuracy=None,
         macro_f1=None,
+        coverage=None,
+        accepted_accuracy=None,
+        ece=None,
         joint_accuracy=None,
         intervals=judged.intervals,
         right=judged.right,
-        **judged.figures,
     )
+    known: dict[str, Any] = dict(judged.figures)
+    return replace(empty, **known)
 
 
 def _field_rows(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:

@@ -54,8 +54,8 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
         branch.add(_line("saw", "dim", "  " + "; ".join([", ".join(view.seen) or "nothing", *omitted])))
     for each in finding.fields:
         branch.add(_draw_field(each))
-    for number, each in enumerate(finding.citations, start=1):
-        branch.add(_draw_citation(number, each))
+    for number, citation in enumerate(finding.citations, start=1):
+        branch.add(_draw_citation(number, citation))
     if finding.fields:  # they quote what the evidence quotes
         return
     for evidence in finding.evidence[:_EVIDENCE_SHOWN]:

@@ -1,7 +1,7 @@
 """Making specialists from data: every rung trained, calibrated, measured, the cheapest sufficient one stored."""
 
 from ._answer_corpus import AnswerCorpus, gather_corpus
-from ._answer_fit import deal, features_of, fit_scorer
+from ._answer_fit import Fitted, deal, features_of, fit_scorer
 from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
 from ._job import MEASURES, TextEncoder
@@ -17,6 +17,7 @@ __all__ = [
     "Candidate",
     "Choice",
     "Figure",
+    "Fitted",
     "Progress",
     "Silent",
     "TextEncoder",

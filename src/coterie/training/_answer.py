@@ -37,6 +37,7 @@ from ._report import write_report
 FEWEST_ROWS = 20
 """Questions from which the reader is calibrated anew."""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
+_WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
 class Trained(NamedTuple):
@@ -137,8 +138,8 @@ def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sour
     given = defaults.thresholds[rung]
     made = _Made(
         reader=defaults.readers[rung],
-        answering=_accepting(given["answering"], defaults.target_risk),
-        silence=_accepting(given["silence"], defaults.target_risk),
+        answering=_accepting(*given["answering"]),
+        silence=_accepting(*given["silence"]),
         notes={"calibrated_on": dict(defaults.provenance["data"])},
     )
     if corpus is not None and len(corpus.asked) >= FEWEST_ROWS:
@@ -296,7 +297,7 @@ def _scaled(line: Line, platt: Platt) -> Line:
 
 def _with_writer(job: Job, choice: Choice) -> Choice:
     """The choice as a version whose answers a model words, where the section names such a rung."""
-    worded = [rung for rung in ("slm", "llm") if rung in _rungs(job)]
+    worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
     if not worded:
         return choice
     described = json.loads(choice.candidate.files["model.json"]) | {"rung": worded[-1]}

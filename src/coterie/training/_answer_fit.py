@@ -250,7 +250,7 @@ class _Work:
         everything: set[int] = set()
         for number in np.flatnonzero(seen):
             everything.update(self.corpus.asked[number].texts.tolist())
-            kind = self.kept.get(self.topics[number])
+            kind = self.kept.get(self.topics[int(number)])
             if kind is not None:
                 of_topic[kind].append(int(number))
         pool = np.array(sorted(everything))
