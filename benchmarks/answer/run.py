@@ -106,10 +106,11 @@ def write_questions(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 def asked(folder: Path, name: str, file: Path, shelves: Mapping[str, Any]) -> dict[str, Any]:
     """The champion's findings, one question after the other through `consult`."""
-    section = load_config(folder).specialists[name]
+    config = load_config(folder)
+    section = config.specialists[name]
     rows = read_section(section, file, for_evaluation=True).rows
     encoder = Remembering(OnnxEncoder.bundled(threads=2))
-    version = open_registry(folder).champion(name)
+    version = open_registry(folder, config.registry).champion(name)
     specialist = load_specialist(name, section, version, encoder=encoder, models={})
     look_up, milliseconds = look_up_with(shelves, specialist.card), []
 

@@ -33,6 +33,8 @@ SUPPORT: tuple[str, ...] = (
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|unable)\b|n['\u2019]t\b", re.IGNORECASE
 )
+_CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
+_SHARED = 2  # words
 _NUMBER = re.compile(r"\d[\d,.]*")
 _DOUBTFUL = 0.5
 """Highest support of a sentence with another number than its sources, or that denies or turns round what they say."""
@@ -105,11 +107,19 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
         len(couples & pairs) / max(len(couples), 1),
         log(1 + len(words - set().union(*seen))),
         log(1 + len(_numbers(sentence) - _numbers(said))),
-        bool(_NEGATION.search(sentence)) is not bool(_NEGATION.search(sources[first])),
+        bool(_NEGATION.search(sentence)) is not bool(_NEGATION.search(_about(words, sources[first]))),
         _opposes(sentence, sources[first]),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
+
+
+def _about(words: set[str], source: str) -> str:
+    """The clauses of a source that a sentence with these words is about: a "not" in another one denies nothing."""
+    clauses = _CLAUSE.split(source)
+    shared = [len(words.intersection(terms(clause))) for clause in clauses]
+    least = min(_SHARED, max(shared))
+    return " ".join(clause for clause, count in zip(clauses, shared, strict=True) if count >= least)
 
 
 def _numbers(text: str) -> set[str]:

@@ -170,8 +170,8 @@ async def test_a_model_that_finds_nothing_says_nothing(said):
 
 async def test_a_refusal_of_the_gate_is_kept():
     """What may not go to the model is not worded, and the verdict is in the finding."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
-    finding = await specialist(writer=writer(EgressRefused("It may not go.", verdict=verdict))).consult(LATE, view())
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason="It may not go.")
+    finding = await specialist(writer=writer(EgressRefused(verdict))).consult(LATE, view())
 
     assert finding.verdicts == (verdict,)
     assert "It may not go" in finding.reason

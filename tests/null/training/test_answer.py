@@ -12,7 +12,7 @@ import pytest
 from coterie.config import load_config
 from coterie.errors import DataError
 from coterie.evaluation import look_up_with
-from coterie.registry import open_registry
+from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, Profile
 from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
@@ -70,10 +70,14 @@ def folder_of(path: Path, rows: list[dict] | None, **section: object) -> Path:
     return path
 
 
+def stored(folder: Path) -> Version:
+    """The version that serves."""
+    return open_registry(folder, load_config(folder).registry).champion("ask")
+
+
 def champion(folder: Path, encoder: object) -> AnswerSpecialist:
     """The specialist that serves."""
-    version = open_registry(folder).champion("ask")
-    section = load_config(folder).specialists["ask"]
+    version, section = stored(folder), load_config(folder).specialists["ask"]
     found = load_specialist("ask", section, version, encoder=encoder, models={})
     assert isinstance(found, AnswerSpecialist)
     return found
@@ -89,7 +93,7 @@ def test_without_data_it_is_ready(tmp_path, encoder):
     assert report["promoted"]
     assert report["rung"] == "embedding"
     assert report["rungs"] == []
-    profile = Profile.from_bytes(open_registry(folder).champion("ask").files[PROFILE_FILE])
+    profile = Profile.from_bytes(stored(folder).files[PROFILE_FILE])
     assert profile.cold
     assert "What contracts say." in profile.names
     assert not champion(folder, encoder).reader.experts
@@ -150,7 +154,7 @@ def test_what_is_above_the_default_label_leaves_no_trace_in_the_profile(tmp_path
     folder = folder_of(tmp_path, None)
     train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([*passages, secret])})
 
-    profile = Profile.from_bytes(open_registry(folder).champion("ask").files[PROFILE_FILE])
+    profile = Profile.from_bytes(stored(folder).files[PROFILE_FILE])
     assert not any("secret" in name for name in profile.names)
 
 
