@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from time import time as wall_clock
-from typing import cast
+from typing import Any, cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie.context import build_view, describe_view
@@ -220,7 +220,7 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        clearance, document = min(task.clearance, card.clearance), (task.columns or {}).get("document")
+        clearance = min(task.clearance, card.clearance)
         found = await side_by_side(
             self.knowledge[shelf].search(
                 task.text,
@@ -228,7 +228,7 @@ class Network:
                 clearance=clearance,
                 tenant=task.tenant,
                 vector=task.vector,
-                document=None if document is None else str(document),
+                **_named_document(task),
             )
             for shelf in card.knowledge
         )
@@ -447,6 +447,12 @@ def _task(part: Part, request: Request) -> Task:
         vector=part.vector,
         truncated=part.truncated,
     )
+
+
+def _named_document(task: Task) -> dict[str, Any]:
+    """The one document to search, where the columns name it."""
+    named = (task.columns or {}).get("document")
+    return {} if named is None else {"document": str(named)}
 
 
 def _label(request: Request) -> Label:

@@ -99,6 +99,7 @@ def test_without_data_it_is_ready(tmp_path, encoder):
     assert not champion(folder, encoder).reader.experts
 
 
+@pytest.mark.slow
 def test_what_is_asked_often_gets_experts(tmp_path, encoder):
     """The same questions of many contracts: answered on new ones, and silent where a clause is missing."""
     rows, passages = contracts(60)
@@ -125,6 +126,7 @@ async def _ask(specialist, look_up, task):
     return await specialist.consult(task, await look_up(task))
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_version(tmp_path, encoder):
     """Nothing in a version depends on when or how often it was trained."""
     rows, passages = contracts(30)
