@@ -62,6 +62,7 @@ def ask(contracts: Sequence[Contract], wording: int) -> Iterator[dict[str, objec
             yield {
                 "question": wordings[wording],
                 "document": contract.name,
+                "topic": kind,
                 "answer": [[start, end] for start, end in spans] or None,
             }
 

@@ -31,7 +31,7 @@ from _data import LENDER, find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, percentiles, write_network
 from coterie.config import load_config
-from coterie.data import read_section
+from coterie.data import Row, read_section
 from coterie.engines import OnnxEncoder
 from coterie.evaluation import consult_rows, judge, judge_answers, look_up_with
 from coterie.registry import open_registry
@@ -58,7 +58,7 @@ def measure(
 ) -> dict[str, Any]:
     """Every rung trained on the same questions and asked the same, in words seen in training and in new ones."""
     shelf = FakeRetriever([each for contract in (*learn, *contracts) for each in cut(contract.name, contract.text)])
-    shelves = {"contracts": shelf}
+    shelves, texts = {"contracts": shelf}, {each.name: each.text for each in contracts}
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -72,7 +72,7 @@ def measure(
         for rung in rungs:
             figures[rung] = {
                 "training": report[rung]["rungs"][0] | {"seconds": None},
-                **{words: asked(folder, rung, folder / f"{words}.jsonl", shelves) for words in ("seen", "new")},
+                **{words: asked(folder, rung, folder / f"{words}.jsonl", shelves, texts) for words in ("seen", "new")},
             }
     return figures
 
@@ -104,11 +104,19 @@ def write_questions(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def asked(folder: Path, name: str, file: Path, shelves: Mapping[str, Any]) -> dict[str, Any]:
+def quoted(rows: Sequence[Row], texts: Mapping[str, str]) -> list[Row]:
+    """The rows with the words at their places, which the F1 is of."""
+    return [
+        replace(row, labels=tuple(texts[str(row.columns["document"])][start:end] for start, end in row.evidence))
+        for row in rows
+    ]
+
+
+def asked(folder: Path, name: str, file: Path, shelves: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
     """The champion's findings, one question after the other through `consult`."""
     config = load_config(folder)
     section = config.specialists[name]
-    rows = read_section(section, file, for_evaluation=True).rows
+    rows = quoted(read_section(section, file, for_evaluation=True).rows, texts)
     encoder = Remembering(OnnxEncoder.bundled(threads=2))
     version = open_registry(folder, config.registry).champion(name)
     specialist = load_specialist(name, section, version, encoder=encoder, models={})

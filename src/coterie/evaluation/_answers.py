@@ -51,7 +51,7 @@ def holds_answer(row: Row, document: str, start: int, end: int, text: str) -> bo
 def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> AnswerFigures:
     """Figures over questions.
 
-    `token_f1`: mean over answerable questions of the F1 of the words quoted, 0 where no answer is given.
+    `token_f1`: mean over questions with a quoted answer of the F1 of the words cited, 0 where no answer is given.
     `citation_precision`: share of right ones among the citations of answers given; of unanswerable questions all are
     wrong. `unanswerable_recall`: share of unanswerable questions that got no answer; `said_not_stated`: that were told
     that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`: share of
@@ -69,8 +69,8 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
     ]
     overlap = [
         _token_f1(row, finding) if given else 0.0
-        for row, finding, given, there in zip(rows, findings, answered, stated, strict=True)
-        if there
+        for row, finding, given in zip(rows, findings, answered, strict=True)
+        if row.labels
     ]
     means = {
         "accuracy": right.astype(float),

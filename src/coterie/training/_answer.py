@@ -95,7 +95,7 @@ def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, lab
     choice = _with_writer(job, choice)
     profile = answer_profile(job, shelves, label)
     report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
-    if corpus is None:
+    if not len(job.held_out):
         report["rungs"] = []  # nothing was measured
     return Trained(
         files={**choice.candidate.files, PROFILE_FILE: profile.to_bytes()},
