@@ -148,7 +148,7 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
-    from coterie.evaluation import look_up_with
+    from coterie.evaluation import look_up_with, with_quotes
     from coterie.retrieval import open_shelf
     from coterie.specialists import load_specialist
 
@@ -165,7 +165,8 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
             look_up = look_up_with(shelves, specialist.card) if shelves else None
-            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label, look_up=look_up)
+            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
+            return await ask_about(specialist, rows, progress=progress.advance, label=label, look_up=look_up)
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()

@@ -3,7 +3,7 @@
 The metrics are pure functions of arrays; `evaluate` knows a specialist by its protocol only.
 """
 
-from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_up_with
+from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_up_with, with_quotes
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
@@ -67,5 +67,6 @@ __all__ = [
     "slice_labels",
     "token_f1",
     "unpack",
+    "with_quotes",
     "worse",
 ]

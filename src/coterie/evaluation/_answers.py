@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from coterie.data import DOCUMENT, Row
 from coterie.protocols import Retriever
-from coterie.types import Context, ContextView, Entry, Finding, SpecialistCard, Task
+from coterie.types import Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
 
 from ._bootstrap import Interval, bootstrap_mean
 from ._metrics import ece
@@ -88,6 +89,30 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
     return AnswerFigures(
         figures | {"ece": float(ece(confidence, right)) if len(right) else None}, intervals, tuple(right.tolist())
     )
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A shelf that gives the text of its documents."""
+
+    async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
+        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        ...
+
+
+async def with_quotes(rows: Sequence[Row], shelves: Mapping[str, Retriever], *, clearance: Label) -> list[Row]:
+    """Rows that give places of a document, with the words that stand there on whichever shelf has it."""
+    keepers = [shelf for shelf in shelves.values() if isinstance(shelf, Keeper)]
+    return [replace(row, labels=row.labels or await _quotes(row, keepers, clearance)) for row in rows]
+
+
+async def _quotes(row: Row, keepers: Sequence[Keeper], clearance: Label) -> tuple[str, ...]:
+    named = str(row.columns.get(DOCUMENT))
+    for keeper in keepers:
+        found = [await keeper.text(named, start, end, clearance=clearance) for start, end in row.evidence]
+        if quotes := tuple(quote for quote in found if quote):
+            return quotes
+    return ()
 
 
 def look_up_with(shelves: Mapping[str, Retriever], card: SpecialistCard) -> LookUp:

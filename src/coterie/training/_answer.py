@@ -19,7 +19,7 @@ from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_default
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
-from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with
+from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
 from coterie.protocols import Retriever
 from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE
@@ -170,7 +170,8 @@ def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sour
 def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
     job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
     look_up = look_up_with(sources.shelves, specialist.card)
-    asked = evaluate(specialist, job.held_out.rows, look_up=look_up, progress=job.progress.advance, label=sources.label)
+    rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
+    asked = evaluate(specialist, rows, look_up=look_up, progress=job.progress.advance, label=sources.label)
     evaluation = finish(asked)
     job.progress.finish("")
     return evaluation

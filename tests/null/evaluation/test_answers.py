@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.data import Row
-from coterie.evaluation import holds_answer, judge
+from coterie.evaluation import holds_answer, judge, with_quotes
 from coterie.types import Citation, Finding, Label
 
 
@@ -72,3 +72,19 @@ def test_figures_that_rows_cannot_give_are_none():
     assert judged.unanswerable_recall is None
     assert judged.citation_precision is None
     assert judged.to_json()["coverage"] == 0.0
+
+
+async def test_places_become_quotes_where_a_shelf_has_the_text():
+    """The words at a place are read from the shelf that has the document; without one the row stays as it is."""
+
+    class Keeps:
+        """Has one document."""
+
+        async def text(self, name, start, end, *, clearance, tenant="default"):
+            """Its text."""
+            return "a late fee of 12 pounds"[start:end] if name == "a.md" else None
+
+    rows = [row(spans=[(2, 10)]), row(spans=[(2, 10)], document="b.md"), row()]
+    found = await with_quotes(rows, {"shelf": Keeps()}, clearance=Label.PUBLIC)
+
+    assert [each.labels for each in found] == [("late fee",), (), ()]
