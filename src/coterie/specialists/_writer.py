@@ -24,6 +24,8 @@ INSTRUCTION = (
 )
 _SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IGNORECASE)
 _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
+_MOST_SHOWN = 4
+"""Passages that the model is shown: those with the likeliest sentences. A small model reads 50 tokens a second."""
 _FRAME = 40  # tokens of what frames passages and question
 
 
@@ -112,7 +114,7 @@ class Writer:
         passages = {sentence.rank: sentence.passage for sentence in seen.sentences}
         room -= estimate_tokens(self.instruction) + _FRAME
         shown = []
-        for rank in sorted(best, key=best.__getitem__, reverse=True):
+        for rank in sorted(best, key=best.__getitem__, reverse=True)[:_MOST_SHOWN]:
             room -= estimate_tokens(passages[rank].text) + estimate_tokens(_title(passages[rank])) + 8
             if room < 0:
                 break
@@ -135,7 +137,8 @@ def _title(passage: Passage) -> str:
 def _sentences(text: str, *, cut: bool) -> Iterator[str]:
     """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
     found = [stripped for each in split_sentences(text) if (stripped := _MARK.sub("", each).strip())]
-    yield from found[:-1] if cut and len(found) > 1 else found
+    found = found[:-1] if cut and len(found) > 1 else found
+    yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
 
 
 def _marks(citations: Sequence[Citation], sources: Sequence[Sentence]) -> str:
