@@ -48,8 +48,8 @@ from coterie.types import Context, ContextView, Entry, Label, Passage, Task
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 """Shares of wrong ones: the smallest is taken at which enough is accepted. Questions of one's own hold less."""
-ENOUGH = {"answering": 0.25, "silence": 0.4}
-"""Share of the answers, and of the silences, that a threshold must accept."""
+ENOUGH = 0.4
+"""Share of the answers, or of the silences, that a threshold must accept."""
 PRECISION = 0.8
 """Of sentences that are cited beside the best one."""
 SUPPORT_RISK = 0.1
@@ -155,9 +155,7 @@ def fit_readers(corpus: AnswerCorpus) -> dict[str, Any]:
             ("answering", np.flatnonzero(answers), fitted.right),
             ("silence", np.flatnonzero(~answers), 1 - fitted.stated),
         ):
-            thresholds[name] = _threshold(
-                confidence[rows], right[rows], [groups[row] for row in rows], enough=ENOUGH[name]
-            )
+            thresholds[name] = _threshold(confidence[rows], right[rows], [groups[row] for row in rows])
             print(rung, name, thresholds[name], flush=True)
         found["readers"][rung] = fitted.scorer.describe()
         found["thresholds"][rung] = thresholds
@@ -168,13 +166,11 @@ def fit_readers(corpus: AnswerCorpus) -> dict[str, Any]:
     return found
 
 
-def _threshold(
-    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], *, enough: float
-) -> dict[str, float]:
+def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[object]) -> dict[str, float]:
     """The threshold of the smallest risk at which enough is accepted, and the risk."""
     for risk in RISKS:
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
-        if found.value is not None and found.coverage >= enough:
+        if found.value is not None and found.coverage >= ENOUGH:
             return {"value": found.value, "risk": risk}
     raise SystemExit("No risk lets enough be accepted.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 def folder(tmp_path_factory) -> Path:
     """A network whose one specialist reads the lender's policies."""
     place = tmp_path_factory.mktemp("lender")
-    (place / "policies").symlink_to(POLICIES)
+    shutil.copytree(POLICIES, place / "policies")
     (place / "coterie.toml").write_text(
         '[network]\ndefault_label = "internal"\n\n'
         '[specialists.ask]\ntask = "answer"\nknowledge = ["policies"]\n'
