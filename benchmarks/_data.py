@@ -35,8 +35,11 @@ SOURCES = {
         "CC BY 4.0",
         ("master_clauses.csv", "full_contract_txt.tar.gz"),
     ),
-    "medquad": Source(
-        "https://github.com/abachaa/MedQuAD (its XML files as JSON lines, packed)", "CC BY 4.0", ("medquad.jsonl.gz",)
+    "medquad": Source("https://github.com/abachaa/MedQuAD (as one JSONL)", "CC BY 4.0", ("medquad.jsonl.gz",)),
+    "scifact": Source(
+        "https://github.com/allenai/scifact (claims_train) and BEIR's corpus.jsonl",
+        "CC BY 4.0",
+        ("corpus.jsonl.gz", "claims_train.jsonl"),
     ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
@@ -50,10 +53,13 @@ SOURCES = {
 }
 
 
+_FOLDERS = {"scifact": "scifact_beir"}
+
+
 def find(name: str) -> list[Path]:
     """The files of a data set, in the order of its `Source`. Ends the program with the way to get them if absent."""
     source = SOURCES[name]
-    folder = Path(os.environ.get(VARIABLE, "")) / name
+    folder = Path(os.environ.get(VARIABLE, "")) / _FOLDERS.get(name, name)
     paths = [folder / file for file in source.files]
     missing = [file for file, path in zip(source.files, paths, strict=True) if not path.is_file()]
     if missing or VARIABLE not in os.environ:

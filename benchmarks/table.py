@@ -23,6 +23,7 @@ ORDER = (
     "clauses",
     "entailment",
     "extract",
+    "answer",
     "underwriting",
     "abstention",
     "scope",

@@ -115,6 +115,12 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
     )
 
 
+def named_document(task: Task) -> dict[str, str]:
+    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
+    named = (task.columns or {}).get("document")
+    return {} if named is None else {"document": str(named)}
+
+
 def label_of(request: Request) -> Label:
     """An admitted request's label; one that was not admitted is as sensitive as can be."""
     return request.label or Label.RESTRICTED

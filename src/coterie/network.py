@@ -18,7 +18,7 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie._outcome import Outcome, abstain, check, label_of, overall_status, synthesise, task_of
+from coterie._outcome import Outcome, abstain, check, label_of, named_document, overall_status, synthesise, task_of
 from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.protocols import Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
@@ -221,7 +221,12 @@ class Network:
         clearance = min(task.clearance, card.clearance)
         found = await side_by_side(
             self.knowledge[shelf].search(
-                task.text, k=card.passages, clearance=clearance, tenant=task.tenant, vector=task.vector
+                task.text,
+                k=card.passages,
+                clearance=clearance,
+                tenant=task.tenant,
+                vector=task.vector,
+                **named_document(task),
             )
             for shelf in card.knowledge
         )

@@ -113,9 +113,16 @@ class Retriever(Protocol):
     """Finds passages of one shelf of documents. Called in the gather stage."""
 
     async def search(
-        self, query: str, *, k: int, clearance: Label, tenant: str = "default", vector: np.ndarray | None = None
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        document: str | None = None,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first.
+        """At most `k` passages, best first; of one `document` only, where it is named.
 
         What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
         count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.

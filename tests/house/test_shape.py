@@ -18,7 +18,7 @@ LAYERS = [
     ["protocols", "config"],
     ["calibration", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
-    ["governance", "observe", "extraction", "retrieval"],
+    ["governance", "observe", "extraction", "retrieval", "answering"],
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],

@@ -155,9 +155,26 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
     for finding in trace.findings:
         if finding.fields:
             _show_fields(finding)
+        if finding.citations and finding.accepted:
+            _show_citations(finding)
     dim(_summary_line(trace, currency))
     if with_trace:
         console(sys.stdout).print(draw_trace(trace, currency=currency))
+
+
+def _show_citations(finding: Finding) -> None:
+    """A row a citation: the number by which the answer refers to it, and where it stands."""
+    rows = [
+        (
+            f"[{number}]",
+            each.document,
+            each.heading if each.page is None else f"page {each.page}",
+            f"{each.start}-{each.end}",
+            " ".join(each.text.split()),
+        )
+        for number, each in enumerate(finding.citations, start=1)
+    ]
+    show_table(["", "document", "heading or page", "characters", "quote"], rows, title=finding.specialist)
 
 
 def _show_fields(finding: Finding) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from coterie.registry import Version
 
 _FIGURES = {
-    "token_f1": "F1 of words quoted, mean over fields",
+    "token_f1": "F1 of words quoted",
     "exact_f1": "F1 of values quoted word for word, mean over fields",
     "accuracy": "accuracy",
     "auc": "AUC",
@@ -35,6 +35,10 @@ _FIGURES = {
     "oos_auroc": "out of scope: AUROC",
     "oos_recall": "out of scope: share abstained on",
     "joint_accuracy": "joint accuracy",
+    "citation_precision": "citations that are right",
+    "unanswerable_recall": "not in the documents: not answered",
+    "said_not_stated": "not in the documents: said so",
+    "not_stated_precision": "said so rightly",
 }
 _CONFUSIONS_SHOWN = 10
 _FIELD_FIGURES = {
@@ -69,7 +73,8 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
-    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated.
+    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of an `answer`
+    specialist, whether its citations are right, and whether it keeps silent where the documents do not say.
     With rows that have no label, also how well it tells what does not belong to it.
     """
     from coterie.config import load_config
@@ -143,6 +148,8 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
+    from coterie.evaluation import look_up_with, with_quotes
+    from coterie.retrieval import open_shelf
     from coterie.specialists import load_specialist
 
     from ._progress import TerminalProgress
@@ -150,14 +157,21 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
+    shelves = {
+        shelf: open_shelf(shelf, config.knowledge[shelf], folder, encoder=encoder) for shelf in section.knowledge
+    }
     try:
         specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label)
+            look_up = look_up_with(shelves, specialist.card) if shelves else None
+            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
+            return await ask_about(specialist, rows, progress=progress.advance, label=label, look_up=look_up)
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()
+        for open_one in shelves.values():
+            await open_one.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -171,6 +185,8 @@ def _show(document: Mapping[str, Any]) -> None:
     show_table(["figure", "value", "95% interval"], rows, title=title)
     if "fields" in document:
         _show_fields(document["fields"])
+        return
+    if document["citation_precision"] is not None or document["unanswerable_recall"] is not None:
         return
     confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
     if confusions:

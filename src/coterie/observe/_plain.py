@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
-from coterie.types import Evidence, Field, Finding, Scalar, Trace
+from coterie.types import Citation, Evidence, Field, Finding, Scalar, Trace
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What `json.dumps(..., allow_nan=False)` accepts."""
@@ -76,7 +76,11 @@ def _finding(finding: Finding) -> Json:
         "reason": finding.reason,
         "evidence": [_evidence(evidence) for evidence in finding.evidence],
     }
-    return told | {"fields": [_field(each) for each in finding.fields]} if finding.fields else told
+    if finding.fields:
+        told["fields"] = [_field(each) for each in finding.fields]
+    if finding.citations:
+        told["citations"] = [_citation(number, each) for number, each in enumerate(finding.citations, start=1)]
+    return told
 
 
 def _evidence(evidence: Evidence) -> Json:
@@ -87,6 +91,21 @@ def _evidence(evidence: Evidence) -> Json:
         "weight": _number(evidence.weight),
         "start": evidence.start,
         "end": evidence.end,
+    }
+
+
+def _citation(number: int, each: Citation) -> Json:
+    """`number` is the one by which the answer's text refers to it."""
+    return {
+        "number": number,
+        "document": each.document,
+        "start": each.start,
+        "end": each.end,
+        "text": each.text,
+        "shelf": each.shelf,
+        "heading": each.heading,
+        "page": each.page,
+        "label": each.label.value,
     }
 
 

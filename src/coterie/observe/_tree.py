@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from coterie.accounting import format_money
-from coterie.types import Field, Finding, Trace, Usage, ViewRecord
+from coterie.types import Citation, Field, Finding, Trace, Usage, ViewRecord
 
 _EVIDENCE_SHOWN = 5
 
@@ -58,12 +58,20 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
         branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))
     for each in finding.fields:
         branch.add(_draw_field(each))
+    for number, citation in enumerate(finding.citations, start=1):
+        branch.add(_draw_citation(number, citation))
     if finding.fields:  # they quote what the evidence quotes
         return
     for evidence in finding.evidence[:_EVIDENCE_SHOWN]:
         branch.add(_line(evidence.kind, "dim", f"  {evidence.text or evidence.name}  {evidence.weight:+.3f}"))
     if len(finding.evidence) > _EVIDENCE_SHOWN:
         branch.add(_line(f"and {len(finding.evidence) - _EVIDENCE_SHOWN} more", "dim"))
+
+
+def _draw_citation(number: int, each: Citation) -> Text:
+    page = "" if each.page is None else f"  page {each.page}"
+    heading = f"  {each.heading}" if each.heading else ""
+    return _line(f"[{number}]", "dim", f"  {each.document}{heading}{page}  {each.start}-{each.end}  {each.text}")
 
 
 def _draw_field(each: Field) -> Text:

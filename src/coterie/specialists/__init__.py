@@ -3,6 +3,7 @@
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
 from ._agreement import SIGNS, Agreement
+from ._answer import DOCUMENT_COLUMN, NOT_STATED, AnswerSpecialist, load_answer, passages_of
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._demonstrations import Demonstrations, Neighbour
@@ -25,15 +26,19 @@ from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
 from ._spans import Span, split_clauses
 from ._text_model import TextModel, text_files
+from ._writer import Writer, Written
 
 __all__ = [
     "ADAPTER_FILE",
     "DEFAULT_INSTRUCTION",
+    "DOCUMENT_COLUMN",
     "HEADING",
     "NEIGHBOURS",
+    "NOT_STATED",
     "SIGNS",
     "Acceptance",
     "Agreement",
+    "AnswerSpecialist",
     "Centroids",
     "ChoiceHead",
     "ClassifySpecialist",
@@ -58,6 +63,8 @@ __all__ = [
     "SentenceSplitter",
     "Span",
     "TextModel",
+    "Writer",
+    "Written",
     "answers",
     "as_fields",
     "base_of",
@@ -65,10 +72,12 @@ __all__ = [
     "check_grounding",
     "context_first",
     "find_label",
+    "load_answer",
     "load_specialist",
     "match_label",
     "one_line",
     "own_encoder_files",
+    "passages_of",
     "read_reply",
     "split_clauses",
     "split_sentences",

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.observe import plain, summarise
-from coterie.types import Evidence, Field
+from coterie.types import Citation, Evidence, Field, Label
 
 
 def test_a_trace_is_plain(trace):
@@ -93,3 +93,24 @@ def test_fields_say_where_their_quotes_are(trace):
     ]
     assert told["evidence"][0]["start"] == 7
     assert triage["evidence"][0]["start"] is None
+
+
+def test_citations_are_told_with_their_number(trace):
+    """What the answer's text calls [1] is the first citation."""
+    citation = Citation(document="fees.md", start=10, end=19, text="12 pounds", label=Label.PUBLIC, heading="Loans")
+    cited = replace(trace, findings=(replace(trace.findings[0], citations=(citation,)),))
+
+    assert summarise(cited)["findings"][0]["citations"] == [
+        {
+            "number": 1,
+            "document": "fees.md",
+            "start": 10,
+            "end": 19,
+            "text": "12 pounds",
+            "shelf": "",
+            "heading": "Loans",
+            "page": None,
+            "label": "public",
+        }
+    ]
+    assert "citations" not in summarise(trace)["findings"][0]
