@@ -23,6 +23,7 @@ ORDER = (
     "clauses",
     "entailment",
     "extract",
+    "answer",
     "underwriting",
     "abstention",
     "scope",
@@ -35,6 +36,9 @@ ORDER = (
     "scifact",
     "shelf",
     "postgres",
+    "followups",
+    "prefix",
+    "sessions",
 )
 NONE = "-"
 

@@ -70,6 +70,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             encoder=encoder,
             models=models,
             data_label=config.network.default_label,
+            view_tokens=config.view_tokens(name),
+            windows={key: model.window for key, model in config.models.items()},
         )
         for name, version in versions.items()
     }
@@ -131,7 +133,7 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
     """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
     for name, version in versions.items():
         section = config.specialists[name]
-        if version.report.get("rung") != "llm" or section.model is None:
+        if version.report.get("rung") != "llm" or section.model is None or section.task != "classify":
             continue
         now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
         if then is not None and then != now:
@@ -177,7 +179,8 @@ async def open_models(
 
 def _asks_model(version: Version) -> bool:
     """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    asks = version.report.get("task") == "generate" or version.report.get("rung") == "llm"
+    worded = version.report.get("task") == "answer" and version.report.get("rung") == "slm"
+    asks = worded or version.report.get("task") == "generate" or version.report.get("rung") == "llm"
     return asks or base_of(version) is not None
 
 

@@ -29,6 +29,7 @@ from coterie.errors import ConfigError
 from coterie.types import Label, Rung, TaskKind
 
 FILE_NAME = "coterie.toml"
+_VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
 class _Section(BaseModel):
@@ -65,6 +66,9 @@ def _name_secret(value: object) -> EnvSecret:
 Secret = Annotated[EnvSecret, PlainValidator(_name_secret)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
+Measure = Literal[
+    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
+]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -87,7 +91,8 @@ class SpecialistSection(_Section):
     data: str | None = None
     """Training data: a CSV or JSONL file, relative to the network's folder.
 
-    For `generate` with `reads`, its source texts; without, texts each with the `reply` that should be written.
+    For `generate` with `reads`, its source texts; without, texts each with the `reply` that should be written. For
+    `answer`, questions with their answers; it works without.
     """
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
@@ -137,17 +142,15 @@ class SpecialistSection(_Section):
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence."""
-    bar: dict[
-        Literal["accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match"],
-        Annotated[float, Field(ge=0, le=1)],
-    ] = {}
+    bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
     alike: float = Field(default=0.8, gt=0, le=1)
     """`generate` without `reads`: a reply is right if its token F1 with the one in the data is at least this."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
-    """Facts it needs: it runs after the specialists that write them."""
+    """Facts it needs: it runs after the specialists that write them. `messages` is the conversation, `findings` what
+    was found in earlier turns, with the passages that were cited."""
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""
@@ -155,10 +158,16 @@ class SpecialistSection(_Section):
     """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
     """So many passages of each shelf are looked up for it, at most."""
+    view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
+    """What it is shown of the context is packed into so many tokens, by value per token.
+
+    Left out, half of its model's window; 8,192 without a model and for task `answer`, which shows its model a choice.
+    """
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
-    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is.
+    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. That of an `answer` specialist is
+    asked as it is on both.
     """
     pairs: str | None = None
     """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
@@ -168,7 +177,7 @@ class SpecialistSection(_Section):
     instruction: str = ""
     """`generate` and rung `llm`: what the model is told to do with the text. Rung `llm` adds the labels itself."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
-    """`generate` only: longest draft, in tokens."""
+    """`generate`, and the rungs `slm` and `llm` of `answer`: longest text, in tokens."""
     data_label: Label | None = None
     """Sensitivity of the training texts; default: `default_label` of the network.
 
@@ -195,6 +204,8 @@ class SpecialistSection(_Section):
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         self._fields_fit()
         self._data_fit()
+        if self.task == "answer" and "encoder" in (self.rungs or ()):
+            raise ValueError("task 'answer' has the rungs 'lexical', 'embedding', 'slm' and 'llm'")
         if self.model is None:
             self._rungs_fit_no_model()
         if self.multi_label and self.task != "classify":
@@ -404,6 +415,15 @@ class Config(_Section):
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
+
+    def view_tokens(self, specialist: str) -> int:
+        """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
+        section = self.specialists[specialist]
+        if section.view_tokens is not None:
+            return section.view_tokens
+        if section.model is None or section.task == "answer":
+            return _VIEW_TOKENS
+        return self.models[section.model].window // 2
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:

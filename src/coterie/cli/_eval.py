@@ -36,6 +36,10 @@ _FIGURES = {
     "oos_auroc": "out of scope: AUROC",
     "oos_recall": "out of scope: share abstained on",
     "joint_accuracy": "joint accuracy",
+    "citation_precision": "citations that are right",
+    "unanswerable_recall": "not in the documents: not answered",
+    "said_not_stated": "not in the documents: said so",
+    "not_stated_precision": "said so rightly",
 }
 _CONFUSIONS_SHOWN = 10
 _FIELD_FIGURES = {
@@ -70,8 +74,9 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
-    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of a `generate`
-    specialist without `reads`, how like the replies of the file those are that it writes.
+    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of an `answer`
+    specialist, whether its citations are right, and whether it keeps silent where the documents do not say. Of a
+    `generate` specialist without `reads`, how like the replies of the file those are that it writes.
     With rows that have no label, also how well it tells what does not belong to it.
     """
     from coterie.config import load_config
@@ -145,6 +150,8 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
+    from coterie.evaluation import look_up_with, with_quotes
+    from coterie.retrieval import open_shelf
     from coterie.specialists import load_specialist
 
     from ._progress import TerminalProgress
@@ -152,16 +159,23 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
+    shelves = {
+        shelf: open_shelf(shelf, config.knowledge[shelf], folder, encoder=encoder) for shelf in section.knowledge
+    }
     try:
         specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
+            look_up = look_up_with(shelves, specialist.card) if shelves else None
+            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
             return await ask_about(
-                specialist, dataset.rows, progress=progress.advance, label=label, alike=section.alike
+                specialist, rows, progress=progress.advance, label=label, alike=section.alike, look_up=look_up
             )
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()
+        for open_one in shelves.values():
+            await open_one.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -176,7 +190,7 @@ def _show(document: Mapping[str, Any]) -> None:
     if "fields" in document:
         _show_fields(document["fields"])
         return
-    if document["exact_match"] is not None:
+    if any(document[key] is not None for key in ("exact_match", "citation_precision", "unanswerable_recall")):
         return  # written texts are no labels that could be taken for one another
     confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
     if confusions:

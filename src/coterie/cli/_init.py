@@ -30,7 +30,7 @@ name = {name}
 # or write it here:
 #
 # [specialists.triage]
-# task = "classify"            # or "score", "extract", "generate"
+# task = "classify"            # or "score", "extract", "answer", "generate"
 # description = "Sorts support messages by topic"    # the router learns from it
 # data = "data/triage.csv"     # CSV or JSONL with the columns text,label
 # target_risk = 0.05           # at most so many of the accepted answers are wrong, with 95% confidence

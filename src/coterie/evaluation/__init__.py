@@ -3,6 +3,7 @@
 The metrics are pure functions of arrays; `evaluate` knows a specialist by its protocol only.
 """
 
+from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_up_with, with_quotes
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
@@ -27,6 +28,7 @@ from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
     "ALIKE",
+    "AnswerFigures",
     "Case",
     "Confusion",
     "Evaluation",
@@ -34,6 +36,7 @@ __all__ = [
     "FieldFigures",
     "FieldReport",
     "Interval",
+    "LookUp",
     "RiskCoverage",
     "Slice",
     "accepted_accuracy",
@@ -49,11 +52,14 @@ __all__ = [
     "evaluate",
     "exact_match",
     "field_cases",
+    "holds_answer",
     "interval_drop",
     "is_right",
     "judge",
+    "judge_answers",
     "judge_fields",
     "judge_rows",
+    "look_up_with",
     "macro_f1",
     "multilabel_f1",
     "pack",
@@ -63,5 +69,6 @@ __all__ = [
     "slice_labels",
     "token_f1",
     "unpack",
+    "with_quotes",
     "worse",
 ]

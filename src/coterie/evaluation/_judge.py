@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from coterie.data import Row
 from coterie.types import Finding, TaskKind
 
+from ._answers import judge_answers
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluation import Confusion, Evaluation
 from ._fields import field_cases, judge_fields
@@ -63,6 +64,8 @@ def judge(
         return _judge_extract(rows, findings, seed)
     if task == "generate":
         return _judge_texts(rows, findings, seed, alike)
+    if task == "answer":
+        return _judge_answer(rows, findings, seed)
     values = [_value(finding, task) for finding in findings]
     cases = judge_rows(rows, findings, task=task)
     figures = {
@@ -152,6 +155,25 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def _judge_answer(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
+    """Figures over questions."""
+    judged = judge_answers(rows, findings, seed=seed)
+    empty = Evaluation(
+        n=len(rows),
+        labelled=sum(bool(row.labels or row.evidence) for row in rows),
+        accuracy=None,
+        macro_f1=None,
+        coverage=None,
+        accepted_accuracy=None,
+        ece=None,
+        joint_accuracy=None,
+        intervals=judged.intervals,
+        right=judged.right,
+    )
+    known: dict[str, Any] = dict(judged.figures)
+    return replace(empty, **known)
+
+
 def _field_rows(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
     """A case a text and field, whatever number of values was found: right if all of them are."""
     cases = []
@@ -174,6 +196,12 @@ def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKi
     """Each row that has a label with what was found on it, in order; of an `extract` each field of each row."""
     if task == "extract":
         return _field_rows(rows, findings)
+    if task == "answer":
+        right = judge_answers(rows, findings).right
+        return [
+            Case(row, None, finding.confidence, finding.accepted, correct)
+            for row, finding, correct in zip(rows, findings, right, strict=True)
+        ]
     return [
         Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
         for row, finding in zip(rows, findings, strict=True)

@@ -15,11 +15,13 @@ from ._contract_specialist import check_specialist
 from ._engines import EchoEngine, ScriptedEngine
 from ._faults import fail_nth
 from ._openai_server import FakeOpenAIServer, ReceivedRequest, Reply
+from ._retriever import FakeRetriever
 
 __all__ = [
     "EchoEngine",
     "FakeClock",
     "FakeOpenAIServer",
+    "FakeRetriever",
     "ReceivedRequest",
     "Reply",
     "ScriptedEngine",

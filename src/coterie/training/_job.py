@@ -23,6 +23,7 @@ MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
     "classify": ("accuracy", "macro_f1"),
     "score": ("auc", "accuracy", "macro_f1"),
     "extract": ("token_f1", "exact_f1"),
+    "answer": ("accuracy", "token_f1", "citation_precision", "unanswerable_recall"),
     "generate": ("token_f1", "accuracy", "exact_match"),
 }
 """What a bar can be about, the usual measure first."""
@@ -98,6 +99,8 @@ class Job:
             reads=self.section.reads,
             writes=self.section.writes,
             columns=columns,
+            knowledge=self.section.knowledge,
+            passages=self.section.passages,
         )
 
     @property
@@ -127,6 +130,9 @@ class Job:
         """Rungs that the task and its data allow, cheapest first."""
         if self.section.writes_freely:
             return ("slm",)
+        if self.section.task == "answer":
+            worded: tuple[Rung, ...] = ("slm", "llm") if self.section.model else ()
+            return ("lexical", "embedding", *worded)
         if not self.has_texts:
             return ("lexical",)
         if self.section.task == "extract":
@@ -173,12 +179,14 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
             f"{place}.bar is about {odd[0]!r}; a {job.section.task!r} specialist is measured by {possible}."
         )
     if (job.section.task != "generate" or job.section.writes_freely) and not job.rungs:
-        of_what = "of a text" if job.has_texts else "of columns alone"
+        of_what = "of a text" if job.has_texts or job.section.task == "answer" else "of columns alone"
         possible = " and ".join(map(repr, job.possible_rungs))
         raise ConfigError(
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
+    if job.section.task == "answer":
+        return job  # its models are prompted as they are, and opened when they are asked
     if "encoder" in job.rungs:
         job = replace(job, base=find_base(job.section.base, folder, licence=job.section.base_licence))
     tuned = job.section.task != "generate" or job.section.writes_freely

@@ -46,8 +46,8 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
 
 
 def _doubts(job: Job) -> tuple[str, ...]:
-    """What makes the figures doubtful; nothing where they are cross-validated on the training rows."""
-    if job.cross_validated:
+    """What makes the figures doubtful; nothing where they are cross-validated, or where questions may well recur."""
+    if job.cross_validated or job.section.task == "answer":
         return ()
     if job.section.writes_freely:
         return compare_datasets(_unlabelled(job.train), _unlabelled(job.held_out))

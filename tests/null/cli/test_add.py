@@ -251,3 +251,23 @@ def test_a_writer_needs_pairs_and_a_model(run, folder, tmp_path):
     assert "task 'generate' needs `model`" in refused.err
     assert added.code == 0, added.err
     assert load_config(folder).specialists["rewrite"].writes_freely
+
+
+def test_an_answer_needs_no_data(run, folder):
+    """A specialist that reads a shelf is added without a file."""
+    path = folder / "coterie.toml"
+    path.write_text(path.read_text() + "\n[knowledge.policies]\n")
+
+    result = run("-C", folder, "add", "ask", "--task", "answer", "--knowledge", "policies")
+
+    assert result.code == 0, result.err
+    section = load_config(folder).specialists["ask"]
+    assert (section.task, section.knowledge, section.data) == ("answer", ("policies",), None)
+
+
+def test_an_answer_needs_a_shelf(run, folder):
+    """Without one, nothing is added and the message says what is missing."""
+    result = run("-C", folder, "add", "ask", "--task", "answer")
+
+    assert result.code == 2
+    assert "needs `knowledge`" in result.err
