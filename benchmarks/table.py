@@ -32,6 +32,8 @@ ORDER = (
     "prompted",
     "reply",
     "latency",
+    "scifact",
+    "shelf",
 )
 NONE = "-"
 
