@@ -120,8 +120,8 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, (tokens,) = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
-            vector = vectors[0] if vector is None else vector
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
             vector = output.vector

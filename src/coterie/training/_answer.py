@@ -196,10 +196,7 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
         notes=fit.notes,
         warnings=(
             *(f"{name}: the questions cannot show an error of {target:g}, only of {fit.risks[name]:g}" for name in lax),
-            *(
-                f"{name}: the questions show nothing; the threshold that comes with Coterie is used"
-                for name in unproven
-            ),
+            *(f"{name}: the questions show nothing; the one that comes with Coterie is used" for name in unproven),
         ),
     )
 

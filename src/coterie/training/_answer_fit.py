@@ -1,8 +1,8 @@
 """Fitting what scores sentences and answers: linear, cross-fitted, on questions with their answers.
 
 Two scorers: one of what any question and sentence show (`fit_plain`), one that also hears what answered such questions
-before. A question's experts are fitted without its document, and its gate is opened with its own words and without them:
-so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
+before. A question's experts are fitted without its document, and its gate is opened with its own words and without
+them: so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
 """
 
 from __future__ import annotations
