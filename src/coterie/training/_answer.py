@@ -19,9 +19,10 @@ from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_default
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
+from coterie.errors import NotIndexed
 from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
 from coterie.protocols import Retriever
-from coterie.retrieval import open_shelf
+from coterie.retrieval import Shelf, open_shelf
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist
 from coterie.types import Label, Output, Prompt, Rung
@@ -78,7 +79,7 @@ def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, R
                 finish(shelf.close())
 
 
-def _open(job: Job, config: Config, folder: Path) -> dict[str, Retriever]:
+def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
     """The shelves that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
     return {name: open_shelf(name, config.knowledge[name], folder, encoder=encoder) for name in job.section.knowledge}
@@ -105,6 +106,22 @@ def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, lab
         report=report,
         seconds={each.rung: each.seconds for each in candidates},
     )
+
+
+def check_indexed(job: Job, config: Config, folder: Path) -> None:
+    """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
+    if job.section.task != "answer":
+        return
+    for name, shelf in _open(job, config, folder).items():
+        try:
+            documents = finish(shelf.documents())
+        finally:
+            finish(shelf.close())
+        if not documents:
+            raise NotIndexed(
+                f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
+                hint=f"Index its documents: coterie index {name}",
+            )
 
 
 def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
