@@ -38,7 +38,7 @@ Floats = np.ndarray
 Columns = list[dict[str, Floats]]
 """For each question its sentences' features by name, (S,) each."""
 
-FEWEST_ANSWERED = 8
+FEWEST_ANSWERED = 5
 """Answered questions of a topic from which it has an expert."""
 FOLDS = 4
 _WORD_C, _VECTOR_C = 10.0, 3.0

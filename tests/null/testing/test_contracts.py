@@ -270,9 +270,12 @@ class Shelf:
         self.passages = passages
         self.filtering = filtering
 
-    async def search(self, query, *, k, clearance):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None):
         """Give them, those within the clearance if it filters."""
         return [each for each in self.passages if not self.filtering or each.label <= clearance]
+
+    async def close(self):
+        """Nothing to free."""
 
 
 async def test_good_retriever():
