@@ -120,8 +120,8 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, (tokens,) = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
-            vector = vectors[0] if vector is None else vector
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
             vector = output.vector
@@ -193,6 +193,19 @@ class LocalShelf:
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
 
+    def _search_within(
+        self, document: str, query: str, vector: np.ndarray | None, *, clearance: Label, tenant: str
+    ) -> list[tuple[Row, float]]:
+        """The chunks of one document; none where it is not there or may not be seen."""
+        generation = self._fresh_or_raise()
+        group, keys = table.document_keys(generation.rows, document)
+        if group is None or not group.visible(clearance, tenant):
+            return []
+        rows = table.rows(generation.rows, keys)
+        signs = table.signs(generation.rows, keys)
+        vectors = np.stack([signs[key][0] for key in keys]).astype(np.float32) if keys else np.empty((0, 0))
+        return rank_within([rows[key] for key in keys], query, vectors, vector)
+
     def _reranked(
         self,
         generation: _Generation,
@@ -220,17 +233,6 @@ class LocalShelf:
         ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
         floor = min(scores) - (fused[rest[0]] if rest else 0.0)
         return ranked | {key: floor + fused[key] for key in rest}
-
-    def _search_within(
-        self, document: str, query: str, vector: np.ndarray | None, *, clearance: Label, tenant: str
-    ) -> list[tuple[Row, float]]:
-        """The chunks of one document; none where it is not there or may not be seen."""
-        generation = self._fresh_or_raise()
-        group, keys = table.document_keys(generation.rows, document)
-        if group is None or not group.visible(clearance, tenant):
-            return []
-        rows = table.rows(generation.rows, keys)
-        return rank_within([rows[key] for key in keys], query, vector)
 
     def _hashes(self) -> Mapping[str, str]:
         generation = self._fresh()
