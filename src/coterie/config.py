@@ -8,8 +8,6 @@ The docstring under a field is its help text in `docs/config.md`.
 from __future__ import annotations
 
 import difflib
-import os
-import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +26,10 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label, Rung, TaskKind
 
-FILE_NAME = "coterie.toml"
+from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
+from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
+from ._secret import name_secret
+
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
@@ -36,34 +37,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class EnvSecret(str):
-    """A secret by the name of the environment variable that holds it: `env:NAME`.
-
-    The value is read only when an engine needs it, so nothing that works without the secret asks for
-    it, and it is never part of the configuration: no repr, dump or error of a config can show it.
-    """
-
-    __slots__ = ()
-
-    def reveal(self) -> str:
-        """The secret itself. Raises `ConfigError` when the variable is not set."""
-        name = self.removeprefix("env:")
-        value = os.environ.get(name)
-        if not value:
-            raise ConfigError(
-                f"The environment variable {name!r}, named in {FILE_NAME}, is not set.",
-                hint=f"Set it: export {name}=...",
-            )
-        return value
-
-
-def _name_secret(value: object) -> EnvSecret:
-    if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
-    return EnvSecret(value)
-
-
-Secret = Annotated[EnvSecret, PlainValidator(_name_secret)]
+Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Measure = Literal[
@@ -311,7 +285,7 @@ class RouterSection(_Section):
 def _name_store(value: str) -> str:
     if value != "local":
         try:
-            _name_secret(value)
+            name_secret(value)
         except ValueError:
             raise ValueError(
                 'it is "local" or "env:NAME"; the address of a database may hold a password, so it is named, not '

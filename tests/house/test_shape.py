@@ -15,7 +15,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
     ["_lazy", "_label", "_known", "_usage", "_concurrency", "types", "errors"],
-    ["protocols", "config"],
+    ["_secret", "protocols", "config"],
     ["calibration", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
     ["governance", "observe", "extraction", "retrieval", "answering"],

@@ -160,7 +160,8 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
     shelves = {
-        shelf: open_shelf(shelf, config.knowledge[shelf], folder, encoder=encoder) for shelf in section.knowledge
+        shelf: open_shelf(shelf, config.knowledge[shelf], folder, network=config.network.name, encoder=encoder)
+        for shelf in section.knowledge
     }
     try:
         specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)

@@ -21,7 +21,7 @@ from ._document import Document, Mode
 from ._local import Encoder
 from ._postgres_connections import Connection, Connections, Cursor, Work
 from ._postgres_schema import prepare, tables
-from ._postgres_search import Asker, look_up, select_passages
+from ._postgres_search import Asker, look_up, select_passages, select_within
 from ._postgres_write import (
     GRAPH_FROM,
     drop_table,
@@ -96,9 +96,12 @@ class PostgresShelf:
         clearance: Label,
         tenant: str = "default",
         vector: np.ndarray | None = None,
+        document: str | None = None,
         mode: Mode | None = None,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first, of those that the asker may see; the rest is not even read.
+
+        Of one `document` only, where it is named.
 
         Raises:
             NotIndexed: nothing was indexed yet.
@@ -114,6 +117,10 @@ class PostgresShelf:
 
         async def ask(connection: Connection) -> list[Passage]:
             encoder = await self._encoder_of(connection)
+            if document is not None:
+                within = await select_within(connection, asker, document, query, unit)
+                await self._require(encoder)
+                return within[: max(k, 0)]
             found = await look_up(connection, asker, "" if mode == "vector" else query)  # sent with the one before
             await self._require(encoder)
             return await select_passages(connection, self._name, found, unit, k) if k > 0 else []

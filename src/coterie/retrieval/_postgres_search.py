@@ -9,9 +9,11 @@ fused by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009).
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from ._fusion import fuse
 from ._postgres_connections import Connection, Cursor
 from ._postgres_schema import tables
 from ._postgres_write import storable
+from ._within import rank_within
 
 _LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that the beginning does not
 _WORDS = 32
@@ -124,6 +127,36 @@ async def select_passages(
         fused = fuse([[hit for hit, _ in ranking] for ranking in rankings])
         ranked = [(Hit(*key), score) for key, score in fused.items()]
     return await _passages(connection, shelf, ranked[:k])
+
+
+async def select_within(
+    connection: Connection, asker: Asker, document: str, query: str, vector: np.ndarray | None
+) -> list[Passage]:
+    """The chunks of one document, best first; none where it is not there or may not be seen."""
+    found = await connection.execute(
+        sql.SQL(
+            "SELECT c.id, d.id FROM documents d JOIN ({}) c ON c.id = d.compartment WHERE d.name = %(name)s"
+        ).format(sql.SQL("SELECT c.id FROM ") + _VISIBLE),
+        {**asker.parameters, "name": storable(document)},
+    )
+    place = await found.fetchone()
+    if place is None:
+        return []
+    compartment, number = int(place[0]), int(place[1])
+    asked = await connection.execute(
+        sql.SQL(
+            "SELECT position, vector::text FROM {chunks} JOIN {vectors} USING (document, position)"
+            " WHERE document = %s ORDER BY position"
+        ).format(**tables(compartment)),
+        [number],
+    )
+    rows = await asked.fetchall()
+    if not rows:
+        return []
+    hits = [(Hit(compartment, number, int(position)), 0.0) for position, _ in rows]
+    passages = await _passages(connection, asker.shelf, hits)
+    vectors = np.array([json.loads(text) for _, text in rows], dtype=np.float32)  # (N, D)
+    return [replace(passage, score=score) for passage, score in rank_within(passages, query, vectors, vector)]
 
 
 async def by_words(connection: Connection, compartments: Sequence[int], words: Sequence[Word], depth: int) -> Cursor:

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ._fusion import fuse
 from ._keyword import analyse, rarity
-from ._rows import Row
 
 _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
 
-def rank_within(
-    rows: Sequence[Row], query: str, vectors: np.ndarray, vector: np.ndarray | None
-) -> list[tuple[Row, float]]:
+class Worded(Protocol):
+    """A chunk with its words, whichever shelf it is from."""
+
+    @property
+    def heading(self) -> str:
+        """The headings it stands under."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        ...
+
+
+W = TypeVar("W", bound=Worded)
+
+
+def rank_within(rows: Sequence[W], query: str, vectors: np.ndarray, vector: np.ndarray | None) -> list[tuple[W, float]]:
     """Chunks by words and, where the query's encoding is known, by meaning; best first.
 
     Args:
@@ -40,7 +55,7 @@ def _ranked(scores: np.ndarray) -> list[int]:
     return [int(row) for row in np.argsort(-scores, kind="stable")]
 
 
-def _keyword_scores(rows: Sequence[Row], query: str) -> np.ndarray:  # (N,)
+def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
     words = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
     lengths = np.array([each.total() for each in words], dtype=float)
     norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))

@@ -149,6 +149,16 @@ async def _check_passages(bench: _Bench) -> None:
             _check_quote(passage, by_name[passage.document])
         require("one passage is asked for, the best comes", _places(await bench.ask(query, k=1)) == _places(found[:1]))
         await check_retriever(bench.shelf, query, k=2)
+    within = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="late.md")
+    chunks = by_name["late.md"].chunks
+    require(
+        "a named document is searched alone, every chunk of it is found",
+        {passage.document for passage in within} == {"late.md"} and len(within) == len(chunks),
+    )
+    for passage in within:
+        _check_quote(passage, by_name["late.md"])
+    unseen = await bench.shelf.search("late", k=50, clearance=Label.INTERNAL, document="no such document")
+    require("of a document that is not there nothing is found", not unseen)
     (nearest,) = await bench.shelf.search("zzz", k=1, clearance=Label.INTERNAL, vector=bench.vector(_LOAN))
     require("without a word in common, the passage with the nearest vector is the best", nearest.text == _LOAN)
     await _check_text(bench, by_name["ç/日本.txt"])

@@ -82,7 +82,10 @@ def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, R
 def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
     """The shelves that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
-    return {name: open_shelf(name, config.knowledge[name], folder, encoder=encoder) for name in job.section.knowledge}
+    return {
+        name: open_shelf(name, config.knowledge[name], folder, network=config.network.name, encoder=encoder)
+        for name in job.section.knowledge
+    }
 
 
 def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:

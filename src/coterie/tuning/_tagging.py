@@ -22,7 +22,7 @@ from torch.optim import AdamW
 from ._base import BaseEncoder
 from ._checkpoint import open_checkpoint
 from ._checkpoints import Checkpoints
-from ._loop import descend
+from ._loop import Pace, descend
 from ._network import load_transformer, pad
 
 TAGS = 3
@@ -39,19 +39,13 @@ class TaggedTokens(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagRecipe:
-    """How long and how fast."""
+class TagRecipe(Pace):
+    """How long and how fast; `rate` is that of the transformer."""
 
-    epochs: int
-    batch: int
     rate: float = 5e-4
-    """Learning rate of the transformer."""
     head_rate: float = 4e-3
     """Learning rate of the linear map."""
     decay: float = 0.01
-    """Weight decay."""
-    warm_up: float = 0.1
-    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
     dropout: float = 0.0
     """Share of activations left out in a step, in place of what the base was made with: steps are few here."""
     kept: float = 2 / 3
