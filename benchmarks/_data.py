@@ -35,11 +35,11 @@ SOURCES = {
         "CC BY 4.0",
         ("master_clauses.csv", "full_contract_txt.tar.gz"),
     ),
-    "medquad": Source("https://github.com/abachaa/MedQuAD (as one JSONL)", "CC BY 4.0", ("medquad.jsonl.gz",)),
-    "scifact": Source(
-        "https://github.com/allenai/scifact (claims_train) and BEIR's corpus.jsonl",
-        "CC BY 4.0",
-        ("corpus.jsonl.gz", "claims_train.jsonl"),
+    "medquad": Source("https://github.com/abachaa/MedQuAD (as JSON lines)", "CC BY 4.0", ("medquad.jsonl.gz",)),
+    "scifact_beir": Source(
+        "https://github.com/beir-cellar/beir (scifact), claims from https://github.com/allenai/scifact",
+        "CC BY 4.0 / ODC-By",
+        ("corpus.jsonl.gz", "queries.test.jsonl", "qrels.test.tsv", "queries.train.jsonl", "claims_train.jsonl"),
     ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
@@ -53,13 +53,10 @@ SOURCES = {
 }
 
 
-_FOLDERS = {"scifact": "scifact_beir"}
-
-
 def find(name: str) -> list[Path]:
     """The files of a data set, in the order of its `Source`. Ends the program with the way to get them if absent."""
     source = SOURCES[name]
-    folder = Path(os.environ.get(VARIABLE, "")) / _FOLDERS.get(name, name)
+    folder = Path(os.environ.get(VARIABLE, "")) / name
     paths = [folder / file for file in source.files]
     missing = [file for file, path in zip(source.files, paths, strict=True) if not path.is_file()]
     if missing or VARIABLE not in os.environ:

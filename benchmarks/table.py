@@ -35,6 +35,8 @@ ORDER = (
     "followups",
     "prefix",
     "sessions",
+    "scifact",
+    "shelf",
 )
 NONE = "-"
 

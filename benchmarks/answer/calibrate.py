@@ -272,7 +272,7 @@ def main() -> None:
     given = parser.parse_args()
     table, archive = find("cuad")
     (questions,) = find("medquad")
-    abstracts, claims = find("scifact")
+    abstracts, *_, claims = find("scifact_beir")
     learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
     learn = list(islice((each for each in learn if len(each.text) < _LONGEST), CONTRACTS))
     corpora = [

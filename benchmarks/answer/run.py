@@ -43,11 +43,11 @@ from coterie.types import Finding, Label, Output, Prompt
 CLAIM = (
     "Asked about a contract it has never seen, a specialist cites the clause that answers, or says that there is none."
 )
-TARGET_RISK = 0.05
+TARGET_RISK = 0.1
 PASSAGES = 16
 _SPLIT = "data/clauses.split.json"
 _LEARN, _LEARN_TOO, _VALIDATE, _TEST = range(4)
-CONTRACTS = 110
+CONTRACTS = 200
 """Training contracts."""
 _TIMED = 50
 """Every so manieth question is timed, with nothing remembered."""

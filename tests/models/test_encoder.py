@@ -13,6 +13,7 @@ import pytest
 from coterie.engines import BUNDLED_ENCODER, OnnxEncoder
 from coterie.engines._onnx import _groups
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
+from coterie.retrieval import Chunk, Document, LocalShelf, Reranker
 from coterie.testing import check_engine
 from coterie.types import Label, Prompt
 
@@ -201,3 +202,52 @@ async def test_short_text_is_quick(encoder):
         await encoder.run(prompts(f"my card {n} was stolen, what should I do?"))
         spent.append(time.process_time() - start)
     assert np.median(spent) < 0.010
+
+
+def test_tokens_beside_the_vector(encoder):
+    """A text has the same vector with its tokens and without; the mean of the tokens points about the same way."""
+    reader = OnnxEncoder.bundled()
+    try:
+        texts = [text for text in TEXTS if text]
+        vectors, tokens = reader.encode_tokens(texts, lambda tokens: tokens)
+
+        assert np.abs(vectors - encoder.encode(texts)).max() < 1e-5
+        for text, vector, found in zip(texts, vectors, tokens, strict=True):
+            assert found.ids == reader.tokenise(text)[1:-1][: len(found.ids)]
+            assert found.states.shape == (len(found.ids), reader.dimension)
+            mean = found.states.mean(axis=0)
+            assert float(mean @ vector / np.linalg.norm(mean)) > 0.8
+        assert np.abs(reader.encode(texts) - encoder.encode(texts)).max() < 1e-5
+    finally:
+        asyncio.run(reader.close())
+
+
+async def test_a_real_shelf(tmp_path):
+    """With the real encoder and reranker, a question finds the passage that answers it without its words."""
+    encoder = OnnxEncoder.bundled()
+    reranker = Reranker.bundled()
+    texts = ["The borrower may end the loan early.", "Wires are free of charge.", "Our branch closes at five."]
+    vectors, tokens = encoder.encode_tokens(texts, reranker.pack)
+    shelf = LocalShelf(tmp_path / "docs", name="docs", encoder=encoder, rerank=(reranker, encoder), mode="rerank")
+    try:
+        await shelf.update(
+            [
+                Document(
+                    name=f"{n}.txt",
+                    sha256=str(n),
+                    text=text,
+                    label=Label.PUBLIC,
+                    tenant=None,
+                    chunks=(Chunk(start=0, end=len(text)),),
+                    vectors=vectors[n : n + 1],
+                    tokens=(tokens[n],),
+                )
+                for n, text in enumerate(texts)
+            ]
+        )
+        for n, query in enumerate(("can I repay my debt before it is due", "cost of a transfer", "opening hours")):
+            best, *_ = await shelf.search(query, k=3, clearance=Label.PUBLIC)
+            assert best.document == f"{n}.txt"
+    finally:
+        await shelf.close()
+        await encoder.close()

@@ -17,6 +17,7 @@ from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError
 from coterie.models import locate
 from coterie.registry import open_registry
+from coterie.retrieval import shelf_folder, shelf_state
 from coterie.routing import PROFILE_FILE
 
 from ._bridge import run
@@ -57,6 +58,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _data(config, folder)
     yield from _versions(config, folder)
     yield from _models(config, folder)
+    yield from _shelves(config, folder)
     yield from _secrets(config)
     yield _store(config, folder)
     yield _port(config)
@@ -88,6 +90,10 @@ def _extras(config: Config) -> Iterator[Check]:
         there = importlib.util.find_spec("xllamacpp") is not None
         found = "xllamacpp is installed" if there else "xllamacpp is not installed; engine 'llama' needs it"
         yield Check(name="extra llama", ok=there, found=found, fix="pip install 'coterie[llama]'")
+    if any(section.paths for section in config.knowledge.values()):
+        there = importlib.util.find_spec("pypdf") is not None
+        found = "pypdf is installed" if there else "pypdf is not installed; PDF files need it"
+        yield Check(name="extra docs", ok=there, required=False, found=found, fix="pip install 'coterie[docs]'")
     if config.registry.require_signature or config.registry.signing_key:
         there = importlib.util.find_spec("cryptography") is not None
         found = "cryptography is installed" if there else "cryptography is not installed; signatures need it"
@@ -137,6 +143,22 @@ def _models(config: Config, folder: Path) -> Iterator[Check]:
             yield Check(name=f"model {key}", ok=False, found=error.message, fix=error.hint)
         else:
             yield Check(name=f"model {key}", ok=True, found=f"{path} (checksum right)")
+
+
+def _shelves(config: Config, folder: Path) -> Iterator[Check]:
+    """Whether each shelf in a folder is indexed with the encoder that is here; required where a specialist reads it."""
+    read = {shelf for section in config.specialists.values() for shelf in section.knowledge}
+    for name, section in config.knowledge.items():
+        if section.store != "local":
+            continue
+        state = shelf_state(shelf_folder(folder, name))
+        ok, found, fix = False, "not indexed yet", shell(folder, "index", name)
+        if state is not None:
+            ok = state.encoder == OnnxEncoder.bundled().sha256
+            found = f"{state.documents:,} documents, {state.chunks:,} chunks"
+            if not ok:
+                found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
+        yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
 
 
 def _secrets(config: Config) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,18 +77,22 @@ def index(
 
 def _section(config: Config, name: str, *, label: str | None, tenant: str | None) -> tuple[KnowledgeSection, bool]:
     """The shelf's section with what the command line says instead, and whether it is new: not in the file."""
-    from coterie.config import parse_config
+    from coterie.config import KnowledgeSection
 
-    if name in config.knowledge:
-        section, new = config.knowledge[name], False
-    else:
-        section, new = parse_config(f"[knowledge.{name}]", source="NAME").knowledge[name], True
+    check_name(name)
+    section, new = config.knowledge.get(name, KnowledgeSection()), name not in config.knowledge
     changes: dict[str, object] = {}
     if label is not None:
         changes["label"] = parse_label(label)
     if tenant is not None:
         changes["tenant"] = tenant
     return section.model_copy(update=changes), new
+
+
+def check_name(name: str) -> None:
+    """Refuse what could be no key of the file: the name is a folder's too. Raises `InputError`."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+        raise InputError(f"{name!r} is no name of a shelf.", hint="Small letters, digits, - and _, a letter first.")
 
 
 def parse_label(text: str) -> Label:
@@ -128,7 +133,7 @@ def _found(
 
 def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, rebuild: bool) -> Indexed:
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import build_index, open_shelf, shelf_folder
+    from coterie.retrieval import build_index, open_reranker, open_shelf, shelf_folder
 
     from ._progress import TerminalProgress
 
@@ -145,6 +150,7 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
                         folder=shelf_folder(folder, name),
                         name=name,
                         progress=progress,
+                        reranker=open_reranker(section, encoder),
                     )
             finally:
                 await shelf.close()

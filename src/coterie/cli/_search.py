@@ -11,7 +11,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import run
-from ._index import parse_label
+from ._index import check_name, parse_label
 from ._output import Json, dim, number, say, show_json
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ def search(
     Only what the asker may see is searched; what is above it changes nothing that is found. With --eval the shelf is
     asked every query of a file instead, and nDCG@10 and recall@100 of the documents found are printed.
     """
-    from coterie.config import load_config
+    from coterie.config import KnowledgeSection, load_config
 
     folder: Path = context.obj
-    label = parse_label(clearance) if clearance else load_config(folder).network.default_label
-    chosen = _mode(mode)
+    config = load_config(folder)
+    label = parse_label(clearance) if clearance else config.network.default_label
+    section = config.knowledge.get(name, KnowledgeSection())
+    chosen = _mode(mode) or ("rerank" if section.rerank else "hybrid")
     if queries is None and judgements is None:
         if not query.strip():
             raise InputError("Asked to search for nothing.", hint="Give a QUERY, or --eval and --qrels.")
@@ -99,6 +101,7 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
     from coterie.engines import OnnxEncoder
     from coterie.retrieval import open_shelf, shelf_folder
 
+    check_name(name)
     config = load_config(folder)
     section = config.knowledge.get(name)
     if section is None:

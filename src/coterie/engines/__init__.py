@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from ._gguf import GGUFHeader, read_gguf_header
     from ._linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
     from ._llama import LlamaEngine
-    from ._onnx import BUNDLED_ENCODER, ENCODER_FILES, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, OnnxEncoder
+    from ._onnx import (
+        BUNDLED_ENCODER,
+        ENCODER_FILES,
+        GRAPH_FILE,
+        PROVENANCE_FILE,
+        TOKENIZER_FILE,
+        OnnxEncoder,
+        TokenStates,
+    )
     from ._openai import EngineOptions, OpenAIEngine
     from ._openmp import import_with_short_spin
     from ._pairs import (
@@ -67,6 +75,7 @@ __all__ = [
     "Sparse",
     "TableHead",
     "TextHead",
+    "TokenStates",
     "as_category",
     "as_number",
     "check_adapter",
@@ -114,6 +123,7 @@ _HOMES = {
     "Sparse": "_features",
     "TableHead": "_tables",
     "TextHead": "_linear",
+    "TokenStates": "_onnx",
     "as_category": "_tables",
     "as_number": "_tables",
     "check_adapter": "_adapters",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import onnxruntime
@@ -23,7 +24,10 @@ from coterie.errors import ArtefactRefused
 from coterie.types import Label, Output, Prompt, Usage
 
 from ._batching import Batcher
+from ._onnx_output import with_output
 from ._text import valid_text
+
+T = TypeVar("T")
 
 BUNDLED_ENCODER = Path(__file__).parent / "encoder"
 GRAPH_FILE = "model.onnx"
@@ -32,6 +36,8 @@ PROVENANCE_FILE = "provenance.json"
 ENCODER_FILES = (GRAPH_FILE, TOKENIZER_FILE, PROVENANCE_FILE)
 """What an encoder is made of."""
 
+_STATES = "/transformer/encoder/layer.5/output/LayerNorm/LayerNormalization_output_0"
+"""The last layer's states in the graph, before they are pooled."""
 _BATCH_TOKENS = 4096
 """Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
 _PREFIX_CHARACTERS = 64
@@ -129,6 +135,15 @@ class OnnxEncoder:
         """Tokens of the whole text, also beyond the window."""
         return len(self._model.tokenise(text))
 
+    def tokenise(self, text: str) -> list[int]:
+        """Token ids of the whole text, with the marks at both ends."""
+        return self._model.tokenise(text)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return self._model.vocabulary
+
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
         """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
         most = self.max_tokens - 2  # beside the marks at both ends
@@ -166,9 +181,43 @@ class OnnxEncoder:
                     progress(done)
         return vectors
 
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], T]
+    ) -> tuple[np.ndarray, list[T]]:  # (N, D)
+        """All vectors at once, with what `reduce` makes of each text's tokens while the caller waits.
+
+        Args:
+            texts: what to encode; as with `encode`, what is beyond the window is cut.
+            reduce: called once a text, in any order and from several threads. What it does not copy is gone afterwards.
+
+        Raises:
+            ArtefactRefused: the graph has no states that can be read.
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        reduced: list[T | None] = [None] * len(texts)
+        pieces = [self._model.cut(text).ids for text in texts]
+
+        def one(rows: list[int]) -> None:
+            vectors[rows], states = self._model.states([pieces[row] for row in rows])
+            for row, each in zip(rows, states, strict=True):
+                reduced[row] = reduce(TokenStates(pieces[row][1:-1], each[1 : len(pieces[row]) - 1]))
+
+        groups = reversed(list(_groups([len(ids) for ids in pieces], self._max_batch)))
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            for _ in pool.map(one, groups):
+                pass
+        return vectors, cast("list[T]", reduced)
+
     async def close(self) -> None:
         """Finish what is queued and end the worker."""
         await self._batcher.close()
+
+
+class TokenStates(NamedTuple):
+    """The tokens of a text without the marks at its ends, each as the last layer sees it among the others."""
+
+    ids: list[int]
+    states: np.ndarray  # (T, D) float32
 
 
 class _Provenance(NamedTuple):
@@ -205,12 +254,19 @@ class _Model:
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
         self.origin = provenance.origin
+        self._graph, self._place = graph, place
+        self._stateful, self._opening = False, threading.Lock()
         self._tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
         self._tokenizer.no_truncation()  # cut here, where it can be said
         self._tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
             files[GRAPH_FILE] if graph is None else str(graph), _session_options(), providers=["CPUExecutionProvider"]
         )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return int(self._tokenizer.get_vocab_size())
 
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the special ones at both ends."""
@@ -243,14 +299,39 @@ class _Model:
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
         """One native call."""
-        width = max(len(each) for each in ids)
-        tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
-        mask = np.zeros_like(tokens)
-        for row, each in enumerate(ids):
-            tokens[row, : len(each)] = each
-            mask[row, : len(each)] = 1
-        feed = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
-        return np.asarray(self._session.run(["embedding"], feed)[0], dtype=np.float32)
+        return np.asarray(self._session.run(["embedding"], _feed(ids))[0], dtype=np.float32)
+
+    def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
+        """One native call that also gives the tokens' states, those of padding included."""
+        with self._opening:
+            if not self._stateful:
+                self._session, self._stateful = self._opened_with_states(), True
+        vectors, states = self._session.run(["embedding", _STATES], _feed(ids))
+        return np.asarray(vectors, dtype=np.float32), np.asarray(states, dtype=np.float32)
+
+    def _opened_with_states(self) -> onnxruntime.InferenceSession:
+        """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
+        if self._graph is None:
+            raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
+        content = self._graph.read_bytes()
+        _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
+        try:
+            return onnxruntime.InferenceSession(
+                with_output(content, _STATES), _session_options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
+
+
+def _feed(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+    """The graph's inputs for texts of these tokens."""
+    width = max(len(each) for each in ids)
+    tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
+    mask = np.zeros_like(tokens)
+    for row, each in enumerate(ids):
+        tokens[row, : len(each)] = each
+        mask[row, : len(each)] = 1
+    return {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
 
 
 def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:

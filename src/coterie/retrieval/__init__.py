@@ -12,14 +12,16 @@ from coterie._lazy import lazy_face
 if TYPE_CHECKING:
     from ._build import Failure, Indexed, Progress, build_index
     from ._document import Chunk, Document, Mode, Shelf
-    from ._evaluate import Scores, evaluate, read_judgements, read_queries
+    from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
-    from ._local import LocalShelf
-    from ._open import KNOWLEDGE_FOLDER, open_shelf, shelf_folder
+    from ._local import LocalShelf, ShelfState, shelf_state
+    from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
+    from ._rerank import Candidate, Reranker, Weights
     from ._sources import Access, Found, Source, find_files, read_corpus
 
 _HOMES = {
     "Access": "_sources",
+    "Candidate": "_rerank",
     "Chunk": "_document",
     "Document": "_document",
     "Failure": "_build",
@@ -29,23 +31,30 @@ _HOMES = {
     "LocalShelf": "_local",
     "Mode": "_document",
     "Progress": "_build",
+    "Reranker": "_rerank",
     "Scores": "_evaluate",
     "Shelf": "_document",
+    "ShelfState": "_local",
     "Source": "_sources",
+    "Weights": "_rerank",
     "build_index": "_build",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
+    "ndcg": "_evaluate",
+    "open_reranker": "_open",
     "open_shelf": "_open",
     "read_corpus": "_sources",
     "read_judgements": "_evaluate",
     "read_queries": "_evaluate",
     "shelf_folder": "_open",
+    "shelf_state": "_local",
 }
 
 __all__ = [
     "KNOWLEDGE_FOLDER",
     "Access",
+    "Candidate",
     "Chunk",
     "Document",
     "Failure",
@@ -54,18 +63,24 @@ __all__ = [
     "LocalShelf",
     "Mode",
     "Progress",
+    "Reranker",
     "Scores",
     "Shelf",
+    "ShelfState",
     "Source",
+    "Weights",
     "build_index",
     "evaluate",
     "find_files",
     "fuse",
+    "ndcg",
+    "open_reranker",
     "open_shelf",
     "read_corpus",
     "read_judgements",
     "read_queries",
     "shelf_folder",
+    "shelf_state",
 ]
 
 __getattr__ = lazy_face(__name__, _HOMES)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from coterie.engines import TokenStates
 from coterie.models import hash_file
 
 from ._chunk import CHUNK_TOKENS, chunk, encoded_text
@@ -24,6 +25,7 @@ from ._draft import Draft
 from ._generation import sole_writer
 from ._parsed import Parsed, Unreadable
 from ._read import Reader
+from ._rerank import Reranker
 from ._sources import Found, Source
 
 READ_VERSION = 1
@@ -69,6 +71,12 @@ class TextEncoder(Protocol):
         """Unit vectors."""
         ...
 
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], bytes]
+    ) -> tuple[np.ndarray, list[bytes]]:  # (N, D)
+        """Unit vectors, and what `reduce` makes of each text's tokens. Called only where a reranker is."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
@@ -103,7 +111,14 @@ class Indexed:
 
 
 async def build_index(
-    shelf: Shelf, found: Found, *, encoder: TextEncoder, folder: Path, name: str, progress: Progress
+    shelf: Shelf,
+    found: Found,
+    *,
+    encoder: TextEncoder,
+    folder: Path,
+    name: str,
+    progress: Progress,
+    reranker: Reranker | None = None,
 ) -> Indexed:
     """Bring a shelf up to date with what was found.
 
@@ -114,6 +129,7 @@ async def build_index(
         folder: Where the draft and the lock are kept.
         name: The shelf's, for messages.
         progress: Told how far it is.
+        reranker: Packs the tokens of every chunk, for a shelf that is reranked.
 
     Raises:
         IndexBusy: another process is indexing it.
@@ -122,7 +138,8 @@ async def build_index(
     start = time.monotonic()
     with sole_writer(folder / "building.lock", f"shelf {name!r}"):
         present = dict(await shelf.documents())
-        build = _Build(found, present, encoder=encoder, draft=folder / "draft.db", progress=progress)
+        batch = _Batch(encoder, reranker, Draft(folder / "draft.db", encoder.sha256, encoder.dimension))
+        build = _Build(found, present, batch, progress)
         report = await asyncio.to_thread(build.read)
         gone = [each for each in present if found.scope(each) and each not in build.known]
         if build.wanted or gone:
@@ -137,11 +154,9 @@ async def build_index(
 class _Build:
     """One run over everything that was found. Blocking."""
 
-    def __init__(
-        self, found: Found, present: Mapping[str, str], *, encoder: TextEncoder, draft: Path, progress: Progress
-    ) -> None:
-        self._found, self._present, self._encoder, self._progress = found, present, encoder, progress
-        self._draft = Draft(draft, encoder.sha256, encoder.dimension)
+    def __init__(self, found: Found, present: Mapping[str, str], batch: _Batch, progress: Progress) -> None:
+        self._found, self._present, self._batch, self._progress = found, present, batch, progress
+        self._draft = batch.draft
         self.wanted: list[str] = []
         self.known = {source.name for source in found.sources}
 
@@ -150,13 +165,13 @@ class _Build:
         drafted = self._draft.hashes()
         failed: list[Failure] = []
         notes: dict[str, str] = {}
-        batch = _Batch(self._encoder, self._draft)
+        batch = self._batch
         unchanged = resumed = 0
         self._progress.start("reading and encoding", len(self._found.sources))
         with Reader() as reader:
             for source in self._found.sources:
                 try:
-                    sha256 = _fingerprint(source)
+                    sha256 = _fingerprint(source, batch.packing)
                     if self._present.get(source.name) == sha256:
                         unchanged += 1
                     elif drafted.get(source.name) == sha256:
@@ -199,8 +214,9 @@ class _Build:
 class _Batch:
     """Documents whose chunks are encoded together."""
 
-    def __init__(self, encoder: TextEncoder, draft: Draft) -> None:
-        self._encoder, self._draft = encoder, draft
+    def __init__(self, encoder: TextEncoder, reranker: Reranker | None, draft: Draft) -> None:
+        self._encoder, self._reranker, self.draft = encoder, reranker, draft
+        self.packing = "" if reranker is None else reranker.packing
         self._waiting: list[tuple[Source, str, Parsed, tuple[Chunk, ...]]] = []
         self._count = 0
         self.chunks = 0
@@ -220,12 +236,16 @@ class _Batch:
             for _, _, parsed, chunks in self._waiting
             for each in chunks
         ]
-        vectors = self._encoder.encode(texts)
-        self._draft.add(self._documents(vectors))
+        tokens: list[bytes] = []
+        if self._reranker is None:
+            vectors = self._encoder.encode(texts)
+        else:
+            vectors, tokens = self._encoder.encode_tokens(texts, self._reranker.pack)
+        self.draft.add(self._documents(vectors, tokens))
         self.chunks += self._count
         self._waiting, self._count = [], 0
 
-    def _documents(self, vectors: np.ndarray) -> Iterator[Document]:
+    def _documents(self, vectors: np.ndarray, tokens: Sequence[bytes]) -> Iterator[Document]:
         at = 0
         for source, sha256, parsed, chunks in self._waiting:
             yield Document(
@@ -236,6 +256,7 @@ class _Batch:
                 tenant=source.tenant,
                 chunks=chunks,
                 vectors=vectors[at : at + len(chunks)],
+                tokens=tuple(tokens[at : at + len(chunks)]),
             )
             at += len(chunks)
 
@@ -256,7 +277,7 @@ class _Drafted(Sequence[Document]):
         return self._draft.documents([self._names[index]])[0]
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: Source, packing: str) -> str:
     """What a document's text, its chunks and its readers depend on. Raises `Unreadable`."""
     digest = source.digest
     if not digest:
@@ -264,7 +285,7 @@ def _fingerprint(source: Source) -> str:
             digest = hash_file(_file(source))
         except OSError as error:
             raise Unreadable(error.strerror or type(error).__name__) from error
-    parts = (digest, source.label.value, source.tenant or "", str(READ_VERSION), str(CHUNK_TOKENS))
+    parts = (digest, source.label.value, source.tenant or "", str(READ_VERSION), str(CHUNK_TOKENS), packing)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -15,10 +15,11 @@ from ._parsed import Heading, Parsed
 Measure = Callable[[Sequence[str]], Sequence[int]]
 """The length of each text in tokens, without marks at the ends."""
 
-CHUNK_TOKENS = 192
-"""Tokens of a chunk's own text, at most: with its heading and the marks at both ends it fits a window of 256."""
-HEADING_TOKENS = 48
-"""Tokens of a heading that are encoded with a chunk, at most."""
+CHUNK_TOKENS = 128
+"""Tokens of a chunk's own text, at most: as long as the texts that the encoder was trained on.
+
+With the longest heading a chunk still fits the encoder's window of 256.
+"""
 _HEADING_CHARACTERS = 300
 _SENTENCE_CHARACTERS = 2000
 """A run of words without an end is cut here before it is measured."""

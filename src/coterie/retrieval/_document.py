@@ -42,6 +42,8 @@ class Document:
     """The one tenant who may see it; None: every tenant."""
     chunks: tuple[Chunk, ...]
     vectors: np.ndarray  # (N, D) float32, one a chunk, of length 1
+    tokens: tuple[bytes, ...] = ()
+    """What the reranker reads of each chunk, as it packed it; empty if the shelf is not reranked."""
 
 
 @runtime_checkable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ._document import Chunk, Document
 _SCHEMA = """
 create table if not exists draft (
     name text primary key, sha256 text not null, text text not null, label text not null, tenant text,
-    chunks text not null, vectors blob not null
+    chunks text not null, vectors blob not null, tokens blob not null
 ) strict;
 create table if not exists encoder (sha256 text primary key) strict;
 """
@@ -48,12 +49,13 @@ class Draft:
         """Keep these; on return they are on the disk."""
         with self._connection:
             self._connection.executemany(
-                "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?)",
+                "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
                         *(each.name, each.sha256, each.text, each.label.value, each.tenant),
-                        json.dumps([[c.start, c.end, c.heading, c.page] for c in each.chunks]),
+                        json.dumps([[c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(each)]),
                         each.vectors.astype(np.float16).tobytes(),
+                        b"".join(each.tokens),
                     )
                     for each in documents
                 ),
@@ -79,16 +81,24 @@ class Draft:
         return connection
 
     def _document(self, name: str) -> Document:
-        sha256, text, label, tenant, chunks, vectors = self._connection.execute(
-            "select sha256, text, label, tenant, chunks, vectors from draft where name = ?", (name,)
+        sha256, text, label, tenant, chunks, vectors, tokens = self._connection.execute(
+            "select sha256, text, label, tenant, chunks, vectors, tokens from draft where name = ?", (name,)
         ).fetchone()
         found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
+        listed = json.loads(chunks)
+        ends = np.cumsum([0, *(each[-1] for each in listed)]).tolist()
         return Document(
             name=name,
             sha256=sha256,
             text=text,
             label=Label(label),
             tenant=tenant,
-            chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page in json.loads(chunks)),
+            chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page, _ in listed),
             vectors=found,
+            tokens=tuple(tokens[a:b] for a, b in pairwise(ends)) if tokens else (),
         )
+
+
+def _with_sizes(document: Document) -> Iterator[tuple[Chunk, int]]:
+    """Each chunk with the bytes of its packed tokens."""
+    yield from zip(document.chunks, map(len, document.tokens or (b"",) * len(document.chunks)), strict=True)

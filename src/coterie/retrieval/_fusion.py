@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-FUSION_K = 60
-"""How little the first ranks stand out; 60 is the method's own choice."""
+FUSION_K = 10
+"""How little the first ranks stand out: chosen on SciFact's training claims, where 60, the method's own, finds less."""
 
 
 def fuse(

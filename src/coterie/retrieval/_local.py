@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from coterie.engines import TokenStates
 from coterie.errors import ArtefactRefused, NotIndexed
 from coterie.protocols import Engine
 from coterie.types import Label, Passage, Prompt
@@ -29,6 +30,7 @@ from ._document import Document, Mode
 from ._fusion import fuse
 from ._generation import next_generation, present, sole_writer
 from ._keyword import KeywordIndex, build_keywords, search_keywords
+from ._rerank import Candidate, Reranker
 from ._rows import Group, Row
 from ._vectors import VectorIndex
 from ._within import rank_within
@@ -40,8 +42,10 @@ FORMAT = 1
 _DATABASE = "shelf.db"
 _MANIFEST = "manifest.json"
 _LOCK = "writing.lock"
-_DEPTH = 100
-"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
+_RERANKED = 60
+"""Chunks that the reranker looks at."""
+_DEPTH = 400
+"""Chunks of each ranking that are fused; as many as are asked for, if that is more."""
 
 
 class Encoder(Engine, Protocol):
@@ -58,6 +62,16 @@ class Encoder(Engine, Protocol):
         ...
 
 
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that also gives the tokens of a text."""
+
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], TokenStates]
+    ) -> tuple[np.ndarray, list[TokenStates]]:
+        """Unit vectors (N, D), and what `reduce` makes of each text's tokens."""
+        ...
+
+
 class LocalShelf:
     """Implements `Shelf`.
 
@@ -66,14 +80,22 @@ class LocalShelf:
         name: Its `[knowledge]` key.
         encoder: Encodes queries; the same that made the documents' vectors.
         mode: How it is searched when the caller does not say.
+        rerank: The reranker with the encoder that gives it a query's tokens; without them `rerank` is `hybrid`.
         rebuild: Take what is there for nothing until the first update, which builds all of it again.
     """
 
     def __init__(
-        self, folder: Path, *, name: str, encoder: Encoder, mode: Mode = "hybrid", rebuild: bool = False
+        self,
+        folder: Path,
+        *,
+        name: str,
+        encoder: Encoder,
+        mode: Mode = "hybrid",
+        rerank: tuple[Reranker, TokenEncoder] | None = None,
+        rebuild: bool = False,
     ) -> None:
         self._folder, self._name, self._encoder, self._mode = folder, name, encoder, mode
-        self._rebuild = rebuild
+        self._rerank, self._rebuild = rerank, rebuild
         self._open: _Generation | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-shelf-{name}")
         self._closed = False
@@ -96,14 +118,18 @@ class LocalShelf:
             ArtefactRefused: the index is damaged, of another version, or was made with another encoder.
         """
         mode = mode or self._mode
-        if vector is None and mode != "keyword":
+        tokens = None
+        if mode == "rerank" and self._rerank is not None:
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            tokens, vector = states[0], vectors[0] if vector is None else vector
+        elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
             vector = output.vector
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
             return [self._passage(row, score) for row, score in (await self._in_thread(within))[:k]]
         found = await self._in_thread(
-            partial(self._search, query, vector, k=k, clearance=clearance, tenant=tenant, mode=mode)
+            partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
         )
         return [self._passage(row, score) for row, score in found]
 
@@ -138,11 +164,19 @@ class LocalShelf:
     # --- In the shelf's own thread ---------------------------------------------------------------
 
     def _search(
-        self, query: str, vector: np.ndarray | None, *, k: int, clearance: Label, tenant: str, mode: Mode
+        self,
+        query: str,
+        vector: np.ndarray | None,
+        tokens: TokenStates | None,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str,
+        mode: Mode,
     ) -> list[tuple[Row, float]]:
         generation = self._fresh_or_raise()
         groups = [part for group, part in generation.parts.items() if group.visible(clearance, tenant)]
-        depth = max(_DEPTH, 2 * k)
+        depth = max(_DEPTH, k)
         rankings = []
         if mode != "vector":
             hits = search_keywords([part.keywords for part in groups], query, depth)
@@ -150,10 +184,12 @@ class LocalShelf:
         if mode != "keyword" and vector is not None:
             rankings.append(_nearest(groups, vector, depth))
         if len(rankings) == 1:
-            ranked = dict(rankings[0][:k])
+            ranked = dict(rankings[0])
         else:
-            fused = fuse([[key for key, _ in ranking] for ranking in rankings])
-            ranked = dict(list(fused.items())[:k])
+            ranked = fuse([[key for key, _ in ranking] for ranking in rankings])
+        if tokens is not None and vector is not None:
+            ranked = self._reranked(generation, tokens, vector, ranked, dict(rankings[0]))
+        ranked = dict(list(ranked.items())[:k])
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
 
@@ -166,7 +202,37 @@ class LocalShelf:
         if group is None or not group.visible(clearance, tenant):
             return []
         rows = table.rows(generation.rows, keys)
-        return rank_within([rows[key] for key in keys], query, vector)
+        signs = table.signs(generation.rows, keys)
+        vectors = np.stack([signs[key][0] for key in keys]).astype(np.float32) if keys else np.empty((0, 0))
+        return rank_within([rows[key] for key in keys], query, vectors, vector)
+
+    def _reranked(
+        self,
+        generation: _Generation,
+        tokens: TokenStates,
+        vector: np.ndarray,
+        fused: dict[int, float],
+        keywords: Mapping[int, float],
+    ) -> dict[int, float]:
+        """The best by fusion in the reranker's order; the others after them in theirs."""
+        if self._rerank is None or not fused:
+            return fused
+        reranker, _ = self._rerank
+        keys = list(fused)
+        best, rest = keys[:_RERANKED], keys[_RERANKED:]
+        signs = table.signs(generation.rows, best)
+        candidates = [
+            Candidate(
+                keyword=keywords.get(key, 0.0),
+                cosine=float(signs[key][0].astype(np.float32) @ vector),
+                tokens=signs[key][1],
+            )
+            for key in best
+        ]
+        scores = reranker.score(tokens, candidates).tolist()
+        ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
+        floor = min(scores) - (fused[rest[0]] if rest else 0.0)
+        return ranked | {key: floor + fused[key] for key in rest}
 
     def _hashes(self) -> Mapping[str, str]:
         generation = self._fresh()
@@ -238,6 +304,25 @@ class LocalShelf:
             self._rebuild = False
 
 
+class ShelfState(NamedTuple):
+    """What a local shelf holds, as its present generation says."""
+
+    documents: int
+    chunks: int
+    encoder: str
+    """Checksum of the encoder that made its vectors."""
+
+
+def shelf_state(folder: Path) -> ShelfState | None:
+    """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
+    path = present(folder)
+    try:
+        content = json.loads((path / _MANIFEST).read_text(encoding="utf-8")) if path else {}
+        return ShelfState(int(content["documents"]), int(content["chunks"]), str(content["encoder_sha256"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 class _Part(NamedTuple):
     """The indexes of one group."""
 
@@ -259,6 +344,9 @@ class _Generation:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
+        for name, size in manifest["files"].items():
+            if (found := (path / name).stat().st_size) != size:
+                raise ValueError(f"{name} has {found} bytes, not {size}")
         parts = {}
         for each in manifest["groups"]:
             folder = path / each["folder"]
@@ -273,6 +361,11 @@ class _Generation:
         """Free the files."""
         self.rows.close()
         self.parts = {}
+
+
+def _kept(tokens: TokenStates) -> TokenStates:
+    """A query's tokens as they are."""
+    return tokens
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
@@ -298,7 +391,7 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             changed |= table.remove(connection, [document.name])
             changed.add(table.put(connection, document))
         connection.execute("commit")
-        groups = table.groups(connection)
+        groups, documents = table.groups(connection), len(table.hashes(connection))
         known = _folders(old)
         listed = []
         for number, (group, count) in enumerate(groups.items()):
@@ -308,7 +401,15 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             else:
                 _build_group(connection, group, count, folder, encoder.dimension)
             listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
-    content = {"format": FORMAT, "encoder_sha256": encoder.sha256, "dimension": encoder.dimension, "groups": listed}
+    files = {path.relative_to(new).as_posix(): path.stat().st_size for path in new.rglob("*") if path.is_file()}
+    content = {
+        "format": FORMAT,
+        "encoder_sha256": encoder.sha256,
+        "documents": documents,
+        "chunks": sum(groups.values()),
+        "groups": listed,
+        "files": files,
+    }
     (new / _MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -6,17 +6,30 @@ import re
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
-from ._parsed import Parsed, Unreadable, Writer
+from ._parsed import Heading, Parsed, Unreadable, Writer
+
+if TYPE_CHECKING:
+    import pypdf
 
 _UNPACKED = 64 * 1024 * 1024
 """Bytes that one part of a DOCX may have when it is unpacked."""
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
+_MOST_ENTRIES = 5000
+"""Of an outline so many entries are looked for."""
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 """How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
+
+
+class _Entry(NamedTuple):
+    """An entry of a PDF's outline."""
+
+    level: int
+    page: int
+    title: str
 
 
 def parse_docx(content: bytes) -> Parsed:
@@ -126,6 +139,7 @@ def parse_pdf(content: bytes) -> Parsed:
         for page in () if locked else reader.pages:
             writer.page()
             writer.paragraph(page.extract_text())
+        entries = [] if locked else list(_entries(reader, reader.outline))[:_MOST_ENTRIES]
     except MemoryError:
         raise
     except Exception as error:
@@ -135,4 +149,27 @@ def parse_pdf(content: bytes) -> Parsed:
     parsed = writer.parsed()
     if not parsed.text.strip():
         raise Unreadable("its pages hold no text: they are pictures, or empty")
-    return parsed
+    return Parsed(text=parsed.text, pages=parsed.pages, headings=tuple(_found(parsed, entries)))
+
+
+def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[_Entry]:
+    """What the outline lists, in its order."""
+    for each in outline:
+        if isinstance(each, list):
+            yield from _entries(reader, each, level + 1)
+        elif (page := reader.get_destination_page_number(each)) is not None and page >= 0:
+            yield _Entry(level, page, str(each.title or ""))
+
+
+def _found(parsed: Parsed, entries: list[_Entry]) -> Iterator[Heading]:
+    """The entries whose words stand on their page, each after the one before."""
+    at = 0
+    for level, page, title in entries:
+        words = title.split()
+        if not words or page >= len(parsed.pages):
+            continue
+        end = parsed.pages[page + 1] if page + 1 < len(parsed.pages) else len(parsed.text)
+        pattern = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
+        if match := pattern.search(parsed.text, max(at, parsed.pages[page]), end):
+            at = match.end()
+            yield Heading(match.start(), match.end(), level, " ".join(words))

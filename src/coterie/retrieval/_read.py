@@ -58,11 +58,11 @@ class Reader:
             process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
             process.stdin.flush()
             answer = self._line(process.stdout.fileno())
-        except (OSError, EOFError):
-            raise Unreadable(f"reading it ended the process that read it ({self._ended()})") from None
-        except TimeoutError:
+        except TimeoutError:  # first: it is an OSError too
             self.close()
             raise Unreadable(f"reading it exceeds the limit of {self._seconds} s") from None
+        except (OSError, EOFError):
+            raise Unreadable(f"reading it ended the process that read it ({self._ended()})") from None
         return self._understood(answer)
 
     def close(self) -> None:
@@ -117,8 +117,12 @@ class Reader:
 
     def _ended(self) -> str:
         process = self._process
-        code = process.wait() if process is not None else 0
+        if process is None:
+            return "it is gone"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)  # it closed its end, so it is about to go
         self.close()
+        code = process.returncode
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

@@ -28,13 +28,17 @@ create table chunk (
     id integer primary key, document integer not null references document on delete cascade,
     start integer not null, "end" integer not null, heading text not null, page integer, vector blob not null
 ) strict;
+create table packed (chunk integer primary key references chunk on delete cascade, tokens blob not null) strict;
 create index chunk_document on chunk (document);
 create index document_group on document (label, tenant);
 """
 _MANY = 500
 """Keys of one query."""
+_SIGNS = """
+select chunk.id, vector, tokens from chunk left join packed on packed.chunk = chunk.id where chunk.id in ({marks})
+"""
 _SELECT = """
-select chunk.id, document, name, start, "end", heading, page, label, vector
+select chunk.id, document, name, start, "end", heading, page, label
 from chunk join document on document.id = chunk.document where chunk.id in ({marks})
 """
 _PIECE = 8192
@@ -53,7 +57,7 @@ class Group(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A chunk as it is shown and ranked."""
+    """A chunk as it is shown."""
 
     key: int
     document: str
@@ -63,7 +67,6 @@ class Row(NamedTuple):
     heading: str
     page: int | None
     label: Label
-    vector: np.ndarray  # (D,) float16
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -116,13 +119,14 @@ def put(connection: sqlite3.Connection, document: Document) -> Group:
         ((key, at // _PIECE, text[at : at + _PIECE]) for at in range(0, len(text), _PIECE)),
     )
     vectors = document.vectors.astype(np.float16)
-    connection.executemany(
-        'insert into chunk (document, start, "end", heading, page, vector) values (?, ?, ?, ?, ?, ?)',
-        (
-            (key, chunk.start, chunk.end, chunk.heading, chunk.page, vector.tobytes())
-            for chunk, vector in zip(document.chunks, vectors, strict=True)
-        ),
-    )
+    tokens = document.tokens or (b"",) * len(document.chunks)
+    for chunk, vector, packed in zip(document.chunks, vectors, tokens, strict=True):
+        row = connection.execute(
+            'insert into chunk (document, start, "end", heading, page, vector) values (?, ?, ?, ?, ?, ?)',
+            (key, chunk.start, chunk.end, chunk.heading, chunk.page, vector.tobytes()),
+        ).lastrowid
+        if packed:
+            connection.execute("insert into packed (chunk, tokens) values (?, ?)", (row, packed))
     return Group(document.label, document.tenant)
 
 
@@ -170,7 +174,7 @@ def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Row]:
         some = tuple(keys[begin : begin + _MANY])
         marks = ", ".join("?" * len(some))
         found_rows = connection.execute(_SELECT.format(marks=marks), some)
-        for key, document, name, start, end, heading, page, label, vector in found_rows:
+        for key, document, name, start, end, heading, page, label in found_rows:
             found[key] = Row(
                 key=key,
                 document=name,
@@ -180,7 +184,6 @@ def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Row]:
                 heading=heading,
                 page=page,
                 label=Label(label),
-                vector=np.frombuffer(vector, dtype=np.float16),
             )
     return found
 
@@ -192,6 +195,17 @@ def document_keys(connection: sqlite3.Connection, name: str) -> tuple[Group | No
         return None, []
     keys = connection.execute("select id from chunk where document = ? order by start", (found[0],))
     return Group(Label(found[1]), found[2]), [int(key) for (key,) in keys]
+
+
+def signs(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[np.ndarray, bytes]]:
+    """(vector (D,) float16, packed tokens) of chunks by key: what the reranker reads."""
+    found = {}
+    for begin in range(0, len(keys), _MANY):
+        some = tuple(keys[begin : begin + _MANY])
+        marks = ", ".join("?" * len(some))
+        for key, vector, tokens in connection.execute(_SIGNS.format(marks=marks), some):
+            found[key] = np.frombuffer(vector, dtype=np.float16), tokens or b""
+    return found
 
 
 def text_of(connection: sqlite3.Connection, name: str, start: int, end: int) -> tuple[Group, str] | None:

@@ -17,12 +17,21 @@ from ._rows import Row
 _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
 
-def rank_within(rows: Sequence[Row], query: str, vector: np.ndarray | None) -> list[tuple[Row, float]]:
-    """Chunks by words and, where the query's encoding (D,) is known, by meaning; best first."""
+def rank_within(
+    rows: Sequence[Row], query: str, vectors: np.ndarray, vector: np.ndarray | None
+) -> list[tuple[Row, float]]:
+    """Chunks by words and, where the query's encoding is known, by meaning; best first.
+
+    Args:
+        rows: The document's chunks.
+        query: What is looked for.
+        vectors: (N, D) the chunks' encodings.
+        vector: (D,) the query's.
+    """
     by_words = _keyword_scores(rows, query)
     rankings = [[row for row in _ranked(by_words) if by_words[row] > 0]]
     if vector is not None and rows:
-        rankings.append(_ranked(np.stack([row.vector for row in rows]).astype(np.float32) @ vector))
+        rankings.append(_ranked(vectors @ vector))
     fused = fuse(rankings)
     return [(rows[place], score) for place, score in fused.items()]
 

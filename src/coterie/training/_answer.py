@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_default
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
+from coterie.errors import NotIndexed
 from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
 from coterie.protocols import Retriever
-from coterie.retrieval import open_shelf
+from coterie.retrieval import Shelf, open_shelf
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist
 from coterie.types import Label, Output, Prompt, Rung
@@ -34,9 +35,13 @@ from ._job import Job, TextEncoder
 from ._measure import finish
 from ._report import write_report
 
+if TYPE_CHECKING:
+    from coterie.engines import OnnxEncoder
+
 FEWEST_ROWS = 20
 """Questions from which the reader is calibrated anew."""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
+_RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
@@ -74,11 +79,10 @@ def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, R
                 finish(shelf.close())
 
 
-def _open(job: Job, config: Config, folder: Path) -> dict[str, Retriever]:
+def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
     """The shelves that the specialist reads."""
-    return {
-        name: open_shelf(name, config.knowledge[name], folder, encoder=job.encoder) for name in job.section.knowledge
-    }
+    encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
+    return {name: open_shelf(name, config.knowledge[name], folder, encoder=encoder) for name in job.section.knowledge}
 
 
 def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
@@ -102,6 +106,22 @@ def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, lab
         report=report,
         seconds={each.rung: each.seconds for each in candidates},
     )
+
+
+def check_indexed(job: Job, config: Config, folder: Path) -> None:
+    """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
+    if job.section.task != "answer":
+        return
+    for name, shelf in _open(job, config, folder).items():
+        try:
+            documents = finish(shelf.documents())
+        finally:
+            finish(shelf.close())
+        if not documents:
+            raise NotIndexed(
+                f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
+                hint=f"Index its documents: coterie index {name}",
+            )
 
 
 def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -179,19 +199,34 @@ def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Eval
 
 def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
     """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
-    unproven = [(name, each) for name, each in fit.thresholds.items() if each.value is None]
-    risk = job.section.target_risk
-    own = {name: _accepting(each.value, risk) for name, each in fit.thresholds.items() if each.value is not None}
+    target = job.section.target_risk
+    own = {
+        name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
+    }
+    lax = [name for name in own if fit.risks[name] > target]
+    unproven = [name for name in fit.thresholds if name not in own]
     return _Made(
         reader=fit.reader,
         answering=own.get("answering", shipped.answering),
         silence=own.get("silence", shipped.silence),
         figure=fit.figure,
         notes=fit.notes,
-        warnings=tuple(
-            f"{name}: {each.reason} The threshold that comes with Coterie is used instead." for name, each in unproven
+        warnings=(
+            *(f"{name}: the questions cannot show an error of {target:g}, only of {fit.risks[name]:g}" for name in lax),
+            *(f"{name}: the questions show nothing; the one that comes with Coterie is used" for name in unproven),
         ),
     )
+
+
+def _provable(
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
+) -> tuple[Threshold, float]:
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can."""
+    for risk in (target, *(each for each in _RISKS if each > target)):
+        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if found.value is not None:
+            break
+    return found, risk
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -229,6 +264,8 @@ class _Fit:
     def __init__(self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray) -> None:
         self.reader, self.right, self.stated, self.best = reader, right, stated, best
         self.thresholds: dict[str, Threshold] = {}
+        self.risks: dict[str, float] = {}
+        """What each threshold holds: the target, or the smallest that the questions can show."""
         self.figure = _UNKNOWN
         self.notes: dict[str, object] = {}
 
@@ -244,7 +281,8 @@ class _Fit:
             found = fit_experts(corpus, columns, folds, seed=job.section.seed, advance=job.progress.advance)
             job.progress.finish("")
         if found is not None:
-            fitted = fit_scorer(corpus, found.columns, folds, precision=1 - risk, gates=found.gates)
+            corpus = found.corpus
+            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, gates=found.gates)
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best)
         else:
@@ -264,12 +302,10 @@ class _Fit:
             ("silence", np.flatnonzero(~answers), 1 - self.stated),
         ):
             if len(rows):
-                threshold = accept_threshold(
-                    confidence[rows],
-                    right[rows],
-                    target_risk=job.section.target_risk,
-                    groups=[groups[row] for row in rows],
+                threshold, risk = _provable(
+                    confidence[rows], right[rows], [groups[row] for row in rows], job.section.target_risk
                 )
+                self.risks[name] = risk
                 self.thresholds[name] = threshold
                 self.notes[f"{name}_reason"] = threshold.reason
         self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))

@@ -1,14 +1,14 @@
 """Fitting what scores sentences and answers: linear, cross-fitted, on questions with their answers.
 
 Two scorers: one of what any question and sentence show (`fit_plain`), one that also hears what answered such questions
-before (`fit_familiar`). A question's experts are fitted without its document, and its gate is opened without its own
-words: so what is calibrated is what will be seen of new documents, asked about in new words.
+before. A question's experts are fitted without its document, and its gate is opened with its own words and without
+them: so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ Floats = np.ndarray
 Columns = list[dict[str, Floats]]
 """For each question its sentences' features by name, (S,) each."""
 
-FEWEST_ANSWERED = 8
+FEWEST_ANSWERED = 5
 """Answered questions of a topic from which it has an expert."""
 FOLDS = 4
 _WORD_C, _VECTOR_C = 10.0, 3.0
@@ -171,10 +171,15 @@ _FEWEST_BESIDE = 20  # sentences that the share must be of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Familiar:
-    """The experts, and what those that did not see a question's document say of it, opened without its own words."""
+    """The experts, and what those that did not see a question's document say of it.
+
+    Every question is there twice: as it will be asked in words that training has seen, and in words that it has not.
+    """
 
     experts: Experts
+    corpus: AnswerCorpus
     columns: Columns
+    folds: np.ndarray  # (2 N,)
     gates: list[Gate]
 
 
@@ -194,15 +199,25 @@ def fit_experts(
         return None
     work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
     whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
-    found: list[Floats] = [np.empty((0, 2))] * len(corpus.asked)
-    gates = [work.gate(each.row.text) for each in corpus.asked]
+    asked = [each.row.text for each in corpus.asked]
+    gates = [work.gate(text, known=known) for known in (True, False) for text in asked]
+    count = len(asked)
+    found: list[Floats] = [np.empty((0, 2))] * len(gates)
     for fold in np.unique(folds):
         experts = work.fit(folds != fold, advance)
         for number in np.flatnonzero(folds == fold):
             ids = corpus.asked[number].texts
-            found[number] = experts.scores(gates[number].shares, [work.names[i] for i in ids], corpus.vectors[ids])
-    known = [own | dict(zip(KNOWN, each.T, strict=True)) for own, each in zip(columns, found, strict=True)]
-    return Familiar(experts=whole, columns=known, gates=gates)
+            texts = [work.names[i] for i in ids]
+            for place in (int(number), count + int(number)):
+                found[place] = experts.scores(gates[place].shares, texts, corpus.vectors[ids])
+    twice = [*columns, *columns]
+    return Familiar(
+        experts=whole,
+        corpus=replace(corpus, asked=[*corpus.asked, *corpus.asked]),
+        columns=[own | dict(zip(KNOWN, each.T, strict=True)) for own, each in zip(twice, found, strict=True)],
+        folds=np.concatenate([folds, folds]),
+        gates=gates,
+    )
 
 
 class _Work:
@@ -232,9 +247,9 @@ class _Work:
         self.questions = np.stack([corpus.questions[text] for text in self.asked])
         self.kinds = np.array([kind for _, kind in known], dtype=np.int32)
 
-    def gate(self, question: str) -> Gate:
-        """How a question finds its experts when nobody has asked it in these words before."""
-        others = np.array([text != question for text in self.asked])
+    def gate(self, question: str, *, known: bool) -> Gate:
+        """How a question finds its experts: in words that training has seen, or as if it had not."""
+        others = np.array([known or text != question for text in self.asked])
         if not others.any():
             others[:] = True
         vector = self.corpus.questions[question]

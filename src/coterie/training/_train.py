@@ -27,7 +27,7 @@ from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import Checkpoints
 
-from ._answer import divide_questions, train_answer
+from ._answer import check_indexed, divide_questions, train_answer
 from ._asked import find_asked
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
@@ -118,6 +118,9 @@ def train(
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in _chosen(config, names)]
+    if shelves is None:
+        for job in jobs:
+            check_indexed(job, config, folder)
     with threadpool_limits(1):
         trained = {job.name: _train_whole(job, config, folder, registry, shelves) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coterie.config import load_config
-from coterie.errors import DataError
+from coterie.errors import DataError, NotIndexed
 from coterie.evaluation import look_up_with
 from coterie.registry import Version, open_registry
 from coterie.routing import PROFILE_FILE, Profile
@@ -167,3 +167,12 @@ def test_a_broken_file_is_explained_before_anything_is_trained(tmp_path, encoder
     with pytest.raises(DataError, match="line 1"):
         train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([])})
     assert not (folder / "registry" / "ask").exists()
+
+
+def test_an_empty_shelf_is_pointed_out_before_anything_is_trained(tmp_path, encoder):
+    """Without an index the message names the shelf and the command."""
+    folder = folder_of(tmp_path, None)
+
+    with pytest.raises(NotIndexed, match="'shelf'") as caught:
+        train(folder, encoder=encoder)
+    assert "coterie index shelf" in caught.value.hint

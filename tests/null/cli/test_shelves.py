@@ -1,0 +1,178 @@
+"""`coterie index` and `coterie search`: a shelf filled, searched and measured from the command line."""
+
+import json
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+from coterie.engines import TokenStates
+from coterie.types import Output
+
+
+class Words:
+    """The bundled encoder's stand-in: a text is the sum of its words."""
+
+    name, sha256, dimension = "words", "a" * 64, 16
+
+    @classmethod
+    def bundled(cls, *, threads=1):
+        """Another one."""
+        return cls()
+
+    def encode(self, texts, *, progress=None):
+        """(N, 16) unit vectors."""
+        rows = [
+            sum(
+                (np.random.default_rng(zlib.crc32(w.encode())).normal(size=16) for w in t.lower().split()), np.zeros(16)
+            )
+            for t in texts
+        ]
+        vectors = np.array(rows, dtype=np.float32).reshape(-1, 16)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+    def encode_tokens(self, texts, reduce):
+        """Vectors, and no tokens."""
+        return self.encode(texts), [reduce(TokenStates([], np.zeros((0, 16), dtype=np.float32))) for _ in texts]
+
+    def count_tokens(self, text):
+        """Words and two marks."""
+        return len(text.split()) + 2
+
+    async def run(self, batch):
+        """A vector a prompt."""
+        return [Output(vector=vector) for vector in self.encode([prompt.text for prompt in batch])]
+
+    async def close(self):
+        """Nothing to free."""
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch):
+    """No model is loaded."""
+    monkeypatch.setattr("coterie.engines._onnx.OnnxEncoder", Words)
+
+
+@pytest.fixture
+def shop(folder):
+    """A network with documents and a section for them."""
+    (folder / "papers" / "hr").mkdir(parents=True)
+    (folder / "papers" / "fees.md").write_text("# Fees\n\nThe late fee is five dollars.")
+    (folder / "papers" / "hr" / "pay.txt").write_text("The late director earns a lot.")
+    with (folder / "coterie.toml").open("a") as file:
+        file.write('\n[knowledge.docs]\npaths = ["papers"]\nlabels = { "papers/hr/**" = "restricted" }\n')
+    return folder
+
+
+def test_index_and_search(run, shop):
+    """A shelf of the file is indexed and searched; JSON has exactly what it should."""
+    indexed = run("-C", shop, "index", "docs", "--json")
+    found = run("-C", shop, "search", "docs", "late fee", "--json")
+
+    assert (indexed.code, indexed.json["documents"], indexed.json["added"]) == (0, 2, 2)
+    assert list(found.json) == ["passages"]
+    (passage,) = found.json["passages"]
+    assert passage["text"] == "The late fee is five dollars."
+    assert (passage["document"], passage["start"], passage["end"]) == ("papers/fees.md", 8, 37)
+    assert (passage["label"], passage["heading"], passage["page"]) == ("internal", "Fees", None)
+    assert set(passage) == {"document", "start", "end", "score", "label", "text", "heading", "page"}
+
+
+def test_search_as_somebody(run, shop):
+    """With a higher clearance more is found; an unknown label or mode is an error."""
+    run("-C", shop, "index", "docs")
+
+    names = {
+        p["document"]
+        for p in run("-C", shop, "search", "docs", "late", "--as", "restricted", "--json").json["passages"]
+    }
+    assert names == {"papers/fees.md", "papers/hr/pay.txt"}
+    assert run("-C", shop, "search", "docs", "late", "--as", "boss").code == 2
+    assert run("-C", shop, "search", "docs", "late", "--mode", "magic").code == 2
+    assert run("-C", shop, "search", "docs").code == 2
+
+
+def test_words_for_people(run, shop):
+    """Without --json: what became of it, what could not be read, what comes next."""
+    (shop / "papers" / "bad.docx").write_bytes(b"no zip")
+    indexed = run("-C", shop, "index", "docs")
+    found = run("-C", shop, "search", "docs", "late fee", "--mode", "keyword")
+
+    assert "2 documents: 2 added" in indexed.out
+    assert "Not read: papers/bad.docx" in indexed.err
+    assert "1. papers/fees.md [8:37] internal" in found.out
+
+
+def test_a_shelf_that_is_not_in_the_file(run, folder, tmp_path):
+    """A new name is indexed and searched too, and it is said how to keep it."""
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text(
+        "\n".join(
+            json.dumps({"_id": str(n), "title": "Fees", "text": f"fee {w}"}) for n, w in enumerate(["late", "wire"])
+        )
+    )
+    queries, qrels = tmp_path / "queries.jsonl", tmp_path / "qrels.tsv"
+    queries.write_text('{"_id": "q", "text": "wire"}\n')
+    qrels.write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
+
+    indexed = run("-C", folder, "index", "beir", "--beir", corpus)
+    measured = run("-C", folder, "search", "beir", "--eval", queries, "--qrels", qrels, "--mode", "hybrid", "--json")
+
+    assert indexed.code == 0
+    assert "[knowledge.beir]" in indexed.err
+    assert measured.json == {"queries": 1, "ndcg@10": 1.0, "recall@100": 1.0, "mode": "hybrid"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("index", "docs"), "has no paths"),
+        (("index", "docs", "nowhere"), "no file or folder"),
+        (("index", "Bad Name", "data"), "Bad Name"),
+        (("index", "docs", "data", "--label", "top"), "Unknown label"),
+        (("search", "docs", "fee"), "Unknown shelf"),
+        (("search", "../../etc", "fee"), "no name of a shelf"),
+        (("search", "docs", "--eval", "a"), "belong together"),
+    ],
+)
+def test_what_cannot_be_done_is_said(run, folder, words, said):
+    """Wrong names, paths and labels are errors with a hint, not tracebacks."""
+    result = run("-C", folder, *words)
+
+    assert result.code in {1, 2}
+    assert said in result.err
+
+
+def test_nothing_but_broken_files(run, folder):
+    """A shelf that would be empty because nothing could be read is an error with the reasons."""
+    (folder / "bad").mkdir()
+    (folder / "bad" / "a.docx").write_bytes(b"no zip")
+
+    result = run("-C", folder, "index", "docs", "bad")
+
+    assert result.code == 2
+    assert "Not read: bad/a.docx" in result.err
+    assert "shelf 'docs' is empty" in result.err
+
+
+def test_doctor(run, shop):
+    """The doctor says which shelf is not indexed and the command for it, then what it holds."""
+    before = run("-C", shop, "doctor")
+    run("-C", shop, "index", "docs")
+    after = run("-C", shop, "doctor", "--json")
+
+    assert "index docs" in before.out
+    (check,) = [check for check in after.json["checks"] if check["name"] == "shelf docs"]
+    assert (check["ok"], check["found"]) == (True, "2 documents, 2 chunks")
+
+
+def test_light_without_an_index(folder):
+    """`coterie --help` brings neither tantivy nor numpy."""
+    import subprocess
+
+    code = "import sys; from coterie.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "'tantivy'" not in done.stderr
+    assert "'numpy'" not in done.stderr

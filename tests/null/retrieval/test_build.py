@@ -1,0 +1,206 @@
+"""Bringing a shelf up to date: what is read again, what disappears, what an interruption leaves."""
+
+import hashlib
+
+import pytest
+
+from coterie.errors import DataError, IndexBusy, InputError
+from coterie.retrieval import Access, build_index, find_files, read_corpus
+from coterie.retrieval._generation import sole_writer
+from coterie.types import Label
+
+from .conftest import WordEncoder
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def start(self, what, total):
+        """Nothing."""
+
+    def advance(self, n):
+        """Nothing."""
+
+    def finish(self, note):
+        """Nothing."""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A network's folder with documents."""
+    folder = tmp_path / "shop"
+    (folder / "docs" / "hr").mkdir(parents=True)
+    (folder / "docs" / "fees.md").write_text("# Fees\n\nThe late fee is five dollars.")
+    (folder / "docs" / "hr" / "pay.txt").write_text("The director earns a lot.")
+    (folder / "docs" / ".hidden.txt").write_text("hidden")
+    (folder / "docs" / "photo.jpg").write_bytes(b"\xff\xd8")
+    return folder
+
+
+@pytest.fixture
+def build(place, open_shelf, encoder, tmp_path):
+    """Indexes what was found; gives shelf and report."""
+
+    async def build(found, *, encoder=encoder, **options):
+        shelf = open_shelf(encoder=encoder, **options)
+        folder = tmp_path / "docs"
+        return shelf, await build_index(shelf, found, encoder=encoder, folder=folder, name="docs", progress=Silent())
+
+    return build
+
+
+def access(**options):
+    """Who may see it: everybody inside."""
+    return Access(**{"label": Label.INTERNAL, "labels": {}, **options})
+
+
+def find(folder, *paths, exact=True, **options):
+    """What stands below these paths."""
+    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact)
+
+
+async def test_only_what_changed_is_read(place, build, encoder):
+    """The second time nothing is read or encoded; a changed file is; a deleted one disappears."""
+    _, first = await build(find(place, "docs"))
+    encoded = encoder.encoded
+    _, second = await build(find(place, "docs"))
+    again = encoder.encoded
+    (place / "docs" / "fees.md").write_text("# Fees\n\nThe late fee is six dollars.")
+    (place / "docs" / "hr" / "pay.txt").unlink()
+    shelf, third = await build(find(place, "docs"))
+
+    assert (first.documents, first.added, first.skipped) == (2, 2, 1)
+    assert (second.documents, second.unchanged, second.chunks, again) == (2, 2, 0, encoded)
+    assert (third.documents, third.changed, third.removed) == (1, 1, 1)
+    (found, *_) = await shelf.search("late fee", k=5, clearance=Label.INTERNAL)
+    assert (found.document, found.text, found.heading) == ("docs/fees.md", "The late fee is six dollars.", "Fees")
+
+
+async def test_paths_touch_only_what_is_below_them(place, build):
+    """With paths of the moment, what the shelf has from elsewhere stays, and what is gone below them goes."""
+    await build(find(place, "docs"))
+    (place / "docs" / "hr" / "pay.txt").rename(place / "docs" / "hr" / "wages.txt")
+    shelf, report = await build(find(place, "docs/hr", exact=False))
+
+    assert (report.added, report.removed, report.documents) == (1, 1, 2)
+    assert set(await shelf.documents()) == {"docs/fees.md", "docs/hr/wages.txt"}
+
+
+async def test_labels_by_pattern(place, build):
+    """The most sensitive label that holds for a document counts; another label is a change."""
+    await build(find(place, "docs"))
+    shelf, report = await build(find(place, "docs", labels={"docs/hr/**": Label.RESTRICTED, "**": Label.PUBLIC}))
+
+    assert (report.changed, report.unchanged) == (1, 1)
+    assert [p.document for p in await shelf.search("director", k=5, clearance=Label.INTERNAL)] == ["docs/fees.md"]
+    best, *_ = await shelf.search("director", k=5, clearance=Label.RESTRICTED)
+    assert (best.document, best.label) == ("docs/hr/pay.txt", Label.RESTRICTED)
+
+
+async def test_one_bad_file_stops_nothing(place, build):
+    """A file that cannot be read is reported; what the shelf had of it stays."""
+    await build(find(place, "docs"))
+    (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
+    (place / "docs" / "broken.docx").write_bytes(b"PK cut")
+    (place / "docs" / "more.txt").write_text("Wires are free.")
+    shelf, report = await build(find(place, "docs"))
+
+    assert {(failure.document, failure.kept) for failure in report.failed} == {
+        ("docs/broken.docx", False),
+        ("docs/fees.md", True),
+    }
+    assert (report.documents, report.added, report.removed) == (3, 1, 0)
+    assert set(await shelf.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
+
+
+async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path):
+    """What was encoded before an interruption is not encoded again, and the shelf was the old one meanwhile."""
+    for n in range(6):
+        (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
+    monkeypatch.setattr("coterie.retrieval._build._BATCH", 2)
+
+    class Dying(WordEncoder):
+        def encode(self, texts, *, progress=None):
+            if self.encoded >= 4:
+                raise KeyboardInterrupt
+            return super().encode(texts, progress=progress)
+
+    dying = Dying()
+    with pytest.raises(KeyboardInterrupt):
+        await build(find(place, "docs"), encoder=dying)
+    healthy = WordEncoder()
+    _, report = await build(find(place, "docs"), encoder=healthy)
+
+    assert (report.documents, report.added, report.resumed) == (8, 8, 4)
+    assert healthy.encoded == 4
+    assert not (tmp_path / "docs" / "draft.db").exists()
+
+
+async def test_two_at_once(place, build, tmp_path):
+    """A second indexing is told of the first."""
+    await build(find(place, "docs"))
+    with sole_writer(tmp_path / "docs" / "building.lock", "it"), pytest.raises(IndexBusy):
+        await build(find(place, "docs"))
+
+
+def test_nothing_to_read(place):
+    """An empty folder, or none at all, is an error before anything is taken away."""
+    (place / "empty").mkdir()
+
+    with pytest.raises(InputError, match="Found no file to index"):
+        find(place, "empty")
+    with pytest.raises(InputError, match="no file or folder"):
+        find(place, "nowhere")
+
+
+def test_links_lead_nowhere_else(place, tmp_path):
+    """A link out of the folder, or to a folder above, is not followed."""
+    (tmp_path / "outside.txt").write_text("not ours")
+    (place / "docs" / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (place / "docs" / "loop").symlink_to(place / "docs")
+
+    assert [source.name for source in find(place, "docs").sources] == ["docs/fees.md", "docs/hr/pay.txt"]
+
+
+async def test_a_corpus(tmp_path, build):
+    """A BEIR corpus becomes a shelf of exactly its documents, their titles headings; packed or not."""
+    import gzip
+
+    path = tmp_path / "corpus.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.write('{"_id": "7", "title": "Late  fees", "text": "Five dollars."}\n\n{"_id": "8", "text": "Wires"}\n')
+    shelf, report = await build(read_corpus(path, access()))
+
+    assert (report.documents, report.chunks) == (2, 2)
+    best, *_ = await shelf.search("late fees", k=2, clearance=Label.INTERNAL)
+    assert (best.document, best.heading, best.text) == ("7", "Late fees", "Five dollars.")
+    assert await shelf.text("7", 0, 9, clearance=Label.INTERNAL) == "Late fees"
+
+
+@pytest.mark.parametrize("line", ["not json", "[1]", '{"text": "no id"}', ""])
+def test_no_corpus(tmp_path, line):
+    """A line that is no document is named by its number; an empty file is no corpus."""
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(f"{line}\n")
+
+    with pytest.raises(DataError, match=r"Line 1|holds no document"):
+        read_corpus(path, access())
+
+
+async def test_offsets_are_exact(place, build):
+    """A passage is what stands at its offsets in the document's text, also in a long one with odd characters."""
+    text = "\n\n".join(
+        f"## Part {n}\n\nNaïve 日本 clause {n}. It ends — here! " + "word " * (n % 90) for n in range(300)
+    )
+    (place / "docs" / "long.md").write_text(text)
+    shelf, _ = await build(find(place, "docs"))
+
+    for query in ("clause 7", "part 299", "word word", "日本"):
+        for found in await shelf.search(query, k=20, clearance=Label.INTERNAL):
+            if found.document == "docs/long.md":
+                assert text[found.start : found.end] == found.text
+            whole = await shelf.text(found.document, 0, 10**9, clearance=Label.INTERNAL)
+            assert whole[found.start : found.end] == found.text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    whole = await shelf.text("docs/long.md", 0, 10**9, clearance=Label.INTERNAL)
+    assert hashlib.sha256(whole.encode()).hexdigest() == digest

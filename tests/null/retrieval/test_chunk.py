@@ -1,0 +1,116 @@
+"""Chunks: where they begin and end, and how long they are."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coterie.retrieval._chunk import chunk, sentences
+from coterie.retrieval._parsed import Heading, Parsed
+
+TEXTS = st.lists(
+    st.sampled_from(
+        [
+            "Fees are due. ",
+            "ab ",
+            "x" * 70,
+            "e.g. this",
+            "\n\n",
+            "\n- item ",
+            "Ends!",
+            "Né à Paris? ",
+            "日本語。",
+            " 3.5 ",
+            "\t",
+        ]
+    ),
+    max_size=60,
+).map("".join)
+
+
+def words(texts):
+    """A measure without a model: four characters are a token, white space is none."""
+    return [-(-len("".join(text.split())) // 4) for text in texts]
+
+
+@given(text=TEXTS)
+@settings(deadline=None)
+def test_sentences_hold_every_word(text):
+    """Sentences do not overlap and leave out nothing but white space."""
+    spans = sentences(text)
+
+    at = 0
+    for start, end in spans:
+        assert not text[at:start].strip()
+        assert start < end
+        assert text[start:end] == text[start:end].strip()
+        at = end
+    assert not text[at:].strip()
+
+
+def test_sentences_end_where_readers_end_them():
+    """At a full stop before a capital, also where white space was lost, and not within a number."""
+    text = "It costs 3.5 euros. Who pays?No one does.The rest is free"
+
+    assert [text[a:b] for a, b in sentences(text)] == [
+        "It costs 3.5 euros.",
+        "Who pays?",
+        "No one does.",
+        "The rest is free",
+    ]
+
+
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 300), max_size=4), tokens=st.integers(4, 40))
+@settings(deadline=None)
+def test_chunks_hold_every_word_once(text, cuts, tokens):
+    """Chunks and headings together hold every word once, each chunk within its size and its section."""
+    cuts = sorted({cut for cut in cuts if cut < len(text)})
+    headings = tuple(Heading(cut, cut + 1, 1, f"part {cut}") for cut in cuts)
+    parsed = Parsed(text=text, headings=headings)
+
+    chunks = chunk(parsed, words, tokens=tokens)
+
+    covered = sorted([(c.start, c.end) for c in chunks] + [(h.start, h.end) for h in headings])
+    at = 0
+    for start, end in covered:
+        assert not text[at:start].strip()
+        at = max(at, end)
+    assert not text[at:].strip()
+    for each in chunks:
+        body = text[each.start : each.end]
+        assert body == body.strip() != ""
+        assert words([body])[0] <= tokens
+
+
+def test_chunks_know_heading_and_page():
+    """A chunk has the path of headings it stands under and the page it begins on."""
+    text = "Intro.\n\nLoans\n\nFees\n\nA fee is due.\n\nEnd\n\nNothing more."
+    at = text.index
+    headings = (
+        Heading(at("Loans"), at("Loans") + 5, 1, "Loans"),
+        Heading(at("Fees"), at("Fees") + 4, 2, "Fees"),
+        Heading(at("End"), at("End") + 3, 1, "End"),
+    )
+    parsed = Parsed(text=text, headings=headings, pages=(0, at("A fee")))
+
+    found = [(text[c.start : c.end], c.heading, c.page) for c in chunk(parsed, words)]
+
+    assert found == [("Intro.", "", 1), ("A fee is due.", "Loans > Fees", 2), ("Nothing more.", "End", 2)]
+
+
+def test_chunks_of_a_text_are_about_as_long():
+    """A text a little longer than a chunk makes two halves, not a chunk and a rest of three words."""
+    text = " ".join(f"Sentence number {n} says it." for n in range(30))
+
+    chunks = chunk(Parsed(text=text), words, tokens=words([text])[0] - 20)
+
+    first, second = (c.end - c.start for c in chunks)
+    assert abs(first - second) < len(text) // 6
+
+
+def test_one_endless_word_is_cut():
+    """A text without white space is cut as well, and nothing of it is lost."""
+    text = "x" * 9000
+
+    chunks = chunk(Parsed(text=text), words, tokens=50)
+
+    assert "".join(text[c.start : c.end] for c in chunks) == text
+    assert max(c.end - c.start for c in chunks) <= 200

@@ -1,0 +1,261 @@
+"""The local shelf: what it finds, for whom, and what it is when it is interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed
+from coterie.retrieval import Shelf, fuse
+from coterie.retrieval._generation import present, sole_writer
+from coterie.retrieval._vectors import VectorIndex
+from coterie.testing import check_retriever
+from coterie.types import Label
+
+from .conftest import WordEncoder
+
+MODES = ("keyword", "vector", "hybrid", "rerank")
+
+
+async def test_what_every_retriever_must_do(shelf, document):
+    """It keeps the contract of retrievers and shelves."""
+    await shelf.update(
+        [document("a.txt", "the late fee is five dollars\n\nwires are free"), document("b.txt", "cards")]
+    )
+
+    assert isinstance(shelf, Shelf)
+    await check_retriever(shelf, "what is the late fee")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_finds_the_passage(shelf, document, mode):
+    """The passage with the words is first in every mode, with its offsets, heading and shelf."""
+    text = "wires cost nothing\n\nthe late fee is five dollars\n\ncards are sent by post"
+    await shelf.update([document("a.txt", text, heading="Prices"), document("b.txt", "opening hours of the bank")])
+
+    best, *_ = await shelf.search("late fee", k=3, clearance=Label.INTERNAL, mode=mode)
+
+    assert text[best.start : best.end] == best.text == "the late fee is five dollars"
+    assert (best.document, best.heading, best.shelf, best.label) == ("a.txt", "Prices", "docs", Label.INTERNAL)
+
+
+async def test_a_given_vector_is_not_made_again(shelf, document, encoder):
+    """A query's encoding that the caller has is used as it is."""
+    await shelf.update([document("a.txt", "late fee")])
+    (vector,) = encoder.encode(["late fee"])
+    before = encoder.encoded
+
+    assert await shelf.search("late fee", k=1, clearance=Label.INTERNAL, vector=vector)
+    assert encoder.encoded == before
+
+
+WORDS = st.lists(st.sampled_from(["fee", "late", "card", "loan", "wire", "bank", "cost"]), min_size=1, max_size=6).map(
+    " ".join
+)
+
+
+@given(seen=st.lists(WORDS, min_size=1, max_size=5), hidden=st.lists(WORDS, min_size=1, max_size=8), query=WORDS)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+async def test_what_is_hidden_changes_nothing(open_shelf, document, seen, hidden, query):
+    """With or without documents above the clearance or of another tenant, what is found is the same to the last bit."""
+    open_to_all = [document(f"{n}.txt", text, label=Label.PUBLIC) for n, text in enumerate(seen)]
+    secret = [document(f"s{n}.txt", text, label=Label.RESTRICTED) for n, text in enumerate(hidden)]
+    foreign = [document(f"t{n}.txt", text, label=Label.PUBLIC, tenant="other") for n, text in enumerate(hidden)]
+    alone, among = open_shelf(f"alone-{id(seen)}"), open_shelf(f"among-{id(seen)}")
+    await alone.update(open_to_all)
+    await among.update([*open_to_all, *secret, *foreign])
+
+    for mode in MODES:
+        asked = {"k": 20, "clearance": Label.INTERNAL, "mode": mode}
+        plain = await alone.search(query, **asked)
+        beside = await among.search(query, **asked)
+        assert [(p.document, p.start, p.score) for p in plain] == [(p.document, p.start, p.score) for p in beside]
+
+
+async def test_what_was_moved_away_leaves_no_trace(open_shelf, document):
+    """A document that became secret is gone from the statistics too, not only from what is shown."""
+    public = [document(f"{n}.txt", f"fee number {n}", label=Label.PUBLIC) for n in range(3)]
+    moved, never = open_shelf("moved"), open_shelf("never")
+    await moved.update([*public, document("x.txt", "fee fee wire", label=Label.PUBLIC)])
+    await moved.update([document("x.txt", "fee fee wire", label=Label.RESTRICTED)])
+    await never.update(public)
+
+    for mode in MODES:
+        before, after = [
+            [(p.document, p.score) for p in await s.search("fee wire", k=9, clearance=Label.PUBLIC, mode=mode)]
+            for s in (never, moved)
+        ]
+        assert before == after
+
+
+async def test_each_sees_what_is_theirs(shelf, document):
+    """Who is cleared for it, and of its tenant, finds a document; nobody else does, and nobody else reads its text."""
+    await shelf.update(
+        [
+            document("open.txt", "fee one", label=Label.PUBLIC),
+            document("secret.txt", "fee two", label=Label.RESTRICTED),
+            document("theirs.txt", "fee three", label=Label.PUBLIC, tenant="them"),
+        ]
+    )
+
+    async def names(clearance, tenant="default"):
+        found = await shelf.search("fee", k=9, clearance=clearance, tenant=tenant, mode="keyword")
+        return {passage.document for passage in found}
+
+    assert await names(Label.PUBLIC) == {"open.txt"}
+    assert await names(Label.RESTRICTED) == {"open.txt", "secret.txt"}
+    assert await names(Label.PUBLIC, "them") == {"open.txt", "theirs.txt"}
+    assert await shelf.text("secret.txt", 0, 3, clearance=Label.INTERNAL) is None
+    assert await shelf.text("theirs.txt", 0, 3, clearance=Label.RESTRICTED) is None
+    assert await shelf.text("secret.txt", 0, 3, clearance=Label.RESTRICTED) == "fee"
+    assert await shelf.text("none.txt", 0, 3, clearance=Label.RESTRICTED) is None
+
+
+async def test_scores_of_two_groups_compare(shelf, document):
+    """A term weighs the same in every group that a reader sees: equal passages have equal scores."""
+    await shelf.update(
+        [
+            document("a.txt", "fee card loan", label=Label.PUBLIC),
+            document("b.txt", "fee card loan", label=Label.INTERNAL),
+            *(document(f"c{n}.txt", "wire bank loan", label=Label.INTERNAL) for n in range(5)),
+        ]
+    )
+
+    first, second, *_ = await shelf.search("fee", k=9, clearance=Label.INTERNAL, mode="keyword")
+
+    assert {first.document, second.document} == {"a.txt", "b.txt"}
+    assert first.score == pytest.approx(second.score)
+
+
+async def test_documents_change_and_go(shelf, document):
+    """An update takes the place of what had the name, and takes away what it is told to, if it is there."""
+    await shelf.update([document("a.txt", "old words"), document("b.txt", "other words")])
+    await shelf.update([document("a.txt", "new words")], ["b.txt", "never.txt"])
+
+    found = await shelf.search("words", k=9, clearance=Label.INTERNAL, mode="keyword")
+    assert [passage.text for passage in found] == ["new words"]
+    assert set(await shelf.documents()) == {"a.txt"}
+
+
+async def test_an_open_shelf_follows(open_shelf, document):
+    """A shelf that was open before an update finds what came with it."""
+    reader, writer = open_shelf(), open_shelf()
+    await writer.update([document("a.txt", "one fee")])
+    assert len(await reader.search("fee", k=9, clearance=Label.INTERNAL)) == 1
+    await writer.update([document("b.txt", "two fee")])
+    assert len(await reader.search("fee", k=9, clearance=Label.INTERNAL)) == 2
+
+
+async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
+    """What was taken away is in no file of the shelf any more."""
+    await shelf.update([document("a.txt", "harmless words"), document("b.txt", "xyzzyplugh is the password")])
+    await shelf.update([], ["b.txt"])
+
+    files = [path for path in (tmp_path / "docs").rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"xyzzyplugh" in path.read_bytes()]
+
+
+async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch):
+    """Whatever goes wrong in the middle, the shelf is what it was."""
+    await shelf.update([document("a.txt", "old words")])
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("coterie.retrieval._local.build_keywords", fail)
+        with pytest.raises(OSError, match="No space"):
+            await shelf.update([document("a.txt", "new words")])
+
+    (found,) = await shelf.search("words", k=9, clearance=Label.INTERNAL)
+    assert found.text == "old words"
+    await shelf.update([document("a.txt", "new words")])
+    (found,) = await shelf.search("words", k=9, clearance=Label.INTERNAL)
+    assert found.text == "new words"
+
+
+async def test_nothing_indexed_yet(shelf):
+    """A shelf without an index says which command makes one; it holds no documents."""
+    assert await shelf.documents() == {}
+    with pytest.raises(NotIndexed) as caught:
+        await shelf.search("fee", k=1, clearance=Label.PUBLIC)
+    assert "coterie index docs" in caught.value.hint
+
+
+async def test_another_encoder_is_refused(open_shelf, document):
+    """What another encoder made is refused with the command that builds it again, and that command works."""
+    await open_shelf().update([document("a.txt", "fee")])
+    other = WordEncoder(sha256="b" * 64)
+
+    with pytest.raises(ArtefactRefused) as caught:
+        await open_shelf(encoder=other).search("fee", k=1, clearance=Label.INTERNAL)
+    assert "coterie index docs --rebuild" in caught.value.hint
+    with pytest.raises(ArtefactRefused):
+        await open_shelf(encoder=other).update([document("b.txt", "fee")])
+    rebuilt = open_shelf(encoder=other, rebuild=True)
+    await rebuilt.update([document("b.txt", "fee")])
+    assert set(await rebuilt.documents()) == {"b.txt"}
+
+
+@pytest.mark.parametrize("damage", ["manifest.json", "shelf.db", "group-0/vectors.npy", "group-0/keyword/meta.json"])
+async def test_a_damaged_index_is_refused(open_shelf, document, tmp_path, damage):
+    """A cut file of an index is named as such, with the command that builds it again."""
+    await open_shelf().update([document("a.txt", "fee")])
+    path = present(tmp_path / "docs") / damage
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+    with pytest.raises(ArtefactRefused) as caught:
+        await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)
+    assert "--rebuild" in caught.value.hint
+
+
+async def test_one_writer_at_a_time(shelf, document, tmp_path):
+    """A second writer is told that there is a first one, and changes nothing."""
+    await shelf.update([document("a.txt", "fee")])
+    with sole_writer(tmp_path / "docs" / "writing.lock", "it"), pytest.raises(IndexBusy, match="Another process"):
+        await shelf.update([document("b.txt", "fee")])
+    assert set(await shelf.documents()) == {"a.txt"}
+
+
+async def test_words_that_are_no_query(shelf, document):
+    """Punctuation, operators, an empty query and one of thousands of words are looked up like any other text."""
+    await shelf.update([document("a.txt", "fee and loan")])
+
+    for query in ("", "!!! ???", "text:fee AND (", '"fee', "fee " * 5000, "ﬁ 日本 \x00", "*"):
+        await shelf.search(query, k=3, clearance=Label.INTERNAL)
+
+
+def test_many_vectors_are_found_as_few_are():
+    """With many vectors the nearest by sign hold almost all of the nearest by cosine, in the right order."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(50, 64))
+    vectors = centres[rng.integers(0, 50, 9000)] + 0.7 * rng.normal(size=(9000, 64))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    index = VectorIndex(vectors)
+
+    shares = []
+    for query in vectors[:20].astype(np.float32):
+        found = index.search(query, 10)
+        exact = np.argsort(-(vectors.astype(np.float32) @ query), kind="stable")[:10]
+        shares.append(len(set(found.rows.tolist()) & set(exact.tolist())) / 10)
+        assert found.cosines.tolist() == sorted(found.cosines.tolist(), reverse=True)
+    assert np.mean(shares) > 0.95
+
+
+def test_fusion_by_rank_alone():
+    """What is high in both rankings is first; of equals the lowest key."""
+    assert list(fuse([[1, 2, 3], [3, 1, 4]], k=10)) == [1, 3, 2, 4]
+    assert list(fuse([[5], [4]])) == [4, 5]
+
+
+async def test_the_manifest_says_what_made_it(shelf, document, tmp_path, encoder):
+    """The generation states format, encoder and groups."""
+    await shelf.update([document("a.txt", "fee", label=Label.PUBLIC, tenant="t")])
+
+    manifest = json.loads((present(tmp_path / "docs") / "manifest.json").read_text())
+    assert manifest["encoder_sha256"] == encoder.sha256
+    assert manifest["groups"] == [{"label": "public", "tenant": "t", "folder": "group-0"}]
