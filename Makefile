@@ -20,11 +20,11 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Coterie needs Python 3.11 or newer, found " + sys.version.split()[0] + ": set PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[llama]'
+	$(BIN)/python -m pip install --quiet --editable '.[docs,llama]'
 	touch $@
 
 $(DEV): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[llama,sign,train,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[docs,llama,sign,train,dev]'
 	touch $@
 
 run: $(STAMP) ## train the lender example, serve it, ask six questions, stay up until Ctrl-C

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -27,6 +29,8 @@ from ._parsed import Parsed, Unreadable
 from ._read import Reader
 from ._rerank import Reranker
 from ._sources import Found, Source
+
+T = TypeVar("T")
 
 READ_VERSION = 1
 """Of how documents are read and cut: with another number every document is read again."""
@@ -138,17 +142,29 @@ async def build_index(
     start = time.monotonic()
     with sole_writer(folder / "building.lock", f"shelf {name!r}"):
         present = dict(await shelf.documents())
-        batch = _Batch(encoder, reranker, Draft(folder / "draft.db", encoder.sha256, encoder.dimension))
-        build = _Build(found, present, batch, progress)
-        report = await asyncio.to_thread(build.read)
-        gone = [each for each in present if found.scope(each) and each not in build.known]
-        if build.wanted or gone:
-            progress.start("writing the index", None)
-            await shelf.update(build.ready(), gone)
-            progress.finish("")
-        build.done()
+        with closing(Draft(folder / "draft.db", encoder.sha256, encoder.dimension)) as draft:
+            build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
+            report = await _stoppable(build.read)
+            gone = [each for each in present if found.scope(each) and each not in build.known]
+            if build.wanted or gone:
+                progress.start("writing the index", None)
+                await shelf.update(build.ready(), gone)
+                progress.finish("")
+            build.done()
     documents = len(present) - len(gone) + report.added
     return replace(report, documents=documents, removed=len(gone), seconds=time.monotonic() - start)
+
+
+async def _stoppable(work: Callable[[threading.Event], T]) -> T:
+    """The result of blocking work in a thread; whoever cancels it waits until it has seen that and stopped."""
+    stop = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        raise
 
 
 class _Build:
@@ -160,8 +176,8 @@ class _Build:
         self.wanted: list[str] = []
         self.known = {source.name for source in found.sources}
 
-    def read(self) -> Indexed:
-        """Read and encode what changed; the draft has all of it afterwards."""
+    def read(self, stop: threading.Event) -> Indexed:
+        """Read and encode what changed; the draft has all of it afterwards, or what was done when it was stopped."""
         drafted = self._draft.hashes()
         failed: list[Failure] = []
         notes: dict[str, str] = {}
@@ -170,6 +186,8 @@ class _Build:
         self._progress.start("reading and encoding", len(self._found.sources))
         with Reader() as reader:
             for source in self._found.sources:
+                if stop.is_set():
+                    break
                 try:
                     sha256 = _fingerprint(source, batch.packing)
                     if self._present.get(source.name) == sha256:
@@ -187,7 +205,8 @@ class _Build:
                     kept = source.name in self._present
                     failed.append(Failure(document=source.name, reason=str(error), kept=kept))
                 self._progress.advance(1)
-            batch.flush()
+            if not stop.is_set():
+                batch.flush()
         self._progress.finish(f"{batch.chunks:,} chunks")
         changed = sum(name in self._present for name in self.wanted)
         return Indexed(

@@ -52,6 +52,7 @@ class Words:
 def words(monkeypatch):
     """No model is loaded."""
     monkeypatch.setattr("coterie.engines._onnx.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.cli._checks.OnnxEncoder", Words)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Bringing a shelf up to date: what is read again, what disappears, what an interruption leaves."""
 
+import asyncio
 import hashlib
+import threading
 
 import pytest
 
@@ -122,11 +124,11 @@ async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path)
     class Dying(WordEncoder):
         def encode(self, texts, *, progress=None):
             if self.encoded >= 4:
-                raise KeyboardInterrupt
+                raise OSError(5, "the machine went away")
             return super().encode(texts, progress=progress)
 
     dying = Dying()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(OSError, match="went away"):
         await build(find(place, "docs"), encoder=dying)
     healthy = WordEncoder()
     _, report = await build(find(place, "docs"), encoder=healthy)
@@ -134,6 +136,41 @@ async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path)
     assert (report.documents, report.added, report.resumed) == (8, 8, 4)
     assert healthy.encoded == 4
     assert not (tmp_path / "docs" / "draft.db").exists()
+
+
+async def test_a_cancelled_build_stops_soon(place, open_shelf, tmp_path, monkeypatch):
+    """Ctrl-C while documents are read ends the work at the next one; what was kept is not done again."""
+    for n in range(50):
+        (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
+    monkeypatch.setattr("coterie.retrieval._build._BATCH", 1)
+    loop, read = asyncio.get_running_loop(), []
+    cancelled, encoder = threading.Event(), WordEncoder()
+
+    def later(turns):
+        """Some turns of the loop after the cancellation."""
+        cancelled.set() if turns == 0 else loop.call_soon(later, turns - 1)
+
+    class Impatient(Silent):
+        def advance(self, n):
+            read.append(n)
+            if len(read) == 3:
+                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(later, 10)
+                cancelled.wait(60)
+
+    folder = tmp_path / "docs"
+    shelf = open_shelf(encoder=encoder)
+    task = asyncio.ensure_future(
+        build_index(shelf, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Impatient())
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    report = await build_index(
+        shelf, find(place, "docs"), encoder=encoder, folder=folder, name="docs", progress=Silent()
+    )
+
+    assert len(read) == 3
+    assert (report.resumed, report.documents) == (3, 52)
 
 
 async def test_two_at_once(place, build, tmp_path):
