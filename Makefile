@@ -24,10 +24,10 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(DEV): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[docs,llama,sign,train,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[docs,llama,postgres,sign,train,dev]'
 	touch $@
 
-run: $(STAMP) ## train the lender example, serve it, ask five questions, stay up until Ctrl-C
+run: $(STAMP) ## train the lender example, serve it, ask six questions, stay up until Ctrl-C
 	@$(BIN)/python scripts/demo_run.py --folder $(DEMO)
 
 demo: $(STAMP) ## the same, but stop after the answers

@@ -27,7 +27,7 @@ BUSY = 0.75
 
 _PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "onnxruntime", "tokenizers", "starlette", "uvicorn", "xllamacpp"),
-    *("torch", "transformers", "peft", "gguf", "tantivy"),
+    *("torch", "transformers", "peft", "gguf", "psycopg", "tantivy"),
 )
 _DIGITS = 6  # significant digits of a figure in a result file
 

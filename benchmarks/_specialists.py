@@ -137,10 +137,18 @@ def write_network(
     folder: Path,
     sections: Mapping[str, Mapping[str, object]],
     models: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    knowledge: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> None:
-    """Write the `coterie.toml` of a network with these specialists and models."""
+    """Write the `coterie.toml` of a network with these specialists, models and shelves."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = tomlkit.dumps({"network": {"name": "benchmark"}, "specialists": sections, "models": dict(models)})
+    text = tomlkit.dumps(
+        {
+            "network": {"name": "benchmark"},
+            "specialists": sections,
+            "models": dict(models),
+            "knowledge": dict(knowledge),
+        }
+    )
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
 
 

@@ -23,6 +23,7 @@ OUT = ROOT / "work" / "bench"
 BARE = ("clauses", "underwriting")
 LATENCY = ("--requests", "2000", "--starts", "3")
 REPLY = ("--n", "30")
+SESSIONS = ("--sessions", "500")
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
@@ -44,7 +45,7 @@ def bars_of(name: str) -> list[Bar]:
 def plan(network: Path) -> dict[str, list[str]]:
     """Which benchmarks, with their arguments."""
     place = ["--network", str(network)]
-    runs = {"latency": [*place, *LATENCY], **dict.fromkeys(BARE, place)}
+    runs = {"latency": [*place, *LATENCY], **dict.fromkeys(BARE, place), "sessions": [*SESSIONS]}
     if not (FOLDER / "reply" / "run.py").exists():
         return runs
     if has_smollm2():

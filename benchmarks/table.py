@@ -23,6 +23,7 @@ ORDER = (
     "clauses",
     "entailment",
     "extract",
+    "answer",
     "underwriting",
     "abstention",
     "scope",
@@ -30,9 +31,14 @@ ORDER = (
     "adapters",
     "prompted",
     "reply",
+    "reply_tuned",
     "latency",
     "scifact",
     "shelf",
+    "postgres",
+    "followups",
+    "prefix",
+    "sessions",
 )
 NONE = "-"
 

@@ -1,4 +1,4 @@
-"""The main job, end to end: make the lender network, train it, serve it, ask it five questions.
+"""The main job, end to end: make the lender network, train it, serve it, ask it six questions.
 
 `python scripts/demo_run.py` stays up until Ctrl-C; `--once` stops after the answers. Everything is done with
 the `coterie` command and plain HTTP, as a user would. A folder that is already trained is used as it is.
@@ -43,6 +43,7 @@ QUESTIONS = (
             "telephone": "none",
         }
     ),
+    "How long can I withdraw from a loan agreement after signing it?",
     "My card was stolen, and does clause 7 let me end the loan agreement?",
     "What will the weather be like in Paris tomorrow?",
 )
@@ -55,6 +56,8 @@ def main() -> int:
     if not (folder / "coterie.toml").exists():
         _coterie("init", str(folder), "--example", "lender")
     _coterie("models", "pull", "smollm2")
+    for shelf in _shelves(folder):
+        _coterie("-C", str(folder), "index", shelf)
     if not _is_trained(folder):
         _coterie("-C", str(folder), "train")
     server = _serve(folder, arguments.port)
@@ -88,6 +91,11 @@ def _coterie(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "coterie", *arguments], check=False)  # noqa: S603
     if done.returncode:
         sys.exit(done.returncode)
+
+
+def _shelves(folder: Path) -> list[str]:
+    """Shelves of documents; what is indexed already and has not changed is passed over."""
+    return list(tomllib.loads((folder / "coterie.toml").read_text()).get("knowledge", {}))
 
 
 def _is_trained(folder: Path) -> bool:
@@ -136,6 +144,10 @@ def _show(question: str, reply: dict[str, object]) -> None:
     print(f"\n\033[1mQ {asked}\033[0m" if sys.stdout.isatty() else f"\nQ {asked}")
     for line in answer.splitlines():
         print(textwrap.fill(line, 110, initial_indent="  ", subsequent_indent="  "))
+    for finding in coterie["findings"]:  # type: ignore[index]
+        for cited in finding.get("citations", ()):
+            where = cited["heading"] or f"page {cited['page']}" if cited["page"] else cited["heading"]
+            print(f"  [{cited['number']}] {cited['document']}, {where}, characters {cited['start']}-{cited['end']}")
     print(
         f"  [{coterie['status']}; route {route}; confidence {confidence or '-'}; "  # type: ignore[index]
         f"{usage['milliseconds']:.0f} ms; {usage['joules']:.2f} J {usage['joules_kind']}; cost {cost}]",

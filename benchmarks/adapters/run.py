@@ -1,7 +1,7 @@
 """Many LoRA adapters on one base model in one process: what each takes of memory, and what mixing them costs.
 
-    python benchmarks/adapters/run.py                       # 50 adapters of rank 8 on SmolLM2-135M
-    python benchmarks/adapters/run.py --adapters 10 --rank 16
+    python benchmarks/adapters/run.py                       # 50 adapters, as training makes them, on SmolLM2-135M
+    python benchmarks/adapters/run.py --rank 8 --maps all   # as they were made before
 
 The adapters are random and small: memory and pace are those of trained ones, and all say nearly the same, so that a
 round with one adapter and a round with many are the same work. Memory is read in a process of its own with one adapter
@@ -39,6 +39,11 @@ MOST_EXTRA, LEAST_RATIO = 1.10, 0.5
 """Bars: memory in adapters' bytes, pace of mixed adapters as a share of that of one."""
 SIZE = 0.003
 """Standard deviation of the adapters' numbers: the text stays that of the bare model."""
+MAPS = {
+    "feed-forward": ("ffn_gate", "ffn_up", "ffn_down"),
+    "all": ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"),
+}
+"""Which weights of a layer are adapted; the first is what training does."""
 QUESTIONS = ("Where is my card?", "How do I top up?", "What is the exchange rate?", "Why was I charged twice?")
 
 Ask = Callable[[int], Prompt]
@@ -65,11 +70,13 @@ def open_engine(base: Path, adapters: Mapping[str, Path]) -> LlamaEngine:
     return LlamaEngine("smollm2", base, adapters=adapters, threads=THREADS, parallel=PARALLEL, window=WINDOW)
 
 
-def make_adapters(folder: Path, base: Path, *, number: int, rank: int) -> dict[str, Path]:
+def make_adapters(folder: Path, base: Path, *, number: int, rank: int, maps: str) -> dict[str, Path]:
     """Random adapters by name."""
     names = [f"specialist-{index}" for index in range(number)]
     return {
-        name: write_random_adapter(folder / f"{name}.gguf", base, rank=rank, size=SIZE, seed=index)
+        name: write_random_adapter(
+            folder / f"{name}.gguf", base, rank=rank, size=SIZE, seed=index, projections=MAPS[maps]
+        )
         for index, name in enumerate(names)
     }
 
@@ -157,7 +164,7 @@ def run(given: argparse.Namespace) -> Record:
     base = locate(LlamaModel(engine="llama", name="smollm2"), Path())
     record = Record(claim=CLAIM, seeds=[0])
     with tempfile.TemporaryDirectory() as home:
-        adapters = make_adapters(Path(home), base, number=given.adapters, rank=given.rank)
+        adapters = make_adapters(Path(home), base, number=given.adapters, rank=given.rank, maps=given.maps)
         size = next(iter(adapters.values())).stat().st_size
         one, all_ = (measure_memory(base, Path(home), number, given.adapters) for number in (1, given.adapters))
         speed = asyncio.run(measure_pace(base, adapters, given))
@@ -168,6 +175,7 @@ def run(given: argparse.Namespace) -> Record:
     record.figures = {
         "adapters": given.adapters,
         "rank": given.rank,
+        "maps": given.maps,
         "adapter_bytes": size,
         "resident_bytes": {"one": one, "all": all_},
         "extra_per_adapter_in_adapter_bytes": extra,
@@ -191,7 +199,8 @@ def main() -> None:
         return
     parser = arguments(__doc__, __file__)
     parser.add_argument("--adapters", type=int, default=50)
-    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--maps", choices=tuple(MAPS), default=next(iter(MAPS)), help="adapted weights of a layer")
     parser.add_argument("--requests", type=int, default=48, help="requests of a round")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()

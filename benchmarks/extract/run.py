@@ -2,6 +2,7 @@
 
     COTERIE_DATA=FOLDER python benchmarks/extract/run.py                # the test: touched once, when all is chosen
     COTERIE_DATA=FOLDER python benchmarks/extract/run.py --validation   # a fifth of the other contracts, to develop on
+    COTERIE_DATA=FOLDER python benchmarks/extract/run.py --rungs encoder --keep   # one rung more beside those measured
 
 Every rung is trained through the product, asked about each contract one after the other and judged by
 `coterie.evaluation`. Beside them stands what a person writes in an hour: patterns near key words (`_patterns.py`).
@@ -9,6 +10,7 @@ Every rung is trained through the product, asked about each contract one after t
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,14 +26,15 @@ from _patterns import find_terms
 
 from _data import LENDER, find
 from _record import Record, arguments, sha256
-from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, write_network
+from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, rung_report, write_network
 from coterie.config import load_config
 from coterie.evaluation import judge
 from coterie.training import train
 
 CLAIM = "A specialist finds the terms of a contract it has never seen, quotes them, and knows what is not stated."
 TARGET_RISK = 0.1
-RUNGS = ("lexical", "embedding")
+RUNGS = ("lexical", "embedding", "encoder")
+MODEL = {"small": {"engine": "llama", "name": "smollm2"}}
 _SPLIT = "data/clauses.split.json"
 
 
@@ -50,14 +53,17 @@ def measure(learn: Sequence[Contract], ask: Sequence[Contract], seed: int, rungs
             "target_risk": TARGET_RISK,
             "seed": seed,
         }
-        write_network(folder, {rung: {**section, "rungs": [rung]} for rung in rungs})
+        asks = {"slm": {"model": "small"}}
+        write_network(folder, {rung: {**section, **asks.get(rung, {}), "rungs": [rung]} for rung in rungs}, MODEL)
         trained = train(folder, progress=Steps()).specialists
         measured = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
         rows = held_out(folder, load_config(folder).specialists[rungs[0]]).rows
     said = [find_terms(row.text) for row in rows]
     figures: dict[str, Any] = {"patterns": judge(rows, said, task="extract").to_json()}
     for rung, each in measured.items():
-        figures[rung] = each.figures() | {"latency_per_50k_characters_ms": _per_50k(each)}
+        own = rung_report(each.version, rung)
+        more = {name: own[name] for name in ("recipe", "windows", "int8", "tuned_on", "held_back") if name in own}
+        figures[rung] = each.figures() | {"latency_per_50k_characters_ms": _per_50k(each)} | more
     return figures
 
 
@@ -66,6 +72,12 @@ def _per_50k(measured: Measured) -> dict[str, Any]:
     pairs = zip(measured.asked.rows, measured.asked.milliseconds.tolist(), strict=True)
     scaled = [milliseconds * 50_000 / len(row.text) for row, milliseconds in pairs if len(row.text) > 10_000]
     return percentiles(np.array(scaled))
+
+
+def kept(path: Path, rungs: Sequence[str]) -> dict[str, Any]:
+    """Figures of rungs that are not measured now, from the result file; they are of the same contracts."""
+    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return {rung: figures[rung] for rung in ("patterns", *RUNGS, "slm") if rung in figures and rung not in rungs}
 
 
 def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -79,6 +91,7 @@ def main() -> None:
     parser.add_argument("--validation", action="store_true", help="leave the test alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rungs", default=",".join(RUNGS), help="which rungs, separated by commas")
+    parser.add_argument("--keep", action="store_true", help="keep what the result file says of other rungs")
     parser.add_argument("--contracts", type=int, help="use so many training and test contracts only, to try the script")
     given = parser.parse_args()
     table, archive = find("cuad")
@@ -87,7 +100,11 @@ def main() -> None:
     learn, ask = learn[: given.contracts], ask[: given.contracts]
     record = Record(claim=CLAIM, seeds=(given.seed,))
     record.data = {"cuad/" + path.name: sha256(path) for path in (table, archive)} | {_SPLIT: sha256(LENDER / _SPLIT)}
-    figures = apart(measure, learn, ask, given.seed, tuple(given.rungs.split(",")))
+    rungs = tuple(given.rungs.split(","))
+    before = kept(given.out, rungs) if given.keep else {}
+    figures = before | apart(measure, learn, ask, given.seed, rungs)
+    if before:
+        record.notes.append(f"measured in an earlier run, on another load: {', '.join(each for each in before)}")
     record.figures = {
         "contracts": {"train": len(learn), "asked": len(ask), "part": "validation" if given.validation else "test"},
         "pieces_not_located": sum(each.lost for each in contracts),

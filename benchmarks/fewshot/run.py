@@ -70,20 +70,49 @@ def setfit(python: Path, encoder: Path, train: Rows, test: Rows, seed: int) -> d
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def run_shots(record: Record, shots: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Every model on every draw of so many rows a label."""
+def run_draw(drawn: Rows, test: Rows, seed: int) -> dict[str, Any]:
+    """The ladder and the plain model on one draw."""
+    run = apart(measure, drawn, test, seed, RUNGS)
+    run["plain TF-IDF"] = plain_tfidf(drawn, test)
+    return run
+
+
+def run_shots(record: Record, shots: int, given: argparse.Namespace) -> None:
+    """Every model on every draw of so many rows a label; each draw is written down as soon as it is measured."""
     train, test = (read_rows(path) for path in find("banking77"))
-    runs: dict[str, dict[str, Any]] = {}
+    figures: dict[str, Any] = record.figures.setdefault(f"{shots} a label", {"by_draw": {}})
+    runs: dict[str, dict[str, Any]] = figures["by_draw"]
     for seed in record.seeds:
         drawn = draw(train, shots, seed)
-        print(f"{shots} a label, draw {seed}")
-        run = apart(measure, drawn, test, seed, RUNGS)
-        run["plain TF-IDF"] = plain_tfidf(drawn, test)
-        if given.setfit and shots in given.setfit_shots and seed == record.seeds[0]:  # it takes longer than all else
-            run["SetFit"] = setfit(given.setfit, given.encoder, drawn, test, seed)
-        runs[str(seed)] = run
-        print({name: round(found["mean"], 4) for name, found in mean_accuracies({"": run}).items()}, flush=True)
-    return runs
+        if str(seed) not in runs:
+            print(f"{shots} a label, draw {seed}")
+            runs[str(seed)] = run_draw(drawn, test, seed)
+            keep(record, given.out)
+        # SetFit takes longer than all else, so it is asked on the first draw only.
+        if given.setfit and seed == record.seeds[0] and shots in given.setfit_shots and "SetFit" not in runs[str(seed)]:
+            runs[str(seed)]["SetFit"] = setfit(given.setfit, given.encoder, drawn, test, seed)
+            keep(record, given.out)
+
+
+def keep(record: Record, out: Path) -> None:
+    """Write what was measured so far, with means and bars."""
+    record.bars = []
+    for shots, bar in BARS.items():
+        figures: Any = record.figures.get(f"{shots} a label", {"by_draw": {}})
+        if not figures["by_draw"]:
+            continue
+        figures["mean"] = mean_accuracies(figures["by_draw"])
+        best = max(figures["mean"][rung]["mean"] for rung in RUNGS[1:])
+        record.bars.append(Bar(what=f"BANKING77, {shots} a label", measured=best, limit=bar))
+    record.write(out)
+
+
+def kept(out: Path, data: dict[str, str]) -> dict[str, Any]:
+    """The figures of an earlier run on the same data, if there was one."""
+    if not out.exists():
+        return {}
+    earlier = json.loads(out.read_text(encoding="utf-8"))
+    return dict(earlier["figures"]) if earlier["data"] == data else {}
 
 
 def mean_accuracies(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -104,20 +133,18 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the draws")
     parser.add_argument("--setfit", type=Path, help="an interpreter with SetFit")
     parser.add_argument("--setfit-shots", nargs="+", type=int, default=list(BARS), help="where SetFit stands beside")
+    parser.add_argument("--anew", action="store_true", help="measure again what the result file has already")
     parser.add_argument("--encoder", type=Path, help="all-MiniLM-L6-v2 for SetFit, a folder")
     given = parser.parse_args(words)
     if given.setfit and not given.encoder:
         parser.error("--setfit needs --encoder FOLDER")
     record = Record(claim=CLAIM, seeds=given.seeds)
     record.data |= {f"banking77/{path.name}": sha256(path) for path in find("banking77")}
-    for shots in given.shots:
-        runs = run_shots(record, shots, given)
-        mean = mean_accuracies(runs)
-        best = max(mean[rung]["mean"] for rung in RUNGS[1:])
-        record.figures[f"{shots} a label"] = {"mean": mean, "by_draw": runs}
-        record.bars.append(Bar(what=f"BANKING77, {shots} a label", measured=best, limit=BARS[shots]))
+    record.figures |= {} if given.anew else kept(given.out, record.data)
     record.note_load()
-    record.write(given.out)
+    for shots in given.shots:
+        run_shots(record, shots, given)
+    keep(record, given.out)
 
 
 if __name__ == "__main__":

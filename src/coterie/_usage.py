@@ -13,6 +13,8 @@ class Usage:
     """What a step took. Sums with `+`; an unknown cost makes the sum unknown."""
 
     tokens_in: int = 0
+    tokens_cached: int = 0
+    """Of `tokens_in`, those that the engine remembered from an earlier prompt and did not read again."""
     tokens_out: int = 0
     milliseconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -25,6 +27,7 @@ class Usage:
         unknown = self.cost is None or other.cost is None
         return Usage(
             tokens_in=self.tokens_in + other.tokens_in,
+            tokens_cached=self.tokens_cached + other.tokens_cached,
             tokens_out=self.tokens_out + other.tokens_out,
             milliseconds=self.milliseconds + other.milliseconds,
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,

@@ -23,8 +23,10 @@ from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
     ClassifySpecialist,
+    ExtractSpecialist,
     GeneralistSpecialist,
     GenerateSpecialist,
+    WriteSpecialist,
     base_of,
     calibrated_on,
     load_specialist,
@@ -68,6 +70,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             encoder=encoder,
             models=models,
             data_label=config.network.default_label,
+            view_tokens=config.view_tokens(name),
+            windows={key: model.window for key, model in config.models.items()},
         )
         for name, version in versions.items()
     }
@@ -96,7 +100,10 @@ def _shelves(
 ) -> dict[str, Retriever]:
     """The shelves that specialists read; others stay closed."""
     named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
-    return {name: open_shelf(name, config.knowledge[name], folder, encoder=encoder) for name in named}
+    return {
+        name: open_shelf(name, config.knowledge[name], folder, network=config.network.name, encoder=encoder)
+        for name in named
+    }
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
@@ -104,7 +111,9 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     return [
         each.encoder
         for each in specialists.values()
-        if isinstance(each, ClassifySpecialist) and each.card.rung == "encoder" and each.encoder is not None
+        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
+        and each.card.rung == "encoder"
+        and each.encoder is not None
     ]
 
 
@@ -124,7 +133,7 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
     """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
     for name, version in versions.items():
         section = config.specialists[name]
-        if version.report.get("rung") != "llm" or section.model is None:
+        if version.report.get("rung") != "llm" or section.model is None or section.task != "classify":
             continue
         now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
         if then is not None and then != now:
@@ -170,7 +179,8 @@ async def open_models(
 
 def _asks_model(version: Version) -> bool:
     """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    asks = version.report.get("task") == "generate" or version.report.get("rung") == "llm"
+    worded = version.report.get("task") == "answer" and version.report.get("rung") == "slm"
+    asks = worded or version.report.get("task") == "generate" or version.report.get("rung") == "llm"
     return asks or base_of(version) is not None
 
 
@@ -188,7 +198,9 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     for specialist in specialists.values():
         if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
             await specialist.head.warm()
-        elif isinstance(specialist, GenerateSpecialist):
+        elif isinstance(specialist, ExtractSpecialist):
+            await specialist.warm()
+        elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
             model = config.models[config.specialists[specialist.card.name].model or ""]
             if isinstance(model, LlamaModel):
                 await specialist.warm(slots=model.parallel)

@@ -8,8 +8,6 @@ The docstring under a field is its help text in `docs/config.md`.
 from __future__ import annotations
 
 import difflib
-import os
-import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -28,43 +26,23 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label, Rung, TaskKind
 
-FILE_NAME = "coterie.toml"
+from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
+from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
+from ._secret import name_secret
+
+_VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
-class EnvSecret(str):
-    """A secret by the name of the environment variable that holds it: `env:NAME`.
-
-    The value is read only when an engine needs it, so nothing that works without the secret asks for
-    it, and it is never part of the configuration: no repr, dump or error of a config can show it.
-    """
-
-    __slots__ = ()
-
-    def reveal(self) -> str:
-        """The secret itself. Raises `ConfigError` when the variable is not set."""
-        name = self.removeprefix("env:")
-        value = os.environ.get(name)
-        if not value:
-            raise ConfigError(
-                f"The environment variable {name!r}, named in {FILE_NAME}, is not set.",
-                hint=f"Set it: export {name}=...",
-            )
-        return value
-
-
-def _name_secret(value: object) -> EnvSecret:
-    if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
-    return EnvSecret(value)
-
-
-Secret = Annotated[EnvSecret, PlainValidator(_name_secret)]
+Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
+Measure = Literal[
+    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
+]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -85,7 +63,11 @@ class SpecialistSection(_Section):
     description: str = ""
     """What it is for, in a sentence: the router learns from it."""
     data: str | None = None
-    """Training data: a CSV or JSONL file, relative to the network's folder. For `generate`, its source texts."""
+    """Training data: a CSV or JSONL file, relative to the network's folder.
+
+    For `generate` with `reads`, its source texts; without, texts each with the `reply` that should be written. For
+    `answer`, questions with their answers; it works without.
+    """
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
     test: str | None = None
@@ -93,7 +75,10 @@ class SpecialistSection(_Section):
     text_column: str | None = None
     """Column with the text; default `text` where the task needs one."""
     label_column: str = "label"
-    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL."""
+    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL.
+
+    `generate` without `reads`: column with the reply; default `reply`.
+    """
     group_column: str | None = None
     """Rows with the same value here are never split between training and held-out data."""
     pair_column: str | None = None
@@ -131,12 +116,15 @@ class SpecialistSection(_Section):
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence."""
-    bar: dict[Literal["accuracy", "macro_f1", "auc", "token_f1", "exact_f1"], Annotated[float, Field(ge=0, le=1)]] = {}
+    bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
+    alike: float = Field(default=0.8, gt=0, le=1)
+    """`generate` without `reads`: a reply is right if its token F1 with the one in the data is at least this."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random in training."""
     reads: tuple[str, ...] = ()
-    """Facts it needs: it runs after the specialists that write them."""
+    """Facts it needs: it runs after the specialists that write them. `messages` is the conversation, `findings` what
+    was found in earlier turns, with the passages that were cited."""
     writes: tuple[str, ...] = ()
     """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""
@@ -144,10 +132,16 @@ class SpecialistSection(_Section):
     """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
     """So many passages of each shelf are looked up for it, at most."""
+    view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
+    """What it is shown of the context is packed into so many tokens, by value per token.
+
+    Left out, half of its model's window; 8,192 without a model and for task `answer`, which shows its model a choice.
+    """
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
 
-    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is.
+    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. That of an `answer` specialist is
+    asked as it is on both.
     """
     pairs: str | None = None
     """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
@@ -157,7 +151,7 @@ class SpecialistSection(_Section):
     instruction: str = ""
     """`generate` and rung `llm`: what the model is told to do with the text. Rung `llm` adds the labels itself."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
-    """`generate` only: longest draft, in tokens."""
+    """`generate`, and the rungs `slm` and `llm` of `answer`: longest text, in tokens."""
     data_label: Label | None = None
     """Sensitivity of the training texts; default: `default_label` of the network.
 
@@ -168,17 +162,24 @@ class SpecialistSection(_Section):
     test_calls: int = Field(default=200, ge=1, le=100_000)
     """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
 
+    @property
+    def writes_freely(self) -> bool:
+        """It writes replies it learnt from pairs, with no source text to hold them against."""
+        return self.task == "generate" and not self.reads
+
     @model_validator(mode="after")
     def _fits_its_task(self) -> SpecialistSection:
         if self.task == "generate":
             if self.model is None:
                 raise ValueError("task 'generate' needs `model`, the key of a [models] entry")
-            if not self.reads:
-                raise ValueError("task 'generate' needs `reads`, the fact that selects its source text")
+            if self.pairs is not None and not self.reads:
+                raise ValueError("pairs needs `reads`, the fact that selects a source text; else its pairs are `data`")
         elif self.pairs is not None:
             raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
         self._fields_fit()
         self._data_fit()
+        if self.task == "answer" and "encoder" in (self.rungs or ()):
+            raise ValueError("task 'answer' has the rungs 'lexical', 'embedding', 'slm' and 'llm'")
         if self.model is None:
             self._rungs_fit_no_model()
         if self.multi_label and self.task != "classify":
@@ -281,6 +282,18 @@ class RouterSection(_Section):
     """Share of a specialist's own examples that may be taken for out of scope: the dial of the verdict."""
 
 
+def _name_store(value: str) -> str:
+    if value != "local":
+        try:
+            name_secret(value)
+        except ValueError:
+            raise ValueError(
+                'it is "local" or "env:NAME"; the address of a database may hold a password, so it is named, not '
+                "written out"
+            ) from None
+    return value
+
+
 class KnowledgeSection(_Section):
     """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
 
@@ -295,7 +308,7 @@ class KnowledgeSection(_Section):
     """
     tenant: str | None = None
     """The one tenant who may read it; left out, every tenant may."""
-    store: Annotated[str, Field(min_length=1)] = "local"
+    store: Annotated[str, AfterValidator(_name_store)] = "local"
     """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
     rerank: bool = True
     """Let a second, finer model order the best passages again."""
@@ -376,6 +389,15 @@ class Config(_Section):
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
+
+    def view_tokens(self, specialist: str) -> int:
+        """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
+        section = self.specialists[specialist]
+        if section.view_tokens is not None:
+            return section.view_tokens
+        if section.model is None or section.task == "answer":
+            return _VIEW_TOKENS
+        return self.models[section.model].window // 2
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:

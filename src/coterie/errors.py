@@ -10,6 +10,7 @@
     │   ├── NotIndexed          a shelf has no index yet
     │   ├── IndexBusy           another process is indexing the shelf
     │   └── StoreError          the database cannot be opened or written
+    │       └── StoreUnavailable  its server does not answer, or not in time
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
     │   ├── TrainingDiverged    fine-tuning came to no finite loss
@@ -106,6 +107,13 @@ class StoreError(SetupError):
     """The database cannot be opened or written."""
 
     code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The database's server is not reachable, went away or was too slow."""
+
+    code = "store_unavailable"
+    retryable = True
 
 
 class InputError(CoterieError):

@@ -1,4 +1,4 @@
-"""A request's life, top to bottom: admit, route, gather, consult, check, decide, synthesise, settle.
+"""A request's life, top to bottom: admit, restate, route, gather, consult, check, decide, synthesise, settle.
 
 The network knows protocols only: no HTTP, no file, no library that runs weights. Each stage is one
 function, timed and traced; `Network.stream` runs them in order. The parts of a compound request are
@@ -18,7 +18,8 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie.context import build_view, describe_view
+from coterie._outcome import Outcome, abstain, check, label_of, named_document, overall_status, synthesise, task_of
+from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.protocols import Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, pinned_route, split_columns
@@ -38,11 +39,8 @@ from coterie.types import (
     Route,
     Settlement,
     Stage,
-    Status,
     Task,
     Trace,
-    Verdict,
-    ViewRecord,
     total_usage,
 )
 
@@ -94,8 +92,11 @@ class Network:
         life = _Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
+        with life.stage("restate") as note:
+            life.question, reason = _standing_alone(life.request, life.context)
+            note(reason)
         with life.stage("route"):
-            life.route = await self._route(life.request, life.context)
+            life.route = await self._route(life.question, life.context)
         try:
             async with aclosing(self._answer(life)) as pieces:
                 async for piece in pieces:
@@ -135,19 +136,16 @@ class Network:
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
-        request = replace(
-            request,
-            label=request.label or self.default_label,
-            clearance=request.clearance or self.default_label,
-        )
+        clearance = request.clearance or self.default_label
+        request = replace(request, label=request.label or self.default_label, clearance=clearance)
         context = Context()
         if request.session is not None:
-            context = await self.store.context(request.session, request.tenant)
+            context = visible(await self.store.context(request.session, request.tenant), clearance)
         return request, context.append(*self._history(request, context))
 
     def _history(self, request: Request, context: Context) -> tuple[Entry, ...]:
         """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
-        now, label = self.clock(), _label(request)
+        now, label = self.clock(), label_of(request)
         remembered = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
         turns = (turn for turn in request.history if turn not in remembered)
         return tuple(Entry(content=turn, producer=turn.role, label=label, time=now) for turn in turns)
@@ -167,7 +165,7 @@ class Network:
 
     async def _answer(self, life: _Life) -> AsyncGenerator[str, None]:
         """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
-        parts = life.route.parts or (Part(text=life.request.text, waves=(), score=0.0),)
+        parts = life.route.parts or (Part(text=life.question.text, waves=(), score=0.0),)
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
         tasks = [
@@ -191,7 +189,7 @@ class Network:
     async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
         outcome, context = life.outcomes[index], life.context
-        task, waves = _task(outcome.part, life.request), outcome.part.waves
+        task, waves = task_of(outcome.part, life.question, life.request.text), outcome.part.waves
         try:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
@@ -207,9 +205,9 @@ class Network:
                         check(finding, self.specialists[name].card.writes, task, view)
                         for finding, (name, view) in zip(found, views.items(), strict=True)
                     ]
-                facts = self._facts(findings)
-                context = context.append(*facts)
-                life.outcomes[index] = outcome = outcome.having(findings, views, facts)
+                entries = entries_of(zip(findings, views.values(), strict=True), now=self.clock())
+                context = context.append(*entries)
+                life.outcomes[index] = outcome = outcome.having(findings, views, entries)
                 if not any(finding.accepted for finding in findings):
                     break  # whoever comes next reads what was not written
             with life.stage("decide"):
@@ -223,17 +221,22 @@ class Network:
         clearance = min(task.clearance, card.clearance)
         found = await side_by_side(
             self.knowledge[shelf].search(
-                task.text, k=card.passages, clearance=clearance, tenant=task.tenant, vector=task.vector
+                task.text,
+                k=card.passages,
+                clearance=clearance,
+                tenant=task.tenant,
+                vector=task.vector,
+                **named_document(task),
             )
             for shelf in card.knowledge
         )
         now = self.clock()
-        passages = (
+        passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
             for shelf in found
             for passage in shelf
-        )
-        return build_view(context.append(*passages), card)
+        ]
+        return build_view(context, card, passages)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
@@ -243,9 +246,9 @@ class Network:
             else:
                 finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
-            finding = _abstention(specialist.card.name, task, refusal.message, refusal.verdict)
+            finding = abstain(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
-            finding = _abstention(specialist.card.name, task, error.message)
+            finding = abstain(specialist.card.name, task, error.message)
         steps = tuple(self.meter.price(step) for step in finding.steps)
         return replace(finding, task=specialist.card.task, steps=steps)
 
@@ -254,16 +257,6 @@ class Network:
         """Which specialists can be listened to; asking a protocol takes longer than many a specialist."""
         every = [*self.specialists.values(), self.generalist]
         return frozenset(id(specialist) for specialist in every if isinstance(specialist, SpeakingSpecialist))
-
-    def _facts(self, findings: Sequence[Finding]) -> tuple[Entry, ...]:
-        """The facts of accepted findings as context entries."""
-        now = self.clock()
-        return tuple(
-            Entry(content=fact, producer=finding.specialist, label=finding.label, time=now)
-            for finding in findings
-            if finding.accepted
-            for fact in finding.facts
-        )
 
     async def _decide(self, outcome: Outcome, task: Task, context: Context, route: Route, say: Say) -> Outcome:
         """Accept what the specialists found, or ask the generalist if there is one, or abstain."""
@@ -277,7 +270,8 @@ class Network:
             return outcome
         view = build_view(context, self.generalist.card)
         finding = check(await self._consult(self.generalist, task, view, say), (), task, view)
-        outcome = outcome.having([finding], {self.generalist.card.name: view})
+        left = entries_of([(finding, view)], now=self.clock())
+        outcome = outcome.having([finding], {self.generalist.card.name: view}, left)
         if finding.accepted:
             return replace(outcome, status="escalated", reason=finding.reason)
         return replace(outcome, reason=f"{reason}; {finding.specialist}: {finding.reason}")
@@ -297,13 +291,14 @@ class Network:
 
     def _said(self, life: _Life, text: str) -> tuple[Entry, Entry]:
         """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""
-        now, label = self.clock(), _label(life.request)
+        now, label = self.clock(), label_of(life.request)
+        least = label_of(life.question)
         found = (finding.label for outcome in life.outcomes for finding in outcome.findings)
         asked = Message(role="user", text=life.request.text)
         answered = Message(role="assistant", text=text)
         return (
             Entry(content=asked, producer="user", label=label, time=now),
-            Entry(content=answered, producer=self.name, label=max([label, *found]), time=now),
+            Entry(content=answered, producer=self.name, label=max([least, *found]), time=now),
         )
 
     def _trace(self, life: _Life, text: str) -> Trace:
@@ -315,7 +310,7 @@ class Network:
             time=life.admitted,
             tenant=life.request.tenant,
             session=life.request.session,
-            label=_label(life.request),
+            label=label_of(life.question),
             status=overall_status([outcome.status for outcome in life.outcomes]),
             route=life.route,
             findings=findings,
@@ -325,83 +320,20 @@ class Network:
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
             counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            restated="" if life.question.text == life.request.text else life.question.text,
         )
 
 
-# --- The stages that are functions of values alone -----------------------------------------------
+def _standing_alone(request: Request, context: Context) -> tuple[Request, str]:
+    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one part of a request, as far as it got."""
-
-    part: Part
-    pinned: bool = False
-    """The asker named the specialist: only the last wave, which it is in, can answer."""
-    status: Status = "abstained"
-    reason: str = ""
-    findings: tuple[Finding, ...] = ()
-    views: tuple[ViewRecord, ...] = ()
-    entries: tuple[Entry, ...] = ()
-    """Facts it adds to the context."""
-
-    def having(
-        self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
-    ) -> Outcome:
-        """The outcome with the findings, views and facts of one more wave."""
-        records = tuple(describe_view(name, view) for name, view in views.items())
-        return replace(
-            self,
-            findings=self.findings + tuple(findings),
-            views=self.views + records,
-            entries=self.entries + entries,
-        )
-
-    @property
-    def answering(self) -> tuple[Finding, ...]:
-        """The accepted findings of the last wave that has any: earlier ones were read by it."""
-        asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
-        waves = self.part.waves[-1:] if self.pinned else self.part.waves
-        for wave in reversed(waves):
-            if found := tuple(asked[name] for name in wave if name in asked):
-                return found
-        return ()
-
-
-def synthesise(outcome: Outcome, *, named: bool) -> str:
-    """An outcome as text: what was found (with who found it, where there are several), or why nothing was.
-
-    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it.
+    Structured input never leans; the name of a document to look in is none.
     """
-    if outcome.status == "escalated":
-        return outcome.findings[-1].text
-    if outcome.status == "abstained":
-        known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
-        return "\n".join([f"Not answered: {outcome.reason}.", *known])
-    named = named or len(outcome.answering) > 1
-    return "\n".join(
-        f"{finding.specialist}: {finding.text}" if named else finding.text for finding in outcome.answering
-    )
-
-
-def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
-    """Nothing goes on unchecked: a finding is as sensitive as what it was made of, and writes what it may write."""
-    finding = replace(finding, facts=tuple(fact for fact in finding.facts if fact.name in writes))
-    least = max([task.label, *(entry.label for entry in view.entries)])
-    if finding.label >= least:
-        return finding
-    verdict = Verdict(
-        allowed=False,
-        rule="label.flow",
-        reason=f"{finding.specialist} labelled its finding {finding.label.value!r}, below the {least.value!r} of what "
-        f"it was shown; it carries {least.value!r}",
-    )
-    return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
-
-
-def overall_status(statuses: Sequence[Status]) -> Status:
-    """Escalated if the generalist answered any part, else accepted if anybody did."""
-    return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
+    structured = bool((request.columns or {}).keys() - {"document"})
+    restated = None if structured else restate(request.text, context)
+    if restated is None:
+        return request, ""
+    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
 
 
 async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView, say: Say) -> Finding:
@@ -418,37 +350,6 @@ async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView,
     raise AssertionError("speak ends with a Finding")
 
 
-def _abstention(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
-    return Finding(
-        specialist=name,
-        value=None,
-        text="",
-        confidence=0.0,
-        accepted=False,
-        reason=reason,
-        label=task.label,
-        verdicts=verdicts,
-    )
-
-
-def _task(part: Part, request: Request) -> Task:
-    return Task(
-        text=part.text,
-        columns=request.columns,
-        label=_label(request),
-        clearance=request.clearance or Label.PUBLIC,
-        tenant=request.tenant,
-        max_tokens=request.max_tokens,
-        vector=part.vector,
-        truncated=part.truncated,
-    )
-
-
-def _label(request: Request) -> Label:
-    """An admitted request's label; one that was not admitted is as sensitive as can be."""
-    return request.label or Label.RESTRICTED
-
-
 @dataclass
 class _Life:
     """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
@@ -457,6 +358,9 @@ class _Life:
     admitted: float
     """Seconds since the epoch."""
     request: Request
+    """As it was admitted."""
+    question: Request = field(init=False)
+    """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
     outcomes: list[Outcome] = field(default_factory=list)
@@ -466,11 +370,14 @@ class _Life:
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.question = self.request
+
     @contextmanager
-    def stage(self, name: str, *, note: str = "") -> Iterator[None]:
-        """Time a stage; parts that run side by side each write their own."""
-        start = perf_counter()
+    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
+        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
+        start, notes = perf_counter(), [note]
         try:
-            yield
+            yield notes.append
         finally:
-            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=note))
+            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))

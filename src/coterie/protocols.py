@@ -22,6 +22,7 @@ from coterie.types import (
     Prompt,
     Request,
     Route,
+    SessionSummary,
     Settlement,
     SpecialistCard,
     Step,
@@ -112,9 +113,16 @@ class Retriever(Protocol):
     """Finds passages of one shelf of documents. Called in the gather stage."""
 
     async def search(
-        self, query: str, *, k: int, clearance: Label, tenant: str = "default", vector: np.ndarray | None = None
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        document: str | None = None,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first.
+        """At most `k` passages, best first; of one `document` only, where it is named.
 
         What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
         count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.
@@ -156,8 +164,23 @@ class Store(Protocol):
         """Write all of it in one transaction; on return a killed process has lost nothing of it."""
         ...
 
-    async def context(self, session: str, tenant: str) -> Context:
-        """The session's context, empty if it is unknown or another tenant's."""
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
+        """The session's context, empty if it is unknown, expired or another tenant's.
+
+        Of a long one a store may give the newest entries alone, unless the `whole` is asked for.
+        """
+        ...
+
+    async def sessions(self, tenant: str) -> Sequence[SessionSummary]:
+        """The tenant's sessions that have not expired, the one used last first."""
+        ...
+
+    async def erase(self, session: str, tenant: str) -> bool:
+        """Forget a session: its entries, its name, and the content of its traces, whatever else is kept.
+
+        On return nothing of them is in any file of the store. Figures of the ledger stay. False if there was no such
+        session and no request of it.
+        """
         ...
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:

@@ -4,7 +4,7 @@ Everything that travels through a network is one of these: frozen, compared by c
 behaviour beyond small derived properties. Identity and time are given by whoever stores or
 schedules them; no value here reads a clock, a file or the network.
 
-Read top to bottom in the order a request meets them:
+What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
 `Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
 and `Usage`, `Verdict`, `Trace` beside every step.
 """
@@ -12,11 +12,25 @@ and `Usage`, `Verdict`, `Trace` beside every step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 # Said again under their own names so that they may be imported from here.
+from ._known import CONTENT_KINDS as CONTENT_KINDS  # noqa: PLC0414
+from ._known import Content as Content  # noqa: PLC0414
+from ._known import Context as Context  # noqa: PLC0414
+from ._known import ContextView as ContextView  # noqa: PLC0414
+from ._known import Entry as Entry  # noqa: PLC0414
+from ._known import Fact as Fact  # noqa: PLC0414
+from ._known import FindingSummary as FindingSummary  # noqa: PLC0414
+from ._known import Message as Message  # noqa: PLC0414
+from ._known import Omission as Omission  # noqa: PLC0414
+from ._known import Passage as Passage  # noqa: PLC0414
+from ._known import Retraction as Retraction  # noqa: PLC0414
+from ._known import Scalar as Scalar  # noqa: PLC0414
+from ._known import TaskKind as TaskKind  # noqa: PLC0414
+from ._known import ViewRecord as ViewRecord  # noqa: PLC0414
 from ._label import Label as Label  # noqa: PLC0414
 from ._usage import Usage as Usage  # noqa: PLC0414
 from ._usage import total_usage as total_usage  # noqa: PLC0414
@@ -24,28 +38,14 @@ from ._usage import total_usage as total_usage  # noqa: PLC0414
 if TYPE_CHECKING:
     import numpy as np
 
-Scalar = str | int | float | bool | None
-"""A value of one column of structured input."""
-
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
-
-TaskKind = Literal["classify", "score", "extract", "answer", "generate"]
-"""What a specialist does: name labels, give a probability, find typed fields, answer from documents, or write text."""
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 """How much machinery a specialist uses, cheapest first."""
 
 
 # --- What is asked -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,9 @@ class Task:
     """The part of a request that one specialist is asked to do."""
 
     text: str
+    """What is asked; a question that leant on earlier turns stands on its own here."""
+    asked: str = ""
+    """The whole request in the asker's own words; empty where there is no other wording."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
     clearance: Label = Label.INTERNAL
@@ -84,82 +87,6 @@ class Task:
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
-
-
-# --- What is known: the context ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """A typed statement a specialist adds to the context: `intent = card_lost`, 0.97."""
-
-    name: str
-    value: Scalar
-    confidence: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passage:
-    """A cited span of a document. `start` and `end` are character offsets into its text, as the shelf keeps it."""
-
-    document: str
-    start: int
-    end: int
-    text: str
-    score: float
-    """Higher is more relevant; comparable within one search only."""
-    label: Label
-    shelf: str = ""
-    """The `[knowledge]` key of the shelf it stands on."""
-    heading: str = ""
-    """The headings it stands under, outermost first, joined by ` > `; empty if there is none."""
-    page: int | None = None
-    """Page that it begins on, from 1; None for a document without pages."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One line of the context: what, from whom, how sensitive, since when."""
-
-    content: Message | Fact | Passage
-    producer: str
-    label: Label
-    time: float
-    """Seconds since the epoch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What the network knows in one session: an append-only log of entries, oldest first."""
-
-    entries: tuple[Entry, ...] = ()
-
-    def append(self, *entries: Entry) -> Context:
-        """The context with these entries after the present ones; this one stays as it is."""
-        return replace(self, entries=self.entries + entries)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Omission:
-    """An entry that was left out of a view, named without its content, and why."""
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContextView:
-    """The part of the context that one specialist may and need see."""
-
-    entries: tuple[Entry, ...] = ()
-    omitted: tuple[Omission, ...] = ()
-
-    def fact(self, name: str) -> Fact | None:
-        """The newest fact of this name, or None."""
-        for entry in reversed(self.entries):
-            if isinstance(entry.content, Fact) and entry.content.name == name:
-                return entry.content
-        return None
 
 
 # --- Who answers: routes and specialists ---------------------------------------------------------
@@ -176,7 +103,8 @@ class SpecialistCard:
     version: str
     """Content hash of its registry version, or the checksum of the model it prompts."""
     reads: tuple[str, ...] = ()
-    """Names of the facts it needs (it runs after whoever writes them); `messages` is the conversation."""
+    """Names of the facts it needs (it runs after whoever writes them); `messages` is the conversation,
+    `findings` what was found in earlier turns, with the passages that were cited."""
     writes: tuple[str, ...] = ()
     """Names of the facts it may add."""
     columns: tuple[str, ...] = ()
@@ -187,6 +115,8 @@ class SpecialistCard:
     """So many passages of each shelf are looked up for it, at most."""
     clearance: Label = Label.RESTRICTED
     """The most sensitive label it may see in clear."""
+    view_tokens: int | None = None
+    """What it is shown is packed into so many tokens; None for no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +245,8 @@ class Finding:
     """What an `answer` specialist's text rests on, in the order of the text."""
     facts: tuple[Fact, ...] = ()
     """Written into the context when the finding is accepted."""
+    retracts: tuple[str, ...] = ()
+    """Names of facts that it wrote in earlier turns and takes back, whether or not the finding is accepted."""
     steps: tuple[Step, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     """Every crossing of the egress gate that was tried for it, allowed or not."""
@@ -350,15 +282,6 @@ class Stage:
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ViewRecord:
-    """What one specialist was shown, by name and producer, and what it was not and why."""
-
-    specialist: str
-    seen: tuple[str, ...]
-    omitted: tuple[Omission, ...]
-
-
 Status = Literal["accepted", "abstained", "escalated"]
 """How a request ended: answered here, answered by nobody, or answered by the generalist."""
 
@@ -384,6 +307,8 @@ class Trace:
     """Sum of the steps, with `milliseconds` the time the asker waited."""
     counterfactual_cost: Decimal | None
     """What the configured generalist would have cost; None when there is none or its price is unknown."""
+    restated: str = ""
+    """What was asked, standing on its own, where it leant on earlier turns; empty where it stood alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -445,12 +370,17 @@ class Output:
     text: str = ""
     vector: np.ndarray | None = None  # (D,)
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
+    """Of a tagger (T, L), a row a token."""
+    offsets: np.ndarray | None = None  # (T, 2)
+    """Of a tagger: where in the text each token begins and ends, in characters."""
     contributions: Mapping[str, float] = field(default_factory=dict)
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"
     usage: Usage = field(default_factory=Usage)
     logprob: float | None = None
     """Natural logarithm of the text's probability, where it was asked for and the engine says it."""
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """The same by piece of the text, for engines of the kind `llama` only."""
     verdict: Verdict | None = None
     """The egress gate's, when the engine is a remote one."""
 
@@ -465,6 +395,23 @@ class Settlement:
     trace: Trace
     entries: Sequence[Entry] = ()
     """New lines of the session's context; empty when the request names no session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSummary:
+    """A remembered conversation, without what was said in it."""
+
+    id: str
+    tenant: str
+    began: float
+    """Time of its oldest entry, seconds since the epoch; `used` where it has none."""
+    used: float
+    """When it was asked in last."""
+    turns: int
+    """Messages of the asker."""
+    entries: int
+    label: Label
+    """Of its most sensitive entry."""
 
 
 @dataclass(frozen=True, kw_only=True)

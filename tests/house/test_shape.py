@@ -14,15 +14,15 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
-    ["_lazy", "_label", "_usage", "_concurrency", "types", "errors"],
-    ["protocols", "config"],
-    ["calibration", "context", "data"],
-    ["evaluation", "engines", "models", "registry", "store", "accounting", "routing"],
-    ["governance", "observe", "extraction", "retrieval"],
+    ["_lazy", "_label", "_known", "_usage", "_concurrency", "types", "errors"],
+    ["_secret", "protocols", "config"],
+    ["calibration", "data"],
+    ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
+    ["governance", "observe", "extraction", "retrieval", "answering"],
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],
-    ["network"],
+    ["_outcome", "network"],
     ["assembly"],
     ["gateway", "testing"],
     ["cli"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coterie.engines import BUNDLED_ENCODER, OnnxEncoder
-from coterie.engines._onnx import _groups
+from coterie.engines._onnx import group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
 from coterie.retrieval import Chunk, Document, LocalShelf, Reranker
 from coterie.testing import check_engine
@@ -144,7 +144,7 @@ async def test_overloaded():
 def test_groups():
     """Texts of a native call are alike in length and few enough; every text is in exactly one."""
     lengths = [3, 250, 4, 5, 240, 30, 256, 8, 256] * 20
-    groups = list(_groups(lengths, 32))
+    groups = list(group_rows(lengths, 32))
     assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
     for group in groups:
         longest, shortest = max(lengths[row] for row in group), min(lengths[row] for row in group)

@@ -26,13 +26,14 @@ from coterie.tuning import (
     Checkpoints,
     LoraRecipe,
     TokenPair,
+    _precision,
     adapter_files,
     find_causal_base,
     load_causal,
     load_tokens,
     tune_adapter,
 )
-from coterie.tuning._causal import add_adapter
+from coterie.tuning._causal import ATTENTION, FEED_FORWARD, add_adapter
 from coterie.tuning._lora import completion_loss
 from coterie.tuning.plain_lora import plain_lora
 from coterie.types import Prompt
@@ -108,13 +109,13 @@ def test_the_plain_loop_agrees(pairs):
     """Batches, padding, PEFT and logits at a few places change nothing: the steps are those anybody can read."""
     plain, other = tiny(), tiny()
     torch.manual_seed(0)
-    drawn = weights(add_adapter(other, rank=8, alpha=16))
+    drawn = weights(add_adapter(other, rank=16, alpha=32, modules=FEED_FORWARD))
     first = {
         name.removeprefix("base_model.model.").removesuffix(".lora_A.default.weight"): value
         for name, value in drawn.items()
         if "lora_A" in name
     }
-    plain_lora(plain, pairs, first, alpha=16, steps=4, rate=1e-2)
+    plain_lora(plain, pairs, first, alpha=32, steps=4, rate=1e-2)
     tuned = tune(pairs, batch=len(pairs), warm_up=0.0)
     ids = torch.tensor([pairs[0].prompt])
     with torch.inference_mode():
@@ -145,6 +146,33 @@ def test_a_loss_that_is_no_number(pairs):
     """Is an error that says so."""
     with pytest.raises(TrainingDiverged, match="no finite number"):
         tune(pairs, rate=float("inf"))
+
+
+@pytest.mark.parametrize(("slow", "quick", "chosen"), [(14.0, 7.0, torch.bfloat16), (14.0, 12.0, torch.float32)])
+def test_numbers_that_this_cpu_multiplies_soonest(monkeypatch, slow, quick, chosen):
+    """Frozen weights are bfloat16 where that is measurably quicker, and the report says which and why."""
+    monkeypatch.setattr(_precision, "_seconds", {torch.float32: slow, torch.bfloat16: quick}.__getitem__)
+    monkeypatch.setattr(_precision, "quickest_dtype", _precision.quickest_dtype.__wrapped__)
+
+    assert _precision.quickest_dtype() is chosen
+    assert _precision.describe_precision()["numbers"] == str(chosen).removeprefix("torch.")
+
+
+def test_a_network_of_half_the_bits_learns_the_same(pairs):
+    """Of bfloat16, the frozen weights round; the adapter is fp32 all the same, and the completions become likely."""
+    model = tune_adapter(
+        tiny().bfloat16(),
+        pairs,
+        base_sha256="0",
+        recipe=LoraRecipe(epochs=30, batch=6, rate=1e-2),
+        seed=0,
+        progress=lambda rows: None,
+    )
+    with model.disable_adapter():
+        before = loss(model, pairs)
+
+    assert {value.dtype for value in weights(model).values()} == {torch.float32}
+    assert loss(model, pairs) < 0.6 * before
 
 
 # --- Interrupted -------------------------------------------------------------------------------------
@@ -268,12 +296,12 @@ def smollm2():
     if not {model.name: path for model, path in installed()}["smollm2"]:
         pytest.skip("smollm2 is not here: coterie models pull smollm2")
     base = find_causal_base("small", LlamaModel(engine="llama", name="smollm2"), Path())
-    return base, load_tokens(base), load_causal(base)
+    return base, load_tokens(base), load_causal(base, dtype=torch.float32)
 
 
 def random_adapter(network) -> PeftModel:
     """An adapter of random weights, so strong that queries and keys with their rows in the wrong order show."""
-    model = add_adapter(network, rank=8, alpha=16)
+    model = add_adapter(network, rank=8, alpha=16, modules=ATTENTION + FEED_FORWARD)
     torch.manual_seed(1)
     for name, value in model.named_parameters():
         if "lora_B" in name:

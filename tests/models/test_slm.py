@@ -46,7 +46,7 @@ def quick(monkeypatch):
     def recipe(rows: int) -> LoraRecipe:
         return LoraRecipe(epochs=2, batch=4, rate=2e-3)
 
-    for module in ("_adapters", "_slm", "_replies"):
+    for module in ("_adapters", "_slm", "_replies", "_write"):
         monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", recipe)
 
 
@@ -139,3 +139,33 @@ async def test_replies(tmp_path):
         assert network.specialists["reply"].adapter == "reply"
     finally:
         await network.close()
+
+
+async def test_writing_from_pairs(tmp_path):
+    """A writer without a source is tuned, measured beside the untuned model, opened and asked."""
+    random = np.random.default_rng(0)
+    rows = [
+        {"text": f"please {random.choice(FILLER)} my {item} {n}", "reply": f"Topic: {label}."}
+        for label, words in WORDS.items()
+        for item in words
+        for n in random.integers(10, 10**5, 2)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "coterie.toml").write_text(
+        f'[specialists.rewrite]\ntask = "generate"\ndata = "pairs.jsonl"\nlicence = "CC0-1.0"\nmodel = "small"\n'
+        f'max_tokens = 12\ndescription = "Post."\n\n{MODEL}'
+    )
+    trained = (await asyncio.to_thread(train, tmp_path)).specialists["rewrite"]
+    metrics, (row,) = trained.report["metrics"], trained.report["rungs"]
+
+    assert metrics["token_f1"] > row["untuned"]["token_f1"]
+    assert metrics["token_f1"] > 0.4  # "topic" alone gives as much
+    assert row["agreement"].keys() == {"cosine", "length", "logprob"}
+    network = await open_network(tmp_path)
+    try:
+        (finding,) = (await network.ask(Request(text="please why my parcel 77", specialist="rewrite"))).trace.findings
+    finally:
+        await network.close()
+    assert finding.task == "generate"
+    assert finding.text.startswith("Topic")
+    assert 0 < finding.confidence < 1

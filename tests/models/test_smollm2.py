@@ -68,6 +68,16 @@ async def test_answers(engine):
     assert 0 < output.usage.cpu_seconds <= output.usage.milliseconds / 1000 * 1.1
 
 
+async def test_what_is_not_read_again(engine):
+    """Of two prompts that begin alike, the second one's usage says how much of it was remembered."""
+    context = "Cards are sent by post within five working days. " * 6
+    first, second = [
+        (await engine.run([prompt(f"{context} {text}", max_tokens=1)]))[0].usage for text in ("Say it.", "Is it long?")
+    ]
+    assert second.tokens_cached > 0.7 * second.tokens_in
+    assert first.tokens_in - first.tokens_cached > 50
+
+
 async def test_same_again(engine):
     """At temperature 0 the same prompt has the same answer."""
     (one,) = await engine.run([prompt("Name three colours.", max_tokens=10)])

@@ -50,9 +50,16 @@ class _File:
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")]
 _Data = Annotated[
-    Path, typer.Option(metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if it is outside.")
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if outside. `answer` needs none."
+    ),
 ]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract or generate.")]
+_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")]
+_Knowledge = Annotated[
+    list[str] | None, typer.Option(metavar="SHELF", help="answer: a [knowledge] shelf that it reads.")
+]
+_Rungs = Annotated[list[str] | None, typer.Option("--rung", metavar="RUNG", help="A rung to try; see `rungs`.")]
 _Description = Annotated[
     str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
 ]
@@ -72,14 +79,17 @@ _TargetRisk = Annotated[
 ]
 _Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
 _Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
-_Model = Annotated[str | None, typer.Option(metavar="KEY", help="generate: the [models] entry that writes the text.")]
+_Model = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="generate, answer: the [models] entry that writes the text, or is tuned to."),
+]
 
 
 def add(
     context: typer.Context,
     *,
     name: _Name,
-    data: _Data,
+    data: _Data = None,
     task: _Task = "classify",
     description: _Description = "",
     licence: _Licence = None,
@@ -97,6 +107,8 @@ def add(
     reads: _Reads = None,
     writes: _Writes = None,
     model: _Model = None,
+    knowledge: _Knowledge = None,
+    rungs: _Rungs = None,
     as_json: Json = False,
 ) -> None:
     """Add a specialist to coterie.toml.
@@ -106,7 +118,7 @@ def add(
     complete by itself. Comments and order of coterie.toml are kept.
     """
     folder: Path = context.obj
-    files = {"data": _place(folder, name, data)}
+    files = {} if data is None else {"data": _place(folder, name, data)}
     if test is not None:
         files["test"] = _place(folder, f"{name}.test", test)
     given = {
@@ -127,6 +139,8 @@ def add(
         "reads": reads,
         "writes": writes,
         "model": model,
+        "knowledge": knowledge,
+        "rungs": rungs,
     }
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
     _add(folder, name, settings, files, as_json=as_json)
@@ -269,7 +283,7 @@ def _show(folder: Path, document: Mapping[str, Any]) -> None:
     """What was added, in words."""
     name, settings = document["name"], document["settings"]
     rows = ", ".join(f"{count:,} rows of {settings[key]}" for key, count in document["rows"].items())
-    say(f"Added {name}: {settings['task']}, {rows}.")
+    say(f"Added {name}: {settings['task']}{f', {rows}' if rows else ''}.")
     for source, target in document["copied"].items():
         say(f"Copied {source} to {target}, so that the folder is complete by itself.")
     say(f"Next: {shell(folder, 'train', name)}")

@@ -23,6 +23,7 @@ from ._report import report
 from ._rightsize import rightsize
 from ._search import search
 from ._serve import serve
+from ._session import session
 from ._trace import trace
 from ._train import train
 
@@ -67,6 +68,7 @@ app.command()(ask)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)
+app.add_typer(session)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

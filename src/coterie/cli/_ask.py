@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,12 @@ def ask(
         str | None,
         typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
     ] = None,
+    clearance: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."
+        ),
+    ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +56,11 @@ def ask(
     The answer is printed as it comes, then who answered, how sure they are and what it took. An abstention is an
     answer too: the reason is printed and the exit code is 0.
     """
-    request = _request(text, columns, specialist=specialist, session=session, label=label)
+    request = replace(
+        _request(text, columns, specialist=specialist, session=session),
+        label=_parse_label("--label", label),
+        clearance=_parse_label("--as", clearance),
+    )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
     if as_json:
@@ -58,9 +69,7 @@ def ask(
         _show_after(answer.trace, folder, with_trace=trace)
 
 
-def _request(
-    text: str, columns: str | None, *, specialist: str | None, session: str | None, label: str | None
-) -> Request:
+def _request(text: str, columns: str | None, *, specialist: str | None, session: str | None) -> Request:
     """What was typed as a request. Raises `InputError` for what no network could answer."""
     from coterie.types import Request
 
@@ -74,7 +83,7 @@ def _request(
             "Asked with no text and no columns.", hint='coterie ask "...", or --columns \'{"name": 1}\' (see --help)'
         )
     parsed = None if columns is None else _parse_columns(columns)
-    return Request(text=text, columns=parsed, specialist=specialist, session=session, label=_parse_label(label))
+    return Request(text=text, columns=parsed, specialist=specialist, session=session)
 
 
 def _read_stdin() -> str:
@@ -103,13 +112,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_label(label: str | None) -> Label | None:
+def _parse_label(option: str, label: str | None) -> Label | None:
     from coterie.types import Label
 
     try:
         return None if label is None else Label(label)
     except ValueError:
-        raise InputError(f"--label is {label!r}.", hint=f"Labels are: {', '.join(Label)}.") from None
+        raise InputError(f"{option} is {label!r}.", hint=f"Labels are: {', '.join(Label)}.") from None
 
 
 async def _answer(network: Network, request: Request, *, aloud: bool) -> Answer:
@@ -146,9 +155,26 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
     for finding in trace.findings:
         if finding.fields:
             _show_fields(finding)
+        if finding.citations and finding.accepted:
+            _show_citations(finding)
     dim(_summary_line(trace, currency))
     if with_trace:
         console(sys.stdout).print(draw_trace(trace, currency=currency))
+
+
+def _show_citations(finding: Finding) -> None:
+    """A row a citation: the number by which the answer refers to it, and where it stands."""
+    rows = [
+        (
+            f"[{number}]",
+            each.document,
+            each.heading if each.page is None else f"page {each.page}",
+            f"{each.start}-{each.end}",
+            " ".join(each.text.split()),
+        )
+        for number, each in enumerate(finding.citations, start=1)
+    ]
+    show_table(["", "document", "heading or page", "characters", "quote"], rows, title=finding.specialist)
 
 
 def _show_fields(finding: Finding) -> None:

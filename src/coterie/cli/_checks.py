@@ -104,7 +104,7 @@ def _data(config: Config, folder: Path) -> Iterator[Check]:
     for name, section in config.specialists.items():
         files = [file for file in (section.data, section.test) if file is not None]
         missing = [file for file in files if not (folder / file).is_file()]
-        found = f"no file {', '.join(map(repr, missing))}" if missing else ", ".join(files)
+        found = f"no file {', '.join(map(repr, missing))}" if missing else ", ".join(files) or "it needs none"
         fix = f"Put the file there, or correct specialists.{name} in coterie.toml."
         yield Check(name=f"data {name}", ok=not missing, found=found, fix=fix)
 

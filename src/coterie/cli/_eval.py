@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from coterie.registry import Version
 
 _FIGURES = {
-    "token_f1": "F1 of words quoted, mean over fields",
+    "token_f1": "token F1",
     "exact_f1": "F1 of values quoted word for word, mean over fields",
+    "exact_match": "the same text, case and spaces aside",
     "accuracy": "accuracy",
     "auc": "AUC",
     "brier": "Brier score",
@@ -35,6 +36,10 @@ _FIGURES = {
     "oos_auroc": "out of scope: AUROC",
     "oos_recall": "out of scope: share abstained on",
     "joint_accuracy": "joint accuracy",
+    "citation_precision": "citations that are right",
+    "unanswerable_recall": "not in the documents: not answered",
+    "said_not_stated": "not in the documents: said so",
+    "not_stated_precision": "said so rightly",
 }
 _CONFUSIONS_SHOWN = 10
 _FIELD_FIGURES = {
@@ -69,7 +74,9 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
-    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated.
+    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of an `answer`
+    specialist, whether its citations are right, and whether it keeps silent where the documents do not say. Of a
+    `generate` specialist without `reads`, how like the replies of the file those are that it writes.
     With rows that have no label, also how well it tells what does not belong to it.
     """
     from coterie.config import load_config
@@ -104,9 +111,9 @@ def _section(config: Config, name: str) -> SpecialistSection:
         raise UnknownSpecialist(
             f"Asked to measure {name!r}; this network has {sorted(sections)}.", hint="Use one of these names."
         )
-    if sections[name].task == "generate":
+    if sections[name].task == "generate" and not sections[name].writes_freely:
         raise InputError(
-            f"{name!r} writes text, which has no single right value to compare with.",
+            f"{name!r} drafts from source texts, which have no single right reply to compare with.",
             hint="Measure the specialist whose fact it reads.",
         )
     return sections[name]
@@ -143,6 +150,8 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
+    from coterie.evaluation import look_up_with, with_quotes
+    from coterie.retrieval import open_shelf
     from coterie.specialists import load_specialist
 
     from ._progress import TerminalProgress
@@ -150,14 +159,24 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
+    shelves = {
+        shelf: open_shelf(shelf, config.knowledge[shelf], folder, network=config.network.name, encoder=encoder)
+        for shelf in section.knowledge
+    }
     try:
         specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
         with TerminalProgress() as progress:
             progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            return await ask_about(specialist, dataset.rows, progress=progress.advance, label=label)
+            look_up = look_up_with(shelves, specialist.card) if shelves else None
+            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
+            return await ask_about(
+                specialist, rows, progress=progress.advance, label=label, alike=section.alike, look_up=look_up
+            )
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()
+        for open_one in shelves.values():
+            await open_one.close()
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -172,6 +191,8 @@ def _show(document: Mapping[str, Any]) -> None:
     if "fields" in document:
         _show_fields(document["fields"])
         return
+    if any(document[key] is not None for key in ("exact_match", "citation_precision", "unanswerable_recall")):
+        return  # written texts are no labels that could be taken for one another
     confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
     if confusions:
         show_table(["right", "said", "rows"], confusions[:_CONFUSIONS_SHOWN], title="Most confused")

@@ -25,6 +25,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     _replace(path, lambda draft: draft.write_bytes(content))
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """The same for a file that holds what people said: readable by this user only. Raises `InputError`."""
+
+    def fill(draft: Path) -> None:
+        draft.touch(mode=0o600, exist_ok=False)
+        draft.write_bytes(content)
+
+    try:
+        _replace(path, fill)
+    except OSError as error:
+        raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
 def copy_file(source: Path, path: Path) -> None:
     """Copy a file so that `path` never holds half of it; missing folders are made."""
     from shutil import copyfile

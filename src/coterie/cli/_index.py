@@ -59,7 +59,7 @@ def index(
     config = load_config(folder)
     section, new = _section(config, name, label=label, tenant=tenant)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
-    report = _build(folder, name, section, found, rebuild=rebuild)
+    report = _build(folder, name, section, found, network=config.network.name, rebuild=rebuild)
     if as_json:
         show_json(_document(name, folder, report))
     else:
@@ -133,7 +133,7 @@ def _found(
     return find_files(folder, where, access, exact=not paths)
 
 
-def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, rebuild: bool) -> Indexed:
+def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
     from coterie.engines import OnnxEncoder
     from coterie.retrieval import build_index, open_reranker, open_shelf, shelf_folder
 
@@ -142,7 +142,7 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
     async def work() -> Indexed:
         encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
         try:
-            shelf = open_shelf(name, section, folder, encoder=encoder, rebuild=rebuild)
+            shelf = open_shelf(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
             try:
                 with TerminalProgress() as progress:
                     return await build_index(

@@ -30,7 +30,7 @@ name = {name}
 # or write it here:
 #
 # [specialists.triage]
-# task = "classify"            # or "score", "extract", "generate"
+# task = "classify"            # or "score", "extract", "answer", "generate"
 # description = "Sorts support messages by topic"    # the router learns from it
 # data = "data/triage.csv"     # CSV or JSONL with the columns text,label
 # target_risk = 0.05           # at most so many of the accepted answers are wrong, with 95% confidence
@@ -135,8 +135,10 @@ def _next_steps(folder: Path, example: str | None) -> list[str]:
     if example is None:
         yet = [shell(folder, "add", "NAME", "--task", "classify", "--data", "FILE.csv")]
     else:
-        models = load_config(folder).models.values()
-        yet = [shell(folder, "models", "pull", model.name) for model in models if isinstance(model, LlamaModel)]
+        config = load_config(folder)
+        models = (model for model in config.models.values() if isinstance(model, LlamaModel))
+        yet = [shell(folder, "models", "pull", model.name) for model in models]
+        yet += [shell(folder, "index", shelf) for shelf in config.knowledge]
     return [
         *yet,
         shell(folder, "train"),

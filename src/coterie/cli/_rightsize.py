@@ -241,6 +241,11 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
     from coterie.config import SpecialistSection
     from coterie.types import Rung
 
+    if settings["task"] == "generate":
+        raise InputError(
+            "--task is 'generate': a written text has one rung, so there is no size to find.",
+            hint="Add it to a network and train it: coterie train measures it beside the untuned model.",
+        )
     rungs = None if settings["rungs"] is None else [rung.strip() for rung in settings["rungs"].split(",")]
     if odd := [rung for rung in rungs or () if rung not in get_args(Rung)]:
         raise InputError(f"--rungs has {odd[0]!r}.", hint=f"Rungs are {', '.join(get_args(Rung))}.")

@@ -115,7 +115,7 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
     async def work() -> T:
         encoder = OnnxEncoder.bundled()
         try:
-            shelf = open_shelf(name, section, folder, encoder=encoder)
+            shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
             try:
                 return await use(shelf)
             finally:

@@ -63,6 +63,9 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
     say(f"Taken: {result['rung']}, {result['reason']}.")
     if "untuned" in result.get("metrics", {}):
         say(_drafts(result["metrics"]))
+    for rung in rungs:
+        if "untuned" in rung:
+            say(_beside_untuned(rung["held_out"], rung["untuned"]))
     for metric, bar in result.get("bar", {}).items():
         word = "MISSED" if result["bar_met"] is False else "met"
         found = number(result["metrics"].get(metric))
@@ -75,6 +78,17 @@ def _drafts(metrics: Mapping[str, Any]) -> str:
     names = {"token_f1": "token F1", "rouge_l": "ROUGE-L", "grounded": "grounded"}
     shown = [f"{words} {number(metrics[key])} ({number(metrics['untuned'][key])})" for key, words in names.items()]
     return f"Drafts of {metrics['drafted']} pairs held back (untuned): {', '.join(shown)}."
+
+
+def _beside_untuned(tuned: Mapping[str, Any], untuned: Mapping[str, Any]) -> str:
+    """What tuning did to what is written, each figure with that of the untuned model behind it."""
+    names = {"token_f1": "token F1", "exact_match": "the same text"}
+    shown = [
+        f"{words} {number(tuned[key])}, {interval(tuned['intervals'].get(key))} "
+        f"({number(untuned[key])}, {interval(untuned['intervals'][key])})"
+        for key, words in names.items()
+    ]
+    return f"On held-out pairs (untuned, on {untuned['n']} of them): {'; '.join(shown)}."
 
 
 def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:

@@ -1,5 +1,23 @@
-"""Sharing what is known: which part of a session's context one specialist is shown, and why not the rest."""
+"""Sharing what is known: what still stands, who may see it, and which part of it one specialist is shown, and why."""
 
-from ._view import CONVERSATION, build_view, describe_view
+from ._entries import entries_of
+from ._standalone import Restated, restate
+from ._standing import known_facts, versions, visible, why_gone
+from ._view import CONVERSATION, FINDINGS, build_view, describe_view
+from ._wording import describe, text_of
 
-__all__ = ["CONVERSATION", "build_view", "describe_view"]
+__all__ = [
+    "CONVERSATION",
+    "FINDINGS",
+    "Restated",
+    "build_view",
+    "describe",
+    "describe_view",
+    "entries_of",
+    "known_facts",
+    "restate",
+    "text_of",
+    "versions",
+    "visible",
+    "why_gone",
+]

@@ -1,91 +1,117 @@
-"""The view: what a specialist reads, up to its clearance, and nothing else.
+"""The view: what a specialist reads, up to its clearance, packed into its budget, and nothing else.
 
-Pure functions of values. They do not know who stores the context, and they do not pack by token budget:
-whoever writes the prompt knows its window.
+Pure functions of values. They do not know who stores the context or how a prompt is laid out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from coterie.types import Context, ContextView, Entry, Fact, Message, Omission, Passage, SpecialistCard, ViewRecord
+from coterie.types import (
+    Context,
+    ContextView,
+    Entry,
+    Fact,
+    FindingSummary,
+    Message,
+    Omission,
+    Passage,
+    SpecialistCard,
+    ViewRecord,
+)
+
+from ._pack import pack, tokens_of, worth
+from ._standing import Gone, why_gone
+from ._wording import describe, tally, times
 
 CONVERSATION = "messages"
 """The name under which a specialist reads the conversation."""
+FINDINGS = "findings"
+"""The name under which it reads what was found in earlier turns, and the passages that answers cited."""
 
 
-def build_view(context: Context, card: SpecialistCard) -> ContextView:
-    """What `card`'s specialist may and need see: the newest fact of each name it reads, and `messages` if it does.
+def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = ()) -> ContextView:
+    """What `card`'s specialist may and need see: the newest fact of each name it reads, its passages, the conversation.
 
     Newest means last in the log, whoever wrote it. A fact above the specialist's clearance still supersedes
-    an older one below it: no fact is better than one known to be out of date.
+    an older one below it: no fact is better than one known to be out of date. What does not fit the budget is left
+    out by value per token (`pack`).
 
     Args:
-        context: Everything the network knows in this session, oldest first.
-        card: Whose view it is; its `reads` and `clearance` count.
+        context: Everything the network knows in this session that the asker may see, oldest first.
+        card: Whose view it is; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
+        found: Passages looked up for it now, the best of each shelf first.
 
     Returns:
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
     """
-    newest = {e.content.name: i for i, e in enumerate(context.entries) if isinstance(e.content, Fact)}
-    seen: list[Entry] = []
-    omitted: Counter[tuple[str, str]] = Counter()
-    for index, entry in enumerate(context.entries):
-        reason = _why_not(entry, card, superseded=_is_older(entry, index, newest))
-        if reason:
-            omitted[_describe(entry), reason] += 1
-        else:
-            seen.append(entry)
+    log = [*context.entries, *found]
+    gone = why_gone(log)
+    reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)
+    reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
+    wanted = [place for place, reason in enumerate(reasons) if not reason]
+    sizes = [tokens_of(log[place]) for place in wanted]
+    values = worth(log, first_found=len(context.entries))
+    fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
+    for place, fits in zip(wanted, fitting, strict=True):
+        reasons[place] = "" if fits else f"did not fit the budget of {card.view_tokens:,} tokens"
+    seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)
+    superseded = [entry for entry, why in zip(log, gone, strict=True) if why is not None and why.why == "superseded"]
     return ContextView(
-        entries=tuple(seen),
-        omitted=tuple(Omission(what=_times(what, n), reason=reason) for (what, reason), n in omitted.items()),
+        entries=seen,
+        omitted=context.omitted + _omissions(log, reasons),
+        tokens=sum(size for size, fits in zip(sizes, fitting, strict=True) if fits),
+        budget=card.view_tokens,
+        disputed=_disputed(seen, superseded),
     )
 
 
 def describe_view(name: str, view: ContextView) -> ViewRecord:
     """What specialist `name` was shown, for the trace: by name and producer, without the content."""
-    return ViewRecord(specialist=name, seen=_tally(_describe(e) for e in view.entries), omitted=view.omitted)
+    return ViewRecord(
+        specialist=name,
+        seen=tally(_describe_seen(entry, view) for entry in view.entries),
+        omitted=view.omitted,
+        tokens=view.tokens,
+        budget=view.budget,
+    )
 
 
-def _why_not(entry: Entry, card: SpecialistCard, *, superseded: bool) -> str:
-    """Why an entry is left out of a view, or nothing if it is not."""
-    if not _is_read(entry, card):
+def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> str:
+    """Why an entry is left out of a view whatever its budget, or nothing if it is not."""
+    if not read:
         return f"{card.name} does not read it"
-    if superseded:
-        return "superseded by a newer one"
+    if gone is not None:
+        return gone.reason
     if entry.label > card.clearance:
         return f"{entry.label.value} is above {card.name}'s clearance ({card.clearance.value})"
     return ""
 
 
 def _is_read(entry: Entry, card: SpecialistCard) -> bool:
-    if isinstance(entry.content, Fact):
-        return entry.content.name in card.reads
-    if isinstance(entry.content, Passage):
-        return entry.content.shelf in card.knowledge
-    return isinstance(entry.content, Message) and CONVERSATION in card.reads
-
-
-def _is_older(entry: Entry, index: int, newest: dict[str, int]) -> bool:
-    return isinstance(entry.content, Fact) and newest[entry.content.name] != index
-
-
-def _describe(entry: Entry) -> str:
-    """An entry by name and producer, never by content."""
     match entry.content:
-        case Fact(name=name):
-            return f"fact {name} from {entry.producer}"
-        case Message(role=role):
-            return f"{role} message from {entry.producer}"
-        case _:
-            return f"passage from {entry.producer}"
+        case Message():
+            return CONVERSATION in card.reads
+        case FindingSummary() | Passage():  # not with what is found now: scores of two searches do not compare
+            return FINDINGS in card.reads
+        case content:
+            return content.name in card.reads
 
 
-def _tally(descriptions: Iterable[str]) -> tuple[str, ...]:
-    """Equal descriptions once, with their number: a long conversation must not make a long trace."""
-    return tuple(_times(what, n) for what, n in Counter(descriptions).items())
+def _omissions(log: Sequence[Entry], reasons: Sequence[str]) -> tuple[Omission, ...]:
+    """What was left out and why."""
+    counted = Counter((describe(entry), reason) for entry, reason in zip(log, reasons, strict=True) if reason)
+    return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
 
 
-def _times(what: str, count: int) -> str:
-    return what if count == 1 else f"{what} (x{count})"
+def _disputed(seen: Sequence[Entry], superseded: Sequence[Entry]) -> dict[str, int]:
+    """By name of each fact that is seen, how many superseded ones say otherwise."""
+    values = {entry.content.name: entry.content.value for entry in seen if isinstance(entry.content, Fact)}
+    older = [entry.content for entry in superseded if isinstance(entry.content, Fact)]
+    return dict(Counter(fact.name for fact in older if fact.name in values and fact.value != values[fact.name]))
+
+
+def _describe_seen(entry: Entry, view: ContextView) -> str:
+    count = view.disputed.get(entry.content.name, 0) if isinstance(entry.content, Fact) else 0
+    return f"{describe(entry)} ({count} older say otherwise)" if count else describe(entry)

@@ -6,6 +6,7 @@
 from ._dataset import Dataset, Row, Span, Stated
 from ._duplicates import Duplicate, near_duplicates
 from ._files import Lines, Record, open_lines, read_records
+from ._questions import DOCUMENT, TOPIC, read_questions
 from ._read import read_dataset
 from ._section import read_section
 from ._spans import locate_quote
@@ -14,8 +15,10 @@ from ._values import CHOICE, MANY, TEXT, Value, find_values, normalise_value, ty
 
 __all__ = [
     "CHOICE",
+    "DOCUMENT",
     "MANY",
     "TEXT",
+    "TOPIC",
     "Dataset",
     "Duplicate",
     "Lines",
@@ -33,6 +36,7 @@ __all__ = [
     "normalise_value",
     "open_lines",
     "read_dataset",
+    "read_questions",
     "read_records",
     "read_section",
     "split_dataset",

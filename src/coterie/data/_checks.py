@@ -37,6 +37,8 @@ class Found:
     for_evaluation: bool
     messages: bool = False
     """Texts of a `generate` specialist's askers, of which several may want the same source text."""
+    replies: bool = False
+    """Texts of a `generate` specialist's askers, each with the reply that should be written."""
     group_column: str | None = None
     pair_column: str | None = None
     fields: Sequence[str] = ()
@@ -51,10 +53,11 @@ def check(name: str, found: Found) -> list[str]:
     Raises:
         DataError: the rows cannot be used; every problem is listed.
     """
-    problems = [problem for examine in _PROBLEMS[found.task] for problem in examine(found)]
+    kind = "replies" if found.replies else found.task
+    problems = [problem for examine in _PROBLEMS[kind] for problem in examine(found)]
     if problems:
         raise _explain(name, problems, found)
-    return [warning for warn in _WARNINGS[found.task] for warning in warn(found)]
+    return [warning for warn in _WARNINGS[kind] for warning in warn(found)]
 
 
 def _explain(name: str, problems: Sequence[Problem], found: Found) -> DataError:
@@ -68,7 +71,7 @@ def _explain(name: str, problems: Sequence[Problem], found: Found) -> DataError:
 
 
 def _too_few(found: Found) -> Iterator[Problem]:
-    fewest = 1 if found.for_evaluation or found.task == "generate" else FEWEST_ROWS
+    fewest = 1 if found.for_evaluation or (found.task == "generate" and not found.replies) else FEWEST_ROWS
     if len(found.rows) < fewest:
         yield Problem(
             f"it has {count(len(found.rows), 'row')}; at least {fewest} are needed",
@@ -102,6 +105,12 @@ def _unlabelled(found: Found) -> Iterator[Problem]:
             if found.task == "score"
             else "Training learns from labelled rows only; rows out of scope belong into evaluation data.",
         )
+
+
+def _unanswered(found: Found) -> Iterator[Problem]:
+    bare = [row.line for row in found.rows if not row.labels]
+    if bare and not found.for_evaluation:
+        yield Problem(f"{count(len(bare), 'row')} without a reply: {lines(bare)}", "Write one, or drop the row.")
 
 
 def _spelled_in_several_ways(found: Found) -> Iterator[Problem]:
@@ -339,6 +348,7 @@ _PROBLEMS = {
     "score": (_too_few, _unlabelled, _outcomes, _one_label, _single_examples),
     "extract": (_too_few, _empty_texts, _unstated),
     "generate": (_too_few, _empty_texts, _no_key, _same_key),
+    "replies": (_too_few, _empty_texts, _unanswered),
 }
 _WARNINGS = {
     "classify": (
@@ -353,4 +363,5 @@ _WARNINGS = {
     "score": (_repeated, _textless, _telling, _few_to_calibrate, _ungrouped),
     "extract": (_repeated, _not_looked_for, _few_documents, _ungrouped),
     "generate": (_repeated,),
+    "replies": (_repeated, _few_to_calibrate, _ungrouped),
 }

@@ -22,7 +22,7 @@ from ._pairs import flatten_pairs, read_evidence
 from ._spans import read_fields
 from ._words import listing, nearest, quote
 
-_DEFAULT_TEXT, _DEFAULT_LABEL, _DEFAULT_FIELDS = "text", "label", "fields"
+_DEFAULT_TEXT, _DEFAULT_LABEL, _DEFAULT_FIELDS, _DEFAULT_REPLY = "text", "label", "fields", "reply"
 
 _USUAL_NAMES = {
     "text": ("sentence", "utterance", "query", "question", "message", "body", "content", "input", "prompt", "comment"),
@@ -45,6 +45,7 @@ def read_dataset(
     fields: Mapping[str, str] | None = None,
     for_evaluation: bool = False,
     messages: bool = False,
+    replies: bool = False,
 ) -> Dataset:
     """Read a CSV, JSONL or OpenAI chat JSONL file and check it for one task.
 
@@ -53,7 +54,8 @@ def read_dataset(
     `evidence_column` may say which spans of the text decide; a JSONL record may hold many pairs of one text.
     `score`: every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no.
     `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON): see `docs/extract.md`.
-    `generate`: a source text a row, and the columns that select it, as strings.
+    `generate`: a source text a row, and the columns that select it, as strings. With `replies`, a text and the reply
+    to it, which is the row's label; a list in JSONL holds several, any of which is right.
 
     Args:
         path: The file.
@@ -68,6 +70,7 @@ def read_dataset(
         fields: Of `extract`: the type of each field that is looked for; others in the file are passed over.
         for_evaluation: Few rows are fine, and a row without a label is one that belongs to none of a classifier's.
         messages: `generate` only: the texts are what is asked, and not the source texts, of which one a key is enough.
+        replies: `generate` only: the rows are texts and replies to them; `label_column` has the reply.
 
     Raises:
         DataError: the file cannot be used; the message names lines and values, the hint what to do.
@@ -76,16 +79,21 @@ def read_dataset(
         task=task,
         text=text_column or _DEFAULT_TEXT,
         text_required=task != "score" or text_column is not None,
-        label=_label(task, label_column),
+        label=_label(task, label_column, replies=replies),
         group=group_column,
         multi_label=multi_label,
         pair=pair_column,
         evidence=evidence_column,
         learn_only=learn_only_column,
         messages=messages,
+        replies=replies,
         fields=fields or {},
     )
-    with open_lines(Path(path)) as lines:
+    return _read_file(Path(path), plan, for_evaluation=for_evaluation)
+
+
+def _read_file(path: Path, plan: _Plan, *, for_evaluation: bool) -> Dataset:
+    with open_lines(path) as lines:
         read = _read_rows(lines, plan)
     _check_read(lines.name, read, plan)
     rows, odd = _with_columns(read, plan)
@@ -104,13 +112,16 @@ def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: boo
         group_column=plan.group,
         pair_column=plan.pair,
         messages=plan.messages,
+        replies=plan.replies,
         fields=tuple(plan.fields),
         others=tuple(read.others),
     )
 
 
-def _label(task: TaskKind, column: str) -> str | None:
-    """The column with what is right; the usual name of an `extract` row's is another."""
+def _label(task: TaskKind, column: str, *, replies: bool) -> str | None:
+    """The column with what is right; the usual name of an `extract` row's, and of a reply's, is another."""
+    if replies:
+        return _DEFAULT_REPLY if column == _DEFAULT_LABEL else column
     if task == "extract" and column == _DEFAULT_LABEL:
         return _DEFAULT_FIELDS
     return None if task == "generate" else column
@@ -130,6 +141,7 @@ class _Plan:
     evidence: str = ""
     learn_only: str | None = None
     messages: bool = False
+    replies: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -161,7 +173,7 @@ class _Read:
 
 def _read_rows(lines: Lines, plan: _Plan) -> _Read:
     read, texts = _Read(), dict[str, str]()
-    keep_cells = plan.task not in {"classify", "extract"}
+    keep_cells = plan.task not in {"classify", "extract"} and not plan.replies
     for record in _records(lines, plan):
         read.names |= dict.fromkeys(record.cells)
         if plan.task == "extract":
@@ -335,7 +347,7 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
 
 def _with_columns(read: _Read, plan: _Plan) -> tuple[list[Row], Sequence[str]]:
     """The rows with their structured input, and a `score`'s outcomes as `1` and `0`."""
-    if plan.task in {"classify", "extract"}:
+    if plan.task in {"classify", "extract"} or plan.replies:
         return read.rows, ()
     columns: Sequence[Columns]
     if plan.task == "generate":

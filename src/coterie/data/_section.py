@@ -7,6 +7,7 @@ from pathlib import Path
 from coterie.config import SpecialistSection
 
 from ._dataset import Dataset
+from ._questions import read_questions
 from ._read import read_dataset
 
 
@@ -21,6 +22,13 @@ def read_section(section: SpecialistSection, path: Path | str, *, for_evaluation
     Raises:
         DataError: the file cannot be used.
     """
+    if section.task == "answer":
+        return read_questions(
+            path,
+            text_column=section.text_column,
+            label_column=section.label_column,
+            group_column=section.group_column,
+        )
     return read_dataset(
         path,
         task=section.task,
@@ -32,5 +40,6 @@ def read_section(section: SpecialistSection, path: Path | str, *, for_evaluation
         learn_only_column=section.learn_only_column,
         multi_label=section.multi_label,
         fields=section.fields,
+        replies=section.writes_freely,
         for_evaluation=for_evaluation,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -30,7 +30,7 @@ _LARGEST_UNIT = 0.1
 """Share of the rows that duplicates may bind together; text links beyond it say more of the data than of copies."""
 
 
-def split_dataset(dataset: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
+def split_dataset(dataset: Dataset, *, held_out: float, seed: int, by_label: bool = True) -> tuple[Dataset, Dataset]:
     """Split into rows to train on and rows held out, both in the file's order.
 
     Each label gives its share, groups stay whole, and no held-out row is a duplicate of a training row:
@@ -41,12 +41,13 @@ def split_dataset(dataset: Dataset, *, held_out: float, seed: int) -> tuple[Data
         dataset: The rows.
         held_out: Share of the rows to hold out, between 0 and 1.
         seed: Decides which.
+        by_label: Each label gives its share; not where labels are replies, of which each is its own.
 
     Raises:
         DataError: the rows cannot be split, because they are all duplicates or of one group.
     """
     units, leaky = bind_rows(dataset.rows)
-    table = _Table.of(dataset.rows, units)
+    table = _Table.of(dataset.rows if by_label else [replace(row, labels=()) for row in dataset.rows], units)
     if table.units < 2:
         raise DataError(
             f"{dataset.name} cannot be split: its {count(len(dataset), 'row')} are one group or repeat one text.",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OnnxEncoder,
         TokenStates,
     )
+    from ._onnx_tags import TAGS_OUTPUT, OnnxTagger, TokenTags, windows
     from ._openai import EngineOptions, OpenAIEngine
     from ._openmp import import_with_short_spin
     from ._pairs import (
@@ -56,6 +57,7 @@ __all__ = [
     "MODEL_FILE",
     "NEVER",
     "PROVENANCE_FILE",
+    "TAGS_OUTPUT",
     "TOKENIZER_FILE",
     "Batcher",
     "Clauses",
@@ -69,6 +71,7 @@ __all__ = [
     "NgramBlock",
     "NgramFeatures",
     "OnnxEncoder",
+    "OnnxTagger",
     "OpenAIEngine",
     "PairHead",
     "Question",
@@ -76,6 +79,7 @@ __all__ = [
     "TableHead",
     "TextHead",
     "TokenStates",
+    "TokenTags",
     "as_category",
     "as_number",
     "check_adapter",
@@ -92,6 +96,7 @@ __all__ = [
     "spread",
     "stored_array",
     "summarise",
+    "windows",
 ]
 
 _HOMES = {
@@ -104,6 +109,7 @@ _HOMES = {
     "MODEL_FILE": "_linear",
     "NEVER": "_pairs",
     "PROVENANCE_FILE": "_onnx",
+    "TAGS_OUTPUT": "_onnx_tags",
     "TOKENIZER_FILE": "_onnx",
     "Batcher": "_batching",
     "Clauses": "_pairs",
@@ -117,6 +123,7 @@ _HOMES = {
     "NgramBlock": "_linear",
     "NgramFeatures": "_features",
     "OnnxEncoder": "_onnx",
+    "OnnxTagger": "_onnx_tags",
     "OpenAIEngine": "_openai",
     "PairHead": "_pairs",
     "Question": "_pairs",
@@ -124,6 +131,7 @@ _HOMES = {
     "TableHead": "_tables",
     "TextHead": "_linear",
     "TokenStates": "_onnx",
+    "TokenTags": "_onnx_tags",
     "as_category": "_tables",
     "as_number": "_tables",
     "check_adapter": "_adapters",
@@ -140,6 +148,7 @@ _HOMES = {
     "spread": "_pairs",
     "stored_array": "_stored",
     "summarise": "_pairs",
+    "windows": "_onnx_tags",
 }
 
 __getattr__ = lazy_face(__name__, _HOMES)

@@ -46,9 +46,9 @@ class Generation:
     """Set by whoever no longer wants it."""
     start: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    logprobs: list[tuple[str, float]] = field(default_factory=list)
     finish: str = ""
-    usage: Mapping[str, int] | None = None
+    usage: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
 
     def take(self, chunk: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Generation:
                 self.pieces.append(text)
                 self.say(text)
             if self.prompt.logprobs and (logprob := read_logprob(choice)) is not None:
-                self.logprobs.append(logprob)
+                self.logprobs.append((text or "", logprob))
 
 
 class LlamaModel:
@@ -179,7 +179,12 @@ class LlamaModel:
         except ValueError as error:
             raise EngineRejected(f"Model {self.name!r} cannot score the choices: {error}.", engine=self.name) from error
         milliseconds = (time.perf_counter() - generation.start) * 1000
-        usage = Usage(tokens_in=scoring.tokens_in, tokens_out=scoring.tokens_out, milliseconds=milliseconds)
+        usage = Usage(
+            tokens_in=scoring.tokens_in,
+            tokens_cached=scoring.tokens_cached,
+            tokens_out=scoring.tokens_out,
+            milliseconds=milliseconds,
+        )
         return Output(scores=scores, usage=usage)
 
     def _tree(self, choices: tuple[str, ...], scoring: Scoring) -> Node:
@@ -211,13 +216,15 @@ class LlamaModel:
         if generation.usage is None or not generation.finish:
             raise EngineBroken(f"Model {self.name!r} ended without a finish reason.", engine=self.name)
         tokens_in, tokens_out = generation.usage["prompt_tokens"], generation.usage["completion_tokens"]
+        cached = (generation.usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
         cut = generation.finish == "length" or tokens_in + tokens_out >= self._spec.window
         milliseconds = (time.perf_counter() - generation.start) * 1000
         return Output(
             text="".join(generation.pieces),
             finish="length" if cut else "stop",
-            logprob=sum(generation.logprobs) if generation.logprobs else None,
-            usage=Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds),
+            logprob=sum(logprob for _, logprob in generation.logprobs) if generation.logprobs else None,
+            logprobs=tuple(generation.logprobs),
+            usage=Usage(tokens_in=tokens_in, tokens_cached=cached, tokens_out=tokens_out, milliseconds=milliseconds),
         )
 
     def _body(self, prompt: Prompt) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Scoring:
         self._text = text
         self.tokens_in = 0
         """Tokens of the prompt."""
+        self.tokens_cached = 0
+        """Those of them that were remembered when it was sent first."""
         self.tokens_out = 0
         """Tokens that were generated."""
 
@@ -115,7 +117,8 @@ class Scoring:
         } | options
 
     def _count(self, chunk: Mapping[str, Any]) -> None:
-        self.tokens_in = self.tokens_in or int(chunk.get("prompt_progress", {}).get("total", 0))
+        if not self.tokens_in and (progress := chunk.get("prompt_progress")):
+            self.tokens_in, self.tokens_cached = int(progress.get("total", 0)), int(progress.get("cache", 0))
 
 
 def arrange(text: bytes, tokens: Mapping[int, bytes]) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ class OnnxEncoder:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
-        self._model = _Model(files, place, graph)
+        self._model = OnnxModel(files, place, graph)
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[str, _Encoded] = Batcher(
@@ -174,7 +174,7 @@ class OnnxEncoder:
             return len(rows)
 
         # The longest first: the cores finish together then.
-        groups = reversed(list(_groups([len(piece.ids) for piece in pieces], self._max_batch)))
+        groups = reversed(list(group_rows([len(piece.ids) for piece in pieces], self._max_batch)))
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
             for done in pool.map(one, groups):
                 if progress is not None:
@@ -202,7 +202,7 @@ class OnnxEncoder:
             for row, each in zip(rows, states, strict=True):
                 reduced[row] = reduce(TokenStates(pieces[row][1:-1], each[1 : len(pieces[row]) - 1]))
 
-        groups = reversed(list(_groups([len(ids) for ids in pieces], self._max_batch)))
+        groups = reversed(list(group_rows([len(ids) for ids in pieces], self._max_batch)))
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
             for _ in pool.map(one, groups):
                 pass
@@ -243,7 +243,7 @@ class _Encoded(NamedTuple):
     cpu_seconds: float
 
 
-class _Model:
+class OnnxModel:
     """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
 
     def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None) -> None:
@@ -256,9 +256,9 @@ class _Model:
         self.origin = provenance.origin
         self._graph, self._place = graph, place
         self._stateful, self._opening = False, threading.Lock()
-        self._tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
-        self._tokenizer.no_truncation()  # cut here, where it can be said
-        self._tokenizer.no_padding()
+        self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
+        self.tokenizer.no_truncation()  # cut here, where it can be said
+        self.tokenizer.no_padding()
         self._session = onnxruntime.InferenceSession(
             files[GRAPH_FILE] if graph is None else str(graph), _session_options(), providers=["CPUExecutionProvider"]
         )
@@ -266,11 +266,11 @@ class _Model:
     @property
     def vocabulary(self) -> int:
         """How many token ids there are."""
-        return int(self._tokenizer.get_vocab_size())
+        return int(self.tokenizer.get_vocab_size())
 
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the special ones at both ends."""
-        ids: list[int] = self._tokenizer.encode(valid_text(text)).ids
+        ids: list[int] = self.tokenizer.encode(valid_text(text)).ids
         return ids
 
     def cut(self, text: str) -> _Piece:
@@ -289,7 +289,7 @@ class _Model:
         start = time.thread_time()
         pieces = [self.cut(text) for text in texts]
         tokenising = (time.thread_time() - start) / max(len(texts), 1)
-        for rows in _groups([len(piece.ids) for piece in pieces], len(texts)):
+        for rows in group_rows([len(piece.ids) for piece in pieces], len(texts)):
             start = time.thread_time()
             vectors = self.vectors([pieces[row].ids for row in rows])
             spent = tokenising + (time.thread_time() - start) / len(rows)
@@ -298,8 +298,12 @@ class _Model:
         return [result for result in results if result is not None]
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
-        """One native call."""
-        return np.asarray(self._session.run(["embedding"], _feed(ids))[0], dtype=np.float32)
+        """The vectors of some texts, in one native call."""
+        return self.call(ids, "embedding")
+
+    def call(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:  # (B, ...)
+        """One output of the graph for some texts, in one native call."""
+        return np.asarray(self._session.run([output], _feed(ids))[0], dtype=np.float32)
 
     def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
         """One native call that also gives the tokens' states, those of padding included."""
@@ -334,7 +338,7 @@ def _feed(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     return {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
 
 
-def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
     """Row numbers of native calls, shortest texts first.
 
     Texts of a group are alike in length: padding a short text to a long neighbour would cost more than

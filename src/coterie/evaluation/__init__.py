@@ -3,11 +3,12 @@
 The metrics are pure functions of arrays; `evaluate` knows a specialist by its protocol only.
 """
 
+from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_up_with, with_quotes
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
 from ._fields import FieldCase, FieldFigures, FieldReport, field_cases, is_right, judge_fields
-from ._judge import Case, judge, judge_rows
+from ._judge import ALIKE, Case, judge, judge_rows
 from ._metrics import (
     RiskCoverage,
     accepted_accuracy,
@@ -21,11 +22,13 @@ from ._metrics import (
     multilabel_f1,
     risk_coverage,
 )
-from ._overlap import rouge_l, token_f1
+from ._overlap import best_f1, rouge_l, token_f1
 from ._regression import interval_drop, paired_drop, worse
 from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
+    "ALIKE",
+    "AnswerFigures",
     "Case",
     "Confusion",
     "Evaluation",
@@ -33,11 +36,13 @@ __all__ = [
     "FieldFigures",
     "FieldReport",
     "Interval",
+    "LookUp",
     "RiskCoverage",
     "Slice",
     "accepted_accuracy",
     "accuracy",
     "auroc",
+    "best_f1",
     "bootstrap_interval",
     "bootstrap_mean",
     "brier",
@@ -47,11 +52,14 @@ __all__ = [
     "evaluate",
     "exact_match",
     "field_cases",
+    "holds_answer",
     "interval_drop",
     "is_right",
     "judge",
+    "judge_answers",
     "judge_fields",
     "judge_rows",
+    "look_up_with",
     "macro_f1",
     "multilabel_f1",
     "pack",
@@ -61,5 +69,6 @@ __all__ = [
     "slice_labels",
     "token_f1",
     "unpack",
+    "with_quotes",
     "worse",
 ]

@@ -14,8 +14,9 @@ from coterie.data import Row
 from coterie.protocols import Specialist
 from coterie.types import ContextView, Finding, Label, Task
 
+from ._answers import LookUp
 from ._evaluation import Evaluation
-from ._judge import judge
+from ._judge import ALIKE, judge
 
 AT_ONCE = 64
 """Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
@@ -30,25 +31,29 @@ async def evaluate(
     progress: Callable[[int], None] | None = None,
     label: Label = Label.INTERNAL,
     seed: int = 0,
+    alike: float = ALIKE,
+    look_up: LookUp | None = None,
 ) -> Evaluation:
     """Ask a specialist about every row and judge what it finds.
 
     Args:
-        specialist: Asked with an empty view, at most 64 rows side by side.
+        specialist: Asked at most 64 rows side by side.
         rows: A row without labels is one that it should abstain on.
         vectors: (N, D) encodings of the rows' texts, where they are known already.
         truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
         progress: Called with the number of rows just done.
         label: Sensitivity of the rows.
         seed: Seed of the bootstrap intervals.
+        alike: Token F1 from which a written text counts as right.
+        look_up: What the specialist is shown for a task; nothing by default.
 
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
     """
     findings = await consult_rows(
-        specialist, rows, vectors=vectors, truncated=truncated, progress=progress, label=label
+        specialist, rows, vectors=vectors, truncated=truncated, progress=progress, label=label, look_up=look_up
     )
-    return judge(rows, findings, task=specialist.card.task, seed=seed)
+    return judge(rows, findings, task=specialist.card.task, seed=seed, alike=alike)
 
 
 async def consult_rows(
@@ -59,6 +64,7 @@ async def consult_rows(
     truncated: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     label: Label = Label.INTERNAL,
+    look_up: LookUp | None = None,
 ) -> list[Finding]:
     """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
     advance = progress or (lambda _: None)
@@ -70,7 +76,7 @@ async def consult_rows(
             vector = None if vectors is None else vectors[i]
             cut = truncated is not None and bool(truncated[i])
             task = Task(text=row.text, columns=row.columns or None, label=label, vector=vector, truncated=cut)
-            findings[i] = await specialist.consult(task, ContextView())
+            findings[i] = await specialist.consult(task, await look_up(task) if look_up else ContextView())
             advance(1)
 
     workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(rows)))]

@@ -59,9 +59,22 @@ class Evaluation:
     truncated: int = 0
     """Rows of which only the beginning was read, because they are longer than the model's window."""
     token_f1: float | None = None
-    """For an `extract`: mean over fields of the F1 of the words quoted."""
+    """For an `extract`: mean over fields of the F1 of the words quoted; for an `answer`, over answerable questions.
+
+    Of written texts, of the words of each.
+    """
     exact_f1: float | None = None
     """For an `extract`: mean over fields of the F1 of values quoted word for word."""
+    exact_match: float | None = None
+    """For a `generate`: share of texts that are a reply that should be, case and spaces aside."""
+    citation_precision: float | None = None
+    """For an `answer`: share of right ones among the citations of accepted answers."""
+    unanswerable_recall: float | None = None
+    """For an `answer`: share of questions that the documents do not answer to which no answer was given."""
+    said_not_stated: float | None = None
+    """For an `answer`: share of these that were told that the documents do not say."""
+    not_stated_precision: float | None = None
+    """For an `answer`: share of questions that are unanswerable among those that were told so."""
     fields: Mapping[str, FieldFigures] = field(default_factory=dict)
     """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)

@@ -6,20 +6,24 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from coterie.data import Row
 from coterie.types import Finding, TaskKind
 
+from ._answers import judge_answers
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluation import Confusion, Evaluation
 from ._fields import field_cases, judge_fields
 from ._metrics import auroc, brier, ece, macro_f1, multilabel_f1
+from ._overlap import best_f1
 from ._slices import Slice, slice_labels
 
 _CONFUSIONS = 20
+ALIKE = 0.8
+"""Token F1 from which a written text counts as right."""
 _DRAWS = 400
 """Bootstrap draws of a figure that is no mean."""
 
@@ -47,14 +51,21 @@ class Case(NamedTuple):
     correct: bool
 
 
-def judge(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, seed: int = 0) -> Evaluation:
+def judge(
+    rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKind, seed: int = 0, alike: float = ALIKE
+) -> Evaluation:
     """What findings, one a row, say of the specialist that made them.
 
     A finding on a row of several labels is right if its label is one of them, or if its labels are the same
-    ones. Of a score, the predicted label is `1` from a probability of one half.
+    ones. Of a score, the predicted label is `1` from a probability of one half. A written text is right if its token
+    F1 with one of the row's labels, which are replies, is at least `alike`.
     """
     if task == "extract":
         return _judge_extract(rows, findings, seed)
+    if task == "generate":
+        return _judge_texts(rows, findings, seed, alike)
+    if task == "answer":
+        return _judge_answer(rows, findings, seed)
     values = [_value(finding, task) for finding in findings]
     cases = judge_rows(rows, findings, task=task)
     figures = {
@@ -102,6 +113,67 @@ def _judge_extract(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
     )
 
 
+def _judge_texts(rows: Sequence[Row], findings: Sequence[Finding], seed: int, alike: float) -> Evaluation:
+    """How like the replies that should be the written ones are, and whether the confidence that they are is true."""
+    replied = [(row.labels, finding) for row, finding in zip(rows, findings, strict=True) if row.labels]
+    likeness = np.array([best_f1(finding.text, labels) for labels, finding in replied])
+    same = np.array([_plain(finding.text) in map(_plain, labels) for labels, finding in replied], dtype=bool)
+    right = likeness >= alike
+    accepted = np.array([finding.accepted for _, finding in replied], dtype=bool)
+    confidence = np.array([finding.confidence for _, finding in replied], dtype=float)
+    figures = {
+        "accuracy": _share(right, seed),
+        "coverage": _share(accepted, seed),
+        "accepted_accuracy": _share(right[accepted], seed),
+        "ece": _Figure(ece(confidence, right), bootstrap_interval(ece, confidence, right, seed=seed, n=_DRAWS)),
+        "token_f1": _share(likeness, seed),
+        "exact_match": _share(same, seed),
+    }
+    known = {name: each.value for name, each in figures.items() if not math.isnan(each.value)}
+    return Evaluation(
+        n=len(rows),
+        labelled=len(replied),
+        accuracy=known.get("accuracy"),
+        macro_f1=None,
+        coverage=known.get("coverage"),
+        accepted_accuracy=known.get("accepted_accuracy"),
+        ece=known.get("ece"),
+        joint_accuracy=None,
+        token_f1=known.get("token_f1"),
+        exact_match=known.get("exact_match"),
+        intervals={
+            name: each.interval
+            for name, each in figures.items()
+            if each.interval is not None and not math.isnan(each.interval.low)
+        },
+        right=tuple(right.tolist()),
+    )
+
+
+def _plain(text: str) -> str:
+    """A text without case and without what spaces it has."""
+    return " ".join(text.casefold().split())
+
+
+def _judge_answer(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
+    """Figures over questions."""
+    judged = judge_answers(rows, findings, seed=seed)
+    empty = Evaluation(
+        n=len(rows),
+        labelled=sum(bool(row.labels or row.evidence) for row in rows),
+        accuracy=None,
+        macro_f1=None,
+        coverage=None,
+        accepted_accuracy=None,
+        ece=None,
+        joint_accuracy=None,
+        intervals=judged.intervals,
+        right=judged.right,
+    )
+    known: dict[str, Any] = dict(judged.figures)
+    return replace(empty, **known)
+
+
 def _field_rows(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
     """A case a text and field, whatever number of values was found: right if all of them are."""
     cases = []
@@ -124,6 +196,12 @@ def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKi
     """Each row that has a label with what was found on it, in order; of an `extract` each field of each row."""
     if task == "extract":
         return _field_rows(rows, findings)
+    if task == "answer":
+        right = judge_answers(rows, findings).right
+        return [
+            Case(row, None, finding.confidence, finding.accepted, correct)
+            for row, finding, correct in zip(rows, findings, right, strict=True)
+        ]
     return [
         Case(row, value, finding.confidence, finding.accepted, _is_right(row, value))
         for row, finding in zip(rows, findings, strict=True)

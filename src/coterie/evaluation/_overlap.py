@@ -18,6 +18,11 @@ def token_f1(text: str, reference: str) -> float:
     return _f1((Counter(said) & Counter(wanted)).total(), said, wanted)
 
 
+def best_f1(text: str, references: Sequence[str]) -> float:
+    """Token F1 with the reference that a text is most like; 0 where it says nothing."""
+    return max((token_f1(text, each) for each in references), default=0.0) if text.strip() else 0.0
+
+
 def rouge_l(text: str, reference: str) -> float:
     """The same of the longest common subsequence of words: order counts (Lin 2004, section 3.1, with beta = 1)."""
     said, wanted = _words(text), _words(reference)

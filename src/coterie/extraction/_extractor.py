@@ -13,9 +13,11 @@ from coterie.engines import stored_array
 from coterie.types import Scalar
 
 from ._choose import choose
-from ._document import Document
+from ._document import Document, Place
+from ._passages import ReadTags, passages
+from ._quote import Quoting, Said, quoted
 from ._rank import Ranker, best_rows
-from ._tag import EVIDENCE, Candidate, Reading, Tagger
+from ._tag import EVIDENCE, Candidate, Reading, Tagger, rows_to_read
 
 Floats = np.ndarray
 
@@ -150,12 +152,13 @@ class Survey(NamedTuple):
     scores: Floats  # (S, F)
     shortlist: list[int]
     """Sentences whose encodings the second look asks for; none where it does without."""
+    places: list[Place]
+    """What an encoder is to look at: the shortlisted sentences, or the passages that are read."""
 
     @property
     def texts(self) -> list[str]:
-        """Of the shortlisted sentences."""
-        places = [self.document.sentences[row] for row in self.shortlist]
-        return [self.document.text[place.start : place.end] for place in places]
+        """Of the places."""
+        return [self.document.text[place.start : place.end] for place in self.places]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,38 +167,69 @@ class Extractor:
 
     fields: tuple[FieldModel, ...]
     ranker: Ranker
-    tagger: Tagger
+    tagger: Tagger | None
     weigher: Weigher
+    quoting: Quoting | None = None
+    """In the tagger's place, where a generative model reads."""
+
+    @property
+    def second_look(self) -> bool:
+        """Whether it ranks again, with the encodings of likely sentences."""
+        return self.ranker.vectors is not None
+
+    @property
+    def tagged(self) -> bool:
+        """Whether it reads with what an encoder says of passages."""
+        return self.tagger is not None and self.tagger.odds_weights is not None
 
     def survey(self, text: str) -> Survey:
         """Cut a text into sentences and score each for each field."""
         document = Document(text)
         scores = self.ranker.scores(document)
-        return Survey(document, scores, shortlist(scores) if self.ranker.vectors is not None else [])
+        if self.quoting is not None:
+            return Survey(document, scores, [], self.quoting.show(document, scores))
+        if self.tagged:
+            return Survey(document, scores, [], passages(document, rows_to_read(scores)))
+        rows = shortlist(scores) if self.second_look else []
+        return Survey(document, scores, rows, [document.sentences[row] for row in rows])
 
-    def read(self, survey: Survey, vectors: Floats | None = None) -> list[list[Found]]:
+    def read(
+        self,
+        survey: Survey,
+        vectors: Floats | None = None,
+        tags: ReadTags | None = None,
+        said: Sequence[Said | None] | None = None,
+    ) -> list[list[Found]]:
         """What each field comes to.
 
         Args:
             survey: Of the text.
             vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
+            tags: Of the passages, where the tagger looks at them.
+            said: What a generative model said of each field, where it reads.
         """
         if not survey.document.sentences:
             return [[Found(*NOT_STATED, 1.0)] for _ in self.fields]
-        scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document)
-        return [
-            self.weigher.decide(number, self.tagger.candidates(reading, number, scores[:, number]), many=each.many)
-            for number, each in enumerate(self.fields)
-        ]
+        scores, reading = second_look(self.ranker, survey, vectors), Reading(survey.document, tags)
+        found = []
+        for number, each in enumerate(self.fields):
+            if self.tagger is not None:
+                candidates = self.tagger.candidates(reading, number, scores[:, number])
+            else:
+                own = said[number] if said else None
+                candidates = quoted(survey.document, survey.places, own, scores[:, number])
+            found.append(self.weigher.decide(number, candidates, many=each.many))
+        return found
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
         ranking, rank_arrays = self.ranker.store()
-        tagging, tag_arrays = self.tagger.store()
+        tagging, tag_arrays = self.tagger.store() if self.tagger else (None, {})
         described: dict[str, object] = {
             "fields": [each.describe() for each in self.fields],
             "rank": ranking,
             "tag": tagging,
+            "quote": self.quoting.describe() if self.quoting else None,
         }
         return described, rank_arrays | tag_arrays | self.weigher.store()
 
@@ -205,11 +239,15 @@ class Extractor:
         fields = tuple(FieldModel.restore(each) for each in described["fields"])
         if not fields:
             raise ValueError("it looks for no field")
+        tagging, quoting = described["tag"], described.get("quote")
+        if (tagging is None) is (quoting is None):
+            raise ValueError("it must read with either a tagger or a model")
         return cls(
             fields=fields,
             ranker=Ranker.restore(described["rank"], arrays, len(fields)),
-            tagger=Tagger.restore(described["tag"], arrays, len(fields)),
+            tagger=None if tagging is None else Tagger.restore(tagging, arrays, len(fields)),
             weigher=Weigher.restore(arrays, len(fields)),
+            quoting=None if quoting is None else Quoting.restore(quoting),
         )
 
 

@@ -13,6 +13,7 @@ from coterie.engines import stored_array
 from ._chain import TAGS, stretches
 from ._document import Document, Place
 from ._features import word_features
+from ._passages import ReadTags
 from ._rank import best_rows
 
 Floats = np.ndarray
@@ -56,13 +57,14 @@ EVIDENCE = ("exactly here", "begins here", "sentence", "lead", "length")
 
 @dataclass(frozen=True, kw_only=True)
 class Tagger:
-    """Chain models of all fields over one vocabulary of features."""
+    """Chain models of all fields over one vocabulary of features, and over what an encoder says where there is one."""
 
     terms: Mapping[str, int]
     """Number of each feature."""
     weights: Floats  # (F, V, 3)
     rank_weights: Floats  # (F, RANK_FEATURES, 3)
     transitions: Floats  # (F, 3, 3)
+    odds_weights: Floats | None = None  # (F, 2, 3), of the encoder's log-odds
 
     def candidates(self, reading: Reading, number: int, scores: Floats) -> list[Candidate]:
         """Stretches that may be values of a field, likeliest first.
@@ -73,19 +75,22 @@ class Tagger:
             scores: (S,) log-odds of each sentence; -inf where it is not to be read.
         """
         found: list[Candidate] = []
-        lead = _lead(scores)
+        lead = lead_of(scores)
         for region in regions(scores):
             words = reading.words(region, self.terms)
             if not words.places:
                 continue
             emissions = self._emissions(words, number, scores)
+            if self.odds_weights is not None and reading.tags is not None:
+                odds = reading.tags.of_words(words.places, number)
+                emissions = emissions + odds @ self.odds_weights[number].astype(np.float64)
             for each in stretches(emissions, self.transitions[number].astype(np.float64)):
                 sentence = float(scores[words.sentence[each.first]])
                 start, end = words.places[each.first].start, words.places[each.last].end
                 evidence = (
-                    _log_odds(each.probability),
-                    _log_odds(each.begins),
-                    max(sentence, _LOWEST),
+                    log_odds(each.probability),
+                    log_odds(each.begins),
+                    lowest(sentence),
                     lead,
                     float(np.log1p(each.last - each.first)),
                 )
@@ -102,6 +107,8 @@ class Tagger:
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
         arrays = {"tag.weights": self.weights, "tag.rank": self.rank_weights, "tag.transitions": self.transitions}
+        if self.odds_weights is not None:
+            arrays["tag.odds"] = self.odds_weights
         return {"terms": sorted(self.terms, key=self.terms.__getitem__)}, arrays
 
     @classmethod
@@ -115,6 +122,7 @@ class Tagger:
             weights=stored_array(arrays, "tag.weights", fields, len(terms), TAGS),
             rank_weights=stored_array(arrays, "tag.rank", fields, RANK_FEATURES, TAGS),
             transitions=stored_array(arrays, "tag.transitions", fields, TAGS, TAGS),
+            odds_weights=stored_array(arrays, "tag.odds", fields, TAGS - 1, TAGS) if "tag.odds" in arrays else None,
         )
 
 
@@ -123,6 +131,8 @@ class Reading:
     """A document while it is read: what several fields look at is worked out once."""
 
     document: Document
+    tags: ReadTags | None = None
+    """What an encoder says of the regions' words, where there is one."""
     _words: dict[Region, Words] = field(default_factory=dict)
 
     def words(self, region: Region, terms: Mapping[str, int]) -> Words:
@@ -159,6 +169,11 @@ def regions(scores: Floats) -> list[Region]:
     return found
 
 
+def rows_to_read(scores: Floats) -> list[int]:
+    """Numbers of the sentences that are read for any field, of scores (S, F), in the text's order."""
+    return sorted({row for column in scores.T for row in best_rows(column, RANKED) if np.isfinite(column[row])})
+
+
 def rank_features(words: Words, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
     """For each word ones and zeros: its sentence's rank and log-odds, once for all and once for a first word."""
     order = {row: rank for rank, row in enumerate(best_rows(scores, RANKED))}
@@ -175,13 +190,19 @@ def rank_features(words: Words, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
     return found
 
 
-def _lead(scores: Floats) -> float:
+def lead_of(scores: Floats) -> float:
     """How far the likeliest sentence is ahead of the next."""
     best = np.sort(scores[np.isfinite(scores)])[::-1][:2]
     return float(min(best[0] - best[1], -_LOWEST)) if len(best) == 2 else -_LOWEST
 
 
-def _log_odds(probability: float) -> float:
+def lowest(score: float) -> float:
+    """A sentence's log-odds as evidence: not below what is told apart."""
+    return max(float(score), _LOWEST)
+
+
+def log_odds(probability: float) -> float:
+    """Of a probability, within 12 each way."""
     return float(np.clip(np.log(max(probability, 1e-12)) - np.log(max(1 - probability, 1e-12)), -12, 12))
 
 

@@ -27,7 +27,10 @@ from ._wire import ChatRequest
 def complete_chat(gateway: Gateway, headers: Headers, body: bytes) -> ASGIApp:
     """What answers a chat request. Raises `WireError` or pydantic's `ValidationError` for one that cannot be served."""
     wire = ChatRequest.model_validate_json(body)
-    request = read_request(wire, specialists=gateway.network.specialists, tenant=tenant_of(headers))
+    network = gateway.network
+    request = read_request(
+        wire, specialists=network.specialists, tenant=tenant_of(headers), clearance=network.default_label
+    )
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
     kind = Streamed if wire.stream else Whole
     return kind(

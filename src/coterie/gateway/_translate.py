@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coterie.observe import summarise
-from coterie.types import Answer, Message, Request, SpecialistCard, Trace
+from coterie.types import Answer, Label, Message, Request, SpecialistCard, Trace
 
 from ._errors import WireError
 from ._wire import ChatMessage, ChatRequest, ContentPart
@@ -31,22 +31,36 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 # --- In ------------------------------------------------------------------------------------------
 
 
-def read_request(wire: ChatRequest, *, specialists: Mapping[str, object], tenant: str) -> Request:
+def read_request(
+    wire: ChatRequest, *, specialists: Mapping[str, object], tenant: str, clearance: Label = Label.RESTRICTED
+) -> Request:
     """What is asked of the network.
 
+    Args:
+        wire: The request.
+        specialists: What a model's name may pin.
+        tenant: Who asks.
+        clearance: The most sensitive label that who asks may see.
+
     Raises:
-        WireError: an unknown model, a conversation that asks nothing, content or a parameter that cannot be served.
+        WireError: an unknown model, a conversation that asks nothing, content or a parameter that cannot be served, or
+            more is to be seen than may be.
     """
     specialist = pinned_specialist(wire.model, specialists)
     _refuse_unsupported(wire)
     asked, history = _split_conversation(wire.messages)
     extension = wire.coterie
+    wanted = extension.clearance if extension else None
+    if wanted is not None and wanted > clearance:
+        said = f"Asked with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
+        raise WireError("invalid_request", said, param="coterie.clearance")
     wished = wire.max_completion_tokens or wire.max_tokens
     return Request(
         text=asked,
         columns=extension.columns if extension else None,
         history=history,
         label=extension.label if extension else None,
+        clearance=wanted,
         session=extension.session if extension else None,
         tenant=tenant,
         specialist=specialist,

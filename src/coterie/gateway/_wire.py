@@ -73,6 +73,8 @@ class Extension(_Asked):
     """Names a remembered conversation."""
     label: Label | None = None
     """Sensitivity of the request: `public`, `internal`, `confidential` or `restricted`."""
+    clearance: Label | None = None
+    """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
 
@@ -178,6 +180,23 @@ class FieldView(_Told):
     reason: str
 
 
+class CitationView(_Told):
+    """Words of a document that an answer rests on."""
+
+    number: int
+    """By which the answer's text refers to it: `[1]`."""
+    document: str
+    start: int
+    """Where the quote begins in the document's text, in characters."""
+    end: int
+    text: str
+    """The quote, word for word."""
+    shelf: str
+    heading: str
+    page: int | None
+    label: Label
+
+
 class FindingView(_Told):
     """One specialist's result."""
 
@@ -190,6 +209,8 @@ class FindingView(_Told):
     evidence: list[EvidenceView]
     fields: list[FieldView] | None = None
     """Of an `extract` specialist: what it looked for."""
+    citations: list[CitationView] | None = None
+    """Of an `answer` specialist: what its answer rests on."""
 
 
 class UsageView(_Told):
@@ -210,6 +231,8 @@ class CoterieView(_Told):
     status: Literal["accepted", "abstained", "escalated"]
     accepted: bool
     route: RouteView
+    restated: str | None = None
+    """What was asked, standing on its own, where it leant on earlier turns."""
     findings: list[FindingView]
     usage: UsageView
 

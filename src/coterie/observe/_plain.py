@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
-from coterie.types import Evidence, Field, Finding, Scalar, Trace
+from coterie.types import Citation, Evidence, Field, Finding, Scalar, Trace
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What `json.dumps(..., allow_nan=False)` accepts."""
@@ -44,6 +44,7 @@ def plain(value: object) -> Json:
 def summarise(trace: Trace) -> dict[str, Json]:
     """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
+    restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -53,6 +54,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "reason": trace.route.reason,
             "scores": {name: _number(score) for name, score in trace.route.scores.items()},
         },
+        **restated,
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": _number(usage.milliseconds),
@@ -74,7 +76,11 @@ def _finding(finding: Finding) -> Json:
         "reason": finding.reason,
         "evidence": [_evidence(evidence) for evidence in finding.evidence],
     }
-    return told | {"fields": [_field(each) for each in finding.fields]} if finding.fields else told
+    if finding.fields:
+        told["fields"] = [_field(each) for each in finding.fields]
+    if finding.citations:
+        told["citations"] = [_citation(number, each) for number, each in enumerate(finding.citations, start=1)]
+    return told
 
 
 def _evidence(evidence: Evidence) -> Json:
@@ -85,6 +91,21 @@ def _evidence(evidence: Evidence) -> Json:
         "weight": _number(evidence.weight),
         "start": evidence.start,
         "end": evidence.end,
+    }
+
+
+def _citation(number: int, each: Citation) -> Json:
+    """`number` is the one by which the answer's text refers to it."""
+    return {
+        "number": number,
+        "document": each.document,
+        "start": each.start,
+        "end": each.end,
+        "text": each.text,
+        "shelf": each.shelf,
+        "heading": each.heading,
+        "page": each.page,
+        "label": each.label.value,
     }
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from coterie.accounting import format_money
-from coterie.types import Field, Finding, Trace, Usage, ViewRecord
+from coterie.types import Citation, Field, Finding, Trace, Usage, ViewRecord
 
 _EVIDENCE_SHOWN = 5
 
@@ -20,6 +20,8 @@ _EVIDENCE_SHOWN = 5
 def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     """The whole life of a request, top to bottom: route, findings with what they saw, verdicts, stages, ledger."""
     root = Tree(_line(f"trace {trace.id}", _status_style(trace), f"  {trace.status}  {_duration(trace.usage)}"))
+    if trace.restated:
+        root.add(_line("restated", "cyan", f"  {trace.restated}"))
     _draw_route(root.add(_line("route", "bold", f"  {trace.route.reason}")), trace)
     views = {view.specialist: view for view in trace.views}
     for finding in trace.findings:
@@ -51,15 +53,25 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
     branch.add(_line("why", "dim", f"  {finding.reason}"))
     if view is not None and (view.seen or view.omitted):
         omitted = [f"without {omission.what} ({omission.reason})" for omission in view.omitted]
-        branch.add(_line("saw", "dim", "  " + "; ".join([", ".join(view.seen) or "nothing", *omitted])))
+        budget = "" if view.budget is None else f" of {view.budget:,}"
+        seen = f"{', '.join(view.seen) or 'nothing'} ({view.tokens:,}{budget} tokens)"
+        branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))
     for each in finding.fields:
         branch.add(_draw_field(each))
+    for number, citation in enumerate(finding.citations, start=1):
+        branch.add(_draw_citation(number, citation))
     if finding.fields:  # they quote what the evidence quotes
         return
     for evidence in finding.evidence[:_EVIDENCE_SHOWN]:
         branch.add(_line(evidence.kind, "dim", f"  {evidence.text or evidence.name}  {evidence.weight:+.3f}"))
     if len(finding.evidence) > _EVIDENCE_SHOWN:
         branch.add(_line(f"and {len(finding.evidence) - _EVIDENCE_SHOWN} more", "dim"))
+
+
+def _draw_citation(number: int, each: Citation) -> Text:
+    page = "" if each.page is None else f"  page {each.page}"
+    heading = f"  {each.heading}" if each.heading else ""
+    return _line(f"[{number}]", "dim", f"  {each.document}{heading}{page}  {each.start}-{each.end}  {each.text}")
 
 
 def _draw_field(each: Field) -> Text:
@@ -82,8 +94,9 @@ def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:
 
 def _figures(usage: Usage, currency: str) -> str:
     joules = "unknown" if not math.isfinite(usage.joules) else f"{usage.joules:.4g}"
+    cached = f" ({usage.tokens_cached} not read again)" if usage.tokens_cached else ""
     return (
-        f"{usage.tokens_in} tokens in, {usage.tokens_out} out, {_duration(usage)}, "
+        f"{usage.tokens_in} tokens in{cached}, {usage.tokens_out} out, {_duration(usage)}, "
         f"{joules} J {usage.joules_kind}, cost {format_money(usage.cost, currency)}"
     )
 

@@ -52,12 +52,12 @@ def write_card(report: Mapping[str, object]) -> str:
             `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
             and `held_out`), `slices` (by label `n`, `recall`, `precision`, `f1`), `warnings`.
     """
-    name, task = _text(report.get("name")), _text(report.get("task"))
+    name = _text(report.get("name"))
     parts = [
         _front_matter(report),
         f"# {name}",
         _text(report.get("description")),
-        f"A Coterie specialist: it {_JOBS.get(task, 'has one task')}, or it abstains and says why.",
+        f"A Coterie specialist: it {_job(report)}, or it abstains and says why.",
         _table([("", ""), *_facts(report)]),
         "## Data",
         _table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
@@ -158,6 +158,14 @@ def _figure(metrics: Mapping[str, object], name: str) -> str:
     if not isinstance(interval, Sequence) or isinstance(interval, str):
         return _number(value)
     return f"{_number(value)} [{', '.join(_number(bound) for bound in interval)}]"
+
+
+def _job(report: Mapping[str, object]) -> str:
+    """What it does, in a few words."""
+    task = _text(report.get("task"))
+    if task == "generate" and not mapping(report.get("config")).get("reads"):
+        return "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
+    return _JOBS.get(task, "has one task")
 
 
 def _use(report: Mapping[str, object]) -> str:

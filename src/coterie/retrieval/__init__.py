@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._fusion import fuse
     from ._local import LocalShelf, ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
+    from ._postgres import PostgresShelf
     from ._rerank import Candidate, Reranker, Weights
     from ._sources import Access, Found, Source, find_files, read_corpus
 
@@ -30,6 +31,7 @@ _HOMES = {
     "KNOWLEDGE_FOLDER": "_open",
     "LocalShelf": "_local",
     "Mode": "_document",
+    "PostgresShelf": "_postgres",
     "Progress": "_build",
     "Reranker": "_rerank",
     "Scores": "_evaluate",
@@ -62,6 +64,7 @@ __all__ = [
     "Indexed",
     "LocalShelf",
     "Mode",
+    "PostgresShelf",
     "Progress",
     "Reranker",
     "Scores",

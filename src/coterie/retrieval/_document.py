@@ -58,6 +58,7 @@ class Shelf(Retriever, Protocol):
         clearance: Label,
         tenant: str = "default",
         vector: np.ndarray | None = None,
+        document: str | None = None,
         mode: Mode | None = None,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""

@@ -99,7 +99,7 @@ def rarity(found: int, chunks: int) -> float:
 
 def analyse(text: str) -> list[str]:
     """The terms of a text: words without case and accents, in their English stem."""
-    return list(_QUERY_ANALYSER.analyze(text))
+    return list(_QUERY_ANALYSER.analyze(text.encode(errors="replace").decode()))
 
 
 def _schema() -> tantivy.Schema:

@@ -33,6 +33,7 @@ from ._keyword import KeywordIndex, build_keywords, search_keywords
 from ._rerank import Candidate, Reranker
 from ._rows import Group, Row
 from ._vectors import VectorIndex
+from ._within import rank_within
 
 T = TypeVar("T")
 
@@ -107,9 +108,10 @@ class LocalShelf:
         clearance: Label,
         tenant: str = "default",
         vector: np.ndarray | None = None,
+        document: str | None = None,
         mode: Mode | None = None,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first.
+        """At most `k` passages, best first; of one `document` only, where it is named.
 
         Raises:
             NotIndexed: nothing was indexed yet.
@@ -118,11 +120,14 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, (tokens,) = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
-            vector = vectors[0] if vector is None else vector
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
             vector = output.vector
+        if document is not None:
+            within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
+            return [self._passage(row, score) for row, score in (await self._in_thread(within))[:k]]
         found = await self._in_thread(
             partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
         )
@@ -187,6 +192,19 @@ class LocalShelf:
         ranked = dict(list(ranked.items())[:k])
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
+
+    def _search_within(
+        self, document: str, query: str, vector: np.ndarray | None, *, clearance: Label, tenant: str
+    ) -> list[tuple[Row, float]]:
+        """The chunks of one document; none where it is not there or may not be seen."""
+        generation = self._fresh_or_raise()
+        group, keys = table.document_keys(generation.rows, document)
+        if group is None or not group.visible(clearance, tenant):
+            return []
+        rows = table.rows(generation.rows, keys)
+        signs = table.signs(generation.rows, keys)
+        vectors = np.stack([signs[key][0] for key in keys]).astype(np.float32) if keys else np.empty((0, 0))
+        return rank_within([rows[key] for key in keys], query, vectors, vector)
 
     def _reranked(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
-from coterie.config import KnowledgeSection
-from coterie.errors import ConfigError
+from coterie.config import EnvSecret, KnowledgeSection
+from coterie.errors import ExtraMissing
 
 from ._document import Mode, Shelf
 from ._local import LocalShelf, TokenEncoder
@@ -27,7 +28,7 @@ def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker 
 
 
 def open_shelf(
-    name: str, section: KnowledgeSection, folder: Path, *, encoder: TokenEncoder, rebuild: bool = False
+    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: TokenEncoder, rebuild: bool = False
 ) -> Shelf:
     """The shelf that a section names. Nothing is read before the first search, so it need not be indexed yet.
 
@@ -35,11 +36,13 @@ def open_shelf(
         name: Its `[knowledge]` key.
         section: Where it is kept and how it is searched.
         folder: The network's folder.
+        network: The network's name: a database holds shelves of several.
         encoder: Encodes queries.
         rebuild: Take what is there for nothing: the next update builds all of it again.
 
     Raises:
-        ConfigError: the section names a store that is not known.
+        ConfigError: the variable that is to hold the database's address does not.
+        ExtraMissing: the package that speaks to the database is not installed.
     """
     mode: Mode = "rerank" if section.rerank else "hybrid"
     if section.store == "local":
@@ -52,7 +55,19 @@ def open_shelf(
             rerank=None if reranker is None else (reranker, encoder),
             rebuild=rebuild,
         )
-    raise ConfigError(
-        f"knowledge.{name}.store is {section.store!r}; known is 'local'.",
-        hint=f'Set store = "local" under [knowledge.{name}].',
+    if find_spec("psycopg") is None:
+        raise ExtraMissing(
+            f"The shelf {name!r} in PostgreSQL needs the package 'psycopg'.", hint="pip install 'coterie[postgres]'"
+        )
+    from ._postgres import PostgresShelf  # noqa: PLC0415 - it imports psycopg
+
+    address = EnvSecret(section.store)
+    return PostgresShelf(
+        address.reveal(),
+        source=f"The environment variable {address.removeprefix('env:')!r}",
+        network=network,
+        name=name,
+        encoder=encoder,
+        mode=mode,
+        rebuild=rebuild,
     )

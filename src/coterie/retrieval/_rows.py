@@ -188,6 +188,15 @@ def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Row]:
     return found
 
 
+def document_keys(connection: sqlite3.Connection, name: str) -> tuple[Group | None, list[int]]:
+    """Who may see a document, and the keys of its chunks in its order; None if there is no such document."""
+    found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
+    if found is None:
+        return None, []
+    keys = connection.execute("select id from chunk where document = ? order by start", (found[0],))
+    return Group(Label(found[1]), found[2]), [int(key) for (key,) in keys]
+
+
 def signs(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[np.ndarray, bytes]]:
     """(vector (D,) float16, packed tokens) of chunks by key: what the reranker reads."""
     found = {}

@@ -38,7 +38,14 @@ def read_rows(section: SpecialistSection) -> Rows:
     if section.task == "generate":
         raise InputError(
             f"Asked to right-size task {section.task!r}.",
-            hint="It is for 'classify', 'score' and 'extract'; a text has no rungs.",
+            hint="It is for 'classify', 'score' and 'extract'; a written text has one rung, `slm`. `coterie train` "
+            "measures it beside the untuned model.",
+        )
+    if section.task == "answer":
+        raise InputError(
+            "Asked to right-size task 'answer'.",
+            hint="It answers from shelves, which a file alone does not have: coterie train compares its rungs on "
+            "questions, coterie eval measures one.",
         )
     measures = MEASURES[section.task]
     if odd := [name for name in section.bar if name not in measures]:

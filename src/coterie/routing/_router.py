@@ -10,10 +10,12 @@ for different specialists is asked piece by piece.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
 
+from coterie.context import known_facts
 from coterie.protocols import Engine
 from coterie.types import Context, Label, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
@@ -45,11 +47,13 @@ class LearnedRouter:
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
-        self._waves: dict[str, Waves] = {}
+        self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
+        self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
-    async def route(self, request: Request, context: Context) -> Route:  # noqa: ARG002 - sessions steer routes later
-        """Whom to ask; no parts when the request is like nobody's examples."""
-        by_columns = self._by_columns(request)
+    async def route(self, request: Request, context: Context) -> Route:
+        """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer."""
+        known = known_facts(context) & self._read
+        by_columns = self._by_columns(request, known)
         if not request.text.strip() or not self._names:
             return self._routed(by_columns, [], {}, ())
         pieces = split_parts(request.text)
@@ -59,11 +63,11 @@ class LearnedRouter:
         phrases = await self._small_talk.find(matches)
         matches = [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
         whole = {name: round(fit.p_value, 4) for name, fit in matches[0].fits.items()}
-        return self._routed(by_columns, choose(matches), whole, steps)
+        return self._routed(by_columns, choose(matches), whole, steps, known)
 
     # --- from scores to a route ------------------------------------------------------------------
 
-    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
+    def _by_columns(self, request: Request, known: AbstractSet[str]) -> dict[str, tuple[Part, str]]:
         """A part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
@@ -71,7 +75,8 @@ class LearnedRouter:
         for name, card in self._cards.items():
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
-                part = Part(text=request.text, waves=self._waves_of(name), score=shared / len(card.columns))
+                waves = self._waves_of(name, known)
+                part = Part(text=request.text, waves=waves, score=shared / len(card.columns))
                 found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
         return found
 
@@ -81,26 +86,27 @@ class LearnedRouter:
         matches: Sequence[Match],
         scores: Mapping[str, float],
         steps: tuple[Step, ...],
+        known: AbstractSet[str] = frozenset(),
     ) -> Route:
         # Who is asked for the columns gets the text with them.
         fitting = [match for match in matches if match.in_scope and match.name not in by_columns]
-        parts = [part for part, _ in by_columns.values()] + [self._part(match) for match in fitting]
+        parts = [part for part, _ in by_columns.values()] + [self._part(match, known) for match in fitting]
         reasons = [reason for _, reason in by_columns.values()] + [self._why(match) for match in fitting]
         if not parts:
             reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
         return Route(parts=tuple(parts), reason="; ".join(reasons), scores=scores, steps=steps)
 
-    def _part(self, match: Match) -> Part:
-        waves = self._waves_of(match.name)
+    def _part(self, match: Match, known: AbstractSet[str]) -> Part:
+        waves = self._waves_of(match.name, known)
         return Part(
             text=match.text, waves=waves, score=match.best.p_value, vector=match.vector, truncated=match.truncated
         )
 
-    def _waves_of(self, name: str) -> Waves:
+    def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:
         """Who runs with it and when; worked out once."""
-        if name not in self._waves:
-            self._waves[name] = plan_waves(name, self._cards, readers=True)
-        return self._waves[name]
+        if (name, known) not in self._waves:
+            self._waves[name, known] = plan_waves(name, self._cards, readers=True, known=known)
+        return self._waves[name, known]
 
     def _why(self, match: Match) -> str:
         reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"

@@ -3,6 +3,7 @@
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
 from ._agreement import SIGNS, Agreement
+from ._answer import DOCUMENT_COLUMN, NOT_STATED, AnswerSpecialist, load_answer, passages_of
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._demonstrations import Demonstrations, Neighbour
@@ -13,26 +14,33 @@ from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
 from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
+from ._layout import context_first
 from ._load import load_specialist
 from ._naming import find_label, match_label
 from ._own_encoder import own_encoder_files
 from ._pairs import PairSpecialist
 from ._prompted import PromptedSpecialist, Reply, calibrated_on, read_reply
 from ._prompting import Prompting, answers
+from ._quoting_model import QuotingModel
 from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
 from ._spans import Span, split_clauses
 from ._text_model import TextModel, text_files
+from ._write import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
+from ._writer import Writer, Written
 
 __all__ = [
     "ADAPTER_FILE",
     "DEFAULT_INSTRUCTION",
+    "DOCUMENT_COLUMN",
     "HEADING",
     "NEIGHBOURS",
+    "NOT_STATED",
     "SIGNS",
     "Acceptance",
     "Agreement",
+    "AnswerSpecialist",
     "Centroids",
     "ChoiceHead",
     "ClassifySpecialist",
@@ -51,26 +59,38 @@ __all__ = [
     "PairSpecialist",
     "PromptedSpecialist",
     "Prompting",
+    "QuotingModel",
     "Reply",
     "Scope",
     "ScoreSpecialist",
     "SentenceSplitter",
     "Span",
     "TextModel",
+    "WriteSpecialist",
+    "Writer",
+    "Writing",
+    "Written",
     "answers",
     "as_fields",
     "base_of",
     "calibrated_on",
     "check_grounding",
+    "context_first",
+    "fault_of",
     "find_label",
+    "likeness",
+    "load_answer",
     "load_specialist",
     "match_label",
     "one_line",
     "own_encoder_files",
+    "passages_of",
     "read_reply",
+    "signs_of",
     "split_clauses",
     "split_sentences",
     "summarise_fields",
     "text_files",
+    "thin_out",
     "tokens_of",
 ]

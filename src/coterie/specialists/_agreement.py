@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SIGNS = ("vote", "lead", "cosine", "logprob")
+SIGNS = ("vote", "lead", "cosine", "logprob", "length")
 """The label's share of the neighbours' votes, that share less the best other one's, the nearest neighbour's cosine,
-and the log-probability of the answer's text."""
+the log-probability of the answer's text (of a written one, a token's on average), and the logarithm of its length."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,17 +19,34 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
-from coterie.extraction import Extractor, FieldModel, Found, Survey
+from coterie.extraction import TAGS, Document, Extractor, FieldModel, Found, ReadTags, Said, Survey
 from coterie.protocols import Engine
-from coterie.types import ContextView, Evidence, Fact, Field, Finding, Output, Prompt, SpecialistCard, Step, Task, Usage
+from coterie.types import (
+    ContextView,
+    Evidence,
+    Fact,
+    Field,
+    Finding,
+    Label,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+)
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
+from ._adapter import ADAPTER_FILE
+from ._own_encoder import load_own_tagger
+from ._quoting_model import QuotingModel
 
 T = TypeVar("T")
 
 NOT_STATED = "not stated"
 _ENGINE = "linear"
+_WARM = "Nothing."
 _QUOTED = 80  # characters of a quote in the finding's text
 _AT_ONCE = 16
 """Sentences that wait at the encoder together: one text has dozens, and others share its queue."""
@@ -46,6 +63,9 @@ class ExtractSpecialist:
     acceptances: tuple[Acceptance, ...]
     """One a field."""
     encoder: Engine | None = None
+    """On the rung `embedding` the network's, which sees sentences; on `encoder` its own, which tags passages."""
+    model: QuotingModel | None = None
+    """On the rung `slm`: what is asked for quotes."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
@@ -56,17 +76,30 @@ class ExtractSpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to read")
         clock = _Clock()
-        survey: Survey = await clock.run(self.extractor.survey, task.text, long=len(task.text) > _INLINE)
-        vectors, steps = await self._encode(survey, task)
-        found = await clock.run(self.extractor.read, survey, vectors, long=len(task.text) > _INLINE)
+        long = len(task.text) > _INLINE
+        survey: Survey = await clock.run(self.extractor.survey, task.text, long=long)
+        truncated = False
+        if self.model is not None and survey.places:
+            asked = await self.model.ask(survey.document, survey.scores, task.label)
+            found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, long=long)
+            steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
+            truncated = asked.truncated
+        else:
+            outputs, steps = await self._encode(survey, task)
+            found = await clock.run(self._read, survey, outputs, long=long)
         fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
-        return self._finding(task, fields, steps)
+        return self._finding(task, fields, steps, truncated=truncated)
 
-    async def _encode(self, survey: Survey, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...]]:
-        """Encodings (K, D) of the sentences that deserve a second look, and what they took."""
-        if self.encoder is None or not survey.shortlist:
-            return None, ()
+    async def warm(self) -> None:
+        """Load its generative model, if it asks one, so that the first asker does not wait for that."""
+        if self.model is not None:
+            await self.model.ask(Document(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC)
+
+    async def _encode(self, survey: Survey, task: Task) -> tuple[list[Output], tuple[Step, ...]]:
+        """What the encoder says of the places that deserve a second look, and what it took."""
+        if self.encoder is None or not survey.places:
+            return [], ()
         prompts = [Prompt(text=text, label=task.label) for text in survey.texts]
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
@@ -77,13 +110,25 @@ class ExtractSpecialist:
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
             cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
         )
-        step = Step(producer=self.card.name, engine=self.encoder.name, usage=usage)
-        return np.stack([np.asarray(each.vector) for each in outputs]), (step,)
+        return outputs, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
-    def to_files(self) -> dict[str, bytes]:
-        """What a stored version holds of it."""
+    def _read(self, survey: Survey, outputs: Sequence[Output]) -> list[list[Found]]:
+        """What the fields come to, with what the encoder said."""
+        if not outputs:
+            return self.extractor.read(survey)
+        if not self.extractor.tagged:
+            return self.extractor.read(survey, np.stack([np.asarray(each.vector) for each in outputs]))
+        offsets, logits = ([np.asarray(getattr(each, name)) for each in outputs] for name in ("offsets", "scores"))
+        return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
+
+    def _read_quotes(self, survey: Survey, said: Sequence[Said | None]) -> list[list[Found]]:
+        """What the fields come to, with what the model said of each."""
+        return self.extractor.read(survey, said=said)
+
+    def to_files(self, **about: object) -> dict[str, bytes]:
+        """What a stored version holds of it, with what else its description is to say."""
         described, arrays = self.extractor.store()
-        about = {
+        about |= {
             "task": "extract",
             "rung": self.card.rung,
             "acceptances": [asdict(each) for each in self.acceptances],
@@ -93,7 +138,7 @@ class ExtractSpecialist:
         contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         return {MODEL_FILE: text.encode(), ARRAYS_FILE: save_arrays(contiguous)}
 
-    def _finding(self, task: Task, fields: tuple[Field, ...], steps: tuple[Step, ...]) -> Finding:
+    def _finding(self, task: Task, fields: tuple[Field, ...], steps: tuple[Step, ...], *, truncated: bool) -> Finding:
         sure = [each for each in fields if each.accepted]
         text = "\n".join(f"{name}: {said}" for name, said in summarise_fields(fields).items())
         return Finding(
@@ -113,6 +158,7 @@ class ExtractSpecialist:
             fields=fields,
             facts=self._facts(fields),
             steps=steps,
+            truncated=truncated,
         )
 
     def _facts(self, fields: Sequence[Field]) -> tuple[Fact, ...]:
@@ -200,13 +246,56 @@ class _Clock:
 
 
 def load_extract(
-    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine | None
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    model: Callable[[], Engine],
 ) -> ExtractSpecialist:
-    """The specialist of a stored version. Raises `KeyError`, `TypeError` or `ValueError` if it is none."""
+    """The specialist of a stored version.
+
+    Args:
+        card: Its card.
+        described: Its `model.json`.
+        files: All of its files.
+        encoder: The network's, for the rung that looks at it.
+        model: Gives the generative engine that holds its adapter, for the rung that asks one.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+        ArtefactRefused: its own encoder is damaged.
+    """
     extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
     acceptances = tuple(Acceptance(**each) for each in described["acceptances"])
     if len(acceptances) != len(extractor.fields):
         raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
-    if (encoder is None) is not (extractor.ranker.vectors is None):
-        raise ValueError(f"its ranker does not fit the rung {card.rung!r}")
-    return ExtractSpecialist(card=card, extractor=extractor, acceptances=acceptances, encoder=encoder)
+    asks, tags, looks = extractor.quoting is not None, extractor.tagged, extractor.second_look
+    if (asks, tags, looks) != tuple(card.rung == rung for rung in ("slm", "encoder", "embedding")):
+        raise ValueError(f"what it reads with does not fit the rung {card.rung!r}")
+    own = _tagger(card, files, len(extractor.fields)) if tags else None
+    return ExtractSpecialist(
+        card=card,
+        extractor=extractor,
+        acceptances=acceptances,
+        encoder=own or (encoder if looks else None),
+        model=_asked(card, files, extractor, model) if asks else None,
+    )
+
+
+def _asked(
+    card: SpecialistCard, files: Mapping[str, bytes], extractor: Extractor, model: Callable[[], Engine]
+) -> QuotingModel:
+    if ADAPTER_FILE not in files:
+        raise LookupError(f"it has no {ADAPTER_FILE}")
+    assert extractor.quoting is not None, "its rung asks a model"  # noqa: S101
+    if extractor.quoting.fields != tuple(each.name for each in extractor.fields):
+        raise ValueError("its model is asked for other fields")
+    return QuotingModel(engine=model(), adapter=card.name, quoting=extractor.quoting)
+
+
+def _tagger(card: SpecialistCard, files: Mapping[str, bytes], fields: int) -> Engine:
+    tagger = load_own_tagger(card.name, files)
+    if tagger.size != fields * TAGS:
+        raise ValueError(f"its encoder gives {tagger.size} logits a token for {fields} fields")
+    return tagger

@@ -14,14 +14,15 @@ from coterie.config import LlamaModel, OpenAIModel
 from coterie.engines import estimate_tokens
 from coterie.models import CATALOGUE
 from coterie.protocols import Engine
-from coterie.types import ContextView, Entry, Fact, Finding, Label, Message, Output, Prompt, SpecialistCard, Step, Task
+from coterie.types import ContextView, Entry, Finding, Label, Message, Output, Prompt, SpecialistCard, Step, Task
 
 from ._abstention import abstention
+from ._layout import context_first
 
 NAME = "generalist"
 INSTRUCTION = (
-    "The narrow models of a network could not answer the last message. Answer it yourself, briefly and only as far as "
-    "you know; say so when you do not know."
+    "The narrow models of a network could not answer the message that follows. Answer it yourself, briefly and only as "
+    "far as you know; say so when you do not know."
 )
 _LONGEST = 512  # tokens of an answer, unless the request says
 _SHARE = 2  # an answer gets at most this part of the window: half
@@ -40,6 +41,7 @@ class GeneralistSpecialist:
             version=_version(model),
             reads=("messages",),
             clearance=engine.clearance,
+            view_tokens=model.window // _SHARE,
         )
         self._window = model.window
 
@@ -58,17 +60,12 @@ class GeneralistSpecialist:
     def _prompt(self, task: Task, view: ContextView) -> tuple[Prompt, int]:
         """What the model is told, as sensitive as the most sensitive entry in it, and how many entries did not fit."""
         longest = min(task.max_tokens or _LONGEST, self._window // _SHARE)
-        instruction = Message(role="system", text=INSTRUCTION)
-        asked = Message(role="user", text=_in_words(task))
-        room = self._window - longest - _tokens([instruction, asked])
+        asked = _in_words(task)
+        room = self._window - longest - _tokens(context_first((), instruction=INSTRUCTION, asked=asked))
         used = _fitting(view.entries, room)
-        facts = [entry.content for entry in used if isinstance(entry.content, Fact)]
-        if facts:
-            known = "\n".join(f"{fact.name} = {fact.value} ({fact.confidence:.2f})" for fact in facts)
-            instruction = Message(role="system", text=f"{INSTRUCTION}\nWhat they found:\n{known}")
-        said = [entry.content for entry in used if isinstance(entry.content, Message)]
         label = max([task.label, *(entry.label for entry in used)])
-        prompt = Prompt(messages=(instruction, *said, asked), label=label, max_tokens=longest)
+        messages = context_first(used, instruction=INSTRUCTION, asked=asked)
+        prompt = Prompt(messages=messages, label=label, max_tokens=longest)
         return prompt, len(view.entries) - len(used)
 
     def _finding(self, output: Output, label: Label) -> Finding:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 from safetensors import SafetensorError
 
+from coterie.answering import load_defaults
 from coterie.config import SpecialistSection
 from coterie.engines import ColumnBins, LinearEngine
 from coterie.errors import ArtefactRefused
@@ -17,6 +21,7 @@ from coterie.types import Label, SpecialistCard
 
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, model_of
+from ._answer import load_answer
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._extract import load_extract
@@ -28,6 +33,11 @@ from ._prompting import Prompting
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
+from ._write import load_write
+from ._writer import INSTRUCTION, Writer
+
+_WINDOW = 2048
+"""Tokens that a model takes of which nobody says more."""
 
 
 def load_specialist(
@@ -38,6 +48,8 @@ def load_specialist(
     encoder: Engine,
     models: Mapping[str, Engine],
     data_label: Label = Label.PUBLIC,
+    view_tokens: int | None = None,
+    windows: Mapping[str, int] = MappingProxyType({}),
 ) -> Specialist:
     """The specialist of a version, with what the network's file says of it now.
 
@@ -47,7 +59,9 @@ def load_specialist(
         version: Verified files.
         encoder: The network's encoder.
         models: Generative engines by `[models]` key; those of specialists with an adapter hold it by their name.
+        view_tokens: What it is shown of the context is packed into so many; None for no limit.
         data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
+        windows: Tokens of prompt and answer that each model takes.
 
     Raises:
         ArtefactRefused: the files do not describe such a specialist.
@@ -61,7 +75,7 @@ def load_specialist(
                 f"{described['task']!r}.",
                 hint=f"Train it again: coterie train {name}",
             )
-        card = _card(name, section, version, described)
+        card = replace(_card(name, section, version, described), view_tokens=view_tokens)
         match section.task:
             case "classify":
                 return _load_classify(
@@ -70,16 +84,35 @@ def load_specialist(
             case "score":
                 return _score(card, described, version.files, encoder)
             case "extract":
-                return load_extract(card, described, version.files, encoder if card.rung == "embedding" else None)
+                asked = partial(model_of, card, section, models)
+                return load_extract(card, described, version.files, encoder=encoder, model=asked)
+            case "answer":
+                return load_answer(card, described, version.files, encoder, _writer(card, section, models, windows))
             case "generate":
-                # The rung `llm` asks a whole answer of an engine, as training does; only texts are streamed.
-                engine = cast("StreamingEngine", model_of(card, section, models))
-                return load_generate(card, described, engine, adapter=name if ADAPTER_FILE in version.files else None)
+                return _load_generate(card, section, described, version.files, encoder=encoder, models=models)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
             hint=f"Train it again: coterie train {name}",
         ) from error
+
+
+def _writer(
+    card: SpecialistCard, section: SpecialistSection, models: Mapping[str, Engine], windows: Mapping[str, int]
+) -> Writer | None:
+    """What words an `answer` specialist's findings; None on the rungs that quote."""
+    if card.rung not in {"slm", "llm"}:
+        return None
+    defaults = load_defaults()
+    return Writer(
+        name=card.name,
+        engine=model_of(card, section, models),
+        support=defaults.support,
+        least=defaults.supported,
+        window=windows.get(section.model or "", _WINDOW),
+        instruction=section.instruction or INSTRUCTION,
+        max_tokens=section.max_tokens,
+    )
 
 
 def _load_classify(
@@ -103,6 +136,30 @@ def _load_classify(
     return _classify(card, described, files, encoder)
 
 
+def _load_generate(
+    card: SpecialistCard,
+    section: SpecialistSection,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    models: Mapping[str, Engine],
+) -> Specialist:
+    """The writer of a version: from a source text, or from what it learnt."""
+    if section.writes_freely == ("sources" in described):
+        now, then = ("no `reads`", "source texts") if section.writes_freely else ("`reads`", "no source texts")
+        raise ArtefactRefused(
+            f"{card.name!r} is configured with {now}; its version was trained with {then}.",
+            hint=f"Train it again: coterie train {card.name}",
+        )
+    engine = model_of(card, section, models)
+    if section.writes_freely:
+        return load_write(card, described, files, engine=engine, encoder=encoder)
+    # The rung `llm` asks a whole answer of an engine, as training does; only drafts are streamed.
+    adapter = card.name if ADAPTER_FILE in files else None
+    return load_generate(card, described, cast("StreamingEngine", engine), adapter=adapter)
+
+
 def _card(name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any]) -> SpecialistCard:
     return SpecialistCard(
         name=name,
@@ -113,6 +170,8 @@ def _card(name: str, section: SpecialistSection, version: Version, described: Ma
         reads=section.reads,
         writes=section.writes,
         columns=tuple(str(column) for column in described.get("columns", ())),
+        knowledge=section.knowledge,
+        passages=section.passages,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coterie.engines import OnnxEncoder
+    from coterie.engines import OnnxEncoder, OnnxTagger
 
 _PREFIX = "encoder."
 
@@ -23,3 +23,11 @@ def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
 
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
     return OnnxEncoder(own, name=f"encoder of {name}", place=f"specialist {name}")
+
+
+def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
+    """The tagger among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    from coterie.engines import ENCODER_FILES, OnnxTagger  # noqa: PLC0415 - as above
+
+    own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
+    return OnnxTagger(own, name=f"encoder of {name}", place=f"specialist {name}")

@@ -36,6 +36,7 @@ def without_content(trace: Trace) -> Trace:
         route=_route(trace.route, scrub),
         findings=tuple(_finding(finding, scrub) for finding in trace.findings),
         views=tuple(_view(view, scrub) for view in trace.views),
+        restated=_length(trace.restated),
         stages=tuple(replace(stage, note=scrub(stage.note)) for stage in trace.stages),
     )
 
@@ -145,6 +146,8 @@ class _Scrubber:
 def _contents(trace: Trace) -> Iterator[str]:
     """Every content text of a trace."""
     yield from (part.text for part in trace.route.parts)
+    if trace.restated:
+        yield trace.restated
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
         yield from (citation.text for citation in finding.citations)

@@ -98,7 +98,12 @@ def m002_sessions(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX entries_by_session ON entries (tenant, session, id)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger, m002_sessions)
+def m003_requests_of_a_session(connection: sqlite3.Connection) -> None:
+    """A session's requests are found by it, so that erasing it need not read the whole ledger."""
+    connection.execute("CREATE INDEX requests_by_session ON requests (tenant, session) WHERE session IS NOT NULL")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger, m002_sessions, m003_requests_of_a_session)
 """Every step, in order."""
 
 

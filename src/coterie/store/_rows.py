@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from dataclasses import replace
 
 from coterie.errors import StoreError
-from coterie.types import Context, Entry, Fact, Label, Message, Passage, Settlement, Trace, Usage
+from coterie.types import (
+    CONTENT_KINDS,
+    Context,
+    Entry,
+    Label,
+    SessionSummary,
+    Settlement,
+    Trace,
+    Usage,
+)
 
 from ._codec import from_json, to_json
 from ._content import without_content
 
 CONTEXT_LINES = 2000
 """A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
-
-_KINDS: dict[str, type[Message | Fact | Passage]] = {
-    "fact": Fact,
-    "message": Message,
-    "passage": Passage,
-}
 
 Row = tuple[str | float | None, ...]
 
@@ -47,8 +51,10 @@ def insert_settlement(
         _insert(connection, "entries", _entry_rows(trace.tenant, trace.session, settlement.entries))
 
 
-def select_context(connection: sqlite3.Connection, session: str, tenant: str, *, expired: float) -> Context:
-    """A tenant's session as a context, its newest lines; empty if it is unknown or expired."""
+def select_context(
+    connection: sqlite3.Connection, session: str, tenant: str, *, expired: float, whole: bool = False
+) -> Context:
+    """A tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
     rows = connection.execute(
         """
         SELECT kind, content, producer, label, entries.time FROM entries
@@ -56,9 +62,57 @@ def select_context(connection: sqlite3.Connection, session: str, tenant: str, *,
         WHERE entries.tenant = ? AND entries.session = ? AND used >= ?
         ORDER BY entries.id DESC LIMIT ?
         """,
-        (tenant, session, expired, CONTEXT_LINES),
+        (tenant, session, expired, -1 if whole else CONTEXT_LINES),
     ).fetchall()
     return Context(entries=tuple(_entry(*row) for row in reversed(rows)))
+
+
+def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: float) -> list[SessionSummary]:
+    """A tenant's sessions that have not expired, the one used last first."""
+    rows = connection.execute(
+        """
+        SELECT sessions.id, used, min(entries.time), count(entries.id),
+            total(entries.kind = 'message' AND entries.producer = 'user'), group_concat(DISTINCT entries.label)
+        FROM sessions LEFT JOIN entries ON entries.tenant = sessions.tenant AND entries.session = sessions.id
+        WHERE sessions.tenant = ? AND used >= ?
+        GROUP BY sessions.id ORDER BY used DESC, sessions.id
+        """,
+        (tenant, expired),
+    )
+    return [
+        SessionSummary(
+            id=session,
+            tenant=tenant,
+            began=used if began is None else began,
+            used=used,
+            turns=int(turns),
+            entries=entries,
+            label=max(map(Label, labels.split(","))) if labels else Label.PUBLIC,
+        )
+        for session, used, began, entries, turns, labels in rows
+    ]
+
+
+def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> bool:
+    """Delete a session, its entries, its name and the content of its traces; False if there was nothing of it.
+
+    A trace that cannot be read goes altogether: nobody can say what of it is content.
+    """
+    traces = connection.execute(
+        "SELECT request, trace FROM traces JOIN requests ON id = request WHERE tenant = ? AND session = ?",
+        (tenant, session),
+    ).fetchall()
+    for request, text in traces:
+        try:
+            bare = to_json(replace(without_content(_trace(request, text)), session=None))
+            connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
+        except StoreError:
+            connection.execute("DELETE FROM traces WHERE request = ?", (request,))
+    named = connection.execute(
+        "UPDATE requests SET session = NULL WHERE tenant = ? AND session = ?", (tenant, session)
+    ).rowcount
+    gone = connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ?", (tenant, session)).rowcount
+    return bool(named or gone)
 
 
 def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> Trace | None:
@@ -66,10 +120,12 @@ def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> 
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
     ).fetchone()
-    if row is None:
-        return None
+    return None if row is None else _trace(trace_id, row[0])
+
+
+def _trace(trace_id: str, text: str) -> Trace:
     try:
-        return from_json(Trace, row[0])
+        return from_json(Trace, text)
     except (TypeError, ValueError) as error:
         raise StoreError(
             f"The stored trace {trace_id!r} cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
@@ -109,14 +165,13 @@ def _usage_columns(usage: Usage) -> Row:
 
 def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:
     for entry in entries:
-        kind = next(name for name, kind in _KINDS.items() if isinstance(entry.content, kind))
         about = (float(entry.time), entry.producer, entry.label.value)
-        yield (None, tenant, session, *about, kind, to_json(entry.content))
+        yield (None, tenant, session, *about, entry.kind, to_json(entry.content))
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
-        return Entry(content=from_json(_KINDS[kind], content), producer=producer, label=Label(label), time=time)
+        return Entry(content=from_json(CONTENT_KINDS[kind], content), producer=producer, label=Label(label), time=time)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             "A stored line of this session cannot be read.", hint="The row was changed, or a newer Coterie wrote it."

@@ -13,18 +13,27 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from coterie.errors import InputError
-from coterie.types import Context, LedgerSummary, Settlement, Trace
+from coterie.errors import InputError, StoreError
+from coterie.types import Context, LedgerSummary, SessionSummary, Settlement, Trace
 
 from ._connection import Connect, check_writable, connect, explain, set_patience
 from ._migrations import migrate
-from ._rows import delete_sessions, insert_settlement, select_context, select_trace
+from ._rows import (
+    delete_sessions,
+    erase_session,
+    insert_settlement,
+    select_context,
+    select_sessions,
+    select_trace,
+)
 from ._summary import select_summary
 from ._threads import Reader, Writer
 
 _DAY = 86_400.0
 _SWEEP = 3600.0
-"""Seconds between two looks for expired sessions."""
+"""Seconds between two looks for expired sessions; the file is written anew for them once a day at most."""
+_WIPES, _PAUSE = 100, 0.05
+"""Tries to overwrite what was erased, and seconds between two of them."""
 
 
 class SQLiteStore:
@@ -79,12 +88,47 @@ class SQLiteStore:
             )
         )
 
-    async def context(self, session: str, tenant: str) -> Context:
-        """The newest lines of the tenant's session; empty if it is unknown, another tenant's or expired."""
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
+        """The newest 2,000 lines of the tenant's session, or the whole; empty if unknown, another's or expired."""
         _check_name("session", session)
         _check_name("tenant", tenant)
         expired = self._sweep.expired()
-        return await self._lookups.run(partial(select_context, session=session, tenant=tenant, expired=expired))
+        return await self._lookups.run(
+            partial(select_context, session=session, tenant=tenant, expired=expired, whole=whole)
+        )
+
+    async def sessions(self, tenant: str) -> list[SessionSummary]:
+        """The tenant's sessions that have not expired, the one used last first; never delays the other reads."""
+        _check_name("tenant", tenant)
+        return await self._totals.run(partial(select_sessions, tenant=tenant, expired=self._sweep.expired()))
+
+    async def erase(self, session: str, tenant: str) -> bool:
+        """Forget a session; on return no file of the database holds its text. False if there was nothing of it.
+
+        Raises:
+            StoreError: it is erased, but its text may still stand in unused parts of the files: they cannot be
+                written anew while another program reads them without a pause, or the disk is full. Each later write
+                tries again.
+        """
+        _check_name("session", session)
+        _check_name("tenant", tenant)
+        erased: list[bool] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            erased.append(erase_session(connection, session, tenant))
+            self._sweep.erased()
+
+        await self._writer.run(work)
+        for _ in range(_WIPES):
+            await self._writer.run(_nothing)  # by now the writer has maintained after the work before
+            if self._sweep.wiped:
+                return erased[0]
+            await asyncio.sleep(_PAUSE)
+        raise StoreError(
+            f"The session {session!r} is erased, but its text may still stand in unused parts of the database's files: "
+            "they could not be written anew.",
+            hint="Close other programs that read it, see that the disk has space, and erase the session again.",
+        )
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         """A settled trace, or None if it is unknown or another tenant's."""
@@ -101,12 +145,27 @@ class SQLiteStore:
 
 
 class _Sweep:
-    """Deletes expired sessions now and then, and every trace of them in the write-ahead log."""
+    """Deletes expired sessions now and then, and overwrites what was deleted wherever it may still stand.
+
+    `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of them
+    in the old page is not overwritten when the row is deleted later. So the file is written anew.
+    """
 
     def __init__(self, *, clock: Callable[[], float], keep: float) -> None:
         self._clock, self._keep = clock, keep
-        self._due = float("-inf")
+        self._due = self._rewrite_due = float("-inf")
+        self._erased = False
+        self._deleted = False
         self._unwiped = False
+
+    @property
+    def wiped(self) -> bool:
+        """Whether nothing that was erased may still stand in a file."""
+        return not (self._erased or self._unwiped)
+
+    def erased(self) -> None:
+        """A session was erased: write the file anew after this transaction."""
+        self._erased = True
 
     def expired(self) -> float:
         """A session last used before this time is forgotten."""
@@ -116,9 +175,18 @@ class _Sweep:
         now = self._clock()
         if now >= self._due:
             self._due = now + _SWEEP
-            self._unwiped |= delete_sessions(connection, expired=now - self._keep) > 0
+            if delete_sessions(connection, expired=now - self._keep):
+                self._deleted = self._unwiped = True
+        if self._erased or (self._deleted and now >= self._rewrite_due):
+            connection.execute("VACUUM")
+            self._erased = self._deleted = False
+            self._unwiped, self._rewrite_due = True, now + _DAY
         if self._unwiped:
             self._unwiped = not _wipe_log(connection)
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Work that only waits for its turn."""
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -10,15 +10,18 @@ from ._clock import FakeClock
 from ._contract_context import check_policy, check_retriever, check_router
 from ._contract_engine import check_choices, check_engine, check_streaming_engine
 from ._contract_ledger import check_meter, check_store
+from ._contract_shelf import check_shelf
 from ._contract_specialist import check_specialist
 from ._engines import EchoEngine, ScriptedEngine
 from ._faults import fail_nth
 from ._openai_server import FakeOpenAIServer, ReceivedRequest, Reply
+from ._retriever import FakeRetriever
 
 __all__ = [
     "EchoEngine",
     "FakeClock",
     "FakeOpenAIServer",
+    "FakeRetriever",
     "ReceivedRequest",
     "Reply",
     "ScriptedEngine",
@@ -28,6 +31,7 @@ __all__ = [
     "check_policy",
     "check_retriever",
     "check_router",
+    "check_shelf",
     "check_specialist",
     "check_store",
     "check_streaming_engine",

@@ -36,6 +36,7 @@ def check_output(output: Output) -> None:
     require(f"an output is an Output, not {type(output).__name__}", isinstance(output, Output))
     for name, array in (("vector", output.vector), ("scores", output.scores)):
         if array is not None:
-            require(f"{name} has one dimension, not {array.ndim}", array.ndim == 1)
+            wanted = 2 if name == "scores" and output.offsets is not None else 1  # a tagger's, a row a token
+            require(f"{name} has {wanted} dimensions, not {array.ndim}", array.ndim == wanted)
             require(f"{name} has no NaN", (array == array).all())  # noqa: PLR0124 - only NaN differs from itself
     check_usage(output.usage)

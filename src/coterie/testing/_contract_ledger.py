@@ -8,13 +8,17 @@ from decimal import Decimal
 
 from coterie.protocols import Meter, Store
 from coterie.types import (
+    Content,
     Context,
     Entry,
     Fact,
     Finding,
+    FindingSummary,
     Label,
     Message,
     Part,
+    Passage,
+    Retraction,
     Route,
     Settlement,
     Stage,
@@ -59,11 +63,13 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
         factory: opens a store. The first one must be empty; each call opens what the last one left.
     """
     store = await factory()
-    require("it has settle, context, trace, summary and close", isinstance(store, Store))
+    parts = "settle, context, sessions, erase, trace, summary and close"
+    require(f"it has {parts}", isinstance(store, Store))
     require("an empty store has no requests", (await store.summary()).requests == 0)
     await _check_sessions(store)
     await _check_traces(store)
     await _check_summary(store)
+    await _check_erasure(store)
     await store.close()
     await store.close()  # a second call does nothing
     reopened = await factory()
@@ -84,7 +90,42 @@ async def _check_sessions(store: Store) -> None:
     await store.settle(Settlement(trace=_trace("t2", session="s1", status="abstained"), entries=(fact,)))
     context = await store.context("s1", "acme")
     require("a session's entries come back as they were, oldest first", context.entries == (said, fact))
+    require("the whole is the same where it is short", await store.context("s1", "acme", whole=True) == context)
     require("another tenant's session is empty", await store.context("s1", "other") == Context())
+    await _check_kinds(store)
+    await _check_list(store)
+
+
+async def _check_kinds(store: Store) -> None:
+    """Every kind of content comes back as it was."""
+    passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
+    found = FindingSummary(specialist="triage", task="classify", text="greeting", confidence=0.9, accepted=True)
+    entries = tuple(_entry(content, "triage") for content in (passage, found, Retraction(name="intent")))
+    await store.settle(Settlement(trace=_trace("k1", session="kinds", time=_TIME + 10), entries=entries))
+    kept = (await store.context("kinds", "acme")).entries
+    require("passages, findings and retractions come back as they were", kept == entries)
+
+
+async def _check_list(store: Store) -> None:
+    (last, first) = await store.sessions("acme")
+    require("sessions are listed, the one used last first", (last.id, first.id) == ("kinds", "s1"))
+    require("with their turns and entries", (first.turns, first.entries) == (1, 2))
+    require("with when they began and were used", (first.began, first.used) == (_TIME, _TIME))
+    require("with their most sensitive label", first.label is Label.INTERNAL)
+    require("another tenant's are not", not await store.sessions("other"))
+
+
+async def _check_erasure(store: Store) -> None:
+    before = await store.summary()
+    require("another tenant erases nothing", not await store.erase("kinds", "other"))
+    require("an unknown session cannot be erased", not await store.erase("nope", "acme"))
+    require("a session can be erased", await store.erase("kinds", "acme"))
+    require("then it is empty", await store.context("kinds", "acme") == Context())
+    require("and not listed", [each.id for each in await store.sessions("acme")] == ["s1"])
+    trace = await store.trace("k1", "acme")
+    require("its traces stay, without its name", trace is not None and trace.session is None)
+    require("the ledger stays as it was", await store.summary() == before)
+    require("it cannot be erased again", not await store.erase("kinds", "acme"))
 
 
 async def _check_traces(store: Store) -> None:
@@ -112,9 +153,9 @@ async def _check_summary(store: Store) -> None:
     await store.settle(Settlement(trace=_trace("t3", time=_TIME + 100, status="escalated", cost=None)))
     summary = await store.summary()
     counts = (summary.requests, summary.accepted, summary.abstained, summary.escalated)
-    require(f"a summary counts requests by how they ended: {counts}", counts == (3, 1, 1, 1))
+    require(f"a summary counts requests by how they ended: {counts}", counts == (4, 2, 1, 1))
     require("one unknown cost makes the sum unknown", summary.cost is None)
-    require("joules add up", abs(summary.joules - 3.0) < 1e-9)
+    require("joules add up", abs(summary.joules - 4.0) < 1e-9)
     require("latencies are the middle and the slow end", (summary.p50_ms or 0) <= (summary.p95_ms or 0))
     late = await store.summary(since=_TIME + 100)
     require(f"a summary since a time counts what came at it or after: {late.requests}", late.requests == 1)
@@ -123,12 +164,12 @@ async def _check_summary(store: Store) -> None:
 
 
 async def _check_survival(store: Store) -> None:
-    require("what was settled is there after the store was closed", (await store.summary()).requests == 3)
+    require("what was settled is there after the store was closed", (await store.summary()).requests == 4)
     require("so is a session", len((await store.context("s1", "acme")).entries) == 2)
     require("so is a trace", await store.trace("t3", "acme") is not None)
 
 
-def _entry(content: Message | Fact, producer: str) -> Entry:
+def _entry(content: Content, producer: str) -> Entry:
     return Entry(content=content, producer=producer, label=Label.INTERNAL, time=_TIME)
 
 

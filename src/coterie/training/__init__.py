@@ -1,5 +1,7 @@
 """Making specialists from data: every rung trained, calibrated, measured, the cheapest sufficient one stored."""
 
+from ._answer_corpus import AnswerCorpus, gather_corpus
+from ._answer_fit import Fitted, deal, features_of, fit_scorer
 from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
 from ._job import MEASURES, TextEncoder
@@ -10,17 +12,23 @@ from ._train import HELD_OUT, TrainedSpecialist, TrainingReport, train
 __all__ = [
     "HELD_OUT",
     "MEASURES",
+    "AnswerCorpus",
     "AskedModel",
     "Candidate",
     "Choice",
     "Figure",
+    "Fitted",
     "Progress",
     "Silent",
     "TextEncoder",
     "TrainedRungs",
     "TrainedSpecialist",
     "TrainingReport",
+    "deal",
+    "features_of",
     "find_asked",
+    "fit_scorer",
+    "gather_corpus",
     "possible_rungs",
     "train",
     "train_rungs",

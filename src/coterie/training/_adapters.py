@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from coterie.engines import LlamaEngine
 from coterie.tuning import (
     GGUF_ADAPTER,
     CausalBase,
+    LoraRecipe,
     TokenPair,
     adapter_files,
     load_causal,
@@ -26,19 +27,27 @@ FIRST, STORED = "first", "stored"
 """The adapter that has not seen the rows held back, and the one that has seen all."""
 
 
-def tune_parts(job: Job, base: CausalBase, parts: Mapping[str, Sequence[TokenPair]]) -> dict[str, dict[str, bytes]]:
+def tune_parts(
+    job: Job,
+    base: CausalBase,
+    parts: Mapping[str, Sequence[TokenPair]],
+    *,
+    recipe_for: Callable[[int], LoraRecipe] | None = None,
+) -> dict[str, dict[str, bytes]]:
     """An adapter's files for each part.
 
     Args:
         job: Whose rows they are.
         base: The model's file.
         parts: Prompts and completions, by name.
+        recipe_for: The recipe for so many rows, if it is not the usual one.
 
     Raises:
         TrainingDiverged: the loss is no number.
         ArtefactRefused: the base's file cannot be read.
     """
-    work = sum(len(pairs) * lora_recipe_for(len(pairs)).epochs for pairs in parts.values())
+    recipe_for = recipe_for or lora_recipe_for
+    work = sum(len(pairs) * recipe_for(len(pairs)).epochs for pairs in parts.values())
     job.progress.start(f"{job.name}: tune {base.name}", work)
     network, files = load_causal(base), {}
     for name, pairs in parts.items():
@@ -46,7 +55,7 @@ def tune_parts(job: Job, base: CausalBase, parts: Mapping[str, Sequence[TokenPai
             network,
             pairs,
             base_sha256=base.sha256,
-            recipe=lora_recipe_for(len(pairs)),
+            recipe=recipe_for(len(pairs)),
             seed=job.section.seed,
             progress=job.progress.advance,
             checkpoints=job.checkpoints,

@@ -104,3 +104,14 @@ def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: 
     if taken is best:
         return f"best out-of-fold {name} ({value})"
     return f"cheapest rung not measurably below the best (out-of-fold {name} {value} against {best.figure.value:.3f})"
+
+
+def bar_met(bar: Mapping[str, float], metrics: Mapping[str, object]) -> bool | None:
+    """Whether every measure of the bar is reached on held-out rows; None without a bar."""
+    if not bar:
+        return None
+    return all(_number(metrics.get(measure)) >= least for measure, least in bar.items())
+
+
+def _number(figure: object) -> float:
+    return float(figure) if isinstance(figure, int | float) else -1.0

@@ -14,6 +14,7 @@ from coterie.extraction import (
     TAGS,
     Candidate,
     Reading,
+    ReadTags,
     Region,
     Tagger,
     Words,
@@ -44,15 +45,25 @@ class Tagged(NamedTuple):
 class _Sequence(NamedTuple):
     """A region as a chain reads it."""
 
-    features: csr_matrix  # (T, V + RANK_FEATURES)
+    features: csr_matrix  # (T, V + RANK_FEATURES), and two columns more where an encoder has read it
     tags: np.ndarray  # (T,)
 
 
-def tag_fields(corpus: Corpus, scores: Floats, advance: Callable[[int], None]) -> Tagged:
-    """A chain a field, fitted on the regions that its ranking of unseen documents picks, and those that state it."""
+def tag_fields(
+    corpus: Corpus, scores: Floats, advance: Callable[[int], None], tags: Sequence[ReadTags] | None = None
+) -> Tagged:
+    """A chain a field, fitted on the regions that its ranking of unseen documents picks, and those that state it.
+
+    Args:
+        corpus: The documents.
+        scores: (S, F) of the ranking.
+        advance: Told each fit that is done.
+        tags: What encoders that did not see a document say of it, where there are any; the chain weighs it too.
+    """
     terms = _vocabulary(corpus, scores)
-    readings = [Reading(document) for document in corpus.documents]
-    blank = _blank(corpus.fields, terms)
+    every: Sequence[ReadTags | None] = tags or [None] * len(corpus.documents)
+    readings = [Reading(document, own) for document, own in zip(corpus.documents, every, strict=True)]
+    blank = _blank(corpus.fields, terms, tagged=tags is not None)
     candidates: list[list[list[Candidate]]] = [[[] for _ in range(corpus.fields)] for _ in readings]
     for field in range(corpus.fields):
         sequences = [
@@ -102,15 +113,17 @@ def _sequences(
     for region in _picked(corpus, field, scores, number):
         words = reading.words(region, terms)
         if words.places:
-            found.append(_sequence(words, own, corpus.spans[number][field], len(terms)))
+            odds = reading.tags.of_words(words.places, field) if reading.tags else np.zeros((len(words.places), 0))
+            found.append(_sequence(words, own, corpus.spans[number][field], len(terms), odds))
     return found
 
 
-def _sequence(words: Words, scores: Floats, spans: Sequence[Span], width: int) -> _Sequence:
+def _sequence(words: Words, scores: Floats, spans: Sequence[Span], width: int, odds: Floats) -> _Sequence:
     ones = np.ones(len(words.features), dtype=np.float32)
     own = csr_matrix((ones, words.features, words.starts), shape=(len(words.places), width))
     ranks = csr_matrix(rank_features(words, scores).astype(np.float32))
-    return _Sequence(hstack([own, ranks]).tocsr(), tag_words(words.places, spans))
+    said = csr_matrix(odds.astype(np.float32))
+    return _Sequence(hstack([own, ranks, said]).tocsr(), tag_words(words.places, spans))
 
 
 def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
@@ -126,19 +139,23 @@ def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
     return ChainFit(weights, fit.transitions)
 
 
-def _blank(fields: int, terms: Mapping[str, int]) -> Tagger:
+def _blank(fields: int, terms: Mapping[str, int], *, tagged: bool) -> Tagger:
     return Tagger(
         terms=terms,
         weights=np.zeros((fields, len(terms), TAGS), dtype=np.float32),
         rank_weights=np.zeros((fields, RANK_FEATURES, TAGS), dtype=np.float32),
         transitions=np.zeros((fields, TAGS, TAGS), dtype=np.float32),
+        odds_weights=np.zeros((fields, TAGS - 1, TAGS), dtype=np.float32) if tagged else None,
     )
 
 
 def _with(tagger: Tagger, field: int, fit: ChainFit) -> Tagger:
     """The tagger with one field's chain, in place."""
     width = len(tagger.terms)
-    tagger.weights[field], tagger.rank_weights[field] = fit.weights[:width], fit.weights[width:]
+    tagger.weights[field] = fit.weights[:width]
+    tagger.rank_weights[field] = fit.weights[width : width + RANK_FEATURES]
+    if tagger.odds_weights is not None:
+        tagger.odds_weights[field] = fit.weights[width + RANK_FEATURES :]
     tagger.transitions[field] = fit.transitions
     return tagger
 
@@ -152,4 +169,5 @@ def _slim(tagger: Tagger) -> Tagger:
         weights=tagger.weights[:, kept].astype(np.float16),
         rank_weights=tagger.rank_weights,
         transitions=tagger.transitions,
+        odds_weights=tagger.odds_weights,
     )

@@ -18,6 +18,7 @@ from coterie.errors import DataError
 from coterie.models import CATALOGUE, describe_model
 from coterie.specialists import Drafting
 
+from ._candidates import bar_met
 from ._exchanges import EXCHANGES, INSTRUCTION
 from ._job import Job
 from ._lineage import describe_data, describe_origin, licence_warnings
@@ -103,8 +104,8 @@ def _warnings(job: Job, sources: Mapping[str, str], config: Config, folder: Path
             f"source texts longer than a draft may be (max_tokens = {longest}), so that they always take over: "
             f"{_some(long)}"
         )
-    if job.section.bar:
-        yield f"bar = {dict(job.section.bar)} is not measured: a text has no such figure"
+    if job.section.bar and not job.section.pairs:
+        yield f"bar = {dict(job.section.bar)} is not measured: that takes `pairs`, replies as they should be"
     fact = job.section.reads[0]
     written = _written_values(fact, config, folder)
     if written is None:
@@ -151,7 +152,7 @@ def _report(
         "rung": "slm",
         "reason": f"{model['name']} is {_how(tuned)}; each sentence is checked against its source text",
         "bar": dict(job.section.bar),
-        "bar_met": None,
+        "bar_met": bar_met(job.bar, tuned.metrics) if tuned else None,
         "metrics": tuned.metrics if tuned else {},
         "rungs": [],
         **({"tuning": tuned.notes} if tuned else {}),

@@ -23,7 +23,8 @@ MEASURES: Mapping[TaskKind, tuple[str, ...]] = {
     "classify": ("accuracy", "macro_f1"),
     "score": ("auc", "accuracy", "macro_f1"),
     "extract": ("token_f1", "exact_f1"),
-    "generate": (),
+    "answer": ("accuracy", "token_f1", "citation_precision", "unanswerable_recall"),
+    "generate": ("token_f1", "accuracy", "exact_match"),
 }
 """What a bar can be about, the usual measure first."""
 
@@ -98,6 +99,8 @@ class Job:
             reads=self.section.reads,
             writes=self.section.writes,
             columns=columns,
+            knowledge=self.section.knowledge,
+            passages=self.section.passages,
         )
 
     @property
@@ -118,14 +121,22 @@ class Job:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """Rungs that may be chosen, cheapest first."""
-        wanted = QUICK_RUNGS if self.section.rungs is None else self.section.rungs
+        usual = ("slm",) if self.section.writes_freely else QUICK_RUNGS
+        wanted = usual if self.section.rungs is None else self.section.rungs
         return tuple(rung for rung in self.possible_rungs if rung in wanted)
 
     @property
     def possible_rungs(self) -> tuple[Rung, ...]:
         """Rungs that the task and its data allow, cheapest first."""
+        if self.section.writes_freely:
+            return ("slm",)
+        if self.section.task == "answer":
+            worded: tuple[Rung, ...] = ("slm", "llm") if self.section.model else ()
+            return ("lexical", "embedding", *worded)
         if not self.has_texts:
             return ("lexical",)
+        if self.section.task == "extract":
+            return ("lexical", "embedding", "encoder", *(("slm",) if self.section.model else ()))
         if self.section.task != "classify" or self.pairs:
             return ("lexical", "embedding")
         # Several labels at once: an slm has nothing to weigh against each other, and an llm names one.
@@ -162,26 +173,34 @@ def check_job(job: Job, folder: Path, models: Mapping[str, Model]) -> Job:
         EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
     place = f"specialists.{job.name}"
-    if odd := [measure for measure in job.section.bar if measure not in MEASURES[job.section.task]]:
-        possible = " or ".join(MEASURES[job.section.task]) or "nothing"
+    if odd := [measure for measure in job.section.bar if measure not in _measures(job.section)]:
+        possible = " or ".join(_measures(job.section))
         raise ConfigError(
             f"{place}.bar is about {odd[0]!r}; a {job.section.task!r} specialist is measured by {possible}."
         )
-    if job.section.task != "generate" and not job.rungs:
-        of_what = "of a text" if job.has_texts else "of columns alone"
+    if (job.section.task != "generate" or job.section.writes_freely) and not job.rungs:
+        of_what = "of a text" if job.has_texts or job.section.task == "answer" else "of columns alone"
         possible = " and ".join(map(repr, job.possible_rungs))
         raise ConfigError(
             f"{place}.rungs is {list(job.section.rungs or ())}; a {job.section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
+    if job.section.task == "answer":
+        return job  # its models are prompted as they are, and opened when they are asked
     if "encoder" in job.rungs:
         job = replace(job, base=find_base(job.section.base, folder, licence=job.section.base_licence))
-    if "slm" in job.rungs or job.section.pairs:
+    tuned = job.section.task != "generate" or job.section.writes_freely
+    if (tuned and "slm" in job.rungs) or job.section.pairs:
         model = tunable_model(job, models)
         job = replace(job, model=model, causal=find_causal_base(str(job.section.model), model, folder))
     if "llm" in job.rungs:
         _check_asked(job)
     return job
+
+
+def _measures(section: SpecialistSection) -> tuple[str, ...]:
+    """What its bar can be about; a draft from a source text is held against a reply only as far as it is like it."""
+    return MEASURES["generate"][:1] if section.task == "generate" and section.reads else MEASURES[section.task]
 
 
 def tunable_model(job: Job, models: Mapping[str, Model]) -> LlamaModel:

@@ -54,7 +54,7 @@ def describe_causal(base: CausalBase) -> dict[str, object]:
 
 def licence_warnings(job: Job) -> Iterator[str]:
     """That nobody knows whether the data may be used."""
-    if job.section.licence is None:
+    if job.section.licence is None and job.section.data is not None:
         yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"
     if job.causal is not None and job.causal.licence is None:
         yield f"no licence is stated for the base {job.causal.name}: set `licence` of models.{job.causal.key}"

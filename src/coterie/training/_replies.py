@@ -19,7 +19,7 @@ from coterie.engines import LlamaEngine
 from coterie.errors import DataError, TooLong
 from coterie.evaluation import bootstrap_mean, rouge_l, token_f1
 from coterie.specialists import HEADING, Draft, Drafting, one_line
-from coterie.tuning import CausalTokens, TokenPair, load_tokens, lora_recipe_for
+from coterie.tuning import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import Prompt
 
 from ._adapters import FIRST, STORED, opened, tune_parts
@@ -75,7 +75,11 @@ def tune_replies(job: Job, sources: Mapping[str, str], instruction: str, data: D
         pairs=data,
         files=files[STORED],
         metrics={**figures, "untuned": before, "drafted": len(asked)},
-        notes={"recipe": asdict(lora_recipe_for(len(data))), "held_back": len(held_out)},
+        notes={
+            "recipe": asdict(lora_recipe_for(len(data))),
+            "precision": describe_precision(),
+            "held_back": len(held_out),
+        },
     )
 
 

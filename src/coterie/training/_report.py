@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from coterie.data import compare_datasets
+from coterie.data import Dataset, compare_datasets
 from coterie.errors import ArtefactRefused, NotTrained
 from coterie.evaluation import pack
 from coterie.registry import Registry, Version, compare, judge
 from coterie.types import Verdict
 
-from ._candidates import Candidate, Choice
+from ._candidates import Candidate, Choice, bar_met
 from ._job import Job
 from ._lineage import describe_base, describe_data, describe_origin, licence_warnings
 
@@ -28,7 +28,7 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
         "reason": choice.reason,
         "measures": list(job.measures),
         "bar": job.bar,
-        "bar_met": _bar_met(job.bar, metrics),
+        "bar_met": bar_met(job.bar, metrics),
         "metrics": metrics,
         "rungs": [candidate.row() for candidate in candidates],
         "data": {
@@ -37,7 +37,7 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
         },
         "encoder_sha256": job.encoder.sha256,
         "base": describe_base(job, choice.candidate.rung),
-        "labels": len(job.train.label_names),
+        "labels": None if job.section.writes_freely else len(job.train.label_names),
         "warnings": [*job.train.warnings, *choice.candidate.warnings, *_doubts(job), *licence_warnings(job)],
         **describe_origin(job.section),
         "slices": {label: each.to_json() for label, each in evaluation.slices.items()},
@@ -46,19 +46,17 @@ def write_report(job: Job, choice: Choice, candidates: Sequence[Candidate]) -> d
 
 
 def _doubts(job: Job) -> tuple[str, ...]:
-    """What makes the figures doubtful; nothing where they are cross-validated on the training rows."""
-    return () if job.cross_validated else compare_datasets(job.train, job.held_out)
+    """What makes the figures doubtful; nothing where they are cross-validated, or where questions may well recur."""
+    if job.cross_validated or job.section.task == "answer":
+        return ()
+    if job.section.writes_freely:
+        return compare_datasets(_unlabelled(job.train), _unlabelled(job.held_out))
+    return compare_datasets(job.train, job.held_out)
 
 
-def _bar_met(bar: Mapping[str, float], metrics: Mapping[str, object]) -> bool | None:
-    """Whether every measure of the bar is reached on held-out rows; None without a bar."""
-    if not bar:
-        return None
-    return all(_number(metrics.get(measure)) >= least for measure, least in bar.items())
-
-
-def _number(figure: object) -> float:
-    return float(figure) if isinstance(figure, int | float) else -1.0
+def _unlabelled(data: Dataset) -> Dataset:
+    """Its rows without their replies, of which each is its own: that one is not known means nothing."""
+    return replace(data, rows=tuple(replace(row, labels=()) for row in data.rows))
 
 
 def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:

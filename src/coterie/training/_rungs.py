@@ -88,6 +88,8 @@ def fit_rungs(job: Job) -> TrainedRungs:
     encoded = encode(job, texts, "encode") if job.has_texts else None
     if job.section.task == "extract":
         candidates = train_extract(job)
+    elif job.section.task == "generate" and encoded is not None:
+        candidates = [_train_write(job, encoded)]
     elif job.section.task == "score" or encoded is None:
         candidates = train_score(job, encoded)
     elif job.pairs:
@@ -96,3 +98,10 @@ def fit_rungs(job: Job) -> TrainedRungs:
         candidates = train_classify(job, encoded)
     choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)
     return TrainedRungs(candidates=tuple(candidates), choice=choice, encoded=encoded)
+
+
+def _train_write(job: Job, encoded: Encoded) -> Candidate:
+    # Imported here: it needs torch, which nothing else does.
+    from ._write import train_write  # noqa: PLC0415
+
+    return train_write(job, encoded)

@@ -18,7 +18,7 @@ import numpy as np
 
 from coterie.protocols import Engine
 from coterie.specialists import ChoiceHead, ClassifySpecialist, Prompting, answers
-from coterie.tuning import CausalTokens, TokenPair, load_tokens, lora_recipe_for
+from coterie.tuning import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import Prompt, Rung
 
 from ._adapters import FIRST, STORED, opened, tune_parts
@@ -89,6 +89,7 @@ def fit_slm(job: Job, examples: TextExamples) -> Iterator[SlmFit]:
             notes={
                 "base": describe_causal(base),
                 "recipe": asdict(lora_recipe_for(len(parts[STORED]))),
+                "precision": describe_precision(),
                 "held_back": len(held_back),
                 "cut": sum(tokens.shortened(text, LONGEST) != text for text in examples.texts),
             },

@@ -7,6 +7,7 @@ make the weights, and so the version, depend on the number of cores. Only the en
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,12 @@ from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_section, split_dataset
 from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, SetupError, UnknownSpecialist
+from coterie.protocols import Retriever
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import Checkpoints
 
+from ._answer import check_indexed, divide_questions, train_answer
 from ._asked import find_asked
 from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
@@ -34,6 +37,7 @@ from ._report import judge_promotion, write_report
 from ._rungs import fit_rungs
 from ._unchanged import check_unchanged
 
+_NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
 """Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
@@ -85,6 +89,7 @@ def train(
     *,
     progress: Progress | None = None,
     encoder: TextEncoder | None = None,
+    shelves: Mapping[str, Retriever] | None = None,
 ) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
 
@@ -98,6 +103,7 @@ def train(
         names: Which specialists; all of them when empty.
         progress: Told how far each step is.
         encoder: The network's encoder; the bundled one by default.
+        shelves: The open shelves of `answer` specialists, by `[knowledge]` key; those of the folder by default.
 
     Raises:
         ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
@@ -112,8 +118,11 @@ def train(
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
     jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in _chosen(config, names)]
+    if shelves is None:
+        for job in jobs:
+            check_indexed(job, config, folder)
     with threadpool_limits(1):
-        trained = {job.name: _train_whole(job, config, folder, registry) for job in jobs}
+        trained = {job.name: _train_whole(job, config, folder, registry, shelves) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
 
@@ -136,10 +145,10 @@ def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
 def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
     """Read and check a specialist's data."""
     section = config.specialists[name]
-    data = _read(section, folder, section.data or "", for_evaluation=False)
+    data = _read(section, folder, section.data, for_evaluation=False) if section.data else _NO_DATA
     train_rows, held_out = _divided(data, section, folder)
-    read = {folder / (section.data or ""): data.sha256}
-    if section.test is not None and section.task != "generate":
+    read = {folder / section.data: data.sha256} if section.data else {}
+    if section.test is not None and _is_measured(section):
         read[folder / section.test] = held_out.sha256
     job = Job(
         name=name,
@@ -157,23 +166,37 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
 
 def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
     """Rows to train on and rows to measure on."""
-    if section.task == "generate":
+    if not _is_measured(section):
         return data, data  # a text to repeat has nothing to hold out
     if section.test is not None:
         return data, _read(section, folder, section.test, for_evaluation=True)
+    if section.task == "answer":
+        return divide_questions(data, held_out=HELD_OUT, seed=section.seed)
     if section.task == "score":
         return data, data  # cross-validated on every row
-    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
+    by_label = not section.writes_freely
+    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed, by_label=by_label)
     return train_rows, held_out.measured()
+
+
+def _is_measured(section: SpecialistSection) -> bool:
+    """Its own rows, or some like them, say how good it is; a source text says nothing of a draft."""
+    return section.task != "generate" or section.writes_freely
 
 
 def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
     return read_section(section, folder / file, for_evaluation=for_evaluation)
 
 
-def _train_whole(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
+def _train_whole(
+    job: Job, config: Config, folder: Path, registry: Registry, shelves: Mapping[str, Retriever] | None
+) -> TrainedSpecialist:
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
-    trained = _train_one(job, config, folder, registry)
+    if job.section.task == "answer":
+        answers = train_answer(job, config, folder, shelves)
+        trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
+    else:
+        trained = _train_one(job, config, folder, registry)
     if job.checkpoints:
         job.checkpoints.clear()
     return trained
@@ -181,7 +204,7 @@ def _train_whole(job: Job, config: Config, folder: Path, registry: Registry) -> 
 
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
     """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
-    if job.section.task == "generate":
+    if not _is_measured(job.section):
         return _stored(job, registry, *train_generate(job, config, folder))
     fitted = fit_rungs(job)
     files = dict(fitted.choice.candidate.files)
@@ -225,6 +248,8 @@ def _subjects(job: Job) -> tuple[str, ...]:
     """Names that say what it is about: the labels of a classifier, the fields of an extractor, a score's outcome."""
     if job.section.task == "extract":
         return tuple(job.section.fields)
+    if job.section.task == "generate":
+        return ()
     return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
 
 
@@ -234,6 +259,8 @@ def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
         return f"{job.section.label_column} = {labels[0]}"
     if job.section.task == "extract":
         return "a text to read"
+    if job.section.task == "generate":
+        return "a text to reply to"
     return labels[0] if labels else "none of the labels"
 
 

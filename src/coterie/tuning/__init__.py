@@ -17,11 +17,13 @@ from ._checkpoints import Checkpoints
 if TYPE_CHECKING:
     from ._adapter_files import GGUF_ADAPTER, adapter_files
     from ._causal import CausalTokens, TokenPair, load_causal, load_tokens
-    from ._export import encoder_files, exact_vectors, export_graph
+    from ._export import encoder_files, exact_tags, exact_vectors, export_graph, tagger_files
     from ._finetune import Recipe, TunedNetwork, fine_tune, recipe_for
     from ._int8 import QUANTISATION, quantise
     from ._lora import LoraRecipe, lora_recipe_for, tune_adapter
     from ._network import LinearHead, SentenceNetwork
+    from ._precision import describe_precision
+    from ._tagging import TaggedTokens, TagRecipe, TokenNetwork, fine_tune_tags, tag_recipe_for, token_logits
 
 __all__ = [
     "GGUF_ADAPTER",
@@ -34,20 +36,29 @@ __all__ = [
     "LoraRecipe",
     "Recipe",
     "SentenceNetwork",
+    "TagRecipe",
+    "TaggedTokens",
+    "TokenNetwork",
     "TokenPair",
     "TunedNetwork",
     "adapter_files",
+    "describe_precision",
     "encoder_files",
+    "exact_tags",
     "exact_vectors",
     "export_graph",
     "find_base",
     "find_causal_base",
     "fine_tune",
+    "fine_tune_tags",
     "load_causal",
     "load_tokens",
     "lora_recipe_for",
     "quantise",
     "recipe_for",
+    "tag_recipe_for",
+    "tagger_files",
+    "token_logits",
     "tune_adapter",
 ]
 
@@ -62,7 +73,9 @@ _HOMES = {
     "TokenPair": "_causal",
     "adapter_files": "_adapter_files",
     "TunedNetwork": "_finetune",
+    "describe_precision": "_precision",
     "encoder_files": "_export",
+    "exact_tags": "_export",
     "exact_vectors": "_export",
     "export_graph": "_export",
     "fine_tune": "_finetune",
@@ -70,7 +83,14 @@ _HOMES = {
     "load_tokens": "_causal",
     "lora_recipe_for": "_lora",
     "quantise": "_int8",
+    "TagRecipe": "_tagging",
+    "TaggedTokens": "_tagging",
+    "TokenNetwork": "_tagging",
+    "fine_tune_tags": "_tagging",
     "recipe_for": "_finetune",
+    "tag_recipe_for": "_tagging",
+    "tagger_files": "_export",
+    "token_logits": "_tagging",
     "tune_adapter": "_lora",
 }
 

@@ -17,9 +17,11 @@ from coterie.errors import ArtefactRefused
 from coterie.types import Message
 
 from ._causal_base import CausalBase
+from ._precision import quickest_dtype
 
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Every linear map of a layer: attention alone learns less from as many weights (Dettmers et al. 2023, QLoRA)."""
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+"""The linear maps of a layer, as a Llama has them."""
 
 
 class TokenPair(NamedTuple):
@@ -66,22 +68,29 @@ def load_tokens(base: CausalBase) -> CausalTokens:
     return CausalTokens(tokenizer=loaded)
 
 
-def load_causal(base: CausalBase) -> torch.nn.Module:
-    """The network with the file's weights in fp32. Raises `ArtefactRefused`."""
+def load_causal(base: CausalBase, *, dtype: torch.dtype | None = None) -> torch.nn.Module:
+    """The network with the file's weights, as numbers of this kind; by default the kind that trains sooner here.
+
+    Raises:
+        ArtefactRefused: the file cannot be read.
+    """
     with _quiet(), _told(base):
         network: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-            str(base.path.parent), gguf_file=base.path.name, dtype=torch.float32
+            str(base.path.parent), gguf_file=base.path.name, dtype=dtype or quickest_dtype()
         )
     return network
 
 
-def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int) -> PeftModel:
-    """Freeze the network and put LoRA (Hu et al. 2021, equation 3) beside every linear map; it begins as no change."""
+def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Sequence[str]) -> PeftModel:
+    """Freeze the network and put LoRA (Hu et al. 2021, equation 3) beside these maps of every layer.
+
+    It begins as no change. Its own numbers are fp32, whatever those of the network are.
+    """
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=0.0,
-        target_modules=list(MODULES),
+        target_modules=list(modules),
         task_type="CAUSAL_LM",
     )
     network.config.use_cache = False  # type: ignore[union-attr]

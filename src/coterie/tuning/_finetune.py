@@ -21,28 +21,22 @@ from torch.optim import AdamW
 from ._base import BaseEncoder
 from ._checkpoint import open_checkpoint
 from ._checkpoints import Checkpoints
-from ._loop import descend
+from ._loop import Pace, descend
 from ._network import CosineHead, SentenceNetwork, build_network, pad
 
 _FEW, _FEWEST_STEPS, _SMALL_BATCH = 2_000, 200, 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How long and how fast."""
+class Recipe(Pace):
+    """How long and how fast; `rate` is that of the transformer."""
 
-    epochs: int
-    batch: int
     rate: float = 5e-5
-    """Learning rate of the transformer."""
+    decay: float = 0.01
     head_rate: float = 1e-3
     """Learning rate of the labels' vectors."""
     scale: float = 20.0
     """Cosines times this are logits."""
-    decay: float = 0.01
-    """Weight decay."""
-    warm_up: float = 0.1
-    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
     longest: int = 128
     """Tokens of a text that are read in training."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,23 +24,20 @@ _WINDOW = 16  # batches whose rows are sorted by length together
 _LARGEST_GRADIENT = 1.0
 
 
-class Pace(Protocol):
-    """What the loop reads of a recipe."""
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How long and how fast: what every recipe says."""
 
-    @property
-    def epochs(self) -> int:
-        """Times that every row is seen."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """Rows a step."""
-        ...
-
-    @property
-    def warm_up(self) -> float:
-        """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
-        ...
+    epochs: int
+    """Times that every row is seen."""
+    batch: int
+    """Rows a step."""
+    rate: float
+    """Learning rate, at its highest."""
+    decay: float
+    """Weight decay."""
+    warm_up: float = 0.1
+    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
 
 
 def descend(

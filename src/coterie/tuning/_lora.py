@@ -17,27 +17,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
-from ._causal import TokenPair, add_adapter
+from ._causal import FEED_FORWARD, TokenPair, add_adapter
 from ._checkpoint import open_checkpoint
 from ._checkpoints import Checkpoints
-from ._loop import descend
+from ._loop import Pace, descend
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraRecipe:
+class LoraRecipe(Pace):
     """How large the adapter is, how long and how fast it learns."""
 
-    epochs: int
     batch: int = 16
     rate: float = 1e-3
-    """Learning rate."""
-    rank: int = 8
-    alpha: int = 16
-    """The adapter's change is scaled by alpha / rank."""
     decay: float = 0.0
-    """Weight decay."""
-    warm_up: float = 0.1
-    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
+    rank: int = 16
+    alpha: int = 32
+    """The adapter's change is scaled by alpha / rank."""
+    modules: tuple[str, ...] = FEED_FORWARD
+    """The linear maps of each layer that it is put beside."""
 
 
 def lora_recipe_for(rows: int) -> LoraRecipe:
@@ -78,8 +75,15 @@ def tune_adapter(
         SetupError: a checkpoint cannot be written.
     """
     torch.manual_seed(seed)
-    model = add_adapter(network, rank=recipe.rank, alpha=recipe.alpha)
-    decided = {"what": "lora", "base": base_sha256, "pairs": pairs, "seed": seed, **asdict(recipe)}
+    model = add_adapter(network, rank=recipe.rank, alpha=recipe.alpha, modules=recipe.modules)
+    decided = {
+        "what": "lora",
+        "base": base_sha256,
+        "precision": str(next(network.parameters()).dtype),
+        "pairs": pairs,
+        "seed": seed,
+        **asdict(recipe),
+    }
     parameters = [each for each in model.parameters() if each.requires_grad]
     model.train()
     descend(

@@ -73,10 +73,17 @@ class CosineHead(nn.Module):
 
 def build_network(base: BaseEncoder) -> SentenceNetwork:
     """The base encoder's network with its published weights. Raises `ArtefactRefused`."""
+    return SentenceNetwork(load_transformer(base))
+
+
+def load_transformer(base: BaseEncoder) -> nn.Module:
+    """The base encoder's transformer with its published weights, without what pools. Raises `ArtefactRefused`."""
     settings = dict(base.config)
     try:
         config = AutoConfig.for_model(str(settings.pop("model_type")), **settings)
-        transformer = AutoModel.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+        transformer: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation="eager"
+        )
         state = {name.removeprefix("bert."): value for name, value in load_file(base.weights).items()}
         missing, _ = transformer.load_state_dict(state, strict=False)
     except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
@@ -84,8 +91,8 @@ def build_network(base: BaseEncoder) -> SentenceNetwork:
     # The pooler is not used; position numbers are computed, not learned.
     if lost := [name for name in missing if not name.startswith("pooler.") and not name.endswith("_ids")]:
         raise ArtefactRefused(f"Base encoder {base.name!r} lacks the weights {lost[0]!r} and {len(lost) - 1} more.")
-    transformer.pooler = None
-    return SentenceNetwork(transformer)
+    transformer.pooler = None  # type: ignore[assignment]
+    return transformer
 
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:

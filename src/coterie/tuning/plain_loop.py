@@ -13,6 +13,7 @@ from torch.nn.functional import log_softmax
 from torch.optim import AdamW
 
 from ._network import CosineHead, SentenceNetwork
+from ._tagging import TaggedTokens, TokenNetwork
 
 
 def plain_loop(
@@ -40,6 +41,33 @@ def plain_loop(
         optimizer.step()
         optimizer.zero_grad()
     return head
+
+
+def plain_tagging(
+    network: TokenNetwork, windows: Sequence[TaggedTokens], trained: Sequence[torch.nn.Parameter], rate: float
+) -> None:
+    """Train some parameters of a tagger in place, one step of AdamW without decay on all windows.
+
+    Args:
+        network: Without dropout.
+        windows: Token ids and the tags of words.
+        trained: What is not frozen.
+        rate: The learning rate.
+    """
+    optimizer = AdamW(trained, lr=rate, weight_decay=0.0)
+    losses = []
+    for window in windows:
+        tokens = torch.tensor([list(window.ids)])
+        logits = network(tokens, torch.ones_like(tokens), torch.zeros_like(tokens))[0]  # (T, F * 3)
+        for place, tags in zip(window.places, window.tags, strict=True):
+            by_field = logits[place].reshape(len(tags), 3)
+            losses.append(
+                torch.stack([-log_softmax(of, dim=0)[tag] for of, tag in zip(by_field, tags, strict=True)]).sum()
+            )
+    torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _vector(network: SentenceNetwork, ids: Sequence[int]) -> torch.Tensor:  # (D,)

@@ -235,3 +235,39 @@ def test_options_are_settings():
     options = set(inspect.signature(_add.add).parameters) - others
 
     assert options <= set(SpecialistSection.model_fields)
+
+
+def test_a_writer_needs_pairs_and_a_model(run, folder, tmp_path):
+    """`generate` without a fact to read takes texts with replies, and says what is missing."""
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("text,reply\n" + "".join(f"say {n},said {n}\n" for n in range(60)), encoding="utf-8")
+    add = ("-C", folder, "add", "rewrite", "--task", "generate", "--data", pairs)
+    refused = run(*add)
+    path = folder / "coterie.toml"
+    path.write_text(path.read_text() + '\n[models.small]\nengine = "llama"\nname = "smollm2"\n', encoding="utf-8")
+    added = run(*add, "--model", "small")
+
+    assert refused.code != 0
+    assert "task 'generate' needs `model`" in refused.err
+    assert added.code == 0, added.err
+    assert load_config(folder).specialists["rewrite"].writes_freely
+
+
+def test_an_answer_needs_no_data(run, folder):
+    """A specialist that reads a shelf is added without a file."""
+    path = folder / "coterie.toml"
+    path.write_text(path.read_text() + "\n[knowledge.policies]\n")
+
+    result = run("-C", folder, "add", "ask", "--task", "answer", "--knowledge", "policies")
+
+    assert result.code == 0, result.err
+    section = load_config(folder).specialists["ask"]
+    assert (section.task, section.knowledge, section.data) == ("answer", ("policies",), None)
+
+
+def test_an_answer_needs_a_shelf(run, folder):
+    """Without one, nothing is added and the message says what is missing."""
+    result = run("-C", folder, "add", "ask", "--task", "answer")
+
+    assert result.code == 2
+    assert "needs `knowledge`" in result.err

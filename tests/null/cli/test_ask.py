@@ -43,7 +43,7 @@ def test_json_with_trace(run, folder, network):
     document = run("-C", folder, "ask", "where is it?", "--json", "--trace").json
 
     assert document["trace"]["id"] == document["trace_id"]
-    assert [stage["name"] for stage in document["trace"]["stages"]][:2] == ["admit", "route"]
+    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "restate", "route"]
 
 
 def test_trace_as_a_tree(run, folder, network):
@@ -175,6 +175,34 @@ def test_sessions(run, folder, network):
     assert document["trace"]["session"] == "s1"
 
 
+def test_a_follow_up_says_how_it_was_understood(run, folder, network):
+    """The JSON and the drawn trace have the restated question; the session keeps the asker's words."""
+    network()
+    run("-C", folder, "ask", "where is my parcel?", "--session", "s1")
+    document = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--json").json
+    drawn = run("-C", folder, "ask", "and the price?", "--session", "s1", "--trace").out
+
+    about = "Your parcel is on its way"
+    assert document["restated"] == f"when does it come? ({about})"
+    assert f"restated  and the price? ({about})" in drawn
+    asked = [e["text"] for e in run("-C", folder, "session", "export", "s1").json["entries"] if e["producer"] == "user"]
+    assert asked == ["where is my parcel?", "when does it come?", "and the price?"]
+
+
+def test_as_whom(run, folder, network):
+    """`--as` says what the asker may see; a label that is none is refused by its option's name."""
+    network()
+    run("-C", folder, "ask", "where is my parcel?", "--session", "s1", "--label", "restricted")
+    hidden = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--as", "public", "--json").json
+    shown = run("-C", folder, "ask", "when does it come?", "--session", "s1", "--as", "restricted", "--json").json
+    wrong = run("-C", folder, "ask", "x", "--as", "secret")
+
+    assert "restated" not in hidden
+    assert shown["restated"].endswith("(Your parcel is on its way)")
+    assert wrong.code == 2
+    assert "--as is 'secret'" in wrong.err
+
+
 def test_an_engine_that_fails_is_an_abstention(run, folder, network):
     """What an engine cannot do is a reason in the answer."""
     network(error=EngineUnavailable("server is gone", engine="large"))
@@ -213,3 +241,13 @@ def test_no_color_and_no_control_characters_in_a_pipe(run, folder, network, monk
     network()
 
     assert "\x1b" not in run("-C", folder, "ask", "x", "--trace").out
+
+
+def test_as_sets_the_clearance(run, folder, network):
+    """`--as` says how much who asks may see; what is no label is refused by its name."""
+    network()
+
+    assert run("-C", folder, "ask", "x", "--as", "public").code == 0
+    refused = run("-C", folder, "ask", "x", "--as", "secret")
+    assert refused.code == 2
+    assert "--as" in refused.err

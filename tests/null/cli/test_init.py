@@ -54,11 +54,13 @@ def test_example(run, tmp_path):
     """With an example: its coterie.toml and data, and nothing that running it had made."""
     result = run("init", tmp_path / "lender", "--example", "lender", "--json")
 
-    assert result.json["files"] == ["coterie.toml", "data"]
+    assert result.json["files"] == ["coterie.toml", "data", "documents"]
     config = load_config(tmp_path / "lender")
-    assert {"triage", "clauses", "underwriting", "reply"} <= set(config.specialists)
+    assert {"triage", "clauses", "underwriting", "reply", "ask"} <= set(config.specialists)
     for section in config.specialists.values():
-        assert (tmp_path / "lender" / str(section.data)).is_file()
+        assert section.data is None or (tmp_path / "lender" / section.data).is_file()
+    for shelf in config.knowledge.values():
+        assert all((tmp_path / "lender" / path).is_dir() for path in shelf.paths)
     assert not [path for path in (tmp_path / "lender").iterdir() if path.name.startswith(".")]
 
 

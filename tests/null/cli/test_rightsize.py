@@ -230,7 +230,7 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--rungs", "lexical,gpt"], 2, "--rungs has 'gpt'"),
         (["--rungs", "lexical,slm", "--tune", "large"], 2, "--tune is 'large'"),
         (["--task", "dance"], 2, "--task"),
-        (["--task", "generate"], 2, "generate"),
+        (["--task", "generate"], 2, "has one rung"),
         (["--target-risk", "7"], 2, "--target-risk"),
         (["--price-per-cpu-hour", "cheap"], 2, "--price-per-cpu-hour is 'cheap'"),
         (["--watts-per-core", "0"], 2, "--watts-per-core is 0"),

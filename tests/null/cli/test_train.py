@@ -175,7 +175,7 @@ def measured(monkeypatch):
             files = {"model.json": b'{"labels": ["delivery", "refund"]}'}
             return type("Version", (), {"version": "0123456789abcdef", "files": files})
 
-    async def evaluate(specialist, rows, *, progress, label):
+    async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
         asked.extend(rows)
         progress(len(rows))
         return evaluation(0.9)
@@ -250,7 +250,7 @@ def test_eval_without_its_file(run, folder, measured):
 
 
 def test_eval_of_a_writer(run, folder):
-    """A specialist that writes text has no right answers to compare with."""
+    """A specialist that drafts from source texts has no right replies to compare with."""
     with (folder / "coterie.toml").open("a") as file:
         file.write(
             '\n[specialists.reply]\ntask = "generate"\ndata = "data/help.jsonl"\nmodel = "m"\nreads = ["intent"]\n'
@@ -259,7 +259,7 @@ def test_eval_of_a_writer(run, folder):
     result = run("-C", folder, "eval", "reply", "--data", "data/triage.csv")
 
     assert result.code == 2
-    assert "writes text" in result.err
+    assert "no single right reply" in result.err
 
 
 def test_what_tuning_did_to_drafts():
@@ -287,7 +287,7 @@ def test_eval_with_labels_the_version_does_not_know(run, folder, measured, tmp_p
 def test_eval_with_texts_longer_than_the_window(run, folder, measured, monkeypatch):
     """Texts of which only the beginning was read are counted."""
 
-    async def evaluate(specialist, rows, *, progress, label):
+    async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
         return replace(evaluation(0.9), truncated=3)
 
     monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)

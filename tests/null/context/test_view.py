@@ -39,7 +39,7 @@ def test_newest_fact_of_a_name():
     view = build_view(Context(entries=(old, new)), card("intent"))
 
     assert view.entries == (new,)
-    assert view.omitted == (Omission(what="fact intent from triage", reason="superseded by a newer one"),)
+    assert view.omitted == (Omission(what="fact intent from triage", reason="superseded by a newer one from other"),)
 
 
 def test_only_what_it_reads():
@@ -78,7 +78,7 @@ def test_secret_fact_supersedes():
 
     assert view.entries == ()
     assert [o.reason for o in view.omitted] == [
-        "superseded by a newer one",
+        "superseded by a newer one from triage",
         "restricted is above reply's clearance (internal)",
     ]
 

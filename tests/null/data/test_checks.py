@@ -161,3 +161,27 @@ def test_a_list_of_labels_means_any_of_them(read):
 
     assert dataset.rows[20].labels == ("card", "loan")
     assert dataset.warnings[0].startswith("1 row with a list of labels: any one of them counts as right")
+
+
+def test_texts_with_replies_are_read(read):
+    """For a `generate` that reads nothing, a row's label is its reply; a list in JSONL holds several."""
+    rows = [{"text": f"say {n}", "reply": [f"said {n}", "done"] if n else "said", "note": 1} for n in range(12)]
+    dataset = read("\n".join(map(json.dumps, rows)), name="pairs.jsonl", task="generate", replies=True)
+
+    assert dataset.rows[0].labels == ("said",)
+    assert dataset.rows[1].labels == ("said 1", "done")
+    assert dataset.rows[1].columns == {}
+    assert any("fewer than 59" in warning for warning in dataset.warnings)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("text,reply\na,\n" + "b,c\n" * 11, "1 row without a reply: line 2"),
+        ("text,answer\na,b\n", "has no column 'reply'"),
+        ("text,reply\na,b\n", "it has 1 row; at least 10 are needed"),
+    ],
+)
+def test_wrong_replies_are_explained(read, content, found):
+    """No reply, no column of replies, or too few of them are refused."""
+    assert found in refusal(read, content, task="generate", replies=True)

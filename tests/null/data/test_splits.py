@@ -272,3 +272,13 @@ def test_no_fold_is_empty_in_order_either(labels, k, seed):
     for label, count in data.label_counts.items():
         own = {int(fold) for row, fold in zip(data.rows, dealt, strict=True) if row.labels == (label,)}
         assert len(own) > 1 or count == 1
+
+
+def test_rows_with_a_label_of_their_own():
+    """Replies are labels that nobody shares: the split takes its share of rows all the same, where it is told so."""
+    data = dataset(Row(text=word(n), labels=(f"reply {n}",)) for n in range(50))
+    train, held_out = split_dataset(data, held_out=0.2, seed=0, by_label=False)
+
+    assert (len(train), len(held_out)) == (40, 10)
+    assert all(row.labels for row in held_out.rows)
+    assert len(split_dataset(data, held_out=0.2, seed=0)[1]) == 1  # by label, each keeps a row to train on

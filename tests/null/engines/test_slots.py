@@ -58,3 +58,46 @@ def test_nobody_waits_for_ever():
         assert len(began) == 16
     thread.join(5)
     assert len(began) == 17
+
+
+LONG = "a context that several specialists are shown " * 60
+
+
+def test_a_long_beginning_is_waited_for():
+    """Two requests that begin as long as the one at work wait for its slot; the next takes a free one and reads it."""
+    slots, began = Slots(3), []
+
+    def other(name):
+        with slots.hold(None, f"{LONG} {name}") as slot:
+            began.append(slot)
+
+    threads = [threading.Thread(target=other, args=(name,)) for name in "ab"]
+    with slots.hold(None, f"{LONG} first") as first:
+        for thread in threads:
+            thread.start()
+        _until(lambda: slots._held[0].waiting == 2)
+        with slots.hold(None, f"{LONG} c") as another:
+            assert another != first
+    for thread in threads:
+        thread.join(5)
+
+    assert sorted(began)[0] == first
+    assert len(began) == 2
+
+
+def test_a_short_beginning_is_not_waited_for():
+    """What is read again sooner than an answer is written takes a free slot at once, and so does another adapter."""
+    slots = Slots(2)
+    with slots.hold(None, LONG), slots.hold(None, LONG[:500]) as short:
+        assert short == 1
+    with slots.hold("a", LONG), slots.hold("b", LONG) as second:
+        assert second is not None
+
+
+def _until(condition):
+    """Let other threads run until it holds."""
+    for _ in range(5_000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never came to that")

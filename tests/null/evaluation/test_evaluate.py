@@ -209,3 +209,31 @@ async def test_vectors_of_cut_texts():
     await evaluate(who, rows, vectors=np.ones((2, 3)), truncated=np.array([True, False]))
 
     assert told == {"long": True, "short": False}
+
+
+# --- Written texts -----------------------------------------------------------------------------------
+
+
+def wrote(text: str, confidence: float = 0.9, *, accepted: bool = True) -> Finding:
+    """What a writer found."""
+    return replace(finding(text), text=text, confidence=confidence, accepted=accepted, task="generate")
+
+
+def test_written_texts_are_held_against_the_replies_that_should_be():
+    """Right from the token F1 that is asked for, with any of a row's replies; case and spaces make no other text."""
+    rows = [
+        Row(text="a", labels=("Your card is lost.", "It is lost")),
+        Row(text="b", labels=("Your card is here.",)),
+        Row(text="c", labels=("Call us.",)),
+        Row(text="d"),
+    ]
+    said = [wrote("it is  LOST"), wrote("your card was here"), wrote("", accepted=False), wrote("anything")]
+    strict, lax = (judge(rows, said, task="generate", alike=alike) for alike in (0.8, 0.7))
+
+    assert (strict.n, strict.labelled) == (4, 3)
+    assert strict.token_f1 == pytest.approx((1.0 + 0.75 + 0.0) / 3)
+    assert strict.exact_match == pytest.approx(1 / 3)
+    assert (strict.accuracy, lax.accuracy) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert (strict.coverage, strict.accepted_accuracy) == (pytest.approx(2 / 3), 0.5)
+    assert strict.right == (True, False, False)
+    assert {"token_f1", "exact_match", "accuracy"} <= strict.to_json()["intervals"].keys()

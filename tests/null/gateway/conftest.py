@@ -29,6 +29,7 @@ from coterie.types import (
     Prompt,
     Request,
     Route,
+    SessionSummary,
     Settlement,
     SpecialistCard,
     Step,
@@ -157,12 +158,18 @@ class _Memory:
             known = self.contexts.get((trace.tenant, trace.session), Context())
             self.contexts[trace.tenant, trace.session] = known.append(*settlement.entries)
 
-    async def context(self, session: str, tenant: str) -> Context:
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         return self.contexts.get((tenant, session), Context())
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         found = self.settled.get(trace_id)
         return found.trace if found and found.trace.tenant == tenant else None
+
+    async def sessions(self, tenant: str) -> list[SessionSummary]:
+        raise NotImplementedError
+
+    async def erase(self, session: str, tenant: str) -> bool:
+        raise NotImplementedError
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         raise NotImplementedError

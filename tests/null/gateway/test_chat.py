@@ -110,7 +110,7 @@ async def test_a_session_is_remembered(client, network, chat_body):
     """The exchange is in the session's context afterwards."""
     await client().post("/v1/chat/completions", json=chat_body("I lost my card", coterie={"session": "s"}))
     context = await network.store.context("s", "default")
-    assert [entry.producer for entry in context.entries] == ["user", "triage", "lender"]
+    assert [entry.producer for entry in context.entries] == ["user", "triage", "triage", "lender"]
 
 
 def _refused(name):

@@ -188,3 +188,18 @@ def test_an_unknown_model_is_not_found(model):
     with pytest.raises(WireError, match="'coterie/triage'") as caught:
         pinned_specialist(model, SPECIALISTS)
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_clearance_can_only_be_lowered():
+    """What is asked with a lower clearance is asked so; a higher one is refused and named."""
+    wire = {"model": "coterie", "messages": [_user("Hi")]}
+
+    def read(clearance):
+        asked = ChatRequest.model_validate(wire | {"coterie": {"clearance": clearance}})
+        return read_request(asked, specialists=SPECIALISTS, tenant="default", clearance=Label.INTERNAL)
+
+    assert read("public").clearance is Label.PUBLIC
+    assert read("internal").clearance is Label.INTERNAL
+    with pytest.raises(WireError, match="'restricted'") as caught:
+        read("restricted")
+    assert caught.value.param == "coterie.clearance"

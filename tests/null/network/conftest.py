@@ -9,11 +9,13 @@ from decimal import Decimal
 
 import pytest
 
+from coterie.context import known_facts
 from coterie.network import Network
 from coterie.routing import plan_waves
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import (
     Answer,
+    Citation,
     Context,
     ContextView,
     Delta,
@@ -43,6 +45,11 @@ class Says:
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] | None = None
+    retracts: tuple[str, ...] = ()
+    knowledge: tuple[str, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    view_tokens: int | None = None
+    confidence: float = 0.9
     label: Label | None = None
     clearance: Label = Label.RESTRICTED
     error: BaseException | None = None
@@ -64,6 +71,8 @@ class Says:
             reads=self.reads,
             writes=self.writes,
             clearance=self.clearance,
+            knowledge=self.knowledge,
+            view_tokens=self.view_tokens,
         )
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
@@ -75,18 +84,20 @@ class Says:
             await waiting
         if self.error:
             raise self.error
-        facts = tuple(Fact(name=name, value=self.value, confidence=0.9) for name in self.writes)
+        facts = tuple(Fact(name=name, value=self.value, confidence=self.confidence) for name in self.writes)
         usage = Usage(tokens_in=2, tokens_out=1, milliseconds=1.0, joules=0.5, joules_kind=self.joules_kind)
         return Finding(
             specialist=self.name,
             value=self.value,
             text=str(self.value),
-            confidence=0.9,
+            confidence=self.confidence,
             accepted=self.accepted,
             reason=self.reason,
             label=self.label or task.label,
             evidence=self.evidence,
             facts=facts if self.facts is None else self.facts,
+            retracts=self.retracts,
+            citations=self.citations,
             steps=(Step(producer=self.name, engine="linear", usage=usage),),
         )
 
@@ -128,7 +139,11 @@ class Sends:
             raise self.error
         words = request.text.replace("+", " ").split()
         parts = tuple(
-            Part(text=f"about {word}", waves=plan_waves(word, self.cards, readers=True), score=0.9)
+            Part(
+                text=f"about {word}",
+                waves=plan_waves(word, self.cards, readers=True, known=known_facts(context)),
+                score=0.9,
+            )
             for word in words
             if word in self.cards
         )
@@ -154,12 +169,18 @@ class Remembers:
             raise self.error
         self.settled.append(settlement)
 
-    async def context(self, session: str, tenant: str) -> Context:
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         """What was settled in the tenant's session."""
         mine = [s for s in self.settled if (s.trace.session, s.trace.tenant) == (session, tenant)]
         return Context(entries=tuple(entry for settlement in mine for entry in settlement.entries))
 
     async def trace(self, trace_id, tenant):
+        """Not asked."""
+
+    async def sessions(self, tenant):
+        """Not asked."""
+
+    async def erase(self, session, tenant):
         """Not asked."""
 
     async def summary(self, *, since=0.0):

@@ -16,7 +16,7 @@ async def test_stages_and_trace(bench):
     trace = answer.trace
 
     names = [stage.name for stage in trace.stages]
-    assert names == ["admit", "route", "gather", "consult", "check", "decide", "synthesise"]
+    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise"]
     assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
     assert trace.time == bench.clock.now
     assert [step.producer for step in trace.steps] == ["router", "triage"]
@@ -265,7 +265,7 @@ async def test_a_session_remembers(bench):
     assert Message(role="user", text="triage please") in known[0]
     assert all(Message(role="user", text="triage please") not in each for each in known[1:])
     kinds = [type(entry.content).__name__ for entry in bench.store.settled[0].entries]
-    assert kinds == ["Message", "Fact", "Message"]
+    assert kinds == ["Message", "FindingSummary", "Fact", "FindingSummary", "Message"]
 
 
 async def test_history_enters_the_context(bench):

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.observe import plain, summarise
-from coterie.types import Evidence, Field
+from coterie.types import Citation, Evidence, Field, Label
 
 
 def test_a_trace_is_plain(trace):
@@ -52,6 +52,11 @@ def test_a_summary_says_what_the_asker_needs(trace):
     assert list(told["findings"][0]) == keys
 
 
+def test_a_summary_says_how_a_follow_up_was_understood(trace):
+    """The restated question is there if there is one."""
+    assert summarise(replace(trace, restated="and the fee? (top up)"))["restated"] == "and the fee? (top up)"
+
+
 @pytest.mark.parametrize(("status", "accepted"), [("accepted", True), ("escalated", True), ("abstained", False)])
 def test_accepted_means_that_somebody_answered(trace, status, accepted):
     """The generalist is somebody."""
@@ -88,3 +93,24 @@ def test_fields_say_where_their_quotes_are(trace):
     ]
     assert told["evidence"][0]["start"] == 7
     assert triage["evidence"][0]["start"] is None
+
+
+def test_citations_are_told_with_their_number(trace):
+    """What the answer's text calls [1] is the first citation."""
+    citation = Citation(document="fees.md", start=10, end=19, text="12 pounds", label=Label.PUBLIC, heading="Loans")
+    cited = replace(trace, findings=(replace(trace.findings[0], citations=(citation,)),))
+
+    assert summarise(cited)["findings"][0]["citations"] == [
+        {
+            "number": 1,
+            "document": "fees.md",
+            "start": 10,
+            "end": 19,
+            "text": "12 pounds",
+            "shelf": "",
+            "heading": "Loans",
+            "page": None,
+            "label": "public",
+        }
+    ]
+    assert "citations" not in summarise(trace)["findings"][0]

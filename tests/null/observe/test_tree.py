@@ -25,13 +25,33 @@ def test_the_whole_life_is_drawn(trace):
         "triage  accepted at 0.970  card_lost, refund",
         "reply  abstained at 0.000",
         "why  the model is not there",
-        "saw  fact intent; without x (y)",
+        "saw  fact intent (0 tokens); without x (y)",
         "verdict egress.clearance  too sensitive",
         "consult  9.00 ms  triage",
         "triage on linear  5 tokens in, 0 out",
         "0.000120 EUR",
     ):
         assert piece in drawn
+
+
+def test_a_follow_up_is_drawn_as_it_was_understood(trace):
+    """The restated question stands under the head; of one that stood alone nothing is said."""
+    assert "restated  and the fee? (top up)" in _print(replace(trace, restated="and the fee? (top up)"))
+    assert "restated" not in _print(trace)
+
+
+def test_what_was_shown_is_drawn_with_its_budget(trace):
+    """What a specialist saw is there with its tokens and the budget, what it did not with the reason."""
+    view = replace(trace.views[0], tokens=90, budget=2048)
+
+    assert "saw  fact intent (90 of 2,048 tokens); without x (y)" in _print(replace(trace, views=(view,)))
+
+
+def test_what_was_not_read_again_is_drawn(trace):
+    """A step says how much of its prompt the engine remembered."""
+    usage = replace(trace.usage, tokens_in=1000, tokens_cached=900)
+
+    assert "1000 tokens in (900 not read again)" in _print(replace(trace, usage=usage))
 
 
 def test_an_unknown_cost_is_said(trace):

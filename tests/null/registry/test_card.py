@@ -116,3 +116,11 @@ def test_fields_stand_in_the_card_of_an_extractor():
     assert "| law | 12 | 0.8 | 0.9 |" in card
     assert "pipeline_tag: token-classification" in card
     assert "By field" not in write_card({**report, "metrics": {"token_f1": 0.9}})
+
+
+def test_what_a_writer_promises():
+    """A draft from a source text may say only what that says; what was learnt from pairs has nothing behind it."""
+    report = {"name": "reply", "task": "generate", "rung": "slm"}
+
+    assert "may say only what that says" in write_card({**report, "config": {"reads": ["intent"]}})
+    assert "nothing but its confidence stands for" in write_card({**report, "config": {}})

@@ -8,6 +8,7 @@ from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.governance import ClearancePolicy
 from coterie.models import CATALOGUE
 from coterie.specialists import GeneralistSpecialist
+from coterie.specialists._generalist import INSTRUCTION
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import (
     Context,
@@ -76,7 +77,7 @@ async def test_a_cut_answer_says_so():
 
 
 async def test_it_is_told_what_is_known():
-    """Facts go into the instruction, the conversation before the question, columns behind it."""
+    """Facts come first, then the conversation, then what to do and the question, columns behind it."""
     engine = EchoEngine()
     known = [
         entry(Fact(name="intent", value="loan", confidence=0.4)),
@@ -86,8 +87,8 @@ async def test_it_is_told_what_is_known():
     await ask(engine, Task(text="And now?", columns={"amount": 100}, label=Label.PUBLIC), *known)
 
     system, *conversation = engine.prompts[0].messages
-    assert system.text.endswith("What they found:\nintent = loan (0.40)")
-    assert [m.text for m in conversation] == ["Hello", "Good morning", 'And now?\n{"amount": 100}']
+    assert system == Message(role="system", text="What is known:\nintent = loan (0.40)")
+    assert [m.text for m in conversation] == ["Hello", "Good morning", f'{INSTRUCTION}\n\nAnd now?\n{{"amount": 100}}']
 
 
 async def test_the_prompt_is_as_sensitive_as_the_conversation():
@@ -116,7 +117,7 @@ async def test_old_turns_give_way():
     finding = await ask(engine, TASK, *turns, model=model)
 
     assert finding.reason.endswith("; 1 older entry of the context did not fit its window")
-    assert [m.text for m in engine.prompts[0].messages[1:]] == ["recent", TASK.text]
+    assert [m.text for m in engine.prompts[0].messages] == ["recent", f"{INSTRUCTION}\n\n{TASK.text}"]
     assert engine.prompts[0].label == Label.PUBLIC
     assert engine.prompts[0].max_tokens == 256
 

@@ -64,6 +64,7 @@ def leaky(reason: str) -> Trace:
         TRACE,
         route=Route(parts=(Part(text=TEXT, waves=(("reply",),), score=0.9),), reason=reason, scores={"reply": 0.9}),
         findings=(generated, unknown_kind, score, classified),
+        restated=f"{TEXT} (card arrival)",
         views=(ViewRecord(specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=TEXT),)),),
         stages=(Stage(name="consult", milliseconds=1.0, note=reason),),
         steps=(Step(producer="reply", engine="smol", usage=Usage()),),

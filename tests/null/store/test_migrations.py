@@ -23,7 +23,7 @@ SCHEMA = {
     "steps": "request position producer engine tokens_in tokens_out milliseconds cpu_seconds joules joules_kind cost",
     "traces": "request trace",
 }
-INDEXES = {"entries_by_session", "requests_by_time", "sessions_by_use"}
+INDEXES = {"entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
 
 
 def at_version(path: Path, version: int) -> None:

@@ -29,6 +29,8 @@ from coterie.types import (
     Part,
     Passage,
     Route,
+    SessionSummary,
+    Settlement,
     SpecialistCard,
     Task,
     Usage,
@@ -270,9 +272,12 @@ class Shelf:
         self.passages = passages
         self.filtering = filtering
 
-    async def search(self, query, *, k, clearance):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None):
         """Give them, those within the clearance if it filters."""
         return [each for each in self.passages if not self.filtering or each.label <= clearance]
+
+    async def close(self):
+        """Nothing to free."""
 
 
 async def test_good_retriever():
@@ -378,10 +383,35 @@ class Memory:
         """Keep it."""
         self.kept.append(settlement)
 
-    async def context(self, session, tenant):
+    async def context(self, session, tenant, *, whole=False):
         """Entries of the session."""
         mine = [s for s in self.kept if (s.trace.session, s.trace.tenant) == (session, tenant)]
         return Context(entries=tuple(entry for settlement in mine for entry in settlement.entries))
+
+    async def sessions(self, tenant):
+        """Those that settlements name."""
+        names = {s.trace.session: s.trace.time for s in self.kept if s.trace.tenant == tenant and s.trace.session}
+        found = [await self._session(name, tenant, used) for name, used in names.items()]
+        return sorted(found, key=lambda each: -each.used)
+
+    async def _session(self, name, tenant, used):
+        entries = (await self.context(name, tenant)).entries
+        return SessionSummary(
+            id=name,
+            tenant=tenant,
+            began=entries[0].time,
+            used=used,
+            turns=sum(entry.producer == "user" for entry in entries),
+            entries=len(entries),
+            label=max(entry.label for entry in entries),
+        )
+
+    async def erase(self, session, tenant):
+        """Take name and entries out of what was kept."""
+        mine = [i for i, s in enumerate(self.kept) if (s.trace.session, s.trace.tenant) == (session, tenant)]
+        for i in mine:
+            self.kept[i] = Settlement(trace=replace(self.kept[i].trace, session=None))
+        return bool(mine)
 
     async def trace(self, trace_id, tenant):
         """The trace of this id."""
@@ -437,9 +467,27 @@ class Optimist(Memory):
 class Backwards(Memory):
     """Gives the newest entries first."""
 
-    async def context(self, session, tenant):
+    async def context(self, session, tenant, *, whole=False):
         """The wrong way round."""
         return Context(entries=(await super().context(session, tenant)).entries[::-1])
+
+
+class Grudge(Memory):
+    """Says that it has erased, and remembers."""
+
+    async def erase(self, session, tenant):
+        """Nothing of the kind."""
+        return (session, tenant) == ("kinds", "acme")
+
+
+class Shredder(Memory):
+    """Erases the ledger with the session."""
+
+    async def erase(self, session, tenant):
+        """Everything of it."""
+        before = len(self.kept)
+        self.kept[:] = [s for s in self.kept if (s.trace.session, s.trace.tenant) != (session, tenant)]
+        return len(self.kept) < before
 
 
 @pytest.mark.parametrize(
@@ -449,6 +497,8 @@ class Backwards(Memory):
         (Forgetful, "is there after the store was closed"),
         (Optimist, "unknown cost makes the sum unknown"),
         (Backwards, "oldest first"),
+        (Grudge, "then it is empty"),
+        (Shredder, "its traces stay, without its name"),
     ],
 )
 async def test_store(kind, clause):

@@ -1,0 +1,317 @@
+"""Makes `src/coterie/answering/default.json`: what an `answer` specialist knows before it is trained.
+
+    COTERIE_DATA=FOLDER python benchmarks/answer/calibrate.py
+
+Readers are fitted on two kinds of questions, public training data both: MedQuAD, where each topic is a document whose
+sections answer natural questions (for half of the topics a section is taken out and its question asked: near, and not
+stated), and CUAD's training contracts. The check of wording is fitted on claims that SciFact's experts wrote about
+abstracts, and on sentences of the same documents as they are and with a number, a "not" or their source changed. A
+fifth of the documents is held back for the figures in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import hashlib
+import json
+import random
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _cuad import Contract, cut, divide, read_contracts
+from _questions import QUESTIONS
+
+from _data import LENDER, find
+from _record import ROOT, sha256
+from coterie.answering import DEFAULT_FILE, SUPPORT, Line, support_features
+from coterie.calibration import accept_threshold
+from coterie.data import Row
+from coterie.engines import OnnxEncoder
+from coterie.evaluation import auroc
+from coterie.testing import FakeRetriever
+from coterie.training import AnswerCorpus, Fitted, deal, features_of, fit_scorer, gather_corpus
+from coterie.types import Context, ContextView, Entry, Label, Passage, Task
+
+RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+"""Shares of wrong ones: the smallest is taken at which enough is accepted. Questions of one's own hold less."""
+ENOUGH = 0.4
+"""Share of the answers, or of the silences, that a threshold must accept."""
+PRECISION = 0.8
+"""Of sentences that are cited beside the best one."""
+SUPPORT_RISK = 0.1
+"""Share of unsupported sentences among those that pass."""
+TOPICS, CONTRACTS = 260, 20
+K_TOPICS, K_CONTRACTS = 8, 12
+_LONGEST = 90_000
+_APART = 1_000_000
+"""Characters between the offsets of two topics: places are then unique without the document's name."""
+_HELD_BACK = 5
+_NEGATION = re.compile(r"\b(is|are|was|were|may|must|shall|will|can|should)\b(?! not)")
+_NUMBER = re.compile(r"\b\d+\b")
+
+
+# --- Questions ---------------------------------------------------------------------------------------
+
+
+def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
+    """Questions about topics, and the shelf with a document a topic."""
+    topics: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            record = json.loads(line)
+            if record["answer"] and len(record["answer"]) < 4_000:
+                topics[record["focus"]].setdefault(record["qtype"], record)
+    drawn = random.Random(seed)  # noqa: S311 - drawn, not guessed
+    names = sorted(name for name, sections in topics.items() if len(sections) >= 3)
+    rows, passages = [], list[Passage]()
+    for number, name in enumerate(drawn.sample(names, TOPICS)):
+        kinds = sorted(topics[name])
+        asked = drawn.sample(kinds, 2)
+        hidden = asked[1] if drawn.random() < 0.5 else None
+        offset = number * _APART
+        for kind in kinds:
+            text = topics[name][kind]["answer"]
+            question = topics[name][kind]["question"].removesuffix(" ?").rstrip("?").replace("(are)", "").strip() + "?"
+            span = (offset, offset + len(text))
+            if kind != hidden:
+                passages += cut(name, text, heading=f"{name} > {kind}", offset=offset)
+                offset += len(text) + 2
+            if kind in asked:
+                spans = () if kind == hidden else (span,)
+                rows.append(Row(text=question, evidence=spans, group=f"medquad {name}"))
+    return rows, FakeRetriever(passages)
+
+
+def cuad(contracts: Sequence[Contract]) -> tuple[list[Row], FakeRetriever]:
+    """A question a contract and clause type, in one of the two wordings that are for learning."""
+    rows, passages = [], list[Passage]()
+    for number, contract in enumerate(contracts):
+        passages += cut(contract.name, contract.text)
+        for place, (kind, wordings) in enumerate(QUESTIONS.items()):
+            rows.append(
+                Row(
+                    text=wordings[(number + place) % 2],
+                    columns={"document": contract.name},
+                    evidence=contract.clauses[kind],
+                    group=f"cuad {contract.name}",
+                )
+            )
+    return rows, FakeRetriever(passages)
+
+
+def gather(rows: Sequence[Row], shelf: FakeRetriever, k: int) -> AnswerCorpus:
+    """What is found for each question, in the document that it names if it names one."""
+
+    async def look_up(task: Task) -> ContextView:
+        named = (task.columns or {}).get("document")
+        found = await shelf.search(
+            task.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named)
+        )
+        entries = (Entry(content=each, producer="shelf", label=each.label, time=0.0) for each in found)
+        return ContextView(entries=Context().append(*entries).entries)
+
+    return asyncio.run(gather_corpus(rows, look_up, label=Label.PUBLIC, advance=lambda _: None))
+
+
+def join(corpora: Sequence[AnswerCorpus]) -> AnswerCorpus:
+    """All questions as one; positions of texts are moved."""
+    whole = AnswerCorpus()
+    for corpus in corpora:
+        names = list(corpus.texts)
+        moved = np.array([whole.texts.setdefault(text, len(whole.texts)) for text in names])
+        whole.asked += [replace(each, texts=moved[each.texts]) for each in corpus.asked]
+    return whole
+
+
+def fit_readers(corpus: AnswerCorpus) -> dict[str, Any]:
+    """Both rungs, with thresholds and what they reach on documents held back."""
+    folds = deal(corpus, 0)
+    groups = corpus.groups()
+    found: dict[str, Any] = {"readers": {}, "thresholds": {}, "reached": {}}
+    sources = np.array([str(group).split(" ", 1)[0] for group in groups])
+    weight = sources == "medquad"
+    for rung, encoded in (("lexical", False), ("embedding", True)):
+        columns = features_of(corpus, encoded=encoded)
+        fitted = fit_scorer(corpus, columns, folds, precision=PRECISION)
+        stated = np.array([each.stated for each in corpus.asked])
+        answers = fitted.right >= 1 - fitted.stated
+        right = np.where(answers, fitted.best, ~stated)
+        thresholds = {}
+        for name, rows, confidence in (
+            ("answering", np.flatnonzero(answers), fitted.right),
+            ("silence", np.flatnonzero(~answers), 1 - fitted.stated),
+        ):
+            thresholds[name] = _threshold(confidence[rows], right[rows], [groups[row] for row in rows])
+            print(rung, name, thresholds[name], flush=True)
+        found["readers"][rung] = fitted.scorer.describe()
+        found["thresholds"][rung] = thresholds
+        found["reached"][rung] = {
+            source: _reached(own, fitted, stated, answers, right, thresholds)
+            for source, own in (("medquad", weight), ("cuad", ~weight))
+        }
+    return found
+
+
+def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[object]) -> dict[str, float]:
+    """The threshold of the smallest risk at which enough is accepted, and the risk."""
+    for risk in RISKS:
+        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if found.value is not None and found.coverage >= ENOUGH:
+            return {"value": found.value, "risk": risk}
+    raise SystemExit("No risk lets enough be accepted.")
+
+
+def _reached(  # noqa: PLR0917 - arrays of the same questions
+    own: np.ndarray,
+    fitted: Fitted,
+    stated: np.ndarray,
+    answers: np.ndarray,
+    right: np.ndarray,
+    thresholds: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    given = own & answers & (fitted.right >= (thresholds["answering"]["value"]))
+    silent = own & ~answers & (1 - fitted.stated >= (thresholds["silence"]["value"]))
+    return {
+        "questions": int(own.sum()),
+        "right_decision": float(right[own].mean()),
+        "auroc_stated": auroc(fitted.stated[own], stated[own]),
+        "coverage": float(given[own & stated].mean()),
+        "answers_right": float(fitted.best[given].mean()) if given.any() else None,
+        "unanswerable_without_answer": float((~given)[own & ~stated].mean()),
+        "said_not_stated": float(silent[own & ~stated].mean()),
+        "said_rightly": float((~stated)[silent].mean()) if silent.any() else None,
+    }
+
+
+# --- The check of what a model wrote ------------------------------------------------------------------
+
+
+def scifact(folder: Path) -> Iterator[tuple[str, list[str], bool, str, str]]:
+    """Claims with an abstract's sentences: supported by them, contradicted, or of another claim's abstract."""
+    abstracts = {}
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            record = json.loads(line)
+            abstracts[record["_id"]] = [s for s in re.split(r"(?<=[.?!])\s*(?=[A-Z])", record["text"]) if s]
+    claims = [json.loads(line) for line in (folder / "claims_train.jsonl").read_text(encoding="utf-8").splitlines()]
+    judged = [each for each in claims if each["evidence_label"] in {"SUPPORT", "CONTRADICT"}]
+    for each, other in zip(judged, [*judged[7:], *judged[:7]], strict=True):
+        source = abstracts.get(each["evidence_doc_id"])
+        if source:
+            yield each["claim"], source, each["evidence_label"] == "SUPPORT", "scifact", each["evidence_doc_id"]
+            if other["evidence_doc_id"] in abstracts and other["evidence_doc_id"] != each["evidence_doc_id"]:
+                wrong = abstracts[other["evidence_doc_id"]]
+                yield each["claim"], wrong, False, "other source", each["evidence_doc_id"]
+
+
+def changed(sentences: Sequence[Sequence[str]], seed: int) -> Iterator[tuple[str, list[str], bool, str, str]]:
+    """Sentences of passages: shortened or reordered (supported), or with a number, a negation or the source changed."""
+    drawn = random.Random(seed)  # noqa: S311 - drawn, not guessed
+    for number, source in enumerate(sentences):
+        name, others = f"text {number}", sentences[(number + 11) % len(sentences)]
+        said = drawn.choice([each for each in source if len(each.split()) >= 6] or [source[0]])
+        words = said.split()
+        yield said, list(source), True, "as it is", name
+        if len(words) >= 10:
+            at = drawn.randrange(3, len(words) - 5)
+            yield " ".join(words[:at] + words[at + drawn.randint(1, 3) :]), list(source), True, "shortened", name
+            half = len(words) // 2
+            yield " ".join(words[half:] + words[:half]), list(source), True, "reordered", name
+        if match := _NUMBER.search(said):
+            new = str(int(match.group()) + drawn.choice([1, 2, 5, 10]))
+            yield said[: match.start()] + new + said[match.end() :], list(source), False, "number changed", name
+        if match := _NEGATION.search(said):
+            yield f"{said[: match.end()]} not{said[match.end() :]}", list(source), False, "negated", name
+        elif " not " in said:
+            yield said.replace(" not ", " ", 1), list(source), False, "negation lost", name
+        yield said, list(others), False, "other source", name
+
+
+def fit_support(cases: Sequence[tuple[str, list[str], bool, str, str]]) -> dict[str, Any]:
+    """The line, the support from which a sentence passes, and figures on sources held back."""
+    features = np.vstack([support_features(sentence, source)[0] for sentence, source, *_ in cases])
+    right = np.array([case[2] for case in cases])
+    held = np.array([int(hashlib.sha256(case[4].encode()).hexdigest(), 16) % _HELD_BACK == 0 for case in cases])
+    kinds = np.array(
+        [f"{case[3]}{'' if case[3] != 'scifact' else (' support' if case[2] else ' contradict')}" for case in cases]
+    )
+    mean, spread = features[~held].mean(axis=0), features[~held].std(axis=0) + 1e-9
+    model = LogisticRegression(C=1.0).fit((features[~held] - mean) / spread, right[~held])
+    weights = model.coef_[0] / spread
+    line = Line(names=SUPPORT, weights=weights, bias=float(model.intercept_[0] - weights @ mean))
+    support = expit(line.of(features))
+    threshold = accept_threshold(support[~held], right[~held], target_risk=SUPPORT_RISK)
+    passes = support >= (threshold.value or 1.0)
+    reached = {
+        "auroc": auroc(support[held], right[held]),
+        "passed": {kind: float(passes[held & (kinds == kind)].mean()) for kind in sorted(set(kinds[held]))},
+        "passed_are_right": float(right[held & passes].mean()),
+    }
+    print("support", threshold, json.dumps(reached, indent=1))
+    return {"support": line.describe(), "supported": threshold.value, "reached": reached}
+
+
+def main() -> None:
+    """Fit everything, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "src/coterie/answering" / DEFAULT_FILE)
+    given = parser.parse_args()
+    table, archive = find("cuad")
+    (questions,) = find("medquad")
+    abstracts, *_, claims = find("scifact_beir")
+    learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
+    learn = list(islice((each for each in learn if len(each.text) < _LONGEST), CONTRACTS))
+    corpora = [
+        gather(*medquad(questions, 0), K_TOPICS),
+        gather(*cuad(learn), K_CONTRACTS),
+    ]
+    corpus = join(corpora)
+    print(f"{len(corpus.asked)} questions, {len(corpus.texts)} sentences", flush=True)
+    encoder = OnnxEncoder.bundled(threads=2)
+    corpus.encode(encoder.encode)
+    readers = fit_readers(corpus)
+    texts = list(corpus.texts)
+    sources = [[texts[i] for i in each.texts[:12]] for each in corpus.asked[:: max(1, len(corpus.asked) // 900)]]
+    support = fit_support([*scifact(abstracts.parent), *changed(sources, 0)])
+    stored = {
+        "readers": readers["readers"],
+        "thresholds": readers["thresholds"],
+        "support": support["support"],
+        "supported": support["supported"],
+        "provenance": {
+            "made_by": "benchmarks/answer/calibrate.py",
+            "encoder_sha256": encoder.sha256,
+            "data": {
+                "medquad.jsonl.gz": {"licence": "CC-BY-4.0", "sha256": sha256(questions), "topics": TOPICS},
+                "cuad master_clauses.csv": {"licence": "CC-BY-4.0", "sha256": sha256(table), "contracts": len(learn)},
+                "scifact claims_train.jsonl": {"licence": "CC-BY-4.0", "sha256": sha256(claims)},
+            },
+            "reached": {"readers": readers["reached"], "support": support["reached"]},
+        },
+    }
+    given.out.write_text(json.dumps(_rounded(stored), indent=1) + "\n", encoding="utf-8")
+    print(f"Written: {given.out.name}")
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

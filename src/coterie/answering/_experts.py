@@ -1,0 +1,105 @@
+"""What answered such questions before: a linear model for each kind of question that training has seen often.
+
+Which kind a question is, its encoding says: the nearest known questions vote. A mixture of linear experts with a fixed
+gate (after Jacobs et al. 1991, "Adaptive Mixtures of Local Experts").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coterie.engines import NgramFeatures, stored_array
+
+Floats = np.ndarray
+
+_WARMTH = 0.05
+"""Cosine by which a question's vote falls to a third."""
+_STRANGE, _FAMILIAR = 0.4, 0.6
+"""Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
+
+
+class Gate(NamedTuple):
+    """Whom to listen to about a question."""
+
+    shares: Floats  # (K,), which sum to 1
+    nearest: float
+    """Cosine to the nearest known question."""
+
+    @property
+    def familiar(self) -> float:
+        """How far the experts are listened to, 0 to 1."""
+        return float(np.clip((self.nearest - _STRANGE) / (_FAMILIAR - _STRANGE), 0.0, 1.0))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experts:
+    """Linear models of what answers each of K kinds of question."""
+
+    questions: Floats  # (Q, D), encodings of questions that training has seen
+    kinds: Floats  # (Q,) int, the kind of each
+    ngrams: NgramFeatures
+    word_weights: Floats  # (G, K)
+    word_bias: Floats  # (K,)
+    vector_weights: Floats  # (D, K)
+    vector_bias: Floats  # (K,)
+
+    def gate(self, question: Floats) -> Gate:  # (D,)
+        """Whom to listen to about a question."""
+        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.word_weights.shape[1])
+
+    def scores(self, shares: Floats, texts: Sequence[str], vectors: Floats) -> Floats:  # (K,), (S, D) -> (S, 2)
+        """Log-odds from words and from encodings."""
+        words = self.word_weights.astype(np.float32) @ shares
+        by_words = np.full(len(texts), float(self.word_bias @ shares))
+        for row, text in enumerate(texts):
+            indices, values = self.ngrams.encode(text)
+            by_words[row] += float(values @ words[indices])
+        by_vectors = vectors @ (self.vector_weights.astype(np.float32) @ shares) + float(self.vector_bias @ shares)
+        return np.column_stack([by_words, by_vectors])
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        arrays: dict[str, Floats] = {
+            "experts.questions": self.questions.astype(np.float16),
+            "experts.kinds": self.kinds.astype(np.int32),
+            "experts.idf": self.ngrams.idf,
+            "experts.word_weights": self.word_weights.astype(np.float16),
+            "experts.word_bias": self.word_bias.astype(np.float32),
+            "experts.vector_weights": self.vector_weights.astype(np.float16),
+            "experts.vector_bias": self.vector_bias.astype(np.float32),
+        }
+        return {"ngrams": self.ngrams.describe()}, arrays
+
+    @classmethod
+    def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Experts:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        ngrams = NgramFeatures.restore(description["ngrams"], arrays, "experts.idf")
+        questions = stored_array(arrays, "experts.questions", None, None)
+        kinds = stored_array(arrays, "experts.kinds", len(questions))
+        bias = stored_array(arrays, "experts.word_bias", None)
+        if len(questions) == 0 or kinds.dtype != np.int32 or kinds.min() < 0 or kinds.max() >= len(bias):
+            raise ValueError("its questions are of kinds that it does not have")
+        return cls(
+            questions=questions,
+            kinds=kinds,
+            ngrams=ngrams,
+            word_weights=stored_array(arrays, "experts.word_weights", len(ngrams.terms), len(bias)),
+            word_bias=bias,
+            vector_weights=stored_array(arrays, "experts.vector_weights", questions.shape[1], len(bias)),
+            vector_bias=stored_array(arrays, "experts.vector_bias", len(bias)),
+        )
+
+
+def open_gate(question: Floats, known: Floats, kinds: Floats, count: int) -> Gate:  # (D,), (Q, D), (Q,)
+    """The share of each kind in a question: by the nearest question of the kind and by all of them alike."""
+    cosines = known @ question
+    nearest = np.full(count, -1.0)
+    np.maximum.at(nearest, kinds, cosines)
+    mean = np.bincount(kinds, weights=cosines, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
+    near = np.where(nearest > -1.0, (nearest + mean) / 2, -1.0)
+    votes = np.exp((near - near.max()) / _WARMTH)
+    return Gate(votes / votes.sum(), float(cosines.max()))

@@ -1,0 +1,123 @@
+"""What is seen of a sentence as an answer to a question: words shared, kind of value asked for, place, encoding."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log
+
+import numpy as np
+
+from coterie.data import typed_spans
+
+from ._sentences import Sentence
+from ._words import terms
+
+Floats = np.ndarray
+
+LEXICAL: tuple[str, ...] = (
+    "covered",  # share of the question's words, each weighted by its rarity here, that the sentence has
+    "covered_heading",  # the same with the headings and the document's name
+    "covered_near",  # the same with the sentences before and after
+    "covered_passage",  # the same of the whole passage
+    "pairs",  # share of the question's pairs of neighbouring words
+    "density",  # share of the sentence's words that are the question's
+    "best_passage",  # it stands in the passage found first
+    "rank",  # 1 / (1 + its passage's place)
+    "typed",  # the question asks for a kind of value, and it has one
+    "untyped",  # the question asks for one, and it has none
+    "length",  # logarithm of its words
+    "short",  # it has hardly any words: a heading, a cell
+    "asks",  # it is a question itself
+)
+"""Features from words alone."""
+ENCODED: tuple[str, ...] = (
+    "cosine",  # to the question
+    "cosine_near",  # highest of the sentences before and after
+    "cosine_above",  # the cosine, less the mean over all sentences found, in standard deviations
+    "cosine_top",  # the cosine, less the highest one
+)
+"""Features that encodings add."""
+
+_WANTED = (
+    ("money", re.compile(r"\bhow much\b|\b(?:fee|cost|price|charge|amount|pay)s?\b", re.IGNORECASE)),
+    ("duration", re.compile(r"\bhow (?:long|soon|fast|quickly)\b|\bnotice\b|\bperiod\b|\bdays?\b", re.IGNORECASE)),
+    ("date", re.compile(r"\bwhen\b|\bwhat (?:date|day)\b|\bwhich (?:date|day)\b|\bdate\b", re.IGNORECASE)),
+    ("number", re.compile(r"\bhow (?:many|old|often|high|large)\b|\blimit\b|\b(?:max|min)imum\b", re.IGNORECASE)),
+)
+_NUMBERS = {"money": {"money", "number"}, "duration": {"duration", "date"}, "date": {"date", "duration"}}
+_SHORT = 4
+_LEAST_SPREAD = 0.02
+
+
+def wanted(question: str) -> str:
+    """The kind of value that a question asks for; empty if none."""
+    return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
+
+
+def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  # (S, len(LEXICAL))
+    """What words say of each sentence."""
+    asked = list(dict.fromkeys(terms(question)))
+    asked_pairs = set(pairwise(terms(question)))
+    words = [terms(each.text) for each in sentences]
+    sets = [set(each) for each in words]
+    weights = _weights(asked, sets)
+    total = sum(weights.values()) or 1.0
+    passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
+    kind = wanted(question)
+    found = np.zeros((len(sentences), len(LEXICAL)))
+    for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
+        near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
+        heading = sets[row].union(terms(each.passage.heading), terms(each.passage.document))
+        typed = bool(kind) and _has(each.text, kind)
+        found[row] = (
+            *(
+                sum(weights[term] for term in asked if term in seen) / total
+                for seen in (sets[row], heading, near, passages[each.rank])
+            ),
+            len(asked_pairs.intersection(pairwise(own))) / max(len(asked_pairs), 1),
+            len(sets[row].intersection(asked)) / max(len(sets[row]), 1),
+            each.rank == 0,
+            1 / (1 + each.rank),
+            typed,
+            bool(kind) and not typed,
+            log(1 + len(own)),
+            len(own) < _SHORT,
+            each.text.rstrip().endswith("?"),
+        )
+    return found
+
+
+def encoded_features(ranks: Sequence[int], cosines: Floats) -> Floats:  # (S, len(ENCODED))
+    """What encodings say of sentences in order: the ranks of their passages, and their cosines (S,) to the question."""
+    near = [max((float(cosines[other]) for other in _neighbours(ranks, row)), default=0.0) for row in range(len(ranks))]
+    above = (cosines - cosines.mean()) / max(float(cosines.std()), _LEAST_SPREAD)
+    return np.column_stack([cosines, near, above, cosines - cosines.max()])
+
+
+def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, float]:
+    """How telling each word of the question is among these sentences: rare ones more, unknown ones most."""
+    counts = Counter(term for words in sentences for term in words)
+    return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in asked}
+
+
+def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for each, own in zip(sentences, words, strict=True):
+        found.setdefault(each.rank, set()).update(own)
+    return found
+
+
+def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
+    """The sentences before and after, of the same passage."""
+    return [other for other in (row - 1, row + 1) if 0 <= other < len(ranks) and ranks[other] == ranks[row]]
+
+
+def _has(text: str, kind: str) -> bool:
+    """Whether a text has a value of a kind, or of one that answers as well."""
+    if not any(sign.isdigit() for sign in text) and kind != "duration":
+        return False
+    suiting = _NUMBERS.get(kind, {"number", "money", "duration"})
+    return any(found in suiting for found, _ in typed_spans(text))

@@ -1,0 +1,206 @@
+"""The extractive answer: the sentences of the passages that answer a question, or that none does.
+
+It writes nothing of its own: what it gives is quoted. It knows no engine: whoever calls it encodes what `survey` asks
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coterie.types import Citation, Passage
+
+from ._experts import Experts, Gate
+from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
+from ._scorer import KNOWN, Scorer, cited_rows, outcome_features, probability
+from ._sentences import Sentence, cut_passages
+
+MOST_SENTENCES = 96
+"""Sentences looked at of all passages together; those that share nothing with the question go first."""
+MOST_CITED = 3
+"""Sentences cited at most."""
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Survey:
+    """The sentences to look at, and what words say of them."""
+
+    question: str
+    sentences: tuple[Sentence, ...]
+    words: Floats  # (S, len(LEXICAL))
+
+    @property
+    def ranks(self) -> list[int]:
+        """The place of each sentence's passage among those found."""
+        return [each.rank for each in self.sentences]
+
+    @property
+    def texts(self) -> list[str]:
+        """What is to be encoded: the sentences, in order."""
+        return [each.text for each in self.sentences]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """What was found."""
+
+    cited: tuple[Sentence, ...]
+    """The sentences that answer if any do, the best one first."""
+    right: float
+    """Calibrated probability that the best one answers."""
+    stated: float
+    """Calibrated probability that the documents answer at all."""
+    scores: Floats  # (S,)
+    """Log-odds of every sentence."""
+    outcome: Floats  # (len(OUTCOME),)
+    known: float
+    """How familiar the question is, 0 to 1."""
+
+
+def survey(question: str, passages: Sequence[Passage]) -> Survey:
+    """Cut passages, the best first, and look at the words."""
+    sentences = cut_passages(passages)
+    words = lexical_features(question, sentences)
+    if len(sentences) > MOST_SENTENCES:
+        promise = words[:, LEXICAL.index("covered_near")] + words[:, LEXICAL.index("rank")]
+        kept = np.sort(np.argsort(-promise, kind="stable")[:MOST_SENTENCES])
+        sentences, words = [sentences[row] for row in kept], words[kept]
+    return Survey(question=question, sentences=tuple(sentences), words=words)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reader:
+    """Finds and weighs. Of familiar questions it knows what answered them before; of others what answers in general."""
+
+    plain: Scorer
+    familiar: Scorer | None = None
+    """Set together with `experts`."""
+    experts: Experts | None = None
+
+    def columns(self, seen: Survey, question: Floats | None, vectors: Floats | None) -> dict[str, Floats]:
+        """Every feature of each sentence but what the experts say, (S,) each.
+
+        Raises:
+            ValueError: it wants encodings and was given none.
+        """
+        found = dict(zip(LEXICAL, seen.words.T, strict=True))
+        if self.encodes:
+            if question is None or vectors is None:
+                raise ValueError("this reader needs encodings")
+            encoded = encoded_features(seen.ranks, vectors @ question)
+            found |= dict(zip(ENCODED, encoded.T, strict=True))
+        return found
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it wants encodings."""
+        return ENCODED[0] in self.plain.sentence.names
+
+    def read(self, seen: Survey, question: Floats | None = None, vectors: Floats | None = None) -> Reading | None:
+        """The sentences that answer; None where there is nothing to look at.
+
+        Args:
+            seen: What `survey` gave.
+            question: (D,) the question's encoding, for a reader that encodes.
+            vectors: (S, D) the sentences' encodings, likewise.
+        """
+        if not seen.sentences:
+            return None
+        columns = self.columns(seen, question, vectors)
+        reading = weigh(self.plain, columns, seen.sentences)
+        if self.experts is None or self.familiar is None or question is None or vectors is None:
+            return reading
+        gate = self.experts.gate(question)
+        if gate.familiar == 0.0:
+            return reading
+        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, vectors).T, strict=True))
+        return _between(reading, weigh(self.familiar, columns, seen.sentences, gate), gate.familiar)
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        described: dict[str, object] = {"plain": self.plain.describe()}
+        if self.experts is None or self.familiar is None:
+            return described, {}
+        about, arrays = self.experts.store()
+        return described | {"familiar": self.familiar.describe(), "experts": about}, arrays
+
+    @classmethod
+    def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Reader:
+        """What `store` was asked of. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+        if "experts" not in description:
+            return cls(plain=Scorer.restore(description["plain"]))
+        return cls(
+            plain=Scorer.restore(description["plain"]),
+            familiar=Scorer.restore(description["familiar"]),
+            experts=Experts.restore(description["experts"], arrays),
+        )
+
+
+def weigh(
+    scorer: Scorer, columns: Mapping[str, Floats], sentences: Sequence[Sentence], gate: Gate | None = None
+) -> Reading:
+    """What a scorer makes of sentences whose features (S,) are known by name."""
+    features = np.column_stack([columns[name] for name in scorer.sentence.names])
+    scores = scorer.sentence.of(features)
+    rows = cited_rows(scores, scorer.also, MOST_CITED)
+    nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
+    outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=agreed)
+    return Reading(
+        cited=tuple(sentences[row] for row in rows),
+        right=probability(float(scorer.right.of(outcome))),
+        stated=probability(float(scorer.stated.of(outcome))),
+        scores=scores,
+        outcome=outcome,
+        known=gate.familiar if gate is not None else 0.0,
+    )
+
+
+def _between(plain: Reading, familiar: Reading, known: float) -> Reading:
+    """The reading of the scorer that knows the question better; probabilities by how well it is known."""
+    better = familiar if known >= 0.5 else plain
+    right, stated = (
+        (1 - known) * getattr(plain, name) + known * getattr(familiar, name) for name in ("right", "stated")
+    )
+    return Reading(
+        cited=better.cited, right=right, stated=stated, scores=better.scores, outcome=better.outcome, known=known
+    )
+
+
+def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
+    """Citations in the documents' order, the best sentence's document first; neighbours become one."""
+    if not cited:
+        return ()
+    first = cited[0].passage.document
+    ordered = sorted(cited, key=lambda each: (each.passage.document != first, each.passage.document, each.start))
+    found: list[Citation] = []
+    for each in ordered:
+        last = found[-1] if found else None
+        joined = _joined(last, each) if last is not None else None
+        if joined is not None:
+            found[-1] = joined
+        else:
+            found.append(each.cite())
+    return tuple(found)
+
+
+def _joined(last: Citation, each: Sentence) -> Citation | None:
+    """One citation of two sentences with nothing but space between them; None if there is more, or they are apart."""
+    passage = each.passage
+    if last.document != passage.document or last.shelf != passage.shelf or last.start < passage.start:
+        return None
+    if passage.text[last.end - passage.start : each.start - passage.start].strip():
+        return None
+    whole = Sentence(
+        passage=passage,
+        rank=each.rank,
+        start=last.start,
+        end=each.end,
+        text=passage.text[last.start - passage.start : each.end - passage.start],
+    )
+    return whole.cite()

@@ -1,0 +1,124 @@
+"""From what is seen of sentences to how likely each answers, and how sure it is that the best one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logsumexp
+
+from ._features import ENCODED, LEXICAL
+
+Floats = np.ndarray
+
+KNOWN: tuple[str, ...] = ("expert_words", "expert_vectors")
+"""What is said by what answered such questions before."""
+OUTCOME: tuple[str, ...] = (
+    "top",  # log-odds of the best sentence
+    "gap",  # to the best one that is not cited with it
+    "rivals",  # log of the sum of the odds of the best eight
+    "covered",  # of the best sentence
+    "covered_heading",
+    "covered_passage",
+    "cosine",  # 0 where nothing is encoded
+    "nearest",  # cosine to the nearest question that training has seen; 0 where that does not matter
+    "agreed",  # how far the known questions agree on the kind of the question
+)
+"""What is seen of an answer as a whole."""
+_RIVALS = 8
+"""So few, so that the number of sentences found does not count."""
+_FAR = 12.0
+"""Log-odds are cut at this distance from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A linear function of named features."""
+
+    names: tuple[str, ...]
+    weights: Floats  # (F,)
+    bias: float
+
+    def of(self, features: Floats) -> Floats:  # (N, F) -> (N,)
+        """Log-odds, within bounds."""
+        return np.asarray(np.clip(features @ self.weights + self.bias, -_FAR, _FAR))
+
+    def describe(self) -> dict[str, object]:
+        """As JSON."""
+        return {"weights": dict(zip(self.names, self.weights.tolist(), strict=True)), "bias": self.bias}
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, Any], names: Sequence[str]) -> Line:
+        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError` if the features are others."""
+        weights, bias = stored["weights"], float(stored["bias"])
+        if set(weights) != set(names):
+            raise ValueError(f"its features are {sorted(weights)}, not {sorted(names)}")
+        values = np.array([float(weights[name]) for name in names])
+        if not (np.isfinite(values).all() and isfinite(bias)):
+            raise ValueError("a weight is not finite")
+        return cls(names=tuple(names), weights=values, bias=bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Scores sentences, and answers made of them."""
+
+    sentence: Line
+    """Log-odds that a sentence answers."""
+    right: Line
+    """Log-odds that the best one does."""
+    stated: Line
+    """Log-odds that the documents answer at all, whatever was found."""
+    also: float
+    """Log-odds from which further sentences are cited beside the best one."""
+
+    def describe(self) -> dict[str, object]:
+        """As JSON."""
+        lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
+        return lines | {"also": self.also}
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, Any]) -> Scorer:
+        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError`."""
+        names = set(stored["sentence"]["weights"])
+        features = [name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in names]
+        return cls(
+            sentence=Line.restore(stored["sentence"], features),
+            right=Line.restore(stored["right"], OUTCOME),
+            stated=Line.restore(stored["stated"], OUTCOME),
+            also=float(stored["also"]),
+        )
+
+
+def cited_rows(scores: Floats, also: float, most: int) -> list[int]:
+    """Which sentences are cited: the best one and, up to `most` in all, others that are likely too; best first."""
+    ranked = [int(row) for row in np.argsort(-scores, kind="stable")]
+    return ranked[:1] + [row for row in ranked[1:most] if scores[row] >= also]
+
+
+def outcome_features(
+    scores: Floats, columns: Mapping[str, Floats], cited: Sequence[int], *, nearest: float = 0.0, agreed: float = 0.0
+) -> Floats:  # (len(OUTCOME),)
+    """What is seen of an answer.
+
+    Args:
+        scores: (S,) log-odds of the sentences.
+        columns: Features by name, (S,) each; one that is missing counts as 0.
+        cited: The rows cited, best first.
+        nearest: Cosine to the nearest question that training has seen.
+        agreed: The largest share of a kind in the question.
+    """
+    others = np.delete(scores, list(cited))
+    best = cited[0]
+    seen = [float(columns[name][best]) if name in columns else 0.0 for name in OUTCOME[3:7]]
+    gap = scores[best] - (others.max() if len(others) else -_FAR)
+    rivals = float(logsumexp(np.sort(scores)[-_RIVALS:]))
+    return np.array([scores[best], gap, rivals, *seen, nearest, agreed])
+
+
+def probability(log_odds: float) -> float:
+    """Of log-odds."""
+    return float(expit(log_odds))

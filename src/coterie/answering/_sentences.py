@@ -1,0 +1,80 @@
+"""Passages cut into sentences: what is scored, and what is cited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coterie.extraction import Document
+from coterie.types import Citation, Passage
+
+_ITEM = re.compile(r"\n+(?=[ \t]*(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S)")
+"""A line that begins like a list's item, a table's row or a heading begins a sentence."""
+_MARKS = " \t\r\n#*|-+\u2022>_`:"
+_FEWEST = 3
+"""Letters and digits of what says anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A sentence of a passage."""
+
+    passage: Passage
+    rank: int
+    """The passage's place among those found, from 0."""
+    start: int
+    end: int
+    """`start` and `end`: characters of the document's text."""
+    text: str
+
+    def cite(self) -> Citation:
+        """Where it stands."""
+        passage = self.passage
+        return Citation(
+            document=passage.document,
+            start=self.start,
+            end=self.end,
+            text=self.text,
+            label=passage.label,
+            shelf=passage.shelf,
+            heading=passage.heading,
+            page=passage.page,
+        )
+
+
+def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
+    """The sentences of passages, best passage first; what two passages share is there once, under the better one."""
+    found: list[Sentence] = []
+    taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for rank, passage in enumerate(passages):
+        places = taken.setdefault((passage.shelf, passage.document), [])
+        for start, end in _cut(passage.text):
+            at, to = passage.start + start, passage.start + end
+            if any(at < other_end and other_start < to for other_start, other_end in places):
+                continue
+            places.append((at, to))
+            text = passage.text[start:end]
+            found.append(Sentence(passage=passage, rank=rank, start=at, end=to, text=text))
+    return found
+
+
+def _cut(text: str) -> list[tuple[int, int]]:
+    """Where sentences stand, without the marks of lists and headings around them."""
+    places: list[tuple[int, int]] = []
+    start = 0
+    for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
+        for place in Document(text[start:end]).sentences:
+            trimmed = _trim(text, start + place.start, start + place.end)
+            if sum(sign.isalnum() for sign in text[slice(*trimmed)]) >= _FEWEST:
+                places.append(trimmed)
+        start = end
+    return places
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start] in _MARKS:
+        start += 1
+    while end > start and text[end - 1] in " \t\r\n|*_`":
+        end -= 1
+    return start, end

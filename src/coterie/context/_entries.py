@@ -1,0 +1,57 @@
+"""What a turn leaves in the context: the exchange, facts and retractions, findings in short, the passages cited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from coterie.types import Citation, ContextView, Entry, Fact, Finding, FindingSummary, Passage, Retraction
+
+
+def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
+    """The entries of findings that were made side by side, each with what its specialist was shown.
+
+    Facts come last, the surest at the end: where two say otherwise, that is the newest. Facts are written by findings
+    that are accepted only; a retraction stands whatever the finding, since doubt is a reason for one.
+    """
+    found = list(found)
+    facts = [(fact, finding) for finding, _ in found if finding.accepted for fact in finding.facts]
+    facts.sort(key=lambda pair: pair[0].confidence)
+    return (
+        *(_entry(Retraction(name=name), finding, now) for finding, _ in found for name in finding.retracts),
+        *(_entry(_summary(finding), finding, now) for finding, _ in found),
+        *_cited(found),
+        *(_entry(fact, finding, now) for fact, finding in facts),
+    )
+
+
+def _entry(content: Fact | FindingSummary | Retraction, finding: Finding, now: float) -> Entry:
+    return Entry(content=content, producer=finding.specialist, label=finding.label, time=now)
+
+
+def _summary(finding: Finding) -> FindingSummary:
+    return FindingSummary(
+        specialist=finding.specialist,
+        task=finding.task,
+        text=finding.text if finding.accepted else finding.reason,
+        confidence=finding.confidence,
+        accepted=finding.accepted,
+    )
+
+
+def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
+    """The passages that findings cite, each once, as they were found."""
+    seen: set[tuple[str, str, int, int]] = set()
+    for finding, view in found:
+        for entry in view.entries:
+            passage = entry.content
+            if not isinstance(passage, Passage) or not any(_cites(each, passage) for each in finding.citations):
+                continue
+            place = passage.shelf, passage.document, passage.start, passage.end
+            if place not in seen:
+                seen.add(place)
+                yield entry
+
+
+def _cites(citation: Citation, passage: Passage) -> bool:
+    same = (citation.shelf, citation.document) == (passage.shelf, passage.document)
+    return same and citation.start < passage.end and passage.start < citation.end

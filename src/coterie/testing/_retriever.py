@@ -1,0 +1,78 @@
+"""A shelf without files: passages in memory, found by the words that they share with the query."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log
+
+import numpy as np
+
+from coterie.types import Label, Passage
+
+_WORD = re.compile(r"\w+")
+_SATURATION, _LENGTH = 1.2, 0.75
+
+
+class FakeRetriever:
+    """Finds passages by BM25 (Robertson and Zaragoza 2009), among those that the asker may see only.
+
+    Passages that share no word with the query are not found. `tenants` names the one tenant who may see a document.
+    """
+
+    def __init__(
+        self, passages: Sequence[Passage], *, shelf: str = "shelf", tenants: dict[str, str] | None = None
+    ) -> None:
+        self.passages = [replace(each, shelf=shelf) for each in passages]
+        self.queries: list[str] = []
+        """Every query it was given."""
+        self.closed = False
+        self._tenants = tenants or {}
+        self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
+        self._postings: dict[str, list[int]] = defaultdict(list)
+        for number, words in enumerate(self._words):
+            for word in words:
+                self._postings[word].append(number)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,  # noqa: ARG002 - it knows words only
+        document: str | None = None,
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first."""
+        await asyncio.sleep(0)
+        self.queries.append(query)
+        seen = {
+            number
+            for number, each in enumerate(self.passages)
+            if each.label <= clearance
+            and self._tenants.get(each.document, tenant) == tenant
+            and document in {None, each.document}
+        }
+        scores = self._scores(query, seen)
+        best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+        return [replace(self.passages[number], score=scores[number]) for number in best]
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    def _scores(self, query: str, seen: set[int]) -> dict[int, float]:
+        mean = sum(self._words[number].total() for number in seen) / max(len(seen), 1)
+        scores: dict[int, float] = defaultdict(float)
+        for word in set(_WORD.findall(query.casefold())):
+            found = [number for number in self._postings.get(word, ()) if number in seen]
+            rarity = log(1 + (len(seen) - len(found) + 0.5) / (len(found) + 0.5))
+            for number in found:
+                times, length = self._words[number][word], self._words[number].total()
+                norm = _SATURATION * (1 - _LENGTH + _LENGTH * length / mean)
+                scores[number] += rarity * times * (1 + _SATURATION) / (times + norm)
+        return scores

@@ -1,0 +1,373 @@
+"""Making an `answer` specialist: calibrated on questions with their answers, or as it comes, without any.
+
+The reader that comes with Coterie knows what a sentence that answers a question looks like. Questions of one's own make
+its confidence true on one's own documents; where the same is asked of many documents, experts learn what answers it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_defaults, outcome_features
+from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
+from coterie.config import Config
+from coterie.data import Dataset
+from coterie.errors import NotIndexed
+from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
+from coterie.protocols import Retriever
+from coterie.retrieval import Shelf, open_shelf
+from coterie.routing import PROFILE_FILE
+from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.types import Label, Output, Prompt, Rung
+
+from ._answer_corpus import AnswerCorpus, gather_corpus
+from ._answer_fit import Columns, deal, features_of, fit_experts, fit_scorer
+from ._answer_profile import answer_profile
+from ._candidates import Candidate, Choice, Figure, choose
+from ._job import Job, TextEncoder
+from ._measure import finish
+from ._report import write_report
+
+if TYPE_CHECKING:
+    from coterie.engines import OnnxEncoder
+
+FEWEST_ROWS = 20
+"""Questions from which the reader is calibrated anew."""
+_EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
+_RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
+_WORDED: tuple[Rung, ...] = ("slm", "llm")
+
+
+class Trained(NamedTuple):
+    """What becomes a version."""
+
+    files: Mapping[str, bytes]
+    report: Mapping[str, object]
+    seconds: Mapping[str, float]
+    """Training time of each rung."""
+
+
+def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, Retriever] | None = None) -> Trained:
+    """The version's files and its report.
+
+    Args:
+        job: What to make. Without `data` its data sets are empty.
+        config: The network's: the questions of the data may see what its default label may see.
+        folder: The network's.
+        shelves: The open shelves that it reads; those of the folder by default.
+
+    Raises:
+        SetupError: a shelf has no index.
+    """
+    encoder = _Remembering(job.encoder)
+    if shelves is None:
+        shelves, closing = _open(job, config, folder), True
+    else:
+        closing = False
+    try:
+        return _made(job, shelves, encoder, config.network.default_label)
+    finally:
+        if closing:
+            for shelf in shelves.values():
+                finish(shelf.close())
+
+
+def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
+    """The shelves that the specialist reads."""
+    encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
+    return {
+        name: open_shelf(name, config.knowledge[name], folder, network=config.network.name, encoder=encoder)
+        for name in job.section.knowledge
+    }
+
+
+def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
+    corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
+    sources = _Sources(shelves=shelves, encoder=encoder, label=label)
+    wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
+    if corpus is None:
+        wanted = wanted[-1:]  # nothing tells them apart
+    candidates = [_candidate(job, rung, corpus, sources) for rung in wanted]
+    if corpus is None:
+        choice = Choice(candidate=candidates[0], reason="no questions to train on: calibrated on public ones")
+    else:
+        choice = choose(candidates, job.bar)
+    choice = _with_writer(job, choice)
+    profile = answer_profile(job, shelves, label)
+    report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
+    if not len(job.held_out):
+        report["rungs"] = []  # nothing was measured
+    return Trained(
+        files={**choice.candidate.files, PROFILE_FILE: profile.to_bytes()},
+        report=report,
+        seconds={each.rung: each.seconds for each in candidates},
+    )
+
+
+def check_indexed(job: Job, config: Config, folder: Path) -> None:
+    """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
+    if job.section.task != "answer":
+        return
+    for name, shelf in _open(job, config, folder).items():
+        try:
+            documents = finish(shelf.documents())
+        finally:
+            finish(shelf.close())
+        if not documents:
+            raise NotIndexed(
+                f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
+                hint=f"Index its documents: coterie index {name}",
+            )
+
+
+def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Questions to learn from and to measure on; those about one document, or in the same words, stay together."""
+    groups = [row.group or " ".join(row.text.casefold().split()) for row in data.rows]
+    names = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    held = {names[place] for place in order[: round(held_out * len(names))]}
+    apart = [place for place, group in enumerate(groups) if group in held]
+    rest = [place for place, group in enumerate(groups) if group not in held]
+    return data.take(rest), data.take(apart)
+
+
+def _rungs(job: Job) -> Sequence[Rung]:
+    return _EXTRACTIVE if job.section.rungs is None else job.section.rungs
+
+
+def _corpus(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> AnswerCorpus:
+    """Every training question with what its shelves have."""
+    look_up = look_up_with(shelves, job.card("lexical"))
+    job.progress.start(f"{job.name}: look up", len(job.train))
+    corpus = finish(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
+    job.progress.finish("")
+    if "embedding" in _rungs(job) or set(_rungs(job)).isdisjoint(_EXTRACTIVE):
+        job.progress.start(f"{job.name}: encode sentences", len(corpus.texts))
+        corpus.encode(lambda texts: encoder.encode(texts, advance=job.progress.advance))
+        job.progress.finish("")
+    return corpus
+
+
+def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
+    """One rung: its reader, from which confidence it answers or keeps silent, and what it reaches on held-out rows."""
+    start, defaults = time.perf_counter(), load_defaults()
+    given = defaults.thresholds[rung]
+    made = _Made(
+        reader=defaults.readers[rung],
+        answering=_accepting(*given["answering"]),
+        silence=_accepting(*given["silence"]),
+        notes={"calibrated_on": dict(defaults.provenance["data"])},
+    )
+    if corpus is not None and len(corpus.asked) >= FEWEST_ROWS:
+        made = _fitted(job, _Fit.of(job, corpus, made.reader), made)
+    elif len(job.train):
+        made = replace(
+            made, warnings=(f"{len(job.train)} questions are too few to calibrate on: {FEWEST_ROWS} will do",)
+        )
+    specialist = AnswerSpecialist(
+        card=job.card(rung),
+        reader=made.reader,
+        answering=made.answering,
+        silence=made.silence,
+        encoder=sources.encoder if made.reader.encodes else None,
+    )
+    return Candidate(
+        rung=rung,
+        files=specialist.to_files(),
+        validation=dict.fromkeys(job.measures, made.figure),
+        evaluation=_measured(job, specialist, sources),
+        seconds=time.perf_counter() - start,
+        notes=dict(made.notes)
+        | {"threshold": {"answering": made.answering.threshold, "silence": made.silence.threshold}},
+        warnings=made.warnings,
+    )
+
+
+def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
+    job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
+    look_up = look_up_with(sources.shelves, specialist.card)
+    rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
+    asked = evaluate(specialist, rows, look_up=look_up, progress=job.progress.advance, label=sources.label)
+    evaluation = finish(asked)
+    job.progress.finish("")
+    return evaluation
+
+
+def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
+    """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
+    target = job.section.target_risk
+    own = {
+        name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
+    }
+    lax = [name for name in own if fit.risks[name] > target]
+    unproven = [name for name in fit.thresholds if name not in own]
+    return _Made(
+        reader=fit.reader,
+        answering=own.get("answering", shipped.answering),
+        silence=own.get("silence", shipped.silence),
+        figure=fit.figure,
+        notes=fit.notes,
+        warnings=(
+            *(f"{name}: the questions cannot show an error of {target:g}, only of {fit.risks[name]:g}" for name in lax),
+            *(f"{name}: the questions show nothing; the one that comes with Coterie is used" for name in unproven),
+        ),
+    )
+
+
+def _provable(
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
+) -> tuple[Threshold, float]:
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can."""
+    for risk in (target, *(each for each in _RISKS if each > target)):
+        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if found.value is not None:
+            break
+    return found, risk
+
+
+def _accepting(threshold: float | None, risk: float) -> Acceptance:
+    return Acceptance(temperature=1.0, threshold=threshold, target_risk=risk, scope_threshold=None)
+
+
+_UNKNOWN = Figure(0.0, Interval(0.0, 0.0))
+"""Of what was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sources:
+    """What a specialist is shown."""
+
+    shelves: Mapping[str, Retriever]
+    encoder: _Remembering
+    label: Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What becomes a specialist."""
+
+    reader: Reader
+    answering: Acceptance
+    silence: Acceptance
+    figure: Figure = _UNKNOWN
+    notes: Mapping[str, object]
+    warnings: tuple[str, ...] = ()
+
+
+class _Fit:
+    """A reader fitted on one's own questions, and what it says of each when it did not see it."""
+
+    def __init__(self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray) -> None:
+        self.reader, self.right, self.stated, self.best = reader, right, stated, best
+        self.thresholds: dict[str, Threshold] = {}
+        self.risks: dict[str, float] = {}
+        """What each threshold holds: the target, or the smallest that the questions can show."""
+        self.figure = _UNKNOWN
+        self.notes: dict[str, object] = {}
+
+    @classmethod
+    def of(cls, job: Job, corpus: AnswerCorpus, shipped: Reader) -> _Fit:
+        """Experts where the same is asked often, else the shipped reader with its confidence made true."""
+        folds = deal(corpus, job.section.seed)
+        columns = features_of(corpus, encoded=shipped.encodes)
+        risk = job.section.target_risk
+        found = None
+        if shipped.encodes:
+            job.progress.start(f"{job.name}: experts", None)
+            found = fit_experts(corpus, columns, folds, seed=job.section.seed, advance=job.progress.advance)
+            job.progress.finish("")
+        if found is not None:
+            corpus = found.corpus
+            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, gates=found.gates)
+            reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
+            fit = cls(reader, fitted.right, fitted.stated, fitted.best)
+        else:
+            fit = _recalibrated(corpus, columns, shipped)
+        fit.decide(job, corpus)
+        fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
+        return fit
+
+    def decide(self, job: Job, corpus: AnswerCorpus) -> None:
+        """From which confidence to answer, and to say that nothing is stated."""
+        answers = self.right >= 1 - self.stated
+        silent = np.array([not each.stated for each in corpus.asked])
+        right = np.where(answers, self.best, silent)
+        groups = corpus.groups()
+        for name, rows, confidence in (
+            ("answering", np.flatnonzero(answers), self.right),
+            ("silence", np.flatnonzero(~answers), 1 - self.stated),
+        ):
+            if len(rows):
+                threshold, risk = _provable(
+                    confidence[rows], right[rows], [groups[row] for row in rows], job.section.target_risk
+                )
+                self.risks[name] = risk
+                self.thresholds[name] = threshold
+                self.notes[f"{name}_reason"] = threshold.reason
+        self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+
+
+def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: Reader) -> _Fit:
+    """The shipped reader, its probabilities scaled to what came true here."""
+    scorer, outcomes, best = shipped.plain, [], []
+    for each, own in zip(corpus.asked, columns, strict=True):
+        scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
+        outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
+        best.append(bool(each.answers[scores.argmax()]))
+    seen = np.vstack(outcomes)
+    stated = np.array([each.stated for each in corpus.asked])
+    right, said = scorer.right.of(seen), scorer.stated.of(seen)
+    right_line, stated_line = fit_platt(right, np.array(best)), fit_platt(said, stated)
+    scaled = replace(scorer, right=_scaled(scorer.right, right_line), stated=_scaled(scorer.stated, stated_line))
+    return _Fit(
+        replace(shipped, plain=scaled), right_line.probability(right), stated_line.probability(said), np.array(best)
+    )
+
+
+def _scaled(line: Line, platt: Platt) -> Line:
+    return Line(names=line.names, weights=platt.slope * line.weights, bias=platt.slope * line.bias + platt.intercept)
+
+
+def _with_writer(job: Job, choice: Choice) -> Choice:
+    """The choice as a version whose answers a model words, where the section names such a rung."""
+    worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
+    if not worded:
+        return choice
+    described = json.loads(choice.candidate.files["model.json"]) | {"rung": worded[-1]}
+    files = {**choice.candidate.files, "model.json": json.dumps(described, ensure_ascii=False, sort_keys=True).encode()}
+    reason = f"{choice.reason}; what it finds is worded by {job.section.model!r}, each sentence checked"
+    return Choice(candidate=replace(choice.candidate, rung=worded[-1], files=files), reason=reason)
+
+
+class _Remembering:
+    """The encoder, which encodes each text once: the same sentences come up for many questions."""
+
+    clearance = Label.RESTRICTED
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.name = encoder.name
+        self._encoder = encoder
+        self._known: dict[str, np.ndarray] = {}
+
+    def encode(self, texts: Sequence[str], *, advance: object = None) -> np.ndarray:  # (N, D)
+        """All vectors at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            progress = advance if callable(advance) else None
+            self._known |= dict(zip(new, self._encoder.encode(new, progress=progress), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One output a prompt."""
+        vectors = self.encode([prompt.text for prompt in batch])
+        return [Output(vector=vector) for vector in vectors]
+
+    async def close(self) -> None:
+        """It owns nothing."""

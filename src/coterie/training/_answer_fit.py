@@ -1,0 +1,305 @@
+"""Fitting what scores sentences and answers: linear, cross-fitted, on questions with their answers.
+
+Two scorers: one of what any question and sentence show (`fit_plain`), one that also hears what answered such questions
+before. A question's experts are fitted without its document, and its gate is opened with its own words and without
+them: so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from coterie.answering import (
+    ENCODED,
+    KNOWN,
+    LEXICAL,
+    MOST_CITED,
+    OUTCOME,
+    Experts,
+    Gate,
+    Line,
+    Scorer,
+    cited_rows,
+    encoded_features,
+    open_gate,
+    outcome_features,
+)
+from coterie.engines import fit_ngrams
+
+from ._answer_corpus import AnswerCorpus, Asked
+
+Floats = np.ndarray
+Columns = list[dict[str, Floats]]
+"""For each question its sentences' features by name, (S,) each."""
+
+FEWEST_ANSWERED = 5
+"""Answered questions of a topic from which it has an expert."""
+FOLDS = 4
+_WORD_C, _VECTOR_C = 10.0, 3.0
+_HARD, _ANY = 2_500, 1_500
+"""Sentences of a topic's questions, and of any, that are shown to an expert as no answers."""
+_SILENT = -6.0  # log-odds of a topic whose expert has nothing to learn from
+_NEVER = 99.0
+
+
+class Fitted(NamedTuple):
+    """A scorer, and what one that did not see a question says of it."""
+
+    scorer: Scorer
+    right: Floats  # (N,) probability that the best sentence answers
+    stated: Floats  # (N,) probability that the documents answer
+    best: np.ndarray  # (N,) bool, whether it does
+
+
+def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
+    """What is seen of every sentence."""
+    return [_columns(corpus, each, encoded=encoded) for each in corpus.asked]
+
+
+def _columns(corpus: AnswerCorpus, asked: Asked, *, encoded: bool) -> dict[str, Floats]:
+    if not encoded or corpus.vectors is None:
+        return asked.columns
+    cosines = corpus.vectors[asked.texts] @ corpus.questions[asked.row.text]
+    return asked.columns | dict(zip(ENCODED, encoded_features(asked.ranks, cosines).T, strict=True))
+
+
+def deal(corpus: AnswerCorpus, seed: int) -> np.ndarray:  # (N,)
+    """A fold for each question; those of one group are in the same."""
+    groups = corpus.groups()
+    names = sorted({str(group) for group in groups})
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold = {name: int(place) % FOLDS for name, place in zip(names, order, strict=True)}
+    return np.array([fold[str(group)] for group in groups])
+
+
+def fit_scorer(
+    corpus: AnswerCorpus,
+    columns: Columns,
+    folds: np.ndarray,
+    *,
+    precision: float,
+    gates: Sequence[Gate] | None = None,
+) -> Fitted:
+    """The scorer of some features, fitted on all questions; each question's own figures are of one that did not see it.
+
+    Args:
+        corpus: The questions.
+        columns: Their sentences' features.
+        folds: (N,) which of them are held back together.
+        precision: Share of right ones that sentences cited beside the best one must have.
+        gates: How each question's experts were chosen, where there are any.
+    """
+    names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0])
+    features = [np.column_stack([each[name] for name in names]) for each in columns]
+    owners = np.repeat(folds, [len(each) for each in features])
+    stacked = np.vstack(features).astype(np.float64)
+    answers = np.concatenate([each.answers for each in corpus.asked])
+    scores: list[Floats] = [np.empty(0)] * len(features)
+    for fold in np.unique(folds):
+        line = _line(names, stacked[owners != fold], answers[owners != fold])
+        for number in np.flatnonzero(folds == fold):
+            scores[number] = line.of(features[number])
+    also = _also(corpus, scores, precision)
+    outcomes = _outcomes(columns, scores, also, gates)
+    best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
+    stated = np.array([each.stated for each in corpus.asked])
+    return Fitted(
+        scorer=Scorer(
+            sentence=_line(names, stacked, answers),
+            right=_line(OUTCOME, outcomes, best),
+            stated=_line(OUTCOME, outcomes, stated),
+            also=also,
+        ),
+        right=_cross_fitted(outcomes, best, folds),
+        stated=_cross_fitted(outcomes, stated, folds),
+        best=best,
+    )
+
+
+def _outcomes(columns: Columns, scores: Sequence[Floats], also: float, gates: Sequence[Gate] | None) -> Floats:
+    rows = []
+    for number, (each, own) in enumerate(zip(columns, scores, strict=True)):
+        gate = gates[number] if gates is not None else None
+        nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
+        rows.append(outcome_features(own, each, cited_rows(own, also, MOST_CITED), nearest=nearest, agreed=agreed))
+    return np.vstack(rows)
+
+
+def _line(names: Sequence[str], features: Floats, right: np.ndarray) -> Line:
+    """Logistic regression on standardised features, as a line of the features themselves."""
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread < 1e-6, 1.0, spread)
+    if right.all() or not right.any():
+        odds = np.log((right.sum() + 1) / ((~right).sum() + 1))
+        return Line(names=tuple(names), weights=np.zeros(len(names)), bias=float(odds))
+    model = LogisticRegression(C=1.0, max_iter=300).fit((features - mean) / spread, right)
+    weights = np.asarray(model.coef_[0] / spread, dtype=np.float64)
+    return Line(names=tuple(names), weights=weights, bias=float(model.intercept_[0] - weights @ mean))
+
+
+def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Floats:
+    found = np.zeros(len(features))
+    for fold in np.unique(folds):
+        line = _line(OUTCOME, features[folds != fold], right[folds != fold])
+        found[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
+    return found
+
+
+def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float) -> float:
+    """The lowest log-odds from which sentences beside the best one are right so often."""
+    others = [np.delete(np.arange(len(each)), each.argmax()) for each in scores]
+    values = np.concatenate([each[rows] for each, rows in zip(scores, others, strict=True)])
+    right = np.concatenate([asked.answers[rows] for asked, rows in zip(corpus.asked, others, strict=True)])
+    order = np.argsort(-values, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(shares >= precision)
+    good = good[good >= _FEWEST_BESIDE] if len(good) else good
+    return float(values[order[good[-1]]]) if len(good) else _NEVER
+
+
+_FEWEST_BESIDE = 20  # sentences that the share must be of
+
+
+# --- What answered such questions before -------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Familiar:
+    """The experts, and what those that did not see a question's document say of it.
+
+    Every question is there twice: as it will be asked in words that training has seen, and in words that it has not.
+    """
+
+    experts: Experts
+    corpus: AnswerCorpus
+    columns: Columns
+    folds: np.ndarray  # (2 N,)
+    gates: list[Gate]
+
+
+def fit_experts(
+    corpus: AnswerCorpus, columns: Columns, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
+) -> Familiar | None:
+    """An expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
+    if corpus.vectors is None:
+        return None
+    topics = corpus.topics
+    answered = {
+        topic: sum(bool(each.answers.any()) for each, own in zip(corpus.asked, topics, strict=True) if own == topic)
+        for topic in dict.fromkeys(topics)
+    }
+    kept = [topic for topic, count in answered.items() if count >= FEWEST_ANSWERED]
+    if not kept:
+        return None
+    work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
+    whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
+    asked = [each.row.text for each in corpus.asked]
+    gates = [work.gate(text, known=known) for known in (True, False) for text in asked]
+    count = len(asked)
+    found: list[Floats] = [np.empty((0, 2))] * len(gates)
+    for fold in np.unique(folds):
+        experts = work.fit(folds != fold, advance)
+        for number in np.flatnonzero(folds == fold):
+            ids = corpus.asked[number].texts
+            texts = [work.names[i] for i in ids]
+            for place in (int(number), count + int(number)):
+                found[place] = experts.scores(gates[place].shares, texts, corpus.vectors[ids])
+    twice = [*columns, *columns]
+    return Familiar(
+        experts=whole,
+        corpus=replace(corpus, asked=[*corpus.asked, *corpus.asked]),
+        columns=[own | dict(zip(KNOWN, each.T, strict=True)) for own, each in zip(twice, found, strict=True)],
+        folds=np.concatenate([folds, folds]),
+        gates=gates,
+    )
+
+
+class _Work:
+    """The experts' training data: which sentences answered a topic's questions, and which were shown and did not."""
+
+    def __init__(self, *, corpus: AnswerCorpus, topics: Sequence[str], kept: Mapping[str, int], seed: int) -> None:
+        self.corpus, self.topics, self.kept, self.seed = corpus, topics, kept, seed
+        self.vectors = corpus.vectors if corpus.vectors is not None else np.empty((0, 0))
+        self.names = list(corpus.texts)
+        texts = self.names
+        self.ngrams = fit_ngrams(
+            texts, unit="word", shortest=1, longest=2, at_least=2 if len(texts) > _ANY else 1, at_most=30_000
+        )
+        encoded = [self.ngrams.encode(text) for text in texts]
+        starts = np.concatenate([[0], np.cumsum([len(each.indices) for each in encoded])])
+        self.words = csr_matrix(
+            (
+                np.concatenate([each.values for each in encoded]).astype(np.float64),
+                np.concatenate([each.indices for each in encoded]),
+                starts,
+            ),
+            shape=(len(texts), len(self.ngrams.terms)),
+        )
+        asked = dict.fromkeys((each.row.text, topic) for each, topic in zip(corpus.asked, topics, strict=True))
+        known = [(text, kept[topic]) for text, topic in asked if topic in kept]
+        self.asked = [text for text, _ in known]
+        self.questions = np.stack([corpus.questions[text] for text in self.asked])
+        self.kinds = np.array([kind for _, kind in known], dtype=np.int32)
+
+    def gate(self, question: str, *, known: bool) -> Gate:
+        """How a question finds its experts: in words that training has seen, or as if it had not."""
+        others = np.array([known or text != question for text in self.asked])
+        if not others.any():
+            others[:] = True
+        vector = self.corpus.questions[question]
+        return open_gate(vector, self.questions[others], self.kinds[others], len(self.kept))
+
+    def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
+        """Experts of the questions that are seen (N,)."""
+        vectors = self.vectors
+        count, random = len(self.kept), np.random.default_rng(self.seed)
+        word_weights, vector_weights = np.zeros((len(self.ngrams.terms), count)), np.zeros((vectors.shape[1], count))
+        word_bias, vector_bias = np.full(count, _SILENT), np.full(count, _SILENT)
+        of_topic: list[list[int]] = [[] for _ in range(count)]
+        everything: set[int] = set()
+        for number in np.flatnonzero(seen):
+            everything.update(self.corpus.asked[number].texts.tolist())
+            kind = self.kept.get(self.topics[int(number)])
+            if kind is not None:
+                of_topic[kind].append(int(number))
+        pool = np.array(sorted(everything))
+        for kind in range(count):
+            rows, right = self._examples(of_topic[kind], random.permutation(pool)[:_ANY])
+            if right.any() and not right.all():
+                for matrix, weights, bias, strength in (
+                    (self.words, word_weights, word_bias, _WORD_C),
+                    (vectors, vector_weights, vector_bias, _VECTOR_C),
+                ):
+                    model = LogisticRegression(C=strength, solver="liblinear", random_state=0).fit(matrix[rows], right)
+                    weights[:, kind], bias[kind] = model.coef_[0], model.intercept_[0]
+            advance(1)
+        return Experts(
+            questions=self.questions.astype(np.float16),
+            kinds=self.kinds,
+            ngrams=self.ngrams,
+            word_weights=word_weights.astype(np.float16),
+            word_bias=word_bias.astype(np.float32),
+            vector_weights=vector_weights.astype(np.float16),
+            vector_bias=vector_bias.astype(np.float32),
+        )
+
+    def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of sentences, and whether they answer; of those that do not, the likeliest are shown."""
+        right: set[int] = set()
+        shown: dict[int, float] = {}
+        for number in numbers:
+            asked = self.corpus.asked[number]
+            right.update(asked.texts[asked.answers].tolist())
+            promise = asked.words[:, LEXICAL.index("covered_near")] + asked.words[:, LEXICAL.index("rank")]
+            for text, value in zip(asked.texts.tolist(), promise.tolist(), strict=True):
+                shown[text] = max(shown.get(text, 0.0), value)
+        hard = sorted((text for text in shown if text not in right), key=lambda text: (-shown[text], text))[:_HARD]
+        wrong = list(dict.fromkeys([*hard, *(text for text in pool.tolist() if text not in right)]))
+        rows = np.array([*sorted(right), *wrong])
+        return rows, np.arange(len(rows)) < len(right)

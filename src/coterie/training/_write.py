@@ -1,0 +1,250 @@
+"""Training a `generate` specialist that reads nothing: an adapter learns replies from pairs, and how far to go by it.
+
+A fifth of the pairs is held back from a first adapter. What that writes to them fits the confidence and its threshold:
+a reply is right if its token F1 with the one in the data reaches `alike`. The adapter that is stored has seen all pairs
+and is measured on the held-out ones, beside the untuned model with a few of the pairs as examples.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from coterie.calibration import Threshold, accept_threshold
+from coterie.data import Dataset, Row, split_dataset
+from coterie.engines import LlamaEngine
+from coterie.errors import TooLong
+from coterie.evaluation import best_f1, bootstrap_mean, evaluate
+from coterie.specialists import (
+    Acceptance,
+    Agreement,
+    WriteSpecialist,
+    Writing,
+    fault_of,
+    likeness,
+    signs_of,
+    thin_out,
+)
+from coterie.tuning import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
+from coterie.types import Output, Prompt
+
+from ._adapters import FIRST, STORED, opened, tune_parts
+from ._believing import confidences, fit_agreement
+from ._candidates import Candidate, Figure
+from ._job import Job
+from ._lineage import describe_causal
+from ._measure import Encoded, encode, finish
+
+HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
+"""Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
+how many by the untuned model. A reply takes a second."""
+LONGEST = 384
+"""Tokens of a text that are read in training."""
+_SHOWN = 4  # pairs that the untuned model is shown
+_AT_ONCE = 16  # prompts handed to the engine together, well below its queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Believed:
+    """What replies to pairs that their adapter had not seen gave."""
+
+    agreement: Agreement
+    threshold: Threshold
+    likeness: np.ndarray  # (C,) token F1
+    right: np.ndarray  # (C,)
+    exact: np.ndarray  # (C,)
+
+
+def train_write(job: Job, encoded: Encoded) -> Candidate:
+    """The candidate of the rung `slm`.
+
+    Args:
+        job: What to train; a row's labels are the replies to it, any of which is right.
+        encoded: The training texts' encodings.
+
+    Raises:
+        TrainingDiverged: the loss is no number.
+        ArtefactRefused: the base's file cannot be read.
+    """
+    base, model = job.causal, job.model
+    assert base is not None and model is not None, "found before anything is trained"  # noqa: S101, PT018
+    start, tokens, writing = time.perf_counter(), load_tokens(base), _writing(job)
+    seen, back = split_dataset(job.train, held_out=HELD_BACK, seed=job.section.seed, by_label=False)
+    places = {id(row): place for place, row in enumerate(job.train.rows)}
+    vectors = encoded.vectors[[places[id(row)] for row in seen.rows]]
+    parts = {name: _token_pairs(tokens, writing, rows) for name, rows in ((FIRST, seen.rows), (STORED, job.train.rows))}
+    files = tune_parts(job, base, parts)
+    with opened(base, model, files) as engine:
+        asked = back.take(_spread(len(back), MOST_WRITTEN))
+        near = [likeness(thin_out(vectors), each) for each in encoded.vectors[[places[id(row)] for row in asked.rows]]]
+        believed = _believe(job, asked.rows, _write(job, engine, writing, asked.rows, adapter=FIRST), near)
+        seconds = time.perf_counter() - start + encoded.seconds
+        specialist = _specialist(job, engine, writing, believed, encoded.vectors)
+        measured = job.held_out.take(_spread(len(job.held_out), MOST_WRITTEN))
+        candidate = _measured(job, specialist, measured, seconds)
+        untuned = _untuned(job, engine, measured)
+    described = specialist.describe() | {
+        "alike": job.section.alike,
+        "base": {"name": base.name, "sha256": base.sha256},
+    }
+    model_file = json.dumps(described, indent=1, ensure_ascii=False).encode()
+    return replace(
+        candidate,
+        files={"model.json": model_file, **specialist.to_files(), **files[STORED]},
+        validation=_validation(believed),
+        notes={
+            "base": describe_causal(base),
+            "recipe": asdict(lora_recipe_for(len(parts[STORED]))),
+            "precision": describe_precision(),
+            "held_back": len(asked),
+            "alike": job.section.alike,
+            "agreement": dict(believed.agreement.weights),
+            "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
+            "untuned": untuned,
+        },
+        warnings=tuple(_warnings(job, measured)),
+    )
+
+
+def _writing(job: Job) -> Writing:
+    return Writing(instruction=job.section.instruction) if job.section.instruction else Writing()
+
+
+def _token_pairs(tokens: CausalTokens, writing: Writing, rows: Sequence[Row]) -> list[TokenPair]:
+    """What is read and what is to be said, for each reply of each row."""
+    return [
+        tokens.chat(writing.messages(tokens.shortened(row.text, LONGEST)), reply)
+        for row in rows
+        for reply in row.labels
+    ]
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most so many places, evenly over all of them."""
+    return [place * n // most for place in range(most)] if n > most else list(range(n))
+
+
+def _write(
+    job: Job, engine: LlamaEngine, writing: Writing, rows: Sequence[Row], *, adapter: str | None
+) -> list[Output]:
+    """What is written to each row; nothing where the text does not fit the model's window."""
+    what = "the untuned model" if adapter is None else "the tuned model"
+    job.progress.start(f"{job.name}: write with {what}", len(rows))
+    found: list[Output] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        prompts = [
+            Prompt(
+                messages=writing.messages(row.text), adapter=adapter, max_tokens=job.section.max_tokens, logprobs=True
+            )
+            for row in rows[start : start + _AT_ONCE]
+        ]
+        found += finish(_outputs(engine, prompts))
+        job.progress.advance(len(prompts))
+    job.progress.finish("")
+    return found
+
+
+async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Output]:
+    try:
+        return list(await engine.run(prompts))
+    except TooLong:
+        if len(prompts) == 1:
+            return [Output(finish="aborted")]
+        return [output for prompt in prompts for output in await _outputs(engine, [prompt])]
+
+
+def _believe(job: Job, rows: Sequence[Row], outputs: Sequence[Output], near: Sequence[float]) -> _Believed:
+    """Confidence and threshold. What is no whole reply is wrong, and never accepted."""
+    section = job.section
+    f1, exact = _held_against(rows, outputs)
+    right, whole = f1 >= section.alike, np.array([not fault_of(output) for output in outputs], dtype=bool)
+    signs = [signs_of(output, each) for output, each, fits in zip(outputs, near, whole, strict=True) if fits]
+    confidence = np.zeros(len(rows))
+    confidence[whole] = confidences(signs, right[whole], section.seed)
+    threshold = accept_threshold(
+        confidence, right & whole, target_risk=section.target_risk, groups=[row.group for row in rows]
+    )
+    return _Believed(
+        agreement=fit_agreement(signs, right[whole]), threshold=threshold, likeness=f1, right=right & whole, exact=exact
+    )
+
+
+def _held_against(rows: Sequence[Row], outputs: Sequence[Output]) -> tuple[np.ndarray, np.ndarray]:
+    """Token F1 (N,) with the nearest reply that should be, and whether it is one word for word."""
+    pairs = [(output.text, row.labels) for row, output in zip(rows, outputs, strict=True)]
+    f1 = np.array([best_f1(text, replies) for text, replies in pairs])
+    exact = np.array([_plain(text) in map(_plain, replies) for text, replies in pairs], dtype=bool)
+    return f1, exact
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _specialist(
+    job: Job, engine: LlamaEngine, writing: Writing, believed: _Believed, vectors: np.ndarray
+) -> WriteSpecialist:
+    return WriteSpecialist(
+        card=job.card("slm"),
+        engine=engine,
+        encoder=job.encoder,
+        writing=writing,
+        seen=thin_out(vectors),
+        agreement=believed.agreement,
+        acceptance=Acceptance(
+            temperature=1.0,
+            threshold=believed.threshold.value,
+            target_risk=job.section.target_risk,
+            scope_threshold=None,
+        ),
+        max_tokens=job.section.max_tokens,
+        adapter=STORED,
+    )
+
+
+def _measured(job: Job, specialist: WriteSpecialist, rows: Dataset, seconds: float) -> Candidate:
+    """The figures on held-out rows, asked as anybody asks."""
+    vectors = encode(job, rows.texts, "measure slm").vectors
+    job.progress.start(f"{job.name}: measure slm", len(rows))
+    evaluation = finish(
+        evaluate(
+            specialist,
+            rows.rows,
+            vectors=vectors,
+            truncated=job.encoder.exceeds(rows.texts),
+            progress=job.progress.advance,
+            alike=job.section.alike,
+        )
+    )
+    job.progress.finish("")
+    return Candidate(rung="slm", files={}, validation={}, evaluation=evaluation, seconds=seconds, measured=rows)
+
+
+def _untuned(job: Job, engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
+    """How the model does without an adapter and with a few pairs as examples, on some of the same rows."""
+    shown = [job.train.rows[place] for place in _spread(len(job.train), _SHOWN)]
+    writing = replace(_writing(job), examples=tuple((row.text, row.labels[0]) for row in shown))
+    rows = measured.take(_spread(len(measured), MOST_UNTUNED)).rows
+    f1, exact = _held_against(rows, _write(job, engine, writing, rows, adapter=None))
+    return {
+        "n": len(rows),
+        "token_f1": float(f1.mean()),
+        "exact_match": float(exact.mean()),
+        "intervals": {
+            name: list(bootstrap_mean(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
+        },
+    }
+
+
+def _validation(believed: _Believed) -> Mapping[str, Figure]:
+    found = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
+    return {name: Figure(float(each.mean()), bootstrap_mean(each, seed=0)) for name, each in found.items()}
+
+
+def _warnings(job: Job, measured: Dataset) -> Iterator[str]:
+    if len(measured) < len(job.held_out):
+        yield f"rung slm was measured on {len(measured):,} of {len(job.held_out):,} held-out rows, evenly over them"

@@ -1,0 +1,82 @@
+"""An `answer` specialist with the encoder that ships and real documents: indexed, trained without data, asked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from coterie import open_network
+from coterie.cli import main
+from coterie.types import Label, Request
+
+POLICIES = Path(__file__).parents[2] / "examples" / "lender" / "documents" / "policies"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A network whose one specialist reads the lender's policies."""
+    place = tmp_path_factory.mktemp("lender")
+    shutil.copytree(POLICIES, place / "policies")
+    (place / "coterie.toml").write_text(
+        '[network]\ndefault_label = "internal"\n\n'
+        '[specialists.ask]\ntask = "answer"\nknowledge = ["policies"]\n'
+        'description = "Questions about the lender\'s terms and policies."\n\n'
+        '[knowledge.policies]\npaths = ["policies"]\nlabel = "public"\n'
+        'labels = { "policies/credit-policy.md" = "restricted" }\n'
+    )
+    assert main(["-C", str(place), "index", "policies"]) == 0
+    assert main(["-C", str(place), "train"]) == 0
+    return place
+
+
+def ask(folder: Path, text: str, clearance: Label | None = None):
+    """One request through the router."""
+
+    async def run():
+        network = await open_network(folder)
+        try:
+            return await network.ask(Request(text=text, clearance=clearance))
+        finally:
+            await network.close()
+
+    return asyncio.run(run())
+
+
+def test_a_question_is_answered_with_its_place(folder):
+    """The router finds the specialist by its documents, and the citation's offsets give the quote."""
+    answer = ask(folder, "How long can I withdraw from a loan agreement after signing it?")
+
+    (finding,) = answer.trace.findings
+    assert finding.accepted
+    assert "14 days" in answer.text
+    citation = finding.citations[0]
+    text = (POLICIES / Path(citation.document).name).read_text()
+    assert text[citation.start : citation.end] == citation.text
+    assert citation.heading.endswith("Changing your mind")
+
+
+def test_what_no_document_says_is_not_answered(folder):
+    """A question about what the lender does not offer gets no answer."""
+    (finding,) = ask(folder, "What is the interest rate of a mortgage on a flat?").trace.findings
+
+    assert not (finding.accepted and finding.citations)
+
+
+def test_a_restricted_document_is_for_those_who_may_see_it(folder):
+    """Nothing of the internal policy is shown to the usual asker."""
+    text = "What share of net monthly income must all instalments together not exceed?"
+    below, cleared = ask(folder, text), ask(folder, text, Label.RESTRICTED)
+
+    documents = [{c.document for f in each.trace.findings for c in f.citations} for each in (below, cleared)]
+    assert "policies/credit-policy.md" not in documents[0]
+    assert "policies/credit-policy.md" in documents[1]
+
+
+def test_the_weather_is_not_its_job(folder):
+    """The router asks nobody about the weather."""
+    assert ask(folder, "What will the weather be like in Paris tomorrow?").trace.route.parts == ()

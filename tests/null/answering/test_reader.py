@@ -1,0 +1,127 @@
+"""Sentences that answer a question, and whether any does."""
+
+import numpy as np
+import pytest
+
+from coterie.answering import Experts, Gate, Reader, load_defaults, open_gate, survey
+from coterie.types import Label, Passage
+
+TEXTS = {
+    "fees.md": "A paper statement costs 3 pounds. The account is free of any monthly fee.",
+    "loans.md": "A loan runs for 12 to 84 months. We charge a late fee of 12 pounds.",
+    "cards.md": "Cards are valid for 4 years. Never tell anybody your PIN.",
+}
+
+
+def passages() -> list[Passage]:
+    """One a document."""
+    return [
+        Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+        for name, text in TEXTS.items()
+    ]
+
+
+def reader() -> Reader:
+    """The one that comes with the package, by words."""
+    return load_defaults().readers["lexical"]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("What does a paper statement cost?", "A paper statement costs 3 pounds."),
+        ("What is the late fee?", "We charge a late fee of 12 pounds."),
+        ("For how long are cards valid?", "Cards are valid for 4 years."),
+    ],
+)
+def test_the_best_sentence_answers(question, answer):
+    """The first citation is the sentence that says it."""
+    reading = reader().read(survey(question, passages()))
+
+    assert reading is not None
+    assert reading.cited[0].text == answer
+
+
+def test_what_is_not_there_is_less_likely_stated():
+    """A question about something else has a lower probability of an answer."""
+    there, elsewhere = (
+        reader().read(survey(question, passages()))
+        for question in ("What does a paper statement cost?", "Who painted the ceiling of the chapel?")
+    )
+
+    assert there is not None
+    assert elsewhere is not None
+    assert elsewhere.stated < 0.5 < there.stated
+    assert elsewhere.right < there.right
+
+
+def test_nothing_to_read_is_no_reading():
+    """Without a sentence there is no answer to weigh."""
+    assert reader().read(survey("What is the late fee?", [])) is None
+
+
+def test_a_reader_that_encodes_says_so():
+    """It refuses to read without the encodings that it was fitted with."""
+    with pytest.raises(ValueError, match="encodings"):
+        load_defaults().readers["embedding"].read(survey("What is the late fee?", passages()))
+
+
+def test_it_is_stored_and_restored():
+    """A reader that was stored reads as before."""
+    described, arrays = reader().store()
+    seen = survey("What is the late fee?", passages())
+
+    before, after = reader().read(seen), Reader.restore(described, arrays).read(seen)
+
+    assert before is not None
+    assert after is not None
+    assert (after.right, after.stated, after.cited) == (before.right, before.stated, before.cited)
+
+
+@pytest.mark.parametrize("change", ["weights", "bias", "names"])
+def test_a_damaged_description_is_refused(change):
+    """Weights that are no numbers, or are those of other features, are refused."""
+    described, arrays = reader().store()
+    line = described["plain"]["sentence"]  # type: ignore[index]
+    if change == "names":
+        line["weights"] = {"other": 1.0}
+    elif change == "weights":
+        line["weights"]["covered"] = float("nan")
+    else:
+        line["bias"] = "much"
+
+    with pytest.raises((ValueError, LookupError, TypeError)):
+        Reader.restore(described, arrays)
+
+
+def test_the_gate_follows_the_nearest_questions():
+    """A question goes to the kind whose questions it is like; one like none of them is strange."""
+    known, kinds = np.eye(3, 8, dtype=np.float32), np.array([0, 0, 1])
+
+    near = open_gate(known[2], known, kinds, 2)
+    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, 2)
+
+    assert near.shares.argmax() == 1
+    assert (near.familiar, strange.familiar) == (1.0, 0.0)
+    assert isinstance(near, Gate)
+
+
+def test_experts_of_unknown_kinds_are_refused():
+    """Questions that belong to kinds without an expert are a damaged file."""
+    from coterie.engines import fit_ngrams
+
+    ngrams = fit_ngrams(["a b", "a c"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
+    experts = Experts(
+        questions=np.eye(2, 4, dtype=np.float16),
+        kinds=np.array([0, 1], dtype=np.int32),
+        ngrams=ngrams,
+        word_weights=np.zeros((3, 2)),
+        word_bias=np.zeros(2),
+        vector_weights=np.zeros((4, 2)),
+        vector_bias=np.zeros(2),
+    )
+    described, arrays = experts.store()
+
+    assert Experts.restore(described, arrays).kinds.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="kinds"):
+        Experts.restore(described, arrays | {"experts.kinds": np.array([0, 2], dtype=np.int32)})

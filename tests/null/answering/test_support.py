@@ -1,0 +1,57 @@
+"""Whether passages bear out what a model wrote."""
+
+import pytest
+
+from coterie.answering import load_defaults
+
+SOURCES = [
+    "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",
+    "We do not charge interest on late fees.",
+    "A loan runs for 12 to 84 months.",
+]
+
+
+def support(sentence: str) -> float:
+    """By the check that comes with the package."""
+    return load_defaults().support.judge(sentence, SOURCES).support
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "We charge a late fee of 12 pounds.",
+        "A loan runs for 12 to 84 months.",
+        "We do not charge interest on late fees.",
+    ],
+)
+def test_what_a_source_says_passes(sentence):
+    """A sentence in the words of a source, whole or shortened, is supported."""
+    assert support(sentence) >= load_defaults().supported
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "We charge a late fee of 25 pounds.",
+        "We charge interest on late fees.",
+        "A loan does not run for 12 to 84 months.",
+        "You get a free umbrella with every account.",
+        "",
+    ],
+)
+def test_what_no_source_says_does_not(sentence):
+    """Another number, a "not" added or lost, or words of nowhere are not supported."""
+    assert support(sentence) < load_defaults().supported
+
+
+def test_it_names_what_bears_a_sentence_out():
+    """The sources are named by number, the nearest first."""
+    assert load_defaults().support.judge("A loan runs for 12 to 84 months.", SOURCES).sources == (2,)
+
+
+def test_without_sources_nothing_is_supported():
+    """No source, no support."""
+    judged = load_defaults().support.judge("We charge a late fee.", [])
+
+    assert judged.support < 0.5
+    assert judged.sources == ()

@@ -1,0 +1,137 @@
+"""Which questions lean on earlier ones, and what they are given back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.context import restate
+from coterie.context._leaning import leans, subject_of
+from coterie.types import Context, Entry, FindingSummary, Label, Message
+
+
+def asked(text: str, label: Label = Label.INTERNAL) -> Entry:
+    """A question of the asker's."""
+    return Entry(content=Message(role="user", text=text), producer="user", label=label, time=0.0)
+
+
+def found(text: str, *, task: str = "classify", accepted: bool = True, label: Label = Label.INTERNAL) -> Entry:
+    """What a specialist found."""
+    content = FindingSummary(specialist="triage", task=task, text=text, confidence=0.9, accepted=accepted)
+    return Entry(content=content, producer="triage", label=label, time=0.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "and what is the fee for that?",
+        "How long does it take?",
+        "What about Google Pay?",
+        "and by cheque?",
+        "any fees?",
+        "why was it declined?",
+        "It doesn\u2019t work",
+        "I tried it and it failed",
+        "can it be done automatically?",
+        "which ones are supported?",
+        "thanks, and the symptoms?",
+        "I was declined there",
+    ],
+)
+def test_leaning(text):
+    """A question that points at something, goes on with something or leaves out what it is about leans."""
+    assert leans(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "?!",
+        "Where is my card?",
+        "I lost my card, can you block it?",
+        "Does it cost anything to top up?",
+        "How long does it take for a transfer to arrive?",
+        "It seems that the rate is wrong",
+        "Is there a way to change my PIN?",
+        "I would like to know what the exchange rates are",
+        "What are the treatments for Jackson-Weiss syndrome?",
+        "Can I apply for one of your cards if I live in the EU?",
+        "The Receiving Party shall return it and all copies of it to the Disclosing Party within ten days.",
+        "Quanto costa il bonifico internazionale?",
+    ],
+)
+def test_standing_alone(text):
+    """A question that says what it is about does not lean, and no other language than English does."""
+    assert leans(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("What are the symptoms of Swyer syndrome?", "swyer syndrome"),
+        ("What are the genetic changes related to Kearns-Sayre syndrome?", "kearns sayre syndrome"),
+        ("How do I order a virtual card?", "virtual card"),
+        ("is Osteoarthritis inherited?", "osteoarthritis inherited"),
+        ("How are you?", ""),
+    ],
+)
+def test_subject(text, subject):
+    """What a question is about: what it asks an aspect of, else what it names, else its words that say something."""
+    assert subject_of(text) == subject
+
+
+def test_what_was_found_is_given_back():
+    """The label that a classifier was sure of stands behind the question, in words."""
+    context = Context(entries=(asked("how do I top up with my card"), found("topping_up_by_card")))
+
+    restated = restate("and what is the fee for that?", context)
+
+    assert restated.text == "and what is the fee for that? (topping up by card)"
+    assert restated.reason == "'that' stands for something that it does not name"
+
+
+def test_what_was_asked_is_given_back():
+    """Where no classifier was sure, it is what the last question that stood alone was about."""
+    context = Context(
+        entries=(
+            asked("What are the symptoms of Swyer syndrome?"),
+            found("doc-1", task="answer"),
+            asked("and the treatments?"),
+            found("card_lost", accepted=False),
+        )
+    )
+
+    assert restate("is it inherited?", context).text == "is it inherited? (swyer syndrome)"
+
+
+def test_the_newest_subject_counts():
+    """After a change of subject it is the new one that is leant on."""
+    context = Context(entries=(asked("how do I top up my account"), found("top_up"), asked("I lost my card")))
+
+    assert restate("what does it cost?", context).text == "what does it cost? (card)"
+
+
+def test_nothing_to_lean_on():
+    """A first question stays as it is, and so does one after small talk."""
+    assert restate("and the fee?", Context()) is None
+    assert restate("and the fee?", Context(entries=(asked("how are you?"),))) is None
+
+
+def test_a_restated_question_is_as_sensitive_as_what_it_was_given():
+    """It carries the highest label of the earlier question and of what was found."""
+    context = Context(
+        entries=(
+            asked("where is my card", Label.PUBLIC),
+            found("card_arrival", label=Label.CONFIDENTIAL),
+        )
+    )
+
+    assert restate("how long does it take?", context).label is Label.CONFIDENTIAL
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=40), max_size=4))
+def test_any_text(text, earlier):
+    """Whatever is asked after whatever: a question is left alone or kept whole, and what is restated stands alone."""
+    restated = restate(text, Context(entries=tuple(map(asked, earlier))))
+
+    assert restated is None or restated.text.startswith(text.strip())

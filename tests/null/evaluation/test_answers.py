@@ -1,0 +1,90 @@
+"""Answers held against where the documents answer."""
+
+import pytest
+
+from coterie.data import Row
+from coterie.evaluation import holds_answer, judge, with_quotes
+from coterie.types import Citation, Finding, Label
+
+
+def row(*, spans=(), quotes=(), document="a.md") -> Row:
+    """A question about a document."""
+    return Row(text="How much?", columns={"document": document}, evidence=tuple(spans), labels=tuple(quotes))
+
+
+def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Finding:
+    """An answer with these citations, or silence."""
+    return Finding(
+        specialist="ask",
+        value="x",
+        text="x",
+        confidence=0.9,
+        accepted=accepted,
+        reason="",
+        task="answer",
+        citations=tuple(Citation(document=d, start=s, end=e, text=t, label=Label.PUBLIC) for d, s, e, t in citations),
+    )
+
+
+def test_a_place_is_right_where_it_overlaps():
+    """Of the right document only."""
+    asked = row(spans=[(10, 20)])
+
+    assert holds_answer(asked, "a.md", 19, 30, "")
+    assert not holds_answer(asked, "a.md", 20, 30, "")
+    assert not holds_answer(asked, "b.md", 10, 20, "")
+
+
+def test_a_quote_is_right_where_most_words_are_shared():
+    """Longer or shorter than the quote that was given."""
+    asked = row(quotes=["a late fee of 12 pounds"])
+
+    assert holds_answer(asked, "a.md", 0, 1, "We charge a late fee of 12 pounds, once a month.")
+    assert holds_answer(asked, "a.md", 0, 1, "12 pounds")
+    assert not holds_answer(asked, "a.md", 0, 1, "A paper statement costs 3 pounds.")
+
+
+def test_figures():
+    """Two right citations of three, one unanswerable question answered, one of two answerable ones."""
+    rows = [row(spans=[(0, 9)], quotes=["one two"]), row(spans=[(0, 9)], quotes=["one two"]), row(), row()]
+    findings = [
+        found(("a.md", 0, 9, "one two"), ("a.md", 5, 12, "two")),
+        found(("a.md", 0, 9, "one two"), accepted=False),
+        found(("a.md", 40, 50, "other")),
+        found(),
+    ]
+    judged = judge(rows, findings, task="answer")
+
+    assert judged.citation_precision == pytest.approx(2 / 3)
+    assert judged.coverage == 0.5
+    assert judged.unanswerable_recall == 0.5
+    assert judged.said_not_stated == 0.5
+    assert judged.not_stated_precision == 1.0
+    assert judged.token_f1 == pytest.approx((2 * 2 / 5) / 2)
+    assert judged.right == (True, True, False, True)
+    assert judged.accuracy == 0.75
+
+
+def test_figures_that_rows_cannot_give_are_none():
+    """Without unanswerable questions nothing is known of silence."""
+    judged = judge([row(quotes=["x"])], [found(accepted=False)], task="answer")
+
+    assert judged.unanswerable_recall is None
+    assert judged.citation_precision is None
+    assert judged.to_json()["coverage"] == 0.0
+
+
+async def test_places_become_quotes_where_a_shelf_has_the_text():
+    """The words at a place are read from the shelf that has the document; without one the row stays as it is."""
+
+    class Keeps:
+        """Has one document."""
+
+        async def text(self, name, start, end, *, clearance, tenant="default"):
+            """Its text."""
+            return "a late fee of 12 pounds"[start:end] if name == "a.md" else None
+
+    rows = [row(spans=[(2, 10)]), row(spans=[(2, 10)], document="b.md"), row()]
+    found = await with_quotes(rows, {"shelf": Keeps()}, clearance=Label.PUBLIC)
+
+    assert [each.labels for each in found] == [("late fee",), (), ()]

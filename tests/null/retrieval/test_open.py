@@ -1,0 +1,70 @@
+"""The shelf that a section names."""
+
+from importlib import util
+
+import pytest
+
+from coterie.config import KnowledgeSection, parse_config
+from coterie.errors import ConfigError, ExtraMissing
+from coterie.retrieval import LocalShelf, open_shelf
+from coterie.retrieval import _open as opening
+from coterie.testing import EchoEngine
+
+
+def opened(section, folder):
+    """The shelf of a section."""
+    return open_shelf("help", section, folder, network="shop", encoder=EchoEngine())
+
+
+async def test_local_is_a_folder(tmp_path):
+    """Without a word of where, a shelf is kept in the network's folder."""
+    shelf = opened(KnowledgeSection(), tmp_path)
+
+    assert isinstance(shelf, LocalShelf)
+    await shelf.close()
+
+
+async def test_a_variable_names_a_database(tmp_path, monkeypatch):
+    """`env:NAME` is a database at the address that the variable holds; nothing is connected to before it is asked."""
+    postgres = pytest.importorskip("coterie.retrieval._postgres")
+    monkeypatch.setenv("SHELF_URL", "postgresql://127.0.0.1:1/nowhere")
+
+    shelf = opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+
+    assert isinstance(shelf, postgres.PostgresShelf)
+    await shelf.close()
+
+
+def test_a_variable_that_is_not_set(tmp_path, monkeypatch):
+    """Without the variable the error says which one to set."""
+    pytest.importorskip("psycopg")
+    monkeypatch.delenv("SHELF_URL", raising=False)
+
+    with pytest.raises(ConfigError, match="'SHELF_URL'"):
+        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+
+
+def test_an_address_that_is_none(tmp_path, monkeypatch):
+    """What the variable holds may be a password: it is not repeated."""
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("SHELF_URL", "hunter2")
+
+    with pytest.raises(ConfigError, match="'SHELF_URL' holds no address") as caught:
+        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_package_is_missing(tmp_path, monkeypatch):
+    """Without the driver the error is the command that installs it."""
+    monkeypatch.setattr(opening, "find_spec", lambda name: None if name == "psycopg" else util.find_spec(name))
+
+    with pytest.raises(ExtraMissing, match="psycopg") as caught:
+        opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)
+    assert "coterie[postgres]" in caught.value.hint
+
+
+def test_an_address_written_out_is_refused():
+    """An address in the file, where a password would be read by everybody, is refused without being repeated."""
+    with pytest.raises(ConfigError, match=r"knowledge\.help\.store") as caught:
+        parse_config('[knowledge.help]\nstore = "postgresql://coterie:hunter2@db/coterie"')
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,206 @@
+"""Answers from the passages of a view: quoted, worded by a model, or not in the documents."""
+
+import json
+
+import pytest
+
+from coterie.answering import load_defaults
+from coterie.errors import EgressRefused
+from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist, Writer, load_answer, passages_of
+from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
+from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict
+
+TEXTS = {
+    "fees.md": "A paper statement costs 3 pounds. The account is free of any monthly fee.",
+    "loans.md": "A loan runs for 12 to 84 months. If an instalment is late, we charge a late fee of 12 pounds.",
+    "cards.md": "Cards are valid for 4 years. Never tell anybody your PIN.",
+}
+LATE = Task(text="What is the late fee of a loan instalment?")
+ELSEWHERE = Task(text="Who painted the ceiling of the chapel?")
+
+
+def view(*, label: Label = Label.PUBLIC, shelf: str = "shelf") -> ContextView:
+    """A passage a document."""
+    passages = (
+        Passage(document=name, start=50, end=50 + len(text), text=text, score=1.0, label=label, shelf=shelf)
+        for name, text in TEXTS.items()
+    )
+    return ContextView(entries=tuple(Entry(content=p, producer=shelf, label=label, time=0.0) for p in passages))
+
+
+def accepting(threshold: float | None) -> Acceptance:
+    """From this confidence on."""
+    return Acceptance(temperature=1.0, threshold=threshold, target_risk=0.1, scope_threshold=None)
+
+
+def specialist(*, answering: float | None = 0.0, writer: Writer | None = None, writes=()) -> AnswerSpecialist:
+    """The shipped reader by words."""
+    return AnswerSpecialist(
+        card=SpecialistCard(
+            name="ask", task="answer", description="", rung="lexical", version="1", knowledge=("shelf",), writes=writes
+        ),
+        reader=load_defaults().readers["lexical"],
+        answering=accepting(answering),
+        silence=accepting(0.5),
+        writer=writer,
+    )
+
+
+def writer(*script: object, window: int = 2048, name: str = "scripted") -> Writer:
+    """A model that writes what the script says."""
+    defaults = load_defaults()
+    return Writer(
+        name="ask",
+        engine=ScriptedEngine(script, name=name),  # type: ignore[arg-type]
+        support=defaults.support,
+        least=defaults.supported,
+        window=window,
+    )
+
+
+async def test_it_keeps_the_contract():
+    """Whatever is asked, the finding keeps the clauses of a specialist."""
+    await check_specialist(specialist(), LATE, view())
+    await check_specialist(specialist(), ELSEWHERE, view())
+    await check_specialist(specialist(), LATE)
+
+
+async def test_an_answer_is_quoted_with_its_place():
+    """The citation's offsets are the document's, and the text refers to it by number."""
+    finding = await specialist().consult(LATE, view())
+
+    citation = finding.citations[0]
+    assert finding.accepted
+    assert "late fee of 12 pounds" in finding.text
+    assert "[1]" in finding.text
+    assert citation.document == "loans.md"
+    assert TEXTS["loans.md"][citation.start - 50 : citation.end - 50] == citation.text
+
+
+async def test_what_is_not_stated_is_said_not_to_be():
+    """Nothing is cited, and the finding says so with a confidence."""
+    finding = await specialist().consult(ELSEWHERE, view())
+
+    assert finding.accepted
+    assert finding.value == NOT_STATED
+    assert finding.citations == ()
+    assert finding.confidence >= 0.5
+
+
+async def test_what_is_not_sure_enough_is_no_answer():
+    """Below its threshold an answer is an abstention, with what was found."""
+    finding = await specialist(answering=1.0).consult(LATE, view())
+
+    assert not finding.accepted
+    assert "not sure enough" in finding.reason
+
+
+async def test_without_passages_it_abstains():
+    """An empty shelf is no proof that the documents do not say."""
+    finding = await specialist().consult(LATE, ContextView())
+
+    assert not finding.accepted
+    assert "no passage" in finding.reason
+
+
+async def test_an_answer_is_as_sensitive_as_what_was_shown():
+    """The label is that of the most sensitive passage in the view."""
+    finding = await specialist().consult(LATE, view(label=Label.RESTRICTED))
+
+    assert finding.label is Label.RESTRICTED
+
+
+async def test_it_writes_its_answer():
+    """The first fact that it may write is the answer."""
+    finding = await specialist(writes=("answer",)).consult(LATE, view())
+
+    assert finding.facts == (Fact(name="answer", value=finding.value, confidence=finding.confidence),)
+
+
+def test_a_named_document_is_read_alone():
+    """Passages of other documents are left aside."""
+    task = Task(text="What does it cost?", columns={"document": "fees.md"})
+
+    assert {each.document for each in passages_of(view(), task)} == {"fees.md"}
+
+
+def test_shelves_take_turns():
+    """The best passage of each shelf comes before the second of any."""
+    both = ContextView(entries=(*view().entries, *view(shelf="other").entries))
+
+    assert [each.shelf for each in passages_of(both, LATE)] == ["shelf", "other"] * 3
+
+
+async def test_a_supported_sentence_is_said():
+    """What a model words in the passages' terms is the answer, with the sentences that bear it out."""
+    asked = writer("If an instalment is late, we charge a late fee of 12 pounds [2].")
+    finding = await specialist(writer=asked).consult(LATE, view())
+
+    assert finding.accepted
+    assert finding.value == "If an instalment is late, we charge a late fee of 12 pounds."
+    assert finding.text.endswith("[1]")
+    assert [each.document for each in finding.citations] == ["loans.md"]
+    assert [step.engine for step in finding.steps] == ["linear", "scripted"]
+
+
+async def test_an_unsupported_sentence_is_not_said():
+    """Another number than the passages have: what was quoted is given instead, with the reason."""
+    finding = await specialist(writer=writer("The late fee is 25 pounds.")).consult(LATE, view())
+
+    assert "25" not in finding.text
+    assert "12 pounds" in finding.text
+    assert "wrote what the passages do not say" in finding.reason
+
+
+async def test_an_unsupported_sentence_is_an_abstention_where_nothing_was_sure():
+    """Without a quotation to stand by, nothing is said."""
+    finding = await specialist(answering=1.0, writer=writer("The late fee is 25 pounds.")).consult(LATE, view())
+
+    assert not finding.accepted
+
+
+@pytest.mark.parametrize("said", ["not stated", "Not stated.", ""])
+async def test_a_model_that_finds_nothing_says_nothing(said):
+    """Its silence is noted; the quotation stands."""
+    finding = await specialist(writer=writer(said)).consult(LATE, view())
+
+    assert "found no answer" in finding.reason
+    assert finding.citations
+
+
+async def test_a_refusal_of_the_gate_is_kept():
+    """What may not go to the model is not worded, and the verdict is in the finding."""
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason="It may not go.")
+    finding = await specialist(writer=writer(EgressRefused(verdict))).consult(LATE, view())
+
+    assert finding.verdicts == (verdict,)
+    assert "It may not go" in finding.reason
+
+
+async def test_the_prompt_has_the_passages_first_and_the_question_last():
+    """What specialists share comes first; the prompt is as sensitive as the passages."""
+    asked = writer("not stated")
+    await specialist(writer=asked).consult(LATE, view(label=Label.CONFIDENTIAL))
+
+    (prompt,) = asked.engine.prompts  # type: ignore[attr-defined]
+    assert prompt.label is Label.CONFIDENTIAL
+    assert all(text in prompt.messages[0].text for text in TEXTS.values())
+    assert prompt.messages[-1].text.endswith(LATE.text)
+
+
+async def test_a_window_that_is_too_small_is_a_reason():
+    """Where no passage fits, nothing is sent."""
+    asked = writer(window=200)
+    finding = await specialist(writer=asked).consult(LATE, view())
+
+    assert asked.engine.prompts == []  # type: ignore[attr-defined]
+    assert "fits the model's window" in finding.reason
+
+
+async def test_it_is_stored_and_loaded():
+    """A stored specialist answers as before."""
+    before = specialist()
+    files = before.to_files()
+    after = load_answer(before.card, json.loads(files["model.json"]), files, EchoEngine())
+
+    assert (await after.consult(LATE, view())).text == (await before.consult(LATE, view())).text

@@ -1,0 +1,239 @@
+"""The contract of shelves accepts one that keeps it, and names the clause that is broken."""
+
+import asyncio
+import math
+import re
+from collections import Counter
+from dataclasses import fields, replace
+
+import pytest
+
+from coterie.retrieval import Document
+from coterie.testing import check_shelf
+from coterie.types import Passage
+
+DIMENSION = 8
+
+
+def words(text):
+    """What a text is found by."""
+    return re.findall(r"\w+", text.casefold())
+
+
+class MemoryShelf:
+    """The plainest shelf there is: everything in a dictionary, everything compared with everything."""
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    async def documents(self):
+        """All of them."""
+        return {name: document.sha256 for name, document in self.kept.items()}
+
+    async def update(self, put, remove=()):
+        """Copy, change, and put the copy in place at once."""
+        state = {name: document for name, document in self.kept.items() if name not in set(remove)}
+        for document in put:
+            copy = self.copy(document)
+            state[copy.name] = copy
+            await asyncio.sleep(0)
+        self.kept.clear()
+        self.kept.update(state)
+
+    async def search(self, query, *, k, clearance, tenant="default", vector=None):
+        """Rank by rare words and by vector, and fuse."""
+        chunks = [
+            (document, chunk, document.vectors[i])
+            for document in self.ranked(clearance, tenant)
+            for i, chunk in enumerate(document.chunks)
+        ]
+        counts = [Counter(words(document.text[chunk.start : chunk.end])) for document, chunk, _ in chunks]
+        asked = set(words(query))
+        rarity = {word: math.log(1 + len(chunks) / (1 + sum(word in each for each in counts))) for word in asked}
+        by_words = [sum(rarity[word] * each[word] / (each[word] + 1) for word in asked) for each in counts]
+        by_vector = [0.0 if vector is None else float(vector @ each) for _, _, each in chunks]
+        scores = [0.0] * len(chunks)
+        for values in (by_words, by_vector):
+            order = sorted(
+                (i for i in range(len(chunks)) if values[i] or values is by_vector), key=lambda i: -values[i]
+            )
+            for rank, i in enumerate(order):
+                scores[i] += 1 / (60 + rank)
+        best = sorted(range(len(chunks)), key=lambda i: -scores[i])
+        return self.shown([self.passage(*chunks[i][:2], scores[i]) for i in best], clearance, tenant, k)
+
+    async def text(self, name, start, end, *, clearance, tenant="default"):
+        """A slice."""
+        document = self.kept.get(name)
+        return document.text[start:end] if document and self.may_see(document, clearance, tenant) else None
+
+    async def close(self):
+        """Nothing to free."""
+
+    @staticmethod
+    def copy(document):
+        """A document that nobody else has."""
+        return Document(**{field.name: getattr(document, field.name) for field in fields(Document)})
+
+    def may_see(self, document, clearance, tenant):
+        """By label and tenant."""
+        return document.label <= clearance and document.tenant in {None, tenant}
+
+    def ranked(self, clearance, tenant):
+        """What takes part in the ranking."""
+        return [document for document in self.kept.values() if self.may_see(document, clearance, tenant)]
+
+    def shown(self, passages, clearance, tenant, k):
+        """What of the ranking is given."""
+        return passages[:k]
+
+    def passage(self, document, chunk, score):
+        """A chunk as it is found."""
+        return Passage(
+            document=document.name,
+            start=chunk.start,
+            end=chunk.end,
+            text=document.text[chunk.start : chunk.end],
+            score=score,
+            label=document.label,
+            heading=chunk.heading,
+            page=chunk.page,
+        )
+
+
+def opening(kind, *, forgets=False):
+    """Opens shelves of a kind; each has what the last one left."""
+    kept = {}
+
+    async def make():
+        return kind({} if forgets else kept)
+
+    return make
+
+
+async def test_a_plain_shelf_keeps_it():
+    """A shelf of thirty lines keeps every clause."""
+    await check_shelf(opening(MemoryShelf), dimension=DIMENSION)
+
+
+class FiltersLast(MemoryShelf):
+    """Ranks everything and shows what may be seen: ranks and rarity tell of what is hidden."""
+
+    def ranked(self, clearance, tenant):
+        """All."""
+        return list(self.kept.values())
+
+    def shown(self, passages, clearance, tenant, k):
+        """Some."""
+        return [each for each in passages if self.may_see(self.kept[each.document], clearance, tenant)][:k]
+
+
+class CutsFirst(FiltersLast):
+    """Takes the best and then hides some of them."""
+
+    def shown(self, passages, clearance, tenant, k):
+        """Fewer than there are."""
+        return super().shown(passages[:k], clearance, tenant, k)
+
+
+class OneTenant(MemoryShelf):
+    """Knows labels and no tenants."""
+
+    def may_see(self, document, clearance, tenant):
+        """By label."""
+        return document.label <= clearance
+
+
+class OpenText(MemoryShelf):
+    """Gives the text of anything."""
+
+    async def text(self, name, start, end, *, clearance, tenant="default"):
+        """A slice."""
+        return self.kept[name].text[start:end] if name in self.kept else None
+
+
+class Bytes(MemoryShelf):
+    """Counts bytes."""
+
+    def passage(self, document, chunk, score):
+        """With other offsets."""
+        before = len(document.text[: chunk.start].encode())
+        passage = super().passage(document, chunk, score)
+        return replace(passage, start=before, end=before + len(passage.text.encode()))
+
+
+class Flat(MemoryShelf):
+    """Forgets headings."""
+
+    def passage(self, document, chunk, score):
+        """Without one."""
+        return replace(super().passage(document, chunk, score), heading="")
+
+
+class InPlace(MemoryShelf):
+    """Writes one document after the other."""
+
+    async def update(self, put, remove=()):
+        """As they come."""
+        for name in remove:
+            self.kept.pop(name, None)
+        for document in put:
+            copy = self.copy(document)
+            self.kept[copy.name] = copy
+
+
+class Halting(MemoryShelf):
+    """Reads first, and then writes one document after the other."""
+
+    async def update(self, put, remove=()):
+        """With pauses."""
+        copies = [self.copy(document) for document in put]
+        for name in remove:
+            self.kept.pop(name, None)
+        for copy in copies:
+            self.kept[copy.name] = copy
+            await asyncio.sleep(0)
+
+
+class Fragile(MemoryShelf):
+    """Reads a query as a pattern."""
+
+    async def search(self, query, **options):
+        """Which it need not be."""
+        re.compile(query)
+        return await super().search(query, **options)
+
+
+class Hoarding(MemoryShelf):
+    """Takes nothing away."""
+
+    async def update(self, put, remove=()):
+        """Only more."""
+        await super().update(put)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "clause"),
+    [
+        (FiltersLast, AssertionError, "what is hidden changes no"),
+        (CutsFirst, AssertionError, "finds|what is hidden changes no"),
+        (OneTenant, AssertionError, "'default' with clearance 'public' finds"),
+        (OpenText, AssertionError, "may read .* if it may find it"),
+        (Bytes, AssertionError, "span the passage's text|its document's text at its offsets"),
+        (Flat, AssertionError, "the chunk's heading"),
+        (InPlace, AssertionError, "an update that fails leaves the old state"),
+        (Halting, AssertionError, "a search sees one state of the shelf"),
+        (Hoarding, AssertionError, "documents are all removed is empty"),
+        (Fragile, re.error, "at position"),
+    ],
+)
+async def test_a_broken_shelf_is_named(kind, error, clause):
+    """A broken shelf is told which clause it breaks."""
+    with pytest.raises(error, match=clause):
+        await check_shelf(opening(kind), dimension=DIMENSION)
+
+
+async def test_a_forgetful_shelf_is_named():
+    """What was put must be there when the shelf is opened again."""
+    with pytest.raises(AssertionError, match="what was put is there after the shelf was closed"):
+        await check_shelf(opening(MemoryShelf, forgets=True), dimension=DIMENSION)

@@ -1,0 +1,178 @@
+"""Training an `answer` specialist: with questions and without, from passages in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coterie.config import load_config
+from coterie.errors import DataError, NotIndexed
+from coterie.evaluation import look_up_with
+from coterie.registry import Version, open_registry
+from coterie.routing import PROFILE_FILE, Profile
+from coterie.specialists import AnswerSpecialist, load_specialist
+from coterie.testing import FakeRetriever
+from coterie.training import train
+from coterie.types import Label, Passage, Task
+
+ASKED = {
+    "law": (
+        "Which law governs the contract?",
+        "This agreement is governed by the law of {}.",
+        ["Kent", "Essex", "York"],
+    ),
+    "term": ("How long does the contract run?", "It runs for {} months from signing.", ["12", "24", "36"]),
+    "notice": ("How much notice is needed?", "Either party may end it with {} days notice.", ["30", "60", "90"]),
+}
+FILLER = [
+    "The parties cooperate in good faith in all matters.",
+    "Any message is sent to the address above.",
+    "Goods are inspected on delivery by the buyer.",
+    "No waiver is effective unless it is signed.",
+    "The supplier keeps its books of account in order.",
+]
+
+
+def contracts(count: int, *, seed: int = 0) -> tuple[list[dict], list[Passage]]:
+    """Questions with places, and a passage a contract; a clause is missing in some."""
+    random = np.random.default_rng(seed)
+    rows, passages = [], []
+    for number in range(count):
+        name, parts, places = f"contract-{seed}-{number}.txt", [], {}
+        for kind in random.permutation(list(ASKED)):
+            parts.append(str(random.choice(FILLER)))
+            if random.random() < 0.6:
+                sentence = ASKED[kind][1].format(random.choice(ASKED[kind][2]))
+                start = len(" ".join(parts)) + 1
+                places[kind] = [start, start + len(sentence)]
+                parts.append(sentence)
+        text = " ".join(parts)
+        passages.append(Passage(document=name, start=0, end=len(text), text=text, score=0.0, label=Label.PUBLIC))
+        rows += [
+            {"question": question, "document": name, "answer": places.get(kind)}
+            for kind, (question, _, _) in ASKED.items()
+        ]
+    return rows, passages
+
+
+def folder_of(path: Path, rows: list[dict] | None, **section: object) -> Path:
+    """A network with one `answer` specialist."""
+    keys = {"task": "answer", "description": "What contracts say.", "knowledge": ["shelf"], **section}
+    if rows is not None:
+        keys["data"] = "questions.jsonl"
+        (path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+    (path / "coterie.toml").write_text(f"[specialists.ask]\n{lines}\n\n[knowledge.shelf]\n")
+    return path
+
+
+def stored(folder: Path) -> Version:
+    """The version that serves."""
+    return open_registry(folder, load_config(folder).registry).champion("ask")
+
+
+def champion(folder: Path, encoder: object) -> AnswerSpecialist:
+    """The specialist that serves."""
+    version, section = stored(folder), load_config(folder).specialists["ask"]
+    found = load_specialist("ask", section, version, encoder=encoder, models={})
+    assert isinstance(found, AnswerSpecialist)
+    return found
+
+
+def test_without_data_it_is_ready(tmp_path, encoder):
+    """The reader that comes with Coterie is stored, with a profile of the shelf for the router."""
+    _, passages = contracts(4)
+    folder = folder_of(tmp_path, None)
+
+    report = train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+
+    assert report["promoted"]
+    assert report["rung"] == "embedding"
+    assert report["rungs"] == []
+    profile = Profile.from_bytes(stored(folder).files[PROFILE_FILE])
+    assert profile.cold
+    assert "What contracts say." in profile.names
+    assert not champion(folder, encoder).reader.experts
+
+
+@pytest.mark.slow
+def test_what_is_asked_often_gets_experts(tmp_path, encoder):
+    """The same questions of many contracts: answered on new ones, and silent where a clause is missing."""
+    rows, passages = contracts(60)
+    new_rows, new = contracts(20, seed=1)
+    shelves = {"shelf": FakeRetriever([*passages, *new])}
+    folder = folder_of(tmp_path, rows, target_risk=0.1)
+
+    report = train(folder, encoder=encoder, shelves=shelves).to_json()["specialists"]["ask"]
+    specialist = champion(folder, encoder)
+
+    assert specialist.reader.experts is not None
+    assert report["metrics"]["citation_precision"] >= 0.9
+    look_up = look_up_with(shelves, specialist.card)
+    right = 0
+    for row in new_rows:
+        task = Task(text=row["question"], columns={"document": row["document"]}, clearance=Label.INTERNAL)
+        finding = asyncio.run(_ask(specialist, look_up, task))
+        cited = [each.start for each in finding.citations]
+        right += cited[:1] == row["answer"][:1] if row["answer"] else not cited
+    assert right >= 0.9 * len(new_rows)
+
+
+async def _ask(specialist, look_up, task):
+    return await specialist.consult(task, await look_up(task))
+
+
+@pytest.mark.slow
+def test_the_same_data_give_the_same_version(tmp_path, encoder):
+    """Nothing in a version depends on when or how often it was trained."""
+    rows, passages = contracts(30)
+    folder = folder_of(tmp_path, rows)
+    first, second = (
+        train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).specialists["ask"].version
+        for _ in range(2)
+    )
+
+    assert first == second
+
+
+def test_few_questions_leave_the_reader_as_it_is(tmp_path, encoder):
+    """Below what can be calibrated on, the report says so."""
+    rows, passages = contracts(3)
+    folder = folder_of(tmp_path, rows)
+
+    report = train(folder, encoder=encoder, shelves={"shelf": FakeRetriever(passages)}).to_json()["specialists"]["ask"]
+
+    assert any("too few" in warning for warning in report["warnings"])
+
+
+def test_what_is_above_the_default_label_leaves_no_trace_in_the_profile(tmp_path, encoder):
+    """The router knows of no passage that the usual asker may not see."""
+    _, passages = contracts(2)
+    secret = Passage(document="secret.txt", start=0, end=6, text="contract secret", score=0.0, label=Label.RESTRICTED)
+    folder = folder_of(tmp_path, None)
+    train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([*passages, secret])})
+
+    profile = Profile.from_bytes(stored(folder).files[PROFILE_FILE])
+    assert not any("secret" in name for name in profile.names)
+
+
+def test_a_broken_file_is_explained_before_anything_is_trained(tmp_path, encoder):
+    """The message names the line; nothing is stored."""
+    folder = folder_of(tmp_path, [{"question": "Which law?", "answer": [1, 2]}])
+
+    with pytest.raises(DataError, match="line 1"):
+        train(folder, encoder=encoder, shelves={"shelf": FakeRetriever([])})
+    assert not (folder / "registry" / "ask").exists()
+
+
+def test_an_empty_shelf_is_pointed_out_before_anything_is_trained(tmp_path, encoder):
+    """Without an index the message names the shelf and the command."""
+    folder = folder_of(tmp_path, None)
+
+    with pytest.raises(NotIndexed, match="'shelf'") as caught:
+        train(folder, encoder=encoder)
+    assert "coterie index shelf" in caught.value.hint

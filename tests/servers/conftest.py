@@ -1,0 +1,67 @@
+"""A real PostgreSQL server: `scripts/postgres_run` starts one and names it; without one these tests are skipped."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from coterie.testing import EchoEngine
+
+VARIABLE = "COTERIE_TEST_POSTGRES"
+
+
+@pytest.fixture(scope="session")
+def server() -> str:
+    """The address of the server, as a user who may make databases."""
+    address = os.environ.get(VARIABLE)
+    if not address:
+        pytest.skip(f"needs PostgreSQL with pgvector: scripts/postgres_run starts one and sets {VARIABLE}")
+    return address
+
+
+@pytest.fixture
+def database(server: str) -> Iterator[str]:
+    """The address of a new database, dropped after the test."""
+    psycopg = pytest.importorskip("psycopg")
+    from psycopg.conninfo import make_conninfo
+
+    name = f"coterie_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        yield make_conninfo(server, dbname=name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Encoder(EchoEngine):
+    """An encoder without weights: equal texts have equal vectors."""
+
+    def __init__(self, sha256: str = "a" * 64, dimension: int = 8) -> None:
+        super().__init__("encoder", dimension=dimension)
+        self.sha256 = sha256
+
+
+@pytest.fixture
+def make_encoder() -> Callable[..., Encoder]:
+    """Makes encoders: sha256 and dimension."""
+    return Encoder
+
+
+@pytest.fixture
+async def open_shelf(database: str) -> AsyncIterator[Callable[..., Awaitable[object]]]:
+    """Opens shelves of the database and closes them after the test."""
+    from coterie.retrieval import PostgresShelf
+
+    async with AsyncExitStack() as stack:
+
+        async def open_one(**options: object) -> PostgresShelf:
+            options = {"network": "shop", "name": "help", "encoder": Encoder(), "address": database} | options
+            shelf = PostgresShelf(options.pop("address"), **options)
+            stack.push_async_callback(shelf.close)
+            await shelf.documents()  # connects
+            return shelf
+
+        yield open_one
