@@ -11,9 +11,16 @@ from coterie.retrieval import _open as opening
 from coterie.testing import EchoEngine
 
 
+class Encoder(EchoEngine):
+    """An encoder that says which it is."""
+
+    sha256 = "0" * 64
+    dimension = 4
+
+
 def opened(section, folder):
     """The shelf of a section."""
-    return open_shelf("help", section, folder, network="shop", encoder=EchoEngine())
+    return open_shelf("help", section, folder, network="shop", encoder=Encoder())
 
 
 async def test_local_is_a_folder(tmp_path):

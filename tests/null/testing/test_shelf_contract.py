@@ -40,12 +40,13 @@ class MemoryShelf:
         self.kept.clear()
         self.kept.update(state)
 
-    async def search(self, query, *, k, clearance, tenant="default", vector=None):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None, document=None):
         """Rank by rare words and by vector, and fuse."""
         chunks = [
-            (document, chunk, document.vectors[i])
-            for document in self.ranked(clearance, tenant)
-            for i, chunk in enumerate(document.chunks)
+            (each, chunk, each.vectors[i])
+            for each in self.ranked(clearance, tenant)
+            for i, chunk in enumerate(each.chunks)
+            if document in (None, each.name)
         ]
         counts = [Counter(words(document.text[chunk.start : chunk.end])) for document, chunk, _ in chunks]
         asked = set(words(query))
