@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -64,9 +65,10 @@ def index(
     else:
         _show(name, folder, report)
     if new and not as_json:
+        listed = json.dumps([str(path) for path in paths or []], ensure_ascii=False)
         remark(
-            f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there:\n"
-            f"[knowledge.{name}]\npaths = [{', '.join(repr(str(path)) for path in paths or [])}]"
+            f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there, add:\n"
+            f"[knowledge.{name}]" + (f"\npaths = {listed}" if paths else "")
         )
     if found.sources and not report.documents:
         raise InputError(

@@ -84,6 +84,8 @@ def find_files(folder: Path, paths: Sequence[Path], access: Access, *, exact: bo
             name = _name(folder, file)
             below = file.relative_to(root).as_posix() if file != root else file.name
             label = access.of(name, below)
+            if name in sources:  # found below two of the paths
+                label = max(label, sources[name].label, key=lambda each: each.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
     if not sources:
         where = ", ".join(repr(str(path)) for path in paths) or "no path"
