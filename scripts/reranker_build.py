@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 from coterie.engines import OnnxEncoder, TokenStates
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "coterie" / "retrieval" / "reranker"
-WIDTH = 64
+WIDTH = 32
 SAMPLE = 600
 """Chunks whose tokens make the projection."""
 WORDS = 120

@@ -73,7 +73,7 @@ def index(corpus: Path, network: Path) -> dict[str, object]:
 async def measure(network: Path, queries: Mapping[str, str], judged: Judged) -> dict[str, dict[str, object]]:
     """Every mode's figures, with the interval of nDCG@10 over queries."""
     encoder = OnnxEncoder.bundled()
-    shelf = open_shelf(SHELF, KnowledgeSection(), network, encoder=encoder)
+    shelf = open_shelf(SHELF, KnowledgeSection(), network, network=SHELF, encoder=encoder)
     found = {}
     for mode in MODES:
         start = time.perf_counter()

@@ -134,7 +134,7 @@ class Copying:
 
 async def fill(folder: Path, found: Found, encoder: object, real: OnnxEncoder) -> dict[str, float]:
     """Index what was found; chunks and seconds."""
-    shelf = open_shelf("docs", KnowledgeSection(), folder, encoder=real)
+    shelf = open_shelf("docs", KnowledgeSection(), folder, network="shelf", encoder=real)
     start = time.perf_counter()
     report = await build_index(
         shelf,
@@ -152,7 +152,7 @@ async def fill(folder: Path, found: Found, encoder: object, real: OnnxEncoder) -
 async def ask(folder: Path, queries: Sequence[str], mode: str) -> np.ndarray:  # (N, 2)
     """Milliseconds waited for, and of CPU, of each query after the first twenty."""
     encoder = OnnxEncoder.bundled()
-    shelf = open_shelf("docs", KnowledgeSection(), folder, encoder=encoder)
+    shelf = open_shelf("docs", KnowledgeSection(), folder, network="shelf", encoder=encoder)
     taken = []
     for query in queries:
         start, used = time.perf_counter(), time.process_time()

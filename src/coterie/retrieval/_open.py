@@ -22,8 +22,11 @@ def shelf_folder(folder: Path, name: str) -> Path:
 
 
 def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
-    """The bundled reranker, if the section wants one and the encoder is the one it was made for."""
-    reranker = Reranker.bundled() if section.rerank else None
+    """The bundled reranker, if the section wants one and the encoder is the one it was made for.
+
+    A shelf in PostgreSQL keeps no tokens of passages, so it has none.
+    """
+    reranker = Reranker.bundled() if section.rerank and section.store == "local" else None
     return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
 
 
