@@ -1,6 +1,7 @@
 """Who is asked: the learned router, what it knows of the specialists, and the order in which they run."""
 
 from ._columns import check_columns, split_columns
+from ._explain import Candidate, Considered, Explanation, Likeness
 from ._plan import pinned_route, plan_waves
 from ._profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from ._router import LearnedRouter
@@ -8,7 +9,11 @@ from ._split import split_parts
 
 __all__ = [
     "PROFILE_FILE",
+    "Candidate",
+    "Considered",
+    "Explanation",
     "LearnedRouter",
+    "Likeness",
     "Profile",
     "check_columns",
     "hint_texts",
