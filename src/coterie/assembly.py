@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -26,9 +27,12 @@ from coterie.specialists import (
     ExtractSpecialist,
     GeneralistSpecialist,
     GenerateSpecialist,
+    OnDemand,
+    WeightMemory,
     WriteSpecialist,
     base_of,
     calibrated_on,
+    card_of,
     load_specialist,
 )
 from coterie.store import SQLiteStore
@@ -55,26 +59,13 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             f"The network in {str(folder)!r} has no specialists.",
             hint="Add one: coterie add NAME --task classify --data FILE",
         )
-    registry = open_registry(folder, config.registry)
-    versions = {name: registry.champion(name) for name in config.specialists}
+    versions = _versions(config, folder)
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     generalist = config.generalist.model if config.generalist and config.generalist.escalate else None
     models = await open_models(config, folder, versions, also={generalist} if generalist else set())
-    specialists = {
-        name: load_specialist(
-            name,
-            config.specialists[name],
-            version,
-            encoder=encoder,
-            models=models,
-            data_label=config.network.default_label,
-            view_tokens=config.view_tokens(name),
-            windows={key: model.window for key, model in config.models.items()},
-        )
-        for name, version in versions.items()
-    }
+    specialists = _specialists(config, versions, encoder, models)
     if warm:
         await _warm(config, specialists)
     store = await SQLiteStore.open(
@@ -93,6 +84,43 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
     )
+
+
+def _versions(config: Config, folder: Path) -> dict[str, Version]:
+    """The champion of each specialist; of very many, or within a budget, its weights are read when it is asked."""
+    registry = open_registry(folder, config.registry)
+    find = registry.champion if config.network.budget(len(config.specialists)) is None else registry.outline
+    return {name: find(name) for name in config.specialists}
+
+
+def _specialists(
+    config: Config, versions: Mapping[str, Version], encoder: Engine, models: Mapping[str, StreamingEngine]
+) -> dict[str, Specialist]:
+    """Every specialist, loaded or to be loaded when it is asked."""
+    budget = config.network.budget(len(versions))
+    memory = None if budget is None else WeightMemory(budget)
+    windows = {key: model.window for key, model in config.models.items()}
+    specialists: dict[str, Specialist] = {}
+    for name, version in versions.items():
+        section, tokens = config.specialists[name], config.view_tokens(name)
+        load = partial(
+            load_specialist,
+            name,
+            section,
+            version,
+            encoder=encoder,
+            models=models,
+            data_label=config.network.default_label,
+            view_tokens=tokens,
+            windows=windows,
+        )
+        if memory is None or _asks_model(version):
+            specialists[name] = load()
+        else:
+            card = card_of(name, section, version, view_tokens=tokens)
+            size = version.size - version.size_of(PROFILE_FILE)
+            specialists[name] = OnDemand(card=card, size=size, load=load, memory=memory)
+    return specialists
 
 
 def _shelves(

@@ -119,7 +119,7 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:
-    """What the parts say more than the whole: a piece that says less alone than in its place is no request of its own."""
+    """What the parts say more than the whole: a piece that says less alone than in its place is no request."""
     gains = sorted(part.best.similarity - whole.fits[part.name].similarity for part in parts)
     return _SMALLER_GAIN * gains[0] + gains[-1]
 

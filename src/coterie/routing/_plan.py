@@ -32,7 +32,10 @@ def plan_parts(
         cards: Every specialist of the network.
         known: Names of facts of earlier turns.
     """
-    after = {i: {j for j, other in enumerate(names) if other != name and _feeds(other, name, cards)} for i, name in enumerate(names)}
+    after = {
+        i: {j for j, other in enumerate(names) if other != name and _feeds(other, name, cards)}
+        for i, name in enumerate(names)
+    }
     _cut_circles(after)
     planned = []
     for i, name in enumerate(names):

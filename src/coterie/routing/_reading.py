@@ -56,7 +56,7 @@ def read(text: str) -> Reading:
     orders: list[str] = []
     rest = text
     if _ORDER.search(text):
-        kept = []
+        kept: list[str] = []
         for clause in _CLAUSE.findall(text):
             (orders if _ORDER.search(clause) else kept).append(clause)
         rest = "".join(kept)

@@ -176,9 +176,7 @@ class LearnedRouter:
 
     # --- scores ----------------------------------------------------------------------------------
 
-    async def _match_pieces(
-        self, text: str, request: Request
-    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+    async def _match_pieces(self, text: str, request: Request) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
         whole, first = await self._encode([text], request, states=True)
         root = self._propose(text, whole[0])

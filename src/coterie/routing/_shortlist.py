@@ -35,7 +35,7 @@ class Shortlist:
         """Positions of the specialists to compare the texts with, ascending: those nearest to any of them."""
         if self._count <= MOST_COMPARED:
             return list(range(self._count))
-        return self._closest(vectors).tolist()
+        return [int(position) for position in self._closest(vectors)]
 
     def judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
         """Cosine of each vector to the nearest centroid of each specialist; of very many, of those that come near."""

@@ -4,8 +4,8 @@ Every space between two words is a boundary, marked or not: the end of a sentenc
 proposals are made here: the router keeps a split when the pieces belong to different specialists.
 
 Where the encoder gives its tokens' states, a piece need not be encoded to be judged: the mean of its tokens' states is
-nearly its vector, and knows what stands around it ("late chunking", Guenther et al. 2024, arXiv 2409.04701). So one reading
-of the request tells which of all boundaries parts it best, joining word or not.
+nearly its vector, and knows what stands around it ("late chunking", Guenther et al. 2024, arXiv 2409.04701). So one
+reading of the request tells which of all boundaries parts it best, joining word or not.
 """
 
 from __future__ import annotations
@@ -110,20 +110,23 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         offsets: (T, 2) where they stand in it.
         judge: Gives the likeness of vectors to each specialist.
     """
-    tokens = _Tokens(text=text, sums=np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)]), offsets=offsets)
+    tokens = _Tokens(
+        text=text, judge=judge, sums=np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)]), offsets=offsets
+    )
     lead = _LEAD.match(text)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     budget = [MOST_JUDGED - 1]
     start = lead.end() if lead else 0
     if start >= len(text.rstrip()):
         start = 0
-    found = _part(tokens, start, len(text), boundaries, judge, budget)
+    found = _part(tokens, start, len(text), boundaries, budget)
     return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Tokens:
     text: str
+    judge: Judge
     sums: np.ndarray  # (T + 1, D) of states
     offsets: np.ndarray  # (T, 2)
 
@@ -135,30 +138,28 @@ class _Tokens:
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
 
 
-def _part(
-    tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], judge: Judge, budget: list[int]
-) -> Piece:
+def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], budget: list[int]) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
     within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
     whole = _piece(tokens.text, start, end)
-    best = _best(tokens, start, end, within, judge) if within and budget[0] > 0 else None
+    best = _best(tokens, start, end, within) if within and budget[0] > 0 else None
     if best is None:
         return whole
     budget[0] -= 1
     halves = (
-        _part(tokens, start, best.end, within, judge, budget),
-        _part(tokens, best.start, end, within, judge, budget),
+        _part(tokens, start, best.end, within, budget),
+        _part(tokens, best.start, end, within, budget),
     )
     return Piece(start=start, end=end, text=whole.text, mark=best.mark, pieces=halves, source=tokens.text)
 
 
-def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary], judge: Judge) -> Boundary | None:
+def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
     """The boundary whose two sides say most more than the whole, each about another specialist."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
     untils = np.concatenate([ends, np.full(count, end), [end]])
-    likeness = judge(tokens.mean(froms, untils))  # (2 B + 1, S)
+    likeness = tokens.judge(tokens.mean(froms, untils))  # (2 B + 1, S)
     left, right, whole = likeness[:count], likeness[count : 2 * count], likeness[-1]
     if likeness.shape[1] < 2:
         return None
