@@ -111,6 +111,14 @@ class Network:
             raise
         yield await to_the_end(self._settle(life))
 
+    async def prepare(self, request: Request) -> tuple[Request, Context]:
+        """A request as the router gets it: admitted and standing on its own; and what is known beside it.
+
+        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        """
+        admitted, context = await self._admit(request)
+        return _standing_alone(admitted, context)[0], context
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts])

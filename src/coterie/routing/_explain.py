@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from coterie.types import Route
 
@@ -55,6 +57,7 @@ class Considered:
     """Similarity by which the first is ahead of the second; None if there is no second."""
     small_talk: str | None
     """The greeting or the like that it is."""
+    vector: np.ndarray = field(compare=False, repr=False)  # (D,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class Explanation:
     """A route, and how it came about."""
 
     route: Route
+    asked: tuple[str, ...]
+    """Whom the request is for, in its order; the route names besides who writes what they read and who reads on."""
     read_as: str
     """What of the text the route was made from: greetings, thanks and words to the router are left out."""
     orders: tuple[str, ...]
@@ -82,6 +87,7 @@ def consider(match: Match, chosen: Sequence[Match], false_rejection: float) -> C
         ),
         margin=round(ranked[0].similarity - ranked[1].similarity, 4) if len(ranked) > 1 else None,
         small_talk=match.small_talk,
+        vector=match.vector,
     )
 
 

@@ -37,6 +37,8 @@ class _Made:
 
     route: Route
     reading: Reading
+    names: tuple[str, ...] = ()
+    """Whom the request is for."""
     matches: tuple[Match, ...] = ()
     asked: tuple[Match, ...] = ()
 
@@ -71,6 +73,7 @@ class LearnedRouter:
         made = await self._consider(request, context)
         return Explanation(
             route=made.route,
+            asked=made.names,
             read_as=made.reading.text,
             orders=made.reading.orders,
             considered=tuple(consider(match, made.asked, self._false_rejection) for match in made.matches),
@@ -82,7 +85,7 @@ class LearnedRouter:
         reading = read(request.text)
         if not request.text.strip() or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
-            return _Made(route=route, reading=reading)
+            return _Made(route=route, reading=reading, names=tuple(by_columns))
         root, matches, steps = await self._match_pieces(reading.text, request)
         phrases = await self._small_talk.find(list(matches.values()))
         matches = {
@@ -98,7 +101,13 @@ class LearnedRouter:
         parts = self._parts(by_columns, asked, known)
         reason = self._reason(by_columns, asked, [matches[root]])
         route = Route(parts=parts, reason=reason, scores=scores, steps=steps)
-        return _Made(route=route, reading=reading, matches=tuple(matches.values()), asked=tuple(asked))
+        return _Made(
+            route=route,
+            reading=reading,
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
+            matches=tuple(matches.values()),
+            asked=tuple(asked),
+        )
 
     # --- from scores to a route ------------------------------------------------------------------
 

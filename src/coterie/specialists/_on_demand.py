@@ -67,14 +67,14 @@ class WeightMemory:
 
     def _take(self, name: str, size: int, load: Load) -> _Held:
         with self._lock:
-            held = self._held.get(name)
-            if held is None:
+            found = self._held.get(name)
+            if found is None:
                 self._make_room(size)
-                held = self._held[name] = _Held(size=size, loading=self._pool.submit(load))
+            held = self._held[name] = found or _Held(size=size, loading=self._pool.submit(load))
             held.users += 1
             self._held.move_to_end(name)
-        # Without the lock: a load that is done already calls back at once.
-        held.loading.add_done_callback(lambda done: self._forget_failed(name, held, done))
+        if found is None:  # without the lock: a load that is done already calls back at once
+            held.loading.add_done_callback(lambda done: self._forget_failed(name, held, done))
         return held
 
     def _give_back(self, held: _Held) -> None:
