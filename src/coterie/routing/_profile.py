@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -36,6 +37,17 @@ a text in other words would be less typical than all of them. Of CLINC150's out-
 PROFILE_FILE = "profile.safetensors"
 
 
+class Compared(NamedTuple):
+    """How like a specialist some vectors are."""
+
+    similarity: np.ndarray  # (M,)
+    """Mean cosine to the nearest examples."""
+    nearest: np.ndarray  # (M,)
+    """Position of the nearest example or hint; -1 if there is none."""
+    closest: np.ndarray  # (M,)
+    """Cosine to that one."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
     """Encodings of a specialist's examples and hints.
@@ -51,11 +63,19 @@ class Profile:
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
         """Mean cosine of each vector to the nearest examples and hints; without enough examples, to the nearest one."""
+        return self.compare(vectors).similarity
+
+    def compare(self, vectors: np.ndarray) -> Compared:  # (M, D)
+        """How like it some vectors are, and which example or hint is the nearest of each."""
         if not len(self.vectors):
-            return np.full(len(vectors), -1.0)
+            return Compared(np.full(len(vectors), -1.0), np.full(len(vectors), -1), np.full(len(vectors), -1.0))
         cosines = vectors @ self.vectors.T  # (M, N)
-        k = 1 if self.cold else min(NEIGHBOURS, len(self.vectors))
-        return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))
+        nearest = cosines.argmax(axis=1)
+        closest = cosines[np.arange(len(vectors)), nearest]
+        if self.cold:
+            return Compared(closest, nearest, closest)
+        k = min(NEIGHBOURS, len(self.vectors))
+        return Compared(np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)), nearest, closest)
 
     @property
     def cold(self) -> bool:
@@ -69,10 +89,6 @@ class Profile:
         sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float32)
         np.add.at(sums, of, self.vectors)
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
-
-    def nearest(self, vector: np.ndarray) -> str:
-        """The name of the example or hint that is most like a vector (D,)."""
-        return self.names[int((self.vectors @ vector).argmax())]
 
     def neighbours(self, vector: np.ndarray, most: int) -> list[tuple[str, float]]:
         """Names and cosines of the examples and hints that are most like a vector (D,), the nearest first."""

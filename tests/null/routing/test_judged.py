@@ -155,7 +155,7 @@ async def test_the_explanation_shows_the_pieces(router):
     assert [each.asked for each in found.considered] == [None, "bank", "food"]
     first = found.considered[1]
     assert first.candidates[0].specialist == "bank"
-    assert first.margin == pytest.approx(first.candidates[0].similarity - first.candidates[1].similarity, abs=1e-3)
+    assert first.margin == pytest.approx(first.candidates[0].score - first.candidates[1].score, abs=1e-3)
     assert first.candidates[0].nearest[0].similarity >= first.candidates[0].nearest[1].similarity
     assert found.route == await router.route(Request(text=text), Context())
 
