@@ -72,8 +72,15 @@ class Match:
 
     @cached_property
     def ranked(self) -> tuple[str, ...]:
-        """Specialists, the best first."""
-        return tuple(sorted(self.fits, key=lambda name: self.fits[name].score, reverse=True))
+        """Specialists, the best first.
+
+        If the best says that it is none of its own, one with too few examples to say so comes first that it is like:
+        its likeness to a description is lower than that to examples would be.
+        """
+        ranked = sorted(self.fits, key=lambda name: self.fits[name].score, reverse=True)
+        if ranked and not self.fits[ranked[0]].in_scope:
+            ranked.sort(key=lambda name: self.fits[name].in_scope and self.fits[name].profile.cold, reverse=True)
+        return tuple(ranked)
 
     @property
     def name(self) -> str:

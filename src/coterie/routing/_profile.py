@@ -28,11 +28,14 @@ EACH_LABEL = 10
 """Examples of every label that are kept before the rest is drawn from all."""
 FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
-COLD_SIMILARITY = 0.35
-"""Lowest similarity to a description or label name that counts as in scope (unrelated texts stay below 0.3)."""
+COLD_SIMILARITY = 0.30
+"""Lowest similarity to a description, a phrase of it or a label name that counts as in scope."""
 SURE_SIMILARITY = 0.75
 """Similarity that counts as in scope however alike the examples are: those made from a few patterns are so alike that
 a text in other words would be less typical than all of them. Of CLINC150's out-of-scope texts 1 in 1,000 has it."""
+
+_ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
+_SHORTEST_PHRASE = 4  # characters
 
 PROFILE_FILE = "profile.safetensors"
 
@@ -149,10 +152,21 @@ def make_profile(
     )
 
 
-def hint_texts(description: str, labels: Sequence[str]) -> list[str]:
-    """Texts that stand for a specialist's subject: its description, and its labels as words."""
+def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWEST_EXAMPLES) -> list[str]:
+    """Texts that stand for a specialist's subject: its description, and its labels as words.
+
+    With too few examples the description's phrases stand for it as well: of "Planning trips: flights, hotels, luggage"
+    a question about luggage is like one phrase, and hardly like the whole.
+    """
     words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels[:MOST_EXAMPLES]]
-    return [text for text in (description.strip(), *words) if text]
+    phrases = _phrases(description) if examples < FEWEST_EXAMPLES else []
+    return [text for text in dict.fromkeys((description.strip(), *phrases, *words)) if text]
+
+
+def _phrases(description: str) -> list[str]:
+    """What a description enumerates."""
+    phrases = (phrase.strip(" .,;:()") for phrase in _ENUMERATION.split(description))
+    return [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
