@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.routing import LearnedRouter, make_profile
-from coterie.types import Context, Label, Output, Request, Usage
+from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {
     "bank": ["card", "blocked", "stolen", "transfer", "account", "balance", "pin", "cash"],
@@ -165,3 +165,16 @@ async def test_texts_longer_than_a_question_are_not_cut_up(router):
     text = "my stolen card blocked account. bake soup flour dinner. " * 20
 
     assert len(await parts(router, text)) <= 1
+
+
+async def test_earlier_turns_do_not_pin_the_route(router):
+    """What was asked and found before does not draw a question about something else to the same specialist."""
+    said = Message(role="user", text="my stolen card blocked account")
+    fact = Fact(name="intent", value="card_lost", confidence=0.9)
+    context = Context().append(
+        *(Entry(content=content, producer="bank", label=Label.INTERNAL, time=1.0) for content in (said, fact) * 5)
+    )
+    food = await router.route(Request(text="bake soup flour dinner", session="s"), context)
+    bank = await router.route(Request(text="transfer cash account balance", session="s"), context)
+
+    assert (food.specialists, bank.specialists) == (("food",), ("bank",))

@@ -117,6 +117,19 @@ async def test_cold_start_from_a_description(tools, clouds):
     assert "needs 0.3" in (await tools.route(by, "far")).reason
 
 
+async def test_what_a_neighbour_does_not_want_may_be_for_a_cold_one(tools, clouds, profiles):
+    """A text that is nearest to examples, but none of theirs, goes to a cold specialist that it is like."""
+    center, other = clouds["triage"].center, clouds["clauses"].center
+    cold = make_profile(np.empty((0, len(center))), [], [], hints=center[None], hint_texts=["cards"], seed=0)
+    between = tools.unit(0.5 * center + 0.6 * other + 0.7 * tools.Cloud(9).center)
+    by = tools.router(
+        {"new": cold, "clauses": profiles["clauses"]}, {"between": between, "clause": clouds["clauses"].draw(1)[0]}
+    )
+
+    assert (await tools.route(by, "between")).specialists == ("new",)
+    assert (await tools.route(by, "clause")).specialists == ("clauses",)
+
+
 async def test_an_empty_profile_is_never_chosen(tools, clouds, profiles):
     """A specialist of which nothing is known fits nothing and breaks nothing."""
     empty = Profile(vectors=np.empty((0, 48), dtype=np.float32), names=(), typical=np.empty(0))
