@@ -135,12 +135,12 @@ def _found(
 
 def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import build_index, open_reranker, open_shelf, shelf_folder
+    from coterie.retrieval import ENCODER_BATCH, build_index, open_reranker, open_shelf, shelf_folder
 
     from ._progress import TerminalProgress
 
     async def work() -> Indexed:
-        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
+        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
         try:
             shelf = open_shelf(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
             try:

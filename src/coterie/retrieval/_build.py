@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 READ_VERSION = 1
 """Of how documents are read and cut: with another number every document is read again."""
+ENCODER_BATCH = 8
+"""Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
 _BATCH = 512
 """Chunks that are encoded together, at least: enough for texts of like length to find each other."""
 

@@ -65,12 +65,12 @@ class KeywordIndex:
 
     def search(self, weights: Mapping[str, float], limit: int) -> list[Hit]:
         """The best chunks for these terms, each counting by its weight instead of by its rarity in this group."""
-        terms = []
+        terms, chunks = [], self.chunks
         for term, weight in weights.items():
             found = self.frequency(term)
             if found:
                 query = tantivy.Query.term_query(self._schema, _FIELD, term, "freq")
-                factor = weight / rarity(found, self.chunks)
+                factor = weight / rarity(found, chunks)
                 terms.append((tantivy.Occur.Should, tantivy.Query.boost_query(query, factor)))
         if not terms or limit < 1:
             return []

@@ -17,7 +17,7 @@ class Words:
     name, sha256, dimension = "words", "a" * 64, 16
 
     @classmethod
-    def bundled(cls, *, threads=1):
+    def bundled(cls, *, threads=1, max_batch=32):
         """Another one."""
         return cls()
 
