@@ -7,13 +7,13 @@ import csv
 import hashlib
 import json
 import re
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from _questions import QUESTIONS
 
+from _contracts import contract_key, contract_texts
 from coterie.extraction import Document
 from coterie.types import Label, Passage
 
@@ -39,19 +39,21 @@ class Contract(NamedTuple):
 
 def read_contracts(table: Path, archive: Path) -> list[Contract]:
     """Every contract of CUAD, in the table's order."""
-    texts = {_key(name): text for name, text in _texts(archive)}
+    texts = {contract_key(name): text for name, text in contract_texts(archive)}
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [_contract(row, texts[_key(row["Filename"])]) for row in rows if _key(row["Filename"]) in texts]
+    return [
+        _contract(row, texts[contract_key(row["Filename"])]) for row in rows if contract_key(row["Filename"]) in texts
+    ]
 
 
 def divide(contracts: Sequence[Contract], split: Path) -> tuple[list[Contract], list[Contract], list[Contract]]:
     """Contracts to learn from, to choose by and to test on. The test is the lender example's."""
-    test = {_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
-    rest = [each for each in contracts if _key(each.name) not in test]
-    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"answer:{_key(each.name)}".encode()).hexdigest())
+    test = {contract_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
+    rest = [each for each in contracts if contract_key(each.name) not in test]
+    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"answer:{contract_key(each.name)}".encode()).hexdigest())
     cut = round(_VALIDATION * len(ranked))
-    return ranked[cut:], ranked[:cut], [each for each in contracts if _key(each.name) in test]
+    return ranked[cut:], ranked[:cut], [each for each in contracts if contract_key(each.name) in test]
 
 
 def ask(contracts: Sequence[Contract], wording: int) -> Iterator[dict[str, object]]:
@@ -65,19 +67,6 @@ def ask(contracts: Sequence[Contract], wording: int) -> Iterator[dict[str, objec
                 "topic": kind,
                 "answer": [[start, end] for start, end in spans] or None,
             }
-
-
-def _texts(archive: Path) -> Iterator[tuple[str, str]]:
-    with tarfile.open(archive) as tar:
-        for member in tar.getmembers():
-            stream = tar.extractfile(member) if member.name.endswith(".txt") else None
-            if stream is not None:
-                yield Path(member.name).name, stream.read().decode("utf-8", errors="replace")
-
-
-def _key(name: str) -> str:
-    """A file's name without suffix and signs: table and archive do not agree on them."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"\.(pdf|txt)'?$", "", name.strip(), flags=re.IGNORECASE).casefold())
 
 
 def _contract(row: Mapping[str, str], text: str) -> Contract:

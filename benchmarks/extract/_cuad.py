@@ -12,10 +12,11 @@ import csv
 import hashlib
 import json
 import re
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from _contracts import contract_key, contract_texts
 
 FIELDS: Mapping[str, str] = {
     "parties": "text*",
@@ -55,10 +56,12 @@ class Contract(NamedTuple):
 
 def read_contracts(table: Path, archive: Path) -> list[Contract]:
     """Every contract of CUAD, in the table's order."""
-    texts = {_key(name): text for name, text in _texts(archive)}
+    texts = {contract_key(name): text for name, text in contract_texts(archive)}
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [_contract(row, texts[_key(row["Filename"])]) for row in rows if _key(row["Filename"]) in texts]
+    return [
+        _contract(row, texts[contract_key(row["Filename"])]) for row in rows if contract_key(row["Filename"]) in texts
+    ]
 
 
 def divide(contracts: Sequence[Contract], split: Path, *, validation: bool) -> tuple[list[Contract], list[Contract]]:
@@ -69,26 +72,13 @@ def divide(contracts: Sequence[Contract], split: Path, *, validation: bool) -> t
         split: The lender example's list.
         validation: Leave the test alone: measure on a fifth of the others, drawn by a hash of their names.
     """
-    test = {_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
-    rest = [each for each in contracts if _key(each.name) not in test]
+    test = {contract_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
+    rest = [each for each in contracts if contract_key(each.name) not in test]
     if not validation:
-        return rest, [each for each in contracts if _key(each.name) in test]
-    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"extract:{_key(each.name)}".encode()).hexdigest())
+        return rest, [each for each in contracts if contract_key(each.name) in test]
+    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"extract:{contract_key(each.name)}".encode()).hexdigest())
     cut = round(_VALIDATION * len(ranked))
     return ranked[cut:], ranked[:cut]
-
-
-def _texts(archive: Path) -> Iterator[tuple[str, str]]:
-    with tarfile.open(archive) as tar:
-        for member in tar.getmembers():
-            stream = tar.extractfile(member) if member.name.endswith(".txt") else None
-            if stream is not None:
-                yield Path(member.name).name, stream.read().decode("utf-8", errors="replace")
-
-
-def _key(name: str) -> str:
-    """A file's name without suffix and signs: table and archive do not agree on them."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"\.(pdf|txt)'?$", "", name.strip(), flags=re.IGNORECASE).casefold())
 
 
 def _contract(row: Mapping[str, str], text: str) -> Contract:

@@ -75,8 +75,13 @@ def judge(
         **_scope_figures(rows, findings, seed),
         **(_score_figures(rows, findings, seed) if task == "score" else {}),
     }
-    evaluation = _evaluation(figures, cases, n=len(rows), sliced=task == "classify")
-    return replace(evaluation, truncated=sum(finding.truncated for finding in findings))
+    return replace(
+        _evaluation(figures, n=len(rows), labelled=len(cases)),
+        confusions=_confusions(cases),
+        right=tuple(case.correct for case in cases),
+        slices=_slices(cases) if task == "classify" else {},
+        truncated=sum(finding.truncated for finding in findings),
+    )
 
 
 def _judge_extract(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
@@ -92,25 +97,8 @@ def _judge_extract(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
         "ece": _Figure(ece([case.field.confidence for case in said], right)),
         **{name: _Figure(value, report.intervals[name]) for name, value in report.figures.items()},
     }
-    known = {name: each.value for name, each in shares.items() if not math.isnan(each.value)}
-    return Evaluation(
-        n=len(rows),
-        labelled=sum(bool(row.labels) for row in rows),
-        accuracy=known.get("accuracy"),
-        macro_f1=None,
-        coverage=known.get("coverage"),
-        accepted_accuracy=known.get("accepted_accuracy"),
-        ece=known.get("ece"),
-        joint_accuracy=None,
-        token_f1=known.get("token_f1"),
-        exact_f1=known.get("exact_f1"),
-        fields=report.fields,
-        intervals={
-            name: each.interval
-            for name, each in shares.items()
-            if each.interval is not None and not math.isnan(each.interval.low)
-        },
-    )
+    labelled = sum(bool(row.labels) for row in rows)
+    return replace(_evaluation(shares, n=len(rows), labelled=labelled), fields=report.fields)
 
 
 def _judge_texts(rows: Sequence[Row], findings: Sequence[Finding], seed: int, alike: float) -> Evaluation:
@@ -129,25 +117,7 @@ def _judge_texts(rows: Sequence[Row], findings: Sequence[Finding], seed: int, al
         "token_f1": _share(likeness, seed),
         "exact_match": _share(same, seed),
     }
-    known = {name: each.value for name, each in figures.items() if not math.isnan(each.value)}
-    return Evaluation(
-        n=len(rows),
-        labelled=len(replied),
-        accuracy=known.get("accuracy"),
-        macro_f1=None,
-        coverage=known.get("coverage"),
-        accepted_accuracy=known.get("accepted_accuracy"),
-        ece=known.get("ece"),
-        joint_accuracy=None,
-        token_f1=known.get("token_f1"),
-        exact_match=known.get("exact_match"),
-        intervals={
-            name: each.interval
-            for name, each in figures.items()
-            if each.interval is not None and not math.isnan(each.interval.low)
-        },
-        right=tuple(right.tolist()),
-    )
+    return replace(_evaluation(figures, n=len(rows), labelled=len(replied)), right=tuple(right.tolist()))
 
 
 def _plain(text: str) -> str:
@@ -158,20 +128,9 @@ def _plain(text: str) -> str:
 def _judge_answer(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Evaluation:
     """Figures over questions."""
     judged = judge_answers(rows, findings, seed=seed)
-    empty = Evaluation(
-        n=len(rows),
-        labelled=sum(bool(row.labels or row.evidence) for row in rows),
-        accuracy=None,
-        macro_f1=None,
-        coverage=None,
-        accepted_accuracy=None,
-        ece=None,
-        joint_accuracy=None,
-        intervals=judged.intervals,
-        right=judged.right,
-    )
+    empty = _nothing(len(rows), sum(bool(row.labels or row.evidence) for row in rows))
     known: dict[str, Any] = dict(judged.figures)
-    return replace(empty, **known)
+    return replace(empty, intervals=judged.intervals, right=judged.right, **known)
 
 
 def _field_rows(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
@@ -210,33 +169,28 @@ def judge_rows(rows: Sequence[Row], findings: Sequence[Finding], *, task: TaskKi
     ]
 
 
-def _evaluation(figures: _Figures, cases: Sequence[Case], *, n: int, sliced: bool) -> Evaluation:
-    def known(name: str) -> float | None:
-        value = figures[name].value if name in figures else math.nan
-        return None if math.isnan(value) else value
+def _evaluation(figures: _Figures, *, n: int, labelled: int) -> Evaluation:
+    """Figures by the names of an evaluation's fields; one that is no number is None."""
+    known: dict[str, Any] = {name: each.value for name, each in figures.items() if not math.isnan(each.value)}
+    intervals = {
+        name: each.interval
+        for name, each in figures.items()
+        if each.interval is not None and not math.isnan(each.interval.low)
+    }
+    return replace(_nothing(n, labelled), intervals=intervals, **known)
 
+
+def _nothing(n: int, labelled: int) -> Evaluation:
+    """An evaluation without figures."""
     return Evaluation(
         n=n,
-        labelled=len(cases),
-        accuracy=known("accuracy"),
-        macro_f1=known("macro_f1"),
-        coverage=known("coverage"),
-        accepted_accuracy=known("accepted_accuracy"),
-        ece=known("ece"),
-        joint_accuracy=known("joint_accuracy"),
-        oos_auroc=known("oos_auroc"),
-        oos_recall=known("oos_recall"),
-        micro_f1=known("micro_f1"),
-        auc=known("auc"),
-        brier=known("brier"),
-        intervals={
-            name: figure.interval
-            for name, figure in figures.items()
-            if figure.interval is not None and not math.isnan(figure.interval.low)
-        },
-        confusions=_confusions(cases),
-        right=tuple(case.correct for case in cases),
-        slices=_slices(cases) if sliced else {},
+        labelled=labelled,
+        accuracy=None,
+        macro_f1=None,
+        coverage=None,
+        accepted_accuracy=None,
+        ece=None,
+        joint_accuracy=None,
     )
 
 
