@@ -127,8 +127,8 @@ class LocalShelf:
             vector = output.vector
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
-            return [self._passage(row, score) for row, score in (await self._in_thread(within))[:k]]
-        found = await self._in_thread(
+            return [self._passage(row, score) for row, score in (await self._reading(within))[:k]]
+        found = await self._reading(
             partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
         )
         return [self._passage(row, score) for row, score in found]
@@ -160,6 +160,13 @@ class LocalShelf:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _reading(self, work: Callable[[], T]) -> T:
+        """The same for what reads the index: files that went bad while they were open are the index's fault."""
+        try:
+            return await self._in_thread(work)
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
+            raise self._refused(f"is not readable: {error}") from error
 
     # --- In the shelf's own thread ---------------------------------------------------------------
 
