@@ -81,7 +81,7 @@ class KeywordIndex:
             return []
         hits = self._searcher.search(tantivy.Query.boolean_query(wanted), limit, count=False).hits
         keys = self._searcher.fast_field_values(_KEY, [address for _, address in hits])
-        return [Hit(key or 0, score) for (score, _), key in zip(hits, keys, strict=True)]
+        return [Hit(int(key or 0), score) for (score, _), key in zip(hits, keys, strict=True)]
 
 
 class Term(NamedTuple):
