@@ -129,8 +129,8 @@ def _found(
             f"Shelf {name!r} has no paths: neither on the command line nor under [knowledge.{name}].",
             hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
         )
-    where = paths or [folder / path for path in section.paths]
-    return find_files(folder, where, access, exact=not paths)
+    whole = [folder / path for path in section.paths]
+    return find_files(folder, paths or whole, access, exact=not paths, shelf=whole)
 
 
 def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
@@ -185,4 +185,8 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
     if report.skipped:
         remark(f"{report.skipped:,} files of other kinds were passed over.")
+    for link in report.outside[:_SHOWN]:
+        remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
+    if len(report.outside) > _SHOWN:
+        remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
     say(f'Next: {shell(folder, "search", name)} "..."')

@@ -106,6 +106,8 @@ class Indexed:
     removed: int = 0
     skipped: int = 0
     """Files of kinds that are not read."""
+    outside: tuple[str, ...] = ()
+    """Links that lead out of the folder that was named; they are passed over."""
     failed: tuple[Failure, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """What had to be assumed to read a document, by its name."""
@@ -217,6 +219,7 @@ class _Build:
             changed=changed,
             unchanged=unchanged,
             skipped=self._found.skipped,
+            outside=self._found.outside,
             failed=tuple(failed),
             notes=notes,
             chunks=batch.chunks,
