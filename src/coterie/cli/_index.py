@@ -13,6 +13,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import run
+from ._exits import USAGE, error_document
 from ._output import Json, remark, say, shell, show_json
 
 if TYPE_CHECKING:
@@ -60,21 +61,31 @@ def index(
     section, new = _section(config, name, label=label, tenant=tenant)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
     report = _build(folder, name, section, found, network=config.network.name, rebuild=rebuild)
+    empty = _empty(name, found, report)
     if as_json:
-        show_json(_document(name, folder, report))
-    else:
-        _show(name, folder, report)
-    if new and not as_json:
+        show_json(_document(name, folder, report, empty))
+        if empty is not None:
+            raise typer.Exit(USAGE)
+        return
+    _show(name, folder, report)
+    if new:
         listed = json.dumps([str(path) for path in paths or []], ensure_ascii=False)
         remark(
             f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there, add:\n"
             f"[knowledge.{name}]" + (f"\npaths = {listed}" if paths else "")
         )
-    if found.sources and not report.documents:
-        raise InputError(
-            f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
-            hint="The reasons stand above.",
-        )
+    if empty is not None:
+        raise empty
+
+
+def _empty(name: str, found: Found, report: Indexed) -> InputError | None:
+    """The error of an indexing that read nothing, where there was something to read."""
+    if not found.sources or report.documents:
+        return None
+    return InputError(
+        f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
+        hint="The reasons are listed by document.",
+    )
 
 
 def _section(config: Config, name: str, *, label: str | None, tenant: str | None) -> tuple[KnowledgeSection, bool]:
@@ -162,10 +173,12 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
     return run(work())
 
 
-def _document(name: str, folder: Path, report: Indexed) -> dict[str, object]:
+def _document(name: str, folder: Path, report: Indexed, empty: InputError | None) -> dict[str, object]:
+    """The report, with the error in it where there is one: one document, whatever comes."""
     from dataclasses import asdict
 
-    return {"shelf": name, "folder": str(folder), **asdict(report)}
+    told = {"shelf": name, "folder": str(folder), **asdict(report)}
+    return told if empty is None else told | {"error": error_document(empty)}
 
 
 def _show(name: str, folder: Path, report: Indexed) -> None:
@@ -189,4 +202,5 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
         remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
     if len(report.outside) > _SHOWN:
         remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
-    say(f'Next: {shell(folder, "search", name)} "..."')
+    if report.documents:
+        say(f'Next: {shell(folder, "search", name)} "..."')
