@@ -18,7 +18,17 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie._outcome import Outcome, abstain, check, label_of, named_document, overall_status, synthesise, task_of
+from coterie._outcome import (
+    Outcome,
+    abstain,
+    check,
+    label_of,
+    nothing_to_read,
+    overall_status,
+    synthesise,
+    task_of,
+)
+from coterie._shelves import look_up
 from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
@@ -223,30 +233,18 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        clearance = min(task.clearance, card.clearance)
-        found = await side_by_side(
-            self.knowledge[shelf].search(
-                task.text,
-                k=card.passages,
-                clearance=clearance,
-                tenant=task.tenant,
-                vector=task.vector,
-                **named_document(task),
-            )
-            for shelf in card.knowledge
-        )
-        now = self.clock()
+        found, now = await look_up(self.knowledge, card, task), self.clock()
         passages = [
-            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
-            for shelf in found
-            for passage in shelf
+            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
-        return build_view(context, card, passages)
+        return build_view(context, card, passages, found.unsearched)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
         try:
-            if say is None or id(specialist) not in self._speaking:
+            if blind := nothing_to_read(view):
+                finding = abstain(specialist.card.name, task, blind)
+            elif say is None or id(specialist) not in self._speaking:
                 finding = await specialist.consult(task, view)
             else:
                 finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)

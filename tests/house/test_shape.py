@@ -22,7 +22,7 @@ LAYERS = [
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],
-    ["_outcome", "network"],
+    ["_outcome", "_shelves", "network"],
     ["assembly"],
     ["gateway", "testing"],
     ["cli"],
