@@ -121,6 +121,14 @@ class Network:
             raise
         yield await to_the_end(self._settle(life))
 
+    async def prepare(self, request: Request) -> tuple[Request, Context]:
+        """A request as the router gets it: admitted and standing on its own; and what is known beside it.
+
+        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        """
+        admitted, context = await self._admit(request)
+        return _standing_alone(admitted, context)[0], context
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts])
@@ -182,6 +190,7 @@ class Network:
         """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
         parts = life.route.parts or (Part(text=life.question.text, waves=(), score=0.0),)
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
+        life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
         tasks = [
             asyncio.create_task(self._work_on(index, life, channel.put_nowait))
@@ -203,7 +212,7 @@ class Network:
 
     async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
-        outcome, context = life.outcomes[index], life.context
+        outcome, context = life.outcomes[index], await life.known_to(index)
         task, waves = task_of(outcome.part, life.question, life.request.text), outcome.part.waves
         try:
             for wave in waves:
@@ -228,6 +237,7 @@ class Network:
             with life.stage("decide"):
                 life.outcomes[index] = await self._decide(outcome, task, context, life.route, say)
         finally:
+            life.done[index].set()
             say(None)
 
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
@@ -376,6 +386,8 @@ class _Life:
     route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
+    done: list[asyncio.Event] = field(default_factory=list)
+    """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
     """Pieces of the answer that the asker was given."""
     start: float = field(default_factory=perf_counter)
@@ -383,6 +395,14 @@ class _Life:
 
     def __post_init__(self) -> None:
         self.question = self.request
+
+    async def known_to(self, index: int) -> Context:
+        """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
+        context = self.context
+        for before in self.outcomes[index].part.after:
+            await self.done[before].wait()
+            context = context.append(*self.outcomes[before].entries)
+        return context
 
     @contextmanager
     def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:

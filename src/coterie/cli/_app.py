@@ -22,6 +22,7 @@ from ._models import models
 from ._registry import registry
 from ._report import report
 from ._rightsize import rightsize
+from ._route import route
 from ._search import search
 from ._serve import serve
 from ._session import session
@@ -66,6 +67,7 @@ app.command("eval")(evaluate)
 app.command()(index)
 app.command()(search)
 app.command()(ask)
+app.command()(route)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)
