@@ -1,8 +1,9 @@
 """What a prompt looks like to an outcome profile: its meaning, its words, its form.
 
-Meaning is the bundled encoder's vector. Words are TF-IDF of word n-grams, brought to a few dimensions that are learned
-from prompts without outcomes (latent semantic analysis, Deerwester et al. 1990), of which there are always more than
-of prompts with outcomes. Form is length, numbers, options, negations: how much there is to get wrong.
+Meaning is the bundled encoder's vector, and how many other prompts are near: what is asked often is easier. Words are
+TF-IDF of word n-grams, brought to a few dimensions that are learned from prompts without outcomes (latent semantic
+analysis, Deerwester et al. 1990), of which there are more than of prompts with outcomes. Form is length, numbers,
+options, negations: how much there is to get wrong.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ _TERMS = 20_000
 _FORM_SHARE = 0.1
 """What a standard deviation of form counts beside a unit vector of meaning."""
 _TINY = 1e-9
+_OTHERS = 4_000
+"""Prompts that nearness is measured to; 3 MB."""
+_NEAREST = (3, 30)
+_AT_ONCE = 1_000
+_SAME = 0.9999
+"""A cosine from which a prompt is met again: it is no neighbour of itself."""
 _OPTION = re.compile(r"^\s*(?:\(?[A-Ja-j1-9][.):])\s+(.*)$", re.MULTILINE)
 _NEGATIONS = re.compile(r"\b(?:not|except|least|never|incorrect|false|cannot|without|n't)\b", re.IGNORECASE)
 _CHOOSING = re.compile(r"\bwhich (?:of|one|statement)\b", re.IGNORECASE)
@@ -39,13 +46,15 @@ class PromptFeatures:
 
     words: NgramFeatures
     axes: np.ndarray  # (V, K) float16: the directions in which prompts' words differ most
-    form: np.ndarray  # (2, 16): mean and standard deviation of each sign of form
+    others: np.ndarray  # (R, D) float16: encodings that nearness is measured to
+    form: np.ndarray  # (2, 18): mean and standard deviation of each sign of form, nearness included
 
     def of(self, prompts: Sequence[str], vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, F)
         """The features of prompts with encodings of unit length."""
         spoken = _words(self.words, prompts) @ self.axes.astype(np.float32)
         spoken /= np.linalg.norm(spoken, axis=1, keepdims=True) + _TINY
-        shape = (form_of(prompts) - self.form[0]) / (self.form[1] + _TINY) * _FORM_SHARE
+        signs = np.hstack([form_of(prompts), nearness(vectors, self.others)])
+        shape = (signs - self.form[0]) / (self.form[1] + _TINY) * _FORM_SHARE
         return np.hstack([vectors, spoken, np.clip(shape, -1.0, 1.0)]).astype(np.float64)
 
     def describe(self) -> dict[str, object]:
@@ -54,18 +63,23 @@ class PromptFeatures:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The other side."""
-        return {"idf": self.words.idf, "axes": self.axes, "form": self.form}
+        return {"idf": self.words.idf, "axes": self.axes, "others": self.others, "form": self.form}
 
     @classmethod
     def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PromptFeatures:
         """The features that were stored. Raises `ValueError` and `LookupError` for what does not fit."""
         words = NgramFeatures.restore(described["words"], arrays, "idf")
         axes = stored_array(arrays, "axes", len(words.terms), None)
-        return cls(words=words, axes=axes, form=stored_array(arrays, "form", 2, len(_form(""))))
+        return cls(
+            words=words,
+            axes=axes,
+            others=stored_array(arrays, "others", None, None),
+            form=stored_array(arrays, "form", 2, len(_form("")) + len(_NEAREST)),
+        )
 
 
-def fit_features(prompts: Sequence[str], *, seed: int) -> PromptFeatures:
-    """Features learned from prompts alone: no outcome is looked at."""
+def fit_features(prompts: Sequence[str], vectors: np.ndarray, *, seed: int) -> PromptFeatures:
+    """Features learned from prompts and their encodings (N, D) alone: no outcome is looked at."""
     words = fit_ngrams(prompts, unit="word", shortest=1, longest=2, at_least=2, at_most=_TERMS)
     matrix = _words(words, prompts)
     dimensions = min(_DIMENSIONS, matrix.shape[1] - 1, matrix.shape[0] - 1)
@@ -73,9 +87,25 @@ def fit_features(prompts: Sequence[str], *, seed: int) -> PromptFeatures:
         axes = np.zeros((matrix.shape[1], 1))
     else:
         axes = TruncatedSVD(dimensions, n_iter=4, random_state=seed).fit(matrix).components_.T
-    form = form_of(prompts)
+    chosen = np.random.default_rng(seed).permutation(len(prompts))[:_OTHERS]
+    others = vectors[np.sort(chosen)].astype(np.float16)
+    form = np.hstack([form_of(prompts), nearness(vectors, others)])
     spread = np.stack([form.mean(axis=0), form.std(axis=0)])
-    return PromptFeatures(words=words, axes=np.asarray(axes, dtype=np.float16), form=spread)
+    return PromptFeatures(words=words, axes=np.asarray(axes, dtype=np.float16), others=others, form=spread)
+
+
+def nearness(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (N, D), (R, D) -> (N, 2)
+    """The mean cosine of each prompt to the few, and to the many, others that are nearest to it; itself left out."""
+    found = np.zeros((len(vectors), len(_NEAREST)))
+    reference, most = others.astype(np.float32).T, _NEAREST[-1]
+    for start in range(0, len(vectors), _AT_ONCE):
+        cosines = vectors[start : start + _AT_ONCE].astype(np.float32) @ reference
+        cosines[cosines > _SAME] = -1.0
+        k = min(most, cosines.shape[1])
+        top = -np.sort(-np.partition(cosines, -k, axis=1)[:, -k:], axis=1)
+        for column, count in enumerate(_NEAREST):
+            found[start : start + _AT_ONCE, column] = top[:, :count].mean(axis=1)
+    return found
 
 
 def _words(words: NgramFeatures, prompts: Sequence[str]) -> csr_matrix:  # (N, V)

@@ -52,9 +52,10 @@ class OutcomeProfile:
         """
         return self.predict_rows(self.features.of(prompts, vectors))
 
-    def predict_rows(self, rows: np.ndarray) -> np.ndarray:  # (N, F) -> (N, M)
-        """The same for prompts whose features are known."""
-        return np.asarray(np.clip((rows - self._fit.centre) @ self._fit.weights + self._fit.means, 0.0, 1.0))
+    def predict_rows(self, rows: np.ndarray, *, clipped: bool = True) -> np.ndarray:  # (N, F) -> (N, M)
+        """The same for prompts whose features are known; without clipping, scores may order beyond 0 and 1."""
+        scores = (rows - self._fit.centre) @ self._fit.weights + self._fit.means
+        return np.asarray(np.clip(scores, 0.0, 1.0) if clipped else scores)
 
     def expected_costs(self, prompts: Sequence[str]) -> np.ndarray:  # (N, M)
         """Each model's expected money, by the prompt's length; nan where no outcome of the model has a cost."""
@@ -154,7 +155,7 @@ def fit_profile(
     """
     if len(outcomes) < 2:
         raise DataError(f"A profile needs two outcomes at least; there is {len(outcomes)}.")
-    features = features or fit_features(outcomes.prompts, seed=seed)
+    features = features or fit_features(outcomes.prompts, vectors, seed=seed)
     return profile_of_rows(outcomes, features.of(outcomes.prompts, vectors), features)
 
 

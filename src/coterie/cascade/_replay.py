@@ -97,7 +97,9 @@ def replay(
     _check(outcomes, train)
     if train is not None:
         outcomes = replace(outcomes, models=train.models)
-    features = fit_features([*outcomes.prompts, *(train.prompts if train else ())], seed=seed)
+    known = [] if train is None or train_vectors is None else [(train.prompts, train_vectors)]
+    texts, places = zip(*[(outcomes.prompts, vectors), *known], strict=True)
+    features = fit_features([text for each in texts for text in each], np.vstack(places), seed=seed)
     strong = outcomes.model(generalist) if generalist else _dearest(train or outcomes)
     player, shown = (
         Player(features=features, generalist=strong, aim=aim, seed=seed),
