@@ -41,6 +41,7 @@ ORDER = (
     "followups",
     "prefix",
     "sessions",
+    "audit",
 )
 NONE = "-"
 

@@ -221,6 +221,8 @@ class AuditSection(_Section):
     """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Entries between two signed checkpoints."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
 
 
 class Config(_Section):
