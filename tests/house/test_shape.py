@@ -18,6 +18,7 @@ LAYERS = [
     ["_secret", "_section", "_specialist_section", "protocols", "config"],
     ["calibration", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
+    ["cascade"],
     ["governance", "observe", "extraction", "retrieval", "answering"],
     ["specialists", "tuning"],
     ["training"],

@@ -20,6 +20,7 @@ from ._index import index
 from ._init import init
 from ._models import models
 from ._registry import registry
+from ._replay import replay
 from ._report import report
 from ._rightsize import rightsize
 from ._route import route
@@ -63,6 +64,7 @@ app.command()(init)
 app.command()(add)
 app.command()(train)
 app.command()(rightsize)
+app.command()(replay)
 app.command("eval")(evaluate)
 app.command()(index)
 app.command()(search)
