@@ -180,6 +180,11 @@ class GatewaySection(_Section):
     """Largest request body in bytes."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
+    keys: str = "state/keys.json"
+    """File of the keys that `coterie keys create` makes, relative to the network's folder.
+
+    As long as there is none, only programs of this machine may come in.
+    """
 
 
 class AccountingSection(_Section):

@@ -33,7 +33,7 @@ from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
 from coterie.protocols import Audit, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
-from coterie.routing import check_columns, pinned_route, split_columns
+from coterie.routing import check_columns, permitted, pinned_route, split_columns
 from coterie.types import (
     Answer,
     Context,
@@ -182,6 +182,7 @@ class Network:
         else:
             cards = {name: specialist.card for name, specialist in self.specialists.items()}
             route = pinned_route(request, cards)
+        route = permitted(route, request.allowed)
         return replace(route, steps=tuple(self.meter.price(step) for step in route.steps))
 
     # --- gather, consult, check, decide, synthesise: each part of the request ---------------------

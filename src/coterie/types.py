@@ -64,8 +64,12 @@ class Request:
     session: str | None = None
     """Names a remembered conversation; None remembers nothing."""
     tenant: str = "default"
+    key: str = ""
+    """Id of the key that it came with; empty without one."""
     specialist: str | None = None
     """Asks this specialist and skips the router."""
+    allowed: tuple[str, ...] = ()
+    """The only specialists that may be asked, those that write facts for others included; empty for all."""
     max_tokens: int | None = None
 
 

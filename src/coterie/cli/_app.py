@@ -18,6 +18,7 @@ from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._index import index
 from ._init import init
+from ._keys import keys
 from ._models import models
 from ._registry import registry
 from ._replay import replay
@@ -75,6 +76,7 @@ app.command()(report)
 app.command()(trace)
 app.add_typer(session)
 app.add_typer(audit)
+app.add_typer(keys)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

@@ -10,7 +10,7 @@ Decisions where the two worlds differ:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from coterie.observe import summarise
@@ -32,7 +32,7 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 
 
 def read_request(
-    wire: ChatRequest, *, specialists: Mapping[str, object], tenant: str, clearance: Label = Label.RESTRICTED
+    wire: ChatRequest, *, specialists: Collection[str], tenant: str, clearance: Label = Label.RESTRICTED
 ) -> Request:
     """What is asked of the network.
 
@@ -68,7 +68,7 @@ def read_request(
     )
 
 
-def pinned_specialist(model: str, specialists: Mapping[str, object]) -> str | None:
+def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
     """The specialist a model's name pins, or None for the router. Raises `WireError` when there is none such."""
     if model == ROUTED:
         return None
@@ -79,7 +79,7 @@ def pinned_specialist(model: str, specialists: Mapping[str, object]) -> str | No
     return name
 
 
-def model_names(specialists: Mapping[str, object]) -> list[str]:
+def model_names(specialists: Collection[str]) -> list[str]:
     """The models of a network: the router, and each specialist."""
     return [ROUTED, *(f"{ROUTED}/{name}" for name in sorted(specialists))]
 

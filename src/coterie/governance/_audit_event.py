@@ -22,6 +22,7 @@ def audit_request(
     asked = dict.fromkeys(finding.specialist for finding in trace.findings)
     about: dict[str, object] = {
         "trace": trace.id,
+        "key": request.key,
         "status": trace.status,
         "label": trace.label.value,
         "clearance": (request.clearance or trace.label).value,
