@@ -16,7 +16,6 @@ from typing import Literal
 
 from _data import LENDER, find, headline_rows
 from coterie.engines import OnnxEncoder
-from coterie.protocols import Engine
 from coterie.routing import LearnedRouter, Profile, hint_texts, make_profile
 from coterie.types import SpecialistCard
 
@@ -92,10 +91,15 @@ def profile_of(rows: Rows, description: str, encoder: OnnxEncoder, *, seed: int 
     )
 
 
-def router_of(profiles: Mapping[str, Profile], encoder: Engine, cards: Sequence[SpecialistCard] = ()) -> LearnedRouter:
+def router_of(profiles: Mapping[str, Profile], encoder: OnnxEncoder) -> LearnedRouter:
     """The product's router over these profiles."""
-    known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
-    return LearnedRouter(cards=known, profiles=profiles, encoder=encoder, false_rejection=FALSE_REJECTION)
+    return LearnedRouter(
+        cards={name: card(name) for name in profiles},
+        profiles=profiles,
+        encoder=encoder,
+        false_rejection=FALSE_REJECTION,
+        words=encoder.words(),
+    )
 
 
 def card(name: str) -> SpecialistCard:
@@ -154,3 +158,10 @@ def _held_out(rows: Rows) -> tuple[Rows, Rows]:
     cut = int(len(rows) * HELD_OUT)
     asked = set(order[:cut])
     return [row for i, row in enumerate(rows) if i not in asked], [rows[i] for i in sorted(asked)]
+
+
+def thinned(rows: Rows, most: int) -> Rows:
+    """At most so many rows, drawn with the seed."""
+    if len(rows) <= most:
+        return rows
+    return random.Random(SEED).sample(list(rows), most)  # noqa: S311 - reproducible, not secret

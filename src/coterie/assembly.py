@@ -304,7 +304,7 @@ def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Ve
 
 
 def _router(
-    config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: Engine
+    config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
 ) -> LearnedRouter:
     """The router of the champions' profiles; who reads facts is reached through who writes them."""
     profiles = {
@@ -317,6 +317,7 @@ def _router(
         profiles=profiles,
         encoder=encoder,
         false_rejection=config.router.false_rejection,
+        words=encoder.words(),
     )
 
 

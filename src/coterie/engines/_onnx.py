@@ -144,6 +144,11 @@ class OnnxEncoder:
         """How many token ids there are."""
         return self._model.vocabulary
 
+    def words(self) -> list[str]:
+        """The tokens that are whole words, in the order of their ids: the most frequent first."""
+        ids = self._model.tokenizer.get_vocab()
+        return [token for token in sorted(ids, key=ids.__getitem__) if token.isalpha()]
+
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
         """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
         most = self.max_tokens - 2  # beside the marks at both ends

@@ -16,6 +16,9 @@ NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.14, "comma": 0.20
 """What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
 times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
 _SMALLER_GAIN = 3.0
+CLEARER = 0.05
+"""Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
+another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
 PIECE_REJECTION = 1 / 6
 """Of the typicality that a request needs, what a piece needs that says more than the whole does: that it was cut out of
 one is a reason to believe in it, and with two pieces one of them would be untypical twice as often."""
@@ -111,11 +114,26 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
         matches: Of the request and of every piece below it.
     """
     whole = matches[piece]
+    if piece.ends:
+        return [_focus(whole, [matches[end] for end in piece.ends])]
     parts = [part for below in piece.pieces for part in choose(below, matches)]
     parts = _united([part for part in parts if part.stands], piece)
     if len({part.name for part in parts}) < 2 or gain(whole, parts) <= NEEDED[piece.mark]:
         return [whole]
     return parts
+
+
+def _focus(whole: Match, ends: Sequence[Match]) -> Match:
+    """The whole of a long text, or the end of it that says more clearly whom it is for: what is asked of the rest."""
+    clear = [end for end in ends if end.in_scope and end.name != whole.name]
+    clearest = max(clear, key=lambda end: end.best.similarity, default=None)
+    if clearest is None:
+        inside = [end for end in ends if end.in_scope]
+        return whole if whole.in_scope or not inside else max(inside, key=lambda end: end.best.similarity)
+    if whole.in_scope and clearest.best.similarity < whole.best.similarity + CLEARER:
+        return whole
+    own = max((end.best.similarity for end in ends if end.in_scope and end.name == whole.name), default=-1.0)
+    return clearest if clearest.best.similarity > own else whole
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:

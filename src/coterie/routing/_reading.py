@@ -8,16 +8,20 @@ made from the reading; the specialists get the text as it is.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
+_HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
+_READER = r"(?:router|specialists?|(?:sub)?agents?|bots?|models?|experts?)"
 _ORDER = re.compile(
     r"\b(?:ignore|disregard|forget|bypass|override|overrule|skip|do\s+not\s+(?:follow|use))\b.{0,60}?"
     r"\b(?:router|routing|instructions?|system\s+prompts?|prompts?|guidelines?|specialists?|classifiers?)\b"
-    r"|\b(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)\b.{0,40}?"
-    r"\b(?:router|specialists?|(?:sub)?agents?|bots?|models?|experts?)\b"
+    rf"|\b{_HANDING}\b.{{0,40}}?\b{_READER}\b"
+    rf"|\b(?:note|message|instructions?)\s+(?:to|for)\s+the\s+{_READER}\b"
+    rf"|\b(?:this|it)\s+is\s+(?:meant\s+|only\s+)?for\s+the\b.{{0,40}}?\b{_READER}\b"
     r"|\b(?:router|system|assistant)\s*(?:override|instruction|note|prompt)\b"
-    r"|\buse\s+(?:only\s+)?the\b.{0,30}?\b(?:specialist|agent|model|bot|expert)\b",
+    rf"|\buse\s+(?:only\s+)?the\b.{{0,30}}?\b{_READER}\b",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
@@ -48,22 +52,34 @@ class Reading:
     """Words to the router itself, which were left out."""
 
 
-def read(text: str) -> Reading:
-    """The text without words to the router, and without greetings and thanks at its ends.
+class Reader:
+    """Reads texts for a router that knows these specialists."""
 
-    A text of nothing else is read as it is.
-    """
-    orders: list[str] = []
-    rest = text
-    if _ORDER.search(text):
-        kept: list[str] = []
-        for clause in _CLAUSE.findall(text):
-            (orders if _ORDER.search(clause) else kept).append(clause)
-        rest = "".join(kept)
-    rest = _without_courtesies(rest)
-    if len(rest.split()) < _FEWEST:
-        return Reading(text=text)
-    return Reading(text=rest, orders=tuple(order.strip() for order in orders))
+    def __init__(self, names: Iterable[str]) -> None:
+        named = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or r"(?!)"
+        self._handed = re.compile(
+            rf"\b{_HANDING}\s+(?:this|it|that|the|my)\b.{{0,30}}?\bto\s+(?:the\s+)?[\"'`]?(?:{named})\b", re.IGNORECASE
+        )
+
+    def read(self, text: str) -> Reading:
+        """The text without words to the router, and without greetings and thanks at its ends.
+
+        A text of nothing else is read as it is.
+        """
+        orders: list[str] = []
+        rest = text
+        if self._is_order(text):
+            kept: list[str] = []
+            for clause in _CLAUSE.findall(text):
+                (orders if self._is_order(clause) else kept).append(clause)
+            rest = "".join(kept)
+        rest = _without_courtesies(rest)
+        if len(rest.split()) < _FEWEST:
+            return Reading(text=text)
+        return Reading(text=rest, orders=tuple(order.strip() for order in orders))
+
+    def _is_order(self, text: str) -> bool:
+        return _ORDER.search(text) is not None or self._handed.search(text) is not None
 
 
 def _without_courtesies(text: str) -> str:

@@ -23,10 +23,11 @@ from ._explain import Explanation, consider
 from ._match import PIECE_REJECTION, Fit, Match, choose
 from ._plan import Waves, plan_parts, plan_waves
 from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
-from ._reading import Reading, read
+from ._reading import Reader, Reading
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
-from ._split import LONGEST, Piece, propose_judged, propose_marked
+from ._spelling import Spelling
+from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
 
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 
@@ -53,7 +54,17 @@ class LearnedRouter:
         profiles: Mapping[str, Profile],
         encoder: Engine,
         false_rejection: float,
+        words: Sequence[str] = (),
     ) -> None:
+        """A router over profiles.
+
+        Args:
+            cards: Every specialist of the network.
+            profiles: Of those that texts may be routed to.
+            encoder: The one that the profiles were made with.
+            false_rejection: Share of a specialist's own examples that may be taken for out of scope.
+            words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
+        """
         self._cards = cards
         self._names = tuple(profiles)
         self._profiles = tuple(profiles.values())
@@ -61,6 +72,8 @@ class LearnedRouter:
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
+        self._reader = Reader(cards)
+        self._spelling = Spelling(words)
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
@@ -82,7 +95,7 @@ class LearnedRouter:
     async def _consider(self, request: Request, context: Context) -> _Made:
         known = known_facts(context) & self._read
         by_columns = self._by_columns(request)
-        reading = read(request.text)
+        reading = self._reader.read(request.text)
         if not request.text.strip() or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
@@ -187,7 +200,10 @@ class LearnedRouter:
 
     async def _match_pieces(self, text: str, request: Request) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
-        whole, first = await self._encode([text], request, states=True)
+        readings = list(dict.fromkeys([text, self._spelling.mend(text)]))
+        read, first = await self._encode(readings, request, states=True)
+        clearest = self._clearest(read)
+        text, whole = readings[clearest], [read[clearest]]
         root = self._propose(text, whole[0])
         pieces = [piece for piece in root.walk() if piece is not root]
         further, second = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
@@ -195,11 +211,19 @@ class LearnedRouter:
         matches = self._match([root, *pieces], outputs)
         return root, dict(zip([root, *pieces], matches, strict=True)), (*first, *second)
 
+    def _clearest(self, outputs: Sequence[Output]) -> int:
+        """Which reading of a text is most like somebody's examples."""
+        if len(outputs) == 1:
+            return 0
+        vectors = np.stack([np.asarray(output.vector) for output in outputs])
+        fits = [self._profiles[s].similarity(vectors) for s in self._shortlist.nearest(vectors)]
+        return int(np.max(fits, axis=0).argmax())
+
     def _propose(self, text: str, output: Output) -> Piece:
+        if output.finish == "length" or len(text) > LONGEST:
+            return propose_ends(text)
         if output.states is None or output.offsets is None:
             return propose_marked(text)
-        if output.finish == "length" or len(text) > LONGEST:
-            return Piece(start=0, end=len(text), text=text, source=text)
         return propose_judged(text, output.states, output.offsets, self._shortlist.judge)
 
     async def _encode(

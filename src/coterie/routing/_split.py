@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-LONGEST = 600
+LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
 MOST_PARTS = 8
 """Pieces beyond which it is a list or a story: it stays whole."""
@@ -37,6 +37,9 @@ _BOUNDARY = re.compile(
     rf"(?P<joining>(?:{_JOINING}\s+){{0,4}})",
     re.IGNORECASE,
 )
+_LINE = re.compile(r"\n+\s*")
+_STOP = re.compile(r"[.?!;:\u2026][)\"']?\s+")
+_SHORTEST_END = 12  # characters
 _SENTENCE = re.compile(r"[.?!;\u2026]")
 _LEAD = re.compile(r"\s*(?:1[.)]\s+|(?:first|firstly)\b[,:]?\s+)", re.IGNORECASE)
 _SHORTEST = 3  # words; a shorter piece is no request of its own
@@ -64,6 +67,8 @@ class Piece:
     mark: Mark = "gap"
     """What stands between its pieces."""
     pieces: tuple[Piece, ...] = ()
+    ends: tuple[Piece, ...] = ()
+    """Of a long text, its last and first sentences and lines: the question may be one of them."""
     source: str = field(repr=False)
     """The whole request."""
 
@@ -74,7 +79,7 @@ class Piece:
     def walk(self) -> Iterator[Piece]:
         """Itself, then every piece below it, in order."""
         yield self
-        for piece in self.pieces:
+        for piece in (*self.pieces, *self.ends):
             yield from piece.walk()
 
 
@@ -99,6 +104,19 @@ def propose_marked(text: str) -> Piece:
     pieces = tuple(_piece(text, start, end) for start, end in spans)
     kept = pieces if 2 <= len(pieces) <= MOST_PARTS else ()
     return Piece(start=0, end=len(text), text=text, mark="joiner", pieces=kept, source=text)
+
+
+def propose_ends(text: str) -> Piece:
+    """A long text with its last and first sentences and lines, where a question about the rest would stand."""
+    stripped = text.rstrip()
+    places: list[tuple[int, int]] = []
+    for pattern in (_LINE, _STOP):
+        starts = [match.end() for match in pattern.finditer(stripped)]
+        if starts:
+            places += [(starts[-1], len(text)), (0, starts[0])]
+    spans = dict.fromkeys(span for span in places if _SHORTEST_END <= span[1] - span[0] <= LONGEST)
+    ends = tuple(_piece(text, *span) for span in spans)
+    return Piece(start=0, end=len(text), text=text, ends=ends, source=text)
 
 
 def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> Piece:
