@@ -163,15 +163,17 @@ def config_page() -> str:
 
 def _sections() -> list[type[BaseModel]]:
     """The section classes in the order of the file, the whole file left out."""
-    return [
-        kind
-        for kind in vars(config).values()
-        if inspect.isclass(kind)
-        and issubclass(kind, BaseModel)
-        and kind.__module__ == config.__name__
-        and kind is not config.Config
-        and not kind.__name__.startswith("_")
-    ]
+    return list(
+        dict.fromkeys(kind for field in config.Config.model_fields.values() for kind in _classes(field.annotation))
+    )
+
+
+def _classes(kind: object) -> Iterator[type[BaseModel]]:
+    """The section classes in a type."""
+    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+        yield kind
+    for argument in get_args(kind):
+        yield from _classes(argument)
 
 
 def _field(name: str, field: FieldInfo) -> str:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
@@ -26,27 +23,23 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label, Rung, TaskKind
 
+from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
+from ._section import Money, Name, Section
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
-
-
 Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Measure = Literal[
     "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
 ]
-Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """`[network]`: the network as a whole."""
 
     name: str = "network"
@@ -55,7 +48,7 @@ class NetworkSection(_Section):
     """Sensitivity of a request that carries none."""
 
 
-class SpecialistSection(_Section):
+class SpecialistSection(Section):
     """`[specialists.NAME]`: one narrow model."""
 
     task: TaskKind
@@ -217,7 +210,7 @@ class SpecialistSection(_Section):
             raise ValueError(f"pair_column is {self.pair_column!r}, which is another column's name already")
 
 
-class LlamaModel(_Section):
+class LlamaModel(Section):
     """`[models.NAME]` with `engine = "llama"`: a GGUF file run in this process."""
 
     engine: Literal["llama"]
@@ -235,7 +228,7 @@ class LlamaModel(_Section):
     """Tokens of prompt and answer that one request may use."""
 
 
-class OpenAIModel(_Section):
+class OpenAIModel(Section):
     """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
 
     engine: Literal["openai"]
@@ -264,18 +257,7 @@ class OpenAIModel(_Section):
 Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
 
 
-class GeneralistSection(_Section):
-    """`[generalist]`: the large model, used only for what the small ones cannot do."""
-
-    model: str
-    """Key of the `[models]` entry."""
-    escalate: bool = True
-    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
-    escalate_out_of_scope: bool = False
-    """Also ask it for requests that belong to no specialist."""
-
-
-class RouterSection(_Section):
+class RouterSection(Section):
     """`[router]`: who is asked."""
 
     false_rejection: float = Field(default=0.03, gt=0, lt=0.5)
@@ -294,7 +276,7 @@ def _name_store(value: str) -> str:
     return value
 
 
-class KnowledgeSection(_Section):
+class KnowledgeSection(Section):
     """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
 
     paths: tuple[str, ...] = ()
@@ -314,7 +296,7 @@ class KnowledgeSection(_Section):
     """Let a second, finer model order the best passages again."""
 
 
-class GatewaySection(_Section):
+class GatewaySection(Section):
     """`[gateway]`: the HTTP door."""
 
     host: str = "127.0.0.1"
@@ -331,7 +313,7 @@ class GatewaySection(_Section):
     """Seconds that running requests get to finish after SIGTERM."""
 
 
-class AccountingSection(_Section):
+class AccountingSection(Section):
     """`[accounting]`: how energy and money are estimated."""
 
     watts_per_core: float = Field(default=10.0, gt=0, le=1000)
@@ -342,7 +324,7 @@ class AccountingSection(_Section):
     """Shown beside amounts; every price of the file is in it."""
 
 
-class StoreSection(_Section):
+class StoreSection(Section):
     """`[store]`: where ledger, traces and sessions are kept."""
 
     path: str = "state/coterie.db"
@@ -359,7 +341,7 @@ def _name_key(value: str) -> str:
     return value
 
 
-class RegistrySection(_Section):
+class RegistrySection(Section):
     """`[registry]`: who signs trained versions, and whose may serve."""
 
     signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
@@ -376,7 +358,7 @@ class RegistrySection(_Section):
         return self
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     network: NetworkSection = NetworkSection()
@@ -404,6 +386,7 @@ class Config(_Section):
         wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
+            wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
