@@ -162,18 +162,17 @@ def config_page() -> str:
 
 
 def _sections() -> list[type[BaseModel]]:
-    """The section classes in the order of the file, the whole file left out."""
-    return list(
-        dict.fromkeys(kind for field in config.Config.model_fields.values() for kind in _classes(field.annotation))
-    )
-
-
-def _classes(kind: object) -> Iterator[type[BaseModel]]:
-    """The section classes in a type."""
-    if inspect.isclass(kind) and issubclass(kind, BaseModel):
-        yield kind
-    for argument in get_args(kind):
-        yield from _classes(argument)
+    """The section classes: the network's own, then the others in the order of `config`; the whole file left out."""
+    found = [
+        kind
+        for kind in vars(config).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, BaseModel)
+        and kind.__module__.startswith("coterie.")
+        and kind is not config.Config
+        and not kind.__name__.startswith("_")
+    ]
+    return sorted(found, key=lambda kind: kind is not config.NetworkSection)
 
 
 def _field(name: str, field: FieldInfo) -> str:

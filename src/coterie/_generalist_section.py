@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from ._section import Money, Section
+from ._section import STRICT, Money
 
 
-class GeneralistSection(Section):
+class GeneralistSection(BaseModel):
     """`[generalist]`: the large model, used only for what the small ones cannot do."""
+
+    model_config = STRICT
 
     model: str
     """Key of the `[models]` entry."""

@@ -1,17 +1,18 @@
-"""What every section of `coterie.toml` is made of; their face is `coterie.config`."""
+"""What all sections of `coterie.toml` have in common, and the types of their values."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+"""Unknown keys are refused, and what is refused is never repeated: it may hold a secret."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
+Measure = Literal[
+    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
+]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A table of the file: unknown keys are refused, and what was read does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
