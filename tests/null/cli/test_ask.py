@@ -287,12 +287,12 @@ def test_a_file_is_read(run, folder, network, reader):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), [("gone.txt", None), ("picture.png", b"x"), ("empty.txt", b" ")])
-def test_files_that_cannot_be_read(run, folder, network, tmp_path, name, content):
+def test_files_that_cannot_be_read(run, folder, network, name, content):
     """A file that is not there, of an unknown kind or without text is the caller's mistake, with the reason."""
     network()
     if content is not None:
-        (tmp_path / name).write_bytes(content)
-    result = run("-C", folder, "ask", "What?", "--document", tmp_path / name)
+        (folder / name).write_bytes(content)
+    result = run("-C", folder, "ask", "What?", "--document", folder / name)
 
     assert result.code == 2
     assert "cannot be read" in result.err
