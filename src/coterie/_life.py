@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ class Life:
     route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
     outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
+    done: list[asyncio.Event] = field(default_factory=list)
+    """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
@@ -51,6 +54,14 @@ class Life:
 
     def __post_init__(self) -> None:
         self.question = self.request
+
+    async def known_to(self, index: int) -> Context:
+        """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
+        context = self.context
+        for before in self.outcomes[index].part.after:
+            await self.done[before].wait()
+            context = context.append(*self.outcomes[before].entries)
+        return context
 
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""

@@ -8,7 +8,19 @@ from dataclasses import dataclass, replace
 from coterie.context import describe_view, entries_of
 from coterie.errors import InputError, TooLong
 from coterie.hybrid import NAME, Concluded, guess_of, say, topic
-from coterie.types import ContextView, Entry, Finding, Label, Part, Request, Status, Task, Verdict, ViewRecord
+from coterie.types import (
+    ContextView,
+    Entry,
+    Finding,
+    Label,
+    Part,
+    Passage,
+    Request,
+    Status,
+    Task,
+    Verdict,
+    ViewRecord,
+)
 
 LONGEST_DOCUMENT = 2_000_000
 """Characters of a document that comes with a request: about 500,000 tokens, a minute's reading."""
@@ -156,6 +168,13 @@ def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
     )
 
 
+def nothing_to_read(view: ContextView) -> str:
+    """Why a specialist need not be asked: none of its shelves gave a passage, and one was not searched."""
+    if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
+        return ""
+    return "; ".join(f"shelf {name!r} could not be searched: {why}" for name, why in view.unsearched.items())
+
+
 def task_of(part: Part, request: Request, asked: str) -> Task:
     """What the specialists of a part are handed; `asked` is the request in the asker's own words."""
     return Task(
@@ -169,12 +188,6 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         vector=part.vector,
         truncated=part.truncated,
     )
-
-
-def named_document(task: Task) -> dict[str, str]:
-    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
-    named = (task.columns or {}).get("document")
-    return {} if named is None else {"document": str(named)}
 
 
 def label_of(request: Request) -> Label:

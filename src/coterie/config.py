@@ -33,12 +33,18 @@ from ._specialist_section import SpecialistSection as SpecialistSection  # noqa:
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
+_LOADED_AT_OPENING = 64
+"""Specialists that are loaded at opening where nothing is said of memory."""
+_UNITS = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+_MEMORY = _UNITS["GB"]
+
 
 class _Section(BaseModel):
     model_config = STRICT
 
 
 Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
+Memory = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$")]
 
 
 class NetworkSection(_Section):
@@ -48,6 +54,19 @@ class NetworkSection(_Section):
     """Shown in reports and in the gateway's model list."""
     default_label: Label = Label.INTERNAL
     """Sensitivity of a request that carries none."""
+    memory: Memory | None = None
+    """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
+    asked for longest make room.
+
+    Left out, up to 64 specialists are loaded at opening and stay; of more, each when it is first asked, within 1 GB.
+    What runs on a `[models]` entry is loaded with that model, and its weights are not counted.
+    """
+
+    def budget(self, specialists: int) -> int | None:
+        """Bytes for the weights of so many specialists; None if all are loaded at opening."""
+        if self.memory is None:
+            return _MEMORY if specialists > _LOADED_AT_OPENING else None
+        return int(float(self.memory[:-2]) * _UNITS[self.memory[-2:]])
 
 
 class LlamaModel(_Section):
@@ -211,6 +230,8 @@ class AuditSection(_Section):
     """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Entries between two signed checkpoints."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
 
 
 class Config(_Section):

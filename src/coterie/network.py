@@ -28,7 +28,7 @@ from coterie._outcome import (
     check,
     check_document,
     label_of,
-    named_document,
+    nothing_to_read,
     outcome_of,
     overall_status,
     refused,
@@ -36,6 +36,7 @@ from coterie._outcome import (
     task_of,
     told,
 )
+from coterie._shelves import look_up
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
@@ -134,6 +135,14 @@ class Network:
             raise
         yield await to_the_end(self._settle(life))
 
+    async def prepare(self, request: Request) -> tuple[Request, Context]:
+        """A request as the router gets it: admitted and standing on its own; and what is known beside it.
+
+        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        """
+        admitted, context = await self._admit(request)
+        return standing_alone(admitted, context)[0], context
+
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
         return await self.encoder.run([Prompt(text=text) for text in texts])
@@ -200,6 +209,7 @@ class Network:
         """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
         parts = life.route.parts or (Part(text=life.question.text, waves=(), score=0.0),)
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
+        life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
         work = self._work_on if life.request.document is None else self._read_document
         together = self._composes(life.large, parts)
@@ -227,7 +237,7 @@ class Network:
 
     async def _work_on(self, index: int, life: Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
-        outcome, context = life.outcomes[index], life.context
+        outcome, context = life.outcomes[index], await life.known_to(index)
         task, waves = task_of(outcome.part, life.question, life.request.text), outcome.part.waves
         try:
             for wave in waves:
@@ -252,35 +262,24 @@ class Network:
             with life.stage("decide"):
                 life.outcomes[index] = await self._decide(outcome, task, context, life, say)
         finally:
+            life.done[index].set()
             say(None)
 
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        clearance = min(task.clearance, card.clearance)
-        found = await side_by_side(
-            self.knowledge[shelf].search(
-                task.text,
-                k=card.passages,
-                clearance=clearance,
-                tenant=task.tenant,
-                vector=task.vector,
-                **named_document(task),
-            )
-            for shelf in card.knowledge
-        )
-        now = self.clock()
+        found, now = await look_up(self.knowledge, card, task), self.clock()
         passages = [
-            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
-            for shelf in found
-            for passage in shelf
+            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
-        return build_view(context, card, passages)
+        return build_view(context, card, passages, found.unsearched)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
         try:
-            if say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
+            if blind := nothing_to_read(view):
+                finding = abstain(specialist.card.name, task, blind)
+            elif say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
                 finding = await specialist.consult(task, view)
             else:
                 finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
@@ -358,6 +357,7 @@ class Network:
             outcome = outcome_of(outcome, concluded, now=self.clock())
             life.outcomes[index] = replace(outcome, findings=tuple(map(self._priced, outcome.findings)))
         finally:
+            life.done[index].set()
             say(None)
 
     # --- settle ----------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ class Part:
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    after: tuple[int, ...] = ()
+    """Positions of the parts whose facts it reads: it is worked on when these are done."""
 
     @property
     def specialists(self) -> tuple[str, ...]:
@@ -380,6 +382,8 @@ class Prompt:
     seed: int = 0
     logprobs: bool = False
     """Ask how likely the text is, where the engine can say it."""
+    states: bool = False
+    """Ask an encoder for the tokens' states beside the vector; one that has none leaves them out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,7 +403,9 @@ class Output:
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
     """Of a tagger (T, L), a row a token."""
     offsets: np.ndarray | None = None  # (T, 2)
-    """Of a tagger: where in the text each token begins and ends, in characters."""
+    """Of a tagger, or beside `states`: where in the text each token begins and ends, in characters."""
+    states: np.ndarray | None = None  # (T, D)
+    """Of an encoder that was asked for them: each token as the last layer sees it among the others."""
     contributions: Mapping[str, float] = field(default_factory=dict)
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"

@@ -20,8 +20,10 @@ from ._index import index
 from ._init import init
 from ._models import models
 from ._registry import registry
+from ._replay import replay
 from ._report import report
 from ._rightsize import rightsize
+from ._route import route
 from ._search import search
 from ._serve import serve
 from ._session import session
@@ -62,10 +64,12 @@ app.command()(init)
 app.command()(add)
 app.command()(train)
 app.command()(rightsize)
+app.command()(replay)
 app.command("eval")(evaluate)
 app.command()(index)
 app.command()(search)
 app.command()(ask)
+app.command()(route)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)

@@ -69,12 +69,12 @@ def ask(
     answer too: the reason is printed and the exit code is 0.
     """
     request = replace(
-        _request(text, columns, specialist=specialist, session=session),
-        label=_parse_label("--label", label),
-        clearance=_parse_label("--as", clearance),
+        read_request(text, columns, specialist=specialist, session=session),
+        label=parse_label("--label", label),
+        clearance=parse_label("--as", clearance),
         document=None
         if document is None
-        else _read_document(document, _parse_label("--document-label", document_label)),
+        else _read_document(document, parse_label("--document-label", document_label)),
     )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
@@ -84,7 +84,9 @@ def ask(
         _show_after(answer.trace, folder, with_trace=trace)
 
 
-def _request(text: str, columns: str | None, *, specialist: str | None, session: str | None) -> Request:
+def read_request(
+    text: str, columns: str | None, *, session: str | None, specialist: str | None = None, command: str = "ask"
+) -> Request:
     """What was typed as a request. Raises `InputError` for what no network could answer."""
     from coterie.types import Request
 
@@ -95,7 +97,8 @@ def _request(text: str, columns: str | None, *, specialist: str | None, session:
         raise InputError("The text is not valid UTF-8.", hint="Check the terminal's encoding.") from error
     if not text.strip() and columns is None:
         raise InputError(
-            "Asked with no text and no columns.", hint='coterie ask "...", or --columns \'{"name": 1}\' (see --help)'
+            "Asked with no text and no columns.",
+            hint=f'coterie {command} "...", or --columns \'{{"name": 1}}\' (see --help)',
         )
     parsed = None if columns is None else _parse_columns(columns)
     return Request(text=text, columns=parsed, specialist=specialist, session=session)
@@ -139,7 +142,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_label(option: str, label: str | None) -> Label | None:
+def parse_label(option: str, label: str | None) -> Label | None:
+    """A label as it was typed; None if none was. Raises `InputError`."""
     from coterie.types import Label
 
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
-    from ._build import Failure, Indexed, Progress, build_index
+    from ._build import ENCODER_BATCH, Failure, Indexed, Progress, build_index
     from ._chunk import chunk
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
@@ -28,6 +28,7 @@ _HOMES = {
     "Candidate": "_rerank",
     "Chunk": "_document",
     "Document": "_document",
+    "ENCODER_BATCH": "_build",
     "Failure": "_build",
     "Found": "_sources",
     "Indexed": "_build",
@@ -61,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ENCODER_BATCH",
     "KNOWLEDGE_FOLDER",
     "Access",
     "Candidate",

@@ -87,7 +87,7 @@ class AnswerSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, "the passages hold no sentence"), label=label, steps=steps)
-        finding = self._decide(reading, label, steps)
+        finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or finding.value == NOT_STATED:
             return finding
         written = await self.writer.write(task, reading, seen, label)
@@ -193,6 +193,15 @@ class AnswerSpecialist:
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         return files
+
+
+def _doubted(finding: Finding, view: ContextView) -> Finding:
+    """A finding that nothing is stated does not stand where a shelf was not searched."""
+    if not view.unsearched or finding.value != NOT_STATED:
+        return finding
+    missing = ", ".join(repr(name) for name in view.unsearched)
+    reason = f"nothing found answers it, and what stands on {missing} is unknown: not searched"
+    return replace(finding, accepted=False, reason=reason, facts=())
 
 
 @dataclass(frozen=True, kw_only=True)

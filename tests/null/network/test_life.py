@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.types import Evidence, Fact, Label, Message, Request
+from coterie.types import Evidence, Fact, Label, Message, Part, Request, Route
 
 
 async def test_stages_and_trace(bench):
@@ -389,3 +389,56 @@ async def test_embed_and_close(bench):
     await network.close()
     assert network.encoder.closed
     assert bench.store.closed
+
+
+class Parts:
+    """A router that gives the parts it was given."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    async def route(self, request, context):
+        """These."""
+        return Route(parts=self.parts, reason="told so")
+
+
+async def test_a_part_reads_what_another_part_found(bench):
+    """A part that reads another's fact is worked on after it, sees the fact, and is answered in the text's order."""
+    triage = bench.Says(
+        "triage",
+        "card_lost",
+        writes=("intent",),
+    )
+    reply = bench.Says("reply", "dear customer", reads=("intent",))
+    parts = (
+        Part(text="write to me", waves=(("reply",),), score=0.9, after=(1,)),
+        Part(text="I lost my card", waves=(("triage",),), score=0.9),
+    )
+    answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
+
+    assert [entry.content.value for entry in reply.views[0].entries if isinstance(entry.content, Fact)] == ["card_lost"]
+    assert [task.text for task in (*triage.tasks, *reply.tasks)] == ["I lost my card", "write to me"]
+    assert answer.text.index("dear customer") < answer.text.index("card lost")
+
+
+async def test_a_part_whose_writer_fails_is_worked_on(bench):
+    """Where the part it waits for finds nothing, a part goes on without the fact."""
+    triage = bench.Says("triage", accepted=False, writes=("intent",))
+    reply = bench.Says("reply", "dear customer", reads=("intent",))
+    parts = (
+        Part(text="I lost my card", waves=(("triage",),), score=0.9),
+        Part(text="write to me", waves=(("reply",),), score=0.9, after=(0,)),
+    )
+    answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
+
+    assert "dear customer" in answer.text
+
+
+async def test_a_request_may_be_prepared_without_being_asked(bench):
+    """What the router would get: structured input found, labelled; nobody is asked and nothing settled."""
+    triage = bench.Says("triage")
+    question, context = await bench.network(triage).prepare(Request(text='hello {"age": 3}'))
+
+    assert (question.text, question.columns, question.label) == ("hello", {"age": 3}, Label.INTERNAL)
+    assert context.entries == ()
+    assert (triage.tasks, bench.store.settled) == ([], [])
