@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -113,17 +114,6 @@ class OpenAIModel(_Section):
 
 
 Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
-
-
-class GeneralistSection(_Section):
-    """`[generalist]`: the large model, used only for what the small ones cannot do."""
-
-    model: str
-    """Key of the `[models]` entry."""
-    escalate: bool = True
-    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
-    escalate_out_of_scope: bool = False
-    """Also ask it for requests that belong to no specialist."""
 
 
 class RouterSection(_Section):
@@ -278,6 +268,7 @@ class Config(_Section):
         wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
+            wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from coterie.observe import summarise
-from coterie.types import Answer, Label, Message, Request, SpecialistCard, Trace
+from coterie.types import Answer, Document, Label, Message, Request, SpecialistCard, Trace
 
 from ._errors import WireError
-from ._wire import ChatMessage, ChatRequest, ContentPart
+from ._wire import ChatMessage, ChatRequest, ContentPart, DocumentWire
 
 ROUTED = "coterie"
 """The model that lets the router choose; `coterie/NAME` pins."""
@@ -58,6 +58,7 @@ def read_request(
     return Request(
         text=asked,
         columns=extension.columns if extension else None,
+        document=_document(extension.document) if extension else None,
         history=history,
         label=extension.label if extension else None,
         clearance=wanted,
@@ -66,6 +67,12 @@ def read_request(
         specialist=specialist,
         max_tokens=min(wished, _LONGEST_ANSWER) if wished else None,
     )
+
+
+def _document(wire: str | DocumentWire | None) -> Document | None:
+    if isinstance(wire, DocumentWire):
+        return Document(text=wire.text, name=wire.name, label=wire.label)
+    return None if wire is None else Document(text=wire)
 
 
 def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:

@@ -28,6 +28,7 @@ def audit_request(
         "clearance": (request.clearance or trace.label).value,
         "session": None if trace.session is None else digest(trace.session),
         "asked": digest(request.text),
+        **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
         "verdicts": [
