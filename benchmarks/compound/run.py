@@ -3,8 +3,8 @@
     COTERIE_DATA=FOLDER python benchmarks/compound/run.py [--half dev] [--each 30]
 
 Nine specialists of public sets. A request joins a text for one of them with a text for another one in one of twenty
-ways, also by nothing at all. Rules and their numbers were chosen on the half `dev`, whose texts are training rows; the half
-`test` joins test rows. Beside it: the router that never splits, and one that splits at every mark.
+ways, also by nothing at all. Rules and their numbers were chosen on the half `dev`, whose texts are training rows; the
+half `test` joins test rows. Beside it: the router that never splits, and one that splits at every mark.
 """
 
 from __future__ import annotations
