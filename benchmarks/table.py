@@ -27,6 +27,8 @@ ORDER = (
     "underwriting",
     "abstention",
     "scope",
+    "routellm",
+    "cascades",
     "slm",
     "adapters",
     "prompted",
@@ -42,6 +44,7 @@ ORDER = (
     "followups",
     "prefix",
     "sessions",
+    "audit",
 )
 NONE = "-"
 

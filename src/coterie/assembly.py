@@ -15,9 +15,10 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
 from coterie.governance import ClearancePolicy, Gate, open_audit
+from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
-from coterie.protocols import Engine, Retriever, Specialist, StreamingEngine
+from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
@@ -26,7 +27,6 @@ from coterie.specialists import (
     ChoiceHead,
     ClassifySpecialist,
     ExtractSpecialist,
-    GeneralistSpecialist,
     GenerateSpecialist,
     OnDemand,
     WeightMemory,
@@ -62,20 +62,21 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
-    generalist = config.generalist.model if config.generalist and config.generalist.escalate else None
-    models = await open_models(config, folder, versions, also={generalist} if generalist else set())
+    above = config.generalist if config.generalist and config.generalist.escalate else None
+    models = await open_models(config, folder, versions, also={above.model, *above.fallback} if above else set())
     specialists = _specialists(config, versions, encoder, models, budget=budget)
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
+    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
         store=store,
-        meter=CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None),
+        meter=meter,
         encoder=encoder,
         knowledge=_shelves(config, folder, specialists, encoder),
-        generalist=_generalist(config, models),
+        generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
         name=config.network.name,
@@ -321,7 +322,9 @@ def _router(
     )
 
 
-def _generalist(config: Config, models: Mapping[str, StreamingEngine]) -> Specialist | None:
-    if config.generalist is None or not config.generalist.escalate:
+def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> Generalist | None:
+    section = config.generalist
+    if section is None or not section.escalate:
         return None
-    return GeneralistSpecialist(models[config.generalist.model], config.models[config.generalist.model])
+    chain = [(models[name], config.models[name]) for name in (section.model, *section.fallback)]
+    return Generalist(chain, section, meter=meter)

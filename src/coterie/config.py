@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -115,17 +116,6 @@ class OpenAIModel(_Section):
 Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
 
 
-class GeneralistSection(_Section):
-    """`[generalist]`: the large model, used only for what the small ones cannot do."""
-
-    model: str
-    """Key of the `[models]` entry."""
-    escalate: bool = True
-    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
-    escalate_out_of_scope: bool = False
-    """Also ask it for requests that belong to no specialist."""
-
-
 class RouterSection(_Section):
     """`[router]`: who is asked."""
 
@@ -180,6 +170,11 @@ class GatewaySection(_Section):
     """Largest request body in bytes."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
+    keys: str = "state/keys.json"
+    """File of the keys that `coterie keys create` makes, relative to the network's folder.
+
+    As long as there is none, only programs of this machine may come in.
+    """
 
 
 class AccountingSection(_Section):
@@ -240,6 +235,8 @@ class AuditSection(_Section):
     """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Entries between two signed checkpoints."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
 
 
 class Config(_Section):
@@ -271,6 +268,7 @@ class Config(_Section):
         wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
+            wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

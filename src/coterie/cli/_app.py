@@ -18,8 +18,10 @@ from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._index import index
 from ._init import init
+from ._keys import keys
 from ._models import models
 from ._registry import registry
+from ._replay import replay
 from ._report import report
 from ._rightsize import rightsize
 from ._route import route
@@ -63,6 +65,7 @@ app.command()(init)
 app.command()(add)
 app.command()(train)
 app.command()(rightsize)
+app.command()(replay)
 app.command("eval")(evaluate)
 app.command()(index)
 app.command()(search)
@@ -73,6 +76,7 @@ app.command()(report)
 app.command()(trace)
 app.add_typer(session)
 app.add_typer(audit)
+app.add_typer(keys)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

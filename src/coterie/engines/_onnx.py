@@ -89,9 +89,9 @@ class OnnxEncoder:
         )
 
     @classmethod
-    def bundled(cls, *, threads: int = 1) -> OnnxEncoder:
+    def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
         """The encoder that ships with the package."""
-        return cls.read(BUNDLED_ENCODER, threads=threads)
+        return cls.read(BUNDLED_ENCODER, threads=threads, max_batch=max_batch)
 
     @classmethod
     def read(cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> OnnxEncoder:

@@ -7,13 +7,12 @@ one does not name was edited; a gap in the numbers was cut out; numbers that go 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ._audit import head_of
+from ._audit import head_of, read_head
 from ._audit_line import CHECKPOINT, START, Place, digest_of, read_beginning, read_entry
 
 _IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
@@ -84,7 +83,7 @@ def verify_audit(
             if number % 10_000 == 0:
                 progress(10_000)
     if check.fault is None:
-        check.fault = check.fault_of_end(head_of(path))
+        check.fault = check.fault_of_end(path)
     return Verification(
         entries=check.place.n,
         checkpoints=check.checkpoints,
@@ -128,9 +127,9 @@ class _Check:
                     reason=f"entry {self.at.n} had the hash {self.at.digest}; now it has {self.place.digest}",
                 )
 
-    def fault_of_end(self, head: Path) -> Fault | None:
+    def fault_of_end(self, path: Path) -> Fault | None:
         """What is missing behind the last line."""
-        missing = self._fault_of_head(head)
+        missing = self._fault_of_head(path)
         if missing is None and self.at is not None and self.place.n < self.at.n:
             missing = self._cut(self.at.n, "it is known to have had")
         return missing
@@ -163,7 +162,7 @@ class _Check:
         self.checkpoints += 1
         return self._fault_of_signature(number, entry["about"], f"the checkpoint in line {number}")
 
-    def _fault_of_signature(self, number: int, signed: dict[str, str], what: str) -> Fault | None:
+    def _fault_of_signature(self, number: int, signed: Mapping[str, str], what: str) -> Fault | None:
         key, signature = signed.get("key", ""), signed.get("signature", "")
         if self.is_attested is None:
             return None
@@ -176,10 +175,10 @@ class _Check:
         return None
 
     def _fault_of_head(self, path: Path) -> Fault | None:
-        head = _read_head(path)
+        head = read_head(path)
         number = self.place.n + 1
         if head is None:
-            reason = f"{path.name!r} is missing or damaged, so whether the end was cut off cannot be known"
+            reason = f"{head_of(path).name!r} is missing or damaged, so whether the end was cut off cannot be known"
             return Fault(line=number, kind="head_missing", reason=reason) if self.place.n else None
         place, signed = head
         if place.n > self.place.n:
@@ -190,7 +189,7 @@ class _Check:
             return Fault(line=place.n, kind="edited", reason=f"the last entry, {place.n}, was changed")
         return self._fault_of_head_signature(number, signed)
 
-    def _fault_of_head_signature(self, number: int, signed: dict[str, str]) -> Fault | None:
+    def _fault_of_head_signature(self, number: int, signed: Mapping[str, str]) -> Fault | None:
         if signed:
             return self._fault_of_signature(number, signed, "its head")
         if self.trusted and self.is_attested is not None:
@@ -202,13 +201,3 @@ class _Check:
         entries = f"{gone} entries are" if gone > 1 else "1 entry is"
         reason = f"it ends at entry {self.place.n}, and {says} {n}: the last {entries} cut off"
         return Fault(line=self.place.n + 1, kind="truncated", reason=reason)
-
-
-def _read_head(path: Path) -> tuple[Place, dict[str, str]] | None:
-    """Where a log ends as its head says, with key and signature where it is signed; None if there is no such file."""
-    try:
-        head = json.loads(path.read_bytes())
-        place = Place(int(head["n"]), str(head["hash"]))
-        return place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

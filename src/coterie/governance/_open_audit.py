@@ -21,7 +21,12 @@ def open_audit(section: AuditSection, folder: Path) -> AuditLog | None:
     if not section.enabled:
         return None
     signer = open_signer(section.signing_key, folder, setting="audit.signing_key")
-    return AuditLog(folder / section.path, signer=signer, checkpoint_every=section.checkpoint_every)
+    return AuditLog(
+        folder / section.path,
+        signer=signer,
+        checkpoint_every=section.checkpoint_every,
+        sync_seconds=section.sync_seconds,
+    )
 
 
 def attests(place: Place, key: str, signature: str) -> bool:

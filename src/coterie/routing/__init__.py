@@ -4,7 +4,7 @@ from ._columns import check_columns, split_columns
 from ._evaluate import NOBODY, Expected, Fix, Mistaken, RouteEvaluation, Tally, judge_routes
 from ._expected import read_expected
 from ._explain import Candidate, Considered, Explanation, Likeness
-from ._plan import pinned_route, plan_waves
+from ._plan import permitted, pinned_route, plan_waves
 from ._profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from ._router import LearnedRouter
 from ._split import split_parts
@@ -27,6 +27,7 @@ __all__ = [
     "hint_texts",
     "judge_routes",
     "make_profile",
+    "permitted",
     "pinned_route",
     "plan_waves",
     "read_expected",

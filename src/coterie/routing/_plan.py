@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import NamedTuple
 
 from coterie.types import Part, Request, Route, SpecialistCard
@@ -137,3 +138,24 @@ def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route
     waves = plan_waves(name, cards, readers=False)
     part = Part(text=request.text, waves=waves, score=1.0)
     return Route(parts=(part,), reason=f"the request names {name!r}", scores={})
+
+
+def permitted(route: Route, allowed: Collection[str]) -> Route:
+    """The parts of a route that ask nobody but those who may be asked; the reason names no other.
+
+    Args:
+        route: Whom to ask.
+        allowed: Who may be asked; empty for everybody.
+    """
+    if not allowed:
+        return route
+    kept = [i for i, part in enumerate(route.parts) if set(part.specialists) <= set(allowed)]
+    # A part that read what a dropped one would have written waits for nobody.
+    parts = tuple(
+        replace(route.parts[i], after=tuple(kept.index(j) for j in route.parts[i].after if j in kept)) for i in kept
+    )
+    route = replace(route, scores={name: score for name, score in route.scores.items() if name in allowed})
+    if len(parts) == len(route.parts):
+        return route
+    reason = "a part of it is for nobody that may be asked" if parts else "it is for nobody that may be asked"
+    return replace(route, parts=parts, reason=reason)

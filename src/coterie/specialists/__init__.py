@@ -11,7 +11,6 @@ from ._draft import Draft
 from ._drafting import HEADING, Drafting, Example, one_line
 from ._extract import ExtractSpecialist, as_fields, summarise_fields
 from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
-from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._layout import context_first
@@ -52,7 +51,6 @@ __all__ = [
     "ExtractSpecialist",
     "FewShot",
     "Form",
-    "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
     "Neighbour",

@@ -45,6 +45,11 @@ def fill(path, count: int = 10, **options: object) -> AuditLog:
     return log
 
 
+def head_of(path):
+    """The file that says where it ends."""
+    return path.with_name("audit.jsonl.head")
+
+
 def lines_of(path) -> list[bytes]:
     """The file's lines."""
     return path.read_bytes().splitlines(keepends=True)
@@ -118,7 +123,7 @@ def test_any_byte(path):
 def test_a_missing_head_is_a_fault(path):
     """Without it, nobody knows whether the end was cut off."""
     fill(path)
-    path.with_name("audit.jsonl.head").unlink()
+    head_of(path).unlink()
 
     assert verify_audit(path).fault.kind == "head_missing"
 
@@ -126,7 +131,7 @@ def test_a_missing_head_is_a_fault(path):
 def test_a_log_put_back_as_it_was(path):
     """An older copy of both files looks whole, but not to who knows where the log stood."""
     fill(path)
-    head = path.with_name("audit.jsonl.head")
+    head = head_of(path)
     old = path.read_bytes(), head.read_bytes()
     AuditLog(path).append_all([event(n) for n in range(5)])
     stood = verify_audit(path).end
@@ -147,7 +152,8 @@ def test_signed(path, signer):
     assert found.whole
     assert found.checkpoints == 3
     assert found.signers == (signer.public,)
-    path.rename(path.with_suffix(".old"))
+    path.unlink()
+    head_of(path).unlink()
     forger = AuditLog(path)
     forger.append_all([AuditEvent(kind="request", time=0.0, about={}) for _ in range(12)])
     assert verify_audit(path, is_attested=attests).whole, "nobody asks for a signature"
@@ -160,6 +166,7 @@ def test_a_forged_checkpoint(path, signer):
     log = fill(path, 6, signer=signer, checkpoint_every=4)
     checkpoint = next(read_entry(line[:-1]) for line in lines_of(path) if b"checkpoint" in line)
     path.unlink()
+    head_of(path).unlink()
     forger = AuditLog(path)
     forger.append_all([event(n, changed=True) for n in range(4)])
     forger.append_all([AuditEvent(kind="checkpoint", time=0.0, about=checkpoint["about"])])
@@ -337,6 +344,64 @@ async def test_a_failed_write_is_told_to_all_who_wait(path):
     done = await asyncio.gather(*(log.append(event(n)) for n in range(3)), return_exceptions=True)
 
     assert [type(each) for each in done] == [AuditError] * 3
+
+
+def test_a_cut_end_shows_for_ever(path):
+    """Entries that the head knows and the file has not leave a gap, whatever is appended after."""
+    log = fill(path)
+    path.write_bytes(b"".join(lines_of(path)[:7]))
+    log.append_all([event(0)])
+    AuditLog(path).append_all([event(1)])
+
+    found = verify_audit(path)
+    assert found.fault.kind == "deleted"
+    assert found.fault.line == 8
+    assert "8 to 10" in found.fault.reason
+    assert [read_entry(line[:-1])["n"] for line in lines_of(path)[7:]] == [11, 12, 13]
+
+
+async def test_what_was_acknowledged_stays(path):
+    """A disk that fails to sync later takes no entry away that somebody was told of."""
+    failing = [True]
+
+    def sync(file):
+        if failing[0]:
+            raise OSError(errno.EIO, "Input/output error")
+
+    log = AuditLog(path, sync_seconds=60.0, sync=sync)
+    await log.append(event(0))
+    with pytest.raises(AuditError):
+        log.append_all([event(1)])
+    failing[0] = False
+    await log.close()
+    assert [read_entry(line[:-1])["about"]["trace"] for line in lines_of(path)] == ["t0"]
+    assert verify_audit(path).whole
+
+
+async def test_brought_to_the_disk_a_moment_later(path):
+    """With patience, an entry is in the file at once; the sync comes later, or with the end, and then the head."""
+    syncs = []
+    log = AuditLog(path, sync_seconds=60.0, sync=syncs.append)
+    await log.append(event(0))
+
+    assert len(lines_of(path)) == 1
+    assert syncs == []
+    assert not head_of(path).exists()
+    await log.close()
+    assert len(syncs) == 1
+    assert verify_audit(path).whole
+
+
+async def test_a_killed_process_loses_nothing(path):
+    """What was appended without a sync is there for the next process, whose head vouches for it."""
+    log = AuditLog(path, sync_seconds=60.0)
+    await asyncio.gather(*(log.append(event(n)) for n in range(5)))
+    AuditLog(path).append_all([event(9)])
+
+    assert verify_audit(path).entries == 6
+    assert verify_audit(path).whole
+    await log.close()
+    assert verify_audit(path).whole
 
 
 def test_a_file_that_is_no_log(path):
