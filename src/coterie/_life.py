@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import Context as Scope
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import TypeVar
 
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
 from coterie.protocols import Specialist
 from coterie.types import Context, Finding, Request, Route, Stage
+
+T = TypeVar("T")
 
 
 def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
@@ -47,6 +52,8 @@ class Life:
     """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
     """Pieces of the answer that the asker was given."""
+    scope: Scope = field(default_factory=copy_context)
+    """Who pays is known in its tasks, whoever drives them."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
     start: float = field(default_factory=perf_counter)
@@ -54,6 +61,10 @@ class Life:
 
     def __post_init__(self) -> None:
         self.question = self.request
+
+    def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Work for this request."""
+        return asyncio.create_task(work, context=self.scope)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""

@@ -39,11 +39,12 @@ from coterie._outcome import (
 from coterie._shelves import look_up
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
-from coterie.governance import audit_request
+from coterie.governance import ACCOUNT, audit_request
 from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
-from coterie.protocols import Audit, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
+from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, permitted, pinned_route, split_columns
 from coterie.types import (
+    Account,
     Answer,
     Context,
     ContextView,
@@ -94,6 +95,8 @@ class Network:
     """Closed with the network."""
     audit: Audit | None = None
     """Where each request is written down; closed with the network."""
+    budget: Budget | None = None
+    """How much may be asked; closed with the network."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -112,6 +115,7 @@ class Network:
 
         Raises:
             InputError: the request itself cannot be served (empty, unknown specialist).
+            BudgetExceeded: no request is left to who asks.
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
@@ -119,6 +123,10 @@ class Network:
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
+            account = Account(tenant=request.tenant, key=request.key)
+            life.scope.run(ACCOUNT.set, account)
+            if self.budget is not None:
+                await self.budget.admit(account)
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
@@ -153,6 +161,8 @@ class Network:
             last_first.push_async_callback(self.store.close)
             if self.audit is not None:
                 last_first.push_async_callback(self.audit.close)
+            if self.budget is not None:
+                last_first.push_async_callback(self.budget.close)
             for engine in reversed(self.engines):
                 last_first.push_async_callback(engine.close)
             for shelf in self.knowledge.values():
@@ -215,11 +225,12 @@ class Network:
         work = self._work_on if life.request.document is None else self._read_document
         together = self._composes(life.large, parts)
         tasks = [
-            asyncio.create_task(work(index, life, _ends(channel) if together else channel.put_nowait))
+            life.task(work(index, life, _ends(channel) if together else channel.put_nowait))
             for index, channel in enumerate(channels)
         ]
+        composing = life.task(self._compose(life, tasks)) if together else None
         try:
-            if together and (text := await self._compose(life, tasks)):
+            if composing and (text := await composing):
                 yield text
                 return
             for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
@@ -234,7 +245,7 @@ class Network:
                         text = synthesise(life.outcomes[index], part=len(parts) > 1)
                     yield before + text
         finally:
-            await cancel(tasks)
+            await cancel([*tasks, composing] if composing else tasks)
 
     async def _work_on(self, index: int, life: Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""

@@ -437,6 +437,15 @@ class Settlement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Account:
+    """Who pays for a request."""
+
+    tenant: str = "default"
+    key: str = ""
+    """Id of the key that it came with; empty without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditEvent:
     """Something that was done or decided, for the audit log: never what was said, only hashes of it."""
 
