@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -234,6 +235,7 @@ class Config(_Section):
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
+    cascade: CascadeSection = CascadeSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
@@ -254,6 +256,8 @@ class Config(_Section):
         wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
+        if self.cascade.quality is not None and not self.generalist:
+            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

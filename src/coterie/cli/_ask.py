@@ -16,6 +16,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import with_network
+from ._large import parse_money
 from ._output import Json, clean, console, dim, show_json, show_table
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ def ask(
             "--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."
         ),
     ] = None,
+    quality: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
+    ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -60,6 +67,8 @@ def ask(
         _request(text, columns, specialist=specialist, session=session),
         label=_parse_label("--label", label),
         clearance=_parse_label("--as", clearance),
+        quality=quality,
+        budget=parse_money("--budget", budget),
     )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
