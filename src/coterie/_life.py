@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import Context as Scope
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -13,8 +12,9 @@ from typing import TypeVar
 
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
+from coterie.governance import ACCOUNT
 from coterie.protocols import Specialist
-from coterie.types import Context, Finding, Request, Route, Stage
+from coterie.types import Account, Context, Finding, Request, Route, Stage
 
 T = TypeVar("T")
 
@@ -52,8 +52,6 @@ class Life:
     """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
     """Pieces of the answer that the asker was given."""
-    scope: Scope = field(default_factory=copy_context)
-    """Who pays is known in its tasks, whoever drives them."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
     start: float = field(default_factory=perf_counter)
@@ -63,8 +61,10 @@ class Life:
         self.question = self.request
 
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Work for this request."""
-        return asyncio.create_task(work, context=self.scope)
+        """Work for this request, in which it is known who pays."""
+        scope = copy_context()
+        scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
+        return asyncio.create_task(work, context=scope)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""

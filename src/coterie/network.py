@@ -37,9 +37,10 @@ from coterie._outcome import (
     told,
 )
 from coterie._shelves import look_up
+from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
-from coterie.governance import ACCOUNT, audit_request
+from coterie.governance import audit_request
 from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, permitted, pinned_route, split_columns
@@ -97,6 +98,8 @@ class Network:
     """Where each request is written down; closed with the network."""
     budget: Budget | None = None
     """How much may be asked; closed with the network."""
+    dial: NetworkDial = field(default_factory=NetworkDial)
+    """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -123,20 +126,19 @@ class Network:
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
-            account = Account(tenant=request.tenant, key=request.key)
-            life.scope.run(ACCOUNT.set, account)
             if self.budget is not None:
-                await self.budget.admit(account)
+                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
         with life.stage("route"):
             life.route = await self._route(life.question, life.context)
         try:
-            async with aclosing(self._answer(life)) as pieces:
-                async for piece in pieces:
-                    life.show(piece)
-                    yield Delta(text=piece)
+            with self.dial.spending(life.request):
+                async with aclosing(self._answer(life)) as pieces:
+                    async for piece in pieces:
+                        life.show(piece)
+                        yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
@@ -184,6 +186,7 @@ class Network:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_document(request)
         check_columns(request.columns or {})
+        self.dial.aim_of(request)  # refuses one that is none
         clearance = request.clearance or self.default_label
         request = replace(request, label=request.label or self.default_label, clearance=clearance)
         context = Context()
@@ -259,7 +262,8 @@ class Network:
                     views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
-                        self._consult(self.specialists[name], task, view, alone) for name, view in views.items()
+                        self._consult(self.specialists[name], self.dial.set_for(task, name, life.request), view, alone)
+                        for name, view in views.items()
                     )
                 with life.stage("check", note=", ".join(wave)):
                     findings = [
