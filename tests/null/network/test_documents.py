@@ -14,8 +14,8 @@ from coterie.errors import InputError, TooLong
 from coterie.governance import ClearancePolicy, Gate
 from coterie.hybrid import Generalist
 from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.types import Document, Label, Request, SpecialistCard
+from coterie.testing import FakeOpenAIServer, FakeRetriever, Reply
+from coterie.types import Document, Label, Passage, Request, SpecialistCard
 
 FEE = "The late fee for a personal loan is 12 pounds."
 QUESTION = "What is the late fee for a personal loan?"
@@ -148,6 +148,56 @@ async def test_what_cannot_be_read_is_refused(bench, request_, error, match):
     with pytest.raises(error, match=match):
         await bench.network(bench.Says("triage")).ask(request_)
     assert not bench.store.settled
+
+
+# --- On a shelf ------------------------------------------------------------------------------------
+
+
+class Stands(FakeRetriever):
+    """A shelf with one document, which it can also give whole."""
+
+    def __init__(self, text: str, label: Label) -> None:
+        super().__init__([Passage(document="terms.md", start=0, end=len(text), text=text, score=1.0, label=label)])
+        self.whole = text
+
+    async def documents(self):
+        """Not asked."""
+
+    async def update(self, put, remove=()):
+        """Not asked."""
+
+    async def text(self, name, start, end, *, clearance, tenant="default"):
+        """A part of the document."""
+        return self.whole[start:end]
+
+
+async def test_a_document_of_a_shelf_is_read(bench, reader):
+    """Named by shelf and name, its text and its label are the shelf's."""
+    shelf = Stands(story(10), Label.CONFIDENTIAL)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    document = Document(name="terms.md", shelf="docs")
+    request = Request(text=QUESTION, document=document, label=Label.PUBLIC, clearance=Label.CONFIDENTIAL)
+    answer = await network.ask(request)
+
+    assert answer.text == f"{FEE} [1]"
+    assert answer.trace.findings[-1].label == Label.CONFIDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("document", "match"),
+    [
+        (Document(name="terms.md", shelf="other"), r"shelf 'other'; this network reads \['docs'\]"),
+        (Document(name="other.md", shelf="docs"), "No document 'other.md' on shelf 'docs' that may be seen"),
+        (Document(name="terms.md", shelf="docs"), "No document 'terms.md' on shelf 'docs' that may be seen"),
+    ],
+    ids=["no shelf", "no document", "above the clearance"],
+)
+async def test_documents_that_are_not_there(bench, reader, document, match):
+    """A document above the asker's clearance is not there, in the same words as one that is not."""
+    shelf = Stands(story(11), Label.RESTRICTED)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    with pytest.raises(InputError, match=match):
+        await network.ask(Request(text=QUESTION, document=document, clearance=Label.INTERNAL))
 
 
 # --- With a large model ----------------------------------------------------------------------------
