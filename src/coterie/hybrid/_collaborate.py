@@ -8,6 +8,7 @@ After MinionS (Narayan et al., 2025, arXiv:2502.15964), whose local model writes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -77,7 +78,7 @@ class Collaboration:
 
     async def run(self) -> Concluded:
         """Plan, read and conclude, as often as is allowed."""
-        reading = DocumentReader(self.reader, self.document, self.label)
+        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label)
         questions = await self._plan()
         concluded = None
         for last in self._rounds():

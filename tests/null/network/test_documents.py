@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from decimal import Decimal
 
 import pytest
 
@@ -275,6 +276,18 @@ async def test_limits_in_tokens(bench, server, above, reader):
 
     assert len(server.requests) == 1
     assert "conclude: the limit of 10 tokens is used up (" in answer.trace.degraded
+
+
+async def test_limits_in_money(bench, server, above, reader):
+    """The same for money, as the meter counts it: a cent a step here."""
+    server.script = [planned(QUESTION)]
+    generalist = above(money=Decimal("0.01"))
+    network = bench.network(bench.Says("triage"), reader=reader, generalist=generalist)
+    generalist.meter = network.meter
+    answer = await network.ask(Request(text=QUESTION, document=Document(text=story(9)), label=Label.INTERNAL))
+
+    assert len(server.requests) == 1
+    assert "conclude: the limit of 0.01 is used up (0.01)" in answer.trace.degraded
 
 
 async def test_a_large_share_of_a_document_does_not_leave(bench, server, above, reader):
