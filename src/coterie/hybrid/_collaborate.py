@@ -82,7 +82,10 @@ class Collaboration:
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
+            start = perf_counter()
             self._extracts += await side_by_side(reading.read(each, self.task) for each in questions)
+            if self.large is not None:
+                self.large.idle(perf_counter() - start)
             self._note_read(questions)
             concluded, questions = await self._conclude(last=last)
             if concluded is not None or not questions:

@@ -106,6 +106,11 @@ class Asking:
         """How it may be used."""
         return self.generalist.section
 
+    def idle(self, seconds: float) -> None:
+        """Leave out of the request's time what it spent on other things, such as reading a document."""
+        if self._deadline is not None:
+            self._deadline += seconds
+
     @property
     def spent(self) -> str:
         """Which of the limits in tokens and money is used up, in words; empty if none is."""

@@ -1,5 +1,7 @@
 """The generalist: asked last, told what is known, honest about how little is known of its answer."""
 
+import asyncio
+
 import pytest
 
 from coterie.config import GeneralistSection, LlamaModel, OpenAIModel
@@ -221,3 +223,23 @@ def test_its_version_is_what_is_known_of_its_model():
 async def test_it_keeps_the_contract():
     """It does what every specialist must do."""
     await check_specialist(generalist(EchoEngine()), TASK)
+
+
+async def test_time_spent_on_other_things_is_not_its_own():
+    """Once the request's time has run out nothing is heard any more; what was spent elsewhere is given back."""
+
+    class Late(ScriptedEngine):
+        """Says nothing the first time."""
+
+        async def stream(self, prompt):
+            if not self.prompts:
+                self.prompts.append(prompt)
+                await asyncio.Event().wait()
+            async for event in super().stream(prompt):
+                yield event
+
+    asking = generalist(Late(["Yes."]), deadline=0.01).begin()
+    async with asyncio.timeout(30):
+        assert not (await asking.consult(TASK, ContextView())).accepted
+        asking.idle(3600.0)
+        assert (await asking.consult(TASK, ContextView())).text == "Yes."
