@@ -8,9 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
 from coterie.accounting import CostMeter
+from coterie.cascade import (
+    Aim,
+    BudgetedEngine,
+    Judged,
+    NetworkDial,
+    Price,
+    Purse,
+    generalist_quality,
+    read_outcomes,
+)
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
@@ -64,6 +75,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     models = await open_models(config, folder, versions, also={above.model, *above.fallback} if above else set())
+    dial = _dial(config, folder, versions)
+    models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=budget)
     if warm:
         await _warm(config, specialists)
@@ -75,6 +88,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         store=store,
         meter=meter,
         encoder=encoder,
+        dial=dial,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -198,6 +212,41 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
         and each.card.rung == "encoder"
         and each.encoder is not None
     ]
+
+
+def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
+    """Between quality and money: where the file puts it, and what it is turned by."""
+    section, above = config.cascade, config.generalist
+    aim = None
+    if section.quality is not None or section.budget is not None:
+        aim = Aim(quality=section.quality, budget=section.budget)
+    dial = NetworkDial(default=aim, purse=None if section.budget is None else Purse(section.budget))
+    if above is None or not above.escalate:
+        return dial
+    dial.known = {name: judged for name, version in versions.items() if (judged := _judged(name, version)) is not None}
+    if section.outcomes is not None:
+        dial.generalist, dial.source = generalist_quality(read_outcomes(folder / section.outcomes), above.model)
+    return dial
+
+
+def _judged(name: str, version: Version) -> Judged | None:
+    try:
+        return Judged.from_files(version.files)
+    except (LookupError, ValueError, SafetensorError) as error:
+        raise ArtefactRefused(
+            f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
+            hint=f"Train it again: coterie train {name}",
+        ) from error
+
+
+def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purse | None) -> dict[str, StreamingEngine]:
+    """Remote models behind the budgets; what runs in this process is not paid for by the question."""
+    found = dict(models)
+    for name, model in config.models.items():
+        if name in found and isinstance(model, OpenAIModel):
+            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            found[name] = BudgetedEngine(found[name], price, purse)
+    return found
 
 
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:

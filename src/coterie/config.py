@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
@@ -248,6 +249,7 @@ class Config(_Section):
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
+    cascade: CascadeSection = CascadeSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
@@ -269,6 +271,8 @@ class Config(_Section):
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
+        if self.cascade.quality is not None and not self.generalist:
+            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

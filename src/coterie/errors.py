@@ -19,6 +19,7 @@
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
     │   ├── EgressRefused       data above an engine's clearance
+    │   ├── BudgetExceeded      a question to a model that would cost more than there is for it
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
     └── EngineError             what runs the weights, here or at a provider
@@ -167,6 +168,12 @@ class EgressRefused(PolicyError):
     """Data above an engine's clearance was about to leave."""
 
     code = "egress_refused"
+
+
+class BudgetExceeded(PolicyError):
+    """A question to a model that would cost more than is left for it; nothing was asked."""
+
+    code = "budget_exceeded"
 
 
 class PromotionRefused(PolicyError):

@@ -38,6 +38,7 @@ from coterie._outcome import (
     told,
 )
 from coterie._shelves import fetch, look_up
+from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
@@ -95,6 +96,8 @@ class Network:
     """Closed with the network."""
     audit: Audit | None = None
     """Where each request is written down; closed with the network."""
+    dial: NetworkDial = field(default_factory=NetworkDial)
+    """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -126,10 +129,11 @@ class Network:
         with life.stage("route"):
             life.route = await self._route(life.question, life.context)
         try:
-            async with aclosing(self._answer(life)) as pieces:
-                async for piece in pieces:
-                    life.show(piece)
-                    yield Delta(text=piece)
+            with self.dial.spending(life.request):
+                async with aclosing(self._answer(life)) as pieces:
+                    async for piece in pieces:
+                        life.show(piece)
+                        yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
@@ -174,6 +178,7 @@ class Network:
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
+        self.dial.aim_of(request)  # refuses one that is none
         clearance = request.clearance or self.default_label
         request = replace(request, label=request.label or self.default_label, clearance=clearance)
         if request.document is not None and request.document.shelf:
@@ -252,7 +257,8 @@ class Network:
                     views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
-                        self._consult(self.specialists[name], task, view, alone) for name, view in views.items()
+                        self._consult(self.specialists[name], self.dial.set_for(task, name, life.request), view, alone)
+                        for name, view in views.items()
                     )
                 with life.stage("check", note=", ".join(wave)):
                     findings = [

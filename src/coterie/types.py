@@ -86,6 +86,20 @@ class Request:
     allowed: tuple[str, ...] = ()
     """The only specialists that may be asked, those that write facts for others included; empty for all."""
     max_tokens: int | None = None
+    quality: float | None = None
+    """Share of the generalist's quality to keep, 0 to 1; None takes the network's."""
+    budget: Decimal | None = None
+    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """From which confidence a specialist's answer is kept, in place of its own threshold."""
+
+    confidence: float | None
+    """None keeps none."""
+    reason: str
+    """What that keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +120,8 @@ class Task:
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    keep: Keep | None = None
+    """What the dial says for the specialist that is asked; None where its own threshold counts."""
 
 
 # --- Who answers: routes and specialists ---------------------------------------------------------
