@@ -8,7 +8,7 @@ from coterie.config import GeneralistSection, LlamaModel, OpenAIModel
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.governance import ClearancePolicy
 from coterie.hybrid import Generalist, pack_context
-from coterie.hybrid._generalist import INSTRUCTION
+from coterie.hybrid._generalist import INSTRUCTION, LABEL
 from coterie.models import CATALOGUE
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import (
@@ -106,7 +106,15 @@ async def test_it_is_told_what_was_prepared():
     assert system.text.endswith(
         "fact: intent = loan (40% sure)\ntriage would say 'loan' (40% sure), but does not rely on it: not sure enough"
     )
-    assert asked.text == f'{INSTRUCTION}\n\nAnd now?\n{{"amount": 100}}'
+    assert asked.text == f'{INSTRUCTION} {LABEL}\n\nAnd now?\n{{"amount": 100}}'
+
+
+async def test_a_label_is_asked_for_where_one_was_guessed():
+    """Only where a classifier abstains with a guess is the model told to answer with a label."""
+    engine = EchoEngine()
+    await ask(engine, TASK, entry(Fact(name="intent", value="loan", confidence=0.4)))
+
+    assert LABEL not in engine.prompts[0].messages[-1].text
 
 
 async def test_the_conversation_goes_only_where_the_section_says_so():
