@@ -107,7 +107,7 @@ class Collaboration:
     # --- plan ------------------------------------------------------------------------------------
 
     async def _plan(self) -> list[str]:
-        """The short questions: the generalist's, else the question and its parts."""
+        """The short questions: the asker's own, and the generalist's or else its parts."""
         own = list(dict.fromkeys([self.task.text, *split_parts(self.task.text)]))
         if self.large is None:
             self._note("plan", f"the question itself, in {len(own)} part(s)")
@@ -116,9 +116,9 @@ class Collaboration:
         questions = await self._structured("plan", PLAN.format(most=most), [], self.task.label, _schema(questions=most))
         if questions is None:
             return own[:most]
-        planned = _questions(questions.get("questions"), most, known=[])
-        self._note("plan", f"{len(planned)} short question(s) by the generalist")
-        return planned or own[:most]
+        planned = _questions(questions.get("questions"), most - 1, known=own[:1])
+        self._note("plan", f"the question itself and {len(planned)} short question(s) by the generalist")
+        return [*own[:1], *planned] if planned else own[:most]
 
     def _note_read(self, questions: Sequence[str]) -> None:
         read = self._extracts[-len(questions) :]

@@ -211,9 +211,9 @@ async def test_it_plans_and_concludes(bench, server, above, reader):
     answer = await network.ask(Request(text=QUESTION, document=Document(text=story(5)), label=Label.INTERNAL))
 
     assert (answer.text, answer.trace.status, answer.trace.degraded) == ("It is 12 pounds [1].", "escalated", "")
-    assert notes(answer, "plan") == ["2 short question(s) by the generalist"]
+    assert notes(answer, "plan") == ["the question itself and 2 short question(s) by the generalist"]
     assert notes(answer, "conclude")[0].startswith("by the generalist from ")
-    assert [finding.specialist for finding in answer.trace.findings] == ["reader", "reader", "generalist"]
+    assert [finding.specialist for finding in answer.trace.findings] == ["reader"] * 3 + ["generalist"]
     assert answer.trace.findings[-1].citations[0].text == FEE
     assert [v.seen[0].startswith("quote from the document") for v in answer.trace.views] == [True]
     first, second = (request.json for request in server.requests)
@@ -224,11 +224,11 @@ async def test_it_plans_and_concludes(bench, server, above, reader):
 
 async def test_it_may_ask_for_more(bench, server, above, reader):
     """What it cannot conclude yet is read for in another round, as many as its section allows."""
-    server.script = [planned("Who keeps silver?"), concluded("", QUESTION), concluded("12 pounds [2].")]
+    server.script = [planned("Who keeps silver?"), concluded("", "How much is late?"), concluded("12 pounds [1].")]
     network = bench.network(bench.Says("triage"), reader=reader, generalist=above())
     answer = await network.ask(Request(text=QUESTION, document=Document(text=story(6)), label=Label.INTERNAL))
 
-    assert answer.text == "12 pounds [2]."
+    assert answer.text == "12 pounds [1]."
     assert notes(answer, "conclude")[0] == "the generalist asks for 1 more"
     assert len(notes(answer, "read")) == 2
 
