@@ -25,7 +25,7 @@ from coterie.cascade import (
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
-from coterie.governance import ClearancePolicy, Gate, open_audit
+from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
@@ -67,17 +67,19 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
-    budget = config.network.budget(len(config.specialists))
-    versions = _versions(config, folder, outlines=budget is not None)
+    memory = config.network.budget(len(config.specialists))
+    versions = _versions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
-    models = await open_models(config, folder, versions, also={above.model, *above.fallback} if above else set())
+    budgets = open_budgets(config.budgets, folder)
+    large = {above.model, *above.fallback} if above else set()
+    models = await open_models(config, folder, versions, also=large, budgets=budgets)
     dial = _dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
-    specialists = _specialists(config, versions, encoder, models, budget=budget)
+    specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
@@ -96,6 +98,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
+        budget=budgets,
     )
 
 
@@ -277,7 +280,12 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
 
 
 async def open_models(
-    config: Config, folder: Path, versions: Mapping[str, Version], *, also: Collection[str] = ()
+    config: Config,
+    folder: Path,
+    versions: Mapping[str, Version],
+    *,
+    also: Collection[str] = (),
+    budgets: Budgets | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -286,6 +294,7 @@ async def open_models(
         folder: The network's.
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
+        budgets: What calls of remote models are held to.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -293,7 +302,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy())
+    gate = Gate(ClearancePolicy(), budgets)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:

@@ -223,6 +223,23 @@ class RegistrySection(_Section):
         return self
 
 
+class BudgetSection(_Section):
+    """`[budgets.NAME]`: a limit that holds before anything is spent."""
+
+    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
+    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
+    tenant: str | None = None
+    """Only for this tenant's requests."""
+    key: str | None = None
+    """Only for requests with the key of this id."""
+    requests: int | None = Field(default=None, ge=0)
+    """Requests that are taken."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of remote models, prompts and answers."""
+    money: Money | None = None
+    """Money for remote models. A model whose price is unknown is not asked under it."""
+
+
 class AuditSection(_Section):
     """`[audit]`: who did what, in a log whose every change shows."""
 
@@ -255,6 +272,7 @@ class Config(_Section):
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
+    budgets: dict[Name, BudgetSection] = {}
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""

@@ -19,7 +19,7 @@
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
     │   ├── EgressRefused       data above an engine's clearance
-    │   ├── BudgetExceeded      a question to a model that would cost more than there is for it
+    │   ├── BudgetExceeded      a budget has not enough left
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
     └── EngineError             what runs the weights, here or at a provider
@@ -171,9 +171,10 @@ class EgressRefused(PolicyError):
 
 
 class BudgetExceeded(PolicyError):
-    """A question to a model that would cost more than is left for it; nothing was asked."""
+    """A budget of requests, tokens or money has not enough left; nothing was spent."""
 
     code = "budget_exceeded"
+    retryable = True
 
 
 class PromotionRefused(PolicyError):
