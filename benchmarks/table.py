@@ -29,6 +29,7 @@ ORDER = (
     "scope",
     "routellm",
     "cascades",
+    "live_cascade",
     "slm",
     "adapters",
     "prompted",
