@@ -29,6 +29,7 @@ ORDER = (
     "scope",
     "routellm",
     "cascades",
+    "headlines_cascade",
     "slm",
     "adapters",
     "prompted",

@@ -24,6 +24,24 @@ if TYPE_CHECKING:
     from coterie.types import Answer, Columns, Document, Finding, Label, Request, Trace
 
 
+_Quality = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
+]
+_Budget = Annotated[
+    str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
+]
+
+
+_Label = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
+]
+_Clearance = Annotated[
+    str | None,
+    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
+]
+
+
 def ask(
     context: typer.Context,
     *,
@@ -51,22 +69,10 @@ def ask(
     session: Annotated[
         str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
-    ] = None,
-    clearance: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."
-        ),
-    ] = None,
-    quality: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
-    ] = None,
+    label: _Label = None,
+    clearance: _Clearance = None,
+    quality: _Quality = None,
+    budget: _Budget = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
     as_json: Json = False,
 ) -> None:
