@@ -214,14 +214,6 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     ]
 
 
-def _check_specialists(config: Config, folder: Path) -> None:
-    if not config.specialists:
-        raise NotTrained(
-            f"The network in {str(folder)!r} has no specialists.",
-            hint="Add one: coterie add NAME --task classify --data FILE",
-        )
-
-
 def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
     """Between quality and money: where the file puts it, and what it is turned by."""
     section, above = config.cascade, config.generalist

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from coterie.types import Answer, Columns, Document, Finding, Label, Request, Trace
 
 
+_Session = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
+]
+_Label = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted.")
+]
+_Clearance = Annotated[
+    str | None,
+    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
+]
 _Quality = Annotated[
     float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
 ]
 _Budget = Annotated[
     str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
-]
-
-
-_Label = Annotated[
-    str | None,
-    typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
-]
-_Clearance = Annotated[
-    str | None,
-    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
 ]
 
 
@@ -66,9 +66,7 @@ def ask(
         str | None,
         typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's."),
     ] = None,
-    session: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
-    ] = None,
+    session: _Session = None,
     label: _Label = None,
     clearance: _Clearance = None,
     quality: _Quality = None,
