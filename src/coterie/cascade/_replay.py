@@ -107,34 +107,31 @@ def replay(
     texts, places = zip(*[(outcomes.prompts, vectors), *known], strict=True)
     features = fit_features([text for each in texts for text in each], np.vstack(places), seed=seed)
     strong = outcomes.model(generalist) if generalist else _dearest(train or outcomes)
-    player, shown = (
-        Player(features=features, generalist=strong, aim=aim, seed=seed),
-        _shown(outcomes, vectors, features),
-    )
+    player = Player(features=features, generalist=strong, aim=aim, seed=seed)
+    shown = _shown(outcomes, vectors, features)
     if train is None or train_vectors is None:
         played, source = player.cross_fit(shown), f"the other {FOLDS - 1} folds"
     else:
         played = player.play(_shown(train, train_vectors, features), shown)
         source = f"{len(train):,} rows of the training file"
-    found, span = _recovery(outcomes, played, seed)
-    return _with_chains(
-        outcomes,
-        train,
-        aim,
-        seed,
-        Replay(
-            rows=len(outcomes),
-            models=outcomes.models,
-            learned_from=source,
-            generalist=outcomes.models[strong],
-            curve=tuple(_curve(outcomes, played)),
-            baselines=tuple(_baselines(outcomes, strong, train or outcomes)),
-            chosen=None if aim is None else _chosen(aim, outcomes, played),
-            reason=next((setting.reason for setting in played.settings if setting), ""),
-            recovery=found,
-            recovery_interval=span,
-            warnings=tuple(_warnings(outcomes)),
-        ),
+    return _with_chains(outcomes, train, aim, seed, _summary(outcomes, played, source, player, train or outcomes))
+
+
+def _summary(outcomes: Outcomes, played: Played, source: str, player: Player, known: Outcomes) -> Replay:
+    """What was played, in figures; the baselines are chosen by the outcomes that are `known`."""
+    found, span = _recovery(outcomes, played, player.seed)
+    return Replay(
+        rows=len(outcomes),
+        models=outcomes.models,
+        learned_from=source,
+        generalist=outcomes.models[player.generalist],
+        curve=tuple(_curve(outcomes, played)),
+        baselines=tuple(_baselines(outcomes, player.generalist, known)),
+        chosen=None if player.aim is None else _chosen(player.aim, outcomes, played),
+        reason=next((setting.reason for setting in played.settings if setting), ""),
+        recovery=found,
+        recovery_interval=span,
+        warnings=tuple(_warnings(outcomes)),
     )
 
 
