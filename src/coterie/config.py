@@ -30,6 +30,7 @@ from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so tha
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
 
+_PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
@@ -131,11 +132,12 @@ class SpecialistSection(_Section):
     knowledge: tuple[Name, ...] = ()
     """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
-    """So many passages of each shelf are looked up for it, at most."""
+    """So many passages of each shelf are looked up for it, at most; of a named document as well."""
     view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
     """What it is shown of the context is packed into so many tokens, by value per token.
 
-    Left out, half of its model's window; 8,192 without a model and for task `answer`, which shows its model a choice.
+    Left out, half of its model's window; 8,192 without a model, and for task `answer`, which shows its model a choice,
+    enough for all its passages.
     """
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
@@ -395,7 +397,9 @@ class Config(_Section):
         section = self.specialists[specialist]
         if section.view_tokens is not None:
             return section.view_tokens
-        if section.model is None or section.task == "answer":
+        if section.task == "answer":  # what it reads is searched for it: a budget that is too small would throw it away
+            return max(_VIEW_TOKENS, _PASSAGE_TOKENS * section.passages * len(section.knowledge))
+        if section.model is None:
             return _VIEW_TOKENS
         return self.models[section.model].window // 2
 

@@ -3,7 +3,7 @@
 from ._default import DEFAULT_FILE, Defaults, load_defaults
 from ._experts import Experts, Gate, open_gate
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._reader import MOST_CITED, MOST_SENTENCES, Reader, Reading, Survey, cite, survey, weigh
+from ._reader import MOST_CITED, MOST_SENTENCES, Reader, Reading, Survey, cite, likely_rows, survey, weigh
 from ._scorer import KNOWN, OUTCOME, Line, Scorer, cited_rows, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
@@ -33,6 +33,7 @@ __all__ = [
     "cut_passages",
     "encoded_features",
     "lexical_features",
+    "likely_rows",
     "load_defaults",
     "open_gate",
     "outcome_features",

@@ -53,13 +53,18 @@ class Experts:
 
     def scores(self, shares: Floats, texts: Sequence[str], vectors: Floats) -> Floats:  # (K,), (S, D) -> (S, 2)
         """Log-odds from words and from encodings."""
-        words = self.word_weights.astype(np.float32) @ shares
-        by_words = np.full(len(texts), float(self.word_bias @ shares))
-        for row, text in enumerate(texts):
-            indices, values = self.ngrams.encode(text)
-            by_words[row] += float(values @ words[indices])
-        by_vectors = vectors @ (self.vector_weights.astype(np.float32) @ shares) + float(self.vector_bias @ shares)
-        return np.column_stack([by_words, by_vectors])
+        return np.column_stack([self.by_words(shares, texts), self.by_vectors(shares, vectors)])
+
+    def by_words(self, shares: Floats, texts: Sequence[str]) -> Floats:  # (K,) -> (S,)
+        """Log-odds from words alone."""
+        weights, bias = self.word_weights.astype(np.float32) @ shares, float(self.word_bias @ shares)
+        encoded = (self.ngrams.encode(text) for text in texts)
+        return np.array([bias + float(values @ weights[indices]) for indices, values in encoded])
+
+    def by_vectors(self, shares: Floats, vectors: Floats) -> Floats:  # (K,), (S, D) -> (S,)
+        """Log-odds from encodings."""
+        weights = self.vector_weights.astype(np.float32) @ shares
+        return np.asarray(vectors @ weights + float(self.vector_bias @ shares))
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""

@@ -20,7 +20,7 @@ from ._scorer import KNOWN, Scorer, cited_rows, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
 MOST_SENTENCES = 96
-"""Sentences looked at of all passages together; those that share nothing with the question go first."""
+"""Sentences that are encoded and compared, of all passages together."""
 MOST_CITED = 3
 """Sentences cited at most."""
 
@@ -45,6 +45,12 @@ class Survey:
         """What is to be encoded: the sentences, in order."""
         return [each.text for each in self.sentences]
 
+    def take(self, rows: Floats) -> Survey:
+        """Some of the sentences, by their places (K,)."""
+        return Survey(
+            question=self.question, sentences=tuple(self.sentences[row] for row in rows), words=self.words[rows]
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
@@ -64,14 +70,28 @@ class Reading:
 
 
 def survey(question: str, passages: Sequence[Passage]) -> Survey:
-    """Cut passages, the best first, and look at the words."""
+    """Cut passages, the best first, and look at the words of every sentence."""
     sentences = cut_passages(passages)
-    words = lexical_features(question, sentences)
-    if len(sentences) > MOST_SENTENCES:
-        promise = words[:, LEXICAL.index("covered_near")] + words[:, LEXICAL.index("rank")]
-        kept = np.sort(np.argsort(-promise, kind="stable")[:MOST_SENTENCES])
-        sentences, words = [sentences[row] for row in kept], words[kept]
-    return Survey(question=question, sentences=tuple(sentences), words=words)
+    return Survey(question=question, sentences=tuple(sentences), words=lexical_features(question, sentences))
+
+
+def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
+    """The places (K,) of the `MOST_SENTENCES` sentences that are worth a closer look, in order.
+
+    Args:
+        words: (S, len(LEXICAL)) what words say of each: those that share nothing with the question go first.
+        expected: (S,) how much each looks like what answered such questions before. Half of those that are kept are
+            then the best by that: an answer need not share a word with its question.
+    """
+    order = np.argsort(-(words[:, _NEAR] + words[:, _RANK]), kind="stable")
+    if len(order) <= MOST_SENTENCES:
+        return np.arange(len(order))
+    first = order[:0] if expected is None else np.argsort(-expected, kind="stable")[: MOST_SENTENCES // 2]
+    rest = order[~np.isin(order, first)][: MOST_SENTENCES - len(first)]
+    return np.sort(np.concatenate([first, rest]))
+
+
+_NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,6 +121,16 @@ class Reader:
     def encodes(self) -> bool:
         """Whether it wants encodings."""
         return ENCODED[0] in self.plain.sentence.names
+
+    def narrow(self, seen: Survey, question: Floats | None = None) -> Survey:  # question (D,)
+        """What is worth being encoded and read, by words alone: see `likely_rows`."""
+        if len(seen.sentences) <= MOST_SENTENCES:
+            return seen
+        expected = None
+        if self.experts is not None and question is not None:
+            gate = self.experts.gate(question)
+            expected = self.experts.by_words(gate.shares, seen.texts) if gate.familiar > 0.0 else None
+        return seen.take(likely_rows(seen.words, expected))
 
     def read(self, seen: Survey, question: Floats | None = None, vectors: Floats | None = None) -> Reading | None:
         """The sentences that answer; None where there is nothing to look at.

@@ -79,8 +79,7 @@ class AnswerSpecialist:
             reason = "no passage that may be seen was found on its shelves"
             return replace(abstention(self.card.name, task, reason), label=label)
         start, cpu = time.perf_counter(), time.thread_time()
-        seen = survey(task.text, passages)
-        question, vectors, steps = await self._encode(seen, task, label)
+        question, seen, vectors, steps = await self._look(survey(task.text, passages), task, label)
         reading = self.reader.read(seen, question, vectors)
         usage = Usage(milliseconds=(time.perf_counter() - start) * 1000, cpu_seconds=time.thread_time() - cpu)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
@@ -92,28 +91,28 @@ class AnswerSpecialist:
         written = await self.writer.write(task, reading, seen, label)
         return self._worded(finding, written)
 
-    async def _encode(
-        self, seen: Survey, task: Task, label: Label
-    ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Step, ...]]:
-        """The question's encoding (D,), the sentences' (S, D), and what they took."""
-        if self.encoder is None or not seen.sentences:
-            return None, None, ()
-        texts = [*([] if task.vector is not None else [task.text]), *seen.texts]
+    async def _look(
+        self, whole: Survey, task: Task, label: Label
+    ) -> tuple[np.ndarray | None, Survey, np.ndarray | None, tuple[Step, ...]]:
+        """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
+        if self.encoder is None or not whole.sentences:
+            return None, self.reader.narrow(whole), None, ()
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            for start in range(0, len(texts), _AT_ONCE):
-                prompts = [Prompt(text=text, label=label) for text in texts[start : start + _AT_ONCE]]
+            if task.vector is None:
+                outputs += await self.encoder.run([Prompt(text=task.text, label=label)])
+            question = np.asarray(outputs[0].vector if task.vector is None else task.vector)
+            seen = self.reader.narrow(whole, question)
+            for start in range(0, len(seen.texts), _AT_ONCE):
+                prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
                 outputs += await self.encoder.run(prompts)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
             cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
         )
-        vectors = np.stack([np.asarray(each.vector) for each in outputs])
-        step = Step(producer=self.card.name, engine=self.encoder.name, usage=usage)
-        if task.vector is not None:
-            return np.asarray(task.vector), vectors, (step,)
-        return vectors[0], vectors[1:], (step,)
+        vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
+        return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
     def _decide(self, reading: Reading, label: Label, steps: tuple[Step, ...]) -> Finding:
         """The more likely of the two: that the best sentences answer, or that nothing does."""

@@ -276,12 +276,11 @@ class _Fit:
     def of(cls, job: Job, corpus: AnswerCorpus, shipped: Reader) -> _Fit:
         """Experts where the same is asked often, else the shipped reader with its confidence made true."""
         folds = deal(corpus, job.section.seed)
-        columns = features_of(corpus, encoded=shipped.encodes)
         risk = job.section.target_risk
         found = None
         if shipped.encodes:
             job.progress.start(f"{job.name}: experts", None)
-            found = fit_experts(corpus, columns, folds, seed=job.section.seed, advance=job.progress.advance)
+            found = fit_experts(corpus, folds, seed=job.section.seed, advance=job.progress.advance)
             job.progress.finish("")
         if found is not None:
             corpus = found.corpus
@@ -289,7 +288,8 @@ class _Fit:
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best)
         else:
-            fit = _recalibrated(corpus, columns, shipped)
+            corpus = corpus.narrowed()
+            fit = _recalibrated(corpus, features_of(corpus, encoded=shipped.encodes), shipped)
         fit.decide(job, corpus)
         fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
         return fit

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from coterie.answering import LEXICAL, survey
+from coterie.answering import LEXICAL, likely_rows, survey
 from coterie.data import TOPIC, Row
 from coterie.evaluation import LookUp, holds_answer
 from coterie.specialists import passages_of
@@ -34,6 +34,11 @@ class Asked:
         """Whether the documents answer it, found or not."""
         return bool(self.row.labels or self.row.evidence)
 
+    def take(self, rows: Floats) -> Asked:
+        """The same with some of the sentences, by their places (K,)."""
+        ranks = tuple(self.ranks[row] for row in rows)
+        return replace(self, words=self.words[rows], ranks=ranks, texts=self.texts[rows], answers=self.answers[rows])
+
     @property
     def columns(self) -> dict[str, Floats]:
         """The features from words by name, (S,) each."""
@@ -58,6 +63,10 @@ class AnswerCorpus:
     def groups(self) -> list[object]:
         """Questions of one group are not independent."""
         return [each.row.group or each.row.text for each in self.asked]
+
+    def narrowed(self) -> AnswerCorpus:
+        """The same with the sentences that a reader without experts looks at."""
+        return replace(self, asked=[each.take(likely_rows(each.words)) for each in self.asked])
 
     def encode(self, encode: Callable[[Sequence[str]], Floats]) -> None:
         """Encode every sentence and question once."""

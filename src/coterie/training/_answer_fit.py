@@ -27,6 +27,7 @@ from coterie.answering import (
     Scorer,
     cited_rows,
     encoded_features,
+    likely_rows,
     open_gate,
     outcome_features,
 )
@@ -184,7 +185,7 @@ class Familiar:
 
 
 def fit_experts(
-    corpus: AnswerCorpus, columns: Columns, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
+    corpus: AnswerCorpus, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
 ) -> Familiar | None:
     """An expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
     if corpus.vectors is None:
@@ -202,19 +203,17 @@ def fit_experts(
     asked = [each.row.text for each in corpus.asked]
     gates = [work.gate(text, known=known) for known in (True, False) for text in asked]
     count = len(asked)
-    found: list[Floats] = [np.empty((0, 2))] * len(gates)
+    seen = [*corpus.asked, *corpus.asked]
+    columns: Columns = [{}] * len(gates)
     for fold in np.unique(folds):
         experts = work.fit(folds != fold, advance)
         for number in np.flatnonzero(folds == fold):
-            ids = corpus.asked[number].texts
-            texts = [work.names[i] for i in ids]
             for place in (int(number), count + int(number)):
-                found[place] = experts.scores(gates[place].shares, texts, corpus.vectors[ids])
-    twice = [*columns, *columns]
+                seen[place], columns[place] = work.look(experts, corpus.asked[number], gates[place])
     return Familiar(
         experts=whole,
-        corpus=replace(corpus, asked=[*corpus.asked, *corpus.asked]),
-        columns=[own | dict(zip(KNOWN, each.T, strict=True)) for own, each in zip(twice, found, strict=True)],
+        corpus=replace(corpus, asked=seen),
+        columns=columns,
         folds=np.concatenate([folds, folds]),
         gates=gates,
     )
@@ -254,6 +253,15 @@ class _Work:
             others[:] = True
         vector = self.corpus.questions[question]
         return open_gate(vector, self.questions[others], self.kinds[others], len(self.kept))
+
+    def look(self, experts: Experts, asked: Asked, gate: Gate) -> tuple[Asked, dict[str, Floats]]:
+        """What a reader with these experts looks at, and what it sees: as `Reader` does it."""
+        weights = experts.word_weights.astype(np.float32) @ gate.shares
+        words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
+        rows = likely_rows(asked.words, words if gate.familiar > 0.0 else None)
+        narrowed = asked.take(rows)
+        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]))
+        return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
         """Experts of the questions that are seen (N,)."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.answering import Experts, Gate, Reader, load_defaults, open_gate, survey
+from coterie.answering import MOST_SENTENCES, Experts, Gate, Reader, load_defaults, open_gate, survey
 from coterie.types import Label, Passage
 
 TEXTS = {
@@ -92,6 +92,41 @@ def test_a_damaged_description_is_refused(change):
 
     with pytest.raises((ValueError, LookupError, TypeError)):
         Reader.restore(described, arrays)
+
+
+def expert_of_laws(question):
+    """One expert, of this question: it expects the word "governed"."""
+    from coterie.engines import fit_ngrams
+
+    ngrams = fit_ngrams(["governed", "other"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
+    weights = np.array([[9.0 if term == "governed" else 0.0] for term in ngrams.terms])
+    return Experts(
+        questions=question[None, :],
+        kinds=np.array([0], dtype=np.int32),
+        ngrams=ngrams,
+        word_weights=weights,
+        word_bias=np.zeros(1),
+        vector_weights=np.zeros((len(question), 1)),
+        vector_bias=np.zeros(1),
+    )
+
+
+def test_what_answered_before_is_looked_at_though_it_shares_no_word():
+    """Of a long document the sentences that are read are those with words of the question, and those experts expect."""
+    sentences = [f"The law says that clause {number} is void." for number in range(300)]
+    text = " ".join([*sentences, "Kent governed all of it."])
+    passage = Passage(document="long.txt", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+    question = np.eye(4, dtype=np.float32)[0]
+    seen, plain = survey("Which law?", [passage]), reader()
+    knowing = Reader(plain=plain.plain, familiar=plain.plain, experts=expert_of_laws(question))
+
+    assert len(seen.sentences) == 301
+    narrowed = [each.narrow(seen, question).texts for each in (plain, knowing)]
+    assert [len(texts) for texts in narrowed] == [MOST_SENTENCES] * 2
+    assert ["Kent governed all of it." in texts for texts in narrowed] == [False, True]
+    assert all(texts == sorted(texts, key=seen.texts.index) for texts in narrowed)
+    assert "Kent governed all of it." not in knowing.narrow(seen, np.eye(4, dtype=np.float32)[1]).texts
+    assert "Kent governed all of it." not in knowing.narrow(seen).texts
 
 
 def test_the_gate_follows_the_nearest_questions():
