@@ -27,6 +27,8 @@ ORDER = (
     "underwriting",
     "abstention",
     "scope",
+    "routellm",
+    "cascades",
     "slm",
     "adapters",
     "prompted",
@@ -39,6 +41,7 @@ ORDER = (
     "followups",
     "prefix",
     "sessions",
+    "audit",
 )
 NONE = "-"
 

@@ -68,6 +68,8 @@ class FindingSummary:
     """The value as a person would read it, or why there is none."""
     confidence: float
     accepted: bool
+    guess: str = ""
+    """What it would have said, where it abstained; for the generalist, who is told the doubt with it."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary

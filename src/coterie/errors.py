@@ -9,8 +9,9 @@
     │   ├── ArtefactRefused     a stored version, model or index is tampered with, truncated or unknown
     │   ├── NotIndexed          a shelf has no index yet
     │   ├── IndexBusy           another process is indexing the shelf
-    │   └── StoreError          the database cannot be opened or written
-    │       └── StoreUnavailable  its server does not answer, or not in time
+    │   ├── StoreError          the database cannot be opened or written
+    │   │   └── StoreUnavailable  its server does not answer, or not in time
+    │   └── AuditError          the audit log cannot be written, so what it should say is not done
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
     │   ├── TrainingDiverged    fine-tuning came to no finite loss
@@ -36,7 +37,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from coterie.types import Verdict
+    from coterie.types import Failure, Verdict
 
 
 class CoterieError(Exception):
@@ -116,6 +117,12 @@ class StoreUnavailable(StoreError):
     retryable = True
 
 
+class AuditError(SetupError):
+    """The audit log cannot be written; what is not written down is not done."""
+
+    code = "audit_error"
+
+
 class InputError(CoterieError):
     """The caller's request cannot be served as it stands."""
 
@@ -188,6 +195,8 @@ class EngineError(CoterieError):
     def __init__(self, message: str, *, engine: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.engine = engine
+        self.failures: tuple[Failure, ...] = ()
+        """Every try that failed, the last one included, where the engine counts them."""
 
 
 class EngineTimeout(EngineError):

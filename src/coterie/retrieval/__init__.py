@@ -11,12 +11,15 @@ from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._build import ENCODER_BATCH, Failure, Indexed, Progress, build_index
+    from ._chunk import chunk
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
     from ._local import LocalShelf, ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
+    from ._parsed import Parsed, Unreadable
     from ._postgres import PostgresShelf
+    from ._read import Reader
     from ._rerank import Candidate, Reranker, Weights
     from ._sources import Access, Found, Source, find_files, read_corpus
 
@@ -32,15 +35,19 @@ _HOMES = {
     "KNOWLEDGE_FOLDER": "_open",
     "LocalShelf": "_local",
     "Mode": "_document",
+    "Parsed": "_parsed",
     "PostgresShelf": "_postgres",
     "Progress": "_build",
+    "Reader": "_read",
     "Reranker": "_rerank",
     "Scores": "_evaluate",
     "Shelf": "_document",
     "ShelfState": "_local",
     "Source": "_sources",
+    "Unreadable": "_parsed",
     "Weights": "_rerank",
     "build_index": "_build",
+    "chunk": "_chunk",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
@@ -66,15 +73,19 @@ __all__ = [
     "Indexed",
     "LocalShelf",
     "Mode",
+    "Parsed",
     "PostgresShelf",
     "Progress",
+    "Reader",
     "Reranker",
     "Scores",
     "Shelf",
     "ShelfState",
     "Source",
+    "Unreadable",
     "Weights",
     "build_index",
+    "chunk",
     "evaluate",
     "find_files",
     "fuse",

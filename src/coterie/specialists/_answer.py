@@ -26,6 +26,7 @@ from coterie.protocols import Engine
 from coterie.types import (
     Citation,
     ContextView,
+    Evidence,
     Fact,
     Finding,
     Label,
@@ -119,7 +120,14 @@ class AnswerSpecialist:
         silent = 1 - reading.stated
         if silent > reading.right:
             judged = self.silence.judge(silent, None)
-            said = _Said(value=NOT_STATED, text=_SAID, confidence=silent, judged=judged, how="nothing found answers it")
+            said = _Said(
+                value=NOT_STATED,
+                text=_SAID,
+                confidence=silent,
+                judged=judged,
+                how="nothing found answers it",
+                nearest=() if judged[0] else cite(reading.cited),
+            )
         else:
             citations = cite(reading.cited)
             said = _Said(
@@ -160,6 +168,10 @@ class AnswerSpecialist:
             reason=f"{said.how}: {reason}",
             label=label,
             task="answer",
+            evidence=tuple(
+                Evidence(kind="quote", name=each.document, text=each.text, start=each.start, end=each.end)
+                for each in said.nearest
+            ),
             citations=said.citations,
             facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
             steps=steps,
@@ -201,6 +213,8 @@ class _Said:
     judged: tuple[bool, str]
     how: str
     citations: tuple[Citation, ...] = ()
+    nearest: tuple[Citation, ...] = ()
+    """What comes nearest to an answer, where neither is sure: no answer rests on it."""
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

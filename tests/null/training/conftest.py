@@ -37,6 +37,10 @@ class WordEncoder(EchoEngine):
 
     max_tokens = 64
 
+    def words(self):
+        """It knows none in particular."""
+        return ()
+
     def exceeds(self, texts):
         """Which texts have more words than fit the window."""
         return np.array([len(text.split()) > self.max_tokens for text in texts], dtype=bool)
