@@ -3,7 +3,18 @@
 from ._default import DEFAULT_FILE, Defaults, load_defaults
 from ._experts import Experts, Gate, open_gate
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._reader import MOST_CITED, MOST_SENTENCES, Reader, Reading, Survey, cite, likely_rows, survey, weigh
+from ._reader import (
+    MOST_CITED,
+    MOST_SENTENCES,
+    SAME,
+    Reader,
+    Reading,
+    Survey,
+    cite,
+    likely_rows,
+    survey,
+    weigh,
+)
 from ._scorer import KNOWN, OUTCOME, Line, Scorer, cited_rows, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
@@ -17,6 +28,7 @@ __all__ = [
     "MOST_CITED",
     "MOST_SENTENCES",
     "OUTCOME",
+    "SAME",
     "SUPPORT",
     "Borne",
     "Defaults",

@@ -16,13 +16,15 @@ from coterie.types import Citation, Passage
 
 from ._experts import Experts, Gate
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._scorer import KNOWN, Scorer, cited_rows, outcome_features, probability
+from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
 MOST_SENTENCES = 96
 """Sentences that are encoded and compared, of all passages together."""
 MOST_CITED = 3
 """Sentences cited at most."""
+SAME = 0.98
+"""Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
 
 Floats = np.ndarray
 
@@ -68,6 +70,11 @@ class Reading:
     known: float
     """How familiar the question is, 0 to 1."""
 
+    @property
+    def again(self) -> bool:
+        """Whether it was asked in the very words of a question that training has seen."""
+        return bool(self.outcome[_NEAREST] >= SAME)
+
 
 def survey(question: str, passages: Sequence[Passage]) -> Survey:
     """Cut passages, the best first, and look at the words of every sentence."""
@@ -91,6 +98,7 @@ def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
     return np.sort(np.concatenate([first, rest]))
 
 
+_NEAREST = OUTCOME.index("nearest")
 _NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -52,6 +52,15 @@ _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
 
+class Thresholds(NamedTuple):
+    """When a finding stands."""
+
+    answering: Acceptance
+    """When an answer is given."""
+    silence: Acceptance
+    """When it is said that the documents do not say."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerSpecialist:
     """Reads the passages of its view; where it has a writer, that words the answer from what was found."""
@@ -62,6 +71,8 @@ class AnswerSpecialist:
     """When an answer is given."""
     silence: Acceptance
     """When it is said that the documents do not say."""
+    again: Thresholds | None = None
+    """The same for questions in words that training has seen: what answers them is known better. None for no other."""
     encoder: Engine | None = None
     """Set where the reader wants encodings."""
     writer: Writer | None = None
@@ -118,8 +129,9 @@ class AnswerSpecialist:
     def _decide(self, reading: Reading, label: Label, steps: tuple[Step, ...]) -> Finding:
         """The more likely of the two: that the best sentences answer, or that nothing does."""
         silent = 1 - reading.stated
+        answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
-            judged = self.silence.judge(silent, None)
+            judged = silence.judge(silent, None)
             said = _Said(
                 value=NOT_STATED,
                 text=_SAID,
@@ -134,7 +146,7 @@ class AnswerSpecialist:
                 value=" ".join(_flat(each.text) for each in citations),
                 text="\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(citations, start=1)),
                 confidence=reading.right,
-                judged=self.answering.judge(reading.right, None),
+                judged=answering.judge(reading.right, None),
                 how=f"quoted from {_places(citations)}",
                 citations=citations,
             )
@@ -180,7 +192,7 @@ class AnswerSpecialist:
     def to_files(self) -> dict[str, bytes]:
         """What a stored version holds of it."""
         described, arrays = self.reader.store()
-        about = {
+        about: dict[str, object] = {
             "task": "answer",
             "rung": self.card.rung,
             "answering": asdict(self.answering),
@@ -188,6 +200,8 @@ class AnswerSpecialist:
             "columns": [DOCUMENT_COLUMN],
             "reader": described,
         }
+        if self.again is not None:
+            about["again"] = {name: asdict(each) for name, each in self.again._asdict().items()}
         files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -246,11 +260,13 @@ def load_answer(
     """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = Reader.restore(described["reader"], arrays)
+    again = {name: Acceptance(**each) for name, each in described.get("again", {}).items()}
     return AnswerSpecialist(
         card=card,
         reader=reader,
         answering=Acceptance(**described["answering"]),
         silence=Acceptance(**described["silence"]),
+        again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,
     )
