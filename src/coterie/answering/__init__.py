@@ -1,7 +1,7 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
-from ._experts import Experts, Gate, open_gate
+from ._experts import Experts, Gate, answer_directions, open_gate
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
 from ._reader import (
     MOST_CITED,
@@ -41,6 +41,7 @@ __all__ = [
     "Sentence",
     "Support",
     "Survey",
+    "answer_directions",
     "cite",
     "cited_rows",
     "cut_passages",

@@ -18,6 +18,8 @@ Floats = np.ndarray
 
 _WARMTH = 0.05
 """Cosine by which a question's vote falls to a third."""
+_ANSWERS = 0.5
+"""What a question's likeness to the answers of a kind counts beside its likeness to the questions of that kind."""
 _STRANGE, _FAMILIAR = 0.4, 0.6
 """Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
 
@@ -37,7 +39,11 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experts:
-    """Linear models of what answers each of K kinds of question."""
+    """Linear models of what answers each of K kinds of question.
+
+    A kind has a direction in which its answers lie, away from all others': a question in new words is often nearer to
+    what answers it than to how it was asked before.
+    """
 
     questions: Floats  # (Q, D), encodings of questions that training has seen
     kinds: Floats  # (Q,) int, the kind of each
@@ -46,10 +52,11 @@ class Experts:
     word_bias: Floats  # (K,)
     vector_weights: Floats  # (D, K)
     vector_bias: Floats  # (K,)
+    answers: Floats  # (K, D), unit vectors or zero
 
     def gate(self, question: Floats) -> Gate:  # (D,)
         """Whom to listen to about a question."""
-        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.word_weights.shape[1])
+        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.answers.astype(np.float32))
 
     def scores(self, shares: Floats, texts: Sequence[str], vectors: Floats) -> Floats:  # (K,), (S, D) -> (S, 2)
         """Log-odds from words and from encodings."""
@@ -76,6 +83,7 @@ class Experts:
             "experts.word_bias": self.word_bias.astype(np.float32),
             "experts.vector_weights": self.vector_weights.astype(np.float16),
             "experts.vector_bias": self.vector_bias.astype(np.float32),
+            "experts.answers": self.answers.astype(np.float16),
         }
         return {"ngrams": self.ngrams.describe()}, arrays
 
@@ -88,6 +96,9 @@ class Experts:
         bias = stored_array(arrays, "experts.word_bias", None)
         if len(questions) == 0 or kinds.dtype != np.int32 or kinds.min() < 0 or kinds.max() >= len(bias):
             raise ValueError("its questions are of kinds that it does not have")
+        answers = np.zeros((len(bias), questions.shape[1]))
+        if "experts.answers" in arrays:  # versions of before did without
+            answers = stored_array(arrays, "experts.answers", len(bias), questions.shape[1])
         return cls(
             questions=questions,
             kinds=kinds,
@@ -96,15 +107,35 @@ class Experts:
             word_bias=bias,
             vector_weights=stored_array(arrays, "experts.vector_weights", questions.shape[1], len(bias)),
             vector_bias=stored_array(arrays, "experts.vector_bias", len(bias)),
+            answers=answers,
         )
 
 
-def open_gate(question: Floats, known: Floats, kinds: Floats, count: int) -> Gate:  # (D,), (Q, D), (Q,)
-    """The share of each kind in a question: by the nearest question of the kind and by all of them alike."""
-    cosines = known @ question
+def open_gate(question: Floats, known: Floats, kinds: Floats, answers: Floats) -> Gate:
+    """The share of each kind in a question: by its nearest question, by all of its questions alike, and by its answers.
+
+    Args:
+        question: (D,) the encoding.
+        known: (Q, D) those of questions that training has seen.
+        kinds: (Q,) the kind of each, from 0.
+        answers: (K, D) where the answers of each kind lie.
+    """
+    cosines, count = known @ question, len(answers)
     nearest = np.full(count, -1.0)
     np.maximum.at(nearest, kinds, cosines)
     mean = np.bincount(kinds, weights=cosines, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
-    near = np.where(nearest > -1.0, (nearest + mean) / 2, -1.0)
+    near = np.where(nearest > -1.0, (nearest + mean) / 2 + _ANSWERS * (answers @ question), -1.0)
     votes = np.exp((near - near.max()) / _WARMTH)
     return Gate(votes / votes.sum(), float(cosines.max()))
+
+
+def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)
+    """Where the answers of each kind lie, away from the mean of all kinds.
+
+    Args:
+        vectors: By kind the encodings (A, D) of what answered it; zero where that is nothing.
+    """
+    means = np.stack([each.mean(axis=0) if len(each) else np.zeros(each.shape[1]) for each in vectors])
+    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+    apart = means - means.mean(axis=0)
+    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9))

@@ -25,6 +25,7 @@ from coterie.answering import (
     Gate,
     Line,
     Scorer,
+    answer_directions,
     cited_rows,
     encoded_features,
     likely_rows,
@@ -201,15 +202,18 @@ def fit_experts(
     work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
     whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
     asked = [each.row.text for each in corpus.asked]
-    gates = [work.gate(text, known=known) for known in (True, False) for text in asked]
+    opened = {(text, known): work.gate(text, known=known) for known in (True, False) for text in dict.fromkeys(asked)}
+    gates = [opened[text, known] for known in (True, False) for text in asked]
     count = len(asked)
     seen = [*corpus.asked, *corpus.asked]
     columns: Columns = [{}] * len(gates)
     for fold in np.unique(folds):
         experts = work.fit(folds != fold, advance)
+        weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
         for number in np.flatnonzero(folds == fold):
             for place in (int(number), count + int(number)):
-                seen[place], columns[place] = work.look(experts, corpus.asked[number], gates[place])
+                gate = gates[place]
+                seen[place], columns[place] = work.look(experts, corpus.asked[number], gate, weights[id(gate)])
     return Familiar(
         experts=whole,
         corpus=replace(corpus, asked=seen),
@@ -245,6 +249,15 @@ class _Work:
         self.asked = [text for text, _ in known]
         self.questions = np.stack([corpus.questions[text] for text in self.asked])
         self.kinds = np.array([kind for _, kind in known], dtype=np.int32)
+        self.answers = answer_directions([self.vectors[sorted(ids)] for ids in self._answering()])
+
+    def _answering(self) -> list[set[int]]:
+        """By kind the sentences that answered it."""
+        found: list[set[int]] = [set() for _ in self.kept]
+        for asked, topic in zip(self.corpus.asked, self.topics, strict=True):
+            if topic in self.kept:
+                found[self.kept[topic]].update(asked.texts[asked.answers].tolist())
+        return found
 
     def gate(self, question: str, *, known: bool) -> Gate:
         """How a question finds its experts: in words that training has seen, or as if it had not."""
@@ -252,11 +265,12 @@ class _Work:
         if not others.any():
             others[:] = True
         vector = self.corpus.questions[question]
-        return open_gate(vector, self.questions[others], self.kinds[others], len(self.kept))
+        return open_gate(vector, self.questions[others], self.kinds[others], self.answers)
 
-    def look(self, experts: Experts, asked: Asked, gate: Gate) -> tuple[Asked, dict[str, Floats]]:
-        """What a reader with these experts looks at, and what it sees: as `Reader` does it."""
-        weights = experts.word_weights.astype(np.float32) @ gate.shares
+    def look(
+        self, experts: Experts, asked: Asked, gate: Gate, weights: Floats
+    ) -> tuple[Asked, dict[str, Floats]]:  # weights (G,)
+        """What a reader with these experts looks at and sees, as `Reader` does it; `weights` are those of words."""
         words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
         rows = likely_rows(asked.words, words if gate.familiar > 0.0 else None)
         narrowed = asked.take(rows)
@@ -295,6 +309,7 @@ class _Work:
             word_bias=word_bias.astype(np.float32),
             vector_weights=vector_weights.astype(np.float16),
             vector_bias=vector_bias.astype(np.float32),
+            answers=self.answers.astype(np.float16),
         )
 
     def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from coterie.answering import MOST_SENTENCES, Experts, Gate, Reader, load_defaults, open_gate, survey
+from coterie.answering import (
+    MOST_SENTENCES,
+    Experts,
+    Gate,
+    Reader,
+    answer_directions,
+    load_defaults,
+    open_gate,
+    survey,
+)
 from coterie.types import Label, Passage
 
 TEXTS = {
@@ -108,6 +117,7 @@ def expert_of_laws(question):
         word_bias=np.zeros(1),
         vector_weights=np.zeros((len(question), 1)),
         vector_bias=np.zeros(1),
+        answers=np.zeros((1, len(question))),
     )
 
 
@@ -133,12 +143,25 @@ def test_the_gate_follows_the_nearest_questions():
     """A question goes to the kind whose questions it is like; one like none of them is strange."""
     known, kinds = np.eye(3, 8, dtype=np.float32), np.array([0, 0, 1])
 
-    near = open_gate(known[2], known, kinds, 2)
-    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, 2)
+    near = open_gate(known[2], known, kinds, np.zeros((2, 8)))
+    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, np.zeros((2, 8)))
 
     assert near.shares.argmax() == 1
     assert (near.familiar, strange.familiar) == (1.0, 0.0)
     assert isinstance(near, Gate)
+
+
+def test_the_gate_hears_what_answered_before():
+    """A question that is as near to the questions of two kinds goes to the one whose answers it is like."""
+    known, kinds = np.eye(2, 4, dtype=np.float32), np.array([0, 1])
+    question = np.array([0.5, 0.5, 0.0, 0.7], dtype=np.float32)
+    vectors = [np.eye(4)[[2]], np.eye(4)[[3, 3]]]
+
+    blind = open_gate(question, known, kinds, answer_directions([each[:0] for each in vectors]))
+    hearing = open_gate(question, known, kinds, answer_directions(vectors))
+
+    assert blind.shares.tolist() == [0.5, 0.5]
+    assert hearing.shares[1] > 0.9
 
 
 def test_experts_of_unknown_kinds_are_refused():
@@ -154,9 +177,13 @@ def test_experts_of_unknown_kinds_are_refused():
         word_bias=np.zeros(2),
         vector_weights=np.zeros((4, 2)),
         vector_bias=np.zeros(2),
+        answers=np.eye(2, 4),
     )
     described, arrays = experts.store()
 
     assert Experts.restore(described, arrays).kinds.tolist() == [0, 1]
+    assert np.array_equal(Experts.restore(described, arrays).answers, np.eye(2, 4))
+    old = {name: array for name, array in arrays.items() if name != "experts.answers"}
+    assert not Experts.restore(described, old).answers.any()
     with pytest.raises(ValueError, match="kinds"):
         Experts.restore(described, arrays | {"experts.kinds": np.array([0, 2], dtype=np.int32)})
