@@ -1,7 +1,7 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
-from ._experts import Experts, Gate, answer_directions, open_gate
+from ._experts import PLACES, Experts, Gate, answer_directions, open_gate, place_odds, place_of
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
 from ._reader import (
     MOST_CITED,
@@ -15,7 +15,7 @@ from ._reader import (
     survey,
     weigh,
 )
-from ._scorer import KNOWN, OUTCOME, Line, Scorer, cited_rows, outcome_features
+from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
 from ._words import terms
@@ -28,6 +28,7 @@ __all__ = [
     "MOST_CITED",
     "MOST_SENTENCES",
     "OUTCOME",
+    "PLACES",
     "SAME",
     "SUPPORT",
     "Borne",
@@ -35,6 +36,7 @@ __all__ = [
     "Experts",
     "Gate",
     "Line",
+    "Outcomes",
     "Reader",
     "Reading",
     "Scorer",
@@ -51,6 +53,8 @@ __all__ = [
     "load_defaults",
     "open_gate",
     "outcome_features",
+    "place_odds",
+    "place_of",
     "support_features",
     "survey",
     "terms",

@@ -18,8 +18,12 @@ Floats = np.ndarray
 
 _WARMTH = 0.05
 """Cosine by which a question's vote falls to a third."""
+_DRAWN = 5.0
+"""Answers that stand where any sentence does, counted beside those that were seen."""
 _ANSWERS = 0.5
 """What a question's likeness to the answers of a kind counts beside its likeness to the questions of that kind."""
+PLACES = (150, 400, 1_000, 3_000, 10_000, 40_000)
+"""Characters of a document that part its places: a title stands among the first, a signature far behind."""
 _STRANGE, _FAMILIAR = 0.4, 0.6
 """Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
 
@@ -53,14 +57,22 @@ class Experts:
     vector_weights: Floats  # (D, K)
     vector_bias: Floats  # (K,)
     answers: Floats  # (K, D), unit vectors or zero
+    places: Floats  # (K, len(PLACES) + 1), log-odds of an answer for standing there
 
     def gate(self, question: Floats) -> Gate:  # (D,)
         """Whom to listen to about a question."""
         return open_gate(question, self.questions.astype(np.float32), self.kinds, self.answers.astype(np.float32))
 
-    def scores(self, shares: Floats, texts: Sequence[str], vectors: Floats) -> Floats:  # (K,), (S, D) -> (S, 2)
-        """Log-odds from words and from encodings."""
-        return np.column_stack([self.by_words(shares, texts), self.by_vectors(shares, vectors)])
+    def scores(
+        self, shares: Floats, texts: Sequence[str], starts: Floats, vectors: Floats
+    ) -> Floats:  # (S, len(KNOWN))
+        """Log-odds from words, encodings (S, D) and places (S,), for kinds of these shares (K,)."""
+        found = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
+        return np.column_stack(found)
+
+    def by_place(self, shares: Floats, starts: Floats) -> Floats:  # (K,), (S,) -> (S,)
+        """Log-odds from where sentences begin in their documents."""
+        return np.asarray((shares @ self.places.astype(np.float32))[place_of(starts)])
 
     def by_words(self, shares: Floats, texts: Sequence[str]) -> Floats:  # (K,) -> (S,)
         """Log-odds from words alone."""
@@ -84,6 +96,7 @@ class Experts:
             "experts.vector_weights": self.vector_weights.astype(np.float16),
             "experts.vector_bias": self.vector_bias.astype(np.float32),
             "experts.answers": self.answers.astype(np.float16),
+            "experts.places": self.places.astype(np.float16),
         }
         return {"ngrams": self.ngrams.describe()}, arrays
 
@@ -96,9 +109,10 @@ class Experts:
         bias = stored_array(arrays, "experts.word_bias", None)
         if len(questions) == 0 or kinds.dtype != np.int32 or kinds.min() < 0 or kinds.max() >= len(bias):
             raise ValueError("its questions are of kinds that it does not have")
-        answers = np.zeros((len(bias), questions.shape[1]))
+        answers, places = np.zeros((len(bias), questions.shape[1])), np.zeros((len(bias), len(PLACES) + 1))
         if "experts.answers" in arrays:  # versions of before did without
-            answers = stored_array(arrays, "experts.answers", len(bias), questions.shape[1])
+            answers = stored_array(arrays, "experts.answers", *answers.shape)
+            places = stored_array(arrays, "experts.places", *places.shape)
         return cls(
             questions=questions,
             kinds=kinds,
@@ -108,6 +122,7 @@ class Experts:
             vector_weights=stored_array(arrays, "experts.vector_weights", questions.shape[1], len(bias)),
             vector_bias=stored_array(arrays, "experts.vector_bias", len(bias)),
             answers=answers,
+            places=places,
         )
 
 
@@ -127,6 +142,22 @@ def open_gate(question: Floats, known: Floats, kinds: Floats, answers: Floats) -
     near = np.where(nearest > -1.0, (nearest + mean) / 2 + _ANSWERS * (answers @ question), -1.0)
     votes = np.exp((near - near.max()) / _WARMTH)
     return Gate(votes / votes.sum(), float(cosines.max()))
+
+
+def place_of(starts: Floats) -> Floats:  # (S,) -> (S,) int
+    """Which of the places of a document each character stands in."""
+    return np.searchsorted(PLACES, starts, side="right")
+
+
+def place_odds(answered: Floats, shown: Floats) -> Floats:
+    """Log-odds of an answer for standing in each place, drawn to nothing where little was seen.
+
+    Args:
+        answered: (B,) how often an answer stood there.
+        shown: (B,) how often any sentence did.
+    """
+    usual = (shown + 1) / (shown + 1).sum()
+    return np.asarray(np.log((answered + _DRAWN * usual) / (answered.sum() + _DRAWN) / usual))
 
 
 def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)

@@ -43,6 +43,11 @@ class Survey:
         return [each.rank for each in self.sentences]
 
     @property
+    def starts(self) -> Floats:  # (S,)
+        """Where each begins in its document, in characters."""
+        return np.array([each.start for each in self.sentences])
+
+    @property
     def texts(self) -> list[str]:
         """What is to be encoded: the sentences, in order."""
         return [each.text for each in self.sentences]
@@ -137,7 +142,9 @@ class Reader:
         expected = None
         if self.experts is not None and question is not None:
             gate = self.experts.gate(question)
-            expected = self.experts.by_words(gate.shares, seen.texts) if gate.familiar > 0.0 else None
+            if gate.familiar > 0.0:
+                expected = self.experts.by_words(gate.shares, seen.texts)
+                expected += self.experts.by_place(gate.shares, seen.starts)
         return seen.take(likely_rows(seen.words, expected))
 
     def read(self, seen: Survey, question: Floats | None = None, vectors: Floats | None = None) -> Reading | None:
@@ -157,7 +164,7 @@ class Reader:
         gate = self.experts.gate(question)
         if gate.familiar == 0.0:
             return reading
-        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, vectors).T, strict=True))
+        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, seen.starts, vectors).T, strict=True))
         return _between(reading, weigh(self.familiar, columns, seen.sentences, gate), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
@@ -189,10 +196,11 @@ def weigh(
     rows = cited_rows(scores, scorer.also, MOST_CITED)
     nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
     outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=agreed)
+    sure = scorer.outcomes(again=nearest >= SAME)
     return Reading(
         cited=tuple(sentences[row] for row in rows),
-        right=probability(float(scorer.right.of(outcome))),
-        stated=probability(float(scorer.stated.of(outcome))),
+        right=probability(float(sure.right.of(outcome))),
+        stated=probability(float(sure.stated.of(outcome))),
         scores=scores,
         outcome=outcome,
         known=gate.familiar if gate is not None else 0.0,

@@ -27,6 +27,7 @@ class Asked:
     words: Floats  # (S, len(LEXICAL))
     ranks: tuple[int, ...]
     texts: np.ndarray  # (S,) int, positions in `Corpus.texts`
+    starts: np.ndarray  # (S,) int, where each begins in its document
     answers: np.ndarray  # (S,) bool
 
     @property
@@ -37,7 +38,14 @@ class Asked:
     def take(self, rows: Floats) -> Asked:
         """The same with some of the sentences, by their places (K,)."""
         ranks = tuple(self.ranks[row] for row in rows)
-        return replace(self, words=self.words[rows], ranks=ranks, texts=self.texts[rows], answers=self.answers[rows])
+        return replace(
+            self,
+            words=self.words[rows],
+            ranks=ranks,
+            texts=self.texts[rows],
+            starts=self.starts[rows],
+            answers=self.answers[rows],
+        )
 
     @property
     def columns(self) -> dict[str, Floats]:
@@ -95,6 +103,7 @@ async def gather_corpus(
                 words=seen.words.astype(np.float32),
                 ranks=tuple(seen.ranks),
                 texts=np.array([corpus.texts.setdefault(text, len(corpus.texts)) for text in seen.texts]),
+                starts=seen.starts,
                 answers=np.array(
                     [
                         holds_answer(row, each.passage.document, each.start, each.end, each.text)

@@ -21,9 +21,12 @@ from coterie.answering import (
     LEXICAL,
     MOST_CITED,
     OUTCOME,
+    PLACES,
+    SAME,
     Experts,
     Gate,
     Line,
+    Outcomes,
     Scorer,
     answer_directions,
     cited_rows,
@@ -31,6 +34,8 @@ from coterie.answering import (
     likely_rows,
     open_gate,
     outcome_features,
+    place_odds,
+    place_of,
 )
 from coterie.engines import fit_ngrams
 
@@ -111,17 +116,19 @@ def fit_scorer(
     outcomes = _outcomes(columns, scores, also, gates)
     best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
     stated = np.array([each.stated for each in corpus.asked])
-    return Fitted(
-        scorer=Scorer(
-            sentence=_line(names, stacked, answers),
-            right=_line(OUTCOME, outcomes, best),
-            stated=_line(OUTCOME, outcomes, stated),
-            also=also,
-        ),
-        right=_cross_fitted(outcomes, best, folds),
-        stated=_cross_fitted(outcomes, stated, folds),
-        best=best,
+    before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(best))
+    lines: dict[bool, Outcomes] = {}
+    probable = np.zeros((2, len(best)))  # that it answers, that anything does
+    for again in {bool(each) for each in before}:  # how sure one is of questions asked before says little of others
+        own = before == again
+        found = [_line(OUTCOME, outcomes[own], true[own]) for true in (best, stated)]
+        lines[again] = Outcomes(*found)
+        probable[:, own] = [_cross_fitted(outcomes[own], true[own], folds[own]) for true in (best, stated)]
+    new = lines.get(False) or lines[True]
+    scorer = Scorer(
+        sentence=_line(names, stacked, answers), right=new.right, stated=new.stated, also=also, again=lines.get(True)
     )
+    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best)
 
 
 def _outcomes(columns: Columns, scores: Sequence[Floats], also: float, gates: Sequence[Gate] | None) -> Floats:
@@ -272,9 +279,10 @@ class _Work:
     ) -> tuple[Asked, dict[str, Floats]]:  # weights (G,)
         """What a reader with these experts looks at and sees, as `Reader` does it; `weights` are those of words."""
         words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
-        rows = likely_rows(asked.words, words if gate.familiar > 0.0 else None)
+        place = experts.by_place(gate.shares, asked.starts)
+        rows = likely_rows(asked.words, words + place if gate.familiar > 0.0 else None)
         narrowed = asked.take(rows)
-        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]))
+        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), place[rows])
         return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
@@ -310,7 +318,17 @@ class _Work:
             vector_weights=vector_weights.astype(np.float16),
             vector_bias=vector_bias.astype(np.float32),
             answers=self.answers.astype(np.float16),
+            places=np.stack([self._places(numbers) for numbers in of_topic]),
         )
+
+    def _places(self, numbers: Sequence[int]) -> Floats:
+        """Where the answers to some questions stand."""
+        answered, shown = np.zeros(len(PLACES) + 1), np.zeros(len(PLACES) + 1)
+        for number in numbers:
+            places = place_of(self.corpus.asked[number].starts)
+            np.add.at(shown, places, 1)
+            np.add.at(answered, places[self.corpus.asked[number].answers], 1)
+        return place_odds(answered, shown)
 
     def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of sentences, and whether they answer; of those that do not, the likeliest are shown."""

@@ -1,16 +1,23 @@
 """Sentences that answer a question, and whether any does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from coterie.answering import (
     MOST_SENTENCES,
+    PLACES,
     Experts,
     Gate,
+    Outcomes,
     Reader,
+    Scorer,
     answer_directions,
     load_defaults,
     open_gate,
+    place_odds,
+    place_of,
     survey,
 )
 from coterie.types import Label, Passage
@@ -87,6 +94,18 @@ def test_it_is_stored_and_restored():
     assert (after.right, after.stated, after.cited) == (before.right, before.stated, before.cited)
 
 
+def test_a_question_asked_before_is_weighed_by_lines_of_its_own():
+    """They are stored with the others; without them all questions are alike."""
+    plain = reader().plain
+    surer = replace(plain, again=Outcomes(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0)))
+    restored = Scorer.restore(surer.describe())
+
+    for scorer in (surer, restored):
+        assert scorer.outcomes(again=True).right.bias == 9.0
+        assert scorer.outcomes(again=False).right.bias == plain.right.bias
+    assert plain.outcomes(again=True).right is plain.right
+
+
 @pytest.mark.parametrize("change", ["weights", "bias", "names"])
 def test_a_damaged_description_is_refused(change):
     """Weights that are no numbers, or are those of other features, are refused."""
@@ -118,6 +137,7 @@ def expert_of_laws(question):
         vector_weights=np.zeros((len(question), 1)),
         vector_bias=np.zeros(1),
         answers=np.zeros((1, len(question))),
+        places=np.zeros((1, len(PLACES) + 1)),
     )
 
 
@@ -164,6 +184,16 @@ def test_the_gate_hears_what_answered_before():
     assert hearing.shares[1] > 0.9
 
 
+def test_where_answers_stand_counts():
+    """A place is likelier the more often answers stood there; little evidence says little, none says nothing."""
+    shown = np.full(len(PLACES) + 1, 100.0)
+    often, once, never = (place_odds(count * np.eye(len(shown))[0], shown) for count in (50, 1, 0))
+
+    assert place_of(np.array([0, 149, 150, 99_999])).tolist() == [0, 0, 1, len(PLACES)]
+    assert often[0] > once[0] > 0 > once[1] > often[1]
+    assert np.allclose(never, 0.0)
+
+
 def test_experts_of_unknown_kinds_are_refused():
     """Questions that belong to kinds without an expert are a damaged file."""
     from coterie.engines import fit_ngrams
@@ -178,12 +208,14 @@ def test_experts_of_unknown_kinds_are_refused():
         vector_weights=np.zeros((4, 2)),
         vector_bias=np.zeros(2),
         answers=np.eye(2, 4),
+        places=np.ones((2, len(PLACES) + 1)),
     )
     described, arrays = experts.store()
 
     assert Experts.restore(described, arrays).kinds.tolist() == [0, 1]
     assert np.array_equal(Experts.restore(described, arrays).answers, np.eye(2, 4))
-    old = {name: array for name, array in arrays.items() if name != "experts.answers"}
+    old = {name: array for name, array in arrays.items() if name not in {"experts.answers", "experts.places"}}
     assert not Experts.restore(described, old).answers.any()
+    assert not Experts.restore(described, old).places.any()
     with pytest.raises(ValueError, match="kinds"):
         Experts.restore(described, arrays | {"experts.kinds": np.array([0, 2], dtype=np.int32)})
