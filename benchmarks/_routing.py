@@ -46,6 +46,7 @@ _CLINC = {
     "car": "auto_and_commute",
     "home": "home",
 }
+MOST_KNOWN = 2000  # rows of one: a profile keeps no more
 _LONGEST_CLAUSE = 300  # characters: what somebody may paste into a question
 
 
@@ -77,6 +78,7 @@ def outside(half: Half) -> list[str]:
 
 def profile_of(rows: Rows, description: str, encoder: OnnxEncoder, *, seed: int = SEED) -> Profile:
     """The profile that training such a specialist would store."""
+    rows = thinned(rows, MOST_KNOWN)
     texts, labels = [text for text, _ in rows], [label for _, label in rows]
     names = list(dict.fromkeys(labels))
     hints = hint_texts(description, names)
@@ -113,16 +115,35 @@ def data_files() -> dict[str, Path]:
     return {f"{path.parent.name}/{path.name}": path for path in paths}
 
 
+def banking_rows() -> tuple[Rows, Rows]:
+    """(training rows, test rows) of BANKING77."""
+    train, test = find("banking77")
+    return _banking(train), _banking(test)
+
+
+def clinc_rows() -> tuple[Rows, Rows]:
+    """The same of CLINC150, all domains."""
+    clinc = _clinc()
+    return clinc["train"], clinc["test"]
+
+
+def clause_rows() -> tuple[Rows, Rows]:
+    """The same of CUAD's clauses that somebody may paste into a question."""
+    train, test = _clause_files()
+    return _clauses(train), _clauses(test)
+
+
 def _rows() -> dict[str, tuple[Rows, Rows]]:
     """(training rows, test rows) of each."""
-    clinc = _clinc()
     domains = json.loads(_domains().read_text(encoding="utf-8"))
-    found: dict[str, tuple[Rows, Rows]] = {"banking": tuple(_banking(path) for path in find("banking77"))}  # type: ignore[dict-item]
+    train, test = clinc_rows()
+    found = {"banking": banking_rows()}
     for name, domain in _CLINC.items():
         intents = set(domains[domain])
-        found[name] = tuple([row for row in clinc[part] if row[1] in intents] for part in ("train", "test"))  # type: ignore[assignment]
-    found["gold"] = tuple(headline_rows(path) for path in find("frugalgpt")[:2])  # type: ignore[assignment]
-    found["clauses"] = tuple(_clauses(path) for path in _clause_files())  # type: ignore[assignment]
+        found[name] = ([row for row in train if row[1] in intents], [row for row in test if row[1] in intents])
+    headlines_train, headlines_test, *_ = find("frugalgpt")
+    found["gold"] = (headline_rows(headlines_train), headline_rows(headlines_test))
+    found["clauses"] = clause_rows()
     return found
 
 

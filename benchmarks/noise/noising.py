@@ -143,17 +143,15 @@ _PREFIX = {
         "Keep answers short, never promise anything that is not written down, and do not make up facts. "
         "Our offices are open from Monday to Friday between nine and five. Messages that arrive outside these hours "
         "are read on the next working day. This message and its attachments are meant for the person they are "
-        "addressed to "
-        "and may hold confidential information; whoever receives them by mistake should delete them and tell the "
-        "sender. "
+        "addressed to and may hold confidential information; whoever receives them by mistake should delete them and "
+        "tell the sender. "
     ),
     "test": (
         "The following was typed into the form on our web site. The form asks for a name, an address and a message, "
         "and people write whatever comes to their mind. Some of them are long-standing members, others have found us "
         "for the first time. Read the message with care, be patient, and remember that most people are in a hurry when "
-        "they "
-        "write. Names and addresses were removed before it was passed on. Opinions expressed in it are those of its "
-        "author. The message reads as follows. "
+        "they write. Names and addresses were removed before it was passed on. Opinions expressed in it are those of "
+        "its author. The message reads as follows. "
     ),
 }
 

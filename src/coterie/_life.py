@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import TypeVar
 
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
+from coterie.governance import ACCOUNT
 from coterie.protocols import Specialist
-from coterie.types import Context, Finding, Request, Route, Stage
+from coterie.types import Account, Context, Finding, Request, Route, Stage
+
+T = TypeVar("T")
 
 
 def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
@@ -54,6 +59,12 @@ class Life:
 
     def __post_init__(self) -> None:
         self.question = self.request
+
+    def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Work for this request, in which it is known who pays."""
+        scope = copy_context()
+        scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
+        return asyncio.create_task(work, context=scope)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""

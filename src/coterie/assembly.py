@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
 from coterie.accounting import CostMeter
+from coterie.cascade import (
+    Aim,
+    BudgetedEngine,
+    Judged,
+    NetworkDial,
+    Price,
+    Purse,
+    generalist_quality,
+    read_outcomes,
+)
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
-from coterie.governance import ClearancePolicy, Gate, open_audit
+from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
@@ -56,15 +67,19 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
-    budget = config.network.budget(len(config.specialists))
-    versions = _versions(config, folder, outlines=budget is not None)
+    memory = config.network.budget(len(config.specialists))
+    versions = _versions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
-    models = await open_models(config, folder, versions, also={above.model, *above.fallback} if above else set())
-    specialists = _specialists(config, versions, encoder, models, budget=budget)
+    budgets = open_budgets(config.budgets, folder)
+    large = {above.model, *above.fallback} if above else set()
+    models = await open_models(config, folder, versions, also=large, budgets=budgets)
+    dial = _dial(config, folder, versions)
+    models = _budgeted(config, models, dial.purse)
+    specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
@@ -75,6 +90,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         store=store,
         meter=meter,
         encoder=encoder,
+        dial=dial,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -82,6 +98,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
+        budget=budgets,
     )
 
 
@@ -200,6 +217,41 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     ]
 
 
+def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
+    """Between quality and money: where the file puts it, and what it is turned by."""
+    section, above = config.cascade, config.generalist
+    aim = None
+    if section.quality is not None or section.budget is not None:
+        aim = Aim(quality=section.quality, budget=section.budget)
+    dial = NetworkDial(default=aim, purse=None if section.budget is None else Purse(section.budget))
+    if above is None or not above.escalate:
+        return dial
+    dial.known = {name: judged for name, version in versions.items() if (judged := _judged(name, version)) is not None}
+    if section.outcomes is not None:
+        dial.generalist, dial.source = generalist_quality(read_outcomes(folder / section.outcomes), above.model)
+    return dial
+
+
+def _judged(name: str, version: Version) -> Judged | None:
+    try:
+        return Judged.from_files(version.files)
+    except (LookupError, ValueError, SafetensorError) as error:
+        raise ArtefactRefused(
+            f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
+            hint=f"Train it again: coterie train {name}",
+        ) from error
+
+
+def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purse | None) -> dict[str, StreamingEngine]:
+    """Remote models behind the budgets; what runs in this process is not paid for by the question."""
+    found = dict(models)
+    for name, model in config.models.items():
+        if name in found and isinstance(model, OpenAIModel):
+            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            found[name] = BudgetedEngine(found[name], price, purse)
+    return found
+
+
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:
     """Refuse versions made with another encoder: to their heads and profiles this one's vectors mean nothing."""
     for name, version in versions.items():
@@ -228,7 +280,12 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
 
 
 async def open_models(
-    config: Config, folder: Path, versions: Mapping[str, Version], *, also: Collection[str] = ()
+    config: Config,
+    folder: Path,
+    versions: Mapping[str, Version],
+    *,
+    also: Collection[str] = (),
+    budgets: Budgets | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -237,6 +294,7 @@ async def open_models(
         folder: The network's.
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
+        budgets: What calls of remote models are held to.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -244,7 +302,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy())
+    gate = Gate(ClearancePolicy(), budgets)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:

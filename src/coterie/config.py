@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
@@ -223,6 +224,23 @@ class RegistrySection(_Section):
         return self
 
 
+class BudgetSection(_Section):
+    """`[budgets.NAME]`: a limit that holds before anything is spent."""
+
+    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
+    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
+    tenant: str | None = None
+    """Only for this tenant's requests."""
+    key: str | None = None
+    """Only for requests with the key of this id."""
+    requests: int | None = Field(default=None, ge=0)
+    """Requests that are taken."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of remote models, prompts and answers."""
+    money: Money | None = None
+    """Money for remote models. A model whose price is unknown is not asked under it."""
+
+
 class AuditSection(_Section):
     """`[audit]`: who did what, in a log whose every change shows."""
 
@@ -249,11 +267,13 @@ class Config(_Section):
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
+    cascade: CascadeSection = CascadeSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
+    budgets: dict[Name, BudgetSection] = {}
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
@@ -272,6 +292,8 @@ class Config(_Section):
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
+        if self.cascade.quality is not None and not self.generalist:
+            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

@@ -19,6 +19,7 @@
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
     │   ├── EgressRefused       data above an engine's clearance
+    │   ├── BudgetExceeded      a budget has not enough left
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
     └── EngineError             what runs the weights, here or at a provider
@@ -167,6 +168,13 @@ class EgressRefused(PolicyError):
     """Data above an engine's clearance was about to leave."""
 
     code = "egress_refused"
+
+
+class BudgetExceeded(PolicyError):
+    """A budget of requests, tokens or money has not enough left; nothing was spent."""
+
+    code = "budget_exceeded"
+    retryable = True
 
 
 class PromotionRefused(PolicyError):

@@ -37,13 +37,15 @@ from coterie._outcome import (
     told,
 )
 from coterie._shelves import look_up
+from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
 from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
-from coterie.protocols import Audit, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
+from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, permitted, pinned_route, split_columns
 from coterie.types import (
+    Account,
     Answer,
     Context,
     ContextView,
@@ -94,6 +96,10 @@ class Network:
     """Closed with the network."""
     audit: Audit | None = None
     """Where each request is written down; closed with the network."""
+    budget: Budget | None = None
+    """How much may be asked; closed with the network."""
+    dial: NetworkDial = field(default_factory=NetworkDial)
+    """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -112,6 +118,7 @@ class Network:
 
         Raises:
             InputError: the request itself cannot be served (empty, unknown specialist).
+            BudgetExceeded: no request is left to who asks.
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
@@ -119,16 +126,19 @@ class Network:
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
+            if self.budget is not None:
+                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
         with life.stage("route"):
             life.route = await self._route(life.question, life.context)
         try:
-            async with aclosing(self._answer(life)) as pieces:
-                async for piece in pieces:
-                    life.show(piece)
-                    yield Delta(text=piece)
+            with self.dial.spending(life.request):
+                async with aclosing(self._answer(life)) as pieces:
+                    async for piece in pieces:
+                        life.show(piece)
+                        yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
@@ -153,6 +163,8 @@ class Network:
             last_first.push_async_callback(self.store.close)
             if self.audit is not None:
                 last_first.push_async_callback(self.audit.close)
+            if self.budget is not None:
+                last_first.push_async_callback(self.budget.close)
             for engine in reversed(self.engines):
                 last_first.push_async_callback(engine.close)
             for shelf in self.knowledge.values():
@@ -174,6 +186,7 @@ class Network:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_document(request)
         check_columns(request.columns or {})
+        self.dial.aim_of(request)  # refuses one that is none
         clearance = request.clearance or self.default_label
         request = replace(request, label=request.label or self.default_label, clearance=clearance)
         context = Context()
@@ -215,11 +228,12 @@ class Network:
         work = self._work_on if life.request.document is None else self._read_document
         together = self._composes(life.large, parts)
         tasks = [
-            asyncio.create_task(work(index, life, _ends(channel) if together else channel.put_nowait))
+            life.task(work(index, life, _ends(channel) if together else channel.put_nowait))
             for index, channel in enumerate(channels)
         ]
+        composing = life.task(self._compose(life, tasks)) if together else None
         try:
-            if together and (text := await self._compose(life, tasks)):
+            if composing and (text := await composing):
                 yield text
                 return
             for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
@@ -234,7 +248,7 @@ class Network:
                         text = synthesise(life.outcomes[index], part=len(parts) > 1)
                     yield before + text
         finally:
-            await cancel(tasks)
+            await cancel([*tasks, composing] if composing else tasks)
 
     async def _work_on(self, index: int, life: Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
@@ -248,7 +262,8 @@ class Network:
                     views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
-                        self._consult(self.specialists[name], task, view, alone) for name, view in views.items()
+                        self._consult(self.specialists[name], self.dial.set_for(task, name, life.request), view, alone)
+                        for name, view in views.items()
                     )
                 with life.stage("check", note=", ".join(wave)):
                     findings = [

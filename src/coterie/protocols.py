@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from coterie.types import (
+    Account,
     AuditEvent,
     Context,
     ContextView,
@@ -212,4 +213,17 @@ class Audit(Protocol):
 
     async def close(self) -> None:
         """Finish what is queued. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Budget(Protocol):
+    """Counts what may be asked. Called by the network for each request before anything is done for it."""
+
+    async def admit(self, account: Account) -> None:
+        """Count one request. Raises `BudgetExceeded`, and counts nothing, if none is left."""
+        ...
+
+    async def close(self) -> None:
+        """Free what it holds. A second call does nothing."""
         ...

@@ -11,7 +11,7 @@ and `Usage`, `Verdict`, `Trace` beside every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,11 @@ from ._known import ViewRecord as ViewRecord  # noqa: PLC0414
 from ._label import Label as Label  # noqa: PLC0414
 from ._usage import Usage as Usage  # noqa: PLC0414
 from ._usage import total_usage as total_usage  # noqa: PLC0414
+from ._written import Account as Account  # noqa: PLC0414
+from ._written import AuditEvent as AuditEvent  # noqa: PLC0414
+from ._written import LedgerSummary as LedgerSummary  # noqa: PLC0414
+from ._written import SessionSummary as SessionSummary  # noqa: PLC0414
+from ._written import Settlement as Settlement  # noqa: PLC0414
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +89,20 @@ class Request:
     allowed: tuple[str, ...] = ()
     """The only specialists that may be asked, those that write facts for others included; empty for all."""
     max_tokens: int | None = None
+    quality: float | None = None
+    """Share of the generalist's quality to keep, 0 to 1; None takes the network's."""
+    budget: Decimal | None = None
+    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """From which confidence a specialist's answer is kept, in place of its own threshold."""
+
+    confidence: float | None
+    """None keeps none."""
+    reason: str
+    """What that keeps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +123,8 @@ class Task:
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    keep: Keep | None = None
+    """What the dial says for the specialist that is asked; None where its own threshold counts."""
 
 
 # --- Who answers: routes and specialists ---------------------------------------------------------
@@ -422,62 +443,3 @@ class Output:
     """The egress gate's, when the engine is a remote one."""
     failures: tuple[Failure, ...] = ()
     """The tries before the one that gave this."""
-
-
-# --- What is written down ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settlement:
-    """Everything one request leaves behind, stored in one transaction."""
-
-    trace: Trace
-    entries: Sequence[Entry] = ()
-    """New lines of the session's context; empty when the request names no session."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditEvent:
-    """Something that was done or decided, for the audit log: never what was said, only hashes of it."""
-
-    kind: str
-    """What was done, such as `request`, `promote` or `erase`."""
-    time: float
-    """Seconds since the epoch."""
-    tenant: str = ""
-    """Whose it is; empty where it is nobody's."""
-    about: Mapping[str, object] = field(default_factory=dict)
-    """What is to be known of it, as JSON would write it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionSummary:
-    """A remembered conversation, without what was said in it."""
-
-    id: str
-    tenant: str
-    began: float
-    """Time of its oldest entry, seconds since the epoch; `used` where it has none."""
-    used: float
-    """When it was asked in last."""
-    turns: int
-    """Messages of the asker."""
-    entries: int
-    label: Label
-    """Of its most sensitive entry."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerSummary:
-    """Totals over settled requests."""
-
-    requests: int
-    accepted: int
-    abstained: int
-    escalated: int
-    p50_ms: float | None
-    p95_ms: float | None
-    joules: float
-    joules_kind: Literal["measured", "estimated"]
-    cost: Decimal | None
-    counterfactual_cost: Decimal | None

@@ -58,6 +58,27 @@ async def test_vectors(encoder):
     assert (encoder.name, encoder.clearance) == ("onnx", Label.RESTRICTED)
 
 
+async def test_states_where_they_are_asked_for(encoder):
+    """A prompt that asks for states gets one a token, with its place; the vector is the same and nearly their mean."""
+    text = TEXTS[0]
+    plain, asked, other = await encoder.run([Prompt(text=text), Prompt(text=text, states=True), Prompt(text="")])
+    mean = asked.states.mean(axis=0)
+
+    assert (plain.states, plain.offsets, other.states) == (None, None, None)
+    assert asked.states.shape == (len(asked.offsets), encoder.dimension)
+    assert [text[start:end] for start, end in asked.offsets[:3]] == ["My", "card", "was"]
+    np.testing.assert_allclose(asked.vector, plain.vector, atol=1e-5)
+    assert asked.vector @ mean / np.linalg.norm(mean) > 0.9
+
+
+def test_words(encoder):
+    """Its words are whole, the most frequent first."""
+    words = encoder.words()
+
+    assert words.index("the") < words.index("parcel")
+    assert not any(word.startswith("##") for word in words)
+
+
 async def test_company_changes_nothing(encoder):
     """A text's vector is the same alone, in a batch, and when it was encoded for training."""
     together = [output.vector for output in await encoder.run(prompts(*TEXTS, *TEXTS[::-1]))]

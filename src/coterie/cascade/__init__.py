@@ -1,33 +1,52 @@
-"""How much machinery a prompt gets: outcomes on record, what they predict, and the dial between quality and money."""
+"""How much machinery a prompt gets: outcomes on record, what they predict, and the dial between quality and money.
 
-from ._chain import Chain, Chains, ChosenChain, Confidence, choose_chain, describe_chain, fit_confidence
-from ._curve import Point, Recovery, area_under_error, recovery
-from ._dial import Aim, Calibration, Pick, Setting, decide, turn
-from ._features import PromptFeatures, fit_features
-from ._outcomes import Attempt, Outcome, Outcomes, read_outcomes
-from ._profile import OutcomeProfile, fit_profile, profile_of_rows
-from ._replay import Player, Replay, Shown, replay
-from ._risk import mean_p_value
+The modules are imported when something of them is asked for: learning needs scikit-learn, a running network does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coterie._lazy import lazy_face
+
+if TYPE_CHECKING:
+    from ._chain import Chain, Chains, ChosenChain, Confidence, choose_chain, describe_chain, fit_confidence
+    from ._curve import Point, Recovery, area_under_error, recovery
+    from ._dial import Aim, Calibration, Setting, decide, turn
+    from ._features import PromptFeatures, fit_features
+    from ._keep import Judged, Line, keep_from
+    from ._network_dial import NetworkDial, generalist_quality
+    from ._outcomes import Attempt, Outcome, Outcomes, read_outcomes
+    from ._profile import OutcomeProfile, fit_profile, profile_of_rows
+    from ._purse import BudgetedEngine, Price, Purse, allowance
+    from ._replay import Player, Replay, Shown, replay
+    from ._risk import mean_p_value
 
 __all__ = [
     "Aim",
     "Attempt",
+    "BudgetedEngine",
     "Calibration",
     "Chain",
     "Chains",
     "ChosenChain",
     "Confidence",
+    "Judged",
+    "Line",
+    "NetworkDial",
     "Outcome",
     "OutcomeProfile",
     "Outcomes",
-    "Pick",
     "Player",
     "Point",
+    "Price",
     "PromptFeatures",
+    "Purse",
     "Recovery",
     "Replay",
     "Setting",
     "Shown",
+    "allowance",
     "area_under_error",
     "choose_chain",
     "decide",
@@ -35,6 +54,8 @@ __all__ = [
     "fit_confidence",
     "fit_features",
     "fit_profile",
+    "generalist_quality",
+    "keep_from",
     "mean_p_value",
     "profile_of_rows",
     "read_outcomes",
@@ -42,3 +63,47 @@ __all__ = [
     "replay",
     "turn",
 ]
+
+_HOMES = {
+    "Aim": "_dial",
+    "Attempt": "_outcomes",
+    "BudgetedEngine": "_purse",
+    "Calibration": "_dial",
+    "Chain": "_chain",
+    "Chains": "_chain",
+    "ChosenChain": "_chain",
+    "Confidence": "_chain",
+    "Judged": "_keep",
+    "Line": "_keep",
+    "NetworkDial": "_network_dial",
+    "Outcome": "_outcomes",
+    "OutcomeProfile": "_profile",
+    "Outcomes": "_outcomes",
+    "Player": "_replay",
+    "Point": "_curve",
+    "Price": "_purse",
+    "PromptFeatures": "_features",
+    "Purse": "_purse",
+    "Recovery": "_curve",
+    "Replay": "_replay",
+    "Setting": "_dial",
+    "Shown": "_replay",
+    "allowance": "_purse",
+    "area_under_error": "_curve",
+    "choose_chain": "_chain",
+    "decide": "_dial",
+    "describe_chain": "_chain",
+    "fit_confidence": "_chain",
+    "fit_features": "_features",
+    "fit_profile": "_profile",
+    "generalist_quality": "_network_dial",
+    "keep_from": "_keep",
+    "mean_p_value": "_risk",
+    "profile_of_rows": "_profile",
+    "read_outcomes": "_outcomes",
+    "recovery": "_curve",
+    "replay": "_replay",
+    "turn": "_dial",
+}
+
+__getattr__ = lazy_face(__name__, _HOMES)

@@ -60,20 +60,6 @@ class Setting:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pick:
-    """The model for one prompt, and why."""
-
-    model: str | None
-    """None: no model can be asked."""
-    reason: str
-    expected_quality: float | None = None
-    expected_cost: float | None = None
-    """Money for this prompt; None is unknown."""
-    left_out: tuple[str, ...] = ()
-    """Models that could not be asked, each with the reason."""
-
-
 def decide(predicted: np.ndarray, costs: np.ndarray, setting: Setting, usable: np.ndarray) -> np.ndarray:
     """The column of each prompt's model (N,), -1 where none is usable.
 

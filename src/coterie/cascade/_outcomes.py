@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.data import Lines, Record, open_lines, read_records
+from coterie.engines import estimate_tokens
 from coterie.errors import DataError
 
 _HINT = '{"prompt": "...", "models": {"small": {"score": 1, "cost": 0.0001}, "large": {"score": 1, "cost": 0.003}}}'
@@ -97,6 +98,24 @@ class Outcomes:
         """Some of the rows, with all of the models."""
         return Outcomes(rows=tuple(self.rows[int(row)] for row in rows), models=self.models)
 
+    def within(self, windows: Mapping[str, int]) -> Outcomes:
+        """Without the outcomes of models whose window (tokens) the prompt does not fit: it is never sent to them.
+
+        Raises:
+            DataError: a window is of another model.
+        """
+        for name in windows:
+            self.model(name)
+        rows = []
+        for row in self.rows:
+            fits = {
+                name: attempt
+                for name, attempt in row.attempts.items()
+                if name not in windows or _tokens(row.prompt, attempt) <= windows[name]
+            }
+            rows.append(Outcome(prompt=row.prompt, attempts=fits))
+        return Outcomes(rows=tuple(rows), models=self.models)
+
     def model(self, name: str) -> int:
         """The column of a model. Raises `DataError`."""
         if name not in self.models:
@@ -111,6 +130,11 @@ class Outcomes:
                 value = getattr(attempt, field)
                 table[i, places[name]] = np.nan if value is None else value
         return table
+
+
+def _tokens(prompt: str, attempt: Attempt) -> int:
+    """As recorded, else estimated."""
+    return estimate_tokens(prompt) if attempt.tokens is None else attempt.tokens
 
 
 def read_outcomes(path: Path, *, models: Sequence[str] | None = None) -> Outcomes:

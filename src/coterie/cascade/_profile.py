@@ -29,7 +29,8 @@ PROFILE_FILE = "outcomes.safetensors"
 DESCRIPTION_FILE = "outcomes.json"
 MOST_ROWS = 20_000
 """Outcomes that a profile remembers; of more, the newest."""
-_PENALTIES = tuple(float(x) for x in np.geomspace(1.0, 10_000.0, 13))
+_PENALTIES = tuple(float(x) for x in np.geomspace(0.25, 16.0, 7))
+"""By the row. Weaker ones fit what is left out no worse by its squares, and order prompts worse: see docs/log.md."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +65,7 @@ class OutcomeProfile:
 
     @property
     def penalty(self) -> float:
-        """How strongly predictions are drawn towards each model's mean; chosen by leaving outcomes out."""
+        """How strongly predictions are drawn to each model's mean, by the row; chosen by leaving outcomes out."""
         return self._fit.penalty
 
     def updated(self, outcomes: Outcomes, vectors: np.ndarray) -> OutcomeProfile:
@@ -216,7 +217,7 @@ def _solve(rows: np.ndarray, scores: np.ndarray) -> _Solved:
     against = target - target.mean(axis=1, keepdims=True) if target.shape[1] > 1 else target
     projected, wanted = left.T @ target, left.T @ against
     weights, errors = [], []
-    for penalty in _PENALTIES:
+    for penalty in (each * n for each in _PENALTIES):
         shrink = values**2 / (values**2 + penalty)
         leverage = np.minimum((left**2) @ shrink + 1 / n, 1 - 1e-6)
         residual = (against - left @ (shrink[:, None] * wanted)) / (1 - leverage)[:, None]

@@ -13,6 +13,7 @@ import typer
 from ._add import add
 from ._ask import ask
 from ._audit import audit
+from ._budgets import budgets
 from ._doctor import doctor
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
@@ -73,6 +74,7 @@ app.command()(ask)
 app.command()(route)
 app.command()(serve)
 app.command()(report)
+app.command()(budgets)
 app.command()(trace)
 app.add_typer(session)
 app.add_typer(audit)

@@ -16,11 +16,30 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import with_network
+from ._large import parse_money
 from ._output import Json, clean, console, dim, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
     from coterie.types import Answer, Columns, Document, Finding, Label, Request, Trace
+
+
+_Session = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
+]
+_Label = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted.")
+]
+_Clearance = Annotated[
+    str | None,
+    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
+]
+_Quality = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
+]
+_Budget = Annotated[
+    str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
+]
 
 
 def ask(
@@ -47,19 +66,11 @@ def ask(
         str | None,
         typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's."),
     ] = None,
-    session: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted."),
-    ] = None,
-    clearance: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."
-        ),
-    ] = None,
+    session: _Session = None,
+    label: _Label = None,
+    clearance: _Clearance = None,
+    quality: _Quality = None,
+    budget: _Budget = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -75,6 +86,8 @@ def ask(
         document=None
         if document is None
         else _read_document(document, parse_label("--document-label", document_label)),
+        quality=quality,
+        budget=parse_money("--budget", budget),
     )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))

@@ -35,6 +35,10 @@ def replay(
     generalist: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Whose quality counts as 1; default: the dearest model.")
     ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=TOKENS", help="A prompt of more tokens is not sent to the model; repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -49,8 +53,9 @@ def replay(
     from coterie.engines import OnnxEncoder
 
     aim = _aim(quality, budget)
-    outcomes = read_outcomes(file)
-    learned = None if train is None else read_outcomes(train)
+    windows = _windows(window or [])
+    outcomes = read_outcomes(file).within(windows)
+    learned = None if train is None else read_outcomes(train).within(windows)
     encoder = OnnxEncoder.bundled(threads=2)
     found = play(
         outcomes,
@@ -75,6 +80,16 @@ def _aim(quality: float | None, budget: str | None) -> Aim | None:
     if quality is not None and budget is not None:
         raise InputError("--quality and --budget were both given.", hint="The dial has one aim: give one of the two.")
     return Aim(quality=quality, budget=parse_money("--budget", budget))
+
+
+def _windows(given: Sequence[str]) -> dict[str, int]:
+    windows = {}
+    for each in given:
+        name, _, tokens = each.rpartition("=")
+        if not name or not tokens.isdecimal():
+            raise InputError(f"--window is {each!r}.", hint="Write it as MODEL=TOKENS, such as small=4096.")
+        windows[name] = int(tokens)
+    return windows
 
 
 def _document(found: Replay) -> dict[str, object]:

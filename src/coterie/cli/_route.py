@@ -171,6 +171,7 @@ def _show_considered(considered: Considered) -> None:
     rows = [
         (
             each.specialist,
+            f"{each.score:.3f}",
             f"{each.similarity:.3f}",
             f"{each.typicality:.3f}",
             _needed(each),
@@ -183,9 +184,11 @@ def _show_considered(considered: Considered) -> None:
     if considered.small_talk is not None:
         what += f", like {considered.small_talk!r}"
     title = f"{' '.join(considered.text.split())!r}: {what}"
-    show_table(["specialist", "similarity", "typicality", "needs", "in scope", "nearest examples"], rows, title=title)
+    show_table(
+        ["specialist", "score", "similarity", "typicality", "needs", "in scope", "nearest examples"], rows, title=title
+    )
     if considered.margin is not None:
-        dim(f"The first is {considered.margin:.3f} more similar than the second.")
+        dim(f"The first is {considered.margin:.3f} ahead of the second.")
 
 
 def _needed(candidate: Candidate) -> str:

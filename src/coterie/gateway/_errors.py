@@ -20,6 +20,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
 from coterie.errors import (
+    BudgetExceeded,
     CoterieError,
     EngineError,
     EngineTimeout,
@@ -77,6 +78,7 @@ STATUSES: Mapping[WireCode, int] = {
 _CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
     (UnknownSpecialist, 404),
     (InputError, 400),
+    (BudgetExceeded, 429),
     (PolicyError, 403),
     (Overloaded, 429),
     (SetupError, 503),

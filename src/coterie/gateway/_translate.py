@@ -66,6 +66,8 @@ def read_request(
         tenant=tenant,
         specialist=specialist,
         max_tokens=min(wished, _LONGEST_ANSWER) if wished else None,
+        quality=extension.quality if extension else None,
+        budget=extension.budget if extension else None,
     )
 
 

@@ -8,6 +8,7 @@ have no effect; those named only to be refused are the ones whose silent absence
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -91,6 +92,10 @@ class Extension(_Asked):
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
     document: str | DocumentWire | None = None
     """A long text that the question is about, or an object with `text`, `name` and `label`. It is read here."""
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """Share of the generalist's quality to keep at the least cost, in place of the network's."""
+    budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
 
 
 class ContentPart(_Asked):

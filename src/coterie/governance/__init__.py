@@ -6,15 +6,18 @@ from ._audit import AuditLog
 from ._audit_event import audit_request
 from ._audit_line import GENESIS, Place, read_entry
 from ._audit_verify import Fault, Verification, verify_audit
+from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
 from ._egress import Gate
 from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 
 __all__ = [
+    "ACCOUNT",
     "GENESIS",
     "PERMISSIONS",
     "AuditLog",
+    "Budgets",
     "ClearancePolicy",
     "Fault",
     "Gate",
@@ -24,10 +27,12 @@ __all__ = [
     "Permission",
     "Place",
     "Role",
+    "Spending",
     "Verification",
     "attests",
     "audit_request",
     "open_audit",
+    "open_budgets",
     "read_entry",
     "verify_audit",
 ]

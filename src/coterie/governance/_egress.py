@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused
 from coterie.protocols import Policy, StreamingEngine
 from coterie.types import Delta, Flow, Label, Output, Prompt, Verdict
+
+from ._budget import Budgets
 
 if TYPE_CHECKING:
     from coterie.engines import EngineOptions
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 class Gate:
     """Opens remote engines, each behind the policy."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, budgets: Budgets | None = None) -> None:
         self._policy = policy
+        self._budgets = budgets
 
     def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
         """The engine for a model of the configuration. It opens no connection before the first allowed prompt.
@@ -33,7 +37,7 @@ class Gate:
         """
         from coterie.engines import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
 
-        return _GatedEngine(OpenAIEngine(name, model, **options), self._policy)
+        return _GatedEngine(OpenAIEngine(name, model, **options), self._policy, model, self._budgets)
 
     def check(self, name: str, model: OpenAIModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
@@ -45,19 +49,24 @@ class Gate:
 
 
 class _GatedEngine:
-    """A remote engine that is given only what the policy lets out."""
+    """A remote engine that is given only what the policy lets out and the budgets can bear."""
 
-    def __init__(self, engine: StreamingEngine, policy: Policy) -> None:
+    def __init__(
+        self, engine: StreamingEngine, policy: Policy, model: OpenAIModel, budgets: Budgets | None = None
+    ) -> None:
         self.name = engine.name
         self.clearance = engine.clearance
         self._engine = engine
         self._policy = policy
+        self._model = model
+        self._budgets = budgets or Budgets({}, Path())
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
         prompts = tuple(batch)  # what is judged is what is sent
         verdicts = [_let_out(self._policy, self._flow(prompt)) for prompt in prompts]
-        outputs = await self._engine.run(prompts)
+        async with self._budgets.held(prompts, self._model, self.name) as held:
+            held.outputs = outputs = await self._engine.run(prompts)
         return [replace(output, verdict=verdict) for output, verdict in zip(outputs, verdicts, strict=True)]
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
@@ -65,9 +74,13 @@ class _GatedEngine:
         verdict = _let_out(self._policy, self._flow(prompt))
         # `stream` of an engine is an async generator; closing it ends the request.
         pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(prompt))
-        async with aclosing(pieces) as events:
+        async with self._budgets.held([prompt], self._model, self.name) as held, aclosing(pieces) as events:
             async for event in events:
-                yield replace(event, verdict=verdict) if isinstance(event, Output) else event
+                if isinstance(event, Output):
+                    held.outputs = [event]
+                    yield replace(event, verdict=verdict)
+                else:
+                    yield event
 
     async def close(self) -> None:
         """Close the connections."""

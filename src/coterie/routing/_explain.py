@@ -9,7 +9,7 @@ import numpy as np
 
 from coterie.types import Route
 
-from ._match import Fit, Match
+from ._match import Match
 from ._profile import COLD_SIMILARITY
 
 SHOWN_CANDIDATES = 5
@@ -32,8 +32,10 @@ class Candidate:
     """How one text fits one specialist."""
 
     specialist: str
+    score: float
+    """The highest decides who is asked: the similarity, and what tells the specialists apart."""
     similarity: float
-    """Mean cosine to the nearest examples, -1 to 1: the highest decides who is asked."""
+    """Mean cosine to the nearest examples, -1 to 1."""
     typicality: float
     """Share of the specialist's own examples that are less typical of it than the text, 0 to 1."""
     needed: float
@@ -54,7 +56,7 @@ class Considered:
     candidates: tuple[Candidate, ...]
     """Best first."""
     margin: float | None
-    """Similarity by which the first is ahead of the second; None if there is no second."""
+    """Score by which the first is ahead of the second; None if there is no second."""
     small_talk: str | None
     """The greeting or the like that it is."""
     vector: np.ndarray = field(compare=False, repr=False)  # (D,)
@@ -82,18 +84,18 @@ def consider(match: Match, chosen: Sequence[Match], false_rejection: float) -> C
     return Considered(
         text=match.text,
         asked=match.name if asked and match.in_scope else None,
-        candidates=tuple(
-            _candidate(name, match.fits[name], false_rejection) for name in match.ranked[:SHOWN_CANDIDATES]
-        ),
-        margin=round(ranked[0].similarity - ranked[1].similarity, 4) if len(ranked) > 1 else None,
+        candidates=tuple(_candidate(name, match, false_rejection) for name in match.ranked[:SHOWN_CANDIDATES]),
+        margin=round(ranked[0].score - ranked[1].score, 4) if len(ranked) > 1 else None,
         small_talk=match.small_talk,
         vector=match.vector,
     )
 
 
-def _candidate(name: str, fit: Fit, false_rejection: float) -> Candidate:
+def _candidate(name: str, match: Match, false_rejection: float) -> Candidate:
+    fit = match.fits[name]
     return Candidate(
         specialist=name,
+        score=round(fit.score, 4),
         similarity=round(fit.similarity, 4),
         typicality=round(fit.p_value, 4),
         needed=COLD_SIMILARITY if fit.profile.cold else false_rejection,
@@ -101,6 +103,6 @@ def _candidate(name: str, fit: Fit, false_rejection: float) -> Candidate:
         in_scope=fit.in_scope,
         nearest=tuple(
             Likeness(example=example, similarity=round(similarity, 4))
-            for example, similarity in fit.profile.neighbours(fit.vector, SHOWN_NEIGHBOURS)
+            for example, similarity in fit.profile.neighbours(match.vector, SHOWN_NEIGHBOURS)
         ),
     )

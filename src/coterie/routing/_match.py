@@ -37,8 +37,13 @@ class Fit:
     in_scope: bool
     plausible: bool
     """A piece of a request would be in scope."""
+    score: float
+    """What decides who is asked: the similarity, and what tells the specialists apart."""
+    nearest: str
+    """The label or hint of the nearest example."""
+    closest: float
+    """Cosine to that one."""
     profile: Profile
-    vector: np.ndarray  # (D,)
 
     @property
     def words(self) -> str:
@@ -46,16 +51,6 @@ class Fit:
         if self.profile.cold:
             return f"similarity {self.similarity:.2f}"
         return f"more typical than {self.p_value:.0%} of its own examples"
-
-    @property
-    def nearest(self) -> str:
-        """The label or hint of the nearest example."""
-        return self.profile.nearest(self.vector)
-
-    @property
-    def closest(self) -> float:
-        """Cosine to the nearest example or hint."""
-        return float((self.profile.vectors @ self.vector).max(initial=-1.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +72,15 @@ class Match:
 
     @cached_property
     def ranked(self) -> tuple[str, ...]:
-        """Specialists, the most similar first."""
-        return tuple(sorted(self.fits, key=lambda name: self.fits[name].similarity, reverse=True))
+        """Specialists, the best first.
+
+        If the best says that it is none of its own, one with too few examples to say so comes first that it is like:
+        its likeness to a description is lower than that to examples would be.
+        """
+        ranked = sorted(self.fits, key=lambda name: self.fits[name].score, reverse=True)
+        if ranked and not self.fits[ranked[0]].in_scope:
+            ranked.sort(key=lambda name: self.fits[name].in_scope and self.fits[name].profile.cold, reverse=True)
+        return tuple(ranked)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -27,13 +28,27 @@ EACH_LABEL = 10
 """Examples of every label that are kept before the rest is drawn from all."""
 FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
-COLD_SIMILARITY = 0.35
-"""Lowest similarity to a description or label name that counts as in scope (unrelated texts stay below 0.3)."""
+COLD_SIMILARITY = 0.30
+"""Lowest similarity to a description, a phrase of it or a label name that counts as in scope."""
 SURE_SIMILARITY = 0.75
 """Similarity that counts as in scope however alike the examples are: those made from a few patterns are so alike that
 a text in other words would be less typical than all of them. Of CLINC150's out-of-scope texts 1 in 1,000 has it."""
 
+_ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
+_SHORTEST_PHRASE = 4  # characters
+
 PROFILE_FILE = "profile.safetensors"
+
+
+class Compared(NamedTuple):
+    """How like a specialist some vectors are."""
+
+    similarity: np.ndarray  # (M,)
+    """Mean cosine to the nearest examples."""
+    nearest: np.ndarray  # (M,)
+    """Position of the nearest example or hint; -1 if there is none."""
+    closest: np.ndarray  # (M,)
+    """Cosine to that one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,11 +66,19 @@ class Profile:
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
         """Mean cosine of each vector to the nearest examples and hints; without enough examples, to the nearest one."""
+        return self.compare(vectors).similarity
+
+    def compare(self, vectors: np.ndarray) -> Compared:  # (M, D)
+        """How like it some vectors are, and which example or hint is the nearest of each."""
         if not len(self.vectors):
-            return np.full(len(vectors), -1.0)
+            return Compared(np.full(len(vectors), -1.0), np.full(len(vectors), -1), np.full(len(vectors), -1.0))
         cosines = vectors @ self.vectors.T  # (M, N)
-        k = 1 if self.cold else min(NEIGHBOURS, len(self.vectors))
-        return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))
+        nearest = cosines.argmax(axis=1)
+        closest = cosines[np.arange(len(vectors)), nearest]
+        if self.cold:
+            return Compared(closest, nearest, closest)
+        k = min(NEIGHBOURS, len(self.vectors))
+        return Compared(np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)), nearest, closest)
 
     @property
     def cold(self) -> bool:
@@ -69,10 +92,6 @@ class Profile:
         sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float32)
         np.add.at(sums, of, self.vectors)
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
-
-    def nearest(self, vector: np.ndarray) -> str:
-        """The name of the example or hint that is most like a vector (D,)."""
-        return self.names[int((self.vectors @ vector).argmax())]
 
     def neighbours(self, vector: np.ndarray, most: int) -> list[tuple[str, float]]:
         """Names and cosines of the examples and hints that are most like a vector (D,), the nearest first."""
@@ -133,10 +152,21 @@ def make_profile(
     )
 
 
-def hint_texts(description: str, labels: Sequence[str]) -> list[str]:
-    """Texts that stand for a specialist's subject: its description, and its labels as words."""
+def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWEST_EXAMPLES) -> list[str]:
+    """Texts that stand for a specialist's subject: its description, and its labels as words.
+
+    With too few examples the description's phrases stand for it as well: of "Planning trips: flights, hotels, luggage"
+    a question about luggage is like one phrase, and hardly like the whole.
+    """
     words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels[:MOST_EXAMPLES]]
-    return [text for text in (description.strip(), *words) if text]
+    phrases = _phrases(description) if examples < FEWEST_EXAMPLES else []
+    return [text for text in dict.fromkeys((description.strip(), *phrases, *words)) if text]
+
+
+def _phrases(description: str) -> list[str]:
+    """What a description enumerates."""
+    phrases = (phrase.strip(" .,;:()") for phrase in _ENUMERATION.split(description))
+    return [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from coterie.context import known_facts
 from coterie.protocols import Engine
 from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
+from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
 from ._match import PIECE_REJECTION, Fit, Match, choose
 from ._plan import Waves, plan_parts, plan_waves
@@ -69,6 +70,7 @@ class LearnedRouter:
         self._names = tuple(profiles)
         self._profiles = tuple(profiles.values())
         self._shortlist = Shortlist(self._profiles)
+        self._discriminant = Discriminant(self._profiles)
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
@@ -224,7 +226,12 @@ class LearnedRouter:
             return propose_ends(text)
         if output.states is None or output.offsets is None:
             return propose_marked(text)
-        return propose_judged(text, output.states, output.offsets, self._shortlist.judge)
+        return propose_judged(text, output.states, output.offsets, self._judge)
+
+    def _judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
+        """Roughly what each text's scores would be."""
+        likeness, which = self._shortlist.judge(vectors)
+        return np.asarray(likeness + WEIGHT * self._discriminant.scores(vectors, which))
 
     async def _encode(
         self, texts: Sequence[str], request: Request, *, states: bool = False
@@ -238,7 +245,9 @@ class LearnedRouter:
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
         vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
-        fits = {self._names[s]: self._fits(self._profiles[s], vectors) for s in self._shortlist.nearest(vectors)}
+        which = self._shortlist.nearest(vectors)
+        told = self._discriminant.scores(vectors, which)  # (T, S)
+        fits = {self._names[s]: self._fits(self._profiles[s], vectors, told[:, i]) for i, s in enumerate(which)}
         return [
             Match(
                 text=piece.text,
@@ -251,20 +260,22 @@ class LearnedRouter:
             for row, piece in enumerate(pieces)
         ]
 
-    def _fits(self, profile: Profile, vectors: np.ndarray) -> list[Fit]:  # (T, D)
-        """How each text fits one specialist."""
-        similarities = profile.similarity(vectors)
-        p_values = self._p_values(profile, similarities)
+    def _fits(self, profile: Profile, vectors: np.ndarray, told: np.ndarray) -> list[Fit]:  # (T, D), (T,)
+        """How each text fits one specialist; `told` is what the discriminant says."""
+        compared = profile.compare(vectors)
+        p_values = self._p_values(profile, compared.similarity)
         return [
             Fit(
-                similarity=float(similarity),
+                similarity=float(compared.similarity[row]),
                 p_value=float(p_value),
                 in_scope=bool(p_value >= self._false_rejection),
                 plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
+                score=float(compared.similarity[row] + WEIGHT * told[row]),
+                nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
+                closest=float(compared.closest[row]),
                 profile=profile,
-                vector=vector,
             )
-            for similarity, p_value, vector in zip(similarities, p_values, vectors, strict=True)
+            for row, p_value in enumerate(p_values)
         ]
 
     def _p_values(self, profile: Profile, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)

@@ -37,12 +37,12 @@ class Shortlist:
             return list(range(self._count))
         return [int(position) for position in self._closest(vectors)]
 
-    def judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
-        """Cosine of each vector to the nearest centroid of each specialist; of very many, of those that come near."""
-        if self._count <= MOST_COMPARED:
-            return self._likeness(vectors, self._known)
-        looked_at = vectors[:: max(1, len(vectors) // _ROWS_LOOKED_AT)]
-        return self._likeness(vectors, self._closest(looked_at))
+    def judge(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (M, D) -> (M, S'), (S',)
+        """Cosine of each vector to the nearest centroid of each specialist, and which these are: all, or those near."""
+        which = self._known
+        if self._count > MOST_COMPARED:
+            which = self._closest(vectors[:: max(1, len(vectors) // _ROWS_LOOKED_AT)])
+        return self._likeness(vectors, which), which
 
     def _closest(self, vectors: np.ndarray) -> np.ndarray:  # (S',)
         likeness = self._likeness(vectors, self._known)  # (T, S)

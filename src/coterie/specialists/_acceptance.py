@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from coterie.types import Keep
+
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
 
 
@@ -29,11 +31,13 @@ class Acceptance:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature!r}, not above 0")
 
-    def judge(self, confidence: float, in_scope: float | None) -> tuple[bool, str]:
-        """Accepted or not, and why in words."""
+    def judge(self, confidence: float, in_scope: float | None, keep: Keep | None = None) -> tuple[bool, str]:
+        """Accepted or not, and why in words. What the dial says takes the place of the threshold, not of the scope."""
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
             found, needed = _apart(in_scope, self.scope_threshold)
             return False, f"unlike anything it was trained on (in-scope score {found}, needs {needed})"
+        if keep is not None:
+            return _kept(confidence, keep)
         risk = f"the error at {100 * self.target_risk:g}% or below"
         if self.threshold is None:
             return False, f"no confidence level keeps {risk}, so it never decides"
@@ -41,6 +45,15 @@ class Acceptance:
         if confidence < self.threshold:
             return False, f"not sure enough (confidence {found}, needs {needed})"
         return True, f"confidence {found} reaches {needed}, which keeps {risk}"
+
+
+def _kept(confidence: float, keep: Keep) -> tuple[bool, str]:
+    if keep.confidence is None:
+        return False, f"the dial keeps no answer of it: {keep.reason}"
+    found, needed = _apart(confidence, keep.confidence)
+    if confidence < keep.confidence:
+        return False, f"not sure enough (confidence {found}, needs {needed}, {keep.reason})"
+    return True, f"confidence {found} reaches {needed}, {keep.reason}"
 
 
 def _apart(found: float, needed: float) -> tuple[str, str]:

@@ -72,7 +72,7 @@ class ClassifySpecialist:
         if self.scope is not None and vector is not None:
             in_scope = self.scope.score(scaled, vector)
         chosen, confidence, ranked = self._decode(scaled)
-        accepted, reason = self.acceptance.judge(confidence, in_scope)
+        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep)
         return Finding(
             specialist=self.card.name,
             value=chosen if self.multi_label else chosen[0],

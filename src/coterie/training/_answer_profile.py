@@ -35,7 +35,7 @@ def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> 
     passages = [each for name in job.section.knowledge for each in finish(_sample(shelves[name], job, label))]
     headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
     questions = list(dict.fromkeys(row.text for row in job.train.rows))
-    hints = hint_texts(job.section.description, headings)
+    hints = hint_texts(job.section.description, headings, examples=len(questions))
     texts = [*questions, *hints, *(each.text for each in passages)]
     vectors = job.encoder.encode(texts).reshape(len(texts), job.encoder.dimension)
     asked, hinted, read = np.split(vectors, [len(questions), len(questions) + len(hints)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from coterie.calibration import (
     sigmoid,
     softmax,
 )
+from coterie.cascade import Judged
 from coterie.engines import LinearEngine, dump_head
 from coterie.evaluation import Evaluation
 from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
@@ -77,10 +78,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
         temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
     )
     specialist, files = _built(job, fit, acceptance, scope)
+    # What the dial between this specialist and a generalist is turned by.
+    judged = Judged(confidence=confidence, right=right, group=_numbers([job.train.rows[r].group for r in fit.rows]))
     evaluation = measure(job, fit.rung, specialist)
     return Candidate(
         rung=fit.rung,
-        files=files,
+        files={**files, **judged.to_files()},
         validation={name: rated(name, right, predicted, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=fit.seconds,
@@ -92,6 +95,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
         },
         warnings=tuple(_warnings(job, fit, evaluation)),
     )
+
+
+def _numbers(groups: Sequence[str | None]) -> np.ndarray:
+    """A number for each row's group (N,); a row without one is a group of its own."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(("row", i) if g is None else g, len(numbers)) for i, g in enumerate(groups)])
 
 
 def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:

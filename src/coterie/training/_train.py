@@ -221,13 +221,21 @@ def _profile(job: Job, encoded: Encoded) -> Profile:
     rows = [index for index, row in enumerate(job.train.rows) if row.text.strip()]
     labels = [_shown_label(job, job.train.rows[index].labels) for index in rows]
     groups = [job.train.rows[index].group for index in rows]
-    return _profile_of(job, encoded.vectors[rows], labels, groups, hint_texts(job.section.description, _subjects(job)))
+    return _profile_of(
+        job,
+        encoded.vectors[rows],
+        labels,
+        groups,
+        hint_texts(job.section.description, _subjects(job), examples=len(rows)),
+    )
 
 
 def _pair_profile(job: Job, encoded: Encoded) -> Profile:
     """Of pairs the router learns the hypotheses: a document may be about anything, what is asked of it is not."""
     names = [str(job.section.pair_column)] * len(encoded.vectors)
-    return _profile_of(job, encoded.vectors, names, [None] * len(names), hint_texts(job.section.description, ()))
+    return _profile_of(
+        job, encoded.vectors, names, [None] * len(names), hint_texts(job.section.description, (), examples=len(names))
+    )
 
 
 def _profile_of(

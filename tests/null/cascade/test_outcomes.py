@@ -75,3 +75,13 @@ def test_a_table_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="JSONL"):
         read_outcomes(path)
+
+
+def test_a_prompt_is_not_sent_where_it_does_not_fit(write):
+    """Beyond a model's window its outcome is not there to be chosen; recorded tokens count, else the text's length."""
+    long = {"prompt": "word " * 400, "models": {"small": {"score": 1}, "large": {"score": 1, "tokens": 90}}}
+    outcomes = read_outcomes(write([GOOD, long])).within({"small": 100, "large": 100})
+
+    assert np.isnan(outcomes.scores).tolist() == [[False, False], [True, False]]
+    with pytest.raises(DataError, match="giant"):
+        outcomes.within({"giant": 5})

@@ -15,7 +15,7 @@ import pytest
 
 from coterie.cli import main
 from coterie.config import load_config
-from coterie.governance import open_audit
+from coterie.governance import open_audit, open_budgets
 from coterie.network import Network
 from coterie.protocols import Specialist
 from coterie.store import SQLiteStore
@@ -169,6 +169,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 encoder=None,  # type: ignore[arg-type]
                 reader=reader,
                 audit=open_audit(load_config(folder).audit, folder),
+                budget=open_budgets(load_config(folder).budgets, folder),
                 closed=closed,
             )
 

@@ -255,6 +255,18 @@ def test_as_sets_the_clearance(run, folder, network):
     assert "--as" in refused.err
 
 
+def test_the_dial_is_turned_by_an_option(run, folder, network):
+    """`--quality` and `--budget` go with the request; both at once, or what is none, is refused."""
+    network()
+
+    assert run("-C", folder, "ask", "x", "--quality", "0.9").code == 0
+    assert run("-C", folder, "ask", "x", "--budget", "2.50").code == 0
+    for wrong in (["--quality", "0.9", "--budget", "1"], ["--quality", "7"], ["--budget", "cheap"]):
+        refused = run("-C", folder, "ask", "x", *wrong)
+        assert refused.code != 0
+        assert "quality" in refused.err or "--budget" in refused.err
+
+
 # --- Documents -------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ def test_scripts_get_all_of_it(run, file):
         (["--quality", "2"], "0 to 1"),
         (["--budget", "cheap"], "--budget is 'cheap'"),
         (["--generalist", "giant"], "Asked for model 'giant'"),
+        (["--window", "small"], "--window is 'small'"),
         (["--budget", "0.1"], "even 'small', the cheapest model"),
     ],
 )

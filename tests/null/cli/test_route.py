@@ -123,7 +123,7 @@ def test_explain(run, preview):
     assert "'blocked stolen card': asked of triage" in out
     assert "not asked by itself" in out
     assert "typicality 0.03" in out
-    assert "more similar than the second" in out
+    assert "ahead of the second" in out
 
 
 def test_words_to_the_router(run, preview):

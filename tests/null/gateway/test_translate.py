@@ -1,5 +1,7 @@
 """OpenAI <-> core as functions of values."""
 
+from decimal import Decimal
+
 import pytest
 from pydantic import ValidationError
 
@@ -203,3 +205,20 @@ def test_clearance_can_only_be_lowered():
     with pytest.raises(WireError, match="'restricted'") as caught:
         read("restricted")
     assert caught.value.param == "coterie.clearance"
+
+
+def test_the_dial_is_read_from_the_coterie_object():
+    """`quality` and `budget` come with the request; a share above 1 is refused before anybody is asked."""
+    wire = {"model": "coterie", "messages": [_user("Hi")]}
+
+    def read(**dial):
+        return read_request(
+            ChatRequest.model_validate(wire | {"coterie": dial}), specialists=SPECIALISTS, tenant="default"
+        )
+
+    assert read(quality=0.95).quality == 0.95
+    assert read(budget="2.50").budget == Decimal("2.50")
+    assert read().quality is None
+    for wrong in ({"quality": 1.5}, {"budget": -1}, {"quality": "much"}):
+        with pytest.raises(ValidationError):
+            read(**wrong)

@@ -254,3 +254,13 @@ async def test_a_follow_up_gives_nothing_away(bench):
 
     assert answer.trace.restated == ""
     assert triage.tasks[-1].text == "is it lost?"
+
+
+async def test_a_session_is_not_pinned_to_its_first_route(bench):
+    """Each turn of a session is routed by what it asks, whoever answered before."""
+    triage, clauses = bench.Says("triage", "card_lost"), bench.Says("clauses", "termination")
+    network = bench.network(triage, clauses)
+    asked = ("triage", "clauses", "triage+clauses", "triage")
+    routes = [(await network.ask(Request(text=text, session="s"))).trace.route.specialists for text in asked]
+
+    assert routes == [("triage",), ("clauses",), ("triage", "clauses"), ("triage",)]

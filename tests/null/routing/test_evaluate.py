@@ -14,6 +14,7 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
     """What was found: whom a text was asked of, and the specialist it is most like."""
     candidate = Candidate(
         specialist=nearest[0],
+        score=nearest[1],
         similarity=nearest[1],
         typicality=0.5,
         needed=0.03,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.routing import LearnedRouter, make_profile
-from coterie.types import Context, Label, Output, Request, Usage
+from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {
     "bank": ["card", "blocked", "stolen", "transfer", "account", "balance", "pin", "cash"],
@@ -155,7 +155,7 @@ async def test_the_explanation_shows_the_pieces(router):
     assert [each.asked for each in found.considered] == [None, "bank", "food"]
     first = found.considered[1]
     assert first.candidates[0].specialist == "bank"
-    assert first.margin == pytest.approx(first.candidates[0].similarity - first.candidates[1].similarity, abs=1e-3)
+    assert first.margin == pytest.approx(first.candidates[0].score - first.candidates[1].score, abs=1e-3)
     assert first.candidates[0].nearest[0].similarity >= first.candidates[0].nearest[1].similarity
     assert found.route == await router.route(Request(text=text), Context())
 
@@ -165,3 +165,16 @@ async def test_texts_longer_than_a_question_are_not_cut_up(router):
     text = "my stolen card blocked account. bake soup flour dinner. " * 20
 
     assert len(await parts(router, text)) <= 1
+
+
+async def test_earlier_turns_do_not_pin_the_route(router):
+    """What was asked and found before does not draw a question about something else to the same specialist."""
+    said = Message(role="user", text="my stolen card blocked account")
+    fact = Fact(name="intent", value="card_lost", confidence=0.9)
+    context = Context().append(
+        *(Entry(content=content, producer="bank", label=Label.INTERNAL, time=1.0) for content in (said, fact) * 5)
+    )
+    food = await router.route(Request(text="bake soup flour dinner", session="s"), context)
+    bank = await router.route(Request(text="transfer cash account balance", session="s"), context)
+
+    assert (food.specialists, bank.specialists) == (("food",), ("bank",))

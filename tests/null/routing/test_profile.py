@@ -68,6 +68,21 @@ def test_hints_are_words():
     assert hint_texts(" Cards. ", ["card_lost", "pin-blocked", "__", ""]) == ["Cards.", "card lost", "pin blocked"]
 
 
+def test_phrases_of_a_description_stand_for_missing_examples():
+    """With too few examples what the description enumerates are hints too; with enough they are not."""
+    description = "Planning trips: flights, hotels and car rental."
+
+    assert hint_texts(description, ["visa"], examples=3) == [
+        description,
+        "Planning trips",
+        "flights",
+        "hotels",
+        "car rental",
+        "visa",
+    ]
+    assert hint_texts(description, ["visa"], examples=20) == [description, "visa"]
+
+
 GOOD = {"vectors": np.zeros((2, 4), dtype=np.float16), "typical": np.array([0.1, 0.2], dtype=np.float32)}
 ODD = [
     b"",

@@ -61,7 +61,7 @@ async def test_false_rejection_is_as_configured(tools, share):
     profile = cloud.profile(1000)
     by = tools.router({"it": profile}, false_rejection=share)
 
-    rejected = np.mean([not fit.in_scope for fit in by._fits(profile, cloud.draw(1000))])
+    rejected = np.mean([not fit.in_scope for fit in by._fits(profile, cloud.draw(1000), np.zeros(1000))])
     assert share * 0.4 <= rejected <= share * 1.6 + 0.01
 
 
@@ -75,7 +75,7 @@ async def test_groups_keep_scores_honest(tools):
     def rejected(groups) -> float:
         profile = make_profile(copies, ["a"] * 500, groups, hints=origins[:0], hint_texts=[], seed=0)
         by = tools.router({"it": profile})
-        return float(np.mean([not fit.in_scope for fit in by._fits(profile, fresh)]))
+        return float(np.mean([not fit.in_scope for fit in by._fits(profile, fresh, np.zeros(500))]))
 
     assert rejected([None] * 500) > 0.5
     assert rejected([f"g{i // 5}" for i in range(500)]) < 0.1
@@ -114,7 +114,20 @@ async def test_cold_start_from_a_description(tools, clouds):
     assert (await tools.route(by, "near")).specialists == ("triage",)
     assert "like its 'questions about cards', similarity 0.9" in (await tools.route(by, "near")).reason
     assert (await tools.route(by, "far")).specialists == ()
-    assert "needs 0.35" in (await tools.route(by, "far")).reason
+    assert "needs 0.3" in (await tools.route(by, "far")).reason
+
+
+async def test_what_a_neighbour_does_not_want_may_be_for_a_cold_one(tools, clouds, profiles):
+    """A text that is nearest to examples, but none of theirs, goes to a cold specialist that it is like."""
+    center, other = clouds["triage"].center, clouds["clauses"].center
+    cold = make_profile(np.empty((0, len(center))), [], [], hints=center[None], hint_texts=["cards"], seed=0)
+    between = tools.unit(0.5 * center + 0.6 * other + 0.7 * tools.Cloud(9).center)
+    by = tools.router(
+        {"new": cold, "clauses": profiles["clauses"]}, {"between": between, "clause": clouds["clauses"].draw(1)[0]}
+    )
+
+    assert (await tools.route(by, "between")).specialists == ("new",)
+    assert (await tools.route(by, "clause")).specialists == ("clauses",)
 
 
 async def test_an_empty_profile_is_never_chosen(tools, clouds, profiles):

@@ -1,0 +1,79 @@
+"""What is written down of requests, and who pays for them; said again by `types`, where all nouns are found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from ._label import Label
+
+if TYPE_CHECKING:
+    from ._known import Entry
+    from .types import Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """Everything one request leaves behind, stored in one transaction."""
+
+    trace: Trace
+    entries: Sequence[Entry] = ()
+    """New lines of the session's context; empty when the request names no session."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Who pays for a request."""
+
+    tenant: str = "default"
+    key: str = ""
+    """Id of the key that it came with; empty without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEvent:
+    """Something that was done or decided, for the audit log: never what was said, only hashes of it."""
+
+    kind: str
+    """What was done, such as `request`, `promote` or `erase`."""
+    time: float
+    """Seconds since the epoch."""
+    tenant: str = ""
+    """Whose it is; empty where it is nobody's."""
+    about: Mapping[str, object] = field(default_factory=dict)
+    """What is to be known of it, as JSON would write it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSummary:
+    """A remembered conversation, without what was said in it."""
+
+    id: str
+    tenant: str
+    began: float
+    """Time of its oldest entry, seconds since the epoch; `used` where it has none."""
+    used: float
+    """When it was asked in last."""
+    turns: int
+    """Messages of the asker."""
+    entries: int
+    label: Label
+    """Of its most sensitive entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerSummary:
+    """Totals over settled requests."""
+
+    requests: int
+    accepted: int
+    abstained: int
+    escalated: int
+    p50_ms: float | None
+    p95_ms: float | None
+    joules: float
+    joules_kind: Literal["measured", "estimated"]
+    cost: Decimal | None
+    counterfactual_cost: Decimal | None

@@ -1,0 +1,90 @@
+"""The dial of a running network: what it means for each specialist, and what may be spent.
+
+For a `quality` a specialist's answer is kept from another confidence than its own threshold: the lowest from which
+its calibration outcomes show that the whole, the generalist's answers included, keeps that share of its quality.
+A `budget` limits what may be spent on models that cost money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from coterie.types import Keep, Request, Task
+
+from ._dial import Aim
+from ._keep import Judged, Line, keep_from
+from ._outcomes import Outcomes
+from ._purse import Purse, allowance
+from ._risk import mean_interval
+
+_MOST_LINES = 1000
+
+
+@dataclass(kw_only=True)
+class NetworkDial:
+    """Where the dial of a network stands, unless a request says otherwise."""
+
+    default: Aim | None = None
+    known: Mapping[str, Judged] = field(default_factory=dict)
+    """Calibration outcomes by specialist; one without any keeps its own threshold."""
+    generalist: float = 1.0
+    """How often it is right; 1, the most that it can be, where no outcome of it is recorded."""
+    source: str = "taken to be always right: no outcome of it is recorded"
+    """Where that number comes from."""
+    purse: Purse | None = None
+    """Of the whole network."""
+    _lines: dict[tuple[str, float], Line] = field(default_factory=dict, repr=False)
+
+    def aim_of(self, request: Request) -> Aim | None:
+        """A request's own aim, else the network's. Raises `InputError` where it is none."""
+        if request.quality is None and request.budget is None:
+            return self.default
+        return Aim(quality=request.quality, budget=request.budget)
+
+    @contextmanager
+    def spending(self, request: Request) -> Iterator[None]:
+        """While a request is answered: its share comes into the purse, and its own budget is its limit."""
+        if self.purse is not None:
+            self.purse.earn()
+        with allowance(request.budget):
+            yield
+
+    def set_for(self, task: Task, specialist: str, request: Request) -> Task:
+        """A task as a specialist gets it: with the confidence from which its answer is kept, if the dial says one."""
+        aim = self.aim_of(request)
+        if aim is None or aim.quality is None or specialist not in self.known:
+            return task
+        line, large = self.line(specialist, aim.quality), f"the generalist's quality ({self.source})"
+        if line.value is None:
+            return replace(task, keep=Keep(confidence=None, reason=f"{line.reason} {aim.quality:g} of {large} is kept"))
+        sent = f"{1 - line.kept:.0%} of such requests go to it"
+        reason = f"which keeps {aim.quality:g} of {large}: {line.expected:.3f} expected, {sent}"
+        return replace(task, keep=Keep(confidence=line.value, reason=reason))
+
+    def line(self, specialist: str, quality: float) -> Line:
+        """From which confidence a specialist's answer is kept; worked out once for a quality."""
+        key = (specialist, round(quality, 3))
+        if key not in self._lines:
+            if len(self._lines) >= _MOST_LINES:
+                self._lines.clear()
+            self._lines[key] = keep_from(self.known[specialist], quality=key[1], generalist=self.generalist)
+        return self._lines[key]
+
+
+def generalist_quality(outcomes: Outcomes, model: str) -> tuple[float, str]:
+    """How often a generalist is right by recorded outcomes, and where the number comes from.
+
+    The upper end of the mean's 95% interval: what is kept is a share of it, so a high guess is the careful one.
+
+    Raises:
+        DataError: the outcomes are of other models.
+    """
+    scores = outcomes.scores[:, outcomes.model(model)]
+    scores = scores[~np.isnan(scores)]
+    high = mean_interval(scores)[1]
+    high = 1.0 if np.isnan(high) else min(1.0, high)
+    return high, f"{scores.mean():.3f} of {len(scores):,} recorded outcomes, {high:.3f} at most"

@@ -1,0 +1,70 @@
+"""From which confidence a specialist's answer is kept: as low as its outcomes allow, and no lower."""
+
+import numpy as np
+import pytest
+
+from coterie.cascade import Judged, keep_from
+
+
+def judged(n, *, seed=0, grouped=False):
+    """Answers that are right as often as their confidence says."""
+    random = np.random.default_rng(seed)
+    confidence = random.beta(5, 1, size=n)
+    right = random.random(n) < confidence
+    return Judged(confidence=confidence, right=right, group=np.arange(n) // 50 if grouped else np.arange(n))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generalist", [1.0, 0.9])
+def test_the_share_of_quality_is_kept(generalist):
+    """Of 200 specialists at most about 5% get a line under which less is kept than promised."""
+    truth, broken = judged(200_000, seed=1), 0
+    for seed in range(200):
+        line = keep_from(judged(500, seed=seed + 2), quality=0.9, generalist=generalist)
+        kept = truth.confidence >= (np.inf if line.value is None else line.value)
+        broken += np.where(kept, truth.right, generalist).mean() < 0.9 * generalist - 0.001
+
+    assert broken <= 20  # the 99.9th percentile of 5% of 200
+
+
+def test_a_lower_quality_keeps_more():
+    """Turning the dial down, more is answered here."""
+    lines = [keep_from(judged(2000), quality=quality, generalist=1.0) for quality in (0.99, 0.95, 0.85)]
+
+    assert lines[0].kept < lines[1].kept < lines[2].kept
+
+
+def test_a_worse_generalist_is_asked_less():
+    """Where the generalist is right less often, more local answers are as good as its own."""
+    careful, worse = (keep_from(judged(2000), quality=1.0, generalist=g) for g in (0.95, 0.75))
+
+    assert worse.kept > careful.kept
+    assert worse.expected >= 0.75
+
+
+def test_few_outcomes_show_nothing():
+    """Under 60 outcomes everything goes to the generalist, with the reason."""
+    line = keep_from(judged(50), quality=0.9, generalist=1.0)
+
+    assert line.value is None
+    assert "50 outcomes" in line.reason
+
+
+def test_rows_of_one_group_count_as_one():
+    """Clauses of ten contracts say less than as many that have nothing to do with each other."""
+    alone, grouped = judged(500), judged(500, grouped=True)
+
+    assert keep_from(grouped, quality=0.9, generalist=1.0).kept < keep_from(alone, quality=0.9, generalist=1.0).kept
+
+
+def test_it_is_stored_and_read_back():
+    """A version's file gives the same line; a version without one has none; a damaged one is refused."""
+    once = judged(300)
+    again = Judged.from_files(once.to_files())
+
+    assert again is not None
+    assert keep_from(again, quality=0.9, generalist=1.0).kept == keep_from(once, quality=0.9, generalist=1.0).kept
+    assert Judged.from_files({}) is None
+    cut = Judged(confidence=once.confidence[:-1], right=once.right, group=once.group).to_files()
+    with pytest.raises(ValueError, match="do not fit"):
+        Judged.from_files(cut)

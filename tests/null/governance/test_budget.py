@@ -1,0 +1,230 @@
+"""A budget is never exceeded: what a call can take is reserved before it, and what it took is settled after."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from decimal import Decimal
+
+import pytest
+
+from coterie.config import BudgetSection, OpenAIModel
+from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable
+from coterie.governance import ACCOUNT, Budgets
+from coterie.testing import FakeClock
+from coterie.types import Account, Message, Output, Prompt, Usage
+
+MODEL = OpenAIModel(
+    engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(10), price_out=Decimal(30), retries=0
+)
+PROMPT = Prompt(messages=(Message(role="user", text="x" * 84),), max_tokens=100)  # at most 100 + 100 tokens, 0.004
+
+
+@pytest.fixture
+def clock():
+    """Noon of a day."""
+    return FakeClock(1_764_072_000.0)
+
+
+@pytest.fixture
+def budgets(tmp_path, clock):
+    """Makes budgets over one file."""
+
+    def make(*, is_alive=None, **sections: dict[str, object]) -> Budgets:
+        made = {name: BudgetSection(**section) for name, section in sections.items()}
+        return Budgets(made, tmp_path / "budgets.db", clock=clock, is_alive=is_alive)
+
+    return make
+
+
+async def call(budgets: Budgets, *, tokens: tuple[int, int] = (20, 10), error: BaseException | None = None) -> None:
+    """A remote call that takes so many tokens, or fails."""
+    async with budgets.held([PROMPT], MODEL, "large") as held:
+        await asyncio.sleep(0)
+        if error:
+            raise error
+        held.outputs = [Output(usage=Usage(tokens_in=tokens[0], tokens_out=tokens[1]))]
+
+
+async def test_what_a_call_took_is_settled(budgets):
+    """The reservation is given back and the true amount stays."""
+    made = budgets(daily={"money": "1", "tokens": 1000})
+    await call(made)
+
+    (spent,) = made.spending()
+    assert (spent.tokens, spent.money, spent.held) == (30, Decimal("0.0005"), 0)
+
+
+async def test_too_little_left(budgets):
+    """A call that could take more than is left is not made, and the refusal says how much of what."""
+    made = budgets(daily={"money": "0.0039"})
+    with pytest.raises(
+        BudgetExceeded, match=r"'daily' is 0.0039 of money a day: 0.003900 are left.*0.004000"
+    ) as caught:
+        await call(made)
+
+    assert caught.value.verdict.rule == "budget.daily"
+    assert made.spending()[0].money == 0
+    await call(budgets(daily={"money": "0.0040"}))
+
+
+async def test_reservations_of_others_count(budgets):
+    """Two calls at once cannot both count on the same rest."""
+    made = budgets(daily={"tokens": 399})
+    async with made.held([PROMPT], MODEL, "large"):
+        with pytest.raises(BudgetExceeded):
+            await call(made)
+
+
+@pytest.mark.parametrize(
+    ("error", "tokens"),
+    [
+        (EngineRejected("no", engine="large"), 0),
+        (EngineUnavailable("no", engine="large"), 0),
+        (EngineTimeout("slow", engine="large"), 200),
+        (EngineBroken("cut", engine="large"), 200),
+        (asyncio.CancelledError(), 200),
+        (RuntimeError("ours"), 200),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+async def test_failed_calls(budgets, error, tokens):
+    """A call that was turned away took nothing; of one that broke off, all that was reserved counts."""
+    made = budgets(daily={"tokens": 1000})
+    with pytest.raises(type(error)):
+        await call(made, error=error)
+
+    (spent,) = made.spending()
+    assert (spent.tokens, spent.held) == (tokens, 0)
+
+
+async def test_every_try_is_reserved(budgets):
+    """An engine that may try three times can take three times as much."""
+    model = MODEL.model_copy(update={"retries": 2})
+    made = budgets(daily={"tokens": 599})
+    with pytest.raises(BudgetExceeded, match="may take 600"):
+        async with made.held([PROMPT], model, "large"):
+            raise AssertionError("not reached")
+
+
+async def test_an_unknown_price(budgets):
+    """Under a limit of money, a model of unknown price is not asked; unknown is not nothing."""
+    model = MODEL.model_copy(update={"price_out": None})
+    with pytest.raises(BudgetExceeded, match="price of model 'large' is unknown"):
+        async with budgets(daily={"money": "9"}).held([PROMPT], model, "large"):
+            raise AssertionError("not reached")
+    async with budgets(daily={"tokens": 900}).held([PROMPT], model, "large"):
+        pass
+
+
+async def test_requests(budgets, clock):
+    """So many are taken a minute, then none until the next one."""
+    made = budgets(rate={"requests": 3, "per": "minute"})
+    for _ in range(3):
+        await made.admit(Account())
+    with pytest.raises(BudgetExceeded, match="3 requests a minute"):
+        await made.admit(Account())
+    clock.now += 60
+    await made.admit(Account())
+
+
+async def test_whose(budgets):
+    """A tenant's or key's budget is for its requests alone, and each of several has to have something left."""
+    made = budgets(acme={"tenant": "acme", "requests": 1}, bot={"key": "k", "requests": 2}, all={"requests": 3})
+    await made.admit(Account(tenant="acme", key="k"))
+    with pytest.raises(BudgetExceeded, match="'acme'"):
+        await made.admit(Account(tenant="acme", key="k"))
+    assert [spent.requests for spent in made.spending()] == [1, 1, 1]
+    await made.admit(Account(tenant="other", key="k"))
+    with pytest.raises(BudgetExceeded, match="'bot'"):
+        await made.admit(Account(tenant="other", key="k"))
+    await made.admit(Account(tenant="other"))
+    with pytest.raises(BudgetExceeded, match="'all'"):
+        await made.admit(Account(tenant="third"))
+
+
+async def test_who_pays_is_who_asked(budgets):
+    """The task's account decides, not whoever drives it."""
+    made = budgets(acme={"tenant": "acme", "tokens": 1000})
+    await call(made)
+    ACCOUNT.set(Account(tenant="acme"))
+    await call(made)
+
+    assert made.spending()[0].tokens == 30
+
+
+async def test_a_new_day(budgets, clock):
+    """What was spent yesterday is yesterday's, also of a call that began then."""
+    made = budgets(daily={"tokens": 250})
+    await call(made, tokens=(100, 100))
+    with pytest.raises(BudgetExceeded):
+        await call(made)
+    clock.now += 86_400
+    await call(made)
+    assert made.spending()[0].tokens == 30
+
+
+async def test_two_processes(budgets):
+    """Two openings of one file see each other's reservations at once."""
+    first, second = budgets(daily={"tokens": 399}), budgets(daily={"tokens": 399})
+    async with first.held([PROMPT], MODEL, "large"):
+        with pytest.raises(BudgetExceeded):
+            await call(second)
+    await first.close()
+    await first.close()
+
+
+async def test_a_killed_process(budgets):
+    """What it had reserved counts as spent: nobody knows how far it came."""
+    first = budgets(daily={"tokens": 1000})
+    killed = first.held([PROMPT], MODEL, "large")
+    await killed.__aenter__()
+
+    alive = budgets(daily={"tokens": 1000}, is_alive=lambda process: True)
+    assert alive.spending()[0].tokens == 0
+    after = budgets(daily={"tokens": 1000}, is_alive=lambda process: False)
+    (spent,) = after.spending()
+    assert (spent.tokens, spent.held) == (200, 0)
+    await killed.__aexit__(None, None, None)
+    assert after.spending()[0].tokens == 200
+
+
+async def test_no_budget_makes_no_file(budgets, tmp_path):
+    """Who limits nothing writes nothing."""
+    made = budgets()
+    await made.admit(Account())
+    await call(made)
+    assert not (tmp_path / "budgets.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_ten_thousand_at_once(budgets, seed):
+    """However they fail, are cut off or are cancelled: never a token more than the limit, and nothing stays held."""
+    rng = random.Random(seed)
+    limit = 40_000
+    made, took = budgets(daily={"tokens": limit}), [0]
+
+    async def one() -> None:
+        kind = rng.random()
+        tokens = rng.randint(0, 100), rng.randint(0, 100)
+        async with made.held([PROMPT], MODEL, "large") as held:
+            for _ in range(rng.randint(0, 3)):
+                await asyncio.sleep(0)
+            if kind < 0.2:
+                raise EngineUnavailable("429", engine="large")
+            took[0] += sum(tokens)
+            assert took[0] <= limit, "more was spent than there is"
+            if kind < 0.3:
+                raise EngineTimeout("slow", engine="large")
+            if kind < 0.4:
+                raise asyncio.CancelledError
+            held.outputs = [Output(usage=Usage(tokens_in=tokens[0], tokens_out=tokens[1]))]
+
+    results = await asyncio.gather(*(one() for _ in range(2_500)), return_exceptions=True)
+    expected = (BudgetExceeded, EngineUnavailable, EngineTimeout, asyncio.CancelledError)
+    assert all(each is None or isinstance(each, expected) for each in results), results
+    (spent,) = made.spending()
+    assert took[0] <= spent.tokens <= limit
+    assert spent.held == 0
+    assert any(isinstance(each, BudgetExceeded) for each in results)

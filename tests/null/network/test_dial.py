@@ -1,0 +1,132 @@
+"""The dial of a running network: per network, per request, and said in the trace."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from coterie.cascade import Aim, BudgetedEngine, Judged, NetworkDial, Price, Purse
+from coterie.errors import InputError
+from coterie.specialists import Acceptance
+from coterie.testing import EchoEngine
+from coterie.types import Finding, Message, Prompt, Request
+
+from .conftest import Says
+
+
+class Judges(Says):
+    """A specialist that is as sure as it was told, and judges that as classifiers do."""
+
+    async def consult(self, task, view) -> Finding:
+        """Accepted by its own threshold of 0.9, or by the dial's."""
+        own = Acceptance(temperature=1.0, threshold=0.9, target_risk=0.05, scope_threshold=None)
+        self.accepted, self.reason = own.judge(self.confidence, None, task.keep)
+        return await super().consult(task, view)
+
+
+def outcomes(n=2000):
+    """Calibration outcomes: right as often as the confidence says, half of them surer than 0.8."""
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.6, 1.0, size=n)
+    return Judged(confidence=confidence, right=random.random(n) < confidence, group=np.arange(n))
+
+
+@pytest.fixture
+def dialled(bench):
+    """A network whose specialist is sure at 0.8, with a generalist above and a dial between them."""
+
+    def made(**dial):
+        doubtful, large = Judges("triage", confidence=0.8), Says("generalist", value="large answer")
+        network = bench.network(doubtful, generalist=large)
+        network.dial = NetworkDial(known={"triage": outcomes()}, **dial)
+        return network, large
+
+    return made
+
+
+async def test_a_request_turns_the_dial(dialled):
+    """At a low quality the local answer is kept; at a high one, and by its own threshold, the generalist is asked."""
+    network, large = dialled()
+    low = await network.ask(Request(text="triage", quality=0.7))
+    high = await network.ask(Request(text="triage", quality=0.99))
+    own = await network.ask(Request(text="triage"))
+
+    assert (low.trace.status, high.trace.status, own.trace.status) == ("accepted", "escalated", "escalated")
+    assert len(large.tasks) == 2
+
+
+async def test_the_trace_says_why(dialled):
+    """Threshold, confidence, expected quality and how often the generalist is asked are in the finding's reason."""
+    network, _ = dialled(generalist=0.9, source="0.880 of 400 recorded outcomes, 0.900 at most")
+    answer = await network.ask(Request(text="triage", quality=0.8))
+    reason = answer.trace.findings[0].reason
+
+    assert "confidence 0.80 reaches" in reason
+    assert "keeps 0.8 of the generalist's quality (0.880 of 400 recorded outcomes" in reason
+    assert "expected" in reason
+    assert "of such requests go to it" in reason
+
+
+async def test_the_network_sets_the_dial_for_those_who_do_not(dialled):
+    """`[cascade]` counts where a request has no aim of its own."""
+    network, large = dialled(default=Aim(quality=0.7))
+    kept = await network.ask(Request(text="triage"))
+    asked = await network.ask(Request(text="triage", quality=0.99))
+
+    assert kept.trace.status == "accepted"
+    assert asked.trace.status == "escalated"
+    assert len(large.tasks) == 1
+
+
+async def test_a_specialist_without_outcomes_keeps_its_own_threshold(dialled):
+    """A version without calibration outcomes decides as before."""
+    network, _ = dialled()
+    network.dial.known = {}
+    answer = await network.ask(Request(text="triage", quality=0.5))
+
+    assert answer.trace.status == "escalated"
+
+
+async def test_an_aim_that_is_none_is_refused(dialled):
+    """Both at once, or out of bounds, is the asker's mistake."""
+    network, _ = dialled()
+    for wrong in ({"quality": 0.9, "budget": Decimal(1)}, {"quality": 1.5}, {"budget": Decimal("-1")}):
+        with pytest.raises(InputError):
+            await network.ask(Request(text="triage", **wrong))
+
+
+class Paid(Says):
+    """A generalist at an engine that costs money."""
+
+    async def consult(self, task, view) -> Finding:
+        """Ask the engine first."""
+        await self.engine.run([Prompt(messages=(Message(role="user", text=task.text),), max_tokens=10)])
+        return await super().consult(task, view)
+
+
+async def test_a_budget_holds_over_many_requests(bench):
+    """The generalist answers as often as the money that came in pays for, and no request fails for it."""
+    engine, purse = EchoEngine("remote"), Purse(Decimal(1))
+    large = Paid("generalist", value="large answer")
+    large.engine = BudgetedEngine(engine, Price(price_in=Decimal(0), price_out=Decimal(1000)), purse)
+    network = bench.network(Judges("triage", confidence=0.5), generalist=large)
+    network.dial = NetworkDial(default=Aim(budget=Decimal(1)), purse=purse)
+    statuses = [(await network.ask(Request(text="triage"))).trace.status for _ in range(40)]
+
+    spent = Decimal("0.002") * len(engine.prompts)  # two words each
+    assert 0 < len(engine.prompts) < 40
+    assert spent <= Decimal(40) / 1000
+    assert set(statuses) == {"abstained", "escalated"}
+
+
+async def test_a_request_s_own_budget_is_its_limit(bench):
+    """A request that may cost less than the generalist's answer is answered locally, with the reason."""
+    large = Paid("generalist", value="large answer")
+    large.engine = BudgetedEngine(EchoEngine("remote"), Price(price_in=Decimal(0), price_out=Decimal(1000)), None)
+    network = bench.network(Judges("triage", confidence=0.5), generalist=large)
+    poor = await network.ask(Request(text="triage", budget=Decimal(1)))
+    rich = await network.ask(Request(text="triage", budget=Decimal(100)))
+
+    assert poor.trace.status == "abstained"
+    assert "the budget of this request" in poor.text
+    assert rich.trace.status == "escalated"
