@@ -39,6 +39,7 @@ ORDER = (
     "followups",
     "prefix",
     "sessions",
+    "audit",
 )
 NONE = "-"
 

@@ -162,16 +162,17 @@ def config_page() -> str:
 
 
 def _sections() -> list[type[BaseModel]]:
-    """The section classes in the order of the file, the whole file left out."""
-    return [
+    """The section classes: the network's own, then the others in the order of `config`; the whole file left out."""
+    found = [
         kind
         for kind in vars(config).values()
         if inspect.isclass(kind)
         and issubclass(kind, BaseModel)
-        and kind.__module__ == config.__name__
+        and kind.__module__.startswith("coterie.")
         and kind is not config.Config
         and not kind.__name__.startswith("_")
     ]
+    return sorted(found, key=lambda kind: kind is not config.NetworkSection)
 
 
 def _field(name: str, field: FieldInfo) -> str:

@@ -12,7 +12,7 @@ from coterie.accounting import CostMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
-from coterie.governance import ClearancePolicy, Gate
+from coterie.governance import ClearancePolicy, Gate, open_audit
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
 from coterie.protocols import Engine, Retriever, Specialist, StreamingEngine
@@ -55,6 +55,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
             f"The network in {str(folder)!r} has no specialists.",
             hint="Add one: coterie add NAME --task classify --data FILE",
         )
+    audit = open_audit(config.audit, folder)
     registry = open_registry(folder, config.registry)
     versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
@@ -77,9 +78,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     }
     if warm:
         await _warm(config, specialists)
-    store = await SQLiteStore.open(
-        folder / config.store.path, session_days=config.store.session_days, keep_content=config.store.keep_content
-    )
+    store = await _open_store(config, folder)
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -92,6 +91,14 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         default_label=config.network.default_label,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
+        audit=audit,
+    )
+
+
+async def _open_store(config: Config, folder: Path) -> SQLiteStore:
+    section = config.store
+    return await SQLiteStore.open(
+        folder / section.path, session_days=section.session_days, keep_content=section.keep_content
     )
 
 

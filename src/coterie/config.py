@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
@@ -24,26 +22,22 @@ from pydantic import (
 )
 
 from coterie.errors import ConfigError
-from coterie.types import Label, Rung, TaskKind
+from coterie.types import Label
 
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
+from ._section import STRICT, Money, Name
+from ._specialist_section import SpecialistSection as SpecialistSection  # noqa: PLC0414
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = STRICT
 
 
 Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
-Measure = Literal[
-    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
-]
-Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 class NetworkSection(_Section):
@@ -53,168 +47,6 @@ class NetworkSection(_Section):
     """Shown in reports and in the gateway's model list."""
     default_label: Label = Label.INTERNAL
     """Sensitivity of a request that carries none."""
-
-
-class SpecialistSection(_Section):
-    """`[specialists.NAME]`: one narrow model."""
-
-    task: TaskKind
-    """`classify`, `score`, `extract`, `answer` or `generate`."""
-    description: str = ""
-    """What it is for, in a sentence: the router learns from it."""
-    data: str | None = None
-    """Training data: a CSV or JSONL file, relative to the network's folder.
-
-    For `generate` with `reads`, its source texts; without, texts each with the `reply` that should be written. For
-    `answer`, questions with their answers; it works without.
-    """
-    licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
-    """Licence of the data, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
-    test: str | None = None
-    """Held-out data, touched only to report. Without it a seeded fifth of `data`; a `score` is cross-validated."""
-    text_column: str | None = None
-    """Column with the text; default `text` where the task needs one."""
-    label_column: str = "label"
-    """Column with the label; several labels of one row are separated by `|`, or a list in JSONL.
-
-    `generate` without `reads`: column with the reply; default `reply`.
-    """
-    group_column: str | None = None
-    """Rows with the same value here are never split between training and held-out data."""
-    pair_column: str | None = None
-    """`classify` only: column with a second text, such as a hypothesis or question, that the label is about too."""
-    evidence_column: str = "evidence"
-    """With `pair_column`: column, if there is one, with what decides a row: quotes or `[start, end]` of the text."""
-    learn_only_column: str | None = None
-    """With `pair_column`: rows with `true` or `1` here are learnt from, but neither calibrated nor measured on.
-
-    For rows unlike those it will be asked about, such as excerpts or generated texts.
-    """
-    multi_label: bool = False
-    """A text may have several labels at once, or none."""
-    rungs: tuple[Rung, ...] | None = None
-    """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them.
-
-    So must `llm` be named, which asks `model` with examples from the training data: each question may cost money, and
-    the examples go where the model runs.
-    """
-    base: str = "minilm"
-    """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
-    base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
-    """Licence of a `base` that is a folder and does not state its own, in SPDX's words."""
-    fields: dict[Name, FieldType] = {}
-    """`extract` only: what is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
-
-    `text`, `date`, `number`, `money`, `duration` or `choice` (one of the values in the data); `*` for several of them.
-    """
-    exclude: tuple[str, ...] = ()
-    """Columns a `score` specialist must not use, on top of the protected ones."""
-    protected: tuple[str, ...] | None = None
-    """Columns with protected attributes, never used for a score.
-
-    Left out, these are the columns whose name says sex, age, origin, religion and the like.
-    """
-    target_risk: float = Field(default=0.05, gt=0, lt=1)
-    """Highest share of wrong answers among accepted ones, held with 95% confidence."""
-    bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
-    """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
-    alike: float = Field(default=0.8, gt=0, le=1)
-    """`generate` without `reads`: a reply is right if its token F1 with the one in the data is at least this."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of everything random in training."""
-    reads: tuple[str, ...] = ()
-    """Facts it needs: it runs after the specialists that write them. `messages` is the conversation, `findings` what
-    was found in earlier turns, with the passages that were cited."""
-    writes: tuple[str, ...] = ()
-    """Facts it adds to the context; a `classify` specialist writes its label under the first name, an
-    `extract` specialist the value of each field of such a name."""
-    knowledge: tuple[Name, ...] = ()
-    """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
-    passages: int = Field(default=8, ge=1, le=100)
-    """So many passages of each shelf are looked up for it, at most."""
-    view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
-    """What it is shown of the context is packed into so many tokens, by value per token.
-
-    Left out, half of its model's window; 8,192 without a model and for task `answer`, which shows its model a choice.
-    """
-    model: str | None = None
-    """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.
-
-    `slm` tunes it, so it is one with `engine = "llama"`; `llm` asks it as it is. That of an `answer` specialist is
-    asked as it is on both.
-    """
-    pairs: str | None = None
-    """`generate` only: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
-
-    A row is a message (`text`), the value of the fact it `reads` (in the column of that name) and the `reply`.
-    """
-    instruction: str = ""
-    """`generate` and rung `llm`: what the model is told to do with the text. Rung `llm` adds the labels itself."""
-    max_tokens: int = Field(default=160, ge=1, le=8192)
-    """`generate`, and the rungs `slm` and `llm` of `answer`: longest text, in tokens."""
-    data_label: Label | None = None
-    """Sensitivity of the training texts; default: `default_label` of the network.
-
-    Rung `llm` shows some of them to its model, so a prompt is never less sensitive than this.
-    """
-    calibration_calls: int = Field(default=200, ge=1, le=100_000)
-    """Rung `llm` only: training rows that the model is asked about, at most, to calibrate its answers."""
-    test_calls: int = Field(default=200, ge=1, le=100_000)
-    """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
-
-    @property
-    def writes_freely(self) -> bool:
-        """It writes replies it learnt from pairs, with no source text to hold them against."""
-        return self.task == "generate" and not self.reads
-
-    @model_validator(mode="after")
-    def _fits_its_task(self) -> SpecialistSection:
-        if self.task == "generate":
-            if self.model is None:
-                raise ValueError("task 'generate' needs `model`, the key of a [models] entry")
-            if self.pairs is not None and not self.reads:
-                raise ValueError("pairs needs `reads`, the fact that selects a source text; else its pairs are `data`")
-        elif self.pairs is not None:
-            raise ValueError(f"pairs is for task 'generate', not {self.task!r}")
-        self._fields_fit()
-        self._data_fit()
-        if self.task == "answer" and "encoder" in (self.rungs or ()):
-            raise ValueError("task 'answer' has the rungs 'lexical', 'embedding', 'slm' and 'llm'")
-        if self.model is None:
-            self._rungs_fit_no_model()
-        if self.multi_label and self.task != "classify":
-            raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
-        if self.pair_column is not None:
-            self._pairs_fit()
-        elif self.learn_only_column is not None:
-            raise ValueError("learn_only_column is for a specialist with pair_column")
-        return self
-
-    def _data_fit(self) -> None:
-        if self.task == "answer" and not self.knowledge:
-            raise ValueError("task 'answer' needs `knowledge`, the keys of [knowledge] sections")
-        if self.data is None and self.task != "answer":
-            raise ValueError(f"task {self.task!r} needs `data`, a CSV or JSONL file")
-
-    def _rungs_fit_no_model(self) -> None:
-        if "slm" in (self.rungs or ()):
-            raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
-        if "llm" in (self.rungs or ()):
-            raise ValueError("rung 'llm' needs `model`, the key of a [models] entry")
-
-    def _fields_fit(self) -> None:
-        if self.task == "extract" and not self.fields:
-            raise ValueError('task \'extract\' needs `fields`, such as { start = "date", parties = "text*" }')
-        if self.fields and self.task != "extract":
-            raise ValueError(f"fields are for task 'extract', not {self.task!r}")
-
-    def _pairs_fit(self) -> None:
-        if self.task != "classify":
-            raise ValueError(f"pair_column is for task 'classify', not {self.task!r}")
-        if self.multi_label:
-            raise ValueError("a pair has one label: set either pair_column or multi_label")
-        if self.pair_column in {self.text_column or "text", self.label_column, self.group_column}:
-            raise ValueError(f"pair_column is {self.pair_column!r}, which is another column's name already")
 
 
 class LlamaModel(_Section):
@@ -376,6 +208,23 @@ class RegistrySection(_Section):
         return self
 
 
+class AuditSection(_Section):
+    """`[audit]`: who did what, in a log whose every change shows."""
+
+    enabled: bool = True
+    """Write every request, and every command that changes the network, into the log."""
+    path: str = "state/audit.jsonl"
+    """The log, relative to the network's folder."""
+    signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
+    """Private key that signs where the log stands: `env:NAME` of its PEM text, or a file. Left out, nothing is."""
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Entries between two signed checkpoints."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -389,6 +238,7 @@ class Config(_Section):
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
+    audit: AuditSection = AuditSection()
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""

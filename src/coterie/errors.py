@@ -9,8 +9,9 @@
     │   ├── ArtefactRefused     a stored version, model or index is tampered with, truncated or unknown
     │   ├── NotIndexed          a shelf has no index yet
     │   ├── IndexBusy           another process is indexing the shelf
-    │   └── StoreError          the database cannot be opened or written
-    │       └── StoreUnavailable  its server does not answer, or not in time
+    │   ├── StoreError          the database cannot be opened or written
+    │   │   └── StoreUnavailable  its server does not answer, or not in time
+    │   └── AuditError          the audit log cannot be written, so what it should say is not done
     ├── InputError              the caller's request or data
     │   ├── DataError           training or evaluation data is not usable
     │   ├── TrainingDiverged    fine-tuning came to no finite loss
@@ -114,6 +115,12 @@ class StoreUnavailable(StoreError):
 
     code = "store_unavailable"
     retryable = True
+
+
+class AuditError(SetupError):
+    """The audit log cannot be written; what is not written down is not done."""
+
+    code = "audit_error"
 
 
 class InputError(CoterieError):

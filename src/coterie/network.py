@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +21,8 @@ from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie._outcome import Outcome, abstain, check, label_of, named_document, overall_status, synthesise, task_of
 from coterie.context import build_view, entries_of, restate, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
-from coterie.protocols import Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
+from coterie.governance import audit_request
+from coterie.protocols import Audit, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import check_columns, pinned_route, split_columns
 from coterie.types import (
     Answer,
@@ -68,6 +69,8 @@ class Network:
     name: str = "network"
     engines: Sequence[Engine] = ()
     """Closed with the network."""
+    audit: Audit | None = None
+    """Where each request is written down; closed with the network."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
 
@@ -87,7 +90,7 @@ class Network:
         Raises:
             InputError: the request itself cannot be served (empty, unknown specialist).
             Overloaded: an engine's queue is full.
-            StoreError: the answer could not be written down, so it is not given.
+            StoreError, AuditError: the answer could not be written down, so it is not given.
         """
         life = _Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
         with life.stage("admit"):
@@ -116,6 +119,8 @@ class Network:
         """Finish what is queued in the store and free engines and files, each even if another one fails."""
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.store.close)
+            if self.audit is not None:
+                last_first.push_async_callback(self.audit.close)
             for engine in reversed(self.engines):
                 last_first.push_async_callback(engine.close)
             for shelf in self.knowledge.values():
@@ -286,8 +291,16 @@ class Network:
         if life.request.session is not None:
             asked, answered = self._said(life, text)
             entries = (asked, *(entry for outcome in life.outcomes for entry in outcome.entries), answered)
-        await self.store.settle(Settlement(trace=trace, entries=entries))
+        await asyncio.gather(self.store.settle(Settlement(trace=trace, entries=entries)), *self._audited(life, trace))
         return Answer(text=text, trace=trace)
+
+    def _audited(self, life: _Life, trace: Trace) -> list[Awaitable[None]]:
+        """Writing the request into the audit log, where there is one."""
+        if self.audit is None:
+            return []
+        cards = {name: specialist.card for name, specialist in self.specialists.items()}
+        digest, answer = self.audit.digest, "".join(life.shown)
+        return [self.audit.append(audit_request(trace, life.request, answer, cards=cards, digest=digest))]
 
     def _said(self, life: _Life, text: str) -> tuple[Entry, Entry]:
         """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""

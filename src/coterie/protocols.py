@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from coterie.types import (
+    AuditEvent,
     Context,
     ContextView,
     Delta,
@@ -193,4 +194,21 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what is queued and free the files."""
+        ...
+
+
+@runtime_checkable
+class Audit(Protocol):
+    """Writes down what was done and decided. Called by the network for each request, and by commands that change it."""
+
+    async def append(self, event: AuditEvent) -> None:
+        """Write one entry; on return a killed process has lost nothing of it. Raises `AuditError`."""
+        ...
+
+    def digest(self, text: str) -> str:
+        """A hash that stands for some content: equal for equal content, and no help in guessing it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued. A second call does nothing."""
         ...

@@ -398,6 +398,20 @@ class Settlement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditEvent:
+    """Something that was done or decided, for the audit log: never what was said, only hashes of it."""
+
+    kind: str
+    """What was done, such as `request`, `promote` or `erase`."""
+    time: float
+    """Seconds since the epoch."""
+    tenant: str = ""
+    """Whose it is; empty where it is nobody's."""
+    about: Mapping[str, object] = field(default_factory=dict)
+    """What is to be known of it, as JSON would write it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionSummary:
     """A remembered conversation, without what was said in it."""
 

@@ -15,7 +15,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
     ["_lazy", "_label", "_known", "_usage", "_concurrency", "types", "errors"],
-    ["_secret", "protocols", "config"],
+    ["_secret", "_section", "_specialist_section", "protocols", "config"],
     ["calibration", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
     ["governance", "observe", "extraction", "retrieval", "answering"],

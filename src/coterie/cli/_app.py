@@ -12,6 +12,7 @@ import typer
 
 from ._add import add
 from ._ask import ask
+from ._audit import audit
 from ._doctor import doctor
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
@@ -69,6 +70,7 @@ app.command()(serve)
 app.command()(report)
 app.command()(trace)
 app.add_typer(session)
+app.add_typer(audit)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

@@ -36,7 +36,7 @@ EXIT_CODES = {
     USAGE: "the command line, the request or the data cannot be used as it is",
     BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion; "
     "`rightsize`: no rung is shown to meet the bar",
-    FORBIDDEN: "a policy forbids it, or `registry promote` refused a version",
+    FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",
     INTERRUPTED: "Ctrl-C",

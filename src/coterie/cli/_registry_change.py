@@ -9,6 +9,7 @@ import typer
 
 from coterie.errors import InputError
 
+from ._audit import write_down
 from ._output import Json, remark, say, show_json
 from ._registry_show import Name, open_folder
 
@@ -39,9 +40,10 @@ def promote(
     opened = open_folder(context.obj)
     replaced, chosen = opened.alias(name), opened.resolve(name, version)
     verdict = promote_version(opened, name, chosen, reason=reason, force=force)
+    done = {"name": name, "version": chosen, "replaced": replaced, "forced": not verdict.allowed}
+    write_down(context.obj, "promote", about={**done, "reason": reason})
     if as_json:
-        document = {"name": name, "version": chosen, "replaced": replaced, "forced": not verdict.allowed}
-        show_json({**document, "reason": verdict.reason})
+        show_json({**done, "reason": verdict.reason})
         return
     if not verdict.allowed:
         remark(f"FORCED: {verdict.reason}")
@@ -53,8 +55,10 @@ def rollback(context: typer.Context, *, name: Name, reason: _Reason = "", as_jso
     """Let the champion before this one serve again; once more goes further back."""
     opened = open_folder(context.obj)
     replaced, version = opened.alias(name), opened.rollback(name, reason=reason)
+    done = {"name": name, "version": version, "replaced": replaced}
+    write_down(context.obj, "rollback", about={**done, "reason": reason})
     if as_json:
-        show_json({"name": name, "version": version, "replaced": replaced})
+        show_json(done)
     else:
         say(f"{name}: {version} serves again, instead of {replaced}.")
 
@@ -79,6 +83,7 @@ def export(
     opened = open_folder(context.obj)
     found = opened.load(name, opened.resolve(name, version))
     path = export_version(found, to)
+    write_down(context.obj, "export_version", about={"name": name, "version": found.version})
     if as_json:
         show_json({"name": name, "version": found.version, "path": str(path)})
     else:

@@ -11,6 +11,7 @@ import typer
 
 from coterie.errors import InputError
 
+from ._audit import write_down
 from ._bridge import with_store
 from ._files import write_private
 from ._output import Json, dim, say, show_json, show_table
@@ -89,6 +90,7 @@ def export(
     import json
 
     document = _document(context.obj, name, tenant)
+    write_down(context.obj, "export_session", tenant=tenant, hashed={"session": name})
     if file is None:
         show_json(document)
         return
@@ -120,6 +122,8 @@ def erase(
 
     erased = _with_store(context.obj, erase_all) or [False] * len(names)
     found = dict(zip(names, erased, strict=True))
+    for name in [name for name, done in found.items() if done]:
+        write_down(context.obj, "erase_session", tenant=tenant, hashed={"session": name})
     if as_json:
         known = [name for name, done in found.items() if done]
         show_json({"tenant": tenant, "erased": known, "unknown": sorted(found.keys() - known)})

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._audit import write_down
 from ._exits import BAR_MISSED
 from ._output import Json, interval, number, remark, say, shell, show_json, show_table, size
 
@@ -38,6 +39,9 @@ def train(
     folder: Path = context.obj
     with TerminalProgress() as progress:
         report: dict[str, Any] = train_network(folder, names or (), progress=progress).to_json()
+    for name, result in report["specialists"].items():
+        about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
+        write_down(folder, "train", about={**about, "reason": result["promotion"]})
     if as_json:
         show_json(report)
     else:

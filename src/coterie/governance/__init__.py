@@ -1,8 +1,26 @@
-"""What may leave this process, decided by a rule that the code cannot walk around."""
+"""What may leave this process, decided by a rule that the code cannot walk around; and what was decided, kept."""
 
 from __future__ import annotations
 
+from ._audit import AuditLog
+from ._audit_event import audit_request
+from ._audit_line import GENESIS, Place, read_entry
+from ._audit_verify import Fault, Verification, verify_audit
 from ._clearance import ClearancePolicy
 from ._egress import Gate
+from ._open_audit import attests, open_audit
 
-__all__ = ["ClearancePolicy", "Gate"]
+__all__ = [
+    "GENESIS",
+    "AuditLog",
+    "ClearancePolicy",
+    "Fault",
+    "Gate",
+    "Place",
+    "Verification",
+    "attests",
+    "audit_request",
+    "open_audit",
+    "read_entry",
+    "verify_audit",
+]

@@ -7,7 +7,7 @@ from ._history import Succession
 from ._promotion import champion_of, judge, promote_version, shortfalls
 from ._registry import CANDIDATE, CHAMPION, REGISTRY_FOLDER, Registry, open_registry
 from ._report import figure, interval_of, measures
-from ._signature import Signature, SignatureState, Signer, Trust, open_signer, write_key
+from ._signature import Signature, SignatureState, Signer, Trust, is_attested, open_signer, write_key
 from ._version import Version
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "export_version",
     "figure",
     "interval_of",
+    "is_attested",
     "judge",
     "measures",
     "open_registry",

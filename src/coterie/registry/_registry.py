@@ -267,7 +267,7 @@ def open_registry(folder: Path, section: RegistrySection, *, signing: bool = Fal
         ConfigError, ExtraMissing: the private key that is named cannot be used.
     """
     trust = Trust(keys=frozenset(section.trusted_keys), required=section.require_signature)
-    signer = open_signer(section, folder) if signing else None
+    signer = open_signer(section.signing_key, folder) if signing else None
     if signing and trust.required and (signer is None or signer.public not in trust.keys):
         raise ConfigError(
             "registry.require_signature is set, but what is trained here would not be signed with a trusted key.",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import platformdirs
 
-from coterie.config import EnvSecret, RegistrySection
+from coterie.config import EnvSecret
 from coterie.errors import ConfigError, ExtraMissing, SetupError
 
 if TYPE_CHECKING:
@@ -82,24 +82,35 @@ class Signer:
         signature = self._key.sign(_message(name, manifest)).hex()
         return (json.dumps({"algorithm": "ed25519", "key": self.public, "signature": signature}) + "\n").encode()
 
+    def attest(self, kind: str, content: bytes) -> str:
+        """The signature of a statement of some kind other than a version, as hexadecimal digits."""
+        return self._key.sign(_statement(kind, content)).hex()
 
-def open_signer(section: RegistrySection, folder: Path) -> Signer | None:
-    """The signer that `[registry]` names; None if it names none.
+
+def is_attested(kind: str, content: bytes, *, key: str, signature: str) -> bool:
+    """Whether the holder of this key made this statement. Raises `ExtraMissing`: checking needs a package."""
+    try:
+        return bool(_ed25519().is_signed(key, bytes.fromhex(signature), _statement(kind, content)))
+    except ValueError:
+        return False
+
+
+def open_signer(source: str | None, folder: Path, *, setting: str = "registry.signing_key") -> Signer | None:
+    """The signer that a setting names: `env:NAME` of a key's PEM text, or its file. None if it names none.
 
     Raises:
         ConfigError: the key is not there, is none, or others may read it.
         ExtraMissing: signing needs a package.
     """
-    source = section.signing_key
     if source is None:
         return None
     ed25519 = _ed25519()
-    pem = EnvSecret(source).reveal().encode() if source.startswith("env:") else _read_private(folder, source)
+    pem = EnvSecret(source).reveal().encode() if source.startswith("env:") else _read_private(folder, source, setting)
     try:
         return Signer(ed25519.read_key(pem))
     except ValueError as error:
         raise ConfigError(
-            f"registry.signing_key, {source!r}, is no Ed25519 private key in PEM: {error}.",
+            f"{setting}, {source!r}, is no Ed25519 private key in PEM: {error}.",
             hint="Make one: coterie registry keygen",
         ) from None
 
@@ -156,6 +167,10 @@ def check_signature(name: str, manifest: bytes, content: bytes | None, trust: Tr
     return Signature(SignatureState.UNTRUSTED, key, content)
 
 
+def _statement(kind: str, content: bytes) -> bytes:
+    return b"coterie statement\n" + kind.encode() + b"\n" + content
+
+
 def _message(name: str, manifest: bytes) -> bytes:
     return b"coterie version\n" + name.encode() + b"\n" + manifest
 
@@ -173,14 +188,14 @@ def _parse(content: bytes) -> tuple[str, bytes]:
     return document["key"], signature
 
 
-def _read_private(folder: Path, source: str) -> bytes:
+def _read_private(folder: Path, source: str, setting: str) -> bytes:
     path = folder / Path(source).expanduser()
     try:
         others = path.stat().st_mode & 0o077
         pem = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"Cannot read registry.signing_key, {str(path)!r}: {error.strerror}.",
+            f"Cannot read {setting}, {str(path)!r}: {error.strerror}.",
             hint="Make one with `coterie registry keygen`, or correct coterie.toml.",
         ) from error
     if others:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from coterie.cli import main
+from coterie.config import load_config
+from coterie.governance import open_audit
 from coterie.network import Network
 from coterie.store import SQLiteStore
 from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, Usage
@@ -160,6 +162,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 store=store,
                 meter=FlatMeter(),
                 encoder=None,  # type: ignore[arg-type]
+                audit=open_audit(load_config(folder).audit, folder),
                 closed=closed,
             )
 

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from coterie.config import RegistrySection
 from coterie.errors import InputError, SetupError
 from coterie.registry import Registry, Trust, export_version, open_signer, write_key
 
@@ -12,7 +11,7 @@ from coterie.registry import Registry, Trust, export_version, open_signer, write
 def test_what_was_exported_can_be_checked(registry, tmp_path):
     """An export, without its README.md, is the version: put into another registry it loads, signature and all."""
     _, public = write_key(tmp_path / "key.pem")
-    signer = open_signer(RegistrySection(signing_key="key.pem"), tmp_path)
+    signer = open_signer("key.pem", tmp_path)
     version = Registry(registry.root, signer=signer).add("triage", {"card.md": b"#", "model.json": b"{}"})
     other = Registry(tmp_path / "other", trust=Trust(keys=frozenset({public}), required=True))
 

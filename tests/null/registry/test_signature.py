@@ -17,7 +17,7 @@ FILES = {"model.json": b"{}", "card.md": b"#"}
 def signer(tmp_path):
     """A signer with a key of its own."""
     path, _ = write_key(tmp_path / "key.pem")
-    return open_signer(RegistrySection(signing_key=str(path)), tmp_path)
+    return open_signer(str(path), tmp_path)
 
 
 @pytest.fixture
@@ -170,10 +170,10 @@ def test_key_from_the_environment(tmp_path, monkeypatch):
     path, public = write_key(tmp_path / "key.pem")
     section = RegistrySection(signing_key="env:COTERIE_TEST_KEY")
     with pytest.raises(ConfigError, match=r"'COTERIE_TEST_KEY', named in coterie\.toml, is not set"):
-        open_signer(section, tmp_path)
+        open_signer(section.signing_key, tmp_path)
 
     monkeypatch.setenv("COTERIE_TEST_KEY", path.read_text())
-    assert open_signer(section, tmp_path).public == public
+    assert open_signer(section.signing_key, tmp_path).public == public
 
 
 def test_a_key_that_others_may_read(tmp_path):
@@ -182,7 +182,7 @@ def test_a_key_that_others_may_read(tmp_path):
     path.chmod(0o644)
 
     with pytest.raises(ConfigError, match="Others may read") as refused:
-        open_signer(RegistrySection(signing_key="key.pem"), tmp_path)
+        open_signer("key.pem", tmp_path)
     assert refused.value.hint == f"Run: chmod 600 {path}"
 
 
@@ -194,14 +194,14 @@ def test_what_is_no_key(tmp_path, content):
     path.write_bytes(content)
 
     with pytest.raises(ConfigError, match="is no Ed25519 private key"):
-        open_signer(RegistrySection(signing_key="key.pem"), tmp_path)
+        open_signer("key.pem", tmp_path)
 
 
 def test_a_key_that_is_not_there(tmp_path):
     """A key that is named and missing is told before anything is trained; one that is not named is not missed."""
     with pytest.raises(ConfigError, match=r"Cannot read registry\.signing_key"):
-        open_signer(RegistrySection(signing_key="key.pem"), tmp_path)
-    assert open_signer(RegistrySection(), tmp_path) is None
+        open_signer("key.pem", tmp_path)
+    assert open_signer(None, tmp_path) is None
 
 
 def test_serving_needs_no_private_key(tmp_path):

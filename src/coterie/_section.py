@@ -1,0 +1,18 @@
+"""What all sections of `coterie.toml` have in common, and the types of their values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+"""Unknown keys are refused, and what is refused is never repeated: it may hold a secret."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
+Measure = Literal[
+    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
+]
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]

@@ -1,0 +1,203 @@
+"""Whether an audit log is as it was written, and if not, where it was changed.
+
+One pass over the bytes of the file: each line has to name the hash of the one before and the next number, and the last
+has to be where the head says that the log ends. What a change looks like tells its kind: a line whose hash the next
+one does not name was edited; a gap in the numbers was cut out; numbers that go back were put elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ._audit import head_of, read_head
+from ._audit_line import CHECKPOINT, START, Place, digest_of, read_beginning, read_entry
+
+_IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
+
+IsAttested = Callable[[Place, str, str], bool]
+"""Whether the holder of a key, the second argument, made a signature, the third, of this place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """The first thing that is wrong with a log."""
+
+    line: int
+    """Its line in the file, from 1; one more than there are, where the end is missing."""
+    kind: str
+    """`edited`, `deleted`, `reordered`, `inserted`, `truncated`, `unsigned`, `forged` or `head_missing`."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What checking a log found."""
+
+    entries: int
+    """Entries before the first fault."""
+    checkpoints: int
+    """Signed ones among them."""
+    end: Place
+    """Where the log stands after them: keep it elsewhere, and `verify --at` finds older copies put back."""
+    signers: tuple[str, ...] = ()
+    """Public keys whose signatures were found."""
+    torn: int = 0
+    """Bytes of half a line at the end, of a writer that was killed; the next entry removes them."""
+    fault: Fault | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was changed."""
+        return self.fault is None
+
+
+def verify_audit(
+    path: Path,
+    *,
+    is_attested: IsAttested | None = None,
+    trusted: frozenset[str] = frozenset(),
+    at: Place | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verification:
+    """Check a log from its first line to its last.
+
+    Args:
+        path: The log.
+        is_attested: Checks signatures; None leaves them unchecked.
+        trusted: Keys whose signatures count; empty for any. With keys, a log whose end none of them signed is at fault.
+        at: Where the log is known to have stood once: it has to have stood there.
+        progress: Told how many more entries were read, now and then.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    check = _Check(is_attested=is_attested, trusted=trusted, at=at)
+    with path.open("rb") as file:
+        for number, line in enumerate(_lines(file), start=1):
+            check.take(number, line)
+            if check.fault:
+                break
+            if number % 10_000 == 0:
+                progress(10_000)
+    if check.fault is None:
+        check.fault = check.fault_of_end(path)
+    return Verification(
+        entries=check.place.n,
+        checkpoints=check.checkpoints,
+        end=check.place,
+        signers=tuple(check.signers),
+        torn=check.torn,
+        fault=check.fault,
+    )
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    yield from file
+
+
+@dataclass(kw_only=True)
+class _Check:
+    is_attested: IsAttested | None
+    trusted: frozenset[str]
+    at: Place | None
+    place: Place = START
+    checkpoints: int = 0
+    torn: int = 0
+    fault: Fault | None = None
+
+    def __post_init__(self) -> None:
+        self.signers: dict[str, None] = {}
+
+    def take(self, number: int, line: bytes) -> None:
+        """Check one more line."""
+        if not line.endswith(b"\n"):
+            self.torn = len(line)
+            return
+        line = line[:-1]
+        self.fault = self._fault_of(number, line) or self._fault_of_checkpoint(number, line)
+        if self.fault is None:
+            self.place = Place(self.place.n + 1, digest_of(line))
+            if self.at is not None and self.place.n == self.at.n and self.place != self.at:
+                self.fault = Fault(
+                    line=number,
+                    kind="edited",
+                    reason=f"entry {self.at.n} had the hash {self.at.digest}; now it has {self.place.digest}",
+                )
+
+    def fault_of_end(self, path: Path) -> Fault | None:
+        """What is missing behind the last line."""
+        missing = self._fault_of_head(path)
+        if missing is None and self.at is not None and self.place.n < self.at.n:
+            missing = self._cut(self.at.n, "it is known to have had")
+        return missing
+
+    def _fault_of(self, number: int, line: bytes) -> Fault | None:
+        found = read_beginning(line)
+        if found is None:
+            return Fault(line=number, kind="edited", reason=f"line {number} is no entry of an audit log")
+        named, n = found
+        due = self.place.n + 1
+        if n == due:
+            if named == self.place.digest:
+                return None
+            changed = f"entry {self.place.n} was changed" if self.place.n else "the first entry was changed"
+            return Fault(
+                line=max(number - 1, 1), kind="edited", reason=f"{changed}: entry {due} names another hash of it"
+            )
+        if n > due:
+            gone = f"entry {due} is" if n == due + 1 else f"entries {due} to {n - 1} are"
+            return Fault(line=number, kind="deleted", reason=f"{gone} missing or stands elsewhere: entry {n} follows")
+        kind = "inserted" if named == self.place.digest else "reordered"
+        return Fault(line=number, kind=kind, reason=f"entry {n} stands after entry {self.place.n}")
+
+    def _fault_of_checkpoint(self, number: int, line: bytes) -> Fault | None:
+        if _IS_CHECKPOINT not in line:
+            return None
+        entry = read_entry(line)
+        if entry.get("kind") != CHECKPOINT:
+            return None  # the words stand in somebody's entry
+        self.checkpoints += 1
+        return self._fault_of_signature(number, entry["about"], f"the checkpoint in line {number}")
+
+    def _fault_of_signature(self, number: int, signed: Mapping[str, str], what: str) -> Fault | None:
+        key, signature = signed.get("key", ""), signed.get("signature", "")
+        if self.is_attested is None:
+            return None
+        if not self.is_attested(self.place, key, signature):
+            reason = f"{what} is not signed by its key: what stands before it is not what was signed"
+            return Fault(line=number, kind="forged", reason=reason)
+        if self.trusted and key not in self.trusted:
+            return Fault(line=number, kind="forged", reason=f"{what} is signed by {key}, which is not trusted")
+        self.signers[key] = None
+        return None
+
+    def _fault_of_head(self, path: Path) -> Fault | None:
+        head = read_head(path)
+        number = self.place.n + 1
+        if head is None:
+            reason = f"{head_of(path).name!r} is missing or damaged, so whether the end was cut off cannot be known"
+            return Fault(line=number, kind="head_missing", reason=reason) if self.place.n else None
+        place, signed = head
+        if place.n > self.place.n:
+            return self._cut(place.n, "its head says")
+        if place.n < self.place.n:
+            return None  # a writer was killed between the two files: the chain vouches for what follows
+        if place != self.place:
+            return Fault(line=place.n, kind="edited", reason=f"the last entry, {place.n}, was changed")
+        return self._fault_of_head_signature(number, signed)
+
+    def _fault_of_head_signature(self, number: int, signed: Mapping[str, str]) -> Fault | None:
+        if signed:
+            return self._fault_of_signature(number, signed, "its head")
+        if self.trusted and self.is_attested is not None:
+            return Fault(line=number, kind="unsigned", reason="its head is not signed, and [audit] trusted_keys is set")
+        return None
+
+    def _cut(self, n: int, says: str) -> Fault:
+        gone = n - self.place.n
+        entries = f"{gone} entries are" if gone > 1 else "1 entry is"
+        reason = f"it ends at entry {self.place.n}, and {says} {n}: the last {entries} cut off"
+        return Fault(line=self.place.n + 1, kind="truncated", reason=reason)

@@ -1,0 +1,450 @@
+"""The audit log: what is appended is there, and every change of the file is found and located."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from coterie.config import AuditSection
+from coterie.errors import AuditError, ConfigError, Overloaded
+from coterie.governance import AuditLog, Place, attests, open_audit, read_entry, verify_audit
+from coterie.registry import open_signer, write_key
+from coterie.types import AuditEvent
+
+
+def event(n: int, **about: object) -> AuditEvent:
+    """One of many."""
+    return AuditEvent(kind="request", time=1000.0 + n, tenant="a", about={"trace": f"t{n}", **about})
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where the log is."""
+    return tmp_path / "state" / "audit.jsonl"
+
+
+@pytest.fixture
+def signer(tmp_path):
+    """A key."""
+    pytest.importorskip("cryptography")
+    write_key(tmp_path / "key.pem")
+    return open_signer("key.pem", tmp_path)
+
+
+def fill(path, count: int = 10, **options: object) -> AuditLog:
+    """A log of some entries, written in two batches."""
+    log = AuditLog(path, **options)
+    log.append_all([event(n) for n in range(count // 2)])
+    log.append_all([event(n) for n in range(count // 2, count)])
+    return log
+
+
+def head_of(path):
+    """The file that says where it ends."""
+    return path.with_name("audit.jsonl.head")
+
+
+def lines_of(path) -> list[bytes]:
+    """The file's lines."""
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_what_is_appended_is_there(path):
+    """Entries stand in order, with who and what; the file is its owner's."""
+    fill(path)
+    entries = [read_entry(line[:-1]) for line in lines_of(path)]
+
+    assert [entry["n"] for entry in entries] == list(range(1, 11))
+    assert entries[3]["about"] == {"trace": "t3"}
+    assert entries[3]["tenant"] == "a"
+    assert path.stat().st_mode & 0o077 == 0
+    found = verify_audit(path)
+    assert found.whole
+    assert found.entries == 10
+    assert found.end == Place(10, entries[-1]["hash"])
+
+
+def test_another_process_goes_on_where_this_one_was(path):
+    """A second log on the same file, and the first one again, follow each other's entries."""
+    first, second = fill(path), AuditLog(path)
+    for n in range(6):
+        (second if n % 2 else first).append_all([event(n)])
+
+    assert verify_audit(path).entries == 16
+
+
+@pytest.mark.parametrize("line", range(10))
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (
+            lambda lines, n: [*lines[:n], lines[n].replace(b'"tenant":"a"', b'"tenant":"b"'), *lines[n + 1 :]],
+            {"edited"},
+        ),
+        (lambda lines, n: [*lines[:n], b"{}\n", *lines[n + 1 :]], {"edited"}),
+        (lambda lines, n: [*lines[:n], *lines[n + 1 :]], {"deleted", "truncated"}),
+        (lambda lines, n: [*lines[: n + 1], lines[n], *lines[n + 1 :]], {"reordered"}),
+        (lambda lines, n: [*lines[:n], *reversed(lines[n : n + 2]), *lines[n + 2 :]], {"deleted"}),
+        (lambda lines, n: lines[:n], {"truncated"}),
+    ],
+    ids=["edited", "replaced", "deleted", "doubled", "swapped", "cut"],
+)
+def test_every_change_is_found_and_located(path, change, kinds, line):
+    """Whatever is done to whatever line, the fault is at it or right behind it, and what stands before it is whole."""
+    fill(path)
+    before = lines_of(path)
+    changed = change(before, line)
+    if changed == before:
+        pytest.skip("the last two cannot be swapped")
+    path.write_bytes(b"".join(changed))
+
+    found = verify_audit(path)
+    assert not found.whole
+    assert found.fault.kind in kinds
+    assert line <= found.fault.line <= line + 2
+    assert found.entries in {line, line + 1}
+
+
+def test_any_byte(path):
+    """A changed byte anywhere is found."""
+    fill(path, 4)
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert not verify_audit(path).whole or verify_audit(path).torn, place
+
+
+def test_a_missing_head_is_a_fault(path):
+    """Without it, nobody knows whether the end was cut off."""
+    fill(path)
+    head_of(path).unlink()
+
+    assert verify_audit(path).fault.kind == "head_missing"
+
+
+def test_a_log_put_back_as_it_was(path):
+    """An older copy of both files looks whole, but not to who knows where the log stood."""
+    fill(path)
+    head = head_of(path)
+    old = path.read_bytes(), head.read_bytes()
+    AuditLog(path).append_all([event(n) for n in range(5)])
+    stood = verify_audit(path).end
+    path.write_bytes(old[0])
+    head.write_bytes(old[1])
+
+    assert verify_audit(path).whole
+    found = verify_audit(path, at=stood)
+    assert found.fault.kind == "truncated"
+    assert "15" in found.fault.reason
+
+
+def test_signed(path, signer):
+    """Checkpoints and head are signed: a log written anew without the key is found, at the first checkpoint."""
+    fill(path, 10, signer=signer, checkpoint_every=4)
+    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+
+    assert found.whole
+    assert found.checkpoints == 3
+    assert found.signers == (signer.public,)
+    path.unlink()
+    head_of(path).unlink()
+    forger = AuditLog(path)
+    forger.append_all([AuditEvent(kind="request", time=0.0, about={}) for _ in range(12)])
+    assert verify_audit(path, is_attested=attests).whole, "nobody asks for a signature"
+    forged = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert forged.fault.kind == "unsigned"
+
+
+def test_a_forged_checkpoint(path, signer):
+    """Lines chained anew around an old checkpoint do not bear its signature."""
+    log = fill(path, 6, signer=signer, checkpoint_every=4)
+    checkpoint = next(read_entry(line[:-1]) for line in lines_of(path) if b"checkpoint" in line)
+    path.unlink()
+    head_of(path).unlink()
+    forger = AuditLog(path)
+    forger.append_all([event(n, changed=True) for n in range(4)])
+    forger.append_all([AuditEvent(kind="checkpoint", time=0.0, about=checkpoint["about"])])
+
+    found = verify_audit(path, is_attested=attests)
+    assert found.fault.kind == "forged"
+    assert found.fault.line == 5
+    assert log.digest("x") == forger.digest("x")
+
+
+def test_an_untrusted_key(path, signer):
+    """A signature of another key does not count where keys are named."""
+    fill(path, signer=signer, checkpoint_every=100)
+
+    assert verify_audit(path, is_attested=attests, trusted=frozenset(["0" * 64])).fault.kind == "forged"
+
+
+def test_somebodys_words_are_no_checkpoint(path):
+    """An entry that says `"kind":"checkpoint"` in what it is about is an entry."""
+    AuditLog(path).append_all([event(0, words='"kind":"checkpoint"', nested={"kind": "checkpoint"})])
+
+    found = verify_audit(path, is_attested=attests)
+    assert found.whole
+    assert found.checkpoints == 0
+
+
+def test_half_a_line_of_a_killed_writer(path):
+    """It is no entry and no change; the next writer removes it and says so."""
+    fill(path)
+    with path.open("ab") as file:
+        file.write(b'{"prev":"00')
+    found = verify_audit(path)
+    assert found.whole
+    assert found.torn == 11
+
+    AuditLog(path, clock=lambda: 5.0).append_all([event(0)])
+    entries = [read_entry(line[:-1]) for line in lines_of(path)]
+    assert [entry["kind"] for entry in entries[-2:]] == ["repair", "request"]
+    assert entries[-2]["about"]["removed_bytes"] == 11
+    assert verify_audit(path).entries == 12
+
+
+@pytest.mark.parametrize("room", [0, 10, 300])
+def test_a_full_disk(path, room):
+    """What does not fit is not there, the rest is as it was, and it goes on when there is room again."""
+    left = [10_000]
+
+    def write(file, content):
+        if left[0] <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = os.write(file, content[: left[0]])
+        left[0] -= done
+        return done
+
+    log = AuditLog(path, write=write)
+    log.append_all([event(n) for n in range(3)])
+    left[0] = room
+    with pytest.raises(AuditError, match="No space left"):
+        log.append_all([event(n) for n in range(50)])
+    assert verify_audit(path) == verify_audit(path)
+    assert verify_audit(path).entries == 3
+    assert not verify_audit(path).torn
+    left[0] = 10**6
+    log.append_all([event(9)])
+    assert verify_audit(path).entries == 4
+
+
+def test_a_disk_that_fails_to_sync(path):
+    """The entry is not claimed, and the next one follows the last that was."""
+    calls = []
+
+    def sync(file):
+        calls.append(file)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    log = AuditLog(path, sync=sync)
+    log.append_all([event(0)])
+    with pytest.raises(AuditError):
+        log.append_all([event(1)])
+    log.append_all([event(2)])
+    assert [read_entry(line[:-1])["about"]["trace"] for line in lines_of(path)] == ["t0", "t2"]
+    assert verify_audit(path).whole
+
+
+def write_many(path, start, count) -> None:
+    """What a second process does."""
+    log = AuditLog(path)
+    for n in range(count):
+        log.append_all([event(start + n)])
+
+
+def test_two_processes_at_once(path):
+    """Two writers at once leave one chain with every entry."""
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(path, start, 40)) for start in (0, 100)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join(60)
+
+    assert [each.exitcode for each in writers] == [0, 0]
+    found = verify_audit(path)
+    assert found.whole
+    assert found.entries == 80
+    traces = {read_entry(line[:-1])["about"]["trace"] for line in lines_of(path)}
+    assert len(traces) == 80
+
+
+def test_killed_writers(path):
+    """However often a writer is killed, the chain is whole and a new one goes on."""
+    context = multiprocessing.get_context("fork")
+    for _ in range(4):
+        before = path.stat().st_size if path.exists() else 0
+        writer = context.Process(target=write_many, args=(path, 0, 100_000))
+        writer.start()
+        while not path.exists() or path.stat().st_size < before + 2_000:
+            assert writer.is_alive()
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join(60)
+        found = verify_audit(path)
+        assert found.whole, found.fault
+
+    AuditLog(path).append_all([event(0)])
+    assert verify_audit(path).whole
+
+
+async def test_appended_together(path):
+    """Entries that wait together share a write, and each is on the disk when its writer hears of it."""
+    syncs = []
+
+    def sync(file):
+        syncs.append(file)
+        os.fsync(file)
+
+    log = AuditLog(path, sync=sync)
+    await asyncio.gather(*(log.append(event(n)) for n in range(200)))
+    await log.close()
+
+    assert verify_audit(path).entries == 200
+    assert len(syncs) < 20
+    await log.close()
+
+
+async def test_who_leaves_early(path):
+    """A writer that is gone before its entry is written leaves the entry there, and the others unharmed."""
+    log = AuditLog(path)
+    leaving = asyncio.create_task(log.append(event(0)))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await log.append(event(1))
+    await log.close()
+
+    assert verify_audit(path).entries == 2
+
+
+async def test_too_many_wait(path):
+    """A bounded queue, as everywhere."""
+    log = AuditLog(path, most_waiting=1)
+    first = asyncio.create_task(log.append(event(0)))
+    second = asyncio.create_task(log.append(event(1)))
+    done = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert any(isinstance(each, Overloaded) for each in done)
+    await log.close()
+
+
+async def test_a_failed_write_is_told_to_all_who_wait(path):
+    """None of them may take it for written."""
+
+    def write(file, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = AuditLog(path, write=write)
+    done = await asyncio.gather(*(log.append(event(n)) for n in range(3)), return_exceptions=True)
+
+    assert [type(each) for each in done] == [AuditError] * 3
+
+
+def test_a_cut_end_shows_for_ever(path):
+    """Entries that the head knows and the file has not leave a gap, whatever is appended after."""
+    log = fill(path)
+    path.write_bytes(b"".join(lines_of(path)[:7]))
+    log.append_all([event(0)])
+    AuditLog(path).append_all([event(1)])
+
+    found = verify_audit(path)
+    assert found.fault.kind == "deleted"
+    assert found.fault.line == 8
+    assert "8 to 10" in found.fault.reason
+    assert [read_entry(line[:-1])["n"] for line in lines_of(path)[7:]] == [11, 12, 13]
+
+
+async def test_what_was_acknowledged_stays(path):
+    """A disk that fails to sync later takes no entry away that somebody was told of."""
+    failing = [True]
+
+    def sync(file):
+        if failing[0]:
+            raise OSError(errno.EIO, "Input/output error")
+
+    log = AuditLog(path, sync_seconds=60.0, sync=sync)
+    await log.append(event(0))
+    with pytest.raises(AuditError):
+        log.append_all([event(1)])
+    failing[0] = False
+    await log.close()
+    assert [read_entry(line[:-1])["about"]["trace"] for line in lines_of(path)] == ["t0"]
+    assert verify_audit(path).whole
+
+
+async def test_brought_to_the_disk_a_moment_later(path):
+    """With patience, an entry is in the file at once; the sync comes later, or with the end, and then the head."""
+    syncs = []
+    log = AuditLog(path, sync_seconds=60.0, sync=syncs.append)
+    await log.append(event(0))
+
+    assert len(lines_of(path)) == 1
+    assert syncs == []
+    assert not head_of(path).exists()
+    await log.close()
+    assert len(syncs) == 1
+    assert verify_audit(path).whole
+
+
+async def test_a_killed_process_loses_nothing(path):
+    """What was appended without a sync is there for the next process, whose head vouches for it."""
+    log = AuditLog(path, sync_seconds=60.0)
+    await asyncio.gather(*(log.append(event(n)) for n in range(5)))
+    AuditLog(path).append_all([event(9)])
+
+    assert verify_audit(path).entries == 6
+    assert verify_audit(path).whole
+    await log.close()
+    assert verify_audit(path).whole
+
+
+def test_a_file_that_is_no_log(path):
+    """It is not written to."""
+    path.parent.mkdir()
+    path.write_text("hello\n")
+
+    with pytest.raises(AuditError, match="no line of an audit log"):
+        AuditLog(path).append_all([event(0)])
+    assert path.read_text() == "hello\n"
+
+
+def test_hashes_of_content(path, tmp_path):
+    """Equal content has equal hashes in one log, and others in another: guessing it needs this log's key."""
+    log, again, other = AuditLog(path), AuditLog(path), AuditLog(tmp_path / "other" / "audit.jsonl")
+
+    assert log.digest("a") == again.digest("a") != log.digest("b")
+    assert log.digest("a") != other.digest("a")
+    assert log.digest("\ud800")
+
+
+def test_a_long_line(path):
+    """An entry longer than what is read of the end at first is found."""
+    log = AuditLog(path)
+    log.append_all([event(0, words="x" * 3_000_000)])
+    AuditLog(path).append_all([event(1)])
+
+    assert verify_audit(path).entries == 2
+
+
+def test_odd_characters(path):
+    """Line ends and lone surrogates in somebody's words make no line of their own."""
+    AuditLog(path).append_all([event(0, words="a\nb\r\u2028c\x85"), event(1)])
+
+    assert verify_audit(path).entries == 2
+    assert json.loads(lines_of(path)[0])["about"]["words"] == "a\nb\r\u2028c\x85"
+
+
+def test_as_configured(tmp_path):
+    """`[audit]` says where and whether; a key that is not there is an error before anything is done."""
+    assert open_audit(AuditSection(enabled=False), tmp_path) is None
+    open_audit(AuditSection(path="logs/a.jsonl"), tmp_path).append_all([event(0)])
+    assert (tmp_path / "logs" / "a.jsonl").is_file()
+    pytest.importorskip("cryptography")
+    with pytest.raises(ConfigError, match=r"audit\.signing_key"):
+        open_audit(AuditSection(signing_key="missing.pem"), tmp_path)
