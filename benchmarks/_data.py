@@ -41,6 +41,22 @@ SOURCES = {
         "CC BY 4.0 / ODC-By",
         ("corpus.jsonl.gz", "queries.test.jsonl", "qrels.test.tsv", "queries.train.jsonl", "claims_train.jsonl"),
     ),
+    "cascades_zellinger": Source(
+        "the repository of arXiv 2501.09345 (recorded outcomes, as JSON lines)",
+        "none stated: measured here, not copied",
+        tuple(
+            f"{task}_{chain}_{part}.jsonl"
+            for task in ("mmlu", "medmcqa", "triviaqa", "truthfulqa", "gsm8k")
+            for chain in ("llama", "qwen_oai")
+            for part in ("train", "test")
+            if (task, part) != ("gsm8k", "test")
+        ),
+    ),
+    "routellm": Source(
+        "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
+        "Apache-2.0",
+        ("mmlu/mmlu_abstract_algebra.csv", "gsm8k_responses.csv"),
+    ),
     "frugalgpt": Source(
         "https://github.com/stanford-futuredata/FrugalGPT (HEADLINES.zip of its notebook, and `summary`)",
         "Apache-2.0",

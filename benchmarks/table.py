@@ -27,6 +27,8 @@ ORDER = (
     "underwriting",
     "abstention",
     "scope",
+    "routellm",
+    "cascades",
     "slm",
     "adapters",
     "prompted",

@@ -33,6 +33,7 @@ from _record import Bar, Record, arguments, sha256
 from coterie.config import KnowledgeSection
 from coterie.engines import OnnxEncoder, TokenStates
 from coterie.retrieval import (
+    ENCODER_BATCH,
     Access,
     Found,
     Reranker,
@@ -197,7 +198,7 @@ def measure_queries(folder: Path, queries: Sequence[str], mode: str) -> dict[str
 
 def index_all(folder: Path, encoded: int) -> dict[str, float]:
     """Fill the shelf, most of it with copies."""
-    encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
+    encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
     found = find_files(folder, [folder / "texts"], access, exact=True)
     return asyncio.run(fill(folder, found, Copying(encoder, encoded), encoder))
@@ -205,7 +206,7 @@ def index_all(folder: Path, encoded: int) -> dict[str, float]:
 
 def index_part(folder: Path, source: Path, chunks: int) -> dict[str, float]:
     """Fill a shelf with as many files as give about so many chunks, all of them encoded."""
-    encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
+    encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
     found = find_files(folder, [source / "texts"], access, exact=True)
     some: list[Source] = []
@@ -221,7 +222,7 @@ def main() -> None:
     """Write texts, index, ask, write figures."""
     parser = arguments(__doc__ or "", __file__)
     parser.add_argument("--chunks", type=int, default=100_000, help="about how many are indexed")
-    parser.add_argument("--encoded", type=int, default=1500, help="so many of them are really encoded")
+    parser.add_argument("--encoded", type=int, default=4000, help="so many of them are really encoded")
     parser.add_argument("--queries", type=int, default=400)
     given = parser.parse_args()
     data = {
@@ -253,7 +254,7 @@ def main() -> None:
     record.write(given.out)
 
 
-CHARACTERS = 560
+CHARACTERS = 430
 """Characters of a chunk in these texts, about."""
 
 

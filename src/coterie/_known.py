@@ -68,6 +68,8 @@ class FindingSummary:
     """The value as a person would read it, or why there is none."""
     confidence: float
     accepted: bool
+    guess: str = ""
+    """What it would have said, where it abstained; for the generalist, who is told the doubt with it."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary
@@ -133,6 +135,8 @@ class ContextView:
     """What they might take; None for no limit."""
     disputed: Mapping[str, int] = field(default_factory=dict)
     """By name of a fact that is seen: how many older ones that still stand say otherwise."""
+    unsearched: Mapping[str, str] = field(default_factory=dict)
+    """By name of a shelf that could not be searched: why. What stands there is unknown, so nothing is "not stated"."""
 
     def fact(self, name: str) -> Fact | None:
         """The newest fact of this name, or None."""

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.context import describe_view
-from coterie.types import ContextView, Entry, Finding, Label, Part, Request, Status, Task, Verdict, ViewRecord
+from coterie.context import describe_view, entries_of
+from coterie.errors import InputError, TooLong
+from coterie.hybrid import NAME, Concluded, guess_of, say, topic
+from coterie.types import (
+    ContextView,
+    Entry,
+    Finding,
+    Label,
+    Part,
+    Passage,
+    Request,
+    Status,
+    Task,
+    Verdict,
+    ViewRecord,
+)
+
+LONGEST_DOCUMENT = 2_000_000
+"""Characters of a document that comes with a request: about 500,000 tokens, a minute's reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +39,8 @@ class Outcome:
     views: tuple[ViewRecord, ...] = ()
     entries: tuple[Entry, ...] = ()
     """What it adds to the context."""
+    degraded: str = ""
+    """What the generalist failed to do, and why."""
 
     def having(
         self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
@@ -46,20 +65,21 @@ class Outcome:
         return ()
 
 
-def synthesise(outcome: Outcome, *, named: bool) -> str:
-    """An outcome as text: what was found (with who found it, where there are several), or why nothing was.
+def synthesise(outcome: Outcome, *, part: bool) -> str:
+    """An outcome as text: what was found, or why nothing was; a part of several says what it is about and who found it.
 
-    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it.
+    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it. Where
+    the generalist failed, the best of what nobody was sure of is shown, and said to be that.
     """
+    about = f"{topic(outcome.part.text)}: " if part else ""
     if outcome.status == "escalated":
-        return outcome.findings[-1].text
-    if outcome.status == "abstained":
-        known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
-        return "\n".join([f"Not answered: {outcome.reason}.", *known])
-    named = named or len(outcome.answering) > 1
-    return "\n".join(
-        f"{finding.specialist}: {finding.text}" if named else finding.text for finding in outcome.answering
-    )
+        return about + outcome.findings[-1].text
+    if outcome.status == "accepted":
+        return about + say(outcome.answering, named=part)
+    known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
+    guess = guess_of(outcome.findings) if outcome.degraded and not known else ""
+    why = f"not answered ({outcome.reason})." if part else f"Not answered: {outcome.reason}."
+    return about + "\n".join(filter(None, [why, *known, guess]))
 
 
 def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
@@ -81,9 +101,57 @@ def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView
     return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
 
 
+def told(outcome: Outcome) -> tuple[Finding, ...]:
+    """The findings that an answer is made of: those that answer, else those that say why not."""
+    return outcome.answering or outcome.findings[-1:]
+
+
+def outcome_of(outcome: Outcome, concluded: Concluded, *, now: float) -> Outcome:
+    """A part whose document was read: what the reader found, and what it came to."""
+    finding, read = concluded.finding, concluded.read
+    if len(read) == 1 and finding.specialist != NAME:  # the reader's finding is the answer
+        finding, read = replace(finding, steps=(*read[0].steps, *finding.steps)), ()
+    status: Status = "abstained" if not finding.accepted else "escalated" if finding.specialist == NAME else "accepted"
+    seen = ViewRecord(specialist=NAME, seen=(f"quote from the document (x{concluded.seen})",), omitted=())
+    return replace(
+        outcome,
+        status=status,
+        reason=f"{finding.specialist}: {finding.reason}",
+        findings=(*read, finding),
+        views=(seen,) if concluded.seen else (),
+        entries=entries_of([(finding, ContextView())], now=now),
+        degraded=concluded.degraded,
+    )
+
+
+def refused(finding: Finding) -> bool:
+    """Whether a finding abstains because the egress gate let nothing out: a rule that held, not a failure."""
+    return not finding.accepted and not finding.steps and any(not each.allowed for each in finding.verdicts)
+
+
 def overall_status(statuses: Sequence[Status]) -> Status:
     """Escalated if the generalist answered any part, else accepted if anybody did."""
     return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
+
+
+def check_document(request: Request) -> None:
+    """Refuse a request whose document cannot be read. Raises `InputError`."""
+    document = request.document
+    if document is None:
+        return
+    if request.specialist is not None:
+        raise InputError(
+            f"Asked specialist {request.specialist!r} about a document; documents are read by the network's reader.",
+            hint="Leave the specialist out, or send the text of the document as the request itself.",
+        )
+    if not request.text.strip() or not document.text.strip():
+        missing = "document is empty" if request.text.strip() else "question about the document is empty"
+        raise InputError(f"The {missing}.", hint="Send a question as the text, and the document's text beside it.")
+    if len(document.text) > LONGEST_DOCUMENT:
+        raise TooLong(
+            f"The document exceeds the limit of {LONGEST_DOCUMENT:,} characters ({len(document.text):,}).",
+            hint="Put it on a shelf (`coterie index`) and ask an `answer` specialist, or send a part of it.",
+        )
 
 
 def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
@@ -100,6 +168,13 @@ def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
     )
 
 
+def nothing_to_read(view: ContextView) -> str:
+    """Why a specialist need not be asked: none of its shelves gave a passage, and one was not searched."""
+    if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
+        return ""
+    return "; ".join(f"shelf {name!r} could not be searched: {why}" for name, why in view.unsearched.items())
+
+
 def task_of(part: Part, request: Request, asked: str) -> Task:
     """What the specialists of a part are handed; `asked` is the request in the asker's own words."""
     return Task(
@@ -113,12 +188,6 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         vector=part.vector,
         truncated=part.truncated,
     )
-
-
-def named_document(task: Task) -> dict[str, str]:
-    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
-    named = (task.columns or {}).get("document")
-    return {} if named is None else {"document": str(named)}
 
 
 def label_of(request: Request) -> Label:

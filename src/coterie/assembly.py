@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -13,25 +15,29 @@ from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, NotTrained
 from coterie.governance import ClearancePolicy, Gate, open_audit
+from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
-from coterie.protocols import Engine, Retriever, Specialist, StreamingEngine
+from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
     ClassifySpecialist,
     ExtractSpecialist,
-    GeneralistSpecialist,
     GenerateSpecialist,
+    OnDemand,
+    WeightMemory,
     WriteSpecialist,
     base_of,
     calibrated_on,
+    card_of,
     load_specialist,
 )
 from coterie.store import SQLiteStore
+from coterie.types import Request
 
 
 async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
@@ -50,43 +56,27 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
-    if not config.specialists:
-        raise NotTrained(
-            f"The network in {str(folder)!r} has no specialists.",
-            hint="Add one: coterie add NAME --task classify --data FILE",
-        )
+    budget = config.network.budget(len(config.specialists))
+    versions = _versions(config, folder, outlines=budget is not None)
     audit = open_audit(config.audit, folder)
-    registry = open_registry(folder, config.registry)
-    versions = {name: registry.champion(name) for name in config.specialists}
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     _check_models(config, versions)
-    generalist = config.generalist.model if config.generalist and config.generalist.escalate else None
-    models = await open_models(config, folder, versions, also={generalist} if generalist else set())
-    specialists = {
-        name: load_specialist(
-            name,
-            config.specialists[name],
-            version,
-            encoder=encoder,
-            models=models,
-            data_label=config.network.default_label,
-            view_tokens=config.view_tokens(name),
-            windows={key: model.window for key, model in config.models.items()},
-        )
-        for name, version in versions.items()
-    }
+    above = config.generalist if config.generalist and config.generalist.escalate else None
+    models = await open_models(config, folder, versions, also={above.model, *above.fallback} if above else set())
+    specialists = _specialists(config, versions, encoder, models, budget=budget)
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
+    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
         store=store,
-        meter=CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None),
+        meter=meter,
         encoder=encoder,
         knowledge=_shelves(config, folder, specialists, encoder),
-        generalist=_generalist(config, models),
+        generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
         name=config.network.name,
@@ -95,11 +85,97 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A network that routes and is not asked: no weights and no models are loaded."""
+
+    network: Network
+    router: LearnedRouter
+
+    async def explain(self, request: Request) -> Explanation:
+        """Whom the network would ask, and why. Raises `InputError` where the request cannot be served."""
+        question, context = await self.network.prepare(request)
+        return await self.router.explain(question, context)
+
+    async def close(self) -> None:
+        """Close the store and the encoder."""
+        await self.network.close()
+
+
+async def open_preview(folder: Path | str) -> Preview:
+    """Open a trained network to see where requests go. Raises `SetupError` as `open_network` does."""
+    threadpool_limits(1, user_api="blas")
+    folder = Path(folder)
+    config = load_config(folder)
+    versions = _versions(config, folder, outlines=True)
+    encoder = await asyncio.to_thread(OnnxEncoder.bundled)
+    _check_encoder(versions, encoder)
+    specialists = _specialists(config, versions, encoder, {}, budget=0)
+    router = _router(config, specialists, versions, encoder)
+    network = Network(
+        specialists=specialists,
+        router=router,
+        store=await _open_store(config, folder),
+        meter=CostMeter(config.accounting, config.models, None),
+        encoder=encoder,
+        default_label=config.network.default_label,
+        name=config.network.name,
+        engines=(encoder,),
+    )
+    return Preview(network=network, router=router)
+
+
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
         folder / section.path, session_days=section.session_days, keep_content=section.keep_content
     )
+
+
+def _versions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
+    """The champion of each specialist; of outlines, a file is read when it is needed."""
+    if not config.specialists:
+        raise NotTrained(
+            f"The network in {str(folder)!r} has no specialists.",
+            hint="Add one: coterie add NAME --task classify --data FILE",
+        )
+    registry = open_registry(folder, config.registry)
+    find = registry.outline if outlines else registry.champion
+    return {name: find(name) for name in config.specialists}
+
+
+def _specialists(
+    config: Config,
+    versions: Mapping[str, Version],
+    encoder: Engine,
+    models: Mapping[str, StreamingEngine],
+    *,
+    budget: int | None,
+) -> dict[str, Specialist]:
+    """Every specialist, loaded, or within a budget of memory to be loaded when it is asked."""
+    memory = None if budget is None else WeightMemory(budget)
+    windows = {key: model.window for key, model in config.models.items()}
+    specialists: dict[str, Specialist] = {}
+    for name, version in versions.items():
+        section, tokens = config.specialists[name], config.view_tokens(name)
+        load = partial(
+            load_specialist,
+            name,
+            section,
+            version,
+            encoder=encoder,
+            models=models,
+            data_label=config.network.default_label,
+            view_tokens=tokens,
+            windows=windows,
+        )
+        if memory is None or (models and _asks_model(version)):
+            specialists[name] = load()
+        else:
+            card = card_of(name, section, version, view_tokens=tokens)
+            size = version.size - version.size_of(PROFILE_FILE)
+            specialists[name] = OnDemand(card=card, size=size, load=load, memory=memory)
+    return specialists
 
 
 def _shelves(
@@ -229,7 +305,7 @@ def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Ve
 
 
 def _router(
-    config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: Engine
+    config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
 ) -> LearnedRouter:
     """The router of the champions' profiles; who reads facts is reached through who writes them."""
     profiles = {
@@ -242,10 +318,13 @@ def _router(
         profiles=profiles,
         encoder=encoder,
         false_rejection=config.router.false_rejection,
+        words=encoder.words(),
     )
 
 
-def _generalist(config: Config, models: Mapping[str, StreamingEngine]) -> Specialist | None:
-    if config.generalist is None or not config.generalist.escalate:
+def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> Generalist | None:
+    section = config.generalist
+    if section is None or not section.escalate:
         return None
-    return GeneralistSpecialist(models[config.generalist.model], config.models[config.generalist.model])
+    chain = [(models[name], config.models[name]) for name in (section.model, *section.fallback)]
+    return Generalist(chain, section, meter=meter)

@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -32,12 +33,18 @@ from ._specialist_section import SpecialistSection as SpecialistSection  # noqa:
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
+_LOADED_AT_OPENING = 64
+"""Specialists that are loaded at opening where nothing is said of memory."""
+_UNITS = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+_MEMORY = _UNITS["GB"]
+
 
 class _Section(BaseModel):
     model_config = STRICT
 
 
 Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
+Memory = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$")]
 
 
 class NetworkSection(_Section):
@@ -47,6 +54,19 @@ class NetworkSection(_Section):
     """Shown in reports and in the gateway's model list."""
     default_label: Label = Label.INTERNAL
     """Sensitivity of a request that carries none."""
+    memory: Memory | None = None
+    """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
+    asked for longest make room.
+
+    Left out, up to 64 specialists are loaded at opening and stay; of more, each when it is first asked, within 1 GB.
+    What runs on a `[models]` entry is loaded with that model, and its weights are not counted.
+    """
+
+    def budget(self, specialists: int) -> int | None:
+        """Bytes for the weights of so many specialists; None if all are loaded at opening."""
+        if self.memory is None:
+            return _MEMORY if specialists > _LOADED_AT_OPENING else None
+        return int(float(self.memory[:-2]) * _UNITS[self.memory[-2:]])
 
 
 class LlamaModel(_Section):
@@ -94,17 +114,6 @@ class OpenAIModel(_Section):
 
 
 Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
-
-
-class GeneralistSection(_Section):
-    """`[generalist]`: the large model, used only for what the small ones cannot do."""
-
-    model: str
-    """Key of the `[models]` entry."""
-    escalate: bool = True
-    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
-    escalate_out_of_scope: bool = False
-    """Also ask it for requests that belong to no specialist."""
 
 
 class RouterSection(_Section):
@@ -161,6 +170,11 @@ class GatewaySection(_Section):
     """Largest request body in bytes."""
     drain: float = Field(default=20.0, ge=0)
     """Seconds that running requests get to finish after SIGTERM."""
+    keys: str = "state/keys.json"
+    """File of the keys that `coterie keys create` makes, relative to the network's folder.
+
+    As long as there is none, only programs of this machine may come in.
+    """
 
 
 class AccountingSection(_Section):
@@ -254,6 +268,7 @@ class Config(_Section):
         wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
+            wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")

@@ -37,7 +37,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from coterie.types import Verdict
+    from coterie.types import Failure, Verdict
 
 
 class CoterieError(Exception):
@@ -195,6 +195,8 @@ class EngineError(CoterieError):
     def __init__(self, message: str, *, engine: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.engine = engine
+        self.failures: tuple[Failure, ...] = ()
+        """Every try that failed, the last one included, where the engine counts them."""
 
 
 class EngineTimeout(EngineError):

@@ -1,5 +1,8 @@
 """A request's life, top to bottom: admit, restate, route, gather, consult, check, decide, synthesise, settle.
 
+A request that brings a document is not routed: small models read it, and the generalist, if there is one, plans and
+concludes (`hybrid`).
+
 The network knows protocols only: no HTTP, no file, no library that runs weights. Each stage is one
 function, timed and traced; `Network.stream` runs them in order. The parts of a compound request are
 worked on side by side and answered in order.
@@ -9,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
@@ -18,12 +21,28 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie._outcome import Outcome, abstain, check, label_of, named_document, overall_status, synthesise, task_of
-from coterie.context import build_view, entries_of, restate, visible
+from coterie._life import Life, standing_alone
+from coterie._outcome import (
+    Outcome,
+    abstain,
+    check,
+    check_document,
+    label_of,
+    nothing_to_read,
+    outcome_of,
+    overall_status,
+    refused,
+    synthesise,
+    task_of,
+    told,
+)
+from coterie._shelves import look_up
+from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
 from coterie.governance import audit_request
+from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
 from coterie.protocols import Audit, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
-from coterie.routing import check_columns, pinned_route, split_columns
+from coterie.routing import check_columns, permitted, pinned_route, split_columns
 from coterie.types import (
     Answer,
     Context,
@@ -39,12 +58,13 @@ from coterie.types import (
     Request,
     Route,
     Settlement,
-    Stage,
     Task,
     Trace,
     total_usage,
 )
 
+_FEWEST_TO_COMPOSE = 2
+"""Accepted findings: fewer need nobody to put them together."""
 Say = Callable[[str], None]
 """Shows a piece of a part's answer as soon as it is certain."""
 
@@ -64,6 +84,9 @@ class Network:
     knowledge: Mapping[str, Retriever] = field(default_factory=dict)
     """Shelves by their `[knowledge]` key; closed with the network."""
     generalist: Specialist | None = None
+    """Asked last. A `hybrid.Generalist` also puts findings together, and plans and concludes for documents."""
+    reader: Specialist | None = None
+    """Reads the documents that requests bring; None for the one that comes with Coterie."""
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
     name: str = "network"
@@ -92,24 +115,33 @@ class Network:
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
-        life = _Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request)
+        large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
+        life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
         with life.stage("restate") as note:
-            life.question, reason = _standing_alone(life.request, life.context)
+            life.question, reason = standing_alone(life.request, life.context)
             note(reason)
         with life.stage("route"):
             life.route = await self._route(life.question, life.context)
         try:
             async with aclosing(self._answer(life)) as pieces:
                 async for piece in pieces:
-                    life.shown.append(piece)
+                    life.show(piece)
                     yield Delta(text=piece)
         except (asyncio.CancelledError, GeneratorExit):
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
             raise
         yield await to_the_end(self._settle(life))
+
+    async def prepare(self, request: Request) -> tuple[Request, Context]:
+        """A request as the router gets it: admitted and standing on its own; and what is known beside it.
+
+        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        """
+        admitted, context = await self._admit(request)
+        return standing_alone(admitted, context)[0], context
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
@@ -140,6 +172,7 @@ class Network:
             request = replace(request, text=text, columns=columns)
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
+        check_document(request)
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
         request = replace(request, label=request.label or self.default_label, clearance=clearance)
@@ -159,41 +192,53 @@ class Network:
 
     async def _route(self, request: Request, context: Context) -> Route:
         """Whom to ask: the pinned specialist, or whom the router names."""
+        if request.document is not None:
+            name = self._reader.card.name
+            part = Part(text=request.text, waves=((name,),), score=1.0)
+            return Route(parts=(part,), reason="the request brings a document, which is read for it")
         if request.specialist is None:
             route = await self.router.route(request, context)
         else:
             cards = {name: specialist.card for name, specialist in self.specialists.items()}
             route = pinned_route(request, cards)
+        route = permitted(route, request.allowed)
         return replace(route, steps=tuple(self.meter.price(step) for step in route.steps))
 
     # --- gather, consult, check, decide, synthesise: each part of the request ---------------------
 
-    async def _answer(self, life: _Life) -> AsyncGenerator[str, None]:
+    async def _answer(self, life: Life) -> AsyncGenerator[str, None]:
         """Pieces of the answer in the order of the parts; what became of each part is kept in `life`."""
         parts = life.route.parts or (Part(text=life.question.text, waves=(), score=0.0),)
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
+        life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
+        work = self._work_on if life.request.document is None else self._read_document
+        together = self._composes(life.large, parts)
         tasks = [
-            asyncio.create_task(self._work_on(index, life, channel.put_nowait))
+            asyncio.create_task(work(index, life, _ends(channel) if together else channel.put_nowait))
             for index, channel in enumerate(channels)
         ]
         try:
+            if together and (text := await self._compose(life, tasks)):
+                yield text
+                return
             for index, (channel, task) in enumerate(zip(channels, tasks, strict=True)):
                 before, spoken = ("\n\n" if index else ""), False
+                about = f"{topic(parts[index].text)}: " if len(parts) > 1 else ""
                 while (piece := await channel.get()) is not None:
-                    yield before + piece
-                    before, spoken = "", True
+                    yield piece if spoken else before + about + piece
+                    spoken = True
                 await task
                 if not spoken:
                     with life.stage("synthesise"):
-                        text = synthesise(life.outcomes[index], named=len(parts) > 1)
+                        text = synthesise(life.outcomes[index], part=len(parts) > 1)
                     yield before + text
         finally:
             await cancel(tasks)
 
-    async def _work_on(self, index: int, life: _Life, say: Callable[[str | None], None]) -> None:
+    async def _work_on(self, index: int, life: Life, say: Callable[[str | None], None]) -> None:
         """Consult a part's specialists wave by wave, then decide. Saying None ends its pieces."""
-        outcome, context = life.outcomes[index], life.context
+        outcome, context = life.outcomes[index], await life.known_to(index)
         task, waves = task_of(outcome.part, life.question, life.request.text), outcome.part.waves
         try:
             for wave in waves:
@@ -216,37 +261,26 @@ class Network:
                 if not any(finding.accepted for finding in findings):
                     break  # whoever comes next reads what was not written
             with life.stage("decide"):
-                life.outcomes[index] = await self._decide(outcome, task, context, life.route, say)
+                life.outcomes[index] = await self._decide(outcome, task, context, life, say)
         finally:
+            life.done[index].set()
             say(None)
 
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        clearance = min(task.clearance, card.clearance)
-        found = await side_by_side(
-            self.knowledge[shelf].search(
-                task.text,
-                k=card.passages,
-                clearance=clearance,
-                tenant=task.tenant,
-                vector=task.vector,
-                **named_document(task),
-            )
-            for shelf in card.knowledge
-        )
-        now = self.clock()
+        found, now = await look_up(self.knowledge, card, task), self.clock()
         passages = [
-            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
-            for shelf in found
-            for passage in shelf
+            Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
-        return build_view(context, card, passages)
+        return build_view(context, card, passages, found.unsearched)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
         try:
-            if say is None or id(specialist) not in self._speaking:
+            if blind := nothing_to_read(view):
+                finding = abstain(specialist.card.name, task, blind)
+            elif say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
                 finding = await specialist.consult(task, view)
             else:
                 finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
@@ -254,8 +288,10 @@ class Network:
             finding = abstain(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
             finding = abstain(specialist.card.name, task, error.message)
-        steps = tuple(self.meter.price(step) for step in finding.steps)
-        return replace(finding, task=specialist.card.task, steps=steps)
+        return replace(self._priced(finding), task=specialist.card.task)
+
+    def _priced(self, finding: Finding) -> Finding:
+        return replace(finding, steps=tuple(self.meter.price(step) for step in finding.steps))
 
     @cached_property
     def _speaking(self) -> frozenset[int]:
@@ -263,27 +299,71 @@ class Network:
         every = [*self.specialists.values(), self.generalist]
         return frozenset(id(specialist) for specialist in every if isinstance(specialist, SpeakingSpecialist))
 
-    async def _decide(self, outcome: Outcome, task: Task, context: Context, route: Route, say: Say) -> Outcome:
+    async def _decide(self, outcome: Outcome, task: Task, context: Context, life: Life, say: Say) -> Outcome:
         """Accept what the specialists found, or ask the generalist if there is one, or abstain."""
         if outcome.answering:
             return replace(outcome, status="accepted")
         nobody_fits = not outcome.findings
         doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
-        reason = route.reason if nobody_fits else "; ".join(doubts)
+        reason = life.route.reason if nobody_fits else "; ".join(doubts)
         outcome = replace(outcome, status="abstained", reason=reason)
-        if self.generalist is None or (nobody_fits and not self.escalate_out_of_scope):
+        if life.large is None or (nobody_fits and not self.escalate_out_of_scope):
             return outcome
-        view = build_view(context, self.generalist.card)
-        finding = check(await self._consult(self.generalist, task, view, say), (), task, view)
+        view = pack_context(context, life.large.card)
+        finding = check(await self._consult(life.large, task, view, say), (), task, view)
         left = entries_of([(finding, view)], now=self.clock())
-        outcome = outcome.having([finding], {self.generalist.card.name: view}, left)
+        outcome = outcome.having([finding], {finding.specialist: view}, left)
+        failed = "" if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
         if finding.accepted:
-            return replace(outcome, status="escalated", reason=finding.reason)
-        return replace(outcome, reason=f"{reason}; {finding.specialist}: {finding.reason}")
+            return replace(outcome, status="escalated", reason=finding.reason, degraded=failed)
+        return replace(outcome, reason=f"{reason}; {finding.specialist}: {finding.reason}", degraded=failed)
+
+    # --- several findings as one answer, and documents -------------------------------------------
+
+    @staticmethod
+    def _composes(large: Specialist | None, parts: Sequence[Part]) -> bool:
+        """Whether the generalist is to put into one what is found: of several parts, or several side by side."""
+        several = len(parts) > 1 or any(len(part.waves[-1]) > 1 for part in parts if part.waves)
+        return several and isinstance(large, Asking) and large.section.synthesise
+
+    async def _compose(self, life: Life, tasks: Sequence[asyncio.Task[None]]) -> str:
+        """The generalist's text of all findings; empty where it may not, cannot, or says what nobody found."""
+        await asyncio.gather(*tasks)
+        found = [finding for outcome in life.outcomes for finding in told(outcome)]
+        if not isinstance(life.large, Asking) or sum(finding.accepted for finding in found) < _FEWEST_TO_COMPOSE:
+            return ""
+        with life.stage("synthesise") as note:
+            whole = Part(text=life.question.text, waves=(), score=0.0)
+            composed = await life.large.compose(task_of(whole, life.question, life.request.text), found)
+            life.composed = composed = self._priced(composed)
+            note(f"by {NAME}: {composed.reason}" if composed.accepted else f"here, since {composed.reason}")
+        return composed.text if composed.accepted else ""
+
+    @cached_property
+    def _reader(self) -> Specialist:
+        """Who reads documents."""
+        return self.reader or default_reader(self.encoder)
+
+    async def _read_document(self, index: int, life: Life, say: Callable[[str | None], None]) -> None:
+        """Have the document read that the request brings. Its answer is checked whole, so no piece is said before."""
+        outcome, document = life.outcomes[index], life.request.document
+        task = task_of(outcome.part, life.question, life.request.text)
+        try:
+            if document is None:
+                raise AssertionError("a request without a document is routed")
+            large = life.large if isinstance(life.large, Asking) else None
+            work = Collaboration(task=task, document=document, reader=self._reader, large=large)
+            concluded = await work.run()
+            life.stages += concluded.stages
+            outcome = outcome_of(outcome, concluded, now=self.clock())
+            life.outcomes[index] = replace(outcome, findings=tuple(map(self._priced, outcome.findings)))
+        finally:
+            life.done[index].set()
+            say(None)
 
     # --- settle ----------------------------------------------------------------------------------
 
-    async def _settle(self, life: _Life) -> Answer:
+    async def _settle(self, life: Life) -> Answer:
         """Write trace, ledger and context in one transaction, give the answer."""
         text = "".join(life.shown)
         trace = self._trace(life, text)
@@ -294,7 +374,7 @@ class Network:
         await asyncio.gather(self.store.settle(Settlement(trace=trace, entries=entries)), *self._audited(life, trace))
         return Answer(text=text, trace=trace)
 
-    def _audited(self, life: _Life, trace: Trace) -> list[Awaitable[None]]:
+    def _audited(self, life: Life, trace: Trace) -> list[Awaitable[None]]:
         """Writing the request into the audit log, where there is one."""
         if self.audit is None:
             return []
@@ -302,7 +382,7 @@ class Network:
         digest, answer = self.audit.digest, "".join(life.shown)
         return [self.audit.append(audit_request(trace, life.request, answer, cards=cards, digest=digest))]
 
-    def _said(self, life: _Life, text: str) -> tuple[Entry, Entry]:
+    def _said(self, life: Life, text: str) -> tuple[Entry, Entry]:
         """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""
         now, label = self.clock(), label_of(life.request)
         least = label_of(life.question)
@@ -314,8 +394,9 @@ class Network:
             Entry(content=answered, producer=self.name, label=max([least, *found]), time=now),
         )
 
-    def _trace(self, life: _Life, text: str) -> Trace:
+    def _trace(self, life: Life, text: str) -> Trace:
         findings = tuple(finding for outcome in life.outcomes for finding in outcome.findings)
+        findings += (life.composed,) if life.composed is not None else ()
         steps = life.route.steps + tuple(step for finding in findings for step in finding.steps)
         waited = (perf_counter() - life.start) * 1000
         return Trace(
@@ -333,20 +414,14 @@ class Network:
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
             counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            degraded=life.degraded,
             restated="" if life.question.text == life.request.text else life.question.text,
         )
 
 
-def _standing_alone(request: Request, context: Context) -> tuple[Request, str]:
-    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
-
-    Structured input never leans; the name of a document to look in is none.
-    """
-    structured = bool((request.columns or {}).keys() - {"document"})
-    restated = None if structured else restate(request.text, context)
-    if restated is None:
-        return request, ""
-    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+def _ends(channel: asyncio.Queue[str | None]) -> Callable[[str | None], None]:
+    """What a part says when its pieces are not to be heard: that it has ended."""
+    return lambda piece: channel.put_nowait(None) if piece is None else None
 
 
 async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView, say: Say) -> Finding:
@@ -361,36 +436,3 @@ async def _listen(specialist: SpeakingSpecialist, task: Task, view: ContextView,
         if isinstance(events, AsyncGenerator):
             await events.aclose()
     raise AssertionError("speak ends with a Finding")
-
-
-@dataclass
-class _Life:
-    """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
-
-    id: str
-    admitted: float
-    """Seconds since the epoch."""
-    request: Request
-    """As it was admitted."""
-    question: Request = field(init=False)
-    """The same, standing on its own where it leant on earlier turns."""
-    context: Context = field(default_factory=Context)
-    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
-    outcomes: list[Outcome] = field(default_factory=list)
-    """One a part, kept up to date while they are worked on."""
-    shown: list[str] = field(default_factory=list)
-    """Pieces of the answer that the asker was given."""
-    start: float = field(default_factory=perf_counter)
-    stages: list[Stage] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.question = self.request
-
-    @contextmanager
-    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
-        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
-        start, notes = perf_counter(), [note]
-        try:
-            yield notes.append
-        finally:
-            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))

@@ -127,6 +127,7 @@ class Retriever(Protocol):
 
         What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
         count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.
+        What it cannot do it raises as an error of Coterie: the network goes on with other shelves, or abstains.
         """
         ...
 

@@ -49,12 +49,25 @@ Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Document:
+    """A long text that a question is about. It is read in this process: at most quotes of it leave, if allowed."""
+
+    text: str
+    name: str = "document"
+    """By which citations refer to it."""
+    label: Label | None = None
+    """Sensitivity; None, or less than the request's, takes the request's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What somebody asks the network."""
 
     text: str
     columns: Columns | None = None
     """Structured input, such as an applicant's row; None when there is only text."""
+    document: Document | None = None
+    """What the text asks about, to be read from beginning to end; it skips the router."""
     history: tuple[Message, ...] = ()
     """Earlier turns that the caller sent along, oldest first, the present one excluded."""
     label: Label | None = None
@@ -64,8 +77,12 @@ class Request:
     session: str | None = None
     """Names a remembered conversation; None remembers nothing."""
     tenant: str = "default"
+    key: str = ""
+    """Id of the key that it came with; empty without one."""
     specialist: str | None = None
     """Asks this specialist and skips the router."""
+    allowed: tuple[str, ...] = ()
+    """The only specialists that may be asked, those that write facts for others included; empty for all."""
     max_tokens: int | None = None
 
 
@@ -131,6 +148,8 @@ class Part:
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
+    after: tuple[int, ...] = ()
+    """Positions of the parts whose facts it reads: it is worked on when these are done."""
 
     @property
     def specialists(self) -> tuple[str, ...]:
@@ -169,7 +188,7 @@ class Evidence:
     weight: float = 0.0
     """Contribution to the log-odds of a reason, probability of an alternative, 0 for a quote."""
     start: int | None = None
-    """Of a quote from the task's text: its place there in characters, so that `text[start:end]` is the quote."""
+    """Of a quote: its place in the task's text, or in the document, so that `text[start:end]` is the quote."""
     end: int | None = None
 
 
@@ -219,6 +238,8 @@ class Step:
     producer: str
     engine: str
     usage: Usage
+    note: str = ""
+    """How it came to be asked, or why it gave nothing: a fallback, a hedge, a try that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +273,8 @@ class Finding:
     """Every crossing of the egress gate that was tried for it, allowed or not."""
     truncated: bool = False
     """Only the beginning of the text was read, by one model at least: it is longer than that one's window."""
+    broken: bool = False
+    """The text broke off when part of it had been shown already; its end says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,6 +332,8 @@ class Trace:
     """What the configured generalist would have cost; None when there is none or its price is unknown."""
     restated: str = ""
     """What was asked, standing on its own, where it leant on earlier turns; empty where it stood alone."""
+    degraded: str = ""
+    """What the generalist failed to do, and why, where the answer had to do without; empty where nothing was missed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,6 +386,16 @@ class Prompt:
     seed: int = 0
     logprobs: bool = False
     """Ask how likely the text is, where the engine can say it."""
+    states: bool = False
+    """Ask an encoder for the tokens' states beside the vector; one that has none leaves them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A try of an engine that gave no answer, and what it took as far as that is known."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -372,7 +407,9 @@ class Output:
     scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
     """Of a tagger (T, L), a row a token."""
     offsets: np.ndarray | None = None  # (T, 2)
-    """Of a tagger: where in the text each token begins and ends, in characters."""
+    """Of a tagger, or beside `states`: where in the text each token begins and ends, in characters."""
+    states: np.ndarray | None = None  # (T, D)
+    """Of an encoder that was asked for them: each token as the last layer sees it among the others."""
     contributions: Mapping[str, float] = field(default_factory=dict)
     """What each column added to the log-odds, for heads that can say so exactly."""
     finish: Literal["stop", "length", "aborted"] = "stop"
@@ -383,6 +420,8 @@ class Output:
     """The same by piece of the text, for engines of the kind `llama` only."""
     verdict: Verdict | None = None
     """The egress gate's, when the engine is a remote one."""
+    failures: tuple[Failure, ...] = ()
+    """The tries before the one that gave this."""
 
 
 # --- What is written down ------------------------------------------------------------------------

@@ -15,14 +15,16 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
     ["_lazy", "_label", "_known", "_usage", "_concurrency", "types", "errors"],
-    ["_secret", "_section", "_specialist_section", "protocols", "config"],
+    ["_secret", "_section", "_specialist_section", "_generalist_section", "protocols", "config"],
     ["calibration", "data"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
+    ["cascade"],
     ["governance", "observe", "extraction", "retrieval", "answering"],
     ["specialists", "tuning"],
     ["training"],
     ["rightsizing"],
-    ["_outcome", "network"],
+    ["hybrid"],
+    ["_outcome", "_life", "_shelves", "network"],
     ["assembly"],
     ["gateway", "testing"],
     ["cli"],

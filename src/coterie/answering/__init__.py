@@ -7,6 +7,7 @@ from ._reader import MOST_CITED, MOST_SENTENCES, Reader, Reading, Survey, cite, 
 from ._scorer import KNOWN, OUTCOME, Line, Scorer, cited_rows, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
+from ._words import terms
 
 __all__ = [
     "DEFAULT_FILE",
@@ -38,5 +39,6 @@ __all__ = [
     "outcome_features",
     "support_features",
     "survey",
+    "terms",
     "weigh",
 ]

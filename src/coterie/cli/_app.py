@@ -18,10 +18,13 @@ from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._index import index
 from ._init import init
+from ._keys import keys
 from ._models import models
 from ._registry import registry
+from ._replay import replay
 from ._report import report
 from ._rightsize import rightsize
+from ._route import route
 from ._search import search
 from ._serve import serve
 from ._session import session
@@ -62,15 +65,18 @@ app.command()(init)
 app.command()(add)
 app.command()(train)
 app.command()(rightsize)
+app.command()(replay)
 app.command("eval")(evaluate)
 app.command()(index)
 app.command()(search)
 app.command()(ask)
+app.command()(route)
 app.command()(serve)
 app.command()(report)
 app.command()(trace)
 app.add_typer(session)
 app.add_typer(audit)
+app.add_typer(keys)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

@@ -20,7 +20,7 @@ from ._output import Json, clean, console, dim, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
-    from coterie.types import Answer, Columns, Finding, Label, Request, Trace
+    from coterie.types import Answer, Columns, Document, Finding, Label, Request, Trace
 
 
 def ask(
@@ -34,6 +34,18 @@ def ask(
     ] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="JSON", help="Structured input: one JSON object of plain values.")
+    ] = None,
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file that the question is about, read here from beginning to end: PDF, DOCX, HTML, Markdown, text.",
+            show_default=False,
+        ),
+    ] = None,
+    document_label: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's."),
     ] = None,
     session: Annotated[
         str | None, typer.Option(metavar="NAME", help="Remember the exchange under this name, and use what it holds.")
@@ -57,9 +69,12 @@ def ask(
     answer too: the reason is printed and the exit code is 0.
     """
     request = replace(
-        _request(text, columns, specialist=specialist, session=session),
-        label=_parse_label("--label", label),
-        clearance=_parse_label("--as", clearance),
+        read_request(text, columns, specialist=specialist, session=session),
+        label=parse_label("--label", label),
+        clearance=parse_label("--as", clearance),
+        document=None
+        if document is None
+        else _read_document(document, parse_label("--document-label", document_label)),
     )
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
@@ -69,7 +84,9 @@ def ask(
         _show_after(answer.trace, folder, with_trace=trace)
 
 
-def _request(text: str, columns: str | None, *, specialist: str | None, session: str | None) -> Request:
+def read_request(
+    text: str, columns: str | None, *, session: str | None, specialist: str | None = None, command: str = "ask"
+) -> Request:
     """What was typed as a request. Raises `InputError` for what no network could answer."""
     from coterie.types import Request
 
@@ -80,10 +97,23 @@ def _request(text: str, columns: str | None, *, specialist: str | None, session:
         raise InputError("The text is not valid UTF-8.", hint="Check the terminal's encoding.") from error
     if not text.strip() and columns is None:
         raise InputError(
-            "Asked with no text and no columns.", hint='coterie ask "...", or --columns \'{"name": 1}\' (see --help)'
+            "Asked with no text and no columns.",
+            hint=f'coterie {command} "...", or --columns \'{{"name": 1}}\' (see --help)',
         )
     parsed = None if columns is None else _parse_columns(columns)
     return Request(text=text, columns=parsed, specialist=specialist, session=session)
+
+
+def _read_document(path: Path, label: Label | None) -> Document:
+    """The text of a file, read in a process of its own. Raises `InputError`."""
+    from coterie.retrieval import Reader, Unreadable
+    from coterie.types import Document
+
+    try:
+        with Reader() as reader:
+            return Document(text=reader.read(path).text, name=path.name, label=label)
+    except Unreadable as error:
+        raise InputError(f"--document {str(path)!r} cannot be read: {error}.") from error
 
 
 def _read_stdin() -> str:
@@ -112,7 +142,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse_label(option: str, label: str | None) -> Label | None:
+def parse_label(option: str, label: str | None) -> Label | None:
+    """A label as it was typed; None if none was. Raises `InputError`."""
     from coterie.types import Label
 
     try:

@@ -75,6 +75,11 @@ def explain(error: Exception, *, as_json: bool) -> int:
     return code
 
 
+def error_document(error: CoterieError) -> dict[str, Any]:
+    """An error as JSON shows it: for a result that tells of one beside other things."""
+    return _describe(error)[1]
+
+
 def abandon_output() -> None:
     """Standard output takes no more: let what is still buffered, and Python's flush at exit, go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import run
+from ._exits import USAGE, error_document
 from ._output import Json, remark, say, shell, show_json
 
 if TYPE_CHECKING:
@@ -60,21 +61,31 @@ def index(
     section, new = _section(config, name, label=label, tenant=tenant)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
     report = _build(folder, name, section, found, network=config.network.name, rebuild=rebuild)
+    empty = _empty(name, found, report)
     if as_json:
-        show_json(_document(name, folder, report))
-    else:
-        _show(name, folder, report)
-    if new and not as_json:
+        show_json(_document(name, folder, report, empty))
+        if empty is not None:
+            raise typer.Exit(USAGE)
+        return
+    _show(name, folder, report)
+    if new:
         listed = json.dumps([str(path) for path in paths or []], ensure_ascii=False)
         remark(
             f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there, add:\n"
             f"[knowledge.{name}]" + (f"\npaths = {listed}" if paths else "")
         )
-    if found.sources and not report.documents:
-        raise InputError(
-            f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
-            hint="The reasons stand above.",
-        )
+    if empty is not None:
+        raise empty
+
+
+def _empty(name: str, found: Found, report: Indexed) -> InputError | None:
+    """The error of an indexing that read nothing, where there was something to read."""
+    if not found.sources or report.documents:
+        return None
+    return InputError(
+        f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
+        hint="The reasons are listed by document.",
+    )
 
 
 def _section(config: Config, name: str, *, label: str | None, tenant: str | None) -> tuple[KnowledgeSection, bool]:
@@ -129,18 +140,18 @@ def _found(
             f"Shelf {name!r} has no paths: neither on the command line nor under [knowledge.{name}].",
             hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
         )
-    where = paths or [folder / path for path in section.paths]
-    return find_files(folder, where, access, exact=not paths)
+    whole = [folder / path for path in section.paths]
+    return find_files(folder, paths or whole, access, exact=not paths, shelf=whole)
 
 
 def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import build_index, open_reranker, open_shelf, shelf_folder
+    from coterie.retrieval import ENCODER_BATCH, build_index, open_reranker, open_shelf, shelf_folder
 
     from ._progress import TerminalProgress
 
     async def work() -> Indexed:
-        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1)
+        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
         try:
             shelf = open_shelf(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
             try:
@@ -162,10 +173,12 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
     return run(work())
 
 
-def _document(name: str, folder: Path, report: Indexed) -> dict[str, object]:
+def _document(name: str, folder: Path, report: Indexed, empty: InputError | None) -> dict[str, object]:
+    """The report, with the error in it where there is one: one document, whatever comes."""
     from dataclasses import asdict
 
-    return {"shelf": name, "folder": str(folder), **asdict(report)}
+    told = {"shelf": name, "folder": str(folder), **asdict(report)}
+    return told if empty is None else told | {"error": error_document(empty)}
 
 
 def _show(name: str, folder: Path, report: Indexed) -> None:
@@ -185,4 +198,9 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
     if report.skipped:
         remark(f"{report.skipped:,} files of other kinds were passed over.")
-    say(f'Next: {shell(folder, "search", name)} "..."')
+    for link in report.outside[:_SHOWN]:
+        remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
+    if len(report.outside) > _SHOWN:
+        remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
+    if report.documents:
+        say(f'Next: {shell(folder, "search", name)} "..."')

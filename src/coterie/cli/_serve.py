@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ._bridge import run
-from ._output import Json, say
+from ._output import Json, remark, say
 
 
 def serve(
@@ -30,18 +30,23 @@ def serve(
     from coterie.assembly import open_network
     from coterie.config import load_config
     from coterie.gateway import serve as serve_gateway
+    from coterie.governance import KeyRing
 
     folder: Path = context.obj
     config = load_config(folder)
     given: dict[str, Any] = {"host": host, "port": port}
     section = config.gateway.model_copy(update={key: value for key, value in given.items() if value is not None})
 
+    ring = KeyRing(folder / section.keys)
+
     def announce(address: str) -> None:
         lines = [json.dumps({"address": address})] if as_json else _welcome(config.network.name, address)
         for line in lines:
             say(line)
+        if ring.is_empty():
+            remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
 
-    run(serve_gateway(lambda: open_network(folder, warm=True), section, on_ready=announce))
+    run(serve_gateway(lambda: open_network(folder, warm=True), section, ring=ring, on_ready=announce))
 
 
 def _welcome(name: str, address: str) -> list[str]:

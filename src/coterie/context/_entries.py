@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from coterie.types import Citation, ContextView, Entry, Fact, Finding, FindingSummary, Passage, Retraction
 
+_NEAR = 2  # labels beside the best that a guess names
+
 
 def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
     """The entries of findings that were made side by side, each with what its specialist was shown.
@@ -35,7 +37,14 @@ def _summary(finding: Finding) -> FindingSummary:
         text=finding.text if finding.accepted else finding.reason,
         confidence=finding.confidence,
         accepted=finding.accepted,
+        guess="" if finding.accepted else _guess(finding),
     )
+
+
+def _guess(finding: Finding) -> str:
+    """What a finding that abstains would have said, with the labels that came near."""
+    near = [each.text for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
+    return "; or ".join([finding.text, *near[:_NEAR]]) if finding.text else ""
 
 
 def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:

@@ -6,7 +6,7 @@ Pure functions of values. They do not know who stores the context or how a promp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from coterie.types import (
     Context,
@@ -31,7 +31,9 @@ FINDINGS = "findings"
 """The name under which it reads what was found in earlier turns, and the passages that answers cited."""
 
 
-def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = ()) -> ContextView:
+def build_view(
+    context: Context, card: SpecialistCard, found: Sequence[Entry] = (), unsearched: Mapping[str, str] | None = None
+) -> ContextView:
     """What `card`'s specialist may and need see: the newest fact of each name it reads, its passages, the conversation.
 
     Newest means last in the log, whoever wrote it. A fact above the specialist's clearance still supersedes
@@ -42,6 +44,7 @@ def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = 
         context: Everything the network knows in this session that the asker may see, oldest first.
         card: Whose view it is; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
         found: Passages looked up for it now, the best of each shelf first.
+        unsearched: Shelves that could not be searched for it, and why.
 
     Returns:
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
@@ -60,10 +63,11 @@ def build_view(context: Context, card: SpecialistCard, found: Sequence[Entry] = 
     superseded = [entry for entry, why in zip(log, gone, strict=True) if why is not None and why.why == "superseded"]
     return ContextView(
         entries=seen,
-        omitted=context.omitted + _omissions(log, reasons),
+        omitted=context.omitted + _omissions(log, reasons) + _missing(unsearched or {}),
         tokens=sum(size for size, fits in zip(sizes, fitting, strict=True) if fits),
         budget=card.view_tokens,
         disputed=_disputed(seen, superseded),
+        unsearched=unsearched or {},
     )
 
 
@@ -103,6 +107,11 @@ def _omissions(log: Sequence[Entry], reasons: Sequence[str]) -> tuple[Omission, 
     """What was left out and why."""
     counted = Counter((describe(entry), reason) for entry, reason in zip(log, reasons, strict=True) if reason)
     return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
+
+
+def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
+    """The shelves that could not be searched, among what is not there."""
+    return tuple(Omission(what=f"shelf {name!r}", reason=f"not searched: {why}") for name, why in unsearched.items())
 
 
 def _disputed(seen: Sequence[Entry], superseded: Sequence[Entry]) -> dict[str, int]:

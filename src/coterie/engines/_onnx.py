@@ -84,14 +84,14 @@ class OnnxEncoder:
         self._model = OnnxModel(files, place, graph)
         self._threads = threads
         self._max_batch = max_batch
-        self._batcher: Batcher[str, _Encoded] = Batcher(
+        self._batcher: Batcher[_Asked, _Encoded] = Batcher(
             self._model.encode, engine=self.name, max_batch=max_batch, max_waiting=max_waiting
         )
 
     @classmethod
-    def bundled(cls, *, threads: int = 1) -> OnnxEncoder:
+    def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
         """The encoder that ships with the package."""
-        return cls.read(BUNDLED_ENCODER, threads=threads)
+        return cls.read(BUNDLED_ENCODER, threads=threads, max_batch=max_batch)
 
     @classmethod
     def read(cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> OnnxEncoder:
@@ -144,6 +144,11 @@ class OnnxEncoder:
         """How many token ids there are."""
         return self._model.vocabulary
 
+    def words(self) -> list[str]:
+        """The tokens that are whole words, in the order of their ids: the most frequent first."""
+        ids = self._model.tokenizer.get_vocab()
+        return [token for token in sorted(ids, key=ids.__getitem__) if token.isalpha()]
+
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
         """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
         most = self.max_tokens - 2  # beside the marks at both ends
@@ -153,9 +158,12 @@ class OnnxEncoder:
         )
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
-        """A unit vector for each prompt's `text`. Raises `Overloaded` when too many are waiting."""
+        """A unit vector for each prompt's `text`, with its tokens' states where they are asked for.
+
+        Raises `Overloaded` when too many are waiting.
+        """
         start = time.perf_counter()
-        encoded = await self._batcher.run([prompt.text for prompt in batch])
+        encoded = await self._batcher.run([_Asked(prompt.text, prompt.states) for prompt in batch])
         milliseconds = (time.perf_counter() - start) * 1000
         return [_output(each, milliseconds) for each in encoded]
 
@@ -234,6 +242,13 @@ class _Piece(NamedTuple):
 
     ids: list[int]
     truncated: bool
+    offsets: list[tuple[int, int]]
+    """Where in the text each token is, the marks at both ends included."""
+
+
+class _Asked(NamedTuple):
+    text: str
+    states: bool
 
 
 class _Encoded(NamedTuple):
@@ -241,6 +256,8 @@ class _Encoded(NamedTuple):
     tokens: int
     truncated: bool
     cpu_seconds: float
+    states: np.ndarray | None = None  # (T, D), without the marks at both ends
+    offsets: np.ndarray | None = None  # (T, 2)
 
 
 class OnnxModel:
@@ -276,25 +293,37 @@ class OnnxModel:
     def cut(self, text: str) -> _Piece:
         """The tokens of a text that fit the window, the last one its end mark."""
         prefix = text[: self.max_tokens * _PREFIX_CHARACTERS]
-        ids = self.tokenise(prefix)
-        if len(prefix) < len(text) and len(ids) <= self.max_tokens + _PREFIX_SLACK:
-            ids = self.tokenise(text)
+        tokens = self.tokenizer.encode(valid_text(prefix))
+        if len(prefix) < len(text) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
+            tokens = self.tokenizer.encode(valid_text(text))
+        ids, offsets = tokens.ids, tokens.offsets
         if len(ids) <= self.max_tokens:
-            return _Piece(ids, truncated=False)
-        return _Piece([*ids[: self.max_tokens - 1], ids[-1]], truncated=True)
+            return _Piece(ids, truncated=False, offsets=offsets)
+        kept = self.max_tokens - 1
+        return _Piece([*ids[:kept], ids[-1]], truncated=True, offsets=[*offsets[:kept], offsets[-1]])
 
-    def encode(self, texts: Sequence[str]) -> list[_Encoded]:
+    def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
         """Vectors with what each took: the work of a `Batcher`."""
-        results: list[_Encoded | None] = [None] * len(texts)
+        results: list[_Encoded | None] = [None] * len(asked)
         start = time.thread_time()
-        pieces = [self.cut(text) for text in texts]
-        tokenising = (time.thread_time() - start) / max(len(texts), 1)
-        for rows in group_rows([len(piece.ids) for piece in pieces], len(texts)):
+        pieces = [self.cut(each.text) for each in asked]
+        tokenising = (time.thread_time() - start) / max(len(asked), 1)
+        for rows in group_rows([len(piece.ids) for piece in pieces], len(asked)):
             start = time.thread_time()
-            vectors = self.vectors([pieces[row].ids for row in rows])
+            ids = [pieces[row].ids for row in rows]
+            stateful = any(asked[row].states for row in rows)
+            vectors, states = self.states(ids) if stateful else (self.vectors(ids), [None] * len(rows))
             spent = tokenising + (time.thread_time() - start) / len(rows)
-            for row, vector in zip(rows, vectors, strict=True):
-                results[row] = _Encoded(vector, len(pieces[row].ids), pieces[row].truncated, spent)
+            for row, vector, of_tokens in zip(rows, vectors, states, strict=True):
+                piece = pieces[row]
+                inner = slice(1, len(piece.ids) - 1)
+                results[row] = _Encoded(
+                    vector,
+                    len(piece.ids),
+                    piece.truncated,
+                    spent,
+                    *((of_tokens[inner], np.array(piece.offsets[inner])) if asked[row].states else ()),
+                )
         return [result for result in results if result is not None]
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
@@ -394,5 +423,7 @@ def _output(encoded: _Encoded, milliseconds: float) -> Output:
     return Output(
         vector=encoded.vector,
         finish="length" if encoded.truncated else "stop",
+        states=encoded.states,
+        offsets=encoded.offsets,
         usage=Usage(tokens_in=encoded.tokens, milliseconds=milliseconds, cpu_seconds=encoded.cpu_seconds),
     )

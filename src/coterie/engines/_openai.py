@@ -10,13 +10,14 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypedDict, TypeVar
 
 import httpx
 
 from coterie.config import OpenAIModel
 from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, TooLong
-from coterie.types import Delta, Output, Prompt
+from coterie.types import Delta, Failure, Output, Prompt
 
 from ._breaker import CircuitBreaker
 from ._openai_http import Connection, Deadline
@@ -92,18 +93,20 @@ class OpenAIEngine:
     async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
         """Pieces as they come, then the `Output`. Raises what `run` raises."""
         self._check(prompt)
-        attempt, started = 0, False
+        failures: tuple[Failure, ...] = ()
+        started = False
         while True:
+            transcript = self._transcript(prompt)
             try:
-                async with aclosing(self._pieces(prompt)) as events:
+                async with aclosing(self._pieces(transcript)) as events:
                     async for event in events:
                         started = True
-                        yield event
+                        yield replace(event, failures=failures) if isinstance(event, Output) else event
                 return
             except EngineError as error:
-                if started or not await self._pause(attempt, error):
+                error.failures = failures = (*failures, transcript.failure(error))
+                if started or not await self._pause(len(failures) - 1, error):
                     raise
-            attempt += 1
 
     async def close(self) -> None:
         """Close the connections."""
@@ -112,14 +115,15 @@ class OpenAIEngine:
     # --- tries -------------------------------------------------------------------------------------
 
     async def _answer(self, prompt: Prompt) -> Output:
-        attempt = 0
+        failures: tuple[Failure, ...] = ()
         while True:
+            transcript = self._transcript(prompt)
             try:
-                return await self._whole(prompt)
+                return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
-                if not await self._pause(attempt, error):
+                error.failures = failures = (*failures, transcript.failure(error))
+                if not await self._pause(len(failures) - 1, error):
                     raise
-            attempt += 1
 
     async def _pause(self, attempt: int, error: EngineError) -> bool:
         """Wait before the next try; False when there should be none."""
@@ -156,17 +160,15 @@ class OpenAIEngine:
 
     # --- one try -----------------------------------------------------------------------------------
 
-    async def _whole(self, prompt: Prompt) -> Output:
-        transcript = self._transcript(prompt)
+    async def _whole(self, transcript: Transcript) -> Output:
         with self._breaker.attempt():
-            async with self._response(prompt, stream=False) as (response, deadline):
+            async with self._response(transcript.prompt, stream=False) as (response, deadline):
                 transcript.take(await self._connection.read_answer(response, deadline), part="message")
                 return transcript.output()
 
-    async def _pieces(self, prompt: Prompt) -> AsyncGenerator[Delta | Output, None]:
-        transcript = self._transcript(prompt)
+    async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
         with self._breaker.attempt():
-            async with self._response(prompt, stream=True) as (response, deadline):
+            async with self._response(transcript.prompt, stream=True) as (response, deadline):
                 if response.headers.get("content-type", "").startswith("application/json"):
                     # A server that does not stream: its whole answer is one piece.
                     body = await self._connection.read_answer(response, deadline)

@@ -13,8 +13,16 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from coterie.errors import CoterieError, EngineBroken, EngineRejected, EngineUnavailable, TooLong
-from coterie.types import Output, Prompt, Usage
+from coterie.errors import (
+    CoterieError,
+    EngineBroken,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    TooLong,
+)
+from coterie.types import Failure, Output, Prompt, Usage
 
 from ._chat import chat_body, read_logprob
 from ._text import estimate_tokens
@@ -96,13 +104,25 @@ class Transcript:
         """
         if self.finish is None:
             raise EngineBroken(f"Engine {self.engine!r} broke off in the middle of its answer.", engine=self.engine)
-        text = "".join(self.texts)
-        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
-        tokens_in, tokens_out = self.tokens or (asked, estimate_tokens(text))
-        milliseconds = (time.perf_counter() - self.start) * 1000
-        usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds)
         logprob = sum(self.logprobs) if self.logprobs else None
-        return Output(text=text, finish=self.finish, usage=usage, logprob=logprob)
+        return Output(text="".join(self.texts), finish=self.finish, usage=self._usage(), logprob=logprob)
+
+    def failure(self, error: EngineError) -> Failure:
+        """The try as one that failed. One that was refused is free; of any other the prompt counts as read.
+
+        A server that was too slow or sent rubbish may bill for it: to count too much is better than too little.
+        """
+        if isinstance(error, EngineTimeout | EngineBroken):
+            return Failure(reason=error.message, usage=self._usage())
+        milliseconds = (time.perf_counter() - self.start) * 1000
+        return Failure(reason=error.message, usage=Usage(milliseconds=milliseconds))
+
+    def _usage(self) -> Usage:
+        """What it took so far."""
+        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        tokens_in, tokens_out = self.tokens or (asked, estimate_tokens("".join(self.texts)))
+        milliseconds = (time.perf_counter() - self.start) * 1000
+        return Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds)
 
 
 @dataclass

@@ -33,11 +33,12 @@ async def evaluate(
     seed: int = 0,
     alike: float = ALIKE,
     look_up: LookUp | None = None,
+    at_once: int = AT_ONCE,
 ) -> Evaluation:
     """Ask a specialist about every row and judge what it finds.
 
     Args:
-        specialist: Asked at most 64 rows side by side.
+        specialist: Asked `at_once` rows side by side.
         rows: A row without labels is one that it should abstain on.
         vectors: (N, D) encodings of the rows' texts, where they are known already.
         truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
@@ -46,12 +47,21 @@ async def evaluate(
         seed: Seed of the bootstrap intervals.
         alike: Token F1 from which a written text counts as right.
         look_up: What the specialist is shown for a task; nothing by default.
+        at_once: More than one is faster where an engine works in batches, whose make-up is chance: a confidence may
+            differ in its eighth digit from run to run.
 
     Raises:
         CoterieError: what the specialist raises; the rows still waiting are not asked about.
     """
     findings = await consult_rows(
-        specialist, rows, vectors=vectors, truncated=truncated, progress=progress, label=label, look_up=look_up
+        specialist,
+        rows,
+        vectors=vectors,
+        truncated=truncated,
+        progress=progress,
+        label=label,
+        look_up=look_up,
+        at_once=at_once,
     )
     return judge(rows, findings, task=specialist.card.task, seed=seed, alike=alike)
 
@@ -65,6 +75,7 @@ async def consult_rows(
     progress: Callable[[int], None] | None = None,
     label: Label = Label.INTERNAL,
     look_up: LookUp | None = None,
+    at_once: int = AT_ONCE,
 ) -> list[Finding]:
     """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
     advance = progress or (lambda _: None)
@@ -79,7 +90,7 @@ async def consult_rows(
             findings[i] = await specialist.consult(task, await look_up(task) if look_up else ContextView())
             advance(1)
 
-    workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(rows)))]
+    workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(rows)))]
     try:
         await asyncio.gather(*workers)
     finally:

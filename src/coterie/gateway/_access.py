@@ -1,35 +1,114 @@
-"""Who may reach the gateway and as whom. Keys with roles and tenants will be checked here; there are none yet.
+"""Who may reach the gateway, as whom, and what for.
 
-Without keys, only programs of this machine may come in: the gateway listens on loopback alone. A browser
-runs other people's programs on this machine, so two of its tricks are refused too: a page whose name
-resolves to 127.0.0.1 (DNS rebinding: its requests carry that name as `Host`) and a page of another site that
-posts here (it carries its `Origin`).
+With keys, whoever has one comes in, from anywhere, as the tenant and in the role of the key. Without, only programs of
+this machine may: the gateway listens on loopback alone. A browser runs other people's programs on this machine, so two
+of its tricks are refused then too: a page whose name resolves to 127.0.0.1 (DNS rebinding: its requests carry that name
+as `Host`) and a page of another site that posts here (it carries its `Origin`).
 """
 
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from coterie.errors import SetupError
+from coterie.governance import Key, KeyRing, Permission
+from coterie.types import Label
 
 from ._errors import WireError
 
+_CALLER = "coterie.caller"
 
-def refuse_public(host: str) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks: the holder of a key, or, where there are no keys, somebody of this machine."""
+
+    key: Key | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose requests, sessions and traces are theirs."""
+        return self.key.tenant if self.key else "default"
+
+    @property
+    def key_id(self) -> str:
+        """For the audit log; empty without a key."""
+        return self.key.id if self.key else ""
+
+    @property
+    def specialists(self) -> tuple[str, ...]:
+        """The only ones they may ask; empty for all."""
+        return self.key.specialists if self.key else ()
+
+    def clearance(self, default: Label) -> Label:
+        """The most sensitive label they may see."""
+        return self.key.clearance if self.key and self.key.clearance else default
+
+    def sees(self, specialist: str) -> bool:
+        """Whether they may know of a specialist."""
+        return not self.specialists or specialist in self.specialists
+
+    def require(self, permission: Permission) -> None:
+        """Raises `WireError` if their role does not allow it."""
+        if self.key is not None and not self.key.may(permission):
+            raise WireError("forbidden", f"A key of the role {self.key.role!r} may not do this.")
+
+    @staticmethod
+    def of(scope: Scope) -> Caller:
+        """Who sent this request; the door has asked."""
+        caller: Caller = scope[_CALLER]
+        return caller
+
+
+def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
+    """Find out who sends a request, and keep it in its scope.
+
+    Args:
+        scope: The request's.
+        ring: The keys; None where there can be none.
+        open_to_all: The path needs no key.
+
+    Raises:
+        WireError: no key, a wrong one, or, without keys, a browser's page of another place.
+        SetupError: the keys cannot be read.
+    """
+    headers = Headers(scope=scope)
+    if ring is None or ring.is_empty():
+        refuse_foreign(headers)
+        scope[_CALLER] = Caller()
+    elif open_to_all:
+        scope[_CALLER] = Caller()
+    else:
+        scope[_CALLER] = Caller(key=_key_of(headers, ring))
+
+
+def _key_of(headers: Headers, ring: KeyRing) -> Key:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise WireError("key_missing", "This gateway needs a key: send `Authorization: Bearer ctr_...`.")
+    key = ring.find(token.strip())
+    if key is None:
+        raise WireError("key_refused", "This key opens nothing: it is unknown, revoked or expired.")
+    return key
+
+
+def refuse_public(host: str, ring: KeyRing | None = None) -> None:
     """Check an address to listen on.
 
     Raises:
-        SetupError: it is not a loopback address, so others than this machine's user could come in without a key.
+        SetupError: others than this machine's user could come in without a key, or the keys cannot be read.
     """
-    if not is_loopback(host):
+    if not is_loopback(host) and (ring is None or ring.is_empty()):
         raise SetupError(
-            f"Asked to listen on {host!r}, which other machines may reach, but this version has no keys: "
-            "anyone who reaches the gateway could use it.",
-            hint="Use `--host 127.0.0.1`, and for others put a proxy that checks who they are in front of it.",
+            f"Asked to listen on {host!r}, which other machines may reach, but there are no keys: anyone who reaches "
+            "the gateway could use it.",
+            hint="Make one: coterie keys create NAME. Or use `--host 127.0.0.1`.",
         )
 
 
@@ -56,11 +135,6 @@ def refuse_foreign(headers: Headers) -> None:
         raise WireError("forbidden_host", f"Refused: the Host header is {host[:100]!r}; use http://127.0.0.1 instead.")
     if origin and not is_loopback(_host_name(origin)):
         raise WireError("forbidden_origin", f"Refused: the request comes from a web page of {origin[:100]!r}.")
-
-
-def tenant_of(_headers: Headers) -> str:
-    """The tenant a request belongs to: everybody's, as long as there are no keys."""
-    return "default"
 
 
 def _host_name(url: str) -> str:

@@ -6,16 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.observe import summarise
 from coterie.types import Answer, Delta, Request
 
-from ._access import tenant_of
+from ._access import Caller
 from ._connection import ClientGone, send_event
 from ._errors import WireError, error_response
 from ._gateway import Gateway
@@ -24,13 +23,14 @@ from ._translate import chunk, chunk_head, completion, read_request, token_usage
 from ._wire import ChatRequest
 
 
-def complete_chat(gateway: Gateway, headers: Headers, body: bytes) -> ASGIApp:
+def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers a chat request. Raises `WireError` or pydantic's `ValidationError` for one that cannot be served."""
     wire = ChatRequest.model_validate_json(body)
     network = gateway.network
-    request = read_request(
-        wire, specialists=network.specialists, tenant=tenant_of(headers), clearance=network.default_label
-    )
+    most = caller.clearance(network.default_label)
+    seen = [name for name in network.specialists if caller.sees(name)]
+    request = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
+    request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
     kind = Streamed if wire.stream else Whole
     return kind(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ._access import refuse_foreign
+from ._access import admit
 from ._connection import ClientGone
 from ._errors import WireError, error_response
 from ._gateway import Gateway
@@ -22,10 +21,17 @@ _GONE = 499
 class Door:
     """The outermost layer of the app: checks headers, counts responses, and catches what nobody else did."""
 
-    def __init__(self, app: ASGIApp, *, paths: Mapping[object, str]) -> None:
-        """Wrap `app`; `paths` has the path template of each endpoint, for the counters."""
+    def __init__(self, app: ASGIApp, *, paths: Mapping[object, str], open_paths: Collection[str]) -> None:
+        """Wrap `app`.
+
+        Args:
+            app: The gateway's.
+            paths: The path template of each endpoint, for the counters.
+            open_paths: Those that need no key.
+        """
         self.app = app
         self.paths = paths
+        self.open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -34,7 +40,7 @@ class Door:
             return
         gateway, sending, start = Gateway.of(scope), _Sending(send), time.perf_counter()
         try:
-            refuse_foreign(Headers(scope=scope))
+            admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
             await self.app(scope, receive, sending)
         except ClientGone:
             sending.status = _GONE

@@ -6,12 +6,12 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.errors import EngineBroken
 from coterie.types import Output
 
+from ._access import Caller
 from ._errors import WireError
 from ._gateway import Gateway
 from ._responses import JSONBody
@@ -25,7 +25,7 @@ _SLICE = 32
 """Texts encoded at once, so that a long list leaves room for others' requests between."""
 
 
-def embed(gateway: Gateway, _headers: Headers, body: bytes) -> ASGIApp:
+def embed(gateway: Gateway, _caller: Caller, body: bytes) -> ASGIApp:
     """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = EmbeddingsRequest.model_validate_json(body)
     if wire.model != ROUTED:

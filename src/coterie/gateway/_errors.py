@@ -36,11 +36,14 @@ _log = logging.getLogger("coterie.gateway")
 WireCode = Literal[
     "body_timeout",
     "body_too_large",
+    "forbidden",
     "forbidden_host",
     "forbidden_origin",
     "internal_error",
     "invalid_json",
     "invalid_request",
+    "key_missing",
+    "key_refused",
     "method_not_allowed",
     "model_not_found",
     "not_found",
@@ -53,11 +56,14 @@ WireCode = Literal[
 STATUSES: Mapping[WireCode, int] = {
     "body_timeout": 408,
     "body_too_large": 413,
+    "forbidden": 403,
     "forbidden_host": 403,
     "forbidden_origin": 403,
     "internal_error": 500,
     "invalid_json": 400,
     "invalid_request": 400,
+    "key_missing": 401,
+    "key_refused": 401,
     "method_not_allowed": 405,
     "model_not_found": 404,
     "not_found": 404,
@@ -82,7 +88,7 @@ _CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
 _LONGEST = 300
 """Characters of a caller's own words that an error repeats at most."""
 
-_TYPES: Mapping[int, str] = {403: "permission_error", 429: "rate_limit_error"}
+_TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 class WireError(Exception):
@@ -117,7 +123,8 @@ def error_response(error: Exception) -> ErrorResponse:
     if isinstance(error, CoterieError):
         return _core_error(error)
     if isinstance(error, WireError):
-        return ErrorResponse(STATUSES[error.code], error.code, error.message, param=error.param)
+        headers = {"www-authenticate": "Bearer"} if STATUSES[error.code] == 401 else None
+        return ErrorResponse(STATUSES[error.code], error.code, error.message, param=error.param, headers=headers)
     if isinstance(error, ValidationError):
         return _invalid(error)
     if isinstance(error, HTTPException):

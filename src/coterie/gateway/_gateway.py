@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from coterie.config import GatewaySection
+from coterie.governance import KeyRing
 from coterie.observe import Metrics
 
 from ._admission import Admission
@@ -31,6 +32,8 @@ class Gateway:
     metrics: Metrics
     opened: int
     """Seconds since the epoch."""
+    ring: KeyRing | None = None
+    """Who may come in; None where there can be no keys."""
     draining: bool = False
     """Set once at shutdown: running requests finish, further ones are refused."""
 
@@ -50,8 +53,9 @@ class Gateway:
             return
 
 
-def open_gateway(network: Network, section: GatewaySection) -> Gateway:
-    """A gateway before a network, with the limits of its section."""
+def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Gateway:
+    """A gateway before a network, with the limits of its section and the keys that open it."""
     admission = Admission(concurrency=section.concurrency, queue=section.queue)
     metrics = Metrics(working=lambda: admission.working, waiting=lambda: admission.waiting)
-    return Gateway(network=network, section=section, admission=admission, metrics=metrics, opened=int(network.clock()))
+    opened = int(network.clock())
+    return Gateway(network=network, section=section, admission=admission, metrics=metrics, opened=opened, ring=ring)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 
+from ._access import Caller
 from ._gateway import Gateway
 from ._responses import JSONBody
 from ._translate import model_names, model_view, pinned_specialist
@@ -14,18 +16,23 @@ from ._translate import model_names, model_view, pinned_specialist
 
 async def list_models(http: HTTPRequest) -> Response:
     """All of them, the router first."""
-    gateway = Gateway.of(http)
-    names = model_names(gateway.network.specialists)
-    return JSONBody({"object": "list", "data": [_view(gateway, name) for name in names]})
+    gateway, seen = Gateway.of(http), _seen(http)
+    return JSONBody({"object": "list", "data": [_view(gateway, name, seen) for name in model_names(seen)]})
 
 
 async def show_model(http: HTTPRequest) -> Response:
     """One of them. Raises `WireError` when there is none of that name."""
-    return JSONBody(_view(Gateway.of(http), http.path_params["model"]))
+    return JSONBody(_view(Gateway.of(http), http.path_params["model"], _seen(http)))
 
 
-def _view(gateway: Gateway, model: str) -> dict[str, Any]:
+def _seen(http: HTTPRequest) -> list[str]:
+    """The specialists that who asks may know of."""
+    caller = Caller.of(http.scope)
+    return [name for name in Gateway.of(http).network.specialists if caller.sees(name)]
+
+
+def _view(gateway: Gateway, model: str, seen: Collection[str]) -> dict[str, Any]:
     network = gateway.network
-    name = pinned_specialist(model, network.specialists)
+    name = pinned_specialist(model, seen)
     card = None if name is None else network.specialists[name].card
     return model_view(model, card, created=gateway.opened, owner=network.name)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from coterie import __version__
+from coterie.governance import Permission
 
 from ._wire import Error
 
@@ -31,6 +32,10 @@ class Endpoint:
     streamed: type[BaseModel] | None = None
     """The data of each server-sent event."""
     media_type: str = "application/json"
+    needs: Permission | None = None
+    """What the caller's role must allow; None for any role."""
+    open_to_all: bool = False
+    """Answered without a key too."""
 
     @property
     def template(self) -> str:
@@ -52,7 +57,11 @@ def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Coterie gateway", "version": __version__},
         "paths": paths,
-        "components": {"schemas": schemas["$defs"]},
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "ctr_..."}},
+        },
+        "security": [{"key": []}, {}],
     }
 
 
@@ -65,6 +74,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "summary": endpoint.summary,
         "responses": {"200": {"description": "Success", "content": content}, "default": failed},
     }
+    if endpoint.open_to_all:
+        operation["security"] = []
     if endpoint.asked:
         body = {"application/json": {"schema": _reference(endpoint.asked)}}
         operation["requestBody"] = {"required": True, "content": body}

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from coterie.observe import plain
 
-from ._access import tenant_of
+from ._access import Caller
 from ._errors import WireError
 from ._gateway import Gateway
 from ._responses import JSONBody
@@ -34,7 +34,7 @@ async def show_metrics(http: HTTPRequest) -> Response:
 async def show_trace(http: HTTPRequest) -> Response:
     """A settled request's whole life. Raises `WireError` when there is none of that id."""
     trace_id = http.path_params["trace_id"]
-    trace = await Gateway.of(http).network.store.trace(trace_id, tenant_of(http.headers))
+    trace = await Gateway.of(http).network.store.trace(trace_id, Caller.of(http.scope).tenant)
     if trace is None:
         raise WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
     return JSONBody(plain(trace))

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from coterie.config import GatewaySection
 from coterie.errors import SetupError
+from coterie.governance import KeyRing
 
 from ._access import refuse_public
 from ._app import create_app
@@ -30,6 +31,7 @@ async def serve(
     open_network: Callable[[], Awaitable[Network]],
     section: GatewaySection,
     *,
+    ring: KeyRing | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
@@ -40,16 +42,17 @@ async def serve(
     Args:
         open_network: Called once, after the address is known to be free.
         section: Address and limits. Port 0 takes a free one.
+        ring: Who may come in. Without keys, the address must be one that only this machine reaches.
         on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
 
     Raises:
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
-    refuse_public(section.host)
+    refuse_public(section.host, ring)
     with _bind(section) as listener:
         network = await open_network()
         try:
-            app = create_app(network, section)
+            app = create_app(network, section, ring)
             await _Server(app, section, on_ready=on_ready).run_to_end(listener)
         finally:
             await network.close()

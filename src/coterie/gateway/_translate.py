@@ -10,14 +10,14 @@ Decisions where the two worlds differ:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from coterie.observe import summarise
-from coterie.types import Answer, Label, Message, Request, SpecialistCard, Trace
+from coterie.types import Answer, Document, Label, Message, Request, SpecialistCard, Trace
 
 from ._errors import WireError
-from ._wire import ChatMessage, ChatRequest, ContentPart
+from ._wire import ChatMessage, ChatRequest, ContentPart, DocumentWire
 
 ROUTED = "coterie"
 """The model that lets the router choose; `coterie/NAME` pins."""
@@ -32,7 +32,7 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 
 
 def read_request(
-    wire: ChatRequest, *, specialists: Mapping[str, object], tenant: str, clearance: Label = Label.RESTRICTED
+    wire: ChatRequest, *, specialists: Collection[str], tenant: str, clearance: Label = Label.RESTRICTED
 ) -> Request:
     """What is asked of the network.
 
@@ -58,6 +58,7 @@ def read_request(
     return Request(
         text=asked,
         columns=extension.columns if extension else None,
+        document=_document(extension.document) if extension else None,
         history=history,
         label=extension.label if extension else None,
         clearance=wanted,
@@ -68,7 +69,13 @@ def read_request(
     )
 
 
-def pinned_specialist(model: str, specialists: Mapping[str, object]) -> str | None:
+def _document(wire: str | DocumentWire | None) -> Document | None:
+    if isinstance(wire, DocumentWire):
+        return Document(text=wire.text, name=wire.name, label=wire.label)
+    return None if wire is None else Document(text=wire)
+
+
+def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
     """The specialist a model's name pins, or None for the router. Raises `WireError` when there is none such."""
     if model == ROUTED:
         return None
@@ -79,7 +86,7 @@ def pinned_specialist(model: str, specialists: Mapping[str, object]) -> str | No
     return name
 
 
-def model_names(specialists: Mapping[str, object]) -> list[str]:
+def model_names(specialists: Collection[str]) -> list[str]:
     """The models of a network: the router, and each specialist."""
     return [ROUTED, *(f"{ROUTED}/{name}" for name in sorted(specialists))]
 

@@ -64,6 +64,18 @@ Cell = Annotated[
 """A value of one column. A whole number of more than 64 bits becomes a float."""
 
 
+class DocumentWire(_Asked):
+    """A long text that the question is about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "document"
+    """By which citations refer to it."""
+    label: Label | None = None
+    """Its sensitivity, where it is above the request's."""
+
+
 class Extension(_Asked):
     """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
 
@@ -77,6 +89,8 @@ class Extension(_Asked):
     """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
+    document: str | DocumentWire | None = None
+    """A long text that the question is about, or an object with `text`, `name` and `label`. It is read here."""
 
 
 class ContentPart(_Asked):
@@ -233,6 +247,8 @@ class CoterieView(_Told):
     route: RouteView
     restated: str | None = None
     """What was asked, standing on its own, where it leant on earlier turns."""
+    degraded: str | None = None
+    """What the generalist failed to do, and why, where the answer had to do without."""
     findings: list[FindingView]
     usage: UsageView
 

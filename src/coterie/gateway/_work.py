@@ -7,11 +7,12 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ._access import Caller
 from ._connection import read_body, while_connected
 from ._errors import WireError
 from ._gateway import Gateway
 
-Handler = Callable[[Gateway, Headers, bytes], ASGIApp]
+Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
 """Checks a body and gives what will answer it. Quick; whatever it refuses never waits for a place."""
 
 
@@ -28,7 +29,7 @@ class Work:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
         with gateway.admission.seat():
             body = await read_body(headers, receive, limit=gateway.section.max_body)
-            answer = self.handler(gateway, headers, body)
+            answer = self.handler(gateway, Caller.of(scope), body)
 
             async def work() -> None:
                 async with gateway.admission.place():

@@ -8,15 +8,22 @@ from ._audit_line import GENESIS, Place, read_entry
 from ._audit_verify import Fault, Verification, verify_audit
 from ._clearance import ClearancePolicy
 from ._egress import Gate
+from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 
 __all__ = [
     "GENESIS",
+    "PERMISSIONS",
     "AuditLog",
     "ClearancePolicy",
     "Fault",
     "Gate",
+    "Key",
+    "KeyRing",
+    "NewKey",
+    "Permission",
     "Place",
+    "Role",
     "Verification",
     "attests",
     "audit_request",

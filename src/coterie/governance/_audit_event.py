@@ -22,11 +22,13 @@ def audit_request(
     asked = dict.fromkeys(finding.specialist for finding in trace.findings)
     about: dict[str, object] = {
         "trace": trace.id,
+        "key": request.key,
         "status": trace.status,
         "label": trace.label.value,
         "clearance": (request.clearance or trace.label).value,
         "session": None if trace.session is None else digest(trace.session),
         "asked": digest(request.text),
+        **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
         "verdicts": [

@@ -45,6 +45,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
     """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
+    degraded: dict[str, Json] = {"degraded": trace.degraded} if trace.degraded else {}
     return {
         "trace_id": trace.id,
         "status": trace.status,
@@ -55,6 +56,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
             "scores": {name: _number(score) for name, score in trace.route.scores.items()},
         },
         **restated,
+        **degraded,
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": _number(usage.milliseconds),

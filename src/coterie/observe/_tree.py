@@ -22,6 +22,8 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     root = Tree(_line(f"trace {trace.id}", _status_style(trace), f"  {trace.status}  {_duration(trace.usage)}"))
     if trace.restated:
         root.add(_line("restated", "cyan", f"  {trace.restated}"))
+    if trace.degraded:
+        root.add(_line("degraded", "red", f"  {trace.degraded}"))
     _draw_route(root.add(_line("route", "bold", f"  {trace.route.reason}")), trace)
     views = {view.specialist: view for view in trace.views}
     for finding in trace.findings:
@@ -85,7 +87,8 @@ def _draw_field(each: Field) -> Text:
 def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:
     ledger = root.add(_line("ledger", "bold", f"  {_figures(trace.usage, currency)}"))
     for step in trace.steps:
-        ledger.add(_line(f"{step.producer} on {step.engine}", "cyan", f"  {_figures(step.usage, currency)}"))
+        note = f"  {step.note}" if step.note else ""
+        ledger.add(_line(f"{step.producer} on {step.engine}", "cyan", f"  {_figures(step.usage, currency)}{note}"))
     if trace.counterfactual_cost is not None:
         ledger.add(
             _line("the generalist for everything", "dim", f"  {format_money(trace.counterfactual_cost, currency)}")

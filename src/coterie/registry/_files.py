@@ -24,14 +24,20 @@ _LOCK = ".lock"
 
 def read_folder(folder: Path) -> dict[str, bytes] | None:
     """Every file's content by name, None if there is no such folder. Links and folders in it are refused."""
+    names = list_folder(folder)
+    return None if names is None else {name: (folder / name).read_bytes() for name in names}
+
+
+def list_folder(folder: Path) -> set[str] | None:
+    """Every file's name, None if there is no such folder. Links and folders in it are refused."""
     if folder.is_symlink() or not folder.is_dir():
         return None
-    files = {}
+    names = set()
     for path in folder.iterdir():
         if not stat.S_ISREG(path.lstat().st_mode):
             raise refused(folder, path.name, "is no plain file")
-        files[path.name] = path.read_bytes()
-    return files
+        names.add(path.name)
+    return names
 
 
 def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:

@@ -28,7 +28,7 @@ from ._files import locked, remove_folder, remove_partials, replace_file, told, 
 from ._history import Succession, append_succession, login_name, predecessor, read_history, utc
 from ._manifest import MANIFEST, check_files, check_name, check_version, is_version, version_of, write_manifest
 from ._signature import SIGNATURE, Signer, Trust, open_signer
-from ._version import Version, load_version, train_again, written
+from ._version import Version, load_version, outline_version, train_again, written
 
 REGISTRY_FOLDER = "registry"
 """The registry's folder inside a network's."""
@@ -167,6 +167,18 @@ class Registry:
             ArtefactRefused: the alias or the version is damaged.
         """
         return self.load(name, self._standing(name, alias))
+
+    def outline(self, name: str, alias: str = CHAMPION) -> Version:
+        """The same, with its files read and checked only when they are asked for: for a network of very many.
+
+        Raises:
+            NotTrained: nothing was promoted yet.
+            ArtefactRefused: the alias, the manifest or the signature is damaged, or a file is missing or too many.
+                Asking for a file that is not what was stored raises it, too.
+        """
+        home, version = self.root / check_name(name), self._standing(name, alias)
+        with told(f"read {str(home / version)!r}"):
+            return outline_version(home, version, self._trust)
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Every stored version of a specialist, oldest first. They are not checked: `load` does that."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 from coterie.errors import ArtefactRefused
 
-from ._files import read_folder
+from ._files import list_folder, read_folder
 from ._manifest import KINDS, MANIFEST, is_kind, read_manifest, refused, version_of
 from ._signature import SIGNATURE, UNSIGNED, Signature, Trust, check_signature
 
@@ -32,6 +33,16 @@ class Version:
     """
     manifest: bytes = b""
     signature: Signature = UNSIGNED
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files on disk."""
+        return sum(map(self.size_of, self.files))
+
+    def size_of(self, file: str) -> int:
+        """Bytes of one of its files on disk; 0 if it has none of this name."""
+        path = self.folder / file
+        return path.stat().st_size if file in self.files and path.is_file() else 0
 
     @property
     def report(self) -> dict[str, object]:
@@ -64,12 +75,44 @@ def load_version(home: Path, version: str, trust: Trust) -> Version:
     )
 
 
+def outline_version(home: Path, version: str, trust: Trust) -> Version:
+    """A version whose files are read, and checked, when they are asked for. Raises `ArtefactRefused`.
+
+    Manifest, signature and the names of the files are checked now.
+    """
+    folder = home / version
+    names = list_folder(folder)
+    if names is None:
+        raise ArtefactRefused(f"Specialist {home.name!r} has no version {version}.", hint=train_again(home.name))
+    manifest, signed = (_read(folder, name) if name in names else None for name in (MANIFEST, SIGNATURE))
+    sums = _sums(folder, version, manifest, names - {SIGNATURE})
+    try:
+        signature = check_signature(home.name, manifest or b"", signed, trust)
+    except ValueError as error:
+        raise refused(folder, SIGNATURE, str(error)) from error
+    return Version(
+        name=home.name,
+        version=version,
+        folder=folder,
+        files=_Files(folder, sums, {}),
+        manifest=manifest or b"",
+        signature=signature,
+    )
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise refused(folder, name, f"cannot be read ({error})") from error
+
+
 class _Files(Mapping[str, bytes]):
-    """Files whose content is that of a manifest; of the large ones only the checksum is kept."""
+    """Files whose content is that of a manifest; of those not kept only the checksum is."""
 
     def __init__(self, folder: Path, sums: Mapping[str, str], found: Mapping[str, bytes]) -> None:
         self._folder = folder
-        self._sums = {name: sums[name] for name in found}
+        self._sums = dict(sums)
         self._small = {name: content for name, content in found.items() if len(content) <= _LARGE}
 
     def __getitem__(self, name: str) -> bytes:
@@ -95,23 +138,29 @@ class _Files(Mapping[str, bytes]):
 
 def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """The files of a version, if they are exactly those it was named after."""
-    manifest = found.get(MANIFEST)
+    sums = _sums(folder, version, found.get(MANIFEST), found.keys())
+    for name in sorted(sums):
+        if hashlib.sha256(found[name]).hexdigest() != sums[name]:
+            raise refused(folder, name, f"is not what was stored ({len(found[name])} bytes, wrong checksum)")
+    return _Files(folder, sums, {name: found[name] for name in sums})
+
+
+def _sums(folder: Path, version: str, manifest: bytes | None, found: AbstractSet[str]) -> Mapping[str, str]:
+    """The checksums of a version's files, if the files that were found are those of its manifest."""
     if manifest is None or version_of(manifest) != version:
         raise refused(folder, MANIFEST, "is missing" if manifest is None else "does not match the version's name")
     try:
         sums = read_manifest(manifest)
     except ValueError as error:
         raise refused(folder, MANIFEST, f"is none: {error}") from error
-    for name in sorted(sums.keys() | (found.keys() - {MANIFEST})):
+    for name in sorted(sums.keys() | (found - {MANIFEST})):
         if not is_kind(name):
             raise refused(folder, name, f"is of a kind that no version holds (only {', '.join(KINDS)})")
         if name not in sums:
             raise refused(folder, name, "does not belong to the version")
         if name not in found:
             raise refused(folder, name, "is missing")
-        if hashlib.sha256(found[name]).hexdigest() != sums[name]:
-            raise refused(folder, name, f"is not what was stored ({len(found[name])} bytes, wrong checksum)")
-    return _Files(folder, sums, {name: found[name] for name in sums})
+    return sums
 
 
 def written(folder: Path) -> int:

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
-    from ._build import Failure, Indexed, Progress, build_index
+    from ._build import ENCODER_BATCH, Failure, Indexed, Progress, build_index
+    from ._chunk import chunk
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
     from ._local import LocalShelf, ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
+    from ._parsed import Parsed, Unreadable
     from ._postgres import PostgresShelf
+    from ._read import Reader
     from ._rerank import Candidate, Reranker, Weights
     from ._sources import Access, Found, Source, find_files, read_corpus
 
@@ -25,21 +28,26 @@ _HOMES = {
     "Candidate": "_rerank",
     "Chunk": "_document",
     "Document": "_document",
+    "ENCODER_BATCH": "_build",
     "Failure": "_build",
     "Found": "_sources",
     "Indexed": "_build",
     "KNOWLEDGE_FOLDER": "_open",
     "LocalShelf": "_local",
     "Mode": "_document",
+    "Parsed": "_parsed",
     "PostgresShelf": "_postgres",
     "Progress": "_build",
+    "Reader": "_read",
     "Reranker": "_rerank",
     "Scores": "_evaluate",
     "Shelf": "_document",
     "ShelfState": "_local",
     "Source": "_sources",
+    "Unreadable": "_parsed",
     "Weights": "_rerank",
     "build_index": "_build",
+    "chunk": "_chunk",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
@@ -54,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ENCODER_BATCH",
     "KNOWLEDGE_FOLDER",
     "Access",
     "Candidate",
@@ -64,15 +73,19 @@ __all__ = [
     "Indexed",
     "LocalShelf",
     "Mode",
+    "Parsed",
     "PostgresShelf",
     "Progress",
+    "Reader",
     "Reranker",
     "Scores",
     "Shelf",
     "ShelfState",
     "Source",
+    "Unreadable",
     "Weights",
     "build_index",
+    "chunk",
     "evaluate",
     "find_files",
     "fuse",

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 READ_VERSION = 1
 """Of how documents are read and cut: with another number every document is read again."""
+ENCODER_BATCH = 8
+"""Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
 _BATCH = 512
 """Chunks that are encoded together, at least: enough for texts of like length to find each other."""
 
@@ -104,6 +106,8 @@ class Indexed:
     removed: int = 0
     skipped: int = 0
     """Files of kinds that are not read."""
+    outside: tuple[str, ...] = ()
+    """Links that lead out of the folder that was named; they are passed over."""
     failed: tuple[Failure, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """What had to be assumed to read a document, by its name."""
@@ -215,6 +219,7 @@ class _Build:
             changed=changed,
             unchanged=unchanged,
             skipped=self._found.skipped,
+            outside=self._found.outside,
             failed=tuple(failed),
             notes=notes,
             chunks=batch.chunks,

@@ -28,4 +28,7 @@ def fuse(
     for ranking, weight in zip(rankings, weights or [1.0] * len(rankings), strict=True):
         for rank, key in enumerate(ranking, start=1):
             scores[key] = scores.get(key, 0.0) + weight / (k + rank)
-    return dict(sorted(scores.items(), key=lambda each: (-each[1], each[0])))
+    ordered = sorted(
+        sorted(scores), key=scores.__getitem__, reverse=True
+    )  # stable: of equals the lowest key stays first
+    return {key: scores[key] for key in ordered}

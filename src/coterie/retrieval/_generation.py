@@ -33,11 +33,15 @@ _GENERATION = re.compile(r"^generation-(\d{1,12})$")
 
 
 def present(folder: Path) -> Path | None:
-    """The generation that counts, None if there is none yet."""
+    """The generation that counts, None if there is none yet. Asked by every search, so it costs a few system calls."""
     try:
-        name = (folder / POINTER).read_text(encoding="ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
+        file = os.open(folder / POINTER, os.O_RDONLY)
+    except FileNotFoundError:
         return None
+    try:
+        name = os.read(file, 64).decode("ascii", "replace").strip()
+    finally:
+        os.close(file)
     return folder / name if _GENERATION.match(name) else None
 
 

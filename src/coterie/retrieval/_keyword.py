@@ -8,7 +8,8 @@ that of the groups together. The length that BM25 normalises by stays the group'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ _HEADING_TIMES = 2
 """A word of the heading counts as so many of the text."""
 _MOST_TERMS = 64
 """Of a longer query the rarest terms are looked up."""
+_LARGE, _COMMON = 8192, 0.5
+"""Among more chunks than this, a term that such a share of them has says next to nothing and takes most of the time."""
 
 
 class Hit(NamedTuple):
@@ -29,6 +32,9 @@ class Hit(NamedTuple):
 
     key: int
     score: float
+
+
+_SCORE = itemgetter(1)
 
 
 def build_keywords(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
@@ -63,33 +69,43 @@ class KeywordIndex:
         """Chunks that hold the term."""
         return int(self._searcher.doc_freq(_FIELD, term))
 
-    def search(self, weights: Mapping[str, float], limit: int) -> list[Hit]:
+    def search(self, terms: Iterable[Term], limit: int) -> list[Hit]:
         """The best chunks for these terms, each counting by its weight instead of by its rarity in this group."""
-        terms = []
-        for term, weight in weights.items():
-            found = self.frequency(term)
-            if found:
-                query = tantivy.Query.term_query(self._schema, _FIELD, term, "freq")
-                factor = weight / rarity(found, self.chunks)
-                terms.append((tantivy.Occur.Should, tantivy.Query.boost_query(query, factor)))
-        if not terms or limit < 1:
+        wanted, chunks = [], self.chunks
+        for term in terms:
+            if term.found:
+                query = tantivy.Query.term_query(self._schema, _FIELD, term.text, "freq")
+                factor = term.weight / rarity(term.found, chunks)
+                wanted.append((tantivy.Occur.Should, tantivy.Query.boost_query(query, factor)))
+        if not wanted or limit < 1:
             return []
-        hits = self._searcher.search(tantivy.Query.boolean_query(terms), limit, count=False).hits
+        hits = self._searcher.search(tantivy.Query.boolean_query(wanted), limit, count=False).hits
         keys = self._searcher.fast_field_values(_KEY, [address for _, address in hits])
-        return [Hit(int(key or 0), float(score)) for (score, _), key in zip(hits, keys, strict=True)]
+        return [Hit(int(key or 0), score) for (score, _), key in zip(hits, keys, strict=True)]
+
+
+class Term(NamedTuple):
+    """A word that is looked for in a group."""
+
+    text: str
+    weight: float
+    """Its rarity in all groups together."""
+    found: int
+    """Chunks of this group that hold it."""
 
 
 def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> list[Hit]:
     """The best chunks of all these groups, best first; of equals the one indexed first."""
     chunks = sum(group.chunks for group in groups)
-    weights = {}
-    for term in dict.fromkeys(analyse(query)):
-        found = sum(group.frequency(term) for group in groups)
-        if found:
-            weights[term] = rarity(found, chunks)
-    rarest = dict(sorted(weights.items(), key=lambda each: -each[1])[:_MOST_TERMS])
-    hits = [hit for group in groups for hit in group.search(rarest, limit)]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.key))[:limit]
+    found = {term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query))}
+    weights = {term: rarity(sum(each), chunks) for term, each in found.items() if any(each)}
+    rarest = sorted(weights, key=weights.__getitem__, reverse=True)[:_MOST_TERMS]
+    if chunks > _LARGE:
+        rarest = [term for term in rarest if sum(found[term]) <= _COMMON * chunks] or rarest
+    hits: list[Hit] = []
+    for place, group in enumerate(groups):
+        hits += group.search((Term(term, weights[term], found[term][place]) for term in rarest), limit)
+    return sorted(sorted(hits), key=_SCORE, reverse=True)[:limit]  # stable: of equals the lowest key stays first
 
 
 def rarity(found: int, chunks: int) -> float:

@@ -37,15 +37,15 @@ from ._within import rank_within
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 """Of a generation's files; another one is refused."""
 _DATABASE = "shelf.db"
 _MANIFEST = "manifest.json"
 _LOCK = "writing.lock"
 _RERANKED = 60
 """Chunks that the reranker looks at."""
-_DEPTH = 400
-"""Chunks of each ranking that are fused; as many as are asked for, if that is more."""
+_DEPTH = 200
+"""Chunks of each ranking that are fused and, where a ranking is the whole search, found at least."""
 
 
 class Encoder(Engine, Protocol):
@@ -127,8 +127,8 @@ class LocalShelf:
             vector = output.vector
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
-            return [self._passage(row, score) for row, score in (await self._in_thread(within))[:k]]
-        found = await self._in_thread(
+            return [self._passage(row, score) for row, score in (await self._reading(within))[:k]]
+        found = await self._reading(
             partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
         )
         return [self._passage(row, score) for row, score in found]
@@ -161,6 +161,13 @@ class LocalShelf:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
+    async def _reading(self, work: Callable[[], T]) -> T:
+        """The same for what reads the index: files that went bad while they were open are the index's fault."""
+        try:
+            return await self._in_thread(work)
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
+            raise self._refused(f"is not readable: {error}") from error
+
     # --- In the shelf's own thread ---------------------------------------------------------------
 
     def _search(
@@ -186,9 +193,9 @@ class LocalShelf:
         if len(rankings) == 1:
             ranked = dict(rankings[0])
         else:
-            ranked = fuse([[key for key, _ in ranking] for ranking in rankings])
+            ranked = _fused([[key for key, _ in ranking] for ranking in rankings])
         if tokens is not None and vector is not None:
-            ranked = self._reranked(generation, tokens, vector, ranked, dict(rankings[0]))
+            ranked = self._reranked(generation, tokens, vector, ranked, dict(rankings[0][:_DEPTH]))
         ranked = dict(list(ranked.items())[:k])
         rows = table.rows(generation.rows, list(ranked))
         return [(rows[key], score) for key, score in ranked.items()]
@@ -363,6 +370,16 @@ class _Generation:
         self.parts = {}
 
 
+def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
+    """The fusion of the best of each ranking, then what stands deeper: asking for more changes nothing at the top."""
+    top = fuse([ranking[:_DEPTH] for ranking in rankings])
+    if all(len(ranking) <= _DEPTH for ranking in rankings):
+        return top
+    last = min(top.values())
+    deeper = {key: min(score, last) for key, score in fuse(rankings).items() if key not in top}
+    return top | deeper
+
+
 def _kept(tokens: TokenStates) -> TokenStates:
     """A query's tokens as they are."""
     return tokens
@@ -418,7 +435,8 @@ def _build_group(connection: sqlite3.Connection, group: Group, count: int, folde
     build_keywords(folder / "keyword", table.group_texts(connection, group))
     keys, vectors = table.group_vectors(connection, group, count, dimension)
     np.save(folder / "keys.npy", keys, allow_pickle=False)
-    np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+    # Wider than what is known: turning 16 bits into 32 would take most of a search's time.
+    np.save(folder / "vectors.npy", vectors.astype(np.float32), allow_pickle=False)
 
 
 def _folders(generation: Path | None) -> dict[Group, Path]:

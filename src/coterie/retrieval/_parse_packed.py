@@ -45,7 +45,9 @@ def parse_docx(content: bytes) -> Parsed:
             styles = _styles(packed)
             with packed.open("word/document.xml") as part:
                 return _walk(_Limited(part), styles)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+    except KeyError as error:
+        raise Unreadable("it is no Word document: it has no text part") from error
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
         raise Unreadable(f"it is no readable DOCX ({error})") from error
     except ET.ParseError as error:
         raise Unreadable(f"its XML is broken ({error})") from error

@@ -38,8 +38,10 @@ _SIGNS = """
 select chunk.id, vector, tokens from chunk left join packed on packed.chunk = chunk.id where chunk.id in ({marks})
 """
 _SELECT = """
-select chunk.id, document, name, start, "end", heading, page, label
-from chunk join document on document.id = chunk.document where chunk.id in ({marks})
+select chunk.id, name, start, "end", heading, page, label, coalesce(number, 0), coalesce(text, '')
+from chunk join document on document.id = chunk.document
+left join piece on piece.document = chunk.document and number between start / {size} and (max("end", 1) - 1) / {size}
+where chunk.id in ({marks}) order by chunk.id, number
 """
 _PIECE = 8192
 """Characters of a document that are stored together: a passage is read without the rest of its document."""
@@ -169,22 +171,16 @@ def _group(connection: sqlite3.Connection, group: Group, columns: str) -> Iterab
 
 def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Row]:
     """Chunks by key."""
-    found = {}
+    found: dict[int, Row] = {}
     for begin in range(0, len(keys), _MANY):
         some = tuple(keys[begin : begin + _MANY])
-        marks = ", ".join("?" * len(some))
-        found_rows = connection.execute(_SELECT.format(marks=marks), some)
-        for key, document, name, start, end, heading, page, label in found_rows:
-            found[key] = Row(
-                key=key,
-                document=name,
-                start=start,
-                end=end,
-                text=_read(connection, document, start, end),
-                heading=heading,
-                page=page,
-                label=Label(label),
-            )
+        query = _SELECT.format(marks=", ".join("?" * len(some)), size=_PIECE)
+        for key, name, start, end, heading, page, label, number, text in connection.execute(query, some):
+            at = number * _PIECE
+            part = text[max(start - at, 0) : end - at]
+            if key in found:  # it goes on in the next piece
+                part = found[key].text + part
+            found[key] = Row(key, name, start, end, part, heading, page, Label(label))
     return found
 
 

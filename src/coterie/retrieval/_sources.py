@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from unicodedata import normalize
 
 from coterie.errors import DataError, InputError
 from coterie.types import Label
 
+from ._names import Names, Walk, walk
 from ._parsed import Heading, Parsed
 from ._suffixes import SUFFIXES
 
@@ -28,7 +30,9 @@ class Access:
 
     def of(self, *names: str) -> Label:
         """The label of a document known by these names: the most sensitive of all that hold for it."""
-        matched = (label for pattern, label in self.labels.items() if any(fnmatchcase(name, pattern) for name in names))
+        known = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
+        patterns = ((normalize("NFC", pattern), label) for pattern, label in self.labels.items())
+        matched = (label for pattern, label in patterns if any(fnmatchcase(name, pattern) for name in known))
         return max([self.label, *matched], key=lambda label: label.rank)
 
 
@@ -53,49 +57,69 @@ class Found:
     sources: tuple[Source, ...]
     skipped: int = 0
     """Files in folders that are of no kind that is read."""
+    outside: tuple[str, ...] = ()
+    """Links that were passed over because they lead out of the folder that was named."""
     scope: Callable[[str], bool] = lambda _: True
     """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
 
 
-def find_files(folder: Path, paths: Sequence[Path], access: Access, *, exact: bool) -> Found:
+def find_files(
+    folder: Path, paths: Sequence[Path], access: Access, *, exact: bool, shelf: Sequence[Path] = ()
+) -> Found:
     """The readable files of these files and folders.
 
-    Hidden files and folders are passed over, and so are links that lead out of the folder they stand in. A file that
-    is named itself is always taken.
+    Hidden files and folders are passed over, and so are links that lead out of the folder that was named. A file that
+    is named itself is always taken. A file's name is its real path; its label is the most sensitive of those of every
+    path that leads to it (see `Names`).
 
     Args:
         folder: The network's folder: names are relative to it where a file is inside.
         paths: Where to look, taken from where the caller is, then from the network's folder.
         access: Who may see what is found.
         exact: The shelf is to hold these and nothing else; otherwise, what it has from elsewhere stays.
+        shelf: The paths of the whole shelf, where `paths` are a part of it: patterns may be relative to them.
 
     Raises:
         InputError: a path is not there, or nothing to read is found.
     """
+    places = [_located(folder, path) for path in paths]
+    roots = [place.resolve() for place in places]
+    walks = [Walk() if root.is_file() else walk(root) for root in roots]
+    names = _names(folder, places, walks, shelf) if access.labels else None
     sources: dict[str, Source] = {}
     skipped = 0
-    roots = [_located(folder, path) for path in paths]
-    for root in roots:
-        files = [root] if root.is_file() else _walk(root)
-        for file in files:
+    for place, root, walked in zip(places, roots, walks, strict=True):
+        for file in [root] if root.is_file() else walked.files:
             if file != root and file.suffix.lower() not in SUFFIXES:
                 skipped += 1
                 continue
             name = _name(folder, file)
-            below = file.relative_to(root).as_posix() if file != root else file.name
-            label = access.of(name, below)
+            label = access.of(name, *(() if names is None else names.of(place / file.relative_to(root), file)))
             if name in sources:  # found below two of the paths
                 label = max(label, sources[name].label, key=lambda each: each.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
+    outside = tuple(_name(folder, link) for each in walks for link in each.outside)
     if not sources:
-        where = ", ".join(repr(str(path)) for path in paths) or "no path"
-        raise InputError(
-            f"Found no file to index in {where}; {skipped} files are of other kinds.",
-            hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
-        )
-    names = [_name(folder, root) for root in roots]
-    scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in names))
-    return Found(sources=tuple(sources.values()), skipped=skipped, scope=scope)
+        raise _nothing(paths, skipped, outside)
+    kept = [_name(folder, root) for root in roots]
+    scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in kept))
+    return Found(sources=tuple(sources.values()), skipped=skipped, outside=outside, scope=scope)
+
+
+def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
+    """What files are known by, with the links of the whole shelf: a part of it keeps its labels indexed again."""
+    whole = [place for path in shelf if (place := _place(folder, path)) is not None and place not in places]
+    walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
+    return Names([folder, *places, *whole], [link for each in walks for link in each.links])
+
+
+def _nothing(paths: Sequence[Path], skipped: int, outside: Sequence[str]) -> InputError:
+    where = ", ".join(repr(str(path)) for path in paths) or "no path"
+    links = f" {len(outside)} links lead out of it and were passed over." if outside else ""
+    return InputError(
+        f"Found no file to index in {where}; {skipped} files are of other kinds.{links}",
+        hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
+    )
 
 
 def read_corpus(path: Path, access: Access) -> Found:
@@ -142,24 +166,18 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _located(folder: Path, path: Path) -> Path:
-    for place in (path, folder / path):
-        if place.exists():
-            return place.resolve()
-    raise InputError(
-        f"There is no file or folder {str(path)!r}, neither here ({str(Path.cwd())!r}) nor in the network's folder.",
-        hint="Give the path of a file or a folder with documents.",
-    )
+    """Where a path is, as it is named: links in it are not followed."""
+    place = _place(folder, path)
+    if place is None:
+        raise InputError(
+            f"There is no file or folder {str(path)!r}, neither in {str(Path.cwd())!r} nor in the network's folder.",
+            hint="Give the path of a file or a folder with documents.",
+        )
+    return place
 
 
-def _walk(root: Path) -> Iterable[Path]:
-    for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or not path.resolve().is_relative_to(root):
-            continue
-        if path.is_dir():
-            # A link to a folder above would never end.
-            yield from _walk(path) if not path.is_symlink() else ()
-        elif path.is_file():
-            yield path
+def _place(folder: Path, path: Path) -> Path | None:
+    return next((place.absolute() for place in (path, folder / path) if place.exists()), None)
 
 
 def _name(folder: Path, file: Path) -> str:

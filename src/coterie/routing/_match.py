@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from ._profile import Profile
+from ._split import Mark, Piece
+
+NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.14, "comma": 0.20, "gap": 0.45}
+"""What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
+times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
+_SMALLER_GAIN = 3.0
+CLEARER = 0.05
+"""Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
+another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
+PIECE_REJECTION = 1 / 6
+"""Of the typicality that a request needs, what a piece needs that says more than the whole does: that it was cut out of
+one is a reason to believe in it, and with two pieces one of them would be untypical twice as often."""
+_FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,6 +35,8 @@ class Fit:
     p_value: float
     """Share of the specialist's examples that are less typical of it, 0 to 1."""
     in_scope: bool
+    plausible: bool
+    """A piece of a request would be in scope."""
     profile: Profile
     vector: np.ndarray  # (D,)
 
@@ -48,23 +65,25 @@ class Match:
     text: str
     vector: np.ndarray  # (D,)
     fits: Mapping[str, Fit]
+    start: int = 0
+    end: int = 0
+    """`start` and `end`: its place in the request."""
     truncated: bool = False
     """`vector` is of the text's beginning only."""
+    joined: bool = False
+    """`text` is of several pieces, and `vector` of one of them."""
     small_talk: str | None = None
     """The greeting or the like that it is."""
 
     @cached_property
-    def _ranked(self) -> tuple[str, ...]:
-        """Specialists, those in scope first, the most similar first."""
-        return tuple(sorted(self.fits, key=self._rank, reverse=True))
-
-    def _rank(self, name: str) -> tuple[bool, float]:
-        return self.fits[name].in_scope, self.fits[name].similarity
+    def ranked(self) -> tuple[str, ...]:
+        """Specialists, the most similar first."""
+        return tuple(sorted(self.fits, key=lambda name: self.fits[name].similarity, reverse=True))
 
     @property
     def name(self) -> str:
         """The specialist it fits best."""
-        return self._ranked[0]
+        return self.ranked[0]
 
     @property
     def best(self) -> Fit:
@@ -73,24 +92,64 @@ class Match:
 
     @property
     def in_scope(self) -> bool:
-        """Whether it fits anybody."""
+        """Whether it fits anybody: whom it is most like, and not somebody who takes nearly anything."""
         return self.small_talk is None and self.best.in_scope
+
+    @property
+    def stands(self) -> bool:
+        """Whether a piece of a request may be one by itself."""
+        return self.small_talk is None and self.best.plausible and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
     @property
     def second(self) -> str | None:
         """The specialist it fits second best."""
-        return self._ranked[1] if len(self._ranked) > 1 else None
+        return self.ranked[1] if len(self.ranked) > 1 else None
 
 
-def choose(matches: Sequence[Match]) -> list[Match]:
+def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     """The matches to ask about: the whole request, or its pieces when they belong to different specialists.
 
     Args:
-        matches: The whole request's match first, then those of its pieces in order, if it has several.
+        piece: The request, with the pieces that were proposed.
+        matches: Of the request and of every piece below it.
     """
-    whole, pieces = matches[0], [match for match in matches[1:] if match.in_scope]
-    if len({match.name for match in pieces}) < 2:
+    whole = matches[piece]
+    if piece.ends:
+        return [_focus(whole, [matches[end] for end in piece.ends])]
+    parts = [part for below in piece.pieces for part in choose(below, matches)]
+    parts = _united([part for part in parts if part.stands], piece)
+    if len({part.name for part in parts}) < 2 or gain(whole, parts) <= NEEDED[piece.mark]:
         return [whole]
-    if any(match.best.similarity <= whole.fits[match.name].similarity for match in pieces):
-        return [whole]  # a piece that says less alone than in its place is no request of its own
-    return pieces
+    return parts
+
+
+def _focus(whole: Match, ends: Sequence[Match]) -> Match:
+    """The whole of a long text, or the end of it that says more clearly whom it is for: what is asked of the rest."""
+    clear = [end for end in ends if end.in_scope and end.name != whole.name]
+    clearest = max(clear, key=lambda end: end.best.similarity, default=None)
+    if clearest is None:
+        inside = [end for end in ends if end.in_scope]
+        return whole if whole.in_scope or not inside else max(inside, key=lambda end: end.best.similarity)
+    if whole.in_scope and clearest.best.similarity < whole.best.similarity + CLEARER:
+        return whole
+    own = max((end.best.similarity for end in ends if end.in_scope and end.name == whole.name), default=-1.0)
+    return clearest if clearest.best.similarity > own else whole
+
+
+def gain(whole: Match, parts: Sequence[Match]) -> float:
+    """What the parts say more than the whole: a piece that says less alone than in its place is no request."""
+    gains = sorted(part.best.similarity - whole.fits[part.name].similarity for part in parts)
+    return _SMALLER_GAIN * gains[0] + gains[-1]
+
+
+def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
+    """Pieces that follow one another and are for the same specialist as one."""
+    kept: list[Match] = []
+    for part in parts:
+        if kept and kept[-1].name == part.name:
+            text = within.text_between(kept[-1].start, part.end)
+            likest = max(kept[-1], part, key=lambda each: each.best.similarity)
+            kept[-1] = replace(likest, text=text, start=kept[-1].start, end=part.end, joined=True)
+        else:
+            kept.append(part)
+    return kept

@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import NamedTuple
 
 from coterie.types import Part, Request, Route, SpecialistCard
 
 Waves = tuple[tuple[str, ...], ...]
 
 
+class Planned(NamedTuple):
+    """When one part of a request is worked on."""
+
+    waves: Waves
+    after: tuple[int, ...]
+    """Positions of the parts that write what it reads."""
+
+
+def plan_parts(
+    names: Sequence[str], cards: Mapping[str, SpecialistCard], *, known: AbstractSet[str] = frozenset()
+) -> list[Planned]:
+    """The plan of a compound request: a part that reads what another part writes runs after it and reads it there.
+
+    The writer is not asked a second time about the reader's text, nor the reader about the writer's. Parts that read
+    each other in a circle do not wait: each is planned as if it were alone.
+
+    Args:
+        names: The specialist of each part, in the order of the request.
+        cards: Every specialist of the network.
+        known: Names of facts of earlier turns.
+    """
+    after = {
+        i: {j for j, other in enumerate(names) if other != name and _feeds(other, name, cards)}
+        for i, name in enumerate(names)
+    }
+    _cut_circles(after)
+    planned = []
+    for i, name in enumerate(names):
+        given = frozenset(fact for j in after[i] for fact in cards[names[j]].writes)
+        apart = frozenset(names[k] for k, before in after.items() if i in before)
+        waves = plan_waves(name, cards, readers=True, known=known, given=given, apart=apart)
+        planned.append(Planned(waves, tuple(sorted(after[i]))))
+    return planned
+
+
 def plan_waves(
-    name: str, cards: Mapping[str, SpecialistCard], *, readers: bool, known: AbstractSet[str] = frozenset()
+    name: str,
+    cards: Mapping[str, SpecialistCard],
+    *,
+    readers: bool,
+    known: AbstractSet[str] = frozenset(),
+    given: AbstractSet[str] = frozenset(),
+    apart: AbstractSet[str] = frozenset(),
 ) -> Waves:
     """The waves in which `name` is asked: writers of what it reads, itself, then its readers.
 
@@ -21,10 +64,12 @@ def plan_waves(
         readers: Whether those that read what is written along the way join. They do when the router chose
             `name`; they do not when the asker pinned it and wants its own answer.
         known: Names of facts of earlier turns: a reader needs no writer for these.
+        given: Names of facts that other parts of the request write first: nobody is asked for these.
+        apart: Readers that are asked in a part of their own.
     """
-    chosen = _with_writers(name, cards)
+    chosen = _with_writers(name, cards, given)
     if readers:
-        chosen = _with_readers(chosen, cards, known)
+        chosen = _with_readers(chosen, cards, known | given, apart)
     waves: list[tuple[str, ...]] = []
     while chosen:
         ready = tuple(n for n in sorted(chosen) if not _waits_for(cards[n], chosen - {n}, cards))
@@ -34,22 +79,39 @@ def plan_waves(
     return tuple(waves)
 
 
-def _with_writers(name: str, cards: Mapping[str, SpecialistCard]) -> set[str]:
-    """`name` and, transitively, everybody who writes what these read."""
+def _feeds(writer: str, reader: str, cards: Mapping[str, SpecialistCard]) -> bool:
+    return bool(set(cards[writer].writes) & _facts(cards[reader]))
+
+
+def _cut_circles(after: dict[int, set[int]]) -> None:
+    """Take away what parts wait for that wait for them in turn."""
+    reached = {i: set(before) for i, before in after.items()}
+    for _ in after:
+        for i, before in reached.items():
+            reached[i] = before | {k for j in before for k in reached[j]}
+    for i, before in after.items():
+        after[i] = {j for j in before if i not in reached[j]}
+
+
+def _with_writers(name: str, cards: Mapping[str, SpecialistCard], given: AbstractSet[str]) -> set[str]:
+    """`name` and, transitively, everybody who writes what these read, unless it is given."""
     chosen, todo = set[str](), [name]
     while todo:
         current = todo.pop()
         if current not in chosen:
             chosen.add(current)
-            todo += [other for other, card in cards.items() if set(card.writes) & set(cards[current].reads)]
+            wanted = set(cards[current].reads) - given
+            todo += [other for other, card in cards.items() if set(card.writes) & wanted]
     return chosen
 
 
-def _with_readers(chosen: set[str], cards: Mapping[str, SpecialistCard], known: AbstractSet[str]) -> set[str]:
+def _with_readers(
+    chosen: set[str], cards: Mapping[str, SpecialistCard], known: AbstractSet[str], apart: AbstractSet[str]
+) -> set[str]:
     """Those chosen and, transitively, everybody who reads a fact of theirs and none that is not known."""
     while True:
         written = {fact for name in chosen for fact in cards[name].writes}
-        joining = {n for n in cards.keys() - chosen if _joins(_facts(cards[n]), written, known)}
+        joining = {n for n in cards.keys() - chosen - apart if _joins(_facts(cards[n]), written, known)}
         if not joining:
             return chosen
         chosen = chosen | joining
@@ -76,3 +138,20 @@ def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route
     waves = plan_waves(name, cards, readers=False)
     part = Part(text=request.text, waves=waves, score=1.0)
     return Route(parts=(part,), reason=f"the request names {name!r}", scores={})
+
+
+def permitted(route: Route, allowed: Collection[str]) -> Route:
+    """The parts of a route that ask nobody but those who may be asked; the reason names no other.
+
+    Args:
+        route: Whom to ask.
+        allowed: Who may be asked; empty for everybody.
+    """
+    if not allowed:
+        return route
+    parts = tuple(part for part in route.parts if set(part.specialists) <= set(allowed))
+    route = replace(route, scores={name: score for name, score in route.scores.items() if name in allowed})
+    if len(parts) == len(route.parts):
+        return route
+    reason = "a part of it is for nobody that may be asked" if parts else "it is for nobody that may be asked"
+    return replace(route, parts=parts, reason=reason)

@@ -74,6 +74,11 @@ class Profile:
         """The name of the example or hint that is most like a vector (D,)."""
         return self.names[int((self.vectors @ vector).argmax())]
 
+    def neighbours(self, vector: np.ndarray, most: int) -> list[tuple[str, float]]:
+        """Names and cosines of the examples and hints that are most like a vector (D,), the nearest first."""
+        cosines = self.vectors @ vector
+        return [(self.names[i], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:most]]
+
     def to_bytes(self) -> bytes:
         """The file that is stored with a version."""
         arrays = {"vectors": self.vectors.astype(np.float16), "typical": self.typical}

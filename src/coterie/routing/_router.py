@@ -11,22 +11,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from coterie.context import known_facts
 from coterie.protocols import Engine
-from coterie.types import Context, Label, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
+from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
-from ._match import Fit, Match, choose
-from ._plan import Waves, plan_waves
+from ._explain import Explanation, consider
+from ._match import PIECE_REJECTION, Fit, Match, choose
+from ._plan import Waves, plan_parts, plan_waves
 from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
+from ._reading import Reader, Reading
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
-from ._split import split_parts
+from ._spelling import Spelling
+from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
 
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """A route and what it was made from."""
+
+    route: Route
+    reading: Reading
+    names: tuple[str, ...] = ()
+    """Whom the request is for."""
+    matches: tuple[Match, ...] = ()
+    asked: tuple[Match, ...] = ()
 
 
 class LearnedRouter:
@@ -39,7 +54,17 @@ class LearnedRouter:
         profiles: Mapping[str, Profile],
         encoder: Engine,
         false_rejection: float,
+        words: Sequence[str] = (),
     ) -> None:
+        """A router over profiles.
+
+        Args:
+            cards: Every specialist of the network.
+            profiles: Of those that texts may be routed to.
+            encoder: The one that the profiles were made with.
+            false_rejection: Share of a specialist's own examples that may be taken for out of scope.
+            words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
+        """
         self._cards = cards
         self._names = tuple(profiles)
         self._profiles = tuple(profiles.values())
@@ -47,27 +72,59 @@ class LearnedRouter:
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
+        self._reader = Reader(cards)
+        self._spelling = Spelling(words)
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context) -> Route:
         """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer."""
+        return (await self._consider(request, context)).route
+
+    async def explain(self, request: Request, context: Context) -> Explanation:
+        """The same route, with all that was compared on the way."""
+        made = await self._consider(request, context)
+        return Explanation(
+            route=made.route,
+            asked=made.names,
+            read_as=made.reading.text,
+            orders=made.reading.orders,
+            considered=tuple(consider(match, made.asked, self._false_rejection) for match in made.matches),
+        )
+
+    async def _consider(self, request: Request, context: Context) -> _Made:
         known = known_facts(context) & self._read
-        by_columns = self._by_columns(request, known)
+        by_columns = self._by_columns(request)
+        reading = self._reader.read(request.text)
         if not request.text.strip() or not self._names:
-            return self._routed(by_columns, [], {}, ())
-        pieces = split_parts(request.text)
-        texts = [request.text, *pieces] if len(pieces) > 1 else [request.text]
-        vectors, cut, steps = await self._encode(texts, request)
-        matches = self._match(texts, vectors, cut)
-        phrases = await self._small_talk.find(matches)
-        matches = [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
-        whole = {name: round(fit.p_value, 4) for name, fit in matches[0].fits.items()}
-        return self._routed(by_columns, choose(matches), whole, steps, known)
+            route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
+            return _Made(route=route, reading=reading, names=tuple(by_columns))
+        root, matches, steps = await self._match_pieces(reading.text, request)
+        phrases = await self._small_talk.find(list(matches.values()))
+        matches = {
+            piece: replace(match, small_talk=phrase)
+            for (piece, match), phrase in zip(matches.items(), phrases, strict=True)
+        }
+        chosen = choose(root, matches)
+        asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
+        if asked == [matches[root]]:
+            # One specialist gets the text as it is: what was left out of the reading may matter to it.
+            asked = [replace(matches[root], text=request.text)]
+        scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
+        parts = self._parts(by_columns, asked, known)
+        reason = self._reason(by_columns, asked, [matches[root]])
+        route = Route(parts=parts, reason=reason, scores=scores, steps=steps)
+        return _Made(
+            route=route,
+            reading=reading,
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
+            matches=tuple(matches.values()),
+            asked=tuple(asked),
+        )
 
     # --- from scores to a route ------------------------------------------------------------------
 
-    def _by_columns(self, request: Request, known: AbstractSet[str]) -> dict[str, tuple[Part, str]]:
+    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
         """A part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
@@ -75,31 +132,35 @@ class LearnedRouter:
         for name, card in self._cards.items():
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
-                waves = self._waves_of(name, known)
-                part = Part(text=request.text, waves=waves, score=shared / len(card.columns))
+                part = Part(text=request.text, waves=((name,),), score=shared / len(card.columns))
                 found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
         return found
 
-    def _routed(
-        self,
-        by_columns: Mapping[str, tuple[Part, str]],
-        matches: Sequence[Match],
-        scores: Mapping[str, float],
-        steps: tuple[Step, ...],
-        known: AbstractSet[str] = frozenset(),
-    ) -> Route:
+    def _parts(
+        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], known: AbstractSet[str]
+    ) -> tuple[Part, ...]:
+        """The parts with their waves, and which of them read what another one writes."""
         # Who is asked for the columns gets the text with them.
-        fitting = [match for match in matches if match.in_scope and match.name not in by_columns]
-        parts = [part for part, _ in by_columns.values()] + [self._part(match, known) for match in fitting]
-        reasons = [reason for _, reason in by_columns.values()] + [self._why(match) for match in fitting]
-        if not parts:
-            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
-        return Route(parts=tuple(parts), reason="; ".join(reasons), scores=scores, steps=steps)
+        parts = [part for part, _ in by_columns.values()]
+        names = list(by_columns)
+        for match in asked:
+            if match.name not in by_columns:
+                names.append(match.name)
+                parts.append(self._part(match))
+        if len(parts) == 1:
+            return (replace(parts[0], waves=self._waves_of(names[0], known)),)
+        planned = plan_parts(names, self._cards, known=known)
+        return tuple(
+            replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
+        )
 
-    def _part(self, match: Match, known: AbstractSet[str]) -> Part:
-        waves = self._waves_of(match.name, known)
+    def _part(self, match: Match) -> Part:
         return Part(
-            text=match.text, waves=waves, score=match.best.p_value, vector=match.vector, truncated=match.truncated
+            text=match.text,
+            waves=((match.name,),),
+            score=match.best.p_value,
+            vector=None if match.joined else match.vector,
+            truncated=match.truncated,
         )
 
     def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:
@@ -107,6 +168,14 @@ class LearnedRouter:
         if (name, known) not in self._waves:
             self._waves[name, known] = plan_waves(name, self._cards, readers=True, known=known)
         return self._waves[name, known]
+
+    def _reason(
+        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], matches: Sequence[Match]
+    ) -> str:
+        reasons = [reason for _, reason in by_columns.values()]
+        reasons += [self._why(match) for match in asked if match.name not in by_columns]
+        reasons = reasons or [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+        return "; ".join(reasons)
 
     def _why(self, match: Match) -> str:
         reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"
@@ -129,26 +198,57 @@ class LearnedRouter:
 
     # --- scores ----------------------------------------------------------------------------------
 
-    async def _encode(self, texts: Sequence[str], request: Request) -> tuple[np.ndarray, list[bool], tuple[Step, ...]]:
-        """A vector a text (T, D), encoded in one batch, which of them are of the beginning only, and what it took."""
-        label = request.label or Label.RESTRICTED
-        outputs = await self._encoder.run([Prompt(text=text, label=label) for text in texts])
-        usage = total_usage(output.usage for output in outputs)
-        step = Step(producer="router", engine=self._encoder.name, usage=usage)
-        cut = [output.finish == "length" for output in outputs]
-        return np.stack([np.asarray(output.vector) for output in outputs]), cut, (step,)
+    async def _match_pieces(self, text: str, request: Request) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+        """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
+        readings = list(dict.fromkeys([text, self._spelling.mend(text)]))
+        read, first = await self._encode(readings, request, states=True)
+        clearest = self._clearest(read)
+        text, whole = readings[clearest], [read[clearest]]
+        root = self._propose(text, whole[0])
+        pieces = [piece for piece in root.walk() if piece is not root]
+        further, second = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
+        outputs = [*whole, *further]
+        matches = self._match([root, *pieces], outputs)
+        return root, dict(zip([root, *pieces], matches, strict=True)), (*first, *second)
 
-    def _match(self, texts: Sequence[str], vectors: np.ndarray, cut: Sequence[bool] = ()) -> list[Match]:  # (T, D)
+    def _clearest(self, outputs: Sequence[Output]) -> int:
+        """Which reading of a text is most like somebody's examples."""
+        if len(outputs) == 1:
+            return 0
+        vectors = np.stack([np.asarray(output.vector) for output in outputs])
+        fits = [self._profiles[s].similarity(vectors) for s in self._shortlist.nearest(vectors)]
+        return int(np.max(fits, axis=0).argmax())
+
+    def _propose(self, text: str, output: Output) -> Piece:
+        if output.finish == "length" or len(text) > LONGEST:
+            return propose_ends(text)
+        if output.states is None or output.offsets is None:
+            return propose_marked(text)
+        return propose_judged(text, output.states, output.offsets, self._shortlist.judge)
+
+    async def _encode(
+        self, texts: Sequence[str], request: Request, *, states: bool = False
+    ) -> tuple[Sequence[Output], tuple[Step, ...]]:
+        """Each text encoded, in one batch, and what it took."""
+        label = request.label or Label.RESTRICTED
+        outputs = await self._encoder.run([Prompt(text=text, label=label, states=states) for text in texts])
+        usage = total_usage(output.usage for output in outputs)
+        return outputs, (Step(producer="router", engine=self._encoder.name, usage=usage),)
+
+    def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
+        vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
         fits = {self._names[s]: self._fits(self._profiles[s], vectors) for s in self._shortlist.nearest(vectors)}
         return [
             Match(
-                text=text,
+                text=piece.text,
+                start=piece.start,
+                end=piece.end,
                 vector=vectors[row],
                 fits={name: each[row] for name, each in fits.items()},
-                truncated=bool(cut and cut[row]),
+                truncated=outputs[row].finish == "length",
             )
-            for row, text in enumerate(texts)
+            for row, piece in enumerate(pieces)
         ]
 
     def _fits(self, profile: Profile, vectors: np.ndarray) -> list[Fit]:  # (T, D)
@@ -160,6 +260,7 @@ class LearnedRouter:
                 similarity=float(similarity),
                 p_value=float(p_value),
                 in_scope=bool(p_value >= self._false_rejection),
+                plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
                 profile=profile,
                 vector=vector,
             )

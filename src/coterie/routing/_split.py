@@ -1,41 +1,232 @@
-"""Where a compound request may come apart."""
+"""Where a compound request may come apart.
+
+Every space between two words is a boundary, marked or not: the end of a sentence, a joining word, a comma, a dash. Only
+proposals are made here: the router keeps a split when the pieces belong to different specialists.
+
+Where the encoder gives its tokens' states, a piece need not be encoded to be judged: the mean of its tokens' states is
+nearly its vector, and knows what stands around it ("late chunking", Guenther et al. 2024, arXiv 2409.04701). So one
+reading of the request tells which of all boundaries parts it best, joining word or not.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-LONGEST = 600
+import numpy as np
+
+LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
 MOST_PARTS = 8
 """Pieces beyond which it is a list or a story: it stays whole."""
+MOST_JUDGED = 4
+"""Pieces that are proposed from tokens' states: each may have to be encoded."""
 
+Mark = Literal["sentence", "joiner", "comma", "gap"]
+"""What shows that a piece ends: the end of a sentence or line, a joining word, a comma or dash, nothing."""
+
+_JOINING = (
+    r"(?:(?:oh|and|but|then|also|plus|additionally|furthermore|moreover|meanwhile|by\s+the\s+way|btw|as\s+well\s+as"
+    r"|(?:while\s+)?(?:you|we)(?:'re|\s+are)\s+at\s+it|(?:another|one\s+more|one\s+other)\s+thing|in\s+addition)\b[,:]?"
+    r"|(?:second|secondly|third|thirdly|next|finally|lastly|besides)[,:])"
+)
 _BOUNDARY = re.compile(
-    r"(?<=[.?!;])\s+"  # the end of a sentence
-    r"|[,;]?\s+(?:and|but|then|also|plus)\s+(?:also\s+|then\s+|please\s+)?"  # a joining word
-    r"|\n+",
+    r"(?P<end>[.?!;:\u2026,)\u2013\u2014-]{0,8})(?P<space>\s+)(?P<dash>[-\u2013\u2014\u2022*]\s+)?(?P<number>\d{1,2}[.)]\s+)?"
+    rf"(?P<joining>(?:{_JOINING}\s+){{0,4}})",
     re.IGNORECASE,
 )
+_LINE = re.compile(r"\n+\s*")
+_STOP = re.compile(r"[.?!;:\u2026][)\"']?\s+")
+_SHORTEST_END = 12  # characters
+_SENTENCE = re.compile(r"[.?!;\u2026]")
+_LEAD = re.compile(r"\s*(?:1[.)]\s+|(?:first|firstly)\b[,:]?\s+)", re.IGNORECASE)
 _SHORTEST = 3  # words; a shorter piece is no request of its own
+_TRIMMED = " ,;:\n\t-"
+_LEANING: dict[Mark, float] = {"sentence": 0.10, "joiner": 0.08, "comma": 0.05, "gap": 0.0}
+"""What a mark adds to a boundary's score among all boundaries of a text; chosen on the half `dev` of
+`benchmarks/compound`."""
+
+
+class Boundary(NamedTuple):
+    """Between two pieces: `text[:end]` is before it, `text[start:]` behind it."""
+
+    end: int
+    start: int
+    mark: Mark
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """A piece of a request, and the pieces that it may come apart into."""
+
+    start: int
+    end: int
+    text: str
+    mark: Mark = "gap"
+    """What stands between its pieces."""
+    pieces: tuple[Piece, ...] = ()
+    ends: tuple[Piece, ...] = ()
+    """Of a long text, its last and first sentences and lines: the question may be one of them."""
+    source: str = field(repr=False)
+    """The whole request."""
+
+    def text_between(self, start: int, end: int) -> str:
+        """What stands there in the request."""
+        return self.source[start:end].strip(_TRIMMED)
+
+    def walk(self) -> Iterator[Piece]:
+        """Itself, then every piece below it, in order."""
+        yield self
+        for piece in (*self.pieces, *self.ends):
+            yield from piece.walk()
+
+
+Judge = Callable[[np.ndarray], np.ndarray]
+"""How like each specialist some vectors are: (M, D) -> (M, S)."""
 
 
 def split_parts(text: str) -> tuple[str, ...]:
     """The pieces a text might consist of: at ends of sentences and joining words, in order.
 
-    Only a proposal: the router keeps a split when the pieces belong to different specialists. A piece of fewer
-    than three words stays with the piece before it. A text that cannot be split, or only into very many, gives itself.
+    A piece of fewer than three words stays with the piece before it. A text that cannot be split, or only into very
+    many, gives itself.
     """
-    if len(text) > LONGEST:
-        return (text,)
+    spans = _marked_spans(text) if len(text) <= LONGEST else []
+    parts = tuple(text[a:b].strip(_TRIMMED) for a, b in spans)
+    return parts if 1 <= len(parts) <= MOST_PARTS else (text,)
+
+
+def propose_marked(text: str) -> Piece:
+    """The text with the pieces that its marks suggest, for an encoder that gives no states."""
+    spans = _marked_spans(text) if len(text) <= LONGEST else []
+    pieces = tuple(_piece(text, start, end) for start, end in spans)
+    kept = pieces if 2 <= len(pieces) <= MOST_PARTS else ()
+    return Piece(start=0, end=len(text), text=text, mark="joiner", pieces=kept, source=text)
+
+
+def propose_ends(text: str) -> Piece:
+    """A long text with its last and first sentences and lines, where a question about the rest would stand."""
+    stripped = text.rstrip()
+    places: list[tuple[int, int]] = []
+    for pattern in (_LINE, _STOP):
+        starts = [match.end() for match in pattern.finditer(stripped)]
+        if starts:
+            places += [(starts[-1], len(text)), (0, starts[0])]
+    spans = dict.fromkeys(span for span in places if _SHORTEST_END <= span[1] - span[0] <= LONGEST)
+    ends = tuple(_piece(text, *span) for span in spans)
+    return Piece(start=0, end=len(text), text=text, ends=ends, source=text)
+
+
+def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> Piece:
+    """The text with the pieces whose tokens are like different specialists.
+
+    Args:
+        text: What is asked.
+        states: (T, D) of its tokens.
+        offsets: (T, 2) where they stand in it.
+        judge: Gives the likeness of vectors to each specialist.
+    """
+    tokens = _Tokens(
+        text=text, judge=judge, sums=np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)]), offsets=offsets
+    )
+    lead = _LEAD.match(text)
+    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    budget = [MOST_JUDGED - 1]
+    start = lead.end() if lead else 0
+    if start >= len(text.rstrip()):
+        start = 0
+    found = _part(tokens, start, len(text), boundaries, budget)
+    return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tokens:
+    text: str
+    judge: Judge
+    sums: np.ndarray  # (T + 1, D) of states
+    offsets: np.ndarray  # (T, 2)
+
+    def mean(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) characters -> (M, D)
+        """Of the tokens of each span, of unit length."""
+        first = np.searchsorted(self.offsets[:, 0], starts)
+        last = np.searchsorted(self.offsets[:, 0], ends)
+        sums = self.sums[last] - self.sums[first]
+        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], budget: list[int]) -> Piece:
+    """The span with its best split, if its halves are like different specialists, and so on in each half."""
+    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    whole = _piece(tokens.text, start, end)
+    best = _best(tokens, start, end, within) if within and budget[0] > 0 else None
+    if best is None:
+        return whole
+    budget[0] -= 1
+    halves = (
+        _part(tokens, start, best.end, within, budget),
+        _part(tokens, best.start, end, within, budget),
+    )
+    return Piece(start=start, end=end, text=whole.text, mark=best.mark, pieces=halves, source=tokens.text)
+
+
+def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
+    """The boundary whose two sides say most more than the whole, each about another specialist."""
+    ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
+    count = len(within)
+    froms = np.concatenate([np.full(count, start), starts, [start]])
+    untils = np.concatenate([ends, np.full(count, end), [end]])
+    likeness = tokens.judge(tokens.mean(froms, untils))  # (2 B + 1, S)
+    left, right, whole = likeness[:count], likeness[count : 2 * count], likeness[-1]
+    if likeness.shape[1] < 2:
+        return None
+    rows = np.arange(count)
+    one, other = left.argmax(axis=1), right.argmax(axis=1)
+    gains = np.stack([left[rows, one] - whole[one], right[rows, other] - whole[other]])  # (2, B)
+    leaning = np.array([_LEANING[each.mark] for each in within])
+    scores = np.where(one != other, gains.min(axis=0) + 0.5 * gains.max(axis=0) + leaning, -np.inf)
+    best = int(scores.argmax())
+    return within[best] if np.isfinite(scores[best]) else None
+
+
+def _stands(text: str, start: int, end: int, boundary: Boundary) -> bool:
+    """Whether both sides of a boundary within a span are long enough to be requests."""
+    if not start < boundary.end <= boundary.start < end:
+        return False
+    return (
+        len(text[start : boundary.end].split(maxsplit=_SHORTEST)) >= _SHORTEST
+        and len(text[boundary.start : end].split(maxsplit=_SHORTEST)) >= _SHORTEST
+    )
+
+
+def _piece(text: str, start: int, end: int) -> Piece:
+    return Piece(start=start, end=end, text=text[start:end].strip(_TRIMMED), source=text)
+
+
+def _boundary(match: re.Match[str]) -> Boundary:
+    """The boundary at a space, with the joining words behind it."""
+    ends = match["end"]
+    if _SENTENCE.search(ends) or "\n" in match["space"] or match["number"]:
+        mark: Mark = "sentence"
+    elif match["joining"]:
+        mark = "joiner"
+    else:
+        mark = "comma" if ends or match["dash"] else "gap"
+    return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark)
+
+
+def _marked_spans(text: str) -> list[tuple[int, int]]:
+    """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    for boundary in [*_BOUNDARY.finditer(text), None]:
-        end, after = (boundary.start(), boundary.end()) if boundary else (len(text), len(text))
+    marked = [each for each in map(_boundary, _BOUNDARY.finditer(text)) if each.mark in {"sentence", "joiner"}]
+    for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))
         elif spans and end > start:
             spans[-1] = (spans[-1][0], end)
-        elif boundary and not spans:
+        elif not spans and after < len(text):
             continue  # too short to stand alone at the beginning: it goes with what follows
         start = after
-    parts = tuple(text[a:b].strip(" ,;\n") for a, b in spans)
-    return parts if 1 <= len(parts) <= MOST_PARTS else (text,)
+    return spans

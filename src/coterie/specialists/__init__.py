@@ -11,12 +11,12 @@ from ._draft import Draft
 from ._drafting import HEADING, Drafting, Example, one_line
 from ._extract import ExtractSpecialist, as_fields, summarise_fields
 from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
-from ._generalist import GeneralistSpecialist
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._layout import context_first
-from ._load import load_specialist
+from ._load import card_of, load_specialist
 from ._naming import find_label, match_label
+from ._on_demand import OnDemand, WeightMemory
 from ._own_encoder import own_encoder_files
 from ._pairs import PairSpecialist
 from ._prompted import PromptedSpecialist, Reply, calibrated_on, read_reply
@@ -51,11 +51,11 @@ __all__ = [
     "ExtractSpecialist",
     "FewShot",
     "Form",
-    "GeneralistSpecialist",
     "GenerateSpecialist",
     "Grounding",
     "Neighbour",
     "Neighbours",
+    "OnDemand",
     "PairSpecialist",
     "PromptedSpecialist",
     "Prompting",
@@ -66,6 +66,7 @@ __all__ = [
     "SentenceSplitter",
     "Span",
     "TextModel",
+    "WeightMemory",
     "WriteSpecialist",
     "Writer",
     "Writing",
@@ -74,6 +75,7 @@ __all__ = [
     "as_fields",
     "base_of",
     "calibrated_on",
+    "card_of",
     "check_grounding",
     "context_first",
     "fault_of",

@@ -26,6 +26,7 @@ from coterie.protocols import Engine
 from coterie.types import (
     Citation,
     ContextView,
+    Evidence,
     Fact,
     Finding,
     Label,
@@ -86,7 +87,7 @@ class AnswerSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, "the passages hold no sentence"), label=label, steps=steps)
-        finding = self._decide(reading, label, steps)
+        finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or finding.value == NOT_STATED:
             return finding
         written = await self.writer.write(task, reading, seen, label)
@@ -120,7 +121,14 @@ class AnswerSpecialist:
         silent = 1 - reading.stated
         if silent > reading.right:
             judged = self.silence.judge(silent, None)
-            said = _Said(value=NOT_STATED, text=_SAID, confidence=silent, judged=judged, how="nothing found answers it")
+            said = _Said(
+                value=NOT_STATED,
+                text=_SAID,
+                confidence=silent,
+                judged=judged,
+                how="nothing found answers it",
+                nearest=() if judged[0] else cite(reading.cited),
+            )
         else:
             citations = cite(reading.cited)
             said = _Said(
@@ -161,6 +169,10 @@ class AnswerSpecialist:
             reason=f"{said.how}: {reason}",
             label=label,
             task="answer",
+            evidence=tuple(
+                Evidence(kind="quote", name=each.document, text=each.text, start=each.start, end=each.end)
+                for each in said.nearest
+            ),
             citations=said.citations,
             facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
             steps=steps,
@@ -183,6 +195,15 @@ class AnswerSpecialist:
         return files
 
 
+def _doubted(finding: Finding, view: ContextView) -> Finding:
+    """A finding that nothing is stated does not stand where a shelf was not searched."""
+    if not view.unsearched or finding.value != NOT_STATED:
+        return finding
+    missing = ", ".join(repr(name) for name in view.unsearched)
+    reason = f"nothing found answers it, and what stands on {missing} is unknown: not searched"
+    return replace(finding, accepted=False, reason=reason, facts=())
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Said:
     """What a finding says, and whether it stands by it."""
@@ -193,6 +214,8 @@ class _Said:
     judged: tuple[bool, str]
     how: str
     citations: tuple[Citation, ...] = ()
+    nearest: tuple[Citation, ...] = ()
+    """What comes nearest to an answer, where neither is sure: no answer rests on it."""
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

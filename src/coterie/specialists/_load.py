@@ -91,10 +91,25 @@ def load_specialist(
             case "generate":
                 return _load_generate(card, section, described, version.files, encoder=encoder, models=models)
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
-        raise ArtefactRefused(
-            f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
-            hint=f"Train it again: coterie train {name}",
-        ) from error
+        raise _unreadable(version, error) from error
+
+
+def card_of(
+    name: str, section: SpecialistSection, version: Version, *, view_tokens: int | None = None
+) -> SpecialistCard:
+    """The card of a version's specialist, which is not loaded. Raises `ArtefactRefused`."""
+    try:
+        described = json.loads(version.files["model.json"])
+        return replace(_card(name, section, version, described), view_tokens=view_tokens)
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise _unreadable(version, error) from error
+
+
+def _unreadable(version: Version, error: Exception) -> ArtefactRefused:
+    return ArtefactRefused(
+        f"Version {version.version} of {version.name!r} cannot be read: {type(error).__name__} {error}.",
+        hint=f"Train it again: coterie train {version.name}",
+    )
 
 
 def _writer(

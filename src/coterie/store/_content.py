@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from coterie.types import Evidence, Fact, Field, Finding, Label, Omission, Route, Scalar, Trace, ViewRecord
+from coterie.types import Evidence, Fact, Field, Finding, Label, Omission, Route, Scalar, Step, Trace, ViewRecord
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",
@@ -37,8 +37,14 @@ def without_content(trace: Trace) -> Trace:
         findings=tuple(_finding(finding, scrub) for finding in trace.findings),
         views=tuple(_view(view, scrub) for view in trace.views),
         restated=_length(trace.restated),
+        degraded=scrub(trace.degraded),
+        steps=tuple(_step(step, scrub) for step in trace.steps),
         stages=tuple(replace(stage, note=scrub(stage.note)) for stage in trace.stages),
     )
+
+
+def _step(step: Step, scrub: _Scrubber) -> Step:
+    return replace(step, note=scrub(step.note))
 
 
 def _route(route: Route, scrub: _Scrubber) -> Route:
@@ -56,6 +62,7 @@ def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
         evidence=tuple(_evidence(evidence, labels=labels) for evidence in finding.evidence),
         fields=tuple(_field(field, scrub) for field in finding.fields),
         citations=tuple(replace(citation, text=_length(citation.text)) for citation in finding.citations),
+        steps=tuple(_step(step, scrub) for step in finding.steps),
         facts=finding.facts if labels else tuple(_fact(fact) for fact in finding.facts),
     )
 

@@ -194,7 +194,8 @@ def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Eval
     job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
     look_up = look_up_with(sources.shelves, specialist.card)
     rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
-    asked = evaluate(specialist, rows, look_up=look_up, progress=job.progress.advance, label=sources.label)
+    advance, label = job.progress.advance, sources.label
+    asked = evaluate(specialist, rows, look_up=look_up, progress=advance, label=label, at_once=1)
     evaluation = finish(asked)
     job.progress.finish("")
     return evaluation

@@ -40,14 +40,18 @@ class Encoded(NamedTuple):
 def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     """The specialist's figures on the job's held-out rows, with progress.
 
-    The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give.
+    The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
+    asked about one after the other, so that the same version has the same figures, to the last digit of the report that
+    it is named by.
     """
     vectors = truncated = None
     if _encodes_whole(job, rung):
         vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
         truncated = job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
-    asked = evaluate(specialist, job.held_out.rows, vectors=vectors, truncated=truncated, progress=job.progress.advance)
+    advance = job.progress.advance
+    rows = job.held_out.rows
+    asked = evaluate(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
     evaluation = finish(asked)
     job.progress.finish("")
     return evaluation

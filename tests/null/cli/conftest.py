@@ -17,6 +17,7 @@ from coterie.cli import main
 from coterie.config import load_config
 from coterie.governance import open_audit
 from coterie.network import Network
+from coterie.protocols import Specialist
 from coterie.store import SQLiteStore
 from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, Usage
 
@@ -147,7 +148,11 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
     closed: list[bool] = []
 
     def install(
-        answer: str | None = "Your parcel is on its way.", *, error: Exception | None = None, routed: bool = True
+        answer: str | None = "Your parcel is on its way.",
+        *,
+        error: Exception | None = None,
+        routed: bool = True,
+        reader: Specialist | None = None,
     ) -> list[bool]:
         specialist = Speaker("triage", answer, error=error)
 
@@ -162,6 +167,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 store=store,
                 meter=FlatMeter(),
                 encoder=None,  # type: ignore[arg-type]
+                reader=reader,
                 audit=open_audit(load_config(folder).audit, folder),
                 closed=closed,
             )

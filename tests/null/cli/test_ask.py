@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from coterie.answering import load_defaults
 from coterie.errors import EngineUnavailable, StoreError
-from coterie.types import Label
+from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.types import Label, SpecialistCard
 
 
 def test_the_answer_and_its_line(run, folder, network):
@@ -251,3 +253,46 @@ def test_as_sets_the_clearance(run, folder, network):
     refused = run("-C", folder, "ask", "x", "--as", "secret")
     assert refused.code == 2
     assert "--as" in refused.err
+
+
+# --- Documents -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader():
+    """The reader that comes with Coterie, without encodings; it stands by what it finds."""
+    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
+    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
+    return AnswerSpecialist(card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure)
+
+
+@pytest.mark.slow
+def test_a_file_is_read(run, folder, network, reader):
+    """`--document` reads a file and answers from it, each quote with its place; its label is the answer's."""
+    network(reader=reader)
+    fee = "The late fee for a personal loan is 12 pounds."
+    file = folder / "terms.md"
+    file.write_text(f"# Terms\n\nWe are open on Sundays.\n\n{fee}\n\nThe bank keeps paper in Leeds.\n")
+    asked = ("-C", folder, "ask", "What is the late fee for a personal loan?", "--document", file)
+
+    result = run(*asked)
+    assert result.code == 0, result.err
+    assert result.out.startswith(f"{fee} [1]\n")
+    assert "terms.md" in result.out
+    document = run(*asked, "--document-label", "confidential", "--json", "--trace").json
+    assert document["trace"]["findings"][-1]["label"] == "confidential"
+    (citation,) = document["findings"][-1]["citations"]
+    assert (citation["text"], citation["document"]) == (fee, "terms.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "content"), [("gone.txt", None), ("picture.png", b"x"), ("empty.txt", b" ")])
+def test_files_that_cannot_be_read(run, folder, network, name, content):
+    """A file that is not there, of an unknown kind or without text is the caller's mistake, with the reason."""
+    network()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    result = run("-C", folder, "ask", "What?", "--document", folder / name)
+
+    assert result.code == 2
+    assert "cannot be read" in result.err

@@ -17,7 +17,7 @@ class Words:
     name, sha256, dimension = "words", "a" * 64, 16
 
     @classmethod
-    def bundled(cls, *, threads=1):
+    def bundled(cls, *, threads=1, max_batch=32):
         """Another one."""
         return cls()
 
@@ -103,6 +103,29 @@ def test_words_for_people(run, shop):
     assert "2 documents: 2 added" in indexed.out
     assert "Not read: papers/bad.docx" in indexed.err
     assert "1. papers/fees.md [8:37] internal" in found.out
+
+
+def test_nothing_could_be_read(run, folder, tmp_path):
+    """JSON is one document, with the reasons and the error; people are told the same, and of no next step."""
+    (tmp_path / "bad.docx").write_bytes(b"no zip")
+    scripts = run("-C", folder, "index", "docs", tmp_path / "bad.docx", "--json")
+    people = run("-C", folder, "index", "docs", tmp_path / "bad.docx")
+
+    assert (scripts.code, people.code) == (2, 2)
+    assert scripts.json["error"]["code"] == "input_error"
+    assert scripts.json["failed"][0]["reason"].startswith("it is no readable DOCX")
+    assert "Not read:" in people.err
+    assert "None of 1 documents could be read" in people.err
+    assert "Next:" not in people.out
+
+
+def test_links_that_lead_out_are_named(run, shop, tmp_path):
+    """For people and in JSON."""
+    (tmp_path / "elsewhere.txt").write_text("not ours")
+    (shop / "papers" / "link.txt").symlink_to(tmp_path / "elsewhere.txt")
+
+    assert run("-C", shop, "index", "docs", "--json").json["outside"] == ["papers/link.txt"]
+    assert "Passed over: papers/link.txt" in run("-C", shop, "index", "docs").err
 
 
 def test_a_shelf_that_is_not_in_the_file(run, folder, tmp_path):

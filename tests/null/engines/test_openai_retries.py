@@ -187,3 +187,37 @@ async def test_timeout_counts_the_whole_answer(ask):
     with pytest.raises(EngineTimeout):
         await anext(engine.stream(ask()))
     await engine.close()
+
+
+# --- What failed tries took ------------------------------------------------------------------------
+
+
+async def test_failed_tries_are_counted(connect, server, ask):
+    """The answer carries the tries before it: a refused one took nothing, of a cut one the prompt counts as read."""
+    server.script = [Reply.refused(503), Reply(cut_after=40), OK]
+    (output,) = await connect(retries=2).run([ask()])
+    refused, cut = output.failures
+
+    assert "status 503" in refused.reason
+    assert (refused.usage.tokens_in, refused.usage.tokens_out) == (0, 0)
+    assert cut.usage.tokens_in > 0
+
+
+async def test_the_last_error_carries_every_try(connect, server, ask):
+    """Where none succeeds, the error has all of them, itself included."""
+    server.default = Reply.refused(503)
+    with pytest.raises(EngineUnavailable) as failed:
+        await connect(retries=2).run([ask()])
+
+    assert len(failed.value.failures) == 3
+    assert failed.value.failures[-1].reason == failed.value.message
+
+
+async def test_a_cut_stream_counts_what_came(connect, server, ask):
+    """The pieces that came before a stream broke off are in the try's tokens."""
+    server.default = Reply(pieces=("word " * 40, "more"), cut_after=1)
+    with pytest.raises(EngineBroken) as failed:
+        [event async for event in connect().stream(ask())]
+
+    (failure,) = failed.value.failures
+    assert failure.usage.tokens_out >= 40

@@ -175,6 +175,15 @@ async def test_rows_are_asked_side_by_side_within_bounds():
     assert specialist.most == AT_ONCE
 
 
+async def test_rows_are_asked_one_after_the_other():
+    """Where every digit has to be the same again, no batch is a matter of chance."""
+    rows = [Row(text=str(i), labels=(str(i),)) for i in range(20)]
+    specialist = Answers({str(i): finding(str(i)) for i in range(20)})
+    await evaluate(specialist, rows, at_once=1)
+
+    assert specialist.most == 1
+
+
 async def test_an_error_stops_the_others():
     """The first error is raised as it is, and what was running is cancelled."""
     findings = {str(i): finding("x") for i in range(500)}

@@ -20,7 +20,7 @@ def test_loopback_may_be_listened_on(host):
 )
 def test_without_keys_nothing_else_may(host):
     """An address that others reach is refused, with the reason and what to do."""
-    with pytest.raises(SetupError, match="has no keys") as caught:
+    with pytest.raises(SetupError, match="there are no keys") as caught:
         refuse_public(host)
     assert "127.0.0.1" in caught.value.hint
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
+import pytest
+
 from coterie.answering import load_defaults
-from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.errors import ArtefactRefused, EngineBroken, NotIndexed, Overloaded, StoreUnavailable
+from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage, Request, SpecialistCard
 
@@ -72,3 +78,88 @@ async def test_a_named_document_is_searched_alone(bench):
     )
 
     assert {each.document for each in answer.trace.findings[0].citations} == {"fees.md"}
+
+
+NOT_INDEXED = NotIndexed(
+    "Nothing has been indexed for shelf 'closed'.", hint="Index its documents: coterie index closed"
+)
+BROKEN = [
+    NOT_INDEXED,
+    StoreUnavailable("PostgreSQL at db:5432 does not answer."),
+    ArtefactRefused("The index of shelf 'closed' was made with another encoder."),
+    EngineBroken("the encoder crashed", engine="onnx"),
+]
+
+
+class Closed(FakeRetriever):
+    """A shelf that cannot be searched."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__([])
+        self._error = error
+
+    async def search(self, query, **_):
+        """Never."""
+        await asyncio.sleep(0)
+        raise self._error
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+async def test_a_shelf_that_cannot_be_searched_is_an_abstention(bench, error):
+    """Who reads it is not asked and says why; the other part of the request is answered."""
+    help_desk = bench.Says("help", knowledge=("closed",))
+    network = bench.network(help_desk, bench.Says("clauses", "termination"), knowledge={"closed": Closed(error)})
+
+    answer = await network.ask(Request(text="help+clauses"))
+
+    told, termination = answer.text.split("\n\n")
+    assert f"not answered (help: shelf 'closed' could not be searched: {error.message.rstrip('.')}" in told
+    assert "termination (clauses, 90% sure)" in termination
+    assert not help_desk.tasks
+    assert answer.trace.findings[0].reason.count("..") == 0
+    assert [each.what for each in answer.trace.views[0].omitted] == ["shelf 'closed'"]
+
+
+async def test_the_way_out_is_told(bench):
+    """The reason ends with what to do."""
+    network = bench.network(bench.Says("help", knowledge=("closed",)), knowledge={"closed": Closed(NOT_INDEXED)})
+
+    answer = await network.ask(Request(text="help"))
+
+    assert answer.text.endswith("Index its documents: coterie index closed.")
+
+
+async def test_other_shelves_are_read_where_one_fails(bench):
+    """What they have answers; the trace says which shelf was not searched, and why."""
+    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "shelf")))
+    network = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "shelf": shelf()})
+
+    answer = await network.ask(Request(text="What late fee do you charge for an instalment?", specialist="ask"))
+
+    (record,) = answer.trace.views
+    assert "12 pounds" in answer.text
+    assert record.omitted[-1].what == "shelf 'closed'"
+    assert "Nothing has been indexed" in record.omitted[-1].reason
+
+
+async def test_nothing_is_called_unstated_where_a_shelf_was_not_searched(bench):
+    """The documents that could be read do not answer; nobody knows about the others."""
+    question = Request(text="Who painted the ceiling over the monthly account?", specialist="ask")
+    specialist = replace(ask(), card=replace(ask().card, knowledge=("closed", "shelf")))
+    whole = bench.network(ask(), knowledge={"shelf": shelf()})
+    part = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "shelf": shelf()})
+
+    known, unknown = await whole.ask(question), await part.ask(question)
+
+    assert (known.trace.status, known.trace.findings[0].value) == ("accepted", NOT_STATED)
+    assert unknown.trace.status == "abstained"
+    assert "what stands on 'closed' is unknown" in unknown.text
+
+
+async def test_a_full_queue_of_a_shelf_is_told_to_the_asker(bench):
+    """It is no abstention: the asker is to come again."""
+    network = bench.network(bench.Says("help", knowledge=("closed",)), knowledge={"closed": Closed(Overloaded("full"))})
+
+    with pytest.raises(Overloaded):
+        await network.ask(Request(text="help"))
+    assert not bench.store.settled

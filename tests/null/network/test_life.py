@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.types import Evidence, Fact, Label, Message, Request
+from coterie.types import Evidence, Fact, Label, Message, Part, Request, Route
 
 
 async def test_stages_and_trace(bench):
@@ -16,7 +16,7 @@ async def test_stages_and_trace(bench):
     trace = answer.trace
 
     names = [stage.name for stage in trace.stages]
-    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise"]
+    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise", "first text"]
     assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
     assert trace.time == bench.clock.now
     assert [step.producer for step in trace.steps] == ["router", "triage"]
@@ -121,8 +121,11 @@ async def test_parts_run_side_by_side_and_are_answered_in_order(bench):
     async with asyncio.timeout(5):
         deltas, answer = await bench.stream(bench.network(triage, clauses), "triage+clauses")
 
-    assert deltas == ["triage: lost", "\n\nclauses: termination"]
-    assert answer.text == "triage: lost\n\nclauses: termination"
+    assert deltas == [
+        "On \u201cabout triage\u201d: lost (triage, 90% sure)",
+        "\n\nOn \u201cabout clauses\u201d: termination (clauses, 90% sure)",
+    ]
+    assert answer.text == "".join(deltas)
     assert [task.text for task in (*triage.tasks, *clauses.tasks)] == ["about triage", "about clauses"]
 
 
@@ -131,7 +134,10 @@ async def test_a_part_that_fits_and_one_that_abstains(bench):
     network = bench.network(bench.Says("triage", "lost"), bench.Says("clauses", accepted=False, reason="not sure"))
     answer = await network.ask(Request(text="triage+clauses"))
 
-    assert answer.text == "triage: lost\n\nNot answered: clauses: not sure."
+    assert answer.text == (
+        "On \u201cabout triage\u201d: lost (triage, 90% sure)\n\n"
+        "On \u201cabout clauses\u201d: not answered (clauses: not sure)."
+    )
     assert answer.trace.status == "accepted"
 
 
@@ -185,7 +191,9 @@ async def test_several_of_one_wave_are_named(bench):
         bench.Says("tone", "angry", reads=("intent",)),
     )
 
-    assert (await network.ask(Request(text="triage"))).text == "reply: We blocked it.\ntone: angry"
+    assert (await network.ask(Request(text="triage"))).text == (
+        "We blocked it. (reply, 90% sure)\nangry (tone, 90% sure)"
+    )
 
 
 async def test_a_score_that_refers_to_a_person_shows_what_it_knows(bench):
@@ -238,7 +246,11 @@ async def test_a_second_part_that_speaks_waits_its_turn(bench):
     async with asyncio.timeout(5):
         deltas, _ = await bench.stream(bench.network(slow, fast), "slow+fast")
 
-    assert deltas == ["slow: first", "\n\nse", "cond"]
+    assert deltas == [
+        "On \u201cabout slow\u201d: first (slow, 90% sure)",
+        "\n\nOn \u201cabout fast\u201d: se",
+        "cond",
+    ]
 
 
 async def test_a_silent_abstention_of_a_speaker(bench):
@@ -354,13 +366,18 @@ async def test_out_of_scope_escalates_only_if_it_may(bench, allowed):
 
 
 async def test_a_generalist_that_abstains_too(bench):
-    """Where nobody can answer, both reasons are told."""
+    """Where nobody can answer, both reasons are told, with the best guess, which is said to be one."""
     network = bench.network(
         bench.Says("triage", accepted=False, reason="not sure"),
         generalist=bench.Says("generalist", accepted=False, reason="empty"),
     )
 
-    assert (await network.ask(Request(text="triage"))).text == "Not answered: triage: not sure; generalist: empty."
+    answer = await network.ask(Request(text="triage"))
+
+    assert answer.text == (
+        "Not answered: triage: not sure; generalist: empty.\nBest guess, not sure: yes (triage, 90% sure)"
+    )
+    assert (answer.accepted, answer.trace.degraded) == (False, "empty")
 
 
 async def test_embed_and_close(bench):
@@ -372,3 +389,56 @@ async def test_embed_and_close(bench):
     await network.close()
     assert network.encoder.closed
     assert bench.store.closed
+
+
+class Parts:
+    """A router that gives the parts it was given."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    async def route(self, request, context):
+        """These."""
+        return Route(parts=self.parts, reason="told so")
+
+
+async def test_a_part_reads_what_another_part_found(bench):
+    """A part that reads another's fact is worked on after it, sees the fact, and is answered in the text's order."""
+    triage = bench.Says(
+        "triage",
+        "card_lost",
+        writes=("intent",),
+    )
+    reply = bench.Says("reply", "dear customer", reads=("intent",))
+    parts = (
+        Part(text="write to me", waves=(("reply",),), score=0.9, after=(1,)),
+        Part(text="I lost my card", waves=(("triage",),), score=0.9),
+    )
+    answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
+
+    assert [entry.content.value for entry in reply.views[0].entries if isinstance(entry.content, Fact)] == ["card_lost"]
+    assert [task.text for task in (*triage.tasks, *reply.tasks)] == ["I lost my card", "write to me"]
+    assert answer.text.index("dear customer") < answer.text.index("card lost")
+
+
+async def test_a_part_whose_writer_fails_is_worked_on(bench):
+    """Where the part it waits for finds nothing, a part goes on without the fact."""
+    triage = bench.Says("triage", accepted=False, writes=("intent",))
+    reply = bench.Says("reply", "dear customer", reads=("intent",))
+    parts = (
+        Part(text="I lost my card", waves=(("triage",),), score=0.9),
+        Part(text="write to me", waves=(("reply",),), score=0.9, after=(0,)),
+    )
+    answer = await bench.network(triage, reply, router=Parts(*parts)).ask(Request(text="both"))
+
+    assert "dear customer" in answer.text
+
+
+async def test_a_request_may_be_prepared_without_being_asked(bench):
+    """What the router would get: structured input found, labelled; nobody is asked and nothing settled."""
+    triage = bench.Says("triage")
+    question, context = await bench.network(triage).prepare(Request(text='hello {"age": 3}'))
+
+    assert (question.text, question.columns, question.label) == ("hello", {"age": 3}, Label.INTERNAL)
+    assert context.entries == ()
+    assert (triage.tasks, bench.store.settled) == ([], [])

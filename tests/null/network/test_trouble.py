@@ -1,6 +1,7 @@
 """When engines fail, queues are full, askers leave and disks are full."""
 
 import asyncio
+import re
 from contextlib import aclosing
 
 import pytest
@@ -33,7 +34,10 @@ async def test_what_an_engine_cannot_do_is_an_abstention(bench, error):
     network = bench.network(bench.Says("triage", error=error), bench.Says("clauses", "termination"))
     answer = await network.ask(Request(text="triage+clauses"))
 
-    assert answer.text == f"Not answered: triage: {error.message}.\n\nclauses: termination"
+    assert answer.text == (
+        f"On \u201cabout triage\u201d: not answered (triage: {error.message}).\n\n"
+        "On \u201cabout clauses\u201d: termination (clauses, 90% sure)"
+    )
     assert answer.trace.findings[0].reason == error.message
     assert not answer.trace.findings[0].accepted
 
@@ -228,16 +232,16 @@ async def test_the_nth_engine_call_fails(bench):
         for who in cast:
             who.consult = _through(calls, who)
         answer = await bench.network(*cast).ask(Request(text="triage+clauses"))
-        outcomes.append(answer.text)
+        outcomes.append(re.sub("On \u201cabout (\\w+)\u201d: ", r"\1: ", answer.text))
         assert bench.store.settled[-1].trace is answer.trace
         if "failed" not in str(answer.trace.findings):
             break
 
     assert outcomes == [
-        "Not answered: triage: call 1 failed.\n\nclauses: termination",
-        "reply: We blocked it.\n\nNot answered: clauses: call 2 failed.",
-        "triage: lost\n\nclauses: termination",
-        "reply: We blocked it.\n\nclauses: termination",
+        "triage: not answered (triage: call 1 failed).\n\nclauses: termination (clauses, 90% sure)",
+        "triage: We blocked it. (reply, 90% sure)\n\nclauses: not answered (clauses: call 2 failed).",
+        "triage: lost (triage, 90% sure)\n\nclauses: termination (clauses, 90% sure)",
+        "triage: We blocked it. (reply, 90% sure)\n\nclauses: termination (clauses, 90% sure)",
     ]
     assert len(asyncio.all_tasks()) == 1
 

@@ -455,3 +455,41 @@ def test_folder_that_cannot_be_written(tmp_path):
         Registry(tmp_path / "file" / "registry").add("triage", FILES)
 
     assert "writable" in refused.value.hint
+
+
+def test_an_outline_reads_files_when_they_are_asked_for(registry):
+    """Name, size and manifest are known at once; a file is read and checked when it is needed."""
+    registry.promote("triage", registry.add("triage", FILES))
+    outline = registry.outline("triage")
+    file = outline.folder / "weights.safetensors"
+
+    assert set(outline.files) == set(FILES)
+    assert outline.size == sum(map(len, FILES.values()))
+    assert outline.size_of("weights.safetensors") == len(FILES["weights.safetensors"])
+    assert outline.size_of("nothing.json") == 0
+    assert outline.report == {"seed": 7}
+    file.chmod(0o644)
+    file.write_bytes(b"x")
+    with pytest.raises(ArtefactRefused, match=r"weights.safetensors .* is not what was stored"):
+        outline.files["weights.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "more", "manifest", "kind"])
+def test_an_outline_is_of_a_whole_version(registry, damage):
+    """A file too few or too many and a changed manifest are refused at once."""
+    registry.promote("triage", registry.add("triage", FILES))
+    folder = registry.champion("triage").folder
+    folder.chmod(0o755)
+    match damage:
+        case "missing":
+            (folder / "model.json").unlink()
+        case "more":
+            (folder / "more.json").write_bytes(b"{}")
+        case "manifest":
+            (folder / "manifest.json").chmod(0o644)
+            (folder / "manifest.json").write_bytes(b"{}")
+        case "kind":
+            (folder / "run.py").write_bytes(b"")
+
+    with pytest.raises(ArtefactRefused):
+        registry.outline("triage")

@@ -56,9 +56,15 @@ def access(**options):
     return Access(**{"label": Label.INTERNAL, "labels": {}, **options})
 
 
-def find(folder, *paths, exact=True, **options):
+def find(folder, *paths, exact=True, shelf=(), **options):
     """What stands below these paths."""
-    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact)
+    whole = [folder / path for path in shelf]
+    return find_files(folder, [folder / path for path in paths], access(**options), exact=exact, shelf=whole)
+
+
+def labels_of(found):
+    """The label of each document."""
+    return {source.name: source.label.value for source in found.sources}
 
 
 async def test_only_what_changed_is_read(place, build, encoder):
@@ -195,8 +201,109 @@ def test_links_lead_nowhere_else(place, tmp_path):
     (tmp_path / "outside.txt").write_text("not ours")
     (place / "docs" / "link.txt").symlink_to(tmp_path / "outside.txt")
     (place / "docs" / "loop").symlink_to(place / "docs")
+    (place / "docs" / "itself").symlink_to(place / "docs" / "itself")
 
     assert [source.name for source in find(place, "docs").sources] == ["docs/fees.md", "docs/hr/pay.txt"]
+
+
+def test_a_link_that_leads_out_is_told(place, tmp_path):
+    """Nobody goes there, whatever label it would have; it is named, and so it is where nothing else is found."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "pay.txt").write_text("The director earns too much.")
+    (place / "docs" / "open").symlink_to(secret)
+    (place / "alone").mkdir()
+    (place / "alone" / "pay.txt").symlink_to(secret / "pay.txt")
+
+    found = find(place, "docs", labels={"**": Label.PUBLIC})
+
+    assert set(labels_of(found)) == {"docs/fees.md", "docs/hr/pay.txt"}
+    assert found.outside == ("docs/open",)
+    with pytest.raises(InputError, match="1 links lead out"):
+        find(place, "alone")
+
+
+def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, tmp_path):
+    """Patterns on the path in the file, on the path below it, and on the real one: the most sensitive counts."""
+    real = tmp_path / "server" / "share"
+    (real / "hr").mkdir(parents=True)
+    (real / "hr" / "pay.txt").write_text("The director earns too much.")
+    (place / "linked").symlink_to(real)
+    name = (real / "hr" / "pay.txt").resolve().as_posix()
+
+    for pattern in ("linked/hr/**", "hr/*", "pay.txt", f"{real.resolve()}/**", str(place / "linked/hr/*")):
+        wanted = "internal" if pattern == "pay.txt" else "restricted"
+        assert labels_of(find(place, "linked", labels={pattern: Label.RESTRICTED})) == {name: wanted}, pattern
+    both = {"linked/**": Label.CONFIDENTIAL, f"{real.resolve()}/hr/**": Label.RESTRICTED, "hr/**": Label.PUBLIC}
+    assert labels_of(find(place, "linked", labels=both)) == {name: "restricted"}
+
+
+def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp_path):
+    """The pattern is of the link, the document is called by its real path."""
+    (tmp_path / "pay.txt").write_text("The director earns too much.")
+    (place / "wages.txt").symlink_to(tmp_path / "pay.txt")
+
+    found = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED})
+
+    assert labels_of(found) == {(tmp_path / "pay.txt").resolve().as_posix(): "restricted"}
+
+
+def test_links_below_a_folder_give_their_label(place):
+    """A file that a link with a sensitive name leads to is as sensitive, and so is a link to a sensitive file."""
+    docs = place / "docs"
+    (docs / "common").mkdir()
+    (docs / "common" / "plan.txt").write_text("We will merge.")
+    (docs / "board").symlink_to(docs / "common")
+    (docs / "copy.txt").symlink_to(docs / "hr" / "pay.txt")
+
+    found = find(place, "docs", labels={"docs/board/**": Label.RESTRICTED, "docs/hr/**": Label.CONFIDENTIAL})
+
+    assert labels_of(found) == {
+        "docs/common/plan.txt": "restricted",
+        "docs/copy.txt": "confidential",
+        "docs/fees.md": "internal",
+        "docs/hr/pay.txt": "confidential",
+    }
+
+
+def test_links_through_links_give_their_label(place):
+    """Also where one link leads to a folder in which another stands."""
+    docs = place / "docs"
+    (docs / "board").symlink_to(docs / "work")
+    (docs / "work").mkdir()
+    (docs / "work" / "notes").symlink_to(docs / "hr")
+
+    found = find(place, "docs", labels={"docs/board/notes/**": Label.RESTRICTED})
+
+    assert labels_of(found) == {"docs/fees.md": "internal", "docs/hr/pay.txt": "restricted"}
+
+
+def test_a_part_of_the_shelf_has_the_labels_of_the_whole(place):
+    """A pattern relative to the shelf's folder, and one on a link beside the part, hold when it is indexed again."""
+    (place / "docs" / "board").symlink_to(place / "docs" / "hr")
+
+    for pattern in ("hr/**", "docs/hr/**", "board/*", "docs/board/pay.txt"):
+        part = find(place, "docs/hr", exact=False, shelf=["docs"], labels={pattern: Label.RESTRICTED})
+        assert labels_of(part) == {"docs/hr/pay.txt": "restricted"}, pattern
+
+
+def test_an_accent_is_one_however_it_is_written(place):
+    """A pattern with a composed letter holds for a file name with a combining accent."""
+    (place / "docs" / "re\u0301sume\u0301.txt").write_text("She was born here.")
+
+    found = find(place, "docs", labels={"docs/r\u00e9sum\u00e9.txt": Label.RESTRICTED})
+
+    assert labels_of(found)["docs/re\u0301sume\u0301.txt"] == "restricted"
+
+
+def test_endless_paths_are_refused(place, monkeypatch):
+    """Links to folders above them make more paths than can be looked at: nothing is labelled by guess."""
+    for n in range(12):
+        (place / "docs" / "hr" / f"up{n}").symlink_to(place / "docs")
+
+    with pytest.raises(InputError, match="paths lead to"):
+        find(place, "docs", labels={"**/hr/**": Label.RESTRICTED})
+    assert set(labels_of(find(place, "docs"))) == {"docs/fees.md", "docs/hr/pay.txt"}
 
 
 async def test_a_corpus(tmp_path, build):

@@ -252,6 +252,19 @@ def test_fusion_by_rank_alone():
     assert list(fuse([[5], [4]])) == [4, 5]
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_asking_for_more_changes_nothing_at_the_top(shelf, document, mode):
+    """The first passages are the same, with the same scores, however many are asked for."""
+    await shelf.update([document(f"{n}.txt", f"fee {'late ' * (n % 7)}word{n % 40} number{n}") for n in range(450)])
+
+    few, many = [await shelf.search("late fee word3", k=k, clearance=Label.INTERNAL, mode=mode) for k in (10, 400)]
+
+    assert list(few) == list(many[:10])
+    assert len(many) == 400
+    assert len({passage.document for passage in many}) == 400
+    assert [p.score for p in many] == sorted((p.score for p in many), reverse=True)
+
+
 async def test_the_manifest_says_what_made_it(shelf, document, tmp_path, encoder):
     """The generation states format, encoder and groups."""
     await shelf.update([document("a.txt", "fee", label=Label.PUBLIC, tenant="t")])

@@ -37,6 +37,15 @@ def docx(body, styles=""):
     return packed.getvalue()
 
 
+def zipped(**parts):
+    """A ZIP of these parts."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+    return packed.getvalue()
+
+
 def pdf(*pages):
     """A PDF with a line a page, by hand: a writer of PDFs is no dependency."""
     kids = " ".join(f"{3 + 2 * n} 0 R" for n in range(len(pages)))
@@ -171,6 +180,7 @@ def test_encrypted_pdf(written):
         ("a.pdf", b"%PDF-1.4 cut", "no readable PDF"),
         ("a.pdf", b"", "no readable PDF"),
         ("a.docx", b"PK\x03\x04 cut", "no readable DOCX"),
+        ("a.docx", zipped(x=b"y"), "no Word document"),
         ("a.docx", bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600, "encrypted"),
         ("a.docx", docx("<w:p>"), "XML is broken"),
         ("a.txt", b"\x00\x01\x02\x03" * 50, "no text"),

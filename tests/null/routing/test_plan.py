@@ -1,6 +1,9 @@
 """The order in which specialists run."""
 
+import pytest
+
 from coterie.routing import pinned_route, plan_waves
+from coterie.routing._plan import plan_parts
 from coterie.types import Request, SpecialistCard
 
 
@@ -54,3 +57,51 @@ def test_circle_of_readers_still_ends():
     cards = {"a": card("a", reads=("y",), writes=("x",)), "b": card("b", reads=("x",), writes=("y",))}
 
     assert plan_waves("a", cards, readers=True) == (("a", "b"),)
+
+
+# --- Parts of one request ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cards():
+    """Cards by what each reads and writes."""
+    return lambda **facts: {name: card(name, reads, writes) for name, (reads, writes) in facts.items()}
+
+
+def test_a_part_waits_for_the_part_whose_fact_it_reads(cards):
+    """Who reads what another part writes is asked once, after it, and about its own text."""
+    first, second = plan_parts(["triage", "reply"], cards(triage=((), ("intent",)), reply=(("intent",), ())))
+
+    assert (first.waves, first.after) == ((("triage",),), ())
+    assert (second.waves, second.after) == ((("reply",),), (0,))
+
+
+def test_the_order_of_the_text_does_not_matter(cards):
+    """A reader that is named before its writer waits as well; the answers keep the text's order."""
+    first, second = plan_parts(["reply", "triage"], cards(triage=((), ("intent",)), reply=(("intent",), ())))
+
+    assert (first.waves, first.after) == ((("reply",),), (1,))
+    assert (second.waves, second.after) == ((("triage",),), ())
+
+
+def test_parts_that_have_nothing_to_do_with_each_other(cards):
+    """Each is planned as if it were alone, with its own writers and readers."""
+    known = cards(triage=((), ("intent",)), reply=(("intent",), ()), clauses=((), ("clause",)))
+    first, second = plan_parts(["triage", "clauses"], known)
+
+    assert (first.waves, first.after) == ((("triage",), ("reply",)), ())
+    assert (second.waves, second.after) == ((("clauses",),), ())
+
+
+def test_parts_in_a_circle_do_not_wait(cards):
+    """Two that read each other would wait for ever: each is planned alone."""
+    known = cards(a=(("y",), ("x",)), b=(("x",), ("y",)))
+
+    assert [each.after for each in plan_parts(["a", "b"], known)] == [(), ()]
+
+
+def test_a_chain_of_parts(cards):
+    """Each waits for the one before it only."""
+    known = cards(a=((), ("x",)), b=(("x",), ("y",)), c=(("y",), ()))
+
+    assert [each.after for each in plan_parts(["a", "b", "c"], known)] == [(), (0,), (1,)]

@@ -42,6 +42,7 @@ REASONS = [
 
 def leaky(reason: str) -> Trace:
     """A trace that has the marker wherever the types allow a text that is not a name."""
+    step = Step(producer="reply", engine="smol", usage=Usage(), note=reason)
     generated = Finding(
         specialist="reply",
         value=TEXT,
@@ -56,6 +57,7 @@ def leaky(reason: str) -> Trace:
             Evidence(kind="reason", name="purpose", text=f"purpose = {MARKER} raises the risk", weight=0.4),
         ),
         facts=(Fact(name="draft", value=TEXT, confidence=0.5),),
+        steps=(step,),
     )
     unknown_kind = replace(generated, task=None, value=(MARKER, TEXT))
     score = replace(generated, task="score", value=0.25)
@@ -67,7 +69,8 @@ def leaky(reason: str) -> Trace:
         restated=f"{TEXT} (card arrival)",
         views=(ViewRecord(specialist="reply", seen=(f"fact {TEXT!r}",), omitted=(Omission(what=TEXT, reason=TEXT),)),),
         stages=(Stage(name="consult", milliseconds=1.0, note=reason),),
-        steps=(Step(producer="reply", engine="smol", usage=Usage()),),
+        steps=(step,),
+        degraded=reason,
     )
 
 

@@ -1,0 +1,147 @@
+"""Compound requests: both specialists found, and no other; and single requests that must not be split.
+
+    COTERIE_DATA=FOLDER python benchmarks/compound/run.py [--half dev] [--each 30]
+
+Nine specialists of public sets. A request joins a text for one of them with a text for another one in one of twenty
+ways, also by nothing at all. Rules and their numbers were chosen on the half `dev`, whose texts are training rows; the half
+`test` joins test rows. Beside it: the router that never splits, and one that splits at every mark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from joining import Compound, compounds
+
+from _record import Bar, Record, arguments, sha256
+from _routing import SEED, Half, data_files, outside, profile_of, router_of, subjects, thinned
+from coterie.engines import OnnxEncoder
+from coterie.evaluation import bootstrap_mean
+from coterie.routing import LearnedRouter, Profile, split_parts
+from coterie.types import Context, Request
+
+CLAIM = "A request for two specialists reaches both and no other, however its parts are joined."
+BOUND_BAR, BOUND_REACH = 0.85, 0.95
+SHORTEST = 5  # words of a text that is joined: fewer say nothing, "Page 2"
+SINGLES = 150  # of each specialist
+
+
+async def asked_of(router: LearnedRouter, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """Whom each text is asked of, in order."""
+    return [(await router.route(Request(text=text), Context())).specialists for text in texts]
+
+
+def nearest_of(profiles: Mapping[str, Profile], encoder: OnnxEncoder, texts: Sequence[str]) -> list[str]:
+    """The specialist that a text is most like, by the router's own similarity."""
+    vectors, names = encoder.encode(texts), list(profiles)
+    likeness = np.stack([profiles[name].similarity(vectors) for name in names], axis=1)
+    return [names[best] for best in likeness.argmax(axis=1)]
+
+
+def at_every_mark(profiles: Mapping[str, Profile], encoder: OnnxEncoder, texts: Sequence[str]) -> list[set[str]]:
+    """Whom the pieces of each text are most like, split at each end of a sentence and joining word."""
+    pieces = [split_parts(text) for text in texts]
+    names = iter(nearest_of(profiles, encoder, [piece for each in pieces for piece in each]))
+    return [{next(names) for _ in each} for each in pieces]
+
+
+def outcome(found: Sequence[str], wanted: Sequence[str]) -> str:
+    """What became of a compound request."""
+    if set(found) == set(wanted):
+        return "both"
+    if set(found) > set(wanted):
+        return "both and another"
+    if not found:
+        return "nobody"
+    return "one" if set(found) < set(wanted) else "a wrong one"
+
+
+def figures_of(requests: Sequence[Compound], found: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+    """Figures of the compound requests."""
+    kinds = [outcome(asked, request.specialists) for asked, request in zip(found, requests, strict=True)]
+    right = [kind == "both" for kind in kinds]
+    by_joiner: dict[str, list[bool]] = defaultdict(list)
+    for request, good in zip(requests, right, strict=True):
+        by_joiner[request.joiner].append(good)
+    ordered = [
+        asked == request.specialists for asked, request, good in zip(found, requests, right, strict=True) if good
+    ]
+    return {
+        "requests": len(requests),
+        "both_and_no_other": float(np.mean(right)),
+        "interval": list(bootstrap_mean(right, seed=SEED)),
+        "of_those_in_order": float(np.mean(ordered)),
+        "outcomes": dict(Counter(kinds)),
+        "by_joiner": {joiner: float(np.mean(each)) for joiner, each in by_joiner.items()},
+    }
+
+
+def measure(half: Half, each: int) -> dict[str, Any]:
+    """All figures of a half."""
+    encoder = OnnxEncoder.bundled()
+    known = subjects(half)
+    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in known.items()}
+    router = router_of(profiles, encoder)
+    texts = {
+        name: [text for text, _ in subject.asked if len(text.split()) >= SHORTEST] for name, subject in known.items()
+    }
+    requests = compounds(texts, each, seed=SEED)
+    joined = [request.text for request in requests]
+    compound = figures_of(requests, asyncio.run(asked_of(router, joined)))
+    singles = [(text, name) for name, rows in known.items() for text, _ in thinned(rows.asked, SINGLES)]
+    alone = asyncio.run(asked_of(router, [text for text, _ in singles]))
+    nobody = asyncio.run(asked_of(router, outside(half)))
+    marks = at_every_mark(profiles, encoder, joined)
+    marked_singles = at_every_mark(profiles, encoder, [text for text, _ in singles])
+    asyncio.run(encoder.close())
+    return {
+        "half": half,
+        "specialists": {name: len(profile.vectors) for name, profile in profiles.items()},
+        "compound": compound,
+        "single": {
+            "requests": len(singles),
+            "right": float(np.mean([asked == (name,) for asked, (_, name) in zip(alone, singles, strict=True)])),
+            "asked_nobody": float(np.mean([not asked for asked in alone])),
+            "false_split": float(np.mean([len(asked) > 1 for asked in alone])),
+        },
+        "out_of_scope": {"requests": len(nobody), "asked_somebody": float(np.mean([bool(asked) for asked in nobody]))},
+        "baselines": {
+            "never_split": 0.0,
+            "split_at_every_mark": float(
+                np.mean([found == set(request.specialists) for found, request in zip(marks, requests, strict=True)])
+            ),
+            "split_at_every_mark_false_split": float(np.mean([len(found) > 1 for found in marked_singles])),
+            "two_at_random": 1 / (len(profiles) * (len(profiles) - 1) / 2),
+        },
+    }
+
+
+def main() -> None:
+    """Measure and write the result file."""
+    parser = arguments(__doc__, __file__)
+    parser.add_argument("--half", choices=("dev", "test"), default="test")
+    parser.add_argument("--each", type=int, default=30, help="requests of each joiner")
+    given = parser.parse_args()
+    record = Record(claim=CLAIM, seeds=(SEED,), data={name: sha256(path) for name, path in data_files().items()})
+    record.figures = measure(cast("Half", given.half), given.each)
+    both = cast("dict[str, Any]", record.figures["compound"])["both_and_no_other"]
+    record.bars = [
+        Bar(what="both specialists found, none extra", measured=both, limit=BOUND_BAR),
+        Bar(what="both specialists found, reach", measured=both, limit=BOUND_REACH),
+    ]
+    if given.half == "dev":
+        record.notes.append("the half `dev`: rules and numbers were chosen on it")
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

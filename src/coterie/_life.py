@@ -1,0 +1,87 @@
+"""One request on its way through the network: what is known of it so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from coterie._outcome import Outcome, label_of, refused
+from coterie.context import restate
+from coterie.protocols import Specialist
+from coterie.types import Context, Finding, Request, Route, Stage
+
+
+def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
+    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
+
+    Structured input never leans; the name of a document to look in is none.
+    """
+    structured = bool((request.columns or {}).keys() - {"document"})
+    restated = None if structured else restate(request.text, context)
+    if restated is None:
+        return request, ""
+    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+
+
+@dataclass
+class Life:
+    """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
+
+    id: str
+    admitted: float
+    """Seconds since the epoch."""
+    request: Request
+    """As it was admitted."""
+    large: Specialist | None = None
+    """The generalist, with what this request may use of it."""
+    question: Request = field(init=False)
+    """The same, standing on its own where it leant on earlier turns."""
+    context: Context = field(default_factory=Context)
+    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
+    outcomes: list[Outcome] = field(default_factory=list)
+    """One a part, kept up to date while they are worked on."""
+    done: list[asyncio.Event] = field(default_factory=list)
+    """One a part, set when its findings are there or never will be."""
+    shown: list[str] = field(default_factory=list)
+    """Pieces of the answer that the asker was given."""
+    composed: Finding | None = None
+    """What the generalist made of all findings, if it was asked to."""
+    start: float = field(default_factory=perf_counter)
+    stages: list[Stage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.question = self.request
+
+    async def known_to(self, index: int) -> Context:
+        """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
+        context = self.context
+        for before in self.outcomes[index].part.after:
+            await self.done[before].wait()
+            context = context.append(*self.outcomes[before].entries)
+        return context
+
+    def show(self, piece: str) -> None:
+        """Keep a piece that the asker is given; how long the first one took is a stage."""
+        if not self.shown:
+            waited = (perf_counter() - self.start) * 1000
+            self.stages.append(Stage(name="first text", milliseconds=waited, note="since the request came in"))
+        self.shown.append(piece)
+
+    @property
+    def degraded(self) -> str:
+        """What the generalist failed to do, and why; empty where nothing was missed."""
+        composed = self.composed
+        failed = "" if composed is None or composed.accepted or refused(composed) else composed.reason
+        return "; ".join(dict.fromkeys(filter(None, [*(each.degraded for each in self.outcomes), failed])))
+
+    @contextmanager
+    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
+        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
+        start, notes = perf_counter(), [note]
+        try:
+            yield notes.append
+        finally:
+            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))

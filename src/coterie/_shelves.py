@@ -1,0 +1,53 @@
+"""What the shelves say of a task: each is asked side by side, and one that cannot be searched spoils no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from coterie._concurrency import side_by_side
+from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.protocols import Retriever
+from coterie.types import Passage, SpecialistCard, Task
+
+
+class LookedUp(NamedTuple):
+    """What was found for a specialist, and where nobody could look."""
+
+    passages: tuple[Passage, ...]
+    """Of one shelf after the other, the best of each first."""
+    unsearched: Mapping[str, str]
+    """Shelves that could not be searched, and why."""
+
+
+async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task) -> LookedUp:
+    """Search every shelf of a specialist, up to the lower clearance of asker and specialist.
+
+    Raises:
+        Overloaded: an engine's queue is full; the whole request may come again.
+    """
+    tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
+    failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
+    found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
+    return LookedUp(found, failed)
+
+
+async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:
+    """What one shelf has, or why it cannot be searched."""
+    try:
+        return await shelf.search(
+            task.text,
+            k=card.passages,
+            clearance=min(task.clearance, card.clearance),
+            tenant=task.tenant,
+            vector=task.vector,
+            **_named_document(task),
+        )
+    except (EngineError, InputError, PolicyError, SetupError) as error:
+        return " ".join(filter(None, (error.message, error.hint))).rstrip(".")
+
+
+def _named_document(task: Task) -> dict[str, str]:
+    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
+    named = (task.columns or {}).get("document")
+    return {} if named is None else {"document": str(named)}

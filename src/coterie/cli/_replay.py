@@ -1,0 +1,117 @@
+"""`coterie replay`: recorded outcomes played again, to see what a dial between models would have been worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.errors import InputError
+
+from ._large import parse_money
+from ._output import Json, dim, interval, number, paragraph, remark, show_json, show_table
+
+if TYPE_CHECKING:
+    from coterie.cascade import Aim, Point, Replay
+
+_SHOWN = 12
+"""Points of the curve in the table; `--json` has them all."""
+
+
+def replay(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded outcomes, JSONL; see docs/cascade.md.")],
+    quality: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(metavar="MONEY", help="Spend at most this per 1,000 requests.")] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Learn from these outcomes; else FILE is cross-validated in five folds."),
+    ] = None,
+    generalist: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Whose quality counts as 1; default: the dearest model.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Play recorded outcomes again: which model the dial would have picked, and what that would have cost.
+
+    FILE has a prompt a line with each model's score and cost. Printed are the curve of quality against money, where
+    --quality or --budget puts the dial, and what the cheapest model, the largest, the best single one, chance and
+    hindsight come to. A prompt's own outcome never decides about it. No model is asked.
+    """
+    from coterie.cascade import read_outcomes
+    from coterie.cascade import replay as play
+    from coterie.engines import OnnxEncoder
+
+    aim = _aim(quality, budget)
+    outcomes = read_outcomes(file)
+    learned = None if train is None else read_outcomes(train)
+    encoder = OnnxEncoder.bundled(threads=2)
+    found = play(
+        outcomes,
+        encoder.encode(outcomes.prompts),
+        aim=aim,
+        train=learned,
+        train_vectors=None if learned is None else encoder.encode(learned.prompts),
+        generalist=generalist,
+        seed=seed,
+    )
+    if as_json:
+        show_json(_document(found))
+    else:
+        _show(found)
+
+
+def _aim(quality: float | None, budget: str | None) -> Aim | None:
+    from coterie.cascade import Aim
+
+    if quality is None and budget is None:
+        return None
+    if quality is not None and budget is not None:
+        raise InputError("--quality and --budget were both given.", hint="The dial has one aim: give one of the two.")
+    return Aim(quality=quality, budget=parse_money("--budget", budget))
+
+
+def _document(found: Replay) -> dict[str, object]:
+    document = asdict(found)
+    for point in (*document["curve"], *document["baselines"], document["chosen"]):
+        if point is not None:
+            point["shares"] = dict(zip(found.models, point["shares"], strict=False))
+    return document
+
+
+def _show(found: Replay) -> None:
+    points = list(found.curve)
+    step = max(1, -(-len(points) // _SHOWN))
+    kept = [*points[::step], *(points[-1:] if (len(points) - 1) % step else [])]
+    title = f"{found.rows:,} prompts, {len(found.models)} models, learned from {found.learned_from}"
+    columns = ["", "quality", "95% range", "per 1,000", *found.models]
+    show_table(columns, [_row(point, found) for point in kept], title=title)
+    show_table(columns, [_row(point, found) for point in found.baselines], title="Without a dial")
+    if found.chosen is not None:
+        show_table(columns, [_row(found.chosen, found)], title="Where the dial stands")
+        paragraph(f"{found.reason[:1].upper()}{found.reason[1:]}.")
+    if found.recovery is not None and found.recovery_interval is not None:
+        dim(_recovered(found))
+    for warning in found.warnings:
+        remark(f"Note: {warning}.")
+
+
+def _recovered(found: Replay) -> str:
+    figures = found.recovery
+    assert figures is not None, "asked only where there is one"  # noqa: S101
+    return (
+        f"Two models: {figures.apgr:.3f} of the gap recovered on average ({interval(found.recovery_interval)}; chance: "
+        f"0.5); half of it with {figures.cpt50:.0%} strong calls, 95% of the quality with {figures.strong_for_95:.0%}."
+    )
+
+
+def _row(point: Point, found: Replay) -> Sequence[object]:
+    money = "unknown" if point.per_1000 is None else f"{point.per_1000:.4g}"
+    shares = [f"{share:.0%}" for share in point.shares] or ["-"] * len(found.models)
+    return [point.name, number(point.quality), interval(point.interval), money, *shares]

@@ -1,0 +1,78 @@
+"""Does a text say only what its sources say? Its figures and its quotes are looked for in them, word for word.
+
+A check of form, with no model: it sees a changed amount, date or quotation, not a wrong conclusion in other words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_FIGURE = re.compile(r"\d+(?:[,.:/-]\d+)*%?")
+_MARK = re.compile(r"\[\d{1,3}\]")
+_QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
+_UNITS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_NUMBERS = {word: str(value) for value, word in enumerate(_UNITS, start=2)} | {
+    "fifteen": "15",
+    "twenty": "20",
+    "thirty": "30",
+    "fifty": "50",
+    "sixty": "60",
+    "ninety": "90",
+    "hundred": "100",
+    "thousand": "1000",
+    "million": "1000000",
+}
+"""Numbers as words; "one" is a pronoun too often."""
+_WORD = re.compile(r"[a-z]+")
+
+
+def made_up(text: str, sources: Sequence[str], *, marks: int = 0) -> tuple[str, ...]:
+    """The figures and quotes of a text that no source has, each once, in order; empty if all of them stand there.
+
+    Args:
+        text: What was written.
+        sources: What it was written from.
+        marks: `[1]` up to this number are references, not figures.
+    """
+    said = " ".join(sources)
+    known, flat = _figures(said), _flat(said)
+    wrong_marks = [mark for mark in _MARK.findall(text) if not 1 <= int(mark[1:-1]) <= marks]
+    bare = _MARK.sub(" ", text)
+    figures = [shown for value, shown in _figures(bare).items() if not _stands(value, known)]
+    quotes = [quote for quote in _QUOTED.findall(bare) if _flat(quote) and _flat(quote) not in flat]
+    return tuple(dict.fromkeys([*wrong_marks, *figures, *quotes]))
+
+
+def _figures(text: str) -> dict[str, str]:
+    """Figures in one form, each with how it is written."""
+    found = {_plain(each): each for each in _FIGURE.findall(text)}
+    words = [word for word in _WORD.findall(text.casefold()) if word in _NUMBERS]
+    return {_NUMBERS[word]: word for word in words} | found
+
+
+def _plain(figure: str) -> str:
+    """Without thousands separators and without zeros behind the point."""
+    share = figure.endswith("%")
+    figure = re.sub(r",(?=\d{3}\b)", "", figure.removesuffix("%"))
+    if re.fullmatch(r"\d+\.\d+", figure):
+        figure = figure.rstrip("0").rstrip(".")
+    return figure + "%" * share
+
+
+def _stands(figure: str, known: dict[str, str]) -> bool:
+    """Whether the sources have it; a share may stand there as a part of one, and a bare number as a share."""
+    if figure in known or f"{figure}%" in known:
+        return True
+    if not figure.endswith("%"):
+        return False
+    bare = figure.removesuffix("%")
+    return bare in known or _plain(f"{float(bare) / 100:.6f}") in known if _is_number(bare) else False
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"\d+(?:\.\d+)?", text))
+
+
+def _flat(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))

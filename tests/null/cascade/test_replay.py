@@ -1,0 +1,81 @@
+"""A replay never lets a row decide about itself, and its figures are those of the field."""
+
+import numpy as np
+import pytest
+
+from coterie.cascade import Outcomes, area_under_error, recovery, replay
+from coterie.errors import DataError
+
+from .conftest import make_world
+
+
+def test_the_curve_lies_above_chance(world):
+    """At half the money the dial is better than a coin between the two models."""
+    found = replay(world.outcomes, world.vectors)
+    costs, quality = (np.array([getattr(p, name) for p in found.curve]) for name in ("per_1000", "quality"))
+    coin = next(point for point in found.baselines if point.name.startswith("random"))
+
+    assert np.interp(coin.per_1000, costs, quality) > coin.quality + 0.1
+    assert found.recovery.apgr > 0.6
+    assert found.recovery_interval[0] > 0.5
+
+
+@pytest.mark.slow
+def test_noise_gives_no_advantage():
+    """Where nothing can be learned, about half of the gap is recovered: no row's outcome leaks into its prediction."""
+    shares = []
+    for seed in range(5):
+        noise = make_world(300, seed=seed, small=(0.5, 0.5), large=(0.8, 0.8))
+        shares.append(replay(noise.outcomes, noise.vectors, seed=seed).recovery.apgr)
+
+    assert 0.4 < np.mean(shares) < 0.6
+
+
+def test_a_training_file_takes_the_place_of_folds(world):
+    """Learned from another file, the figures are of the whole file and say from what."""
+    other = make_world(300, seed=5)
+    found = replay(world.outcomes, world.vectors, train=other.outcomes, train_vectors=other.vectors)
+
+    assert found.learned_from == "300 rows of the training file"
+    assert found.recovery.apgr > 0.6
+
+
+@pytest.mark.slow
+def test_it_is_the_same_again(world):
+    """The seed decides everything."""
+    assert replay(world.outcomes, world.vectors, seed=3) == replay(world.outcomes, world.vectors, seed=3)
+
+
+def test_too_little_is_refused(world):
+    """Few rows, one model, or a training file of other models are named."""
+    with pytest.raises(DataError, match="at least 20 rows; the file has 5"):
+        replay(world.outcomes.take(range(5)), world.vectors[:5])
+    alone = tuple(
+        type(row)(prompt=row.prompt, attempts={"small": row.attempts["small"]}) for row in world.outcomes.rows
+    )
+    with pytest.raises(DataError, match="only model is 'small'"):
+        replay(Outcomes(rows=alone, models=("small",)), world.vectors)
+    with pytest.raises(DataError, match="must be the same"):
+        replay(
+            world.outcomes,
+            world.vectors,
+            train=Outcomes(rows=alone, models=("small",)),
+            train_vectors=world.vectors,
+        )
+
+
+def test_recovery_by_hand():
+    """Four prompts: an order that sends the two that gain first recovers all with half the calls."""
+    weak, strong = np.array([0.0, 0.0, 1.0, 1.0]), np.ones(4)
+    best = recovery(np.array([2.0, 2.0, 1.0, 1.0]), weak, strong)
+    worst = recovery(np.array([1.0, 1.0, 2.0, 2.0]), weak, strong)
+
+    assert best.apgr == pytest.approx((0 + 0.5) / 2 / 4 + (0.5 + 1) / 2 / 4 + 2 / 4)
+    assert (best.cpt50, best.cpt80, best.strong_for_95) == (0.25, 0.5, 0.5)
+    assert worst.apgr == pytest.approx(1 - best.apgr)
+
+
+def test_area_is_the_mean_error_between_costs():
+    """Between two policies it is a coin's; beyond the dearest nothing improves."""
+    assert area_under_error([(0.0, 0.5), (1.0, 0.9)], 0.0, 1.0) == pytest.approx(0.3)
+    assert area_under_error([(0.0, 0.9)], 0.0, 1.0) == pytest.approx(0.1)

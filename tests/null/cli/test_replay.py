@@ -1,0 +1,55 @@
+"""`coterie replay`: what is shown, what scripts get, and how bad input is explained."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Forty prompts of two kinds; the small model knows one of them."""
+    path = tmp_path / "outcomes.jsonl"
+    lines = []
+    for i in range(40):
+        text, good = (f"capital of country {i}", 1) if i % 2 else (f"integral of x^{i} dx", 0)
+        models = {"small": {"score": good, "cost": 0.001}, "large": {"score": 1, "cost": 0.1}}
+        lines.append(json.dumps({"prompt": text, "models": models}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_tables_show_curve_baselines_and_dial(run, file):
+    """A person sees the curve, what doing without a dial comes to, and where the dial stands."""
+    shown = run("replay", file, "--budget", "60")
+
+    assert shown.code == 0
+    for words in ("Without a dial", "cheapest: small", "largest: large", "oracle", "budget 60 per 1,000"):
+        assert words in shown.out
+
+
+def test_scripts_get_all_of_it(run, file):
+    """JSON has every point, with the models' shares by name."""
+    document = json.loads(run("replay", file, "--quality", "0.5", "--json").out)
+
+    assert document["models"] == ["small", "large"]
+    assert set(document["curve"][0]["shares"]) == {"small", "large"}
+    assert document["chosen"]["quality"] >= 0.5
+    assert document["recovery"]["apgr"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--quality", "0.9", "--budget", "1"], "both given"),
+        (["--quality", "2"], "0 to 1"),
+        (["--budget", "cheap"], "--budget is 'cheap'"),
+        (["--generalist", "giant"], "Asked for model 'giant'"),
+        (["--budget", "0.1"], "even 'small', the cheapest model"),
+    ],
+)
+def test_bad_options_are_explained(run, file, options, said):
+    """What was asked, and what can be."""
+    refused = run("replay", file, *options)
+
+    assert refused.code != 0
+    assert said in refused.err

@@ -1,0 +1,76 @@
+"""A large model above the specialists, and documents, as the gateway's callers meet them."""
+
+import pytest
+
+from coterie.answering import load_defaults
+from coterie.config import GeneralistSection, OpenAIModel
+from coterie.governance import ClearancePolicy, Gate
+from coterie.hybrid import Generalist
+from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.testing import FakeOpenAIServer, Reply
+from coterie.types import Label, SpecialistCard
+
+FEE = "The late fee for a personal loan is 12 pounds."
+TERMS = f"{FEE} We are open on Sundays. The bank keeps silver in York and paper in Leeds."
+FAILURES = [Reply.refused(503), Reply.refused(429, retry_after="60"), Reply(body=b"rubbish"), Reply(cut_after=0)]
+
+
+@pytest.fixture
+async def above(network):
+    """The server of a large model above the network; it does as it is told."""
+    async with FakeOpenAIServer(default=Reply(text="Bring an umbrella.")) as server:
+        model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, retries=0)
+        engine = Gate(ClearancePolicy()).open("large", model)
+        network.generalist = Generalist([(engine, model)], GeneralistSection(model="large", deadline=30))
+        network.escalate_out_of_scope = True
+        yield server
+        await engine.close()
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["503", "429", "rubbish", "cut"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_failing_large_model_is_no_error(client, above, chat_body, failure, stream):
+    """The answer has status 200, says why it is none, and `degraded` says what was missed."""
+    above.default = failure
+    response = await client().post("/v1/chat/completions", json=chat_body("what is the weather", stream=stream))
+
+    assert response.status_code == 200
+    assert "Not answered: " in response.text
+    assert '"degraded":"Engine ' in response.text
+    assert len(above.requests) == 1
+
+
+async def test_words_of_a_large_model_are_streamed(client, above, chat_body, read_events):
+    """Each piece of the server is a chunk of the gateway's stream."""
+    above.default = Reply(pieces=("Bring ", "an ", "umbrella."))
+    response = await client().post("/v1/chat/completions", json=chat_body("what is the weather", stream=True))
+    words = [c["choices"][0]["delta"].get("content") for c in read_events(response.text)]
+
+    assert words == ["", "Bring", " an", " umbrella.", None]
+
+
+@pytest.mark.parametrize("wire", [TERMS, {"text": TERMS, "name": "fees.txt"}])
+async def test_a_document_is_read(client, network, chat_body, wire):
+    """A text, or an object with a name, in the `coterie` object is what the question is about."""
+    sure = Acceptance(temperature=1.0, threshold=0.0, target_risk=0.4, scope_threshold=None)
+    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
+    readers = load_defaults().readers
+    network.reader = AnswerSpecialist(card=card, reader=readers["lexical"], answering=sure, silence=sure)
+    body = chat_body("What is the late fee for a personal loan?", coterie={"document": wire})
+    told = (await client().post("/v1/chat/completions", json=body)).json()
+
+    assert told["choices"][0]["message"]["content"] == f"{FEE} [1]"
+    (citation,) = told["coterie"]["findings"][0]["citations"]
+    assert (citation["document"], citation["start"], citation["end"]) == (
+        "document" if isinstance(wire, str) else "fees.txt",
+        0,
+        len(FEE),
+    )
+
+
+@pytest.mark.parametrize("wire", [{"name": "x"}, {"text": "x", "size": 1}, {"text": "x", "label": "hidden"}, 3])
+async def test_documents_that_are_none(client, chat_body, wire):
+    """A document without text, with a key that nobody knows, or of another type is refused."""
+    response = await client().post("/v1/chat/completions", json=chat_body("x", coterie={"document": wire}))
+
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")

@@ -1,0 +1,173 @@
+"""With keys, nobody comes in without one, and nobody sees what is another tenant's or beyond their role."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from coterie.config import GatewaySection
+from coterie.errors import SetupError
+from coterie.gateway import create_app
+from coterie.gateway._access import refuse_public
+from coterie.gateway._app import ENDPOINTS
+from coterie.governance import PERMISSIONS, KeyRing
+from coterie.types import Label
+
+BODIES = {
+    "/v1/chat/completions": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/embeddings": {"model": "coterie", "input": "hello"},
+}
+
+
+@pytest.fixture
+def ring(tmp_path):
+    """The keys of the gateway."""
+    return KeyRing(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def door(network, ring):
+    """Makes a client that sends a token, from a place that is not this machine."""
+    app = create_app(network, GatewaySection(), ring)
+
+    def make(token: str | None = None, **headers: str) -> httpx.AsyncClient:
+        sent = {**({} if token is None else {"authorization": f"Bearer {token}"}), **headers}
+        transport = httpx.ASGITransport(app=app)
+        return httpx.AsyncClient(transport=transport, base_url="http://coterie.example:8321", headers=sent)
+
+    return make
+
+
+def send(http: httpx.AsyncClient, endpoint):
+    """A request that the endpoint would serve."""
+    path = endpoint.path.replace("{trace_id}", "0" * 32).replace("{model:path}", "coterie/triage")
+    return http.request(endpoint.method, path, json=BODIES.get(path))
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.path)
+@pytest.mark.parametrize("token", [None, "", "ctr_abcdefgh_" + "A" * 43, "sk-something", "revoked"])
+async def test_no_endpoint_without_a_key(door, ring, endpoint, token):
+    """Every endpoint but the two that say that the process is alive refuses no key, a wrong one and a revoked one."""
+    gone = ring.create("gone")
+    ring.revoke("gone")
+    response = await send(door(gone.token if token == "revoked" else token), endpoint)
+
+    if endpoint.open_to_all:
+        assert response.status_code == 200
+        return
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json()["error"]["code"] == ("key_refused" if token else "key_missing")
+    assert response.json()["error"]["type"] == "authentication_error"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.path)
+@pytest.mark.parametrize("role", PERMISSIONS)
+async def test_every_endpoint_by_role(door, ring, endpoint, role):
+    """A role opens what it is for, and is told so where it is for something else."""
+    response = await send(door(ring.create("anna", role=role).token), endpoint)
+
+    if endpoint.needs is None or endpoint.needs in PERMISSIONS[role]:
+        assert response.status_code in {200, 404}
+        assert endpoint.path.startswith("/api/traces") or response.status_code == 200
+    else:
+        assert response.status_code == 403
+        assert response.json()["error"]["code"] == "forbidden"
+
+
+async def test_a_path_that_is_not_there(door, ring):
+    """Without a key nothing is learned of which paths there are."""
+    ring.create("anna")
+    assert (await door().get("/v1/nothing")).status_code == 401
+    assert (await door().get("/v1/chat/completions")).status_code == 401
+
+
+async def test_another_tenants_trace(door, ring):
+    """It is not found, in the words of one that never was."""
+    acme, other = (ring.create(name, tenant=name).token for name in ("acme", "other"))
+    answer = await door(acme).post("/v1/chat/completions", json=BODIES["/v1/chat/completions"])
+    trace = answer.json()["coterie"]["trace_id"]
+    theirs = await door(other).get(f"/api/traces/{trace}")
+    nobodys = await door(other).get(f"/api/traces/{'0' * 32}")
+
+    assert (await door(acme).get(f"/api/traces/{trace}")).status_code == 200
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.text.replace(trace, "") == nobodys.text.replace("0" * 32, "")
+
+
+async def test_allowed_specialists(door, ring):
+    """A key for one specialist sees no other, can pin no other, and the router asks no other for it."""
+    token = ring.create("anna", specialists=["triage"]).token
+    http = door(token)
+    models = (await http.get("/v1/models")).json()["data"]
+    pinned = await http.post("/v1/chat/completions", json={**BODIES["/v1/chat/completions"], "model": "coterie/reply"})
+    unknown = await http.post(
+        "/v1/chat/completions", json={**BODIES["/v1/chat/completions"], "model": "coterie/nobody"}
+    )
+    routed = await http.post(
+        "/v1/chat/completions", json={"model": "coterie", "messages": [{"role": "user", "content": "write to me"}]}
+    )
+
+    assert [model["id"] for model in models] == ["coterie", "coterie/triage"]
+    assert (await http.get("/v1/models/coterie/reply")).status_code == 404
+    assert pinned.status_code == 404
+    assert pinned.text.replace("reply", "nobody") == unknown.text
+    assert not routed.json()["coterie"]["accepted"]
+    assert routed.json()["coterie"]["route"]["specialists"] == []
+    assert "reply" not in routed.json()["choices"][0]["message"]["content"]
+
+
+async def test_clearance(door, ring):
+    """A key's clearance is the most that can be asked with it, whatever the network's default is."""
+    body = BODIES["/v1/chat/completions"]
+    low, high = (ring.create(label.value, clearance=label).token for label in (Label.PUBLIC, Label.RESTRICTED))
+
+    asked = {**body, "coterie": {"clearance": "restricted"}}
+    assert (await door(low).post("/v1/chat/completions", json=asked)).status_code == 400
+    assert (await door(high).post("/v1/chat/completions", json=asked)).status_code == 200
+
+
+async def test_a_low_key_is_low_without_asking(door, ring, network):
+    """Who says nothing is given the key's clearance, not the network's default."""
+    token = ring.create("anna", clearance=Label.PUBLIC).token
+    await door(token).post("/v1/chat/completions", json=BODIES["/v1/chat/completions"])
+
+    assert network.specialists["triage"].asked[0].clearance is Label.PUBLIC
+
+
+async def test_revoked_while_it_runs(door, ring):
+    """The next request is refused."""
+    http = door(ring.create("anna").token)
+    assert (await http.get("/v1/models")).status_code == 200
+    ring.revoke("anna")
+    assert (await http.get("/v1/models")).status_code == 401
+
+
+async def test_keys_that_cannot_be_read(door, ring, tmp_path):
+    """Nobody comes in, and nobody is told what stands in the file."""
+    token = ring.create("anna").token
+    (tmp_path / "keys.json").write_text("{broken secret")
+    response = await door(token).get("/v1/models")
+
+    assert response.status_code == 503
+    assert "secret" not in response.text
+
+
+async def test_without_keys_only_this_machine(door):
+    """As before there were keys."""
+    assert (await door().get("/v1/models")).status_code == 403
+
+
+def test_an_address_that_others_reach(ring):
+    """It is listened on once there is a key."""
+    with pytest.raises(SetupError, match="there are no keys"):
+        refuse_public("0.0.0.0", ring)
+    ring.create("anna")
+    refuse_public("0.0.0.0", ring)
+
+
+@pytest.mark.parametrize("header", ["Basic YTpi", "Bearer", "bearer", "ctr_x", "Bearer a b", "Bearer ctr_\x7f"])
+async def test_odd_headers(door, ring, header):
+    """Refused, never an error of ours."""
+    ring.create("anna")
+    assert (await door(authorization=header).get("/v1/models")).status_code == 401

@@ -1,0 +1,40 @@
+"""What a large model adds to its sources is seen."""
+
+import pytest
+
+from coterie.hybrid import made_up
+
+SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thirty days" of 2024-05-31.', "p = 0.23"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The fee is 12 pounds [1].",
+        "That makes 1200 pence, which one pays within thirty days.",
+        "You have 30 days: \u201cwithin  thirty days\u201d.",
+        "By 2024-05-31. The probability is 23%.",
+        "No figure at all.",
+        "",
+    ],
+)
+def test_what_stands_in_the_sources(text):
+    """Figures in another form and quotes with other white space are no additions."""
+    assert made_up(text, SOURCES, marks=1) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("The fee is 13 pounds.", ("13",)),
+        ("It is due by 2024-06-30.", ("2024-06-30",)),
+        ("Pay within sixty days.", ("sixty",)),
+        ("The probability is 24%.", ("24%",)),
+        ("It says \u201cwithin a month\u201d.", ("within a month",)),
+        ("See [2].", ("[2]",)),
+        ("12.5 pounds and 12.5 again", ("12.5",)),
+    ],
+)
+def test_what_does_not(text, added):
+    """A changed figure, an invented quote and a reference to nothing are named."""
+    assert made_up(text, SOURCES, marks=1) == added

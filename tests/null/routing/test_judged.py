@@ -1,0 +1,167 @@
+"""A request read once: which of its words are like which specialist says where it comes apart."""
+
+import re
+
+import numpy as np
+import pytest
+
+from coterie.routing import LearnedRouter, make_profile
+from coterie.types import Context, Label, Output, Request, Usage
+
+WORDS = {
+    "bank": ["card", "blocked", "stolen", "transfer", "account", "balance", "pin", "cash"],
+    "food": ["recipe", "oven", "flour", "bake", "dinner", "soup", "onions", "stew"],
+    "trip": ["flight", "hotel", "luggage", "airport", "visa", "passport", "beach", "tour"],
+}
+DIMENSION = 64
+
+
+def direction(word: str) -> np.ndarray:
+    """Where a word points: a word of a subject mostly where its subject does."""
+    home = next((name for name, words in WORDS.items() if word in words), None)
+    own = np.random.default_rng(sum(ord(c) * 31**i for i, c in enumerate(word)) % 2**32).normal(size=DIMENSION)
+    if home is None:
+        return 0.3 * own / np.linalg.norm(own)
+    subject = np.random.default_rng(list(WORDS).index(home)).normal(size=DIMENSION)
+    return subject / np.linalg.norm(subject) + 0.4 * own / np.linalg.norm(own)
+
+
+class Reader:
+    """An encoder whose tokens are words, and whose vector is the mean of their states."""
+
+    name, clearance = "onnx", Label.RESTRICTED
+
+    def __init__(self):
+        self.batches = []
+
+    async def run(self, batch):
+        """A vector a text; states where they are asked for."""
+        self.batches.append([prompt.text for prompt in batch])
+        return [self._output(prompt) for prompt in batch]
+
+    def _output(self, prompt):
+        words = list(re.finditer(r"\w+", prompt.text))
+        states = np.array([direction(word[0].lower()) for word in words]).reshape(len(words), DIMENSION)
+        more = {"states": states, "offsets": np.array([word.span() for word in words])} if prompt.states else {}
+        return Output(vector=vector(prompt.text), usage=Usage(tokens_in=len(words)), **more)
+
+    async def close(self):
+        """Nothing."""
+
+
+def vector(text: str) -> np.ndarray:
+    """The unit vector of a text."""
+    total = sum((direction(word.lower()) for word in re.findall(r"\w+", text)), np.zeros(DIMENSION))
+    return (total / max(np.linalg.norm(total), 1e-9)).astype(np.float32)
+
+
+@pytest.fixture
+def router(tools):
+    """A router over the three subjects."""
+    profiles = {}
+    for name, words in WORDS.items():
+        random = np.random.default_rng(len(words))
+        texts = [" ".join([*random.choice(words, 3), *random.choice(["my", "the", "please"], 2)]) for _ in range(60)]
+        profiles[name] = make_profile(
+            np.stack([vector(text) for text in texts]),
+            ["a"] * 60,
+            [None] * 60,
+            hints=vector(" ".join(words))[None],
+            hint_texts=[name],
+            seed=0,
+        )
+    cards = {name: tools.card(name) for name in WORDS}
+    return LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03)
+
+
+async def parts(router, text):
+    """The parts of a text: whom each is for, and what it says."""
+    route = await router.route(Request(text=text), Context())
+    return [(part.specialists[0], part.text) for part in route.parts]
+
+
+@pytest.mark.parametrize(
+    "joiner",
+    [" and ", ", and also ", ". ", "\n", "; ", ". By the way, ", " as well as ", " - ", ", ", " ", ", then "],
+)
+async def test_two_requests_however_joined(router, joiner):
+    """A request for two comes apart where the second begins, whatever stands between them, also nothing."""
+    found = await parts(router, f"my stolen card blocked account{joiner}bake soup flour dinner")
+
+    assert [name for name, _ in found] == ["bank", "food"]
+    assert found[0][1].rstrip(".") == "my stolen card blocked account"
+    assert found[1][1] == "bake soup flour dinner"
+
+
+async def test_three_requests(router):
+    """Three are found as well, in their order."""
+    found = await parts(router, "block stolen card pin and then bake soup flour dinner and flight hotel visa airport")
+
+    assert [name for name, _ in found] == ["bank", "food", "trip"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my stolen card and my blocked account",
+        "transfer cash. my account balance please, and the pin",
+        "stolen card blocked account, soup",
+        "please tell me the balance and do it now",
+        "bake soup with flour, onions and stew for dinner",
+    ],
+)
+async def test_one_request_stays_whole(router, text):
+    """Pieces for one specialist, and pieces too short to be requests, do not part a text."""
+    assert [text_ for _, text_ in await parts(router, text)] == [text]
+
+
+async def test_numbered_requests(router):
+    """Numbers and ordinals before the parts are left out of them."""
+    numbered = await parts(router, "1. my stolen card blocked 2. bake soup flour dinner")
+    counted = await parts(router, "First, my stolen card blocked. Second, bake soup flour dinner")
+
+    assert numbered == [("bank", "my stolen card blocked"), ("food", "bake soup flour dinner")]
+    assert [name for name, _ in counted] == ["bank", "food"]
+    assert counted[1][1] == "bake soup flour dinner"
+
+
+async def test_a_text_without_pieces_is_encoded_once(router):
+    """Only where pieces are like different specialists are they encoded themselves."""
+    await parts(router, "my stolen card and my blocked account")
+    assert len(router._encoder.batches) == 1
+
+    await parts(router, "my stolen card blocked account and bake soup flour dinner")
+    assert len(router._encoder.batches) == 3
+
+
+async def test_a_part_between_two_of_another(router):
+    """A part that interrupts another request splits it in two parts, each answered in its place."""
+    found = await parts(router, "stolen card blocked pin. bake soup flour dinner. transfer cash account balance")
+
+    assert [name for name, _ in found] == ["bank", "food", "bank"]
+
+
+async def test_the_explanation_shows_the_pieces(router):
+    """Whole and pieces are listed, each with whom it is asked of, the candidates and by how much the first leads."""
+    text = "my stolen card blocked account and bake soup flour dinner"
+    found = await router.explain(Request(text=text), Context())
+
+    assert found.asked == ("bank", "food")
+    assert [each.text for each in found.considered] == [
+        text,
+        "my stolen card blocked account",
+        "bake soup flour dinner",
+    ]
+    assert [each.asked for each in found.considered] == [None, "bank", "food"]
+    first = found.considered[1]
+    assert first.candidates[0].specialist == "bank"
+    assert first.margin == pytest.approx(first.candidates[0].similarity - first.candidates[1].similarity, abs=1e-3)
+    assert first.candidates[0].nearest[0].similarity >= first.candidates[0].nearest[1].similarity
+    assert found.route == await router.route(Request(text=text), Context())
+
+
+async def test_texts_longer_than_a_question_are_not_cut_up(router):
+    """A document is one request, whatever its sentences are about."""
+    text = "my stolen card blocked account. bake soup flour dinner. " * 20
+
+    assert len(await parts(router, text)) <= 1
