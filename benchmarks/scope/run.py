@@ -30,7 +30,7 @@ from coterie.data import folds
 from coterie.engines import OnnxEncoder
 from coterie.evaluation import auroc
 
-CLAIM = "The nearest training text beside the largest logit tells what is out of scope, without an example of it."
+CLAIM = "The largest logit, the nearest training text and the nearest label mean tell what is out of scope, unseen."
 SHARE = 0.2  # of the labels hidden
 KEPT = 0.95  # of the texts in scope
 DOMAINS = 2  # hidden together
@@ -64,7 +64,7 @@ def scores(fitted: Fitted) -> dict[str, Score]:
             ((new.vectors - centre) @ whole) ** 2
         ).sum(axis=1) - _squares(new.vectors @ within, means @ within).min(axis=1),
         **{f"{k} nearest, cosine": lambda new, k=k: _nearest(new.vectors, train, k) for k in (1, 5, 10)},
-        "nearest along 64 axes": lambda new: fitted.fit.neighbours.of(new.vectors),  # type: ignore[union-attr]
+        "nearest along 64 axes": lambda new: fitted.fit.compared.neighbours.of(new.vectors),  # type: ignore[union-attr]
     }  # fmt: skip
 
 
@@ -89,6 +89,7 @@ COMBINED = (
     ("largest logit", "relative Mahalanobis"),
     ("largest logit", "nearest along 64 axes"),
     ("largest logit", "relative Mahalanobis", "nearest along 64 axes"),
+    ("largest logit", "nearest centroid", "nearest along 64 axes"),
 )
 
 
