@@ -30,6 +30,7 @@ ORDER = (
     "routellm",
     "cascades",
     "live_cascade",
+    "headlines_cascade",
     "slm",
     "adapters",
     "prompted",

@@ -139,6 +139,7 @@ def join(corpora: Sequence[AnswerCorpus]) -> AnswerCorpus:
 
 def fit_readers(corpus: AnswerCorpus) -> dict[str, Any]:
     """Both rungs, with thresholds and what they reach on documents held back."""
+    corpus = corpus.narrowed()
     folds = deal(corpus, 0)
     groups = corpus.groups()
     found: dict[str, Any] = {"readers": {}, "thresholds": {}, "reached": {}}

@@ -44,7 +44,8 @@ CLAIM = (
     "Asked about a contract it has never seen, a specialist cites the clause that answers, or says that there is none."
 )
 TARGET_RISK = 0.1
-PASSAGES = 16
+PASSAGES = 100
+"""Most contracts are read whole."""
 _SPLIT = "data/clauses.split.json"
 _LEARN, _LEARN_TOO, _VALIDATE, _TEST = range(4)
 CONTRACTS = 200

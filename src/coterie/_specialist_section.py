@@ -89,11 +89,12 @@ class SpecialistSection(BaseModel):
     knowledge: tuple[Name, ...] = ()
     """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
-    """So many passages of each shelf are looked up for it, at most."""
+    """So many passages of each shelf are looked up for it, at most; of a named document as well."""
     view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
     """What it is shown of the context is packed into so many tokens, by value per token.
 
-    Left out, half of its model's window; 8,192 without a model and for task `answer`, which shows its model a choice.
+    Left out, half of its model's window; 8,192 without a model, and for task `answer`, which shows its model a choice,
+    enough for all its passages.
     """
     model: str | None = None
     """Key of the `[models]` entry that writes a `generate` specialist's text, or that the rungs `slm` and `llm` use.

@@ -32,6 +32,7 @@ from ._secret import name_secret
 from ._section import STRICT, Money, Name
 from ._specialist_section import SpecialistSection as SpecialistSection  # noqa: PLC0414
 
+_PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
 _LOADED_AT_OPENING = 64
@@ -279,7 +280,9 @@ class Config(_Section):
         section = self.specialists[specialist]
         if section.view_tokens is not None:
             return section.view_tokens
-        if section.model is None or section.task == "answer":
+        if section.task == "answer":  # what it reads is searched for it: a budget that is too small would throw it away
+            return max(_VIEW_TOKENS, _PASSAGE_TOKENS * section.passages * len(section.knowledge))
+        if section.model is None:
             return _VIEW_TOKENS
         return self.models[section.model].window // 2
 

@@ -1,10 +1,21 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
-from ._experts import Experts, Gate, open_gate
+from ._experts import PLACES, Experts, Gate, answer_directions, open_gate, place_odds, place_of
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._reader import MOST_CITED, MOST_SENTENCES, Reader, Reading, Survey, cite, survey, weigh
-from ._scorer import KNOWN, OUTCOME, Line, Scorer, cited_rows, outcome_features
+from ._reader import (
+    MOST_CITED,
+    MOST_SENTENCES,
+    SAME,
+    Reader,
+    Reading,
+    Survey,
+    cite,
+    likely_rows,
+    survey,
+    weigh,
+)
+from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
 from ._words import terms
@@ -17,26 +28,33 @@ __all__ = [
     "MOST_CITED",
     "MOST_SENTENCES",
     "OUTCOME",
+    "PLACES",
+    "SAME",
     "SUPPORT",
     "Borne",
     "Defaults",
     "Experts",
     "Gate",
     "Line",
+    "Outcomes",
     "Reader",
     "Reading",
     "Scorer",
     "Sentence",
     "Support",
     "Survey",
+    "answer_directions",
     "cite",
     "cited_rows",
     "cut_passages",
     "encoded_features",
     "lexical_features",
+    "likely_rows",
     "load_defaults",
     "open_gate",
     "outcome_features",
+    "place_odds",
+    "place_of",
     "support_features",
     "survey",
     "terms",

@@ -18,6 +18,12 @@ Floats = np.ndarray
 
 _WARMTH = 0.05
 """Cosine by which a question's vote falls to a third."""
+_DRAWN = 5.0
+"""Answers that stand where any sentence does, counted beside those that were seen."""
+_ANSWERS = 0.5
+"""What a question's likeness to the answers of a kind counts beside its likeness to the questions of that kind."""
+PLACES = (150, 400, 1_000, 3_000, 10_000, 40_000)
+"""Characters of a document that part its places: a title stands among the first, a signature far behind."""
 _STRANGE, _FAMILIAR = 0.4, 0.6
 """Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
 
@@ -37,7 +43,11 @@ class Gate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experts:
-    """Linear models of what answers each of K kinds of question."""
+    """Linear models of what answers each of K kinds of question.
+
+    A kind has a direction in which its answers lie, away from all others': a question in new words is often nearer to
+    what answers it than to how it was asked before.
+    """
 
     questions: Floats  # (Q, D), encodings of questions that training has seen
     kinds: Floats  # (Q,) int, the kind of each
@@ -46,20 +56,34 @@ class Experts:
     word_bias: Floats  # (K,)
     vector_weights: Floats  # (D, K)
     vector_bias: Floats  # (K,)
+    answers: Floats  # (K, D), unit vectors or zero
+    places: Floats  # (K, len(PLACES) + 1), log-odds of an answer for standing there
 
     def gate(self, question: Floats) -> Gate:  # (D,)
         """Whom to listen to about a question."""
-        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.word_weights.shape[1])
+        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.answers.astype(np.float32))
 
-    def scores(self, shares: Floats, texts: Sequence[str], vectors: Floats) -> Floats:  # (K,), (S, D) -> (S, 2)
-        """Log-odds from words and from encodings."""
-        words = self.word_weights.astype(np.float32) @ shares
-        by_words = np.full(len(texts), float(self.word_bias @ shares))
-        for row, text in enumerate(texts):
-            indices, values = self.ngrams.encode(text)
-            by_words[row] += float(values @ words[indices])
-        by_vectors = vectors @ (self.vector_weights.astype(np.float32) @ shares) + float(self.vector_bias @ shares)
-        return np.column_stack([by_words, by_vectors])
+    def scores(
+        self, shares: Floats, texts: Sequence[str], starts: Floats, vectors: Floats
+    ) -> Floats:  # (S, len(KNOWN))
+        """Log-odds from words, encodings (S, D) and places (S,), for kinds of these shares (K,)."""
+        found = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
+        return np.column_stack(found)
+
+    def by_place(self, shares: Floats, starts: Floats) -> Floats:  # (K,), (S,) -> (S,)
+        """Log-odds from where sentences begin in their documents."""
+        return np.asarray((shares @ self.places.astype(np.float32))[place_of(starts)])
+
+    def by_words(self, shares: Floats, texts: Sequence[str]) -> Floats:  # (K,) -> (S,)
+        """Log-odds from words alone."""
+        weights, bias = self.word_weights.astype(np.float32) @ shares, float(self.word_bias @ shares)
+        encoded = (self.ngrams.encode(text) for text in texts)
+        return np.array([bias + float(values @ weights[indices]) for indices, values in encoded])
+
+    def by_vectors(self, shares: Floats, vectors: Floats) -> Floats:  # (K,), (S, D) -> (S,)
+        """Log-odds from encodings."""
+        weights = self.vector_weights.astype(np.float32) @ shares
+        return np.asarray(vectors @ weights + float(self.vector_bias @ shares))
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
@@ -71,6 +95,8 @@ class Experts:
             "experts.word_bias": self.word_bias.astype(np.float32),
             "experts.vector_weights": self.vector_weights.astype(np.float16),
             "experts.vector_bias": self.vector_bias.astype(np.float32),
+            "experts.answers": self.answers.astype(np.float16),
+            "experts.places": self.places.astype(np.float16),
         }
         return {"ngrams": self.ngrams.describe()}, arrays
 
@@ -83,6 +109,10 @@ class Experts:
         bias = stored_array(arrays, "experts.word_bias", None)
         if len(questions) == 0 or kinds.dtype != np.int32 or kinds.min() < 0 or kinds.max() >= len(bias):
             raise ValueError("its questions are of kinds that it does not have")
+        answers, places = np.zeros((len(bias), questions.shape[1])), np.zeros((len(bias), len(PLACES) + 1))
+        if "experts.answers" in arrays:  # versions of before did without
+            answers = stored_array(arrays, "experts.answers", *answers.shape)
+            places = stored_array(arrays, "experts.places", *places.shape)
         return cls(
             questions=questions,
             kinds=kinds,
@@ -91,15 +121,52 @@ class Experts:
             word_bias=bias,
             vector_weights=stored_array(arrays, "experts.vector_weights", questions.shape[1], len(bias)),
             vector_bias=stored_array(arrays, "experts.vector_bias", len(bias)),
+            answers=answers,
+            places=places,
         )
 
 
-def open_gate(question: Floats, known: Floats, kinds: Floats, count: int) -> Gate:  # (D,), (Q, D), (Q,)
-    """The share of each kind in a question: by the nearest question of the kind and by all of them alike."""
-    cosines = known @ question
+def open_gate(question: Floats, known: Floats, kinds: Floats, answers: Floats) -> Gate:
+    """The share of each kind in a question: by its nearest question, by all of its questions alike, and by its answers.
+
+    Args:
+        question: (D,) the encoding.
+        known: (Q, D) those of questions that training has seen.
+        kinds: (Q,) the kind of each, from 0.
+        answers: (K, D) where the answers of each kind lie.
+    """
+    cosines, count = known @ question, len(answers)
     nearest = np.full(count, -1.0)
     np.maximum.at(nearest, kinds, cosines)
     mean = np.bincount(kinds, weights=cosines, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
-    near = np.where(nearest > -1.0, (nearest + mean) / 2, -1.0)
+    near = np.where(nearest > -1.0, (nearest + mean) / 2 + _ANSWERS * (answers @ question), -1.0)
     votes = np.exp((near - near.max()) / _WARMTH)
     return Gate(votes / votes.sum(), float(cosines.max()))
+
+
+def place_of(starts: Floats) -> Floats:  # (S,) -> (S,) int
+    """Which of the places of a document each character stands in."""
+    return np.searchsorted(PLACES, starts, side="right")
+
+
+def place_odds(answered: Floats, shown: Floats) -> Floats:
+    """Log-odds of an answer for standing in each place, drawn to nothing where little was seen.
+
+    Args:
+        answered: (B,) how often an answer stood there.
+        shown: (B,) how often any sentence did.
+    """
+    usual = (shown + 1) / (shown + 1).sum()
+    return np.asarray(np.log((answered + _DRAWN * usual) / (answered.sum() + _DRAWN) / usual))
+
+
+def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)
+    """Where the answers of each kind lie, away from the mean of all kinds.
+
+    Args:
+        vectors: By kind the encodings (A, D) of what answered it; zero where that is nothing.
+    """
+    means = np.stack([each.mean(axis=0) if len(each) else np.zeros(each.shape[1]) for each in vectors])
+    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+    apart = means - means.mean(axis=0)
+    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import log
 
@@ -52,6 +53,12 @@ _SHORT = 4
 _LEAST_SPREAD = 0.02
 
 
+@lru_cache(maxsize=16384)
+def _terms(text: str) -> tuple[str, ...]:
+    """The terms of a text; one document is asked about again and again."""
+    return tuple(terms(text))
+
+
 def wanted(question: str) -> str:
     """The kind of value that a question asks for; empty if none."""
     return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
@@ -59,18 +66,19 @@ def wanted(question: str) -> str:
 
 def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  # (S, len(LEXICAL))
     """What words say of each sentence."""
-    asked = list(dict.fromkeys(terms(question)))
-    asked_pairs = set(pairwise(terms(question)))
-    words = [terms(each.text) for each in sentences]
+    asked = list(dict.fromkeys(_terms(question)))
+    asked_pairs = set(pairwise(_terms(question)))
+    words = [_terms(each.text) for each in sentences]
     sets = [set(each) for each in words]
     weights = _weights(asked, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
+    above = {each.rank: {*_terms(each.passage.heading), *_terms(each.passage.document)} for each in sentences}
     kind = wanted(question)
     found = np.zeros((len(sentences), len(LEXICAL)))
     for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
-        heading = sets[row].union(terms(each.passage.heading), terms(each.passage.document))
+        heading = sets[row] | above[each.rank]
         typed = bool(kind) and _has(each.text, kind)
         found[row] = (
             *(

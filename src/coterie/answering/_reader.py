@@ -16,13 +16,15 @@ from coterie.types import Citation, Passage
 
 from ._experts import Experts, Gate
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._scorer import KNOWN, Scorer, cited_rows, outcome_features, probability
+from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
 MOST_SENTENCES = 96
-"""Sentences looked at of all passages together; those that share nothing with the question go first."""
+"""Sentences that are encoded and compared, of all passages together."""
 MOST_CITED = 3
 """Sentences cited at most."""
+SAME = 0.98
+"""Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
 
 Floats = np.ndarray
 
@@ -41,9 +43,20 @@ class Survey:
         return [each.rank for each in self.sentences]
 
     @property
+    def starts(self) -> Floats:  # (S,)
+        """Where each begins in its document, in characters."""
+        return np.array([each.start for each in self.sentences])
+
+    @property
     def texts(self) -> list[str]:
         """What is to be encoded: the sentences, in order."""
         return [each.text for each in self.sentences]
+
+    def take(self, rows: Floats) -> Survey:
+        """Some of the sentences, by their places (K,)."""
+        return Survey(
+            question=self.question, sentences=tuple(self.sentences[row] for row in rows), words=self.words[rows]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,16 +75,36 @@ class Reading:
     known: float
     """How familiar the question is, 0 to 1."""
 
+    @property
+    def again(self) -> bool:
+        """Whether it was asked in the very words of a question that training has seen."""
+        return bool(self.outcome[_NEAREST] >= SAME)
+
 
 def survey(question: str, passages: Sequence[Passage]) -> Survey:
-    """Cut passages, the best first, and look at the words."""
+    """Cut passages, the best first, and look at the words of every sentence."""
     sentences = cut_passages(passages)
-    words = lexical_features(question, sentences)
-    if len(sentences) > MOST_SENTENCES:
-        promise = words[:, LEXICAL.index("covered_near")] + words[:, LEXICAL.index("rank")]
-        kept = np.sort(np.argsort(-promise, kind="stable")[:MOST_SENTENCES])
-        sentences, words = [sentences[row] for row in kept], words[kept]
-    return Survey(question=question, sentences=tuple(sentences), words=words)
+    return Survey(question=question, sentences=tuple(sentences), words=lexical_features(question, sentences))
+
+
+def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
+    """The places (K,) of the `MOST_SENTENCES` sentences that are worth a closer look, in order.
+
+    Args:
+        words: (S, len(LEXICAL)) what words say of each: those that share nothing with the question go first.
+        expected: (S,) how much each looks like what answered such questions before. Half of those that are kept are
+            then the best by that: an answer need not share a word with its question.
+    """
+    order = np.argsort(-(words[:, _NEAR] + words[:, _RANK]), kind="stable")
+    if len(order) <= MOST_SENTENCES:
+        return np.arange(len(order))
+    first = order[:0] if expected is None else np.argsort(-expected, kind="stable")[: MOST_SENTENCES // 2]
+    rest = order[~np.isin(order, first)][: MOST_SENTENCES - len(first)]
+    return np.sort(np.concatenate([first, rest]))
+
+
+_NEAREST = OUTCOME.index("nearest")
+_NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,6 +135,18 @@ class Reader:
         """Whether it wants encodings."""
         return ENCODED[0] in self.plain.sentence.names
 
+    def narrow(self, seen: Survey, question: Floats | None = None) -> Survey:  # question (D,)
+        """What is worth being encoded and read, by words alone: see `likely_rows`."""
+        if len(seen.sentences) <= MOST_SENTENCES:
+            return seen
+        expected = None
+        if self.experts is not None and question is not None:
+            gate = self.experts.gate(question)
+            if gate.familiar > 0.0:
+                expected = self.experts.by_words(gate.shares, seen.texts)
+                expected += self.experts.by_place(gate.shares, seen.starts)
+        return seen.take(likely_rows(seen.words, expected))
+
     def read(self, seen: Survey, question: Floats | None = None, vectors: Floats | None = None) -> Reading | None:
         """The sentences that answer; None where there is nothing to look at.
 
@@ -119,7 +164,7 @@ class Reader:
         gate = self.experts.gate(question)
         if gate.familiar == 0.0:
             return reading
-        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, vectors).T, strict=True))
+        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, seen.starts, vectors).T, strict=True))
         return _between(reading, weigh(self.familiar, columns, seen.sentences, gate), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
@@ -151,10 +196,11 @@ def weigh(
     rows = cited_rows(scores, scorer.also, MOST_CITED)
     nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
     outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=agreed)
+    sure = scorer.outcomes(again=nearest >= SAME)
     return Reading(
         cited=tuple(sentences[row] for row in rows),
-        right=probability(float(scorer.right.of(outcome))),
-        stated=probability(float(scorer.stated.of(outcome))),
+        right=probability(float(sure.right.of(outcome))),
+        stated=probability(float(sure.stated.of(outcome))),
         scores=scores,
         outcome=outcome,
         known=gate.familiar if gate is not None else 0.0,

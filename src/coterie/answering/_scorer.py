@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import expit, logsumexp
@@ -14,7 +14,7 @@ from ._features import ENCODED, LEXICAL
 
 Floats = np.ndarray
 
-KNOWN: tuple[str, ...] = ("expert_words", "expert_vectors")
+KNOWN: tuple[str, ...] = ("expert_words", "expert_vectors", "expert_place")
 """What is said by what answered such questions before."""
 OUTCOME: tuple[str, ...] = (
     "top",  # log-odds of the best sentence
@@ -62,6 +62,15 @@ class Line:
         return cls(names=tuple(names), weights=values, bias=bias)
 
 
+class Outcomes(NamedTuple):
+    """How sure an answer is."""
+
+    right: Line
+    """Log-odds that the best sentence answers."""
+    stated: Line
+    """Log-odds that the documents answer at all, whatever was found."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
     """Scores sentences, and answers made of them."""
@@ -74,11 +83,18 @@ class Scorer:
     """Log-odds that the documents answer at all, whatever was found."""
     also: float
     """Log-odds from which further sentences are cited beside the best one."""
+    again: Outcomes | None = None
+    """`right` and `stated` of questions in words that training has seen; None where they are as of any other."""
+
+    def outcomes(self, *, again: bool) -> Outcomes:
+        """What tells how sure an answer is, to a question that was asked before or to a new one."""
+        return self.again if again and self.again is not None else Outcomes(self.right, self.stated)
 
     def describe(self) -> dict[str, object]:
         """As JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
-        return lines | {"also": self.also}
+        again = {} if self.again is None else {name: line.describe() for name, line in self.again._asdict().items()}
+        return lines | {"also": self.also} | ({"again": again} if again else {})
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Scorer:
@@ -90,6 +106,9 @@ class Scorer:
             right=Line.restore(stored["right"], OUTCOME),
             stated=Line.restore(stored["stated"], OUTCOME),
             also=float(stored["also"]),
+            again=Outcomes(**{name: Line.restore(stored["again"][name], OUTCOME) for name in Outcomes._fields})
+            if "again" in stored
+            else None,
         )
 
 

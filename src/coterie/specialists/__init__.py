@@ -3,7 +3,7 @@
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
 from ._agreement import SIGNS, Agreement
-from ._answer import DOCUMENT_COLUMN, NOT_STATED, AnswerSpecialist, load_answer, passages_of
+from ._answer import DOCUMENT_COLUMN, NOT_STATED, AnswerSpecialist, Thresholds, load_answer, passages_of
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._demonstrations import Demonstrations, Neighbour
@@ -66,6 +66,7 @@ __all__ = [
     "SentenceSplitter",
     "Span",
     "TextModel",
+    "Thresholds",
     "WeightMemory",
     "WriteSpecialist",
     "Writer",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -52,6 +52,15 @@ _AT_ONCE = 16
 """Sentences that wait at the encoder together: others share its queue."""
 
 
+class Thresholds(NamedTuple):
+    """When a finding stands."""
+
+    answering: Acceptance
+    """When an answer is given."""
+    silence: Acceptance
+    """When it is said that the documents do not say."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerSpecialist:
     """Reads the passages of its view; where it has a writer, that words the answer from what was found."""
@@ -62,6 +71,8 @@ class AnswerSpecialist:
     """When an answer is given."""
     silence: Acceptance
     """When it is said that the documents do not say."""
+    again: Thresholds | None = None
+    """The same for questions in words that training has seen: what answers them is known better. None for no other."""
     encoder: Engine | None = None
     """Set where the reader wants encodings."""
     writer: Writer | None = None
@@ -80,8 +91,7 @@ class AnswerSpecialist:
             reason = "no passage that may be seen was found on its shelves"
             return replace(abstention(self.card.name, task, reason), label=label)
         start, cpu = time.perf_counter(), time.thread_time()
-        seen = survey(task.text, passages)
-        question, vectors, steps = await self._encode(seen, task, label)
+        question, seen, vectors, steps = await self._look(survey(task.text, passages), task, label)
         reading = self.reader.read(seen, question, vectors)
         usage = Usage(milliseconds=(time.perf_counter() - start) * 1000, cpu_seconds=time.thread_time() - cpu)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
@@ -93,34 +103,35 @@ class AnswerSpecialist:
         written = await self.writer.write(task, reading, seen, label)
         return self._worded(finding, written)
 
-    async def _encode(
-        self, seen: Survey, task: Task, label: Label
-    ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[Step, ...]]:
-        """The question's encoding (D,), the sentences' (S, D), and what they took."""
-        if self.encoder is None or not seen.sentences:
-            return None, None, ()
-        texts = [*([] if task.vector is not None else [task.text]), *seen.texts]
+    async def _look(
+        self, whole: Survey, task: Task, label: Label
+    ) -> tuple[np.ndarray | None, Survey, np.ndarray | None, tuple[Step, ...]]:
+        """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
+        if self.encoder is None or not whole.sentences:
+            return None, self.reader.narrow(whole), None, ()
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-            for start in range(0, len(texts), _AT_ONCE):
-                prompts = [Prompt(text=text, label=label) for text in texts[start : start + _AT_ONCE]]
+            if task.vector is None:
+                outputs += await self.encoder.run([Prompt(text=task.text, label=label)])
+            question = np.asarray(outputs[0].vector if task.vector is None else task.vector)
+            seen = self.reader.narrow(whole, question)
+            for start in range(0, len(seen.texts), _AT_ONCE):
+                prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
                 outputs += await self.encoder.run(prompts)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
             cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
         )
-        vectors = np.stack([np.asarray(each.vector) for each in outputs])
-        step = Step(producer=self.card.name, engine=self.encoder.name, usage=usage)
-        if task.vector is not None:
-            return np.asarray(task.vector), vectors, (step,)
-        return vectors[0], vectors[1:], (step,)
+        vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
+        return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
     def _decide(self, reading: Reading, label: Label, steps: tuple[Step, ...]) -> Finding:
         """The more likely of the two: that the best sentences answer, or that nothing does."""
         silent = 1 - reading.stated
+        answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
         if silent > reading.right:
-            judged = self.silence.judge(silent, None)
+            judged = silence.judge(silent, None)
             said = _Said(
                 value=NOT_STATED,
                 text=_SAID,
@@ -135,7 +146,7 @@ class AnswerSpecialist:
                 value=" ".join(_flat(each.text) for each in citations),
                 text="\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(citations, start=1)),
                 confidence=reading.right,
-                judged=self.answering.judge(reading.right, None),
+                judged=answering.judge(reading.right, None),
                 how=f"quoted from {_places(citations)}",
                 citations=citations,
             )
@@ -181,7 +192,7 @@ class AnswerSpecialist:
     def to_files(self) -> dict[str, bytes]:
         """What a stored version holds of it."""
         described, arrays = self.reader.store()
-        about = {
+        about: dict[str, object] = {
             "task": "answer",
             "rung": self.card.rung,
             "answering": asdict(self.answering),
@@ -189,6 +200,8 @@ class AnswerSpecialist:
             "columns": [DOCUMENT_COLUMN],
             "reader": described,
         }
+        if self.again is not None:
+            about["again"] = {name: asdict(each) for name, each in self.again._asdict().items()}
         files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -247,11 +260,13 @@ def load_answer(
     """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = Reader.restore(described["reader"], arrays)
+    again = {name: Acceptance(**each) for name, each in described.get("again", {}).items()}
     return AnswerSpecialist(
         card=card,
         reader=reader,
         answering=Acceptance(**described["answering"]),
         silence=Acceptance(**described["silence"]),
+        again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,
     )

@@ -33,7 +33,9 @@ class FakeRetriever:
         self._tenants = tenants or {}
         self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
         self._postings: dict[str, list[int]] = defaultdict(list)
+        self._places: dict[str | None, list[int]] = defaultdict(list, {None: list(range(len(self.passages)))})
         for number, words in enumerate(self._words):
+            self._places[self.passages[number].document].append(number)
             for word in words:
                 self._postings[word].append(number)
 
@@ -52,10 +54,9 @@ class FakeRetriever:
         self.queries.append(query)
         seen = {
             number
-            for number, each in enumerate(self.passages)
-            if each.label <= clearance
-            and self._tenants.get(each.document, tenant) == tenant
-            and document in {None, each.document}
+            for number in self._places.get(document, ())
+            if self.passages[number].label <= clearance
+            and self._tenants.get(self.passages[number].document, tenant) == tenant
         }
         scores = self._scores(query, seen)
         best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
@@ -69,7 +70,11 @@ class FakeRetriever:
         mean = sum(self._words[number].total() for number in seen) / max(len(seen), 1)
         scores: dict[int, float] = defaultdict(float)
         for word in set(_WORD.findall(query.casefold())):
-            found = [number for number in self._postings.get(word, ()) if number in seen]
+            holding = self._postings.get(word, [])
+            if len(seen) < len(holding):
+                found = [number for number in seen if word in self._words[number]]
+            else:
+                found = [number for number in holding if number in seen]
             rarity = log(1 + (len(seen) - len(found) + 0.5) / (len(found) + 0.5))
             for number in found:
                 times, length = self._words[number][word], self._words[number].total()

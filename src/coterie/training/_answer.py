@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from coterie.answering import MOST_CITED, Line, Reader, cited_rows, load_defaults, outcome_features
+from coterie.answering import MOST_CITED, SAME, Gate, Line, Reader, cited_rows, load_defaults, outcome_features
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
@@ -24,7 +24,7 @@ from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, l
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf, open_shelf
 from coterie.routing import PROFILE_FILE
-from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.specialists import Acceptance, AnswerSpecialist, Thresholds
 from coterie.types import Label, Output, Prompt, Rung
 
 from ._answer_corpus import AnswerCorpus, gather_corpus
@@ -176,6 +176,7 @@ def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sour
         reader=made.reader,
         answering=made.answering,
         silence=made.silence,
+        again=made.again,
         encoder=sources.encoder if made.reader.encodes else None,
     )
     return Candidate(
@@ -184,8 +185,7 @@ def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sour
         validation=dict.fromkeys(job.measures, made.figure),
         evaluation=_measured(job, specialist, sources),
         seconds=time.perf_counter() - start,
-        notes=dict(made.notes)
-        | {"threshold": {"answering": made.answering.threshold, "silence": made.silence.threshold}},
+        notes=dict(made.notes) | {"threshold": made.thresholds()},
         warnings=made.warnings,
     )
 
@@ -207,12 +207,15 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
     own = {
         name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
     }
+    answering, silence = own.get("answering", shipped.answering), own.get("silence", shipped.silence)
+    again = Thresholds(own.get("answering, asked before", answering), own.get("silence, asked before", silence))
     lax = [name for name in own if fit.risks[name] > target]
     unproven = [name for name in fit.thresholds if name not in own]
     return _Made(
         reader=fit.reader,
-        answering=own.get("answering", shipped.answering),
-        silence=own.get("silence", shipped.silence),
+        answering=answering,
+        silence=silence,
+        again=None if again == (answering, silence) else again,
         figure=fit.figure,
         notes=fit.notes,
         warnings=(
@@ -257,9 +260,17 @@ class _Made:
     reader: Reader
     answering: Acceptance
     silence: Acceptance
+    again: Thresholds | None = None
     figure: Figure = _UNKNOWN
     notes: Mapping[str, object]
     warnings: tuple[str, ...] = ()
+
+    def thresholds(self) -> dict[str, float | None]:
+        """For the report."""
+        found = {"answering": self.answering.threshold, "silence": self.silence.threshold}
+        if self.again is not None:
+            found |= {f"{name}_again": each.threshold for name, each in self.again._asdict().items()}
+        return found
 
 
 class _Fit:
@@ -277,12 +288,11 @@ class _Fit:
     def of(cls, job: Job, corpus: AnswerCorpus, shipped: Reader) -> _Fit:
         """Experts where the same is asked often, else the shipped reader with its confidence made true."""
         folds = deal(corpus, job.section.seed)
-        columns = features_of(corpus, encoded=shipped.encodes)
         risk = job.section.target_risk
         found = None
         if shipped.encodes:
             job.progress.start(f"{job.name}: experts", None)
-            found = fit_experts(corpus, columns, folds, seed=job.section.seed, advance=job.progress.advance)
+            found = fit_experts(corpus, folds, seed=job.section.seed, advance=job.progress.advance)
             job.progress.finish("")
         if found is not None:
             corpus = found.corpus
@@ -290,28 +300,30 @@ class _Fit:
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best)
         else:
-            fit = _recalibrated(corpus, columns, shipped)
-        fit.decide(job, corpus)
+            corpus = corpus.narrowed()
+            fit = _recalibrated(corpus, features_of(corpus, encoded=shipped.encodes), shipped)
+        fit.decide(job, corpus, found.gates if found else ())
         fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
         return fit
 
-    def decide(self, job: Job, corpus: AnswerCorpus) -> None:
-        """From which confidence to answer, and to say that nothing is stated."""
+    def decide(self, job: Job, corpus: AnswerCorpus, gates: Sequence[Gate]) -> None:
+        """From which confidence to answer and to be silent; by themselves of questions that were asked before."""
         answers = self.right >= 1 - self.stated
         silent = np.array([not each.stated for each in corpus.asked])
         right = np.where(answers, self.best, silent)
-        groups = corpus.groups()
+        groups = np.array([str(each) for each in corpus.groups()])
+        before = np.array([gate.nearest >= SAME for gate in gates] or [False] * len(right))
         for name, rows, confidence in (
-            ("answering", np.flatnonzero(answers), self.right),
-            ("silence", np.flatnonzero(~answers), 1 - self.stated),
+            ("answering", answers & ~before, self.right),
+            ("silence", ~answers & ~before, 1 - self.stated),
+            ("answering, asked before", answers & before, self.right),
+            ("silence, asked before", ~answers & before, 1 - self.stated),
         ):
-            if len(rows):
-                threshold, risk = _provable(
-                    confidence[rows], right[rows], [groups[row] for row in rows], job.section.target_risk
-                )
+            if rows.any():
+                threshold, risk = _provable(confidence[rows], right[rows], groups[rows], job.section.target_risk)
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
-                self.notes[f"{name}_reason"] = threshold.reason
+                self.notes[f"{name} reason"] = threshold.reason
         self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from coterie.answering import LEXICAL, survey
+from coterie.answering import LEXICAL, likely_rows, survey
 from coterie.data import TOPIC, Row
 from coterie.evaluation import LookUp, holds_answer
 from coterie.specialists import passages_of
@@ -27,12 +27,25 @@ class Asked:
     words: Floats  # (S, len(LEXICAL))
     ranks: tuple[int, ...]
     texts: np.ndarray  # (S,) int, positions in `Corpus.texts`
+    starts: np.ndarray  # (S,) int, where each begins in its document
     answers: np.ndarray  # (S,) bool
 
     @property
     def stated(self) -> bool:
         """Whether the documents answer it, found or not."""
         return bool(self.row.labels or self.row.evidence)
+
+    def take(self, rows: Floats) -> Asked:
+        """The same with some of the sentences, by their places (K,)."""
+        ranks = tuple(self.ranks[row] for row in rows)
+        return replace(
+            self,
+            words=self.words[rows],
+            ranks=ranks,
+            texts=self.texts[rows],
+            starts=self.starts[rows],
+            answers=self.answers[rows],
+        )
 
     @property
     def columns(self) -> dict[str, Floats]:
@@ -58,6 +71,10 @@ class AnswerCorpus:
     def groups(self) -> list[object]:
         """Questions of one group are not independent."""
         return [each.row.group or each.row.text for each in self.asked]
+
+    def narrowed(self) -> AnswerCorpus:
+        """The same with the sentences that a reader without experts looks at."""
+        return replace(self, asked=[each.take(likely_rows(each.words)) for each in self.asked])
 
     def encode(self, encode: Callable[[Sequence[str]], Floats]) -> None:
         """Encode every sentence and question once."""
@@ -86,6 +103,7 @@ async def gather_corpus(
                 words=seen.words.astype(np.float32),
                 ranks=tuple(seen.ranks),
                 texts=np.array([corpus.texts.setdefault(text, len(corpus.texts)) for text in seen.texts]),
+                starts=seen.starts,
                 answers=np.array(
                     [
                         holds_answer(row, each.passage.document, each.start, each.end, each.text)

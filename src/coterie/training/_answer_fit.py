@@ -21,14 +21,21 @@ from coterie.answering import (
     LEXICAL,
     MOST_CITED,
     OUTCOME,
+    PLACES,
+    SAME,
     Experts,
     Gate,
     Line,
+    Outcomes,
     Scorer,
+    answer_directions,
     cited_rows,
     encoded_features,
+    likely_rows,
     open_gate,
     outcome_features,
+    place_odds,
+    place_of,
 )
 from coterie.engines import fit_ngrams
 
@@ -109,17 +116,19 @@ def fit_scorer(
     outcomes = _outcomes(columns, scores, also, gates)
     best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
     stated = np.array([each.stated for each in corpus.asked])
-    return Fitted(
-        scorer=Scorer(
-            sentence=_line(names, stacked, answers),
-            right=_line(OUTCOME, outcomes, best),
-            stated=_line(OUTCOME, outcomes, stated),
-            also=also,
-        ),
-        right=_cross_fitted(outcomes, best, folds),
-        stated=_cross_fitted(outcomes, stated, folds),
-        best=best,
+    before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(best))
+    lines: dict[bool, Outcomes] = {}
+    probable = np.zeros((2, len(best)))  # that it answers, that anything does
+    for again in {bool(each) for each in before}:  # how sure one is of questions asked before says little of others
+        own = before == again
+        found = [_line(OUTCOME, outcomes[own], true[own]) for true in (best, stated)]
+        lines[again] = Outcomes(*found)
+        probable[:, own] = [_cross_fitted(outcomes[own], true[own], folds[own]) for true in (best, stated)]
+    new = lines.get(False) or lines[True]
+    scorer = Scorer(
+        sentence=_line(names, stacked, answers), right=new.right, stated=new.stated, also=also, again=lines.get(True)
     )
+    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best)
 
 
 def _outcomes(columns: Columns, scores: Sequence[Floats], also: float, gates: Sequence[Gate] | None) -> Floats:
@@ -184,7 +193,7 @@ class Familiar:
 
 
 def fit_experts(
-    corpus: AnswerCorpus, columns: Columns, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
+    corpus: AnswerCorpus, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
 ) -> Familiar | None:
     """An expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
     if corpus.vectors is None:
@@ -200,21 +209,22 @@ def fit_experts(
     work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
     whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
     asked = [each.row.text for each in corpus.asked]
-    gates = [work.gate(text, known=known) for known in (True, False) for text in asked]
+    opened = {(text, known): work.gate(text, known=known) for known in (True, False) for text in dict.fromkeys(asked)}
+    gates = [opened[text, known] for known in (True, False) for text in asked]
     count = len(asked)
-    found: list[Floats] = [np.empty((0, 2))] * len(gates)
+    seen = [*corpus.asked, *corpus.asked]
+    columns: Columns = [{}] * len(gates)
     for fold in np.unique(folds):
         experts = work.fit(folds != fold, advance)
+        weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
         for number in np.flatnonzero(folds == fold):
-            ids = corpus.asked[number].texts
-            texts = [work.names[i] for i in ids]
             for place in (int(number), count + int(number)):
-                found[place] = experts.scores(gates[place].shares, texts, corpus.vectors[ids])
-    twice = [*columns, *columns]
+                gate = gates[place]
+                seen[place], columns[place] = work.look(experts, corpus.asked[number], gate, weights[id(gate)])
     return Familiar(
         experts=whole,
-        corpus=replace(corpus, asked=[*corpus.asked, *corpus.asked]),
-        columns=[own | dict(zip(KNOWN, each.T, strict=True)) for own, each in zip(twice, found, strict=True)],
+        corpus=replace(corpus, asked=seen),
+        columns=columns,
         folds=np.concatenate([folds, folds]),
         gates=gates,
     )
@@ -246,6 +256,15 @@ class _Work:
         self.asked = [text for text, _ in known]
         self.questions = np.stack([corpus.questions[text] for text in self.asked])
         self.kinds = np.array([kind for _, kind in known], dtype=np.int32)
+        self.answers = answer_directions([self.vectors[sorted(ids)] for ids in self._answering()])
+
+    def _answering(self) -> list[set[int]]:
+        """By kind the sentences that answered it."""
+        found: list[set[int]] = [set() for _ in self.kept]
+        for asked, topic in zip(self.corpus.asked, self.topics, strict=True):
+            if topic in self.kept:
+                found[self.kept[topic]].update(asked.texts[asked.answers].tolist())
+        return found
 
     def gate(self, question: str, *, known: bool) -> Gate:
         """How a question finds its experts: in words that training has seen, or as if it had not."""
@@ -253,7 +272,18 @@ class _Work:
         if not others.any():
             others[:] = True
         vector = self.corpus.questions[question]
-        return open_gate(vector, self.questions[others], self.kinds[others], len(self.kept))
+        return open_gate(vector, self.questions[others], self.kinds[others], self.answers)
+
+    def look(
+        self, experts: Experts, asked: Asked, gate: Gate, weights: Floats
+    ) -> tuple[Asked, dict[str, Floats]]:  # weights (G,)
+        """What a reader with these experts looks at and sees, as `Reader` does it; `weights` are those of words."""
+        words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
+        place = experts.by_place(gate.shares, asked.starts)
+        rows = likely_rows(asked.words, words + place if gate.familiar > 0.0 else None)
+        narrowed = asked.take(rows)
+        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), place[rows])
+        return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
         """Experts of the questions that are seen (N,)."""
@@ -287,7 +317,18 @@ class _Work:
             word_bias=word_bias.astype(np.float32),
             vector_weights=vector_weights.astype(np.float16),
             vector_bias=vector_bias.astype(np.float32),
+            answers=self.answers.astype(np.float16),
+            places=np.stack([self._places(numbers) for numbers in of_topic]),
         )
+
+    def _places(self, numbers: Sequence[int]) -> Floats:
+        """Where the answers to some questions stand."""
+        answered, shown = np.zeros(len(PLACES) + 1), np.zeros(len(PLACES) + 1)
+        for number in numbers:
+            places = place_of(self.corpus.asked[number].starts)
+            np.add.at(shown, places, 1)
+            np.add.at(answered, places[self.corpus.asked[number].answers], 1)
+        return place_odds(answered, shown)
 
     def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of sentences, and whether they answer; of those that do not, the likeliest are shown."""

@@ -1,9 +1,25 @@
 """Sentences that answer a question, and whether any does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from coterie.answering import Experts, Gate, Reader, load_defaults, open_gate, survey
+from coterie.answering import (
+    MOST_SENTENCES,
+    PLACES,
+    Experts,
+    Gate,
+    Outcomes,
+    Reader,
+    Scorer,
+    answer_directions,
+    load_defaults,
+    open_gate,
+    place_odds,
+    place_of,
+    survey,
+)
 from coterie.types import Label, Passage
 
 TEXTS = {
@@ -78,6 +94,18 @@ def test_it_is_stored_and_restored():
     assert (after.right, after.stated, after.cited) == (before.right, before.stated, before.cited)
 
 
+def test_a_question_asked_before_is_weighed_by_lines_of_its_own():
+    """They are stored with the others; without them all questions are alike."""
+    plain = reader().plain
+    surer = replace(plain, again=Outcomes(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0)))
+    restored = Scorer.restore(surer.describe())
+
+    for scorer in (surer, restored):
+        assert scorer.outcomes(again=True).right.bias == 9.0
+        assert scorer.outcomes(again=False).right.bias == plain.right.bias
+    assert plain.outcomes(again=True).right is plain.right
+
+
 @pytest.mark.parametrize("change", ["weights", "bias", "names"])
 def test_a_damaged_description_is_refused(change):
     """Weights that are no numbers, or are those of other features, are refused."""
@@ -94,16 +122,76 @@ def test_a_damaged_description_is_refused(change):
         Reader.restore(described, arrays)
 
 
+def expert_of_laws(question):
+    """One expert, of this question: it expects the word "governed"."""
+    from coterie.engines import fit_ngrams
+
+    ngrams = fit_ngrams(["governed", "other"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
+    weights = np.array([[9.0 if term == "governed" else 0.0] for term in ngrams.terms])
+    return Experts(
+        questions=question[None, :],
+        kinds=np.array([0], dtype=np.int32),
+        ngrams=ngrams,
+        word_weights=weights,
+        word_bias=np.zeros(1),
+        vector_weights=np.zeros((len(question), 1)),
+        vector_bias=np.zeros(1),
+        answers=np.zeros((1, len(question))),
+        places=np.zeros((1, len(PLACES) + 1)),
+    )
+
+
+def test_what_answered_before_is_looked_at_though_it_shares_no_word():
+    """Of a long document the sentences that are read are those with words of the question, and those experts expect."""
+    sentences = [f"The law says that clause {number} is void." for number in range(300)]
+    text = " ".join([*sentences, "Kent governed all of it."])
+    passage = Passage(document="long.txt", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+    question = np.eye(4, dtype=np.float32)[0]
+    seen, plain = survey("Which law?", [passage]), reader()
+    knowing = Reader(plain=plain.plain, familiar=plain.plain, experts=expert_of_laws(question))
+
+    assert len(seen.sentences) == 301
+    narrowed = [each.narrow(seen, question).texts for each in (plain, knowing)]
+    assert [len(texts) for texts in narrowed] == [MOST_SENTENCES] * 2
+    assert ["Kent governed all of it." in texts for texts in narrowed] == [False, True]
+    assert all(texts == sorted(texts, key=seen.texts.index) for texts in narrowed)
+    assert "Kent governed all of it." not in knowing.narrow(seen, np.eye(4, dtype=np.float32)[1]).texts
+    assert "Kent governed all of it." not in knowing.narrow(seen).texts
+
+
 def test_the_gate_follows_the_nearest_questions():
     """A question goes to the kind whose questions it is like; one like none of them is strange."""
     known, kinds = np.eye(3, 8, dtype=np.float32), np.array([0, 0, 1])
 
-    near = open_gate(known[2], known, kinds, 2)
-    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, 2)
+    near = open_gate(known[2], known, kinds, np.zeros((2, 8)))
+    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, np.zeros((2, 8)))
 
     assert near.shares.argmax() == 1
     assert (near.familiar, strange.familiar) == (1.0, 0.0)
     assert isinstance(near, Gate)
+
+
+def test_the_gate_hears_what_answered_before():
+    """A question that is as near to the questions of two kinds goes to the one whose answers it is like."""
+    known, kinds = np.eye(2, 4, dtype=np.float32), np.array([0, 1])
+    question = np.array([0.5, 0.5, 0.0, 0.7], dtype=np.float32)
+    vectors = [np.eye(4)[[2]], np.eye(4)[[3, 3]]]
+
+    blind = open_gate(question, known, kinds, answer_directions([each[:0] for each in vectors]))
+    hearing = open_gate(question, known, kinds, answer_directions(vectors))
+
+    assert blind.shares.tolist() == [0.5, 0.5]
+    assert hearing.shares[1] > 0.9
+
+
+def test_where_answers_stand_counts():
+    """A place is likelier the more often answers stood there; little evidence says little, none says nothing."""
+    shown = np.full(len(PLACES) + 1, 100.0)
+    often, once, never = (place_odds(count * np.eye(len(shown))[0], shown) for count in (50, 1, 0))
+
+    assert place_of(np.array([0, 149, 150, 99_999])).tolist() == [0, 0, 1, len(PLACES)]
+    assert often[0] > once[0] > 0 > once[1] > often[1]
+    assert np.allclose(never, 0.0)
 
 
 def test_experts_of_unknown_kinds_are_refused():
@@ -119,9 +207,15 @@ def test_experts_of_unknown_kinds_are_refused():
         word_bias=np.zeros(2),
         vector_weights=np.zeros((4, 2)),
         vector_bias=np.zeros(2),
+        answers=np.eye(2, 4),
+        places=np.ones((2, len(PLACES) + 1)),
     )
     described, arrays = experts.store()
 
     assert Experts.restore(described, arrays).kinds.tolist() == [0, 1]
+    assert np.array_equal(Experts.restore(described, arrays).answers, np.eye(2, 4))
+    old = {name: array for name, array in arrays.items() if name not in {"experts.answers", "experts.places"}}
+    assert not Experts.restore(described, old).answers.any()
+    assert not Experts.restore(described, old).places.any()
     with pytest.raises(ValueError, match="kinds"):
         Experts.restore(described, arrays | {"experts.kinds": np.array([0, 2], dtype=np.int32)})

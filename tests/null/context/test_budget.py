@@ -20,6 +20,11 @@ task = "answer"
 knowledge = ["help"]
 model = "small"
 
+[specialists.lawyer]
+task = "answer"
+knowledge = ["help"]
+passages = 100
+
 [specialists.short]
 task = "classify"
 data = "a.csv"
@@ -35,7 +40,12 @@ paths = ["help"]
 """
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("triage", 8192), ("reply", 1500), ("ask", 8192), ("short", 300)])
+@pytest.mark.parametrize(
+    ("name", "tokens"), [("triage", 8192), ("reply", 1500), ("ask", 8192), ("lawyer", 25600), ("short", 300)]
+)
 def test_budget(name, tokens):
-    """As the section says, else half the model's window; more where no model reads it, or only a choice of it."""
+    """As the section says, else half the model's window; more where no model reads it, or only a choice of it.
+
+    All passages that an `answer` specialist asks for fit.
+    """
     assert parse_config(FILE).view_tokens(name) == tokens

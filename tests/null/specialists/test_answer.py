@@ -1,12 +1,21 @@
 """Answers from the passages of a view: quoted, worded by a model, or not in the documents."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from coterie.answering import load_defaults
+from coterie.answering import OUTCOME, Reader, load_defaults
 from coterie.errors import EgressRefused
-from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist, Writer, load_answer, passages_of
+from coterie.specialists import (
+    NOT_STATED,
+    Acceptance,
+    AnswerSpecialist,
+    Thresholds,
+    Writer,
+    load_answer,
+    passages_of,
+)
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict
 
@@ -204,3 +213,26 @@ async def test_it_is_stored_and_loaded():
     after = load_answer(before.card, json.loads(files["model.json"]), files, EchoEngine())
 
     assert (await after.consult(LATE, view())).text == (await before.consult(LATE, view())).text
+
+
+class Knows(Reader):
+    """A reader that takes every question for one that it has seen in training."""
+
+    def read(self, seen, question=None, vectors=None):
+        """As its base reads, with the nearest question as near as can be."""
+        reading = super().read(seen, question, vectors)
+        outcome = reading.outcome.copy()
+        outcome[OUTCOME.index("nearest")] = 1.0
+        return replace(reading, outcome=outcome)
+
+
+@pytest.mark.parametrize(("again", "accepted"), [(0.0, True), (None, False)])
+async def test_a_question_that_was_asked_before_has_thresholds_of_its_own(again, accepted):
+    """In the same words as in training, others count than for a new wording; they are stored with it."""
+    new = replace(specialist(answering=1.0), again=Thresholds(accepting(again), accepting(None)))
+    known = replace(new, reader=Knows(plain=new.reader.plain))
+
+    assert not (await new.consult(LATE, view())).accepted
+    assert (await known.consult(LATE, view())).accepted is accepted
+    files = new.to_files()
+    assert load_answer(new.card, json.loads(files["model.json"]), files, EchoEngine()).again == new.again
