@@ -46,7 +46,7 @@ _CLINC = {
     "car": "auto_and_commute",
     "home": "home",
 }
-MOST_KNOWN = 2000  # rows of one: a profile keeps no more
+MOST_KNOWN = 1000  # rows of one
 _LONGEST_CLAUSE = 300  # characters: what somebody may paste into a question
 
 

@@ -29,6 +29,8 @@ ORDER = (
     "scope",
     "routellm",
     "cascades",
+    "live_cascade",
+    "headlines_cascade",
     "slm",
     "adapters",
     "prompted",

@@ -1,6 +1,6 @@
 """Compound requests: both specialists found, and no other; and single requests that must not be split.
 
-    COTERIE_DATA=FOLDER python benchmarks/compound/run.py [--half dev] [--each 30]
+    COTERIE_DATA=FOLDER python benchmarks/compound/run.py [--half dev] [--each 20]
 
 Nine specialists of public sets. A request joins a text for one of them with a text for another one in one of twenty
 ways, also by nothing at all. Rules and their numbers were chosen on the half `dev`, whose texts are training rows; the
@@ -32,7 +32,7 @@ from coterie.types import Context, Request
 CLAIM = "A request for two specialists reaches both and no other, however its parts are joined."
 BOUND_BAR, BOUND_REACH = 0.85, 0.95
 SHORTEST = 5  # words of a text that is joined: fewer say nothing, "Page 2"
-SINGLES = 150  # of each specialist
+SINGLES = 100  # of each specialist
 
 
 async def asked_of(router: LearnedRouter, texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -129,7 +129,7 @@ def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
     parser.add_argument("--half", choices=("dev", "test"), default="test")
-    parser.add_argument("--each", type=int, default=30, help="requests of each joiner")
+    parser.add_argument("--each", type=int, default=20, help="requests of each joiner")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=(SEED,), data={name: sha256(path) for name, path in data_files().items()})
     record.figures = measure(cast("Half", given.half), given.each)

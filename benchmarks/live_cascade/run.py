@@ -43,6 +43,8 @@ HELD = 400
 DECIDING = 20
 """Of those on which a specialist abstains, so many are asked of the large model, at most."""
 WINDOW = 2048
+LONGEST = 48
+"""Tokens of an escalated answer: a label is wanted."""
 TOLD = {
     "triage": INSTRUCTIONS["banking77"],
     "clauses": "Each message is from a contract; its label is the type of the clause. ",
@@ -209,7 +211,7 @@ async def specialist(network: Network, name: str, rows: Sequence[Row]) -> list[t
 async def escalated(network: Network, name: str, row: Row, labels: Sequence[str]) -> Answered:
     """The whole network's answer to a row on which the specialist abstains: the large model with its context pack."""
     start = time.process_time()
-    answer = await network.ask(Request(text=row.text, specialist=name, label=Label.PUBLIC))
+    answer = await network.ask(Request(text=row.text, specialist=name, label=Label.PUBLIC, max_tokens=LONGEST))
     reader = FewShot(instruction="", labels=tuple(labels), form="free", list_all=len(labels))
     value = reader.read(answer.text, labels) if answer.trace.status == "escalated" else None
     print("+", end="", flush=True)
@@ -327,6 +329,11 @@ def main() -> None:
     asked = AskedModel(key="large", model=model, folder=folder, label=Label.PUBLIC)
     asked.check()
     record = Record(claim=CLAIM, seeds=[given.seed], data=hashes)
+    record.figures["model"] = {
+        "name": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
+        "sha256": MODEL_SHA256,
+        "licence": "Apache-2.0",
+    }
     for name in given.sets:
         print(name, flush=True)
         record.figures[name] = found = asyncio.run(measure(folder, name, sets[name], asked, given.rows))
@@ -335,11 +342,7 @@ def main() -> None:
             Bar(what=f"{name}: times less energy for a right answer", measured=found["times_less_energy"], limit=BAR),
             Bar(what=f"{name}: accuracy above the model alone", measured=found["accuracy_gain"]["mean"], limit=0.0),
         ]
-    record.figures["model"] = {
-        "name": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
-        "sha256": MODEL_SHA256,
-        "licence": "Apache-2.0",
-    }
+        record.write(given.out)  # a run that is cut off has something to show
     record.note_load()
     record.write(given.out)
 

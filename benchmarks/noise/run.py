@@ -1,6 +1,6 @@
 """How often noise that changes nothing of a text changes whom the router asks.
 
-    COTERIE_DATA=FOLDER python benchmarks/noise/run.py [--half dev] [--texts 60]
+    COTERIE_DATA=FOLDER python benchmarks/noise/run.py [--half dev] [--texts 20]
 
 Nine specialists of public sets; texts that they never saw; nine kinds of noise, seeded. A flip is any change of the set
 of specialists that are asked, to nobody and from nobody included. Beside it, two routers that are not ours to be proud
@@ -136,7 +136,7 @@ def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
     parser.add_argument("--half", choices=("dev", "test"), default="test")
-    parser.add_argument("--texts", type=int, default=60, help="of each specialist")
+    parser.add_argument("--texts", type=int, default=20, help="of each specialist")
     given = parser.parse_args()
     files = data_files() | {"scifact_beir/corpus.jsonl.gz": find("scifact_beir")[0]}
     record = Record(claim=CLAIM, seeds=(SEED,), data={name: sha256(path) for name, path in files.items()})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
 from coterie.protocols import Retriever
-from coterie.types import Passage, SpecialistCard, Task
+from coterie.retrieval import Shelf
+from coterie.types import Document, Label, Passage, Request, SpecialistCard, Task
 
 
 class LookedUp(NamedTuple):
@@ -30,6 +32,30 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
     return LookedUp(found, failed)
+
+
+async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
+    """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
+
+    Raises:
+        InputError: there is no such shelf, or no such document that the asker may see.
+    """
+    shelf = shelves.get(document.shelf)
+    if not isinstance(shelf, Shelf):
+        raise InputError(
+            f"Asked about a document of shelf {document.shelf!r}; this network reads {sorted(shelves)}.",
+            hint="Use one of these names, or send the document's text.",
+        )
+    clearance, tenant, text = request.clearance or Label.PUBLIC, request.tenant, None
+    found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
+    if found:
+        text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
+    if text is None:
+        raise InputError(
+            f"No document {document.name!r} on shelf {document.shelf!r} that may be seen.",
+            hint=f"`coterie search {document.shelf} WORDS` names the documents that it has.",
+        )
+    return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
 
 
 async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:

@@ -23,6 +23,7 @@ from typing import cast
 from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie._life import Life, standing_alone
 from coterie._outcome import (
+    LONGEST_DOCUMENT,
     Outcome,
     abstain,
     check,
@@ -36,7 +37,7 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import look_up
+from coterie._shelves import fetch, look_up
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
@@ -184,11 +185,14 @@ class Network:
             request = replace(request, text=text, columns=columns)
         if not request.text.strip() and not request.columns:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
-        check_document(request)
         check_columns(request.columns or {})
         self.dial.aim_of(request)  # refuses one that is none
         clearance = request.clearance or self.default_label
         request = replace(request, label=request.label or self.default_label, clearance=clearance)
+        if request.document is not None and request.document.shelf:
+            document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
+            request = replace(request, document=document)
+        check_document(request)
         context = Context()
         if request.session is not None:
             context = visible(await self.store.context(request.session, request.tenant), clearance)

@@ -57,11 +57,13 @@ Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
 class Document:
     """A long text that a question is about. It is read in this process: at most quotes of it leave, if allowed."""
 
-    text: str
+    text: str = ""
     name: str = "document"
     """By which citations refer to it."""
     label: Label | None = None
     """Sensitivity; None, or less than the request's, takes the request's."""
+    shelf: str = ""
+    """The `[knowledge]` key of the shelf that has the text and the label of the document of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 
 from coterie import open_network
 from coterie.cli import main
-from coterie.types import Label, Request
+from coterie.types import Document, Label, Request
 
 POLICIES = Path(__file__).parents[2] / "examples" / "lender" / "documents" / "policies"
 
@@ -36,15 +36,15 @@ def folder(tmp_path_factory) -> Path:
 
 def ask(folder: Path, text: str, clearance: Label | None = None):
     """One request through the router."""
+    return asyncio.run(_asked(folder, Request(text=text, clearance=clearance)))
 
-    async def run():
-        network = await open_network(folder)
-        try:
-            return await network.ask(Request(text=text, clearance=clearance))
-        finally:
-            await network.close()
 
-    return asyncio.run(run())
+async def _asked(folder: Path, request: Request):
+    network = await open_network(folder)
+    try:
+        return await network.ask(request)
+    finally:
+        await network.close()
 
 
 def test_a_question_is_answered_with_its_place(folder):
@@ -80,3 +80,25 @@ def test_a_restricted_document_is_for_those_who_may_see_it(folder):
 def test_the_weather_is_not_its_job(folder):
     """The router asks nobody about the weather."""
     assert ask(folder, "What will the weather be like in Paris tomorrow?").trace.route.parts == ()
+
+
+def test_a_long_document_that_comes_with_the_question(folder):
+    """A contract is read from beginning to end: the clause that decides is quoted, or named as the nearest."""
+    text = (POLICIES.parent / "contracts" / "outsourcing.txt").read_text(encoding="utf-8")
+    request = Request(text="Which law governs the agreement?", document=Document(text=text, name="outsourcing"))
+    answer = asyncio.run(_asked(folder, request))
+
+    assert "governed by the laws of the State of Oklahoma" in " ".join(answer.text.split())
+    finding = answer.trace.findings[-1]
+    assert all(text[each.start : each.end] == each.text for each in (*finding.citations, *finding.evidence))
+    assert [stage.name for stage in answer.trace.stages][-4:] == ["plan", "read", "synthesise", "first text"]
+
+
+def test_a_document_of_the_shelf(folder, capsys):
+    """Named by shelf and name it is read whole; who may not see it is told that it is not there."""
+    words = ["-C", str(folder), "ask", "Is a late fee charged during the pause?", "--shelf", "policies", "--document"]
+
+    assert main([*words, "policies/hardship.md", "--json"]) == 0
+    assert "no late fee is charged" in capsys.readouterr().out
+    assert main([*words, "policies/credit-policy.md"]) == 2
+    assert "No document 'policies/credit-policy.md'" in capsys.readouterr().err

@@ -6,7 +6,7 @@ confidence and whether it was right, on texts that its weights were not fitted o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from ._risk import mean_p_value
 KEPT_FILE = "calibration.safetensors"
 _SHARES = np.linspace(0.1, 1.0, 46)
 """Shares of the answers that may be kept; tested from few to all."""
+_STARTS = (0.1, 0.3, 0.6)
+"""Shares from which the test starts, each with its part of delta: where the surest are too few, more show more."""
 _FEWEST = 60
 """Rows from which anything is shown."""
 
@@ -68,22 +70,39 @@ class Line:
 def keep_from(judged: Judged, *, quality: float, generalist: float) -> Line:
     """The lowest confidence from which keeping answers is shown, with 95% confidence, to keep the quality of the whole.
 
-    The generalist is right `generalist` of the time on what it is asked. Shares are tested from the surest answers on,
-    and the first that is not shown ends the test, so the confidence holds for the line that is taken. Rows of one group
-    count as one, by their mean.
+    The generalist is right `generalist` of the time on what it is asked. Shares are tested from few to all, from
+    several starts with a part of delta each, and the first that is not shown ends the test of a start; so the
+    confidence holds for the line that is taken. Rows of one group count as one, by their mean.
     """
-    order = np.argsort(-judged.confidence, kind="stable")
-    confidence, n = judged.confidence[order], len(order)
-    found: Line | None = None
-    for share in _SHARES if n >= _FEWEST else ():
-        line = float(confidence[min(n, round(share * n)) - 1])
-        keep = judged.confidence >= line
-        values = np.where(keep, judged.right, generalist) - quality * generalist
-        if mean_p_value(_by_group(values, judged.group), 0.0, low=-quality * generalist, high=1.0, delta=DELTA) > DELTA:
+    aim, n = quality * generalist, len(judged.confidence)
+    reason = f"{n:,} outcomes show for no answer that"
+    nothing = Line(value=None, kept=0.0, expected=generalist, reason=reason)
+    if n < _FEWEST:
+        return nothing
+    lines = np.sort(judged.confidence)[::-1][np.maximum(np.round(_SHARES * n).astype(int), 1) - 1]
+    shown = [_p_value(judged, float(line), aim, generalist) <= DELTA / len(_STARTS) for line in lines]
+    reached = [_last(shown, int(np.searchsorted(_SHARES, start - 1e-9))) for start in _STARTS]
+    if max(reached) < 0:
+        return nothing
+    value = float(lines[max(reached)])
+    keep = judged.confidence >= value
+    expected = float(np.where(keep, judged.right, generalist).mean())
+    return Line(value=value, kept=float(keep.mean()), expected=expected, reason="")
+
+
+def _last(shown: Sequence[bool], start: int) -> int:
+    """The last of an unbroken run from a start on; -1 where the start is not shown."""
+    last = -1
+    for place in range(start, len(shown)):
+        if not shown[place]:
             break
-        expected = float(values.mean()) + quality * generalist
-        found = Line(value=line, kept=float(keep.mean()), expected=expected, reason="")
-    return found or Line(value=None, kept=0.0, expected=generalist, reason=f"{n:,} outcomes show for no answer that")
+        last = place
+    return last
+
+
+def _p_value(judged: Judged, line: float, aim: float, generalist: float) -> float:
+    values = np.where(judged.confidence >= line, judged.right, generalist) - aim
+    return mean_p_value(_by_group(values, judged.group), 0.0, low=-aim, high=1.0 - aim, delta=DELTA / len(_STARTS))
 
 
 def _by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -91,8 +110,3 @@ def _by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     _, places = np.unique(group, return_inverse=True)
     means = np.bincount(places, weights=values) / np.bincount(places)
     return np.asarray(np.random.default_rng(0).permutation(means))
-
-
-def keep_share(judged: Judged, share: float) -> float:
-    """The confidence below which so large a share of the answers lies."""
-    return float(np.quantile(judged.confidence, min(max(share, 0.0), 1.0)))

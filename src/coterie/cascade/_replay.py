@@ -14,11 +14,13 @@ import numpy as np
 
 from coterie.errors import DataError
 
+from ._chain import Walked
 from ._curve import Point, Recovery, recovery
 from ._dial import Aim, Calibration, Setting, decide, rates, turn
 from ._features import PromptFeatures, fit_features
 from ._outcomes import Outcomes
 from ._profile import profile_of_rows
+from ._replay_chain import can_chain, replay_chains
 from ._risk import mean_interval
 
 FOLDS = 5
@@ -47,6 +49,10 @@ class Replay:
     recovery_interval: tuple[float, float] | None = None
     """95% interval of the average recovered share."""
     warnings: tuple[str, ...] = ()
+    chains: tuple[Point, ...] = ()
+    """Where every model said how sure it was: chains that ask the cheapest first, from the dearest chain on."""
+    chosen_chain: Point | None = None
+    chain_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,28 +107,46 @@ def replay(
     texts, places = zip(*[(outcomes.prompts, vectors), *known], strict=True)
     features = fit_features([text for each in texts for text in each], np.vstack(places), seed=seed)
     strong = outcomes.model(generalist) if generalist else _dearest(train or outcomes)
-    player, shown = (
-        Player(features=features, generalist=strong, aim=aim, seed=seed),
-        _shown(outcomes, vectors, features),
-    )
+    player = Player(features=features, generalist=strong, aim=aim, seed=seed)
+    shown = _shown(outcomes, vectors, features)
     if train is None or train_vectors is None:
         played, source = player.cross_fit(shown), f"the other {FOLDS - 1} folds"
     else:
         played = player.play(_shown(train, train_vectors, features), shown)
         source = f"{len(train):,} rows of the training file"
-    found, span = _recovery(outcomes, played, seed)
+    return _with_chains(outcomes, train, aim, seed, _summary(outcomes, played, source, player, train or outcomes))
+
+
+def _summary(outcomes: Outcomes, played: Played, source: str, player: Player, known: Outcomes) -> Replay:
+    """What was played, in figures; the baselines are chosen by the outcomes that are `known`."""
+    found, span = _recovery(outcomes, played, player.seed)
     return Replay(
         rows=len(outcomes),
         models=outcomes.models,
         learned_from=source,
-        generalist=outcomes.models[strong],
+        generalist=outcomes.models[player.generalist],
         curve=tuple(_curve(outcomes, played)),
-        baselines=tuple(_baselines(outcomes, strong, train or outcomes)),
-        chosen=None if aim is None else _chosen(aim, outcomes, played),
+        baselines=tuple(_baselines(outcomes, player.generalist, known)),
+        chosen=None if player.aim is None else _chosen(player.aim, outcomes, played),
         reason=next((setting.reason for setting in played.settings if setting), ""),
         recovery=found,
         recovery_interval=span,
         warnings=tuple(_warnings(outcomes)),
+    )
+
+
+def _with_chains(outcomes: Outcomes, train: Outcomes | None, aim: Aim | None, seed: int, found: Replay) -> Replay:
+    """The replay with what chains come to, where confidences are on record."""
+    folds = fold_of(outcomes.prompts, seed)
+    if not (can_chain(outcomes, None if train else folds) and (train is None or can_chain(train, None))):
+        return found
+    played = replay_chains(outcomes, train, folds=folds, aim=aim, generalist=found.generalist, seed=seed)
+    points = [_point_of("chain", each, outcomes.models) for each in played.curve]
+    return replace(
+        found,
+        chains=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
+        chosen_chain=None if played.chosen is None else _point_of(f"{aim}, chain", played.chosen, outcomes.models),
+        chain_reason=played.reason,
     )
 
 
@@ -208,16 +232,20 @@ def _dearest(outcomes: Outcomes) -> int:
 def _point(name: str, outcomes: Outcomes, chosen: np.ndarray) -> Point:
     """What a choice of columns came to; a row where the chosen model was not asked does not count."""
     rows = np.arange(len(chosen))
-    scores, costs = outcomes.scores[rows, chosen], outcomes.costs[rows, chosen]
-    known = ~np.isnan(scores) & (chosen >= 0)
-    share = [float((chosen[known] == column).mean()) if known.any() else 0.0 for column in range(len(outcomes.models))]
-    unpriced = np.isnan(costs[known]).any()
+    given = Walked(outcomes.scores[rows, chosen], outcomes.costs[rows, chosen], chosen)
+    return _point_of(name, given, outcomes.models)
+
+
+def _point_of(name: str, given: Walked, models: Sequence[str]) -> Point:
+    known = ~np.isnan(given.scores) & (given.last >= 0)
+    scores, costs, last = (column[known] for column in given)
+    unpriced = np.isnan(costs).any()
     return Point(
         name=name,
-        quality=float(scores[known].mean()) if known.any() else float("nan"),
-        per_1000=None if unpriced else 1000 * float(costs[known].mean()),
-        interval=mean_interval(scores[known]),
-        shares=tuple(share),
+        quality=float(scores.mean()) if known.any() else float("nan"),
+        per_1000=None if unpriced else 1000 * float(costs.mean()),
+        interval=mean_interval(scores),
+        shares=tuple(float((last == column).mean()) if known.any() else 0.0 for column in range(len(models))),
     )
 
 

@@ -62,6 +62,10 @@ def ask(
             show_default=False,
         ),
     ] = None,
+    shelf: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The document stands on this shelf, and FILE is its name there."),
+    ] = None,
     document_label: Annotated[
         str | None,
         typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's."),
@@ -83,9 +87,7 @@ def ask(
         read_request(text, columns, specialist=specialist, session=session),
         label=parse_label("--label", label),
         clearance=parse_label("--as", clearance),
-        document=None
-        if document is None
-        else _read_document(document, parse_label("--document-label", document_label)),
+        document=_find_document(document, shelf, parse_label("--document-label", document_label)),
         quality=quality,
         budget=parse_money("--budget", budget),
     )
@@ -115,6 +117,17 @@ def read_request(
         )
     parsed = None if columns is None else _parse_columns(columns)
     return Request(text=text, columns=parsed, specialist=specialist, session=session)
+
+
+def _find_document(path: Path | None, shelf: str | None, label: Label | None) -> Document | None:
+    """What was named: a file that is read now, or a document of a shelf. Raises `InputError`."""
+    from coterie.types import Document
+
+    if path is None:
+        if shelf is not None:
+            raise InputError("--shelf was given without a document.", hint="Name it: --document NAME")
+        return None
+    return _read_document(path, label) if shelf is None else Document(name=str(path), label=label, shelf=shelf)
 
 
 def _read_document(path: Path, label: Label | None) -> Document:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import typer
 
 from ._output import Json, say, show_json, show_table
@@ -11,6 +9,8 @@ from ._output import Json, say, show_json, show_table
 
 def budgets(context: typer.Context, *, as_json: Json = False) -> None:
     """Show each budget: its span, what was taken of which limit, and what is reserved for calls that run."""
+    import asyncio
+
     from coterie.config import load_config
     from coterie.governance import open_budgets
 

@@ -165,7 +165,7 @@ def _secrets(config: Config) -> Iterator[Check]:
     """Whether each named variable is set; a model that is never called needs none."""
     called = {section.model for section in config.specialists.values()}
     if config.generalist is not None and config.generalist.escalate:
-        called.add(config.generalist.model)
+        called |= {config.generalist.model, *config.generalist.fallback}
     for key, model in config.models.items():
         if isinstance(model, OpenAIModel) and model.api_key is not None:
             variable = model.api_key.removeprefix("env:")

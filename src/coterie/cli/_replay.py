@@ -94,7 +94,8 @@ def _windows(given: Sequence[str]) -> dict[str, int]:
 
 def _document(found: Replay) -> dict[str, object]:
     document = asdict(found)
-    for point in (*document["curve"], *document["baselines"], document["chosen"]):
+    lists = (document["curve"], document["baselines"], document["chains"])
+    for point in (*(each for points in lists for each in points), document["chosen"], document["chosen_chain"]):
         if point is not None:
             point["shares"] = dict(zip(found.models, point["shares"], strict=False))
     return document
@@ -108,6 +109,11 @@ def _show(found: Replay) -> None:
     columns = ["", "quality", "95% range", "per 1,000", *found.models]
     show_table(columns, [_row(point, found) for point in kept], title=title)
     show_table(columns, [_row(point, found) for point in found.baselines], title="Without a dial")
+    if found.chains:
+        show_table(columns, [_row(point, found) for point in found.chains], title="Chains: the cheapest first")
+    if found.chosen_chain is not None:
+        show_table(columns, [_row(found.chosen_chain, found)], title="The chain for it")
+        paragraph(f"{found.chain_reason[:1].upper()}{found.chain_reason[1:]}.")
     if found.chosen is not None:
         show_table(columns, [_row(found.chosen, found)], title="Where the dial stands")
         paragraph(f"{found.reason[:1].upper()}{found.reason[1:]}.")

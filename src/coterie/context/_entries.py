@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from coterie.types import Citation, ContextView, Entry, Fact, Finding, FindingSummary, Passage, Retraction
 
-_NEAR = 2  # labels beside the best that a guess names
+_NEAR = 4  # labels beside the best that a guess names
 
 
 def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:

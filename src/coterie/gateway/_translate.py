@@ -73,7 +73,7 @@ def read_request(
 
 def _document(wire: str | DocumentWire | None) -> Document | None:
     if isinstance(wire, DocumentWire):
-        return Document(text=wire.text, name=wire.name, label=wire.label)
+        return Document(text=wire.text, name=wire.name, label=wire.label, shelf=wire.shelf)
     return None if wire is None else Document(text=wire)
 
 

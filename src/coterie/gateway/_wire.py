@@ -70,11 +70,14 @@ class DocumentWire(_Asked):
 
     model_config = ConfigDict(extra="forbid")
 
-    text: str
-    name: Annotated[str, Field(min_length=1, max_length=200)] = "document"
-    """By which citations refer to it."""
+    text: str = ""
+    """Left out where it stands on a shelf."""
+    name: Annotated[str, Field(min_length=1, max_length=500)] = "document"
+    """By which citations refer to it; of a document on a shelf, its name there."""
     label: Label | None = None
     """Its sensitivity, where it is above the request's."""
+    shelf: str = ""
+    """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
 
 
 class Extension(_Asked):
@@ -91,7 +94,7 @@ class Extension(_Asked):
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
     document: str | DocumentWire | None = None
-    """A long text that the question is about, or an object with `text`, `name` and `label`. It is read here."""
+    """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
     budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None

@@ -8,6 +8,7 @@ After MinionS (Narayan et al., 2025, arXiv:2502.15964), whose local model writes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -77,11 +78,14 @@ class Collaboration:
 
     async def run(self) -> Concluded:
         """Plan, read and conclude, as often as is allowed."""
-        reading = DocumentReader(self.reader, self.document, self.label)
+        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label)
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
+            start = perf_counter()
             self._extracts += await side_by_side(reading.read(each, self.task) for each in questions)
+            if self.large is not None:
+                self.large.idle(perf_counter() - start)
             self._note_read(questions)
             concluded, questions = await self._conclude(last=last)
             if concluded is not None or not questions:
@@ -103,7 +107,7 @@ class Collaboration:
     # --- plan ------------------------------------------------------------------------------------
 
     async def _plan(self) -> list[str]:
-        """The short questions: the generalist's, else the question and its parts."""
+        """The short questions: the asker's own, and the generalist's or else its parts."""
         own = list(dict.fromkeys([self.task.text, *split_parts(self.task.text)]))
         if self.large is None:
             self._note("plan", f"the question itself, in {len(own)} part(s)")
@@ -112,9 +116,9 @@ class Collaboration:
         questions = await self._structured("plan", PLAN.format(most=most), [], self.task.label, _schema(questions=most))
         if questions is None:
             return own[:most]
-        planned = _questions(questions.get("questions"), most, known=[])
-        self._note("plan", f"{len(planned)} short question(s) by the generalist")
-        return planned or own[:most]
+        planned = _questions(questions.get("questions"), most - 1, known=own[:1])
+        self._note("plan", f"the question itself and {len(planned)} short question(s) by the generalist")
+        return [*own[:1], *planned] if planned else own[:most]
 
     def _note_read(self, questions: Sequence[str]) -> None:
         read = self._extracts[-len(questions) :]

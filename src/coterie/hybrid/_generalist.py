@@ -20,7 +20,18 @@ from coterie.engines import estimate_tokens
 from coterie.errors import TooLong
 from coterie.models import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
-from coterie.types import ContextView, Delta, Finding, Label, Message, Prompt, SpecialistCard, Task
+from coterie.types import (
+    ContextView,
+    Delta,
+    Entry,
+    Finding,
+    FindingSummary,
+    Label,
+    Message,
+    Prompt,
+    SpecialistCard,
+    Task,
+)
 
 from ._held import made_up
 from ._pack import in_words, lay_out, narrowed, question_of
@@ -30,6 +41,10 @@ NAME = "generalist"
 INSTRUCTION = (
     "The narrow models of a network could not answer the message that follows; what they prepared for it, if anything, "
     "stands above. Answer the message yourself, briefly and only as far as you know; say so when you do not know."
+)
+LABEL = (
+    "If one of the labels that a narrow model names above is right, answer with that label alone, written as it is "
+    "there."
 )
 TOGETHER = (
     "Narrow models each did a part of the request that follows; what they found stands above. Write one answer, "
@@ -106,6 +121,11 @@ class Asking:
         """How it may be used."""
         return self.generalist.section
 
+    def idle(self, seconds: float) -> None:
+        """Leave out of the request's time what it spent on other things, such as reading a document."""
+        if self._deadline is not None:
+            self._deadline += seconds
+
     @property
     def spent(self) -> str:
         """Which of the limits in tokens and money is used up, in words; empty if none is."""
@@ -154,12 +174,13 @@ class Asking:
     def _escalation(self, task: Task, view: ContextView) -> Callable[[Candidate], Prompt]:
         """What a model is told of a task and its context pack."""
         asked = question_of(task)
+        told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
 
         def prompt(candidate: Candidate) -> Prompt:
             longest = min(task.max_tokens or _LONGEST, candidate.window // _SHARE)
-            room = candidate.window - longest - _tokens(lay_out((), instruction=INSTRUCTION, asked=asked))
+            room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
             seen = narrowed(view, self.card, clearance=candidate.engine.clearance, room=room).entries
-            messages = lay_out(seen, instruction=INSTRUCTION, asked=asked)
+            messages = lay_out(seen, instruction=told, asked=asked)
             label = max([task.label, *(entry.label for entry in seen)])
             return self._fitting(candidate, Prompt(messages=messages, label=label, max_tokens=longest))
 
@@ -246,6 +267,12 @@ class Asking:
                 f"{candidate.engine.name!r} is {candidate.window:,}."
             )
         return prompt
+
+
+def _names_labels(entry: Entry) -> bool:
+    """Whether an entry is a guess at a label: whoever asked may want one."""
+    known = entry.content
+    return isinstance(known, FindingSummary) and known.task == "classify" and not known.accepted and bool(known.guess)
 
 
 def _answered(heard: Heard, label: Label) -> Finding:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 _FIGURE = re.compile(r"\d+(?:[,.:/-]\d+)*%?")
 _MARK = re.compile(r"\[\d{1,3}\]")
+_ITEM = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
+"""The number of a list's item is no figure."""
 _QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
 _UNITS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _NUMBERS = {word: str(value) for value, word in enumerate(_UNITS, start=2)} | {
@@ -38,7 +40,7 @@ def made_up(text: str, sources: Sequence[str], *, marks: int = 0) -> tuple[str, 
     said = " ".join(sources)
     known, flat = _figures(said), _flat(said)
     wrong_marks = [mark for mark in _MARK.findall(text) if not 1 <= int(mark[1:-1]) <= marks]
-    bare = _MARK.sub(" ", text)
+    bare = _ITEM.sub("", _MARK.sub(" ", text))
     figures = [shown for value, shown in _figures(bare).items() if not _stands(value, known)]
     quotes = [quote for quote in _QUOTED.findall(bare) if _flat(quote) and _flat(quote) not in flat]
     return tuple(dict.fromkeys([*wrong_marks, *figures, *quotes]))

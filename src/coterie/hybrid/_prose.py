@@ -26,6 +26,8 @@ def attributed(finding: Finding) -> str:
     text = finding.text.strip()
     if finding.task == "classify":
         return f"{_label_in_words(text)} ({finding.specialist}, {how_sure(finding.confidence)})"
+    if finding.task == "extract":
+        text = "; ".join(_field_in_words(line) for line in text.splitlines())
     sources = ", ".join(dict.fromkeys(each.document for each in finding.citations))
     by = f"{finding.specialist}, from {sources}" if sources else finding.specialist
     return f"{text}\n({by})" if "\n" in text else f"{text} ({by})"
@@ -53,6 +55,12 @@ def guess_of(findings: Sequence[Finding]) -> str:
 def how_sure(confidence: float) -> str:
     """A calibrated probability in words; never more than it says."""
     return "over 99% sure" if confidence >= _CERTAIN else f"{confidence:.0%} sure"
+
+
+def _field_in_words(line: str) -> str:
+    """`governing_law: Delaware` with the field's name in words."""
+    name, colon, value = line.partition(": ")
+    return f"{name.replace('_', ' ')}{colon}{value}" if name.isidentifier() else line
 
 
 def _label_in_words(text: str) -> str:

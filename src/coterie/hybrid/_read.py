@@ -138,8 +138,8 @@ class DocumentReader:
         found = [finding for finding in first if finding.citations]
         cited = [
             passage
-            for finding in sorted(first, key=_promise)
-            for passage in self.passages
+            for finding, stretch in sorted(zip(first, stretches, strict=True), key=lambda pair: _promise(pair[0]))
+            for passage in stretch
             if any(each.start < passage.end and passage.start < each.end for each in _quotes(finding))
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])

@@ -149,7 +149,11 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
     """
     if not allowed:
         return route
-    parts = tuple(part for part in route.parts if set(part.specialists) <= set(allowed))
+    kept = [i for i, part in enumerate(route.parts) if set(part.specialists) <= set(allowed)]
+    # A part that read what a dropped one would have written waits for nobody.
+    parts = tuple(
+        replace(route.parts[i], after=tuple(kept.index(j) for j in route.parts[i].after if j in kept)) for i in kept
+    )
     route = replace(route, scores={name: score for name, score in route.scores.items() if name in allowed})
     if len(parts) == len(route.parts):
         return route

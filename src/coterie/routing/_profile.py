@@ -164,9 +164,10 @@ def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWES
 
 
 def _phrases(description: str) -> list[str]:
-    """What a description enumerates."""
+    """What a description enumerates; nothing where it is one phrase."""
     phrases = (phrase.strip(" .,;:()") for phrase in _ENUMERATION.split(description))
-    return [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
+    found = [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
+    return found if len(found) > 1 else []
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:

@@ -1,9 +1,11 @@
 """A replay never lets a row decide about itself, and its figures are those of the field."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from coterie.cascade import Outcomes, area_under_error, recovery, replay
+from coterie.cascade import Aim, Outcomes, area_under_error, recovery, replay
 from coterie.errors import DataError
 
 from .conftest import make_world
@@ -79,3 +81,19 @@ def test_area_is_the_mean_error_between_costs():
     """Between two policies it is a coin's; beyond the dearest nothing improves."""
     assert area_under_error([(0.0, 0.5), (1.0, 0.9)], 0.0, 1.0) == pytest.approx(0.3)
     assert area_under_error([(0.0, 0.9)], 0.0, 1.0) == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_chains_are_played_where_confidences_are_on_record(world):
+    """Where the small model is sure only when it is right, asking it first gives the large one's quality for less."""
+    found = replay(world.outcomes, world.vectors, aim=Aim(quality=0.9))
+    largest = next(point for point in found.baselines if point.name.startswith("largest"))
+
+    assert found.chosen_chain.quality >= 0.9 * largest.quality
+    assert found.chosen_chain.per_1000 < 0.7 * largest.per_1000
+    assert found.chains[0].per_1000 >= found.chains[-1].per_1000
+    silent = tuple(
+        replace(row, attempts={name: replace(each, confidence=None) for name, each in row.attempts.items()})
+        for row in world.outcomes.rows
+    )
+    assert replay(replace(world.outcomes, rows=silent), world.vectors).chains == ()

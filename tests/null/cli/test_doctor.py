@@ -186,6 +186,17 @@ def test_a_yardstick_needs_no_key(trained, examine):
     assert not checks["secret large"]["ok"]
 
 
+def test_a_fallback_needs_its_key(trained, examine, monkeypatch):
+    """The model that is asked when the first one fails is called too, so its key must be set."""
+    spare = REMOTE.split("[generalist]", maxsplit=1)[0].replace("large", "spare").replace("OPENAI_API_KEY", "SPARE_KEY")
+    add(trained, spare + REMOTE.format(escalate='true\nfallback = ["spare"]'))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    code, checks = examine(trained)
+
+    assert code == 1
+    assert checks["secret spare"]["fix"] == "export SPARE_KEY=..."
+
+
 def test_port_in_use(trained, examine):
     """A port that is taken is a note, since it may be our own gateway."""
     with socket.socket() as other:

@@ -68,9 +68,9 @@ async def test_a_document_is_read(client, network, chat_body, wire):
     )
 
 
-@pytest.mark.parametrize("wire", [{"name": "x"}, {"text": "x", "size": 1}, {"text": "x", "label": "hidden"}, 3])
+@pytest.mark.parametrize("wire", [{"name": ""}, {"text": "x", "size": 1}, {"text": "x", "label": "hidden"}, 3])
 async def test_documents_that_are_none(client, chat_body, wire):
-    """A document without text, with a key that nobody knows, or of another type is refused."""
+    """A document without a name, with a key that nobody knows, or of another type is refused."""
     response = await client().post("/v1/chat/completions", json=chat_body("x", coterie={"document": wire}))
 
     assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")

@@ -1,12 +1,14 @@
 """The generalist: asked last, told what is known, honest about how little is known of its answer."""
 
+import asyncio
+
 import pytest
 
 from coterie.config import GeneralistSection, LlamaModel, OpenAIModel
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.governance import ClearancePolicy
 from coterie.hybrid import Generalist, pack_context
-from coterie.hybrid._generalist import INSTRUCTION
+from coterie.hybrid._generalist import INSTRUCTION, LABEL
 from coterie.models import CATALOGUE
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import (
@@ -104,7 +106,15 @@ async def test_it_is_told_what_was_prepared():
     assert system.text.endswith(
         "fact: intent = loan (40% sure)\ntriage would say 'loan' (40% sure), but does not rely on it: not sure enough"
     )
-    assert asked.text == f'{INSTRUCTION}\n\nAnd now?\n{{"amount": 100}}'
+    assert asked.text == f'{INSTRUCTION} {LABEL}\n\nAnd now?\n{{"amount": 100}}'
+
+
+async def test_a_label_is_asked_for_where_one_was_guessed():
+    """Only where a classifier abstains with a guess is the model told to answer with a label."""
+    engine = EchoEngine()
+    await ask(engine, TASK, entry(Fact(name="intent", value="loan", confidence=0.4)))
+
+    assert LABEL not in engine.prompts[0].messages[-1].text
 
 
 async def test_the_conversation_goes_only_where_the_section_says_so():
@@ -221,3 +231,23 @@ def test_its_version_is_what_is_known_of_its_model():
 async def test_it_keeps_the_contract():
     """It does what every specialist must do."""
     await check_specialist(generalist(EchoEngine()), TASK)
+
+
+async def test_time_spent_on_other_things_is_not_its_own():
+    """Once the request's time has run out nothing is heard any more; what was spent elsewhere is given back."""
+
+    class Late(ScriptedEngine):
+        """Says nothing the first time."""
+
+        async def stream(self, prompt):
+            if not self.prompts:
+                self.prompts.append(prompt)
+                await asyncio.Event().wait()
+            async for event in super().stream(prompt):
+                yield event
+
+    asking = generalist(Late(["Yes."]), deadline=0.01).begin()
+    async with asyncio.timeout(30):
+        assert not (await asking.consult(TASK, ContextView())).accepted
+        asking.idle(3600.0)
+        assert (await asking.consult(TASK, ContextView())).text == "Yes."

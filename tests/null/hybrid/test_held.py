@@ -15,6 +15,7 @@ SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thir
         "You have 30 days: \u201cwithin  thirty days\u201d.",
         "By 2024-05-31. The probability is 23%.",
         "No figure at all.",
+        "These things:\n1. It is 12 pounds.\n2) Pay by 2024-05-31.",
         "",
     ],
 )

@@ -40,6 +40,10 @@ def test_one_finding_is_its_own_text():
             found("ask", "12 pounds [1]\nTwice 12 [2]", "answer", documents=("fees.md", "fees.md")),
             "12 pounds [1]\nTwice 12 [2]\n(ask, from fees.md)",
         ),
+        (
+            found("terms", "governing_law: Delaware\nends: not stated", "extract"),
+            "governing law: Delaware; ends: not stated (terms)",
+        ),
         (found("reply", "We blocked it.", "generate"), "We blocked it. (reply)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from decimal import Decimal
 
 import pytest
 
@@ -14,8 +15,8 @@ from coterie.errors import InputError, TooLong
 from coterie.governance import ClearancePolicy, Gate
 from coterie.hybrid import Generalist
 from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.types import Document, Label, Request, SpecialistCard
+from coterie.testing import FakeOpenAIServer, FakeRetriever, Reply
+from coterie.types import Document, Label, Passage, Request, SpecialistCard
 
 FEE = "The late fee for a personal loan is 12 pounds."
 QUESTION = "What is the late fee for a personal loan?"
@@ -150,6 +151,56 @@ async def test_what_cannot_be_read_is_refused(bench, request_, error, match):
     assert not bench.store.settled
 
 
+# --- On a shelf ------------------------------------------------------------------------------------
+
+
+class Stands(FakeRetriever):
+    """A shelf with one document, which it can also give whole."""
+
+    def __init__(self, text: str, label: Label) -> None:
+        super().__init__([Passage(document="terms.md", start=0, end=len(text), text=text, score=1.0, label=label)])
+        self.whole = text
+
+    async def documents(self):
+        """Not asked."""
+
+    async def update(self, put, remove=()):
+        """Not asked."""
+
+    async def text(self, name, start, end, *, clearance, tenant="default"):
+        """A part of the document."""
+        return self.whole[start:end]
+
+
+async def test_a_document_of_a_shelf_is_read(bench, reader):
+    """Named by shelf and name, its text and its label are the shelf's."""
+    shelf = Stands(story(10), Label.CONFIDENTIAL)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    document = Document(name="terms.md", shelf="docs")
+    request = Request(text=QUESTION, document=document, label=Label.PUBLIC, clearance=Label.CONFIDENTIAL)
+    answer = await network.ask(request)
+
+    assert answer.text == f"{FEE} [1]"
+    assert answer.trace.findings[-1].label == Label.CONFIDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("document", "match"),
+    [
+        (Document(name="terms.md", shelf="other"), r"shelf 'other'; this network reads \['docs'\]"),
+        (Document(name="other.md", shelf="docs"), "No document 'other.md' on shelf 'docs' that may be seen"),
+        (Document(name="terms.md", shelf="docs"), "No document 'terms.md' on shelf 'docs' that may be seen"),
+    ],
+    ids=["no shelf", "no document", "above the clearance"],
+)
+async def test_documents_that_are_not_there(bench, reader, document, match):
+    """A document above the asker's clearance is not there, in the same words as one that is not."""
+    shelf = Stands(story(11), Label.RESTRICTED)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    with pytest.raises(InputError, match=match):
+        await network.ask(Request(text=QUESTION, document=document, clearance=Label.INTERNAL))
+
+
 # --- With a large model ----------------------------------------------------------------------------
 
 
@@ -160,9 +211,9 @@ async def test_it_plans_and_concludes(bench, server, above, reader):
     answer = await network.ask(Request(text=QUESTION, document=Document(text=story(5)), label=Label.INTERNAL))
 
     assert (answer.text, answer.trace.status, answer.trace.degraded) == ("It is 12 pounds [1].", "escalated", "")
-    assert notes(answer, "plan") == ["2 short question(s) by the generalist"]
+    assert notes(answer, "plan") == ["the question itself and 2 short question(s) by the generalist"]
     assert notes(answer, "conclude")[0].startswith("by the generalist from ")
-    assert [finding.specialist for finding in answer.trace.findings] == ["reader", "reader", "generalist"]
+    assert [finding.specialist for finding in answer.trace.findings] == ["reader"] * 3 + ["generalist"]
     assert answer.trace.findings[-1].citations[0].text == FEE
     assert [v.seen[0].startswith("quote from the document") for v in answer.trace.views] == [True]
     first, second = (request.json for request in server.requests)
@@ -173,11 +224,11 @@ async def test_it_plans_and_concludes(bench, server, above, reader):
 
 async def test_it_may_ask_for_more(bench, server, above, reader):
     """What it cannot conclude yet is read for in another round, as many as its section allows."""
-    server.script = [planned("Who keeps silver?"), concluded("", QUESTION), concluded("12 pounds [2].")]
+    server.script = [planned("Who keeps silver?"), concluded("", "How much is late?"), concluded("12 pounds [1].")]
     network = bench.network(bench.Says("triage"), reader=reader, generalist=above())
     answer = await network.ask(Request(text=QUESTION, document=Document(text=story(6)), label=Label.INTERNAL))
 
-    assert answer.text == "12 pounds [2]."
+    assert answer.text == "12 pounds [1]."
     assert notes(answer, "conclude")[0] == "the generalist asks for 1 more"
     assert len(notes(answer, "read")) == 2
 
@@ -225,6 +276,18 @@ async def test_limits_in_tokens(bench, server, above, reader):
 
     assert len(server.requests) == 1
     assert "conclude: the limit of 10 tokens is used up (" in answer.trace.degraded
+
+
+async def test_limits_in_money(bench, server, above, reader):
+    """The same for money, as the meter counts it: a cent a step here."""
+    server.script = [planned(QUESTION)]
+    generalist = above(money=Decimal("0.01"))
+    network = bench.network(bench.Says("triage"), reader=reader, generalist=generalist)
+    generalist.meter = network.meter
+    answer = await network.ask(Request(text=QUESTION, document=Document(text=story(9)), label=Label.INTERNAL))
+
+    assert len(server.requests) == 1
+    assert "conclude: the limit of 0.01 is used up (0.01)" in answer.trace.degraded
 
 
 async def test_a_large_share_of_a_document_does_not_leave(bench, server, above, reader):

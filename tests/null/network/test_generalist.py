@@ -163,6 +163,22 @@ async def test_a_fallback_and_its_money(bench, server, above):
     assert steps[1].note == "fallback: 'large' failed"
 
 
+async def test_a_hedge_is_seen(bench, server, above):
+    """A model that says nothing has the next one asked beside it; both steps are in the trace, with why and what."""
+    server.script = [Reply(hang=True)]
+    network = bench.network(bench.Says("triage", accepted=False), generalist=above("other", hedge_after=0.05))
+    async with asyncio.timeout(30):
+        answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
+
+    assert (answer.text, answer.trace.degraded) == ("A claim on property.", "")
+    steps = [step for step in answer.trace.steps if step.producer == "generalist"]
+    assert [(step.engine, step.note) for step in steps] == [
+        ("large", "given up: 'other' spoke first"),
+        ("other", "hedge: 'large' had said nothing after 0.05 s"),
+    ]
+    assert all(step.usage.tokens_in and step.usage.cost for step in steps)
+
+
 async def test_an_open_circuit_is_seen(bench, server, above):
     """After five failures in a row the model is not asked for a while, and the step says so."""
     server.default = Reply.refused(503)

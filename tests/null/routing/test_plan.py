@@ -2,9 +2,9 @@
 
 import pytest
 
-from coterie.routing import pinned_route, plan_waves
+from coterie.routing import permitted, pinned_route, plan_waves
 from coterie.routing._plan import plan_parts
-from coterie.types import Request, SpecialistCard
+from coterie.types import Part, Request, Route, SpecialistCard
 
 
 def card(name: str, reads: tuple[str, ...] = (), writes: tuple[str, ...] = ()) -> SpecialistCard:
@@ -105,3 +105,15 @@ def test_a_chain_of_parts(cards):
     known = cards(a=((), ("x",)), b=(("x",), ("y",)), c=(("y",), ()))
 
     assert [each.after for each in plan_parts(["a", "b", "c"], known)] == [(), (0,), (1,)]
+
+
+def test_what_is_left_of_a_route_waits_for_what_is_left():
+    """Where parts are dropped because their specialists may not be asked, the others wait for the right ones."""
+    parts = (
+        Part(text="1", waves=(("a",),), score=1.0),
+        Part(text="2", waves=(("b",),), score=1.0),
+        Part(text="3", waves=(("c",),), score=1.0, after=(0, 1)),
+    )
+    left = permitted(Route(parts=parts, reason="so"), ["b", "c"])
+
+    assert [(part.text, part.after) for part in left.parts] == [("2", ()), ("3", (0,))]
