@@ -228,12 +228,27 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
 def _provable(
     confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
 ) -> tuple[Threshold, float]:
-    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can."""
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
+
+    It is then not laxer than the one from which the target was met on these questions: not shown, but likelier.
+    """
     for risk in (target, *(each for each in _RISKS if each > target)):
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
         if found.value is not None:
             break
+    met = _met(confidence, right, target) if risk > target else None
+    if found.value is not None and met is not None and met > found.value:
+        found = replace(found, value=met, reason=f"{found.reason} From {met:.3f} on at most {target:g} were wrong.")
     return found, risk
+
+
+def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
+    """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
+    order = np.argsort(-confidence, kind="stable")
+    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(wrong <= target)
+    good = good[good >= FEWEST_ROWS - 1]
+    return float(confidence[order[good[-1]]]) if len(good) else None
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:

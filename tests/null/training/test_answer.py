@@ -17,6 +17,7 @@ from coterie.routing import PROFILE_FILE, Profile
 from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training import train
+from coterie.training._answer import _met, _provable
 from coterie.types import Label, Passage, Task
 
 ASKED = {
@@ -176,3 +177,24 @@ def test_an_empty_shelf_is_pointed_out_before_anything_is_trained(tmp_path, enco
     with pytest.raises(NotIndexed, match="'shelf'") as caught:
         train(folder, encoder=encoder)
     assert "coterie index shelf" in caught.value.hint
+
+
+def test_a_risk_that_cannot_be_shown_is_still_kept_on_the_questions():
+    """The questions show a laxer risk only: the threshold holds it, and not more were wrong than was wanted."""
+    confidence, right = np.linspace(1.0, 0.5, 200), np.arange(200) % 2 == 0
+    right[:100] = ~np.isin(np.arange(100), [30, 50, 70, 90])
+
+    threshold, risk = _provable(confidence, right, list(range(200)), 0.03)
+
+    assert risk == 0.15
+    assert threshold.value == confidence[69]
+    assert (~right[confidence >= threshold.value]).mean() <= 0.03
+    assert "at most 0.03 were wrong" in threshold.reason
+
+
+@pytest.mark.parametrize(("right", "met"), [([True] * 30, 0.5), ([False] * 30, None), ([True] * 10, None)])
+def test_where_the_target_was_met(right, met):
+    """The lowest confidence of enough answers; none where all are wrong, or they are too few."""
+    confidence = np.linspace(0.5, 1.0, len(right))
+
+    assert _met(confidence, np.array(right), 0.1) == met
