@@ -30,7 +30,7 @@ from coterie.data import folds
 from coterie.engines import OnnxEncoder
 from coterie.evaluation import auroc
 
-CLAIM = "The largest logit, the nearest training text and the nearest label mean tell what is out of scope, unseen."
+CLAIM = "Several signs together tell what is out of scope without an example of it; which ones has two sides."
 SHARE = 0.2  # of the labels hidden
 KEPT = 0.95  # of the texts in scope
 DOMAINS = 2  # hidden together
