@@ -140,7 +140,7 @@ async def test_a_port_in_use_is_explained():
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 async def test_an_address_others_reach_is_refused(host):
     """There are no keys yet."""
-    with pytest.raises(SetupError, match="has no keys"):
+    with pytest.raises(SetupError, match="there are no keys"):
         await serve(_never, GatewaySection(host=host, port=0))
 
 
