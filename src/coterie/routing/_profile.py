@@ -37,6 +37,9 @@ a text in other words would be less typical than all of them. Of CLINC150's out-
 _ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
 _SHORTEST_PHRASE = 4  # characters
 
+_FEW = 16
+"""Texts that are compared one by one."""
+
 PROFILE_FILE = "profile.safetensors"
 
 
@@ -72,13 +75,19 @@ class Profile:
         """How like it some vectors are, and which example or hint is the nearest of each."""
         if not len(self.vectors):
             return Compared(np.full(len(vectors), -1.0), np.full(len(vectors), -1), np.full(len(vectors), -1.0))
-        cosines = vectors @ self.vectors.T  # (M, N)
+        cosines = self._cosines(vectors)
         nearest = cosines.argmax(axis=1)
         closest = cosines[np.arange(len(vectors)), nearest]
         if self.cold:
             return Compared(closest, nearest, closest)
         k = min(NEIGHBOURS, len(self.vectors))
         return Compared(np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)), nearest, closest)
+
+    def _cosines(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, N)
+        # A product of a few rows copies all of `self.vectors` into blocks first: 0.7 ms, where a row alone takes 0.05.
+        if len(vectors) <= _FEW:
+            return np.stack([self.vectors @ vector for vector in vectors])
+        return np.asarray(vectors @ self.vectors.T)
 
     @property
     def cold(self) -> bool:
