@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from coterie.context import describe_view, entries_of
 from coterie.errors import InputError, TooLong
 from coterie.hybrid import NAME, Concluded, guess_of, say, topic
+from coterie.specialists import abstention
 from coterie.types import (
     ContextView,
     Entry,
@@ -156,16 +157,7 @@ def check_document(request: Request) -> None:
 
 def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
     """The finding of a specialist that could not be asked or could not answer."""
-    return Finding(
-        specialist=name,
-        value=None,
-        text="",
-        confidence=0.0,
-        accepted=False,
-        reason=reason,
-        label=task.label,
-        verdicts=verdicts,
-    )
+    return replace(abstention(name, task, reason), verdicts=verdicts)
 
 
 def nothing_to_read(view: ContextView) -> str:

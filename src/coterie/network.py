@@ -397,7 +397,8 @@ class Network:
         """Writing the request into the audit log, where there is one."""
         if self.audit is None:
             return []
-        cards = {name: specialist.card for name, specialist in self.specialists.items()}
+        asked = {finding.specialist for finding in trace.findings}
+        cards = {name: self.specialists[name].card for name in asked & self.specialists.keys()}
         digest, answer = self.audit.digest, "".join(life.shown)
         return [self.audit.append(audit_request(trace, life.request, answer, cards=cards, digest=digest))]
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from decimal import Context, Decimal
 
 from coterie.config import AccountingSection, Model, OpenAIModel
-from coterie.types import Step, Usage
+from coterie.types import Prompt, Step, Usage
 
 JOULES_PER_TOKEN = 1.0
 """Energy per token of a remote model whose `joules_per_token` is not set.
@@ -27,6 +27,9 @@ ones and are counted alike, so a long prompt is over-estimated. Data-centre over
 
 CHARACTERS_PER_TOKEN = 4
 """Characters of English text that make one token, the rule of thumb of model providers."""
+
+FRAME_TOKENS = 16
+"""Tokens that a chat template puts around a text, at most."""
 
 _MILLION = Decimal(1_000_000)
 _SECONDS_PER_HOUR = Decimal(3600)
@@ -91,6 +94,13 @@ def _filled(usage: Usage, joules: float, cost: Decimal | None) -> Usage:
 
 def _joules_per_token(model: OpenAIModel) -> float:
     return JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
+
+
+def most_read(prompt: Prompt) -> int:
+    """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text."""
+    texts = [text for text in (prompt.text, *(message.text for message in prompt.messages), *prompt.choices) if text]
+    schema = len(str(prompt.json_schema)) if prompt.json_schema else 0
+    return sum(len(text.encode("utf-8", "replace")) + FRAME_TOKENS for text in texts) + schema
 
 
 def _token_money(model: OpenAIModel, tokens_in: Decimal, tokens_out: Decimal) -> Decimal | None:

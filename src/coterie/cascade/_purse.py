@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
 
-from coterie.accounting import token_money
+from coterie.accounting import FRAME_TOKENS, most_read, token_money
 from coterie.errors import BudgetExceeded
 from coterie.protocols import StreamingEngine
 from coterie.types import Delta, Output, Prompt, Verdict
 
-_FRAME = 16
-"""Tokens that frame a message, at most."""
 _REQUESTS = 1000
 """A budget is money per so many requests; a purse holds no more than it."""
 
@@ -35,10 +33,8 @@ class Price:
     """Further tries that the engine makes by itself."""
 
     def most(self, prompt: Prompt) -> Decimal | None:
-        """The most that a prompt can cost: no token is shorter than a byte. None where the price is unknown."""
-        texts = [prompt.text, *(message.text for message in prompt.messages), *prompt.choices]
-        read = sum(len(text.encode("utf-8", "replace")) + _FRAME for text in texts)
-        once = self.of(read, prompt.max_tokens)
+        """The most that a prompt, and the turn that it begins, can cost. None where the price is unknown."""
+        once = self.of(most_read(prompt) + FRAME_TOKENS, prompt.max_tokens)
         return None if once is None else once * (1 + self.retries)
 
     def of(self, tokens_in: int, tokens_out: int) -> Decimal | None:

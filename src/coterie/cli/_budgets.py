@@ -16,22 +16,22 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
 
     config = load_config(context.obj)
     opened = open_budgets(config.budgets, context.obj)
-    found = opened.spending()
+    found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
     asyncio.run(opened.close())
     if as_json:
         rows = [
             {
                 "name": spent.name,
-                "per": config.budgets[spent.name].per,
+                "per": section.per,
                 "period": spent.period,
-                "tenant": config.budgets[spent.name].tenant,
-                "key": config.budgets[spent.name].key,
-                "requests": _of(spent.requests, config.budgets[spent.name].requests),
-                "tokens": _of(spent.tokens, config.budgets[spent.name].tokens),
-                "money": _of(float(spent.money), _float(config.budgets[spent.name].money)),
+                "tenant": section.tenant,
+                "key": section.key,
+                "requests": _of(spent.requests, section.requests),
+                "tokens": _of(spent.tokens, section.tokens),
+                "money": _of(float(spent.money), None if section.money is None else float(section.money)),
                 "reserved": float(spent.held),
             }
-            for spent in found
+            for spent, section in found
         ]
         show_json({"budgets": rows})
         return
@@ -39,25 +39,23 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
         say("There are no budgets: [budgets.NAME] in coterie.toml makes one.")
         return
     columns = ["budget", "span", "whose", "requests", "tokens", "money", "reserved"]
-    rows_shown = []
-    for spent in found:
-        section = config.budgets[spent.name]
-        whose = " ".join(filter(None, [section.tenant, section.key])) or "all"
-        taken = (
+    shown = [
+        (
+            spent.name,
+            spent.period,
+            " ".join(filter(None, [section.tenant, section.key])) or "all",
             _share(f"{spent.requests:,}", section.requests),
             _share(f"{spent.tokens:,}", section.tokens),
             _share(f"{spent.money:.4f}", section.money),
+            f"{spent.held:.4f}",
         )
-        rows_shown.append((spent.name, spent.period, whose, *taken, f"{spent.held:.4f}"))
-    show_table(columns, rows_shown)
+        for spent, section in found
+    ]
+    show_table(columns, shown)
 
 
 def _of(taken: float, limit: float | None) -> dict[str, float | None]:
     return {"taken": taken, "limit": limit}
-
-
-def _float(value: object) -> float | None:
-    return None if value is None else float(str(value))
 
 
 def _share(taken: str, limit: object) -> str:

@@ -25,6 +25,7 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from coterie.accounting import most_read, token_money
 from coterie.config import BudgetSection, OpenAIModel
 from coterie.errors import BudgetExceeded, EngineRejected, EngineUnavailable, StoreError
 from coterie.types import Account, Output, Prompt, Verdict
@@ -32,8 +33,6 @@ from coterie.types import Account, Output, Prompt, Verdict
 RULE = "budget"
 _FILE = "state/budgets.db"
 _NANO = Decimal(10) ** 9
-_MESSAGE = 16
-"""Tokens that a chat template may put around a message."""
 _PERIODS = {"minute": "%Y-%m-%dT%H:%M", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "ever": "ever"}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
@@ -135,10 +134,12 @@ class Budgets:
 
     def spending(self) -> list[Spending]:
         """How each budget stands in its present period. Raises `StoreError`."""
+        if not self._sections:
+            return []
+        with self._writing() as connection:
+            rows = {name: self._row(connection, name) for name in self._sections}
         found = []
-        for name in self._sections:
-            with self._writing() as connection:
-                row = self._row(connection, name)
+        for name, row in rows.items():
             money, held = (Decimal(row[each]) / _NANO for each in ("nano", "held_nano"))
             found.append(Spending(name, self._period(name), row["requests"], row["tokens"], money, held))
         return found
@@ -282,9 +283,7 @@ class Held:
 
 def _most(prompt: Prompt, model: OpenAIModel) -> Amount:
     """The most that one try can take."""
-    texts = [text for text in (prompt.text, *(message.text for message in prompt.messages)) if text]
-    schema = len(str(prompt.json_schema)) if prompt.json_schema else 0
-    tokens_in = sum(len(text.encode("utf-8", "replace")) + _MESSAGE for text in texts) + schema
+    tokens_in = most_read(prompt)
     return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, model))
 
 
@@ -299,9 +298,8 @@ def _sum(amounts: Iterator[Amount]) -> Amount:
 
 
 def _money(tokens_in: int, tokens_out: int, model: OpenAIModel) -> int:
-    if model.price_in is None or model.price_out is None:
-        return 0
-    return _nano((tokens_in * model.price_in + tokens_out * model.price_out) / 1_000_000)
+    prices = {"price_in": model.price_in, "price_out": model.price_out}
+    return _nano(token_money(Decimal(tokens_in), Decimal(tokens_out), **prices) or Decimal(0))
 
 
 def _nano(money: Decimal) -> int:

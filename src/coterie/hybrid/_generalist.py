@@ -20,6 +20,7 @@ from coterie.engines import estimate_tokens
 from coterie.errors import TooLong
 from coterie.models import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
+from coterie.specialists import abstention
 from coterie.types import (
     ContextView,
     Delta,
@@ -152,7 +153,7 @@ class Asking:
         An answer that breaks off after its first piece ends with a piece that says why.
         """
         if not task.text.strip() and not task.columns:
-            yield _silent(task, "there is nothing to answer")
+            yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
             return
         label = max([task.label, *(entry.label for entry in view.entries)])
         begun, held = False, ""
@@ -303,19 +304,6 @@ def _answered(heard: Heard, label: Label) -> Finding:
 
 def _broken_off(heard: Heard) -> str:
     return f"\n\n[The answer breaks off here: {heard.reason}.]"
-
-
-def _silent(task: Task, reason: str) -> Finding:
-    return Finding(
-        specialist=NAME,
-        value=None,
-        text="",
-        confidence=0.0,
-        accepted=False,
-        reason=reason,
-        label=task.label,
-        task="generate",
-    )
 
 
 def _version(model: OpenAIModel | LlamaModel) -> str:

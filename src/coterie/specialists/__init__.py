@@ -1,5 +1,6 @@
 """Narrow models with one task each: they answer, or abstain and say why."""
 
+from ._abstention import abstention
 from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
 from ._agreement import SIGNS, Agreement
@@ -72,6 +73,7 @@ __all__ = [
     "Writer",
     "Writing",
     "Written",
+    "abstention",
     "answers",
     "as_fields",
     "base_of",

@@ -1,16 +1,17 @@
 """Joules and money of a step, and what the generalist would have cost."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.accounting import CostMeter
+from coterie.accounting import FRAME_TOKENS, CostMeter, most_read
 from coterie.accounting._meter import JOULES_PER_TOKEN
 from coterie.config import AccountingSection, LlamaModel, OpenAIModel
 from coterie.testing import check_meter
-from coterie.types import Step, Usage
+from coterie.types import Message, Prompt, Step, Usage
 
 MODELS = {
     "smol": LlamaModel(engine="llama", name="smollm2"),
@@ -131,3 +132,12 @@ def test_any_amount(tokens_in, tokens_out, cpu_seconds, price):
         assert isinstance(cost, Decimal)
         assert cost.is_finite()
         assert cost >= 0
+
+
+def test_the_most_that_a_prompt_can_be_read_as():
+    """Every text of it counts with its frame, choices and schema too; a text that is not there has no frame."""
+    asked = Prompt(messages=(Message(role="user", text="é" * 10),))
+
+    assert most_read(asked) == 20 + FRAME_TOKENS
+    assert most_read(replace(asked, choices=("yes", "no"))) == most_read(asked) + 5 + 2 * FRAME_TOKENS
+    assert most_read(replace(asked, json_schema={"type": "object"})) == most_read(asked) + len("{'type': 'object'}")
