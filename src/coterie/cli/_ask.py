@@ -139,7 +139,10 @@ def _read_document(path: Path, label: Label | None) -> Document:
         with Reader() as reader:
             return Document(text=reader.read(path).text, name=path.name, label=label)
     except Unreadable as error:
-        raise InputError(f"--document {str(path)!r} cannot be read: {error}.") from error
+        raise InputError(
+            f"--document {str(path)!r} cannot be read: {error}.",
+            hint="Give the path of a PDF, DOCX, HTML, Markdown or text file.",
+        ) from error
 
 
 def _read_stdin() -> str:

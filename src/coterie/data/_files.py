@@ -103,7 +103,10 @@ def open_lines(path: Path) -> Iterator[Lines]:
             yield Lines(path.name, stream)
     except FileNotFoundError:
         near = _neighbour(path)
-        raise DataError(f"No file {str(path)!r}.", hint=f"Did you mean {near!r}?" if near else "") from None
+        raise DataError(
+            f"No file {str(path)!r}.",
+            hint=f"Did you mean {near!r}?" if near else "Give the path of a CSV or JSONL file that is there.",
+        ) from None
     except OSError as error:
         raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
 
