@@ -13,6 +13,7 @@ from typing import TypeVar
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
 from coterie.governance import ACCOUNT
+from coterie.hybrid import Generalist
 from coterie.protocols import Specialist
 from coterie.types import Account, Context, Finding, Request, Route, Stage
 
@@ -29,6 +30,13 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     if restated is None:
         return request, ""
     return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+
+
+def begun(generalist: Specialist | None, request: Request) -> Specialist | None:
+    """The generalist with what this request may use of it; None where there is none, or who asks may not ask it."""
+    if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
+        return None
+    return generalist.begin() if isinstance(generalist, Generalist) else generalist
 
 
 @dataclass
@@ -65,6 +73,11 @@ class Life:
         scope = copy_context()
         scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
         return asyncio.create_task(work, context=scope)
+
+    @property
+    def reads(self) -> bool:
+        """Whether a document is read for it: it brings one, and who asks may have it read."""
+        return self.request.document is not None and bool(self.route.parts)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""

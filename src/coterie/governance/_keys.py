@@ -36,6 +36,9 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
 }
 """What each role may; `traces` are those of the key's own tenant."""
 
+OWN_TENANT = "default"
+"""The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
+
 PREFIX = "ctr_"
 _DAY = 86_400.0
 _TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
@@ -64,8 +67,13 @@ class Key:
     revoked: float | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether its role allows it."""
-        return permission in PERMISSIONS[self.role]
+        """Whether its role allows it.
+
+        Counters are of all tenants together: they are the operators', and of other roles those of the tenant
+        `default`, which is whoever runs the network.
+        """
+        of_all = permission != "metrics" or self.role == "operator" or self.tenant == OWN_TENANT
+        return of_all and permission in PERMISSIONS[self.role]
 
     def state(self, now: float) -> Literal["valid", "revoked", "expired"]:
         """Whether it opens anything."""
