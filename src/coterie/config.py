@@ -26,6 +26,7 @@ from coterie.types import Label
 
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
+from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -271,6 +272,7 @@ class Config(_Section):
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
+    retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
     budgets: dict[Name, BudgetSection] = {}

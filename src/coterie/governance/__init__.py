@@ -9,12 +9,13 @@ from ._audit_verify import Fault, Verification, verify_audit
 from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
 from ._egress import Gate
-from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
+from ._keys import OWN_TENANT, PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 
 __all__ = [
     "ACCOUNT",
     "GENESIS",
+    "OWN_TENANT",
     "PERMISSIONS",
     "AuditLog",
     "Budgets",
