@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -14,8 +14,8 @@ from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
 from coterie.governance import ACCOUNT
 from coterie.hybrid import Generalist
-from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage
+from coterie.protocols import Budget, Specialist
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Usage
 
 T = TypeVar("T")
 
@@ -62,6 +62,10 @@ class Life:
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
+    reserved: Sequence[int] = ()
+    """What the budgets hold for it."""
+    spent: Usage | None = None
+    """What it took, once that is known."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
@@ -86,6 +90,11 @@ class Life:
             await self.done[before].wait()
             context = context.append(*self.outcomes[before].entries)
         return context
+
+    async def pay(self, budget: Budget | None) -> None:
+        """Settle with the budgets what was reserved, wherever the request ended."""
+        if budget is not None and self.reserved:
+            await budget.settle(self.reserved, self.spent)
 
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""

@@ -24,6 +24,7 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._budget_section import BudgetSection as BudgetSection  # noqa: PLC0414
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
@@ -223,23 +224,6 @@ class RegistrySection(_Section):
         if self.require_signature and not self.trusted_keys:
             raise ValueError("require_signature needs `trusted_keys`, else no version could be loaded")
         return self
-
-
-class BudgetSection(_Section):
-    """`[budgets.NAME]`: a limit that holds before anything is spent."""
-
-    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
-    tenant: str | None = None
-    """Only for this tenant's requests."""
-    key: str | None = None
-    """Only for requests with the key of this id."""
-    requests: int | None = Field(default=None, ge=0)
-    """Requests that are taken."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of remote models, prompts and answers."""
-    money: Money | None = None
-    """Money for remote models. A model whose price is unknown is not asked under it."""
 
 
 class AuditSection(_Section):

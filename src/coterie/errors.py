@@ -171,10 +171,15 @@ class EgressRefused(PolicyError):
 
 
 class BudgetExceeded(PolicyError):
-    """A budget of requests, tokens or money has not enough left; nothing was spent."""
+    """A budget of requests, tokens, money or joules has not enough left; nothing was spent."""
 
     code = "budget_exceeded"
     retryable = True
+
+    def __init__(self, verdict: Verdict, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(verdict, hint=hint)
+        self.retry_after = retry_after
+        """Seconds until it is full again; None if it never is."""
 
 
 class PromotionRefused(PolicyError):

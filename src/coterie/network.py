@@ -125,10 +125,19 @@ class Network:
         """
         large = begun(self.generalist, request)
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
+        try:
+            async with aclosing(self._live(life, request)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            await to_the_end(life.pay(self.budget))
+
+    async def _live(self, life: Life, request: Request) -> AsyncGenerator[Delta | Answer]:
+        """The stages in their order."""
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
             if self.budget is not None:
-                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
+                life.reserved = await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
@@ -387,6 +396,7 @@ class Network:
         """Write trace, ledger and context in one transaction, give the answer."""
         text = "".join(life.shown)
         trace = self._trace(life, text)
+        life.spent = trace.usage
         entries: tuple[Entry, ...] = ()
         if life.request.session is not None:
             asked, answered = self._said(life, text)

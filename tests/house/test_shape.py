@@ -18,6 +18,7 @@ LAYERS = [
     [
         "_secret",
         "_section",
+        "_budget_section",
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
