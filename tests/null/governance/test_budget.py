@@ -272,7 +272,7 @@ async def test_energy_at_once(budgets, seed):
 
 def test_a_limit_below_one_request():
     """It would take none: the section says so."""
-    with pytest.raises(ValueError, match="lower `reserve`"):
+    with pytest.raises(ValueError, match="Lower `reserve`"):
         BudgetSection(joules=10)
 
 
