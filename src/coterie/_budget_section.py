@@ -37,7 +37,7 @@ class BudgetSection(BaseModel):
     def _takes_one_request(self) -> BudgetSection:
         if self.joules is not None and self.joules < self.reserve:
             raise ValueError(
-                f"`joules` is {self.joules:g}, less than the {self.reserve:g} that `reserve` holds for one request: none would "
-                "be taken. Lower `reserve`"
+                f"`joules` is {self.joules:g}, less than the {self.reserve:g} that `reserve` holds for a request: none "
+                "would be taken. Lower `reserve`"
             )
         return self
