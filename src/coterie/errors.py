@@ -198,6 +198,8 @@ class Overloaded(CoterieError):
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
         """Seconds after which another try makes sense."""
+        self.failures: tuple[Failure, ...] = ()
+        """Tries of an engine that failed before there was no place for the next."""
 
 
 class EngineError(CoterieError):
@@ -210,6 +212,8 @@ class EngineError(CoterieError):
         self.engine = engine
         self.failures: tuple[Failure, ...] = ()
         """Every try that failed, the last one included, where the engine counts them."""
+        self.turned_away = False
+        """The provider took nothing for it: it refused before it began."""
 
 
 class EngineTimeout(EngineError):
@@ -229,12 +233,17 @@ class EngineUnavailable(EngineError):
         super().__init__(message, engine=engine, hint=hint)
         self.retry_after = retry_after
         """Seconds the provider asked to wait, if it did."""
+        self.turned_away = True
 
 
 class EngineRejected(EngineError):
     """The provider refused the request; the same request will be refused again."""
 
     code = "engine_rejected"
+
+    def __init__(self, message: str, *, engine: str, hint: str = "") -> None:
+        super().__init__(message, engine=engine, hint=hint)
+        self.turned_away = True
 
 
 class EngineBroken(EngineError):

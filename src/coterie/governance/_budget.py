@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 from coterie.accounting import most_read, token_money
 from coterie.config import BudgetSection, OpenAIModel
-from coterie.errors import BudgetExceeded, EngineRejected, EngineUnavailable
-from coterie.types import Account, Output, Prompt, Usage, Verdict
+from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
+from coterie.types import Account, Failure, Output, Prompt, Usage, Verdict
 
 from . import _budget_file as table
 from ._budget_file import MICRO, NANO, Amount, BudgetFile, micro, nano
@@ -120,23 +120,20 @@ class Budgets:
         if not limits:
             yield Held()
             return
-        tries = model.retries + 1
-        most = _sum(_most(prompt, model) for prompt in prompts)
         self._refuse_unpriced(limits, model, name)
-        reserved = Amount(most.tokens * tries, most.nano * tries)
+        reserved = _times(model.retries + 1, _sum(_most(prompt, model) for prompt in prompts))
         numbers = await asyncio.to_thread(self._reserve, limits, reserved, account)
         held = Held()
-        took = most
+        took = reserved  # of what is cut off nobody knows how far it came, and how often
         try:
             yield held
-            took = _took(held.outputs, model) if held.outputs else most
-        except (EngineRejected, EngineUnavailable):
-            took = Amount()  # it was turned away
-            raise
-        except BaseException:
-            took = reserved  # how far it came, and how often, is not known
+        except (EngineError, Overloaded, TooLong) as error:
+            if len(prompts) == 1:  # else others were cut off with the one that failed
+                took = _lost(prompts[0], error, model)
             raise
         finally:
+            if held.outputs:
+                took = _took(prompts, held.outputs, model)
             await asyncio.shield(asyncio.to_thread(self._settle, numbers, took))
 
     def spending(self) -> list[Spending]:
@@ -276,9 +273,30 @@ def _most(prompt: Prompt, model: OpenAIModel) -> Amount:
     return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, model))
 
 
-def _took(outputs: Sequence[Output], model: OpenAIModel) -> Amount:
+def _took(prompts: Sequence[Prompt], outputs: Sequence[Output], model: OpenAIModel) -> Amount:
+    """What answered calls took: their tokens, and for each try before that was not turned away the most it can take."""
     used = [(output.usage.tokens_in, output.usage.tokens_out) for output in outputs]
-    return _sum(Amount(sum(each), _money(*each, model)) for each in used)
+    billed = [
+        _times(_billed(output.failures), _most(prompt, model)) for prompt, output in zip(prompts, outputs, strict=True)
+    ]
+    return _sum([*(Amount(sum(each), _money(*each, model)) for each in used), *billed])
+
+
+def _lost(prompt: Prompt, error: EngineError | Overloaded | TooLong, model: OpenAIModel) -> Amount:
+    """What a call took that gave nothing: the most of each try, but for those that were turned away."""
+    if isinstance(error, TooLong):
+        return Amount()
+    if not error.failures and isinstance(error, EngineError):
+        return Amount() if error.turned_away else _times(model.retries + 1, _most(prompt, model))
+    return _times(_billed(error.failures), _most(prompt, model))
+
+
+def _billed(failures: Sequence[Failure]) -> int:
+    return sum(not failure.turned_away for failure in failures)
+
+
+def _times(tries: int, amount: Amount) -> Amount:
+    return Amount(*(tries * each for each in amount))
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:

@@ -12,10 +12,18 @@ from decimal import Decimal
 import pytest
 
 from coterie.config import BudgetSection, OpenAIModel
-from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable
+from coterie.errors import (
+    BudgetExceeded,
+    EngineBroken,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    Overloaded,
+    TooLong,
+)
 from coterie.governance import ACCOUNT, Budgets
 from coterie.testing import FakeClock
-from coterie.types import Account, Message, Output, Prompt, Usage
+from coterie.types import Account, Failure, Message, Output, Prompt, Usage
 
 MODEL = OpenAIModel(
     engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(10), price_out=Decimal(30), retries=0
@@ -99,6 +107,73 @@ async def test_failed_calls(budgets, error, tokens):
 
     (spent,) = made.spending()
     assert (spent.tokens, spent.held) == (tokens, 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "tokens"),
+    [
+        ([True, True], 30),
+        ([False, True], 230),
+        ([False, False], 430),
+    ],
+    ids=["turned away", "one cut off", "two cut off"],
+)
+async def test_tries_before_an_answer(budgets, failures, tokens):
+    """Of each try that was not turned away the most that it can take counts beside what the answer took."""
+    made = budgets(daily={"tokens": 1000})
+    tries = tuple(Failure(reason="x", turned_away=each) for each in failures)
+    async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large") as held:
+        held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10), failures=tries)]
+
+    assert made.spending()[0].tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "tokens"),
+    [
+        (EngineUnavailable("503", engine="large"), [False, True], 200),
+        (EngineUnavailable("503", engine="large"), [True, True], 0),
+        (EngineTimeout("slow", engine="large"), [True, False], 200),
+        (Overloaded("full"), [], 0),
+        (Overloaded("full"), [False], 200),
+        (TooLong("long"), [], 0),
+    ],
+)
+async def test_tries_of_a_call_that_failed(budgets, error, tries, tokens):
+    """A try that was cut off counts although the last one was turned away, or never made."""
+    made = budgets(daily={"tokens": 1000})
+    error.failures = tuple(Failure(reason="x", turned_away=each) for each in tries)
+    with pytest.raises(type(error)):
+        async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large"):
+            raise error
+
+    assert made.spending()[0].tokens == tokens
+
+
+async def test_several_prompts_of_which_one_fails(budgets):
+    """The others were cut off with it: all that was reserved counts."""
+    made = budgets(daily={"tokens": 1000})
+    with pytest.raises(EngineUnavailable):
+        async with made.held([PROMPT, PROMPT], MODEL, "large"):
+            raise EngineUnavailable("503", engine="large")
+
+    assert made.spending()[0].tokens == 400
+
+
+async def test_a_stream_that_is_left_after_its_end(budgets):
+    """What was answered whole is settled as it was, although nobody waited for the generator to end."""
+    made = budgets(daily={"tokens": 1000})
+
+    async def pieces():
+        async with made.held([PROMPT], MODEL, "large") as held:
+            held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10))]
+            yield "whole"
+
+    stream = pieces()
+    await anext(stream)
+    await stream.aclose()
+
+    assert made.spending()[0].tokens == 30
 
 
 async def test_every_try_is_reserved(budgets):
