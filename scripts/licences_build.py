@@ -2,8 +2,8 @@
 
     python scripts/licences_build.py
 
-Needs an environment with the extras docs, llama, postgres, sign and train installed. A licence is the SPDX expression of
-the metadata where there is one, else the licence field, else the classifier; where none is stated it says so.
+Needs an environment with the extras docs, llama, postgres, sign and train installed. A licence is the SPDX expression
+of the metadata where there is one, else the licence field, else the classifier; where none is stated it says so.
 """
 
 from __future__ import annotations
@@ -76,8 +76,9 @@ def page() -> str:
         "",
         "<!-- Made by scripts/licences_build.py. -->",
         "",
-        "What Coterie brings along, as its packages state it on Linux x86-64. Coterie itself is Apache-2.0; models and data that come with it are in",
-        "[NOTICE](../NOTICE), and `coterie registry sbom NAME` lists what a specialist is made of.",
+        "What Coterie brings along, as its packages state it on Linux x86-64. Coterie itself is Apache-2.0; models and",
+        "data that come with it are in [NOTICE](../NOTICE); `coterie registry sbom NAME` lists what a specialist is",
+        "made of.",
     ]
     wanted = {"core": project["dependencies"], **{name: project["optional-dependencies"][name] for name in EXTRAS}}
     for name, requirements in wanted.items():

@@ -4,8 +4,8 @@
     python scripts/lock_build.py --check    # every dependency of pyproject.toml is in it, within its range, with a hash
 
 pip itself resolves (`pip install --dry-run --report`), so the user's index, proxy, certificates and constraints hold. A
-file holds for one platform and Python, since wheels differ. The extra `train` is not in it: torch comes in builds for each
-accelerator, from indexes of their own, and is a range on purpose.
+file holds for one platform and Python, since wheels differ. The extra `train` is not in it: torch comes in builds for
+each accelerator, from indexes of their own, and is a range on purpose.
 
     pip install --require-hashes --no-deps -r requirements/linux-x86_64-cp311.txt && pip install --no-deps coterie
 """
@@ -47,7 +47,7 @@ def wanted() -> list[Requirement]:
 
 
 def resolve() -> list[Mapping[str, Any]]:
-    """pip's report of what it would install into an empty environment."""
+    """The report of pip on what it would install into an empty environment."""
     words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-"]
     command = [sys.executable, "-m", "pip", "install", *words, *map(str, wanted())]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - pip, with our words

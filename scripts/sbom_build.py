@@ -2,8 +2,8 @@
 
     python scripts/sbom_build.py [--out dist/coterie.cdx.json]
 
-From the lock file of this platform (`scripts/lock_build.py`): every package with its version, its SHA-256, its licence as
-the installed package states it, and the models that come in the wheel.
+From the lock file of this platform (`scripts/lock_build.py`): every package with its version, its SHA-256, its licence
+as the installed package states it, and the models that come in the wheel.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def lock_build():
 
 
 def test_the_lock_has_every_dependency(lock_build):
-    """Of the core and the locked extras, within its range and with a hash; torch, which comes in builds, is not pinned."""
+    """Of the core and the locked extras, within its range, with a hash; torch, which comes in builds, is not pinned."""
     files = sorted((ROOT / "requirements").glob("*.txt"))
 
     assert files
