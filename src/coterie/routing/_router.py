@@ -19,17 +19,22 @@ from coterie.context import known_facts
 from coterie.protocols import Engine
 from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
+from ._bank import Bank
 from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
 from ._match import PIECE_REJECTION, Fit, Match, choose
 from ._plan import Waves, plan_parts, plan_waves
-from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
+from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
 from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
 
+_ALL_KEPT = 16
+"""Up to so many specialists a route's scores name all of them."""
+_BEST_KEPT = 8
+"""Of more, so many of the best, and of the best without examples."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 
 
@@ -68,7 +73,8 @@ class LearnedRouter:
         """
         self._cards = cards
         self._names = tuple(profiles)
-        self._profiles = tuple(profiles.values())
+        self._bank = Bank(tuple(profiles.values()))
+        self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
         self._encoder = encoder
@@ -218,8 +224,8 @@ class LearnedRouter:
         if len(outputs) == 1:
             return 0
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
-        fits = [self._profiles[s].similarity(vectors) for s in self._shortlist.nearest(vectors)]
-        return int(np.max(fits, axis=0).argmax())
+        compared = self._bank.compare(vectors, self._shortlist.nearest(vectors))
+        return int(compared.similarity.max(axis=1).argmax())
 
     def _propose(self, text: str, output: Output) -> Piece:
         if output.finish == "length" or len(text) > LONGEST:
@@ -245,9 +251,11 @@ class LearnedRouter:
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
         vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
-        which = self._shortlist.nearest(vectors)
-        told = self._discriminant.scores(vectors, which)  # (T, S)
-        fits = {self._names[s]: self._fits(self._profiles[s], vectors, told[:, i]) for i, s in enumerate(which)}
+        which = np.asarray(self._shortlist.nearest(vectors))  # (S',)
+        compared = self._bank.compare(vectors, which)
+        scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
+        kept = self._kept(scores, compared, which)
+        fits = {self._names[which[i]]: self._fits(which[i], compared.column(i), scores[:, i]) for i in kept}
         return [
             Match(
                 text=piece.text,
@@ -260,9 +268,17 @@ class LearnedRouter:
             for row, piece in enumerate(pieces)
         ]
 
-    def _fits(self, profile: Profile, vectors: np.ndarray, told: np.ndarray) -> list[Fit]:  # (T, D), (T,)
-        """How each text fits one specialist; `told` is what the discriminant says."""
-        compared = profile.compare(vectors)
+    def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
+        """Of very many specialists the columns (of S') of those that may come out best for one of the texts."""
+        if len(which) <= _ALL_KEPT:
+            return np.arange(len(which))
+        cold = np.where(self._bank.cold[which], scores, -np.inf)
+        best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
+        return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
+
+    def _fits(self, position: int, compared: Compared, scores: np.ndarray) -> list[Fit]:  # each (T,)
+        """How each text fits one specialist."""
+        profile = self._profiles[position]
         p_values = self._p_values(profile, compared.similarity)
         return [
             Fit(
@@ -270,7 +286,7 @@ class LearnedRouter:
                 p_value=float(p_value),
                 in_scope=bool(p_value >= self._false_rejection),
                 plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
-                score=float(compared.similarity[row] + WEIGHT * told[row]),
+                score=float(scores[row]),
                 nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
                 closest=float(compared.closest[row]),
                 profile=profile,

@@ -172,7 +172,7 @@ def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], bud
 
 
 def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
-    """The boundary whose two sides say most more than the whole, each about another specialist."""
+    """The boundary whose two sides say most more than the whole, each about another specialist; None if none says more."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
@@ -185,7 +185,8 @@ def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boun
     one, other = left.argmax(axis=1), right.argmax(axis=1)
     gains = np.stack([left[rows, one] - whole[one], right[rows, other] - whole[other]])  # (2, B)
     leaning = np.array([_LEANING[each.mark] for each in within])
-    scores = np.where(one != other, gains.min(axis=0) + 0.5 * gains.max(axis=0) + leaning, -np.inf)
+    gain = gains.min(axis=0) + 0.5 * gains.max(axis=0)
+    scores = np.where((one != other) & (gain > 0), gain + leaning, -np.inf)
     best = int(scores.argmax())
     return within[best] if np.isfinite(scores[best]) else None
 
