@@ -32,7 +32,7 @@ from coterie.network import Network
 from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
@@ -377,6 +377,7 @@ def _router(
         encoder=encoder,
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

@@ -23,6 +23,7 @@ from ._bank import Bank
 from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
 from ._match import PIECE_REJECTION, Fit, Match, choose
+from ._orders import OrderSense, span_means
 from ._plan import Waves, plan_parts, plan_waves
 from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
@@ -61,6 +62,7 @@ class LearnedRouter:
         encoder: Engine,
         false_rejection: float,
         words: Sequence[str] = (),
+        order_sense: OrderSense | None = None,
     ) -> None:
         """A router over profiles.
 
@@ -70,6 +72,7 @@ class LearnedRouter:
             encoder: The one that the profiles were made with.
             false_rejection: Share of a specialist's own examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
+            order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
         """
         self._cards = cards
         self._names = tuple(profiles)
@@ -82,6 +85,7 @@ class LearnedRouter:
         self._false_rejection = false_rejection
         self._reader = Reader(cards)
         self._spelling = Spelling(words)
+        self._order_sense = order_sense
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
@@ -107,7 +111,8 @@ class LearnedRouter:
         if not request.text.strip() or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
-        root, matches, steps = await self._match_pieces(reading.text, request)
+        reading, whole, first = await self._read_whole(reading, request)
+        root, matches, second = await self._match_pieces(reading.text, whole, request)
         phrases = await self._small_talk.find(list(matches.values()))
         matches = {
             piece: replace(match, small_talk=phrase)
@@ -115,16 +120,17 @@ class LearnedRouter:
         }
         chosen = choose(root, matches)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
-        if asked == [matches[root]]:
+        orders = tuple(match.text for match in matches.values() if match.order)
+        if asked == [matches[root]] or (orders and len(asked) == 1):
             # One specialist gets the text as it is: what was left out of the reading may matter to it.
-            asked = [replace(matches[root], text=request.text)]
+            asked = [replace(asked[0], text=request.text)]
         scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
         parts = self._parts(by_columns, asked, known)
         reason = self._reason(by_columns, asked, [matches[root]])
-        route = Route(parts=parts, reason=reason, scores=scores, steps=steps)
+        route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
         return _Made(
             route=route,
-            reading=reading,
+            reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
             names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
             matches=tuple(matches.values()),
             asked=tuple(asked),
@@ -206,18 +212,41 @@ class LearnedRouter:
 
     # --- scores ----------------------------------------------------------------------------------
 
-    async def _match_pieces(self, text: str, request: Request) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+    async def _read_whole(self, reading: Reading, request: Request) -> tuple[Reading, Output, tuple[Step, ...]]:
+        """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
+        readings = list(dict.fromkeys([reading.text, self._spelling.mend(reading.text)]))
+        outputs, steps = await self._encode(readings, request, states=True)
+        clearest = self._clearest(outputs)
+        text, output = readings[clearest], outputs[clearest]
+        orders = self._orders_in(text, output)
+        rest = "".join(text[start:end] for start, end in self._reader.clauses(text) if (start, end) not in orders)
+        if not orders or not rest.strip():
+            return replace(reading, text=text), output, steps
+        (output,), again = await self._encode([rest], request, states=True)
+        named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
+        return replace(reading, text=rest, orders=named), output, (*steps, *again)
+
+    def _orders_in(self, text: str, output: Output) -> list[tuple[int, int]]:
+        """Which clauses of a text are words to the router, by its tokens' states."""
+        spans = self._reader.clauses(text) if self._order_sense is not None else []
+        if self._order_sense is None or not spans or output.states is None or output.offsets is None:
+            return []
+        found = self._order_sense.are_orders(span_means(output.states, output.offsets, np.array(spans)))
+        return [
+            span
+            for span, order in zip(spans, found, strict=True)
+            if order and self._reader.names_somebody(text[slice(*span)])
+        ]
+
+    async def _match_pieces(
+        self, text: str, whole: Output, request: Request
+    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
-        readings = list(dict.fromkeys([text, self._spelling.mend(text)]))
-        read, first = await self._encode(readings, request, states=True)
-        clearest = self._clearest(read)
-        text, whole = readings[clearest], [read[clearest]]
-        root = self._propose(text, whole[0])
+        root = self._propose(text, whole)
         pieces = [piece for piece in root.walk() if piece is not root]
-        further, second = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
-        outputs = [*whole, *further]
-        matches = self._match([root, *pieces], outputs)
-        return root, dict(zip([root, *pieces], matches, strict=True)), (*first, *second)
+        further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
+        matches = self._match([root, *pieces], [whole, *further])
+        return root, dict(zip([root, *pieces], matches, strict=True)), steps
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""
@@ -255,6 +284,7 @@ class LearnedRouter:
         compared = self._bank.compare(vectors, which)
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
         kept = self._kept(scores, compared, which)
+        orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
         fits = {self._names[which[i]]: self._fits(which[i], compared.column(i), scores[:, i]) for i in kept}
         return [
             Match(
@@ -264,6 +294,7 @@ class LearnedRouter:
                 vector=vectors[row],
                 fits={name: each[row] for name, each in fits.items()},
                 truncated=outputs[row].finish == "length",
+                order=row > 0 and bool(orders[row]) and self._reader.names_somebody(piece.text),
             )
             for row, piece in enumerate(pieces)
         ]

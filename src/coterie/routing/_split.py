@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ._orders import means_between
+
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
 MOST_PARTS = 8
@@ -150,10 +152,7 @@ class _Tokens:
 
     def mean(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) characters -> (M, D)
         """Of the tokens of each span, of unit length."""
-        first = np.searchsorted(self.offsets[:, 0], starts)
-        last = np.searchsorted(self.offsets[:, 0], ends)
-        sums = self.sums[last] - self.sums[first]
-        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+        return means_between(self.sums, self.offsets, starts, ends)
 
 
 def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], budget: list[int]) -> Piece:
@@ -172,7 +171,7 @@ def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], bud
 
 
 def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
-    """The boundary whose two sides say most more than the whole, each about another specialist; None if none says more."""
+    """The boundary whose two sides say most more than the whole, each about another specialist; None if none does."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
