@@ -28,7 +28,8 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     restated = None if structured else restate(request.text, context)
     if restated is None:
         return request, ""
-    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+    label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
+    return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
 
 
 @dataclass
