@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeVar
 
+from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
-from coterie.governance import ACCOUNT
+from coterie.governance import ACCOUNT, ASKER, Asker
 from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Verdict, impersonal
 
 T = TypeVar("T")
 
@@ -55,15 +56,24 @@ class Life:
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What raised or lowered its label."""
+    asker: Asker = field(default_factory=Asker)
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.question = self.request
 
+    def enter(self, admitted: Admitted) -> None:
+        """Take the request as it was admitted."""
+        self.request, self.context = admitted.request, admitted.context
+        self.verdicts, self.asker = admitted.verdicts, admitted.asker
+
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Work for this request, in which it is known who pays."""
+        """Work for this request, in which it is known who asks and who pays."""
         scope = copy_context()
+        scope.run(ASKER.set, self.asker)
         scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
         return asyncio.create_task(work, context=scope)
 

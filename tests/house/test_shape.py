@@ -24,7 +24,7 @@ LAYERS = [
     ["training"],
     ["rightsizing"],
     ["hybrid"],
-    ["_outcome", "_life", "_shelves", "network"],
+    ["_outcome", "_shelves", "_admission", "_life", "network"],
     ["assembly"],
     ["gateway", "testing"],
     ["cli"],

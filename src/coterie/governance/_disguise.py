@@ -23,7 +23,7 @@ _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""
 
 
-class Undisguisable(Exception):  # noqa: N818 - it says what happened
+class Undisguisable(Exception):
     """Something of a prompt would still show; the message says what."""
 
 

@@ -101,7 +101,7 @@ class _Judge:
 
     def _judge(self, prompt: Prompt, asker: Asker) -> _Sent:
         detector = _Remembering(self.detector)
-        ignore = asker.sent if asker.released else _nothing
+        ignore = asker.sent if asker.released else None
         seen = sight(detector, texts_of_prompt(prompt), ignore=ignore)
         verdict = self._ask(max(Label(prompt.label), seen.label))
         if verdict.allowed is True:
@@ -117,7 +117,7 @@ class _Judge:
             # Who may see the text that a value stands in may see the value.
             hidden = disguise(prompt, detector, asker.pseudonyms, label=impersonal)
         except (Undisguisable, TooManyValues) as trouble:
-            reason = f"{refusal.verdict.reason}; no pseudonyms: {trouble or 'the session has too many values'}"
+            reason = f"{refusal.verdict.reason}; no pseudonyms: {trouble}"
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
             prompt=replace(hidden.prompt, label=impersonal, impersonal=None),
@@ -216,7 +216,3 @@ def _refused(verdict: Verdict, name: str) -> EgressRefused:
         hint=f"Raise `clearance` of model {name!r} in coterie.toml, let it have pseudonyms in place of personal data "
         "(`pseudonymise = true`), or keep such requests local.",
     )
-
-
-def _nothing(value: str) -> bool:  # noqa: ARG001 - of no value
-    return False

@@ -31,21 +31,19 @@ class Sighting:
         return in_words(self.counts)
 
 
-def sight(
-    detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], bool] = lambda value: False
-) -> Sighting:
+def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], bool] | None = None) -> Sighting:
     """Look for personal data and secrets.
 
     Args:
         detector: Finds them.
         texts: Where to look; each is read by itself.
-        ignore: Whether a value does not count. Secrets always do.
+        ignore: Whether a value does not count; None counts all. Secrets always do.
     """
     counts: Counter[str] = Counter()
     for text in filter(None, texts):
         for each in detector.find(text):
             if label_of(each.kind) is not None and (
-                each.kind == Kind.SECRET or not ignore(text[each.start : each.end])
+                each.kind == Kind.SECRET or ignore is None or not ignore(text[each.start : each.end])
             ):
                 counts[str(each.kind)] += 1
     return Sighting(counts=counts)

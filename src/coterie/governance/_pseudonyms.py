@@ -22,7 +22,7 @@ _UNNAMED = re.compile(r"[^A-Z]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
 
-class TooManyValues(Exception):  # noqa: N818 - it says what happened
+class TooManyValues(Exception):
     """A session has more values than pseudonyms are kept for."""
 
 
@@ -59,7 +59,7 @@ class Pseudonyms:
             value = self._values.get(key)
             if value is None:
                 if len(self._values) >= _MOST_VALUES:
-                    raise TooManyValues
+                    raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
                 number = self._next[kind] = self._next.get(kind, 0) + 1
                 value = Value(kind=kind, number=number, text=text, label=label)
             elif label < value.label:

@@ -1,6 +1,6 @@
-"""Values put back in place of their pseudonyms, in whatever form a model gives these back.
+r"""Values put back in place of their pseudonyms, in whatever form a model gives these back.
 
-`<person_1>`, `<PERSON 1>`, `PERSON_1`, `&lt;PERSON_1&gt;`, `\\<PERSON\\_1\\>`, `[PERSON_1]` and `<PERSON_1s>` are all
+`<person_1>`, `<PERSON 1>`, `PERSON_1`, `&lt;PERSON_1&gt;`, `\<PERSON\_1\>`, `[PERSON_1]` and `<PERSON_1s>` are all
 `<PERSON_1>`. A text is given out piece by piece: what may still become a pseudonym is held back, and no more than that.
 """
 
@@ -113,7 +113,7 @@ class Restorer:
 def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
     """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
     words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
-    bracketed = [_OPEN, ("", " "), *words, (*_GAP, ""), (), (*_ENDINGS, ""), _CLOSE]
+    bracketed: list[tuple[str, ...]] = [_OPEN, ("", " "), *words, (*_GAP, ""), (), (*_ENDINGS, ""), _CLOSE]
     return [bracketed, [*words, _UNDERSCORE, ()]]
 
 
@@ -127,6 +127,5 @@ def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:
         number = _DIGITS.match(text)
         return number is not None and (number.end() == len(text) or _may_become(text[number.end() :], form[1:]))
     return any(
-        _may_become(text[len(each) :], form[1:]) if text.startswith(each) else each.startswith(text)
-        for each in form[0]
+        _may_become(text[len(each) :], form[1:]) if text.startswith(each) else each.startswith(text) for each in form[0]
     )

@@ -234,7 +234,15 @@ class Collaboration:
         nearest = asked or self._extracts[0]
         words = f"; nearest to it is {_flat(nearest.citations[0].text)!r}" if nearest.citations else ""
         reason = nearest.finding.reason.rstrip(".") + words
-        return replace(nearest.finding, accepted=False, reason=reason, facts=(), steps=(), label=self.label, impersonal=self.impersonal)
+        return replace(
+            nearest.finding,
+            accepted=False,
+            reason=reason,
+            facts=(),
+            steps=(),
+            label=self.label,
+            impersonal=self.impersonal,
+        )
 
     def _finding(
         self, name: str, text: str, reason: str, *, confidence: float, citations: tuple[Citation, ...] = ()

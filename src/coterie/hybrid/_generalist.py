@@ -194,9 +194,7 @@ class Asking:
             ).entries
             messages = lay_out(seen, instruction=told, asked=asked)
             label, bare = _Sensitivity.of(task, *seen)
-            return self._fitting(
-                candidate, Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest)
-            )
+            return self._fitting(candidate, Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest))
 
         return prompt
 
@@ -254,9 +252,7 @@ class Asking:
         def prompt(candidate: Candidate) -> Prompt:
             longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
             label, bare = source
-            whole = Prompt(
-                messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema
-            )
+            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema)
             return self._fitting(candidate, whole)
 
         heard = await self._tries(prompt).ask()
