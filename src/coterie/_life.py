@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,12 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
         return request, ""
     label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
     return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
+
+
+def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
+    """Take one from a count, if there is one."""
+    counts[verdict] -= 1
+    return counts[verdict] >= 0
 
 
 @dataclass
@@ -84,6 +91,16 @@ class Life:
             await self.done[before].wait()
             context = context.append(*self.outcomes[before].entries)
         return context
+
+    def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
+        """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.
+
+        A try that failed or was given up is in no finding; what it sent has left all the same.
+        """
+        known = tuple(found)
+        rest = Counter(known)
+        lost = [each for each in self.asker.crossings if not _take(rest, each)]
+        return (*self.verdicts, *known, *lost)
 
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""

@@ -421,7 +421,7 @@ class Network:
             route=life.route,
             findings=findings,
             views=tuple(view for outcome in life.outcomes for view in outcome.views),
-            verdicts=(*life.verdicts, *(verdict for finding in findings for verdict in finding.verdicts)),
+            verdicts=life.decided(verdict for finding in findings for verdict in finding.verdicts),
             stages=tuple(life.stages),
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),

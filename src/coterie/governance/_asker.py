@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from coterie.types import Columns, Label, Request
+from coterie.types import Columns, Label, Request, Verdict
 
 from ._pseudonyms import Pseudonyms, Value, normal
 
@@ -24,6 +24,8 @@ class Asker:
     """Personal data in these was released: it does not count at the gate."""
     pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
     """What stands for what in their session."""
+    crossings: list[Verdict] = field(default_factory=list)
+    """Of the gate, one for each prompt that it sent or refused, whatever became of it: it writes them here."""
 
     def may_see(self, value: Value) -> bool:
         """Whether a value may be put back into what they are shown."""

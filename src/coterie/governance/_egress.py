@@ -80,7 +80,12 @@ class _Sent:
 
     prompt: Prompt
     verdict: Verdict
+    asker: Asker
     restorer: Restorer | None = None
+
+    def note(self) -> None:
+        """Write down that it leaves now, so that it is known also if nothing comes back."""
+        self.asker.crossings.append(self.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +98,15 @@ class _Judge:
     model: OpenAIModel
 
     async def judge(self, prompt: Prompt) -> _Sent:
-        """What may be sent in a prompt's place. Raises `EgressRefused`."""
+        """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
         asker = ASKER.get() or Asker()
-        if sum(map(len, texts_of_prompt(prompt))) > _ASIDE:
-            return await asyncio.to_thread(self._judge, prompt, asker)
-        return self._judge(prompt, asker)
+        try:
+            if sum(map(len, texts_of_prompt(prompt))) > _ASIDE:
+                return await asyncio.to_thread(self._judge, prompt, asker)
+            return self._judge(prompt, asker)
+        except EgressRefused as refusal:
+            asker.crossings.append(refusal.verdict)
+            raise
 
     def _judge(self, prompt: Prompt, asker: Asker) -> _Sent:
         detector = _Remembering(self.detector)
@@ -105,7 +114,7 @@ class _Judge:
         seen = sight(detector, texts_of_prompt(prompt), ignore=ignore)
         verdict = self._ask(max(Label(prompt.label), seen.label))
         if verdict.allowed is True:
-            return _Sent(prompt=prompt, verdict=verdict)
+            return _Sent(prompt=prompt, verdict=verdict, asker=asker)
         refusal = _refused(_with_cause(verdict, prompt, seen), self.name)
         if not self.model.pseudonymise:
             raise refusal
@@ -122,6 +131,7 @@ class _Judge:
         return _Sent(
             prompt=replace(hidden.prompt, label=impersonal, impersonal=None),
             verdict=replace(allowing, rule=PSEUDONYMISED, reason=f"pseudonymised: {hidden}; {allowing.reason}"),
+            asker=asker,
             restorer=_restorer(hidden, asker, as_json=prompt.json_schema is not None),
         )
 
@@ -146,6 +156,8 @@ class _GatedEngine:
         sent = [await self._judge.judge(prompt) for prompt in prompts]
         prompts = tuple(each.prompt for each in sent)
         async with self._budgets.held(prompts, self._judge.model, self.name) as held:
+            for each in sent:
+                each.note()
             held.outputs = outputs = await self._engine.run(prompts)
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
@@ -162,6 +174,7 @@ class _GatedEngine:
             self._budgets.held([sent.prompt], self._judge.model, self.name) as held,
             aclosing(pieces) as events,
         ):
+            sent.note()
             async for event in events:
                 if isinstance(event, Output):
                     held.outputs = [event]
