@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeVar
 
+from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
 from coterie.context import restate
-from coterie.governance import ACCOUNT
+from coterie.governance import ACCOUNT, ASKER, Asker
 from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Verdict, impersonal
 
 T = TypeVar("T")
 
@@ -28,7 +30,14 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     restated = None if structured else restate(request.text, context)
     if restated is None:
         return request, ""
-    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+    label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
+    return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
+
+
+def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
+    """Take one from a count, if there is one."""
+    counts[verdict] -= 1
+    return counts[verdict] >= 0
 
 
 @dataclass
@@ -54,15 +63,24 @@ class Life:
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What raised or lowered its label."""
+    asker: Asker = field(default_factory=Asker)
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.question = self.request
 
+    def enter(self, admitted: Admitted) -> None:
+        """Take the request as it was admitted."""
+        self.request, self.context = admitted.request, admitted.context
+        self.verdicts, self.asker = admitted.verdicts, admitted.asker
+
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Work for this request, in which it is known who pays."""
+        """Work for this request, in which it is known who asks and who pays."""
         scope = copy_context()
+        scope.run(ASKER.set, self.asker)
         scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
         return asyncio.create_task(work, context=scope)
 
@@ -73,6 +91,16 @@ class Life:
             await self.done[before].wait()
             context = context.append(*self.outcomes[before].entries)
         return context
+
+    def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
+        """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.
+
+        A try that failed or was given up is in no finding; what it sent has left all the same.
+        """
+        known = tuple(found)
+        rest = Counter(known)
+        lost = [each for each in self.asker.crossings if not _take(rest, each)]
+        return (*self.verdicts, *known, *lost)
 
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""

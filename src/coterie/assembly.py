@@ -29,6 +29,7 @@ from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
+from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
@@ -75,8 +76,9 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
+    detector = PatternDetector()
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, budgets=budgets)
+    models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = _dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
@@ -91,6 +93,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         meter=meter,
         encoder=encoder,
         dial=dial,
+        detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -286,6 +289,7 @@ async def open_models(
     *,
     also: Collection[str] = (),
     budgets: Budgets | None = None,
+    detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -295,6 +299,7 @@ async def open_models(
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
         budgets: What calls of remote models are held to.
+        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -302,7 +307,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), budgets)
+    gate = Gate(ClearancePolicy(), budgets, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:

@@ -101,6 +101,8 @@ class OpenAIModel(_Section):
     """`env:NAME` of the key; leave out for a server that needs none."""
     clearance: Label = Label.PUBLIC
     """The most sensitive label it may see in clear."""
+    pseudonymise: bool = False
+    """Send what is above the clearance only for the personal data in it, with pseudonyms in place of that."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for an answer, or for the next piece of a stream."""
     retries: int = Field(default=2, ge=0, le=10)

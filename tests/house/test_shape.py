@@ -16,7 +16,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 LAYERS = [
     ["_lazy", "_label", "_known", "_usage", "_written", "_concurrency", "types", "errors"],
     ["_secret", "_section", "_cascade_section", "_specialist_section", "_generalist_section", "protocols", "config"],
-    ["calibration", "data"],
+    ["calibration", "data", "privacy"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
     ["cascade"],
     ["governance", "observe", "extraction", "retrieval", "answering"],
@@ -24,7 +24,7 @@ LAYERS = [
     ["training"],
     ["rightsizing"],
     ["hybrid"],
-    ["_outcome", "_life", "_shelves", "network"],
+    ["_outcome", "_shelves", "_admission", "_life", "network"],
     ["assembly"],
     ["gateway", "testing"],
     ["cli"],

@@ -13,7 +13,7 @@ from coterie.errors import InputError, Overloaded, StoreError
 from coterie.store import SQLiteStore
 from coterie.store._rows import CONTEXT_LINES
 from coterie.testing import check_store
-from coterie.types import Context, Entry, Label, Message, Part, Route, Usage
+from coterie.types import Context, Entry, Fact, Label, Message, Part, Route, Usage
 
 from .conftest import DAY, ENTRIES, NOW, TRACE, settlement
 
@@ -36,6 +36,19 @@ async def test_trace_round_trips(open_store):
 
     assert await store.trace("t1", "default") == TRACE
     assert (await store.trace("t1", "default")).usage.cost == Decimal("0.00012")
+
+
+async def test_labels_without_personal_data(open_store):
+    """Of an entry both labels come back, whatever its content is called."""
+    fact = Fact(name="label_impersonal", value='"label_impersonal"', confidence=1.0)
+    entries = tuple(
+        Entry(content=fact, producer="p", label=Label.CONFIDENTIAL, impersonal=bare, time=1.0)
+        for bare in (None, Label.PUBLIC, Label.INTERNAL)
+    )
+    store = await open_store()
+    await store.settle(settlement(entries=entries, session="s"))
+
+    assert (await store.context("s", "default")).entries == entries
 
 
 async def test_vectors_are_not_stored(open_store):
