@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -11,10 +11,11 @@ from time import perf_counter
 from typing import TypeVar
 
 from coterie._outcome import Outcome, label_of, refused
+from coterie.accounting import Attendance, Overhead
 from coterie.context import restate
 from coterie.governance import ACCOUNT
 from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Step, Usage
 
 T = TypeVar("T")
 
@@ -29,6 +30,18 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     if restated is None:
         return request, ""
     return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+
+
+def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
+    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
+    found = list(steps)
+    for engine, usage in bill:
+        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
+        if same is None:
+            found.append(Step(producer=producer, engine=engine, usage=usage))
+        else:
+            found[same] = replace(found[same], usage=found[same].usage + usage)
+    return tuple(found)
 
 
 @dataclass
@@ -54,11 +67,28 @@ class Life:
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
+    steps: list[Step] = field(default_factory=list)
+    """What was done for it beside what its findings say of themselves."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
+    _attendance: Attendance | None = field(default=None, init=False)
+
     def __post_init__(self) -> None:
         self.question = self.request
+
+    @contextmanager
+    def attending(self, overhead: Overhead | None) -> Iterator[None]:
+        """Count the network's own work for it."""
+        if overhead is None:
+            yield
+            return
+        with overhead.attend() as self._attendance:
+            yield
+
+    def overhead(self) -> tuple[Step, ...]:
+        """What the network's own work took so far, where it is counted."""
+        return () if self._attendance is None else (self._attendance.step(),)
 
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Work for this request, in which it is known who pays."""

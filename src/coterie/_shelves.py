@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
+from coterie._cpu import billed
+from coterie._life import charged
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
-from coterie.types import Document, Label, Passage, Request, SpecialistCard, Task
+from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task
 
 
 class LookedUp(NamedTuple):
@@ -20,6 +22,8 @@ class LookedUp(NamedTuple):
     """Of one shelf after the other, the best of each first."""
     unsearched: Mapping[str, str]
     """Shelves that could not be searched, and why."""
+    steps: tuple[Step, ...] = ()
+    """What searching took."""
 
 
 async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task) -> LookedUp:
@@ -28,10 +32,11 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
     """
-    tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
+    with billed() as bill:
+        tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
-    return LookedUp(found, failed)
+    return LookedUp(found, failed, charged((), card.name, bill))
 
 
 async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:

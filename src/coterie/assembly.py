@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter
+from coterie.accounting import CostMeter, Overhead
 from coterie.cascade import (
     Aim,
     BudgetedEngine,
@@ -99,6 +99,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
         budget=budgets,
+        overhead=Overhead(),
     )
 
 

@@ -21,7 +21,8 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie._life import Life, standing_alone
+from coterie._cpu import billed
+from coterie._life import Life, charged, standing_alone
 from coterie._outcome import (
     LONGEST_DOCUMENT,
     Outcome,
@@ -38,6 +39,7 @@ from coterie._outcome import (
     told,
 )
 from coterie._shelves import fetch, look_up
+from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of, visible
 from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
@@ -99,6 +101,8 @@ class Network:
     """Where each request is written down; closed with the network."""
     budget: Budget | None = None
     """How much may be asked; closed with the network."""
+    overhead: Overhead | None = None
+    """Counts what answering takes beside the steps; None leaves it uncounted."""
     dial: NetworkDial = field(default_factory=NetworkDial)
     """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
@@ -125,6 +129,14 @@ class Network:
         """
         large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
+        with life.attending(self.overhead):
+            async with aclosing(self._live(life)) as events:
+                async for event in events:
+                    yield event
+
+    async def _live(self, life: Life) -> AsyncGenerator[Delta | Answer]:
+        """The request's life, stage by stage."""
+        request = life.request
         with life.stage("admit"):
             life.request, life.context = await self._admit(request)
             if self.budget is not None:
@@ -262,7 +274,7 @@ class Network:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
                 with life.stage("gather", note=", ".join(wave)):
-                    gathered = await side_by_side(self._gather(name, task, context) for name in wave)
+                    gathered = await side_by_side(self._gather(name, task, context, life) for name in wave)
                     views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
@@ -285,10 +297,11 @@ class Network:
             life.done[index].set()
             say(None)
 
-    async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
+    async def _gather(self, name: str, task: Task, context: Context, life: Life) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
         found, now = await look_up(self.knowledge, card, task), self.clock()
+        life.steps += map(self.meter.price, found.steps)
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
@@ -296,18 +309,22 @@ class Network:
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
+        with billed() as bill:
+            finding = await self._ask_one(specialist, task, view, say)
+        steps = charged(finding.steps, specialist.card.name, bill)
+        return replace(self._priced(replace(finding, steps=steps)), task=specialist.card.task)
+
+    async def _ask_one(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         try:
             if blind := nothing_to_read(view):
-                finding = abstain(specialist.card.name, task, blind)
-            elif say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
-                finding = await specialist.consult(task, view)
-            else:
-                finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
+                return abstain(specialist.card.name, task, blind)
+            if say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
+                return await specialist.consult(task, view)
+            return await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
-            finding = abstain(specialist.card.name, task, refusal.message, refusal.verdict)
+            return abstain(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
-            finding = abstain(specialist.card.name, task, error.message)
-        return replace(self._priced(finding), task=specialist.card.task)
+            return abstain(specialist.card.name, task, error.message)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(self.meter.price(step) for step in finding.steps))
@@ -417,7 +434,8 @@ class Network:
     def _trace(self, life: Life, text: str) -> Trace:
         findings = tuple(finding for outcome in life.outcomes for finding in outcome.findings)
         findings += (life.composed,) if life.composed is not None else ()
-        steps = life.route.steps + tuple(step for finding in findings for step in finding.steps)
+        steps = (*life.route.steps, *life.steps, *(step for finding in findings for step in finding.steps))
+        steps += tuple(map(self.meter.price, life.overhead()))
         waited = (perf_counter() - life.start) * 1000
         return Trace(
             id=life.id,
