@@ -451,7 +451,7 @@ class Network:
             stages=tuple(life.stages),
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
-            counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            counterfactual_cost=self.meter.counterfactual(life.request, text, steps),
             degraded=life.degraded,
             restated="" if life.question.text == life.request.text else life.question.text,
         )

@@ -154,8 +154,11 @@ class Meter(Protocol):
         """The step with `joules`, `joules_kind` and `cost` filled; an unknown price gives a None cost."""
         ...
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
-        """What the configured generalist would have cost for this exchange; None when unknown."""
+    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
+        """What the configured generalist would have cost for this exchange, at least; None when unknown.
+
+        `steps` is all that was done for it: where the generalist was asked, its tokens are known.
+        """
         ...
 
 

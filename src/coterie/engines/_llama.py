@@ -133,7 +133,7 @@ class LlamaEngine:
             yield await task
         finally:
             if not task.done():
-                on_the_bill(self.name, Usage(cpu_seconds=generation.leave()))
+                on_the_bill(self.name, Usage(cpu_seconds=self._model.leave(generation)))
             generation.stopped.set()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -58,14 +58,6 @@ class Generation:
     """Of the model's CPU time, once a worker has begun."""
     told: float | None = None
     """CPU-seconds that somebody was told: those up to when it was stopped, or all."""
-    telling: threading.Lock = field(default_factory=threading.Lock)
-
-    def leave(self) -> float:
-        """CPU-seconds that it took up to now, for whoever stops it: nobody will hear of its output."""
-        with self.telling:
-            if self.told is None:
-                self.told = 0.0 if self.share is None else self.share.so_far()
-            return self.told
 
     def take(self, chunk: Mapping[str, Any]) -> None:
         """Keep what a chunk of the stream brings and pass its text on."""
@@ -163,13 +155,23 @@ class LlamaModel:
     def _settle(self, generation: Generation, own: float) -> float:
         """CPU-seconds to tell. What a stopped one took after it was left is told of the next: it is small."""
         spent = own + (0.0 if generation.share is None else generation.share.seconds)
-        with generation.telling, self._owing:
+        with self._owing:
             if generation.told is not None:
                 self._owed += spent - generation.told
                 return 0.0
-            spent, self._owed = spent + self._owed, 0.0
-            generation.told = spent
-        return spent
+            return self._tell(generation, spent)
+
+    def leave(self, generation: Generation) -> float:
+        """CPU-seconds that it took up to now, for whoever stops it: nobody will hear of its output."""
+        with self._owing:
+            if generation.told is not None:
+                return generation.told
+            return self._tell(generation, 0.0 if generation.share is None else generation.share.so_far())
+
+    def _tell(self, generation: Generation, spent: float) -> float:
+        """Note what is told of it, and tell what is owed of others with it."""
+        generation.told, owed, self._owed = spent, self._owed, 0.0
+        return spent + owed
 
     def _native_seconds(self) -> float:
         """CPU-seconds of llama.cpp's threads for this model; where they cannot be told apart, the process'."""

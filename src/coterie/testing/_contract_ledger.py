@@ -18,6 +18,7 @@ from coterie.types import (
     Message,
     Part,
     Passage,
+    Request,
     Retraction,
     Route,
     Settlement,
@@ -51,7 +52,7 @@ async def check_meter(meter: Meter, step: Step | None = None) -> None:
     check_usage(priced.usage)
     require("a cost is a Decimal, or None when it is unknown", isinstance(priced.usage.cost, Decimal | None))
     require("the same step has the same price", meter.price(step) == priced)
-    would = meter.counterfactual("Where is my card?", "It is on its way.")
+    would = meter.counterfactual(Request(text="Where is my card?"), "It is on its way.")
     require("the counterfactual is a Decimal, or None when it is unknown", isinstance(would, Decimal | None))
     require(f"the counterfactual is not negative: {would}", would is None or would >= 0)
 

@@ -137,7 +137,7 @@ class _Prices:
     def price(self, step: Step) -> Step:
         return replace(step, usage=replace(step.usage, joules=1.0, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
         return Decimal("0.25")
 
 
