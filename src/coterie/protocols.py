@@ -15,6 +15,7 @@ from coterie.types import (
     Context,
     ContextView,
     Delta,
+    Feedback,
     Finding,
     Flow,
     Label,
@@ -191,6 +192,13 @@ class Store(Protocol):
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         """A settled trace, or None if it is unknown or another tenant's."""
+        ...
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
         ...
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:

@@ -12,6 +12,7 @@ from coterie.types import (
     Context,
     Entry,
     Fact,
+    Feedback,
     Finding,
     FindingSummary,
     Label,
@@ -64,11 +65,12 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
         factory: opens a store. The first one must be empty; each call opens what the last one left.
     """
     store = await factory()
-    parts = "settle, context, sessions, erase, trace, summary and close"
+    parts = "settle, context, sessions, erase, trace, feedback, summary and close"
     require(f"it has {parts}", isinstance(store, Store))
     require("an empty store has no requests", (await store.summary()).requests == 0)
     await _check_sessions(store)
     await _check_traces(store)
+    await _check_feedback(store)
     await _check_summary(store)
     await _check_erasure(store)
     await store.close()
@@ -148,6 +150,14 @@ def _check_same(found: Trace, settled: Trace) -> None:
     for finding, other in zip(found.findings, settled.findings, strict=True):
         for name in ("specialist", "confidence", "accepted", "reason"):
             require(f"a finding keeps its {name}", getattr(finding, name) == getattr(other, name))
+
+
+async def _check_feedback(store: Store) -> None:
+    said = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
+    require("feedback on a trace is kept", await store.feedback(said))
+    require("so is what the same asker says next", await store.feedback(replace(said, thumb="down", comment="no")))
+    require("there is none on an unknown trace", not await store.feedback(replace(said, trace_id="nope")))
+    require("nor on another tenant's", not await store.feedback(replace(said, tenant="other")))
 
 
 async def _check_summary(store: Store) -> None:

@@ -21,6 +21,7 @@ from coterie.types import (
     Delta,
     Evidence,
     Fact,
+    Feedback,
     Finding,
     Label,
     LedgerSummary,
@@ -147,6 +148,7 @@ class _Memory:
 
     settled: dict[str, Settlement] = field(default_factory=dict)
     contexts: dict[tuple[str, str], Context] = field(default_factory=dict)
+    feedbacks: list[Feedback] = field(default_factory=list)
     trouble: Callable[[], None] = lambda: None
     closed: bool = False
 
@@ -164,6 +166,12 @@ class _Memory:
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         found = self.settled.get(trace_id)
         return found.trace if found and found.trace.tenant == tenant else None
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        if await self.trace(feedback.trace_id, feedback.tenant) is None:
+            return False
+        self.feedbacks.append(feedback)
+        return True
 
     async def sessions(self, tenant: str) -> list[SessionSummary]:
         raise NotImplementedError

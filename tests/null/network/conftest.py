@@ -177,6 +177,9 @@ class Remembers:
     async def trace(self, trace_id, tenant):
         """Not asked."""
 
+    async def feedback(self, feedback):
+        """Not asked."""
+
     async def sessions(self, tenant):
         """Not asked."""
 
