@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
+from coterie.accounting import Attendance, Overhead
 from coterie.context import restate
 from coterie.governance import ACCOUNT, ASKER, Asker
 from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage, Verdict, impersonal
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Step, Verdict, impersonal
 
 T = TypeVar("T")
 
@@ -66,8 +67,12 @@ class Life:
     verdicts: tuple[Verdict, ...] = ()
     """What raised or lowered its label."""
     asker: Asker = field(default_factory=Asker)
+    steps: list[Step] = field(default_factory=list)
+    """What was done for it beside what its findings say of themselves."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
+
+    _attendance: Attendance | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.question = self.request
@@ -76,6 +81,19 @@ class Life:
         """Take the request as it was admitted."""
         self.request, self.context = admitted.request, admitted.context
         self.verdicts, self.asker = admitted.verdicts, admitted.asker
+
+    @contextmanager
+    def attending(self, overhead: Overhead | None) -> Iterator[None]:
+        """Count the network's own work for it."""
+        if overhead is None:
+            yield
+            return
+        with overhead.attend() as self._attendance:
+            yield
+
+    def overhead(self) -> tuple[Step, ...]:
+        """What the network's own work took so far, where it is counted."""
+        return () if self._attendance is None else (self._attendance.step(),)
 
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Work for this request, in which it is known who asks and who pays."""

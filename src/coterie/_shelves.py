@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
+from coterie._cpu import billed
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
-from coterie.types import Document, Label, Passage, Request, SpecialistCard, Task
+from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
 
 
 class LookedUp(NamedTuple):
@@ -20,6 +21,8 @@ class LookedUp(NamedTuple):
     """Of one shelf after the other, the best of each first."""
     unsearched: Mapping[str, str]
     """Shelves that could not be searched, and why."""
+    steps: tuple[Step, ...] = ()
+    """What searching took."""
 
 
 async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task) -> LookedUp:
@@ -28,10 +31,11 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
     """
-    tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
+    with billed() as bill:
+        tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
-    return LookedUp(found, failed)
+    return LookedUp(found, failed, charged((), card.name, bill))
 
 
 async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
@@ -77,3 +81,15 @@ def _named_document(task: Task) -> dict[str, str]:
     """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
     named = (task.columns or {}).get("document")
     return {} if named is None else {"document": str(named)}
+
+
+def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
+    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
+    found = list(steps)
+    for engine, usage in bill:
+        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
+        if same is None:
+            found.append(Step(producer=producer, engine=engine, usage=usage))
+        else:
+            found[same] = replace(found[same], usage=found[same].usage + usage)
+    return tuple(found)

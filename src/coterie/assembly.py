@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter
+from coterie.accounting import CostMeter, Overhead, PackageMeter
 from coterie.cascade import (
     Aim,
     BudgetedEngine,
@@ -85,7 +85,12 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
-    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
+    meter = CostMeter(
+        config.accounting,
+        config.models,
+        config.generalist.model if config.generalist else None,
+        package=PackageMeter() if config.accounting.energy_meter else None,
+    )
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -102,6 +107,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
         budget=budgets,
+        overhead=Overhead(),
     )
 
 
@@ -250,7 +256,8 @@ def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purs
     found = dict(models)
     for name, model in config.models.items():
         if name in found and isinstance(model, OpenAIModel):
-            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            now = model.prices_at()
+            price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
             found[name] = BudgetedEngine(found[name], price, purse)
     return found
 

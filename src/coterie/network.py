@@ -22,6 +22,7 @@ from typing import cast
 
 from coterie._admission import Admission, Admitted
 from coterie._concurrency import cancel, side_by_side, to_the_end
+from coterie._cpu import billed
 from coterie._life import Life, standing_alone
 from coterie._outcome import (
     Outcome,
@@ -36,7 +37,8 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import look_up
+from coterie._shelves import charged, look_up
+from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
@@ -104,6 +106,8 @@ class Network:
     """Finds the personal data and the secrets that raise a request's label."""
     pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
     """What stands for what in which session, at the engines that see pseudonyms only."""
+    overhead: Overhead | None = None
+    """Counts what answering takes beside the steps; None leaves it uncounted."""
     dial: NetworkDial = field(default_factory=NetworkDial)
     """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
@@ -130,6 +134,14 @@ class Network:
         """
         large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
+        with life.attending(self.overhead):
+            async with aclosing(self._live(life)) as events:
+                async for event in events:
+                    yield event
+
+    async def _live(self, life: Life) -> AsyncGenerator[Delta | Answer]:
+        """The request's life, stage by stage."""
+        request = life.request
         with life.stage("admit"):
             life.enter(await self._admit(request))
             if self.budget is not None:
@@ -248,7 +260,7 @@ class Network:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
                 with life.stage("gather", note=", ".join(wave)):
-                    gathered = await side_by_side(self._gather(name, task, context) for name in wave)
+                    gathered = await side_by_side(self._gather(name, task, context, life) for name in wave)
                     views = dict(zip(wave, gathered, strict=True))
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
@@ -271,10 +283,11 @@ class Network:
             life.done[index].set()
             say(None)
 
-    async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
+    async def _gather(self, name: str, task: Task, context: Context, life: Life) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
         found, now = await look_up(self.knowledge, card, task), self.clock()
+        life.steps += map(self.meter.price, found.steps)
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
@@ -282,18 +295,22 @@ class Network:
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
+        with billed() as bill:
+            finding = await self._ask_one(specialist, task, view, say)
+        steps = charged(finding.steps, specialist.card.name, bill)
+        return replace(self._priced(replace(finding, steps=steps)), task=specialist.card.task)
+
+    async def _ask_one(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         try:
             if blind := nothing_to_read(view):
-                finding = abstain(specialist.card.name, task, blind)
-            elif say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
-                finding = await specialist.consult(task, view)
-            else:
-                finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
+                return abstain(specialist.card.name, task, blind)
+            if say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
+                return await specialist.consult(task, view)
+            return await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
-            finding = abstain(specialist.card.name, task, refusal.message, refusal.verdict)
+            return abstain(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
-            finding = abstain(specialist.card.name, task, error.message)
-        return replace(self._priced(finding), task=specialist.card.task)
+            return abstain(specialist.card.name, task, error.message)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(self.meter.price(step) for step in finding.steps))
@@ -409,7 +426,8 @@ class Network:
     def _trace(self, life: Life, text: str) -> Trace:
         findings = tuple(finding for outcome in life.outcomes for finding in outcome.findings)
         findings += (life.composed,) if life.composed is not None else ()
-        steps = life.route.steps + tuple(step for finding in findings for step in finding.steps)
+        steps = (*life.route.steps, *life.steps, *(step for finding in findings for step in finding.steps))
+        steps += tuple(map(self.meter.price, life.overhead()))
         waited = (perf_counter() - life.start) * 1000
         return Trace(
             id=life.id,
@@ -425,7 +443,7 @@ class Network:
             stages=tuple(life.stages),
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
-            counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            counterfactual_cost=self.meter.counterfactual(life.request, text, steps),
             degraded=life.degraded,
             restated="" if life.question.text == life.request.text else life.question.text,
         )

@@ -15,6 +15,7 @@ from coterie.types import (
     Context,
     ContextView,
     Delta,
+    Feedback,
     Finding,
     Flow,
     Label,
@@ -154,8 +155,11 @@ class Meter(Protocol):
         """The step with `joules`, `joules_kind` and `cost` filled; an unknown price gives a None cost."""
         ...
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
-        """What the configured generalist would have cost for this exchange; None when unknown."""
+    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
+        """What the configured generalist would have cost for this exchange, at least; None when unknown.
+
+        `steps` is all that was done for it: where the generalist was asked, its tokens are known.
+        """
         ...
 
 
@@ -188,6 +192,13 @@ class Store(Protocol):
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         """A settled trace, or None if it is unknown or another tenant's."""
+        ...
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
         ...
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:

@@ -39,6 +39,7 @@ from ._usage import Usage as Usage  # noqa: PLC0414
 from ._usage import total_usage as total_usage  # noqa: PLC0414
 from ._written import Account as Account  # noqa: PLC0414
 from ._written import AuditEvent as AuditEvent  # noqa: PLC0414
+from ._written import Feedback as Feedback  # noqa: PLC0414
 from ._written import LedgerSummary as LedgerSummary  # noqa: PLC0414
 from ._written import SessionSummary as SessionSummary  # noqa: PLC0414
 from ._written import Settlement as Settlement  # noqa: PLC0414

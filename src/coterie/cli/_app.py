@@ -17,6 +17,7 @@ from ._budgets import budgets
 from ._doctor import doctor
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._feedback import feedback
 from ._index import index
 from ._init import init
 from ._keys import keys
@@ -76,6 +77,7 @@ app.command()(serve)
 app.command()(report)
 app.command()(budgets)
 app.command()(trace)
+app.command()(feedback)
 app.add_typer(session)
 app.add_typer(audit)
 app.add_typer(keys)

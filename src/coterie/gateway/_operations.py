@@ -8,7 +8,7 @@ from starlette.responses import Response
 from coterie.observe import plain
 
 from ._access import Caller
-from ._errors import WireError
+from ._errors import no_trace
 from ._gateway import Gateway
 from ._responses import JSONBody
 
@@ -36,5 +36,5 @@ async def show_trace(http: HTTPRequest) -> Response:
     trace_id = http.path_params["trace_id"]
     trace = await Gateway.of(http).network.store.trace(trace_id, Caller.of(http.scope).tenant)
     if trace is None:
-        raise WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
+        raise no_trace(trace_id)
     return JSONBody(plain(trace))

@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from coterie.errors import InputError, StoreError
-from coterie.types import Context, LedgerSummary, SessionSummary, Settlement, Trace
+from coterie.types import Context, Feedback, LedgerSummary, SessionSummary, Settlement, Trace
 
 from ._connection import Connect, check_writable, connect, explain, set_patience
+from ._feedback import check_feedback, insert_feedback, is_correct
 from ._migrations import migrate
 from ._rows import (
     delete_sessions,
@@ -133,6 +134,20 @@ class SQLiteStore:
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         """A settled trace, or None if it is unknown or another tenant's."""
         return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
+        _check_name("tenant", feedback.tenant)
+        trace = await self.trace(feedback.trace_id, feedback.tenant)
+        if trace is None:  # nothing more is done, whether it is another tenant's or was never there
+            return False
+        check_feedback(feedback, trace)
+        correct = is_correct(feedback, trace)
+        await self._writer.run(partial(insert_feedback, feedback=feedback, correct=correct))
+        return True
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`; never delays the other reads."""
