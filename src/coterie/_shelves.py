@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
 from coterie._cpu import billed
-from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
 from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
@@ -41,23 +42,24 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
 async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
     """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
 
+    A shelf that is not there, one of another tenant and a document that may not be seen are the same answer, after the
+    same work: nothing is searched before the document is known to be the asker's to see.
+
     Raises:
         InputError: there is no such shelf, or no such document that the asker may see.
     """
-    shelf = shelves.get(document.shelf)
-    if not isinstance(shelf, Shelf):
+    shelf, text = shelves.get(document.shelf), None
+    found: Sequence[Passage] = ()
+    clearance, tenant = request.clearance or Label.PUBLIC, request.tenant
+    with suppress(NotIndexed):
+        if isinstance(shelf, Shelf):
+            text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
+        if isinstance(shelf, Shelf) and text is not None:
+            found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
+    if text is None or not found:
         raise InputError(
-            f"Asked about a document of shelf {document.shelf!r}; this network reads {sorted(shelves)}.",
-            hint="Use one of these names, or send the document's text.",
-        )
-    clearance, tenant, text = request.clearance or Label.PUBLIC, request.tenant, None
-    found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
-    if found:
-        text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
-    if text is None:
-        raise InputError(
-            f"No document {document.name!r} on shelf {document.shelf!r} that may be seen.",
-            hint=f"`coterie search {document.shelf} WORDS` names the documents that it has.",
+            f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
+            hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
         )
     return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
 

@@ -26,11 +26,13 @@ from coterie.errors import ConfigError
 from coterie.types import Label
 
 from ._accounting_section import AccountingSection as AccountingSection  # noqa: PLC0414
+from ._budget_section import BudgetSection as BudgetSection  # noqa: PLC0414
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._price_section import PriceSection as PriceSection  # noqa: PLC0414
 from ._price_section import TokenPrices as TokenPrices  # noqa: PLC0414
 from ._price_section import day_of, prices_on
+from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -245,23 +247,6 @@ class RegistrySection(_Section):
         return self
 
 
-class BudgetSection(_Section):
-    """`[budgets.NAME]`: a limit that holds before anything is spent."""
-
-    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
-    tenant: str | None = None
-    """Only for this tenant's requests."""
-    key: str | None = None
-    """Only for requests with the key of this id."""
-    requests: int | None = Field(default=None, ge=0)
-    """Requests that are taken."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of remote models, prompts and answers."""
-    money: Money | None = None
-    """Money for remote models. A model whose price is unknown is not asked under it."""
-
-
 class AuditSection(_Section):
     """`[audit]`: who did what, in a log whose every change shows."""
 
@@ -292,6 +277,7 @@ class Config(_Section):
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     store: StoreSection = StoreSection()
+    retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
     budgets: dict[Name, BudgetSection] = {}

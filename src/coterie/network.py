@@ -23,7 +23,7 @@ from typing import cast
 from coterie._admission import Admission, Admitted
 from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie._cpu import billed
-from coterie._life import Life, standing_alone
+from coterie._life import Life, begun, standing_alone
 from coterie._outcome import (
     Outcome,
     abstain,
@@ -43,7 +43,7 @@ from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
 from coterie.governance import PseudonymBook, audit_request
-from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
+from coterie.hybrid import NAME, Asking, Collaboration, default_reader, pack_context, topic
 from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import permitted, pinned_route
@@ -132,12 +132,15 @@ class Network:
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
-        large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
+        large = begun(self.generalist, request)
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
-        with life.attending(self.overhead):
-            async with aclosing(self._live(life)) as events:
-                async for event in events:
-                    yield event
+        try:
+            with life.attending(self.overhead):
+                async with aclosing(self._live(life)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            await to_the_end(life.pay(self.budget))
 
     async def _live(self, life: Life) -> AsyncGenerator[Delta | Answer]:
         """The request's life, stage by stage."""
@@ -145,7 +148,7 @@ class Network:
         with life.stage("admit"):
             life.enter(await self._admit(request))
             if self.budget is not None:
-                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
+                life.reserved = await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
@@ -210,8 +213,8 @@ class Network:
         if request.document is not None:
             name = self._reader.card.name
             part = Part(text=request.text, waves=((name,),), score=1.0)
-            return Route(parts=(part,), reason="the request brings a document, which is read for it")
-        if request.specialist is None:
+            route = Route(parts=(part,), reason="the request brings a document, which is read for it")
+        elif request.specialist is None:
             route = await self.router.route(request, context)
         else:
             cards = {name: specialist.card for name, specialist in self.specialists.items()}
@@ -227,7 +230,7 @@ class Network:
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
-        work = self._work_on if life.request.document is None else self._read_document
+        work = self._read_document if life.reads else self._work_on
         together = self._composes(life.large, parts)
         tasks = [
             life.task(work(index, life, _ends(channel) if together else channel.put_nowait))
@@ -329,7 +332,8 @@ class Network:
         doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
         reason = life.route.reason if nobody_fits else "; ".join(doubts)
         outcome = replace(outcome, status="abstained", reason=reason)
-        if life.large is None or (nobody_fits and not self.escalate_out_of_scope):
+        unread = life.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
+        if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
             return outcome
         view = pack_context(context, life.large.card)
         finding = check(await self._consult(life.large, task, view, say), (), task, view)
@@ -389,6 +393,7 @@ class Network:
         """Write trace, ledger and context in one transaction, give the answer."""
         text = "".join(life.shown)
         trace = self._trace(life, text)
+        life.spent = trace.usage
         entries: tuple[Entry, ...] = ()
         if life.request.session is not None:
             asked, answered = self._said(life, text)

@@ -437,6 +437,8 @@ class Failure:
 
     reason: str
     usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """The provider took nothing for it: it refused before it began."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -109,7 +109,7 @@ def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> 
     ).fetchall()
     for request, text in traces:
         try:
-            bare = to_json(replace(without_content(_trace(request, text)), session=None))
+            bare = to_json(replace(without_content(read_trace(request, text)), session=None))
             connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
         except StoreError:
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
@@ -129,10 +129,11 @@ def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> 
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
     ).fetchone()
-    return None if row is None else _trace(trace_id, row[0])
+    return None if row is None else read_trace(trace_id, row[0])
 
 
-def _trace(trace_id: str, text: str) -> Trace:
+def read_trace(trace_id: str, text: str) -> Trace:
+    """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
     try:
         return from_json(Trace, text)
     except (TypeError, ValueError) as error:
