@@ -148,7 +148,10 @@ async def open_preview(folder: Path | str) -> Preview:
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
-        folder / section.path, session_days=section.session_days, keep_content=section.keep_content
+        folder / section.path,
+        session_days=section.session_days,
+        keep_content=section.keep_content,
+        sync_seconds=section.sync_seconds,
     )
 
 

@@ -149,6 +149,10 @@ class Network:
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
             raise
+        except Exception:
+            if life.asker.crossings:  # something may have left: that is written down whatever came of the request
+                await to_the_end(self._settle(life))
+            raise
         yield await to_the_end(self._settle(life))
 
     async def prepare(self, request: Request) -> tuple[Request, Context]:

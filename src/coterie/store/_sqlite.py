@@ -1,7 +1,9 @@
 """The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
 
-Notable: an answer is given only after its settlement is committed with an fsync; settlements that arrive
-together share one. It does not know what a request is worth or when a session should be remembered.
+Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
+loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
+should be remembered.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from coterie.errors import InputError, StoreError
 from coterie.types import Context, LedgerSummary, SessionSummary, Settlement, Trace
 
-from ._connection import Connect, check_writable, connect, explain, set_patience
+from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
 from ._migrations import migrate
 from ._rows import (
     delete_sessions,
@@ -53,6 +55,7 @@ class SQLiteStore:
         clock: Callable[[], float] = time.time,
         queue: int = 1024,
         busy_seconds: float = 5.0,
+        sync_seconds: float = 0.0,
         connect: Connect = connect,
     ) -> SQLiteStore:
         """Open the file, or make it, and bring its schema up to date.
@@ -64,6 +67,8 @@ class SQLiteStore:
             clock: Seconds since the epoch: what "not used for" is measured by.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
+            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
+                returns. From a killed process it is safe then in any case.
             connect: Opens a connection; tests pass one that fails.
 
         Raises:
@@ -72,13 +77,21 @@ class SQLiteStore:
         opens = partial(connect, path, busy_seconds)
         sweep = _Sweep(clock=clock, keep=session_days * _DAY)
         told = partial(explain, path=path)
-        writer = Writer(connect=opens, prepare=_prepare, maintain=sweep, explain=told, limit=queue)
+        writer = Writer(
+            connect=opens,
+            prepare=partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=sweep,
+            explain=told,
+            limit=queue,
+            sync=partial(sync_log, path) if sync_seconds else None,
+            sync_after=sync_seconds,
+        )
         lookups, totals = (Reader(connect=opens, explain=told, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return it is on the disk."""
+        """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
                 insert_settlement,
@@ -189,7 +202,8 @@ def _nothing(_: sqlite3.Connection) -> None:
     """Work that only waits for its turn."""
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
 
