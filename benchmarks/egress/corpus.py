@@ -47,7 +47,7 @@ class Corpus:
             said.append(f"The form says {draw.choice(MARKS)}.")
         if draw.random() < 0.1:
             said.append(draw.choice(ORDERS))
-        if draw.random() < 0.03:
+        if draw.random() < 0.005:
             said.append(FILLER * draw.randint(20, 200))
         draw.shuffle(said)
         return " ".join(said)
@@ -57,8 +57,9 @@ class Corpus:
         draw = self._draw
         label = draw.choice(LABELS)
         kind = draw.random()
-        document = self._document(label) if kind < 0.05 else None
-        about = "What does the policy say about the late fee of a loan?" if kind > 0.85 else ""
+        document = self._document(label) if kind < 0.01 else None
+        pinned = draw.choices([None, "triage", "reply", "ask"], [25, 55, 15, 5])[0] if document is None else None
+        about = "What does the policy say about the late fee of a loan?" if pinned == "ask" else ""
         turns = (
             Message(role="user", text=self.words(label)),
             Message(role="assistant", text=self.words(label)),
@@ -73,6 +74,7 @@ class Corpus:
             session=f"s{draw.randrange(40)}" if draw.random() < 0.5 else None,
             tenant=draw.choice(["default", "acme"]),
             document=document,
+            specialist=pinned,
             release=Release(to=draw.choice(LABELS), because="a test") if draw.random() < 0.03 else None,
         )
 
@@ -95,4 +97,4 @@ class Corpus:
     def _document(self, label: Label) -> Document:
         own = self._draw.choice([label, *LABELS])
         lines = [f"The late fee in year {n} is {n} pounds. {self.words(max(own, label))}" for n in range(6)]
-        return Document(text="\n".join([*lines, FILLER * 40]), label=own)
+        return Document(text="\n".join([*lines, FILLER * 8]), label=own)

@@ -36,7 +36,7 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import look_up
+from coterie._shelves import SecretFinder, look_up
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
@@ -278,11 +278,15 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        found, now = await look_up(self.knowledge, card, task), self.clock()
+        found, now = await look_up(self.knowledge, card, task, self._secrets), self.clock()
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
         return build_view(context, card, passages, found.unsearched)
+
+    @cached_property
+    def _secrets(self) -> SecretFinder:
+        return SecretFinder(self.detector)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
