@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coterie._outcome import LONGEST_DOCUMENT, check_document, label_of
-from coterie._shelves import fetch
+from coterie._shelves import fetch, hidden
 from coterie.context import visible
 from coterie.errors import InputError, ReleaseRefused, UnknownSpecialist
 from coterie.governance import Asker, PseudonymBook, Sighting, sight, texts_of
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing import check_columns, split_columns
-from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict
+from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict, impersonal
 
 RAISED, RELEASED = "label.raised", "label.released"
 _ASIDE = 20_000
@@ -67,6 +67,8 @@ class Admission:
             request = replace(request, document=document)
         check_document(request)
         request, verdicts = await label_request(request, self.default_label, self.detector)
+        if request.document is not None and request.document.shelf and impersonal(request.document) > clearance:
+            raise hidden(request.document)  # there is a secret in it
         whole = Context()
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
 from coterie._cpu import billed
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
+from coterie.privacy import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
 from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
+
+_REMEMBERED = 4096
 
 
 class LookedUp(NamedTuple):
@@ -26,8 +30,27 @@ class LookedUp(NamedTuple):
     """What searching took."""
 
 
-async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task) -> LookedUp:
+class SecretFinder:
+    """Finds secrets in passages, and remembers of the last some thousand whether there was one."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._holds = lru_cache(maxsize=_REMEMBERED)(partial(_holds_secret, detector))
+
+    def marked(self, passage: Passage) -> Passage:
+        """The passage, restricted if there is a secret in it."""
+        return replace(passage, label=Label.RESTRICTED) if self._holds(passage.text) else passage
+
+
+def _holds_secret(detector: Detector, text: str) -> bool:
+    return any(each.kind == Kind.SECRET for each in detector.find(text))
+
+
+async def look_up(
+    shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task, secrets: SecretFinder
+) -> LookedUp:
     """Search every shelf of a specialist, up to the lower clearance of asker and specialist.
+
+    A passage with a secret in it is restricted, whatever its shelf says.
 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
@@ -35,8 +58,9 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
     with billed() as bill:
         tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
-    found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
-    return LookedUp(found, failed, charged((), card.name, bill))
+    found = (secrets.marked(passage) for each in tried if not isinstance(each, str) for passage in each)
+    seen = tuple(passage for passage in found if passage.label <= min(task.clearance, card.clearance))
+    return LookedUp(seen, failed, charged((), card.name, bill))
 
 
 async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
@@ -57,11 +81,16 @@ async def fetch(shelves: Mapping[str, Retriever], document: Document, request: R
         if isinstance(shelf, Shelf) and text is not None:
             found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
     if text is None or not found:
-        raise InputError(
-            f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
-            hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
-        )
+        raise hidden(document)
     return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
+
+
+def hidden(document: Document) -> InputError:
+    """What is said of a document that is not there, and of one that may not be seen."""
+    return InputError(
+        f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
+        hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
+    )
 
 
 async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:

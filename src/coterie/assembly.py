@@ -158,6 +158,7 @@ async def _open_store(config: Config, folder: Path) -> SQLiteStore:
         session_days=section.session_days,
         keep_content=section.keep_content,
         content_days=config.retention.days,
+        sync_seconds=section.sync_seconds,
     )
 
 

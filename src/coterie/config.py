@@ -220,6 +220,8 @@ class StoreSection(_Section):
     """SQLite file, relative to the network's folder."""
     keep_content: bool = False
     """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """What is settled is safe from a killed process at once, and from a cut of the power after so many seconds."""
     session_days: float = Field(default=30.0, gt=0)
     """A session not used for so many days is deleted."""
 

@@ -37,7 +37,7 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import charged, look_up
+from coterie._shelves import SecretFinder, charged, look_up
 from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
@@ -164,6 +164,10 @@ class Network:
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
             raise
+        except Exception:
+            if life.asker.crossings:  # something may have left: that is written down whatever came of the request
+                await to_the_end(self._settle(life))
+            raise
         yield await to_the_end(self._settle(life))
 
     async def prepare(self, request: Request) -> tuple[Request, Context]:
@@ -289,12 +293,16 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context, life: Life) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        found, now = await look_up(self.knowledge, card, task), self.clock()
+        found, now = await look_up(self.knowledge, card, task, self._secrets), self.clock()
         life.steps += map(self.meter.price, found.steps)
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
         return build_view(context, card, passages, found.unsearched)
+
+    @cached_property
+    def _secrets(self) -> SecretFinder:
+        return SecretFinder(self.detector)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""

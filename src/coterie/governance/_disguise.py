@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +18,8 @@ NOTICE = (
     "Marks such as <{kind}_1> stand for values that you are not shown. Treat each as the value itself, and where you "
     "mention one, write its mark exactly as it is."
 )
+_EDGE = 120
+"""Characters beside a pseudonym that are looked at again."""
 _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""
 
@@ -122,22 +123,27 @@ class _Work:
             self.pseudonyms.of(each.kind, text[each.start : each.end], self.label)
 
     def hide(self, text: str) -> str:
-        """The text with pseudonyms."""
+        """The text with pseudonyms.
+
+        Of two things that overlap a detector names one. What is left of the other stands beside it, so the edges of
+        what stays in clear are looked at again, as often as something is found there.
+        """
         if not text:
             return text
         parts = list(self._split(text, self._spans(text)))
         for _ in range(_PASSES):
-            again = [
-                piece
-                for part in parts
-                for piece in ([part] if isinstance(part, Value) else self._split(part, self._spans(part)))
-            ]
+            again = [piece for part in parts for piece in self._once_more(part, alone=len(parts) == 1)]
             if again == parts:
-                break
+                return "".join(self._use(part) if isinstance(part, Value) else part for part in parts)
             parts = again
-        else:
-            raise Undisguisable("what is left between the pseudonyms still looks like personal data")
-        return "".join(self._use(part) if isinstance(part, Value) else part for part in parts)
+        raise Undisguisable("what is left between the pseudonyms still looks like personal data")
+
+    def _once_more(self, part: str | Value, *, alone: bool) -> Iterator[str | Value]:
+        if isinstance(part, Value) or alone:
+            yield part
+            return
+        edges = (part,) if len(part) <= 2 * _EDGE else (part[:_EDGE], part[-_EDGE:])
+        yield from self._split(part, self._spans(part)) if any(map(self._find, edges)) else (part,)
 
     def _use(self, value: Value) -> str:
         self.used[value.pseudonym] = value
@@ -158,12 +164,10 @@ class _Work:
             (each.start, each.end, self.pseudonyms.of(each.kind, text[each.start : each.end], self.label))
             for each in self._find(text)
         ]
-        folded = " ".join(text.split()).casefold()
+        lowered = _lowered(text)
         for value in self.pseudonyms.values():
-            if value.kind != LITERAL and " ".join(value.text.split()).casefold() in folded:
-                words = r"\s+".join(map(re.escape, value.text.split()))
-                pattern = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
-                spans += [(match.start(), match.end(), value) for match in pattern.finditer(text)]
+            if value.kind != LITERAL:
+                spans += [(start, end, value) for start, end in _places(_lowered(value.text), lowered)]
         marks = pattern_of(self.pseudonyms.kinds() | {LITERAL})
         for match in marks.finditer(text):
             spans.append((match.start(), match.end(), self.pseudonyms.of(LITERAL, match[0], self.label)))
@@ -184,3 +188,41 @@ class _Work:
             place = end
         if place < len(text):
             yield text[place:]
+
+
+def _places(value: str, lowered: str) -> Iterator[tuple[int, int]]:
+    """Where a value stands as words of its own, with any white space in it; both in lower case.
+
+    No regular expression: the library keeps those it has compiled, and a value is to be gone with its session.
+    """
+    words = value.split()
+    start = lowered.find(words[0]) if words else -1
+    while start >= 0:
+        end = _end_of(words, lowered, start)
+        if end and not _is_word(lowered[start - 1 : start]) and not _is_word(lowered[end : end + 1]):
+            yield start, end
+        start = lowered.find(words[0], start + 1)
+
+
+def _end_of(words: Sequence[str], text: str, place: int) -> int:
+    """Where some words end that begin at a place, white space between them; 0 if they do not stand there."""
+    for number, word in enumerate(words):
+        gap = place
+        while number and gap < len(text) and text[gap].isspace():
+            gap += 1
+        if not text.startswith(word, gap) or (number and gap == place):
+            return 0
+        place = gap + len(word)
+    return place
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _lowered(text: str) -> str:
+    """In lower case, each character in its place."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)

@@ -1,7 +1,9 @@
 """The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
 
-Notable: an answer is given only after its settlement is committed with an fsync; settlements that arrive
-together share one. It does not know what a request is worth or when a session should be remembered.
+Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
+loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
+should be remembered.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any
 from coterie.errors import InputError, StoreError
 from coterie.types import Context, Feedback, LedgerSummary, SessionSummary, Settlement, Trace
 
-from ._connection import Connect, check_writable, connect, explain, set_patience
+from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
 from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
 from ._feedback import check_feedback, insert_feedback, is_correct
 from ._migrations import migrate
@@ -57,6 +59,7 @@ class SQLiteStore:
         clock: Callable[[], float] = time.time,
         queue: int = 1024,
         busy_seconds: float = 5.0,
+        sync_seconds: float = 0.0,
         connect: Connect = connect,
     ) -> SQLiteStore:
         """Open the file, or make it, and bring its schema up to date.
@@ -70,6 +73,8 @@ class SQLiteStore:
             clock: Seconds since the epoch: what "not used for" is measured by.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
+            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
+                returns. From a killed process it is safe then in any case.
             connect: Opens a connection; tests pass one that fails.
 
         Raises:
@@ -80,13 +85,21 @@ class SQLiteStore:
         keep_traces = None if content_days is None else content_days * _DAY
         sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
-        writer = Writer(connect=opens, prepare=_prepare, maintain=sweep, explain=told, limit=queue)
+        writer = Writer(
+            connect=opens,
+            prepare=partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=sweep,
+            explain=told,
+            limit=queue,
+            sync=partial(sync_log, path) if sync_seconds else None,
+            sync_after=sync_seconds,
+        )
         lookups, totals = (Reader(connect=opens, explain=told, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return it is on the disk."""
+        """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
                 insert_settlement,
@@ -261,7 +274,8 @@ def _nothing(_: sqlite3.Connection) -> None:
     """Work that only waits for its turn."""
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
 

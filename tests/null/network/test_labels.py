@@ -94,6 +94,22 @@ async def test_facts_of_passages(bench):
     assert labels["fact"] is labels["finding"] is Label.INTERNAL
 
 
+async def test_secrets_on_a_shelf(bench):
+    """A passage with a secret in it is restricted, whatever its shelf says: who may not see it gets the others."""
+    texts = ("about ask fees", f"about ask aws key {KEY}")
+    passages = [
+        Passage(document=str(n), start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="docs")
+        for n, text in enumerate(texts)
+    ]
+    ask = bench.Says("ask", knowledge=("docs",))
+    network = bench.network(ask, knowledge={"docs": FakeRetriever(passages, shelf="docs")})
+    await network.ask(Request(text="ask"))
+    await network.ask(Request(text="ask", clearance=Label.RESTRICTED))
+
+    assert [[entry.content.text for entry in view.entries] for view in ask.views] == [[texts[0]], [*texts]]
+    assert ask.views[1].entries[1].label is Label.RESTRICTED
+
+
 async def test_what_a_session_knows(bench):
     """What is found with what was said in an earlier turn is as sensitive as that turn."""
     network = bench.network(bench.Says("triage"), bench.Says("reply", reads=("messages",)))

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -305,6 +306,27 @@ async def test_damaged_row_is_told(open_store, path):
         await store.trace("t1", "default")
 
     assert (await store.trace("t2", "default")).id == "t2"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+async def test_brought_to_the_disk(path, clock, monkeypatch, seconds):
+    """With `sync_seconds` a commit does not wait for the disk, and an fsync of the log follows; without, each waits."""
+    synced = threading.Event()
+
+    def sync(number):
+        synced.set()
+
+    monkeypatch.setattr("coterie.store._connection.os.fsync", sync)
+    store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=seconds)
+    modes = []
+    await store._writer.run(lambda connection: modes.extend(connection.execute("PRAGMA synchronous").fetchone()))
+    await store.settle(settlement())
+    if seconds:
+        assert await asyncio.to_thread(synced.wait, 60)
+    await store.close()
+
+    assert modes == [1 if seconds else 2]  # SQLite's numbers for normal and full
+    assert synced.is_set() is bool(seconds)
 
 
 def store_path(store: SQLiteStore):
