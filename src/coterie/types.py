@@ -32,6 +32,10 @@ from ._known import Scalar as Scalar  # noqa: PLC0414
 from ._known import TaskKind as TaskKind  # noqa: PLC0414
 from ._known import ViewRecord as ViewRecord  # noqa: PLC0414
 from ._label import Label as Label  # noqa: PLC0414
+from ._ledger import Grouping as Grouping  # noqa: PLC0414
+from ._ledger import Ledger as Ledger  # noqa: PLC0414
+from ._ledger import LedgerRow as LedgerRow  # noqa: PLC0414
+from ._ledger import Training as Training  # noqa: PLC0414
 from ._usage import Usage as Usage  # noqa: PLC0414
 from ._usage import total_usage as total_usage  # noqa: PLC0414
 from ._written import Account as Account  # noqa: PLC0414
