@@ -331,6 +331,8 @@ class Stage:
     name: str
     milliseconds: float
     note: str = ""
+    after: float = 0.0
+    """Milliseconds from the request's coming in to the stage's beginning."""
 
 
 Status = Literal["accepted", "abstained", "escalated"]

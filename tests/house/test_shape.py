@@ -33,6 +33,7 @@ LAYERS = [
         "_section",
         "_price_section",
         "_accounting_section",
+        "_observe_section",
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
