@@ -163,4 +163,5 @@ class Life:
         try:
             yield notes.append
         finally:
-            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))
+            took, after = (perf_counter() - start) * 1000, (start - self.start) * 1000
+            self.stages.append(Stage(name=name, milliseconds=took, note=notes[-1], after=after))

@@ -14,13 +14,27 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
-    ["_lazy", "_label", "_known", "_usage", "_cpu", "_shared_time", "_written", "_concurrency", "types", "errors"],
+    [
+        "_lazy",
+        "_label",
+        "_known",
+        "_usage",
+        "_cpu",
+        "_shared_time",
+        "_ledger",
+        "charts",
+        "_written",
+        "_concurrency",
+        "types",
+        "errors",
+    ],
     [
         "_secret",
         "_section",
         "_price_section",
         "_accounting_section",
         "_budget_section",
+        "_observe_section",
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
