@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter
+from coterie.accounting import CostMeter, Overhead, PackageMeter
 from coterie.cascade import (
     Aim,
     BudgetedEngine,
@@ -24,15 +25,16 @@ from coterie.cascade import (
 )
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
-from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
+from coterie.privacy import Detector, PatternDetector
+from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
@@ -75,15 +77,21 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
+    detector = PatternDetector()
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, budgets=budgets)
+    models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = _dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
-    store = await _open_store(config, folder)
-    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
+    store = _observed(config, await _open_store(config, folder))
+    meter = CostMeter(
+        config.accounting,
+        config.models,
+        config.generalist.model if config.generalist else None,
+        package=PackageMeter() if config.accounting.energy_meter else None,
+    )
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -91,6 +99,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         meter=meter,
         encoder=encoder,
         dial=dial,
+        detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -99,6 +108,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
         budget=budgets,
+        overhead=Overhead(),
     )
 
 
@@ -142,6 +152,22 @@ async def open_preview(folder: Path | str) -> Preview:
     return Preview(network=network, router=router)
 
 
+def _observed(config: Config, store: Store) -> Store:
+    """The store with whoever else is told of every request behind it. Raises `ExtraMissing`."""
+    endpoint = config.observe.otlp_endpoint
+    if endpoint is None:
+        return store
+    if find_spec("opentelemetry") is None:
+        raise ExtraMissing(
+            f"[observe] otlp_endpoint is {endpoint!r}, but the package 'opentelemetry-sdk' is not installed.",
+            hint="Install it: pip install 'coterie[otel]'",
+        )
+    from coterie.observe import observed  # noqa: PLC0415 - it needs an extra
+
+    name, currency = config.network.name, config.accounting.currency
+    return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
+
+
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
@@ -149,6 +175,7 @@ async def _open_store(config: Config, folder: Path) -> SQLiteStore:
         session_days=section.session_days,
         keep_content=section.keep_content,
         content_days=config.retention.days,
+        sync_seconds=section.sync_seconds,
     )
 
 
@@ -250,7 +277,8 @@ def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purs
     found = dict(models)
     for name, model in config.models.items():
         if name in found and isinstance(model, OpenAIModel):
-            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            now = model.prices_at()
+            price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
             found[name] = BudgetedEngine(found[name], price, purse)
     return found
 
@@ -289,6 +317,7 @@ async def open_models(
     *,
     also: Collection[str] = (),
     budgets: Budgets | None = None,
+    detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -298,6 +327,7 @@ async def open_models(
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
         budgets: What calls of remote models are held to.
+        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -305,7 +335,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), budgets)
+    gate = Gate(ClearancePolicy(), budgets, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:
@@ -380,6 +410,7 @@ def _router(
         encoder=encoder,
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

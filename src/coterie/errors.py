@@ -19,6 +19,7 @@
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
     │   ├── EgressRefused       data above an engine's clearance
+    │   ├── ReleaseRefused      a label may not be lowered so
     │   ├── BudgetExceeded      a budget has not enough left
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
@@ -168,6 +169,12 @@ class EgressRefused(PolicyError):
     """Data above an engine's clearance was about to leave."""
 
     code = "egress_refused"
+
+
+class ReleaseRefused(PolicyError):
+    """A label was to be lowered that may not be, or by whom may not, or without a reason that can be kept."""
+
+    code = "release_refused"
 
 
 class BudgetExceeded(PolicyError):

@@ -19,6 +19,7 @@ from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._fairness import fairness
+from ._feedback import feedback
 from ._index import index
 from ._init import init
 from ._keys import keys
@@ -79,6 +80,7 @@ app.command()(serve)
 app.command()(report)
 app.command()(budgets)
 app.command()(trace)
+app.command()(feedback)
 app.add_typer(session)
 app.command()(erase)
 app.command()(export)

@@ -103,6 +103,11 @@ class WireError(Exception):
         self.param = param
 
 
+def no_trace(trace_id: str) -> WireError:
+    """There is none of that id, or it is another tenant's: the same words."""
+    return WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
+
+
 class ErrorResponse(Response):
     """An OpenAI-shaped error."""
 

@@ -10,7 +10,7 @@ from coterie.store import without_content
 from coterie.types import Trace
 
 from ._access import Caller
-from ._errors import WireError
+from ._errors import no_trace
 from ._gateway import Gateway
 from ._responses import JSONBody
 
@@ -38,7 +38,7 @@ async def show_trace(http: HTTPRequest) -> Response:
     gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
     trace = await gateway.network.store.trace(trace_id, caller.tenant)
     if trace is None or not all(map(caller.sees, _asked(trace))):
-        raise WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
+        raise no_trace(trace_id)
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
     return JSONBody(plain(without_content(trace) if above else trace))

@@ -305,12 +305,14 @@ def _sum(amounts: Iterable[Amount]) -> Amount:
 
 
 def _money(tokens_in: int, tokens_out: int, model: OpenAIModel) -> int:
-    prices = {"price_in": model.price_in, "price_out": model.price_out}
-    return nano(token_money(Decimal(tokens_in), Decimal(tokens_out), **prices) or Decimal(0))
+    now = model.prices_at()
+    money = token_money(Decimal(tokens_in), Decimal(tokens_out), price_in=now.tokens_in, price_out=now.tokens_out)
+    return nano(money or Decimal(0))
 
 
 def _is_unpriced(model: OpenAIModel) -> bool:
-    return model.price_in is None or model.price_out is None
+    prices = model.prices_at()
+    return prices.tokens_in is None or prices.tokens_out is None
 
 
 def _refusal(name: str, reason: str) -> Verdict:

@@ -18,7 +18,7 @@ from ._content import without_content
 from ._mentions import Mention
 from ._rows import erase_session, read_trace
 
-_FIGURES = frozenset({"steps"})
+_FIGURES = ("steps", "findings")
 """Tables about requests that hold names of ours and figures alone."""
 _NAMING = frozenset({"request", "trace", "trace_id"})
 """A column of such a name says which request a row is about, also where it does not refer to it."""
@@ -109,7 +109,7 @@ def select_export(connection: sqlite3.Connection, found: Holdings) -> Iterator[d
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         further = {
             table: _rows(connection, table, column, request)
-            for table, column in [*_about_requests(connection), ("steps", "request")]
+            for table, column in [*_about_requests(connection), *((table, "request") for table in _FIGURES)]
         }
         yield {**about, **further, "trace": None if row is None else row[0]}
 
@@ -159,7 +159,7 @@ def _mentions(connection: sqlite3.Connection, request: str, mention: Mention) ->
 def _about_requests(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """Tables, besides `traces`, with content about a request, and the column that names it."""
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-    for table in sorted(set(tables) - _FIGURES - {"traces", "requests"}):
+    for table in sorted(set(tables) - set(_FIGURES) - {"traces", "requests"}):
         referring = connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()
         columns = {each[3] for each in referring if each[2] == "requests"}
         columns |= _NAMING & {each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()}

@@ -1,7 +1,9 @@
 """The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
 
-Notable: an answer is given only after its settlement is committed with an fsync; settlements that arrive
-together share one. It does not know what a request is worth or when a session should be remembered.
+Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
+loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
+should be remembered.
 """
 
 from __future__ import annotations
@@ -15,10 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.types import Context, LedgerSummary, SessionSummary, Settlement, Trace
+from coterie.types import (
+    Context,
+    Feedback,
+    Grouping,
+    Ledger,
+    LedgerSummary,
+    SessionSummary,
+    Settlement,
+    Trace,
+    Training,
+)
 
-from ._connection import Connect, check_writable, connect, explain, set_patience
+from ._breakdown import insert_training, select_ledger
+from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
 from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
+from ._feedback import check_feedback, insert_feedback, is_correct
 from ._migrations import migrate
 from ._rows import (
     delete_sessions,
@@ -56,6 +70,7 @@ class SQLiteStore:
         clock: Callable[[], float] = time.time,
         queue: int = 1024,
         busy_seconds: float = 5.0,
+        sync_seconds: float = 0.0,
         connect: Connect = connect,
     ) -> SQLiteStore:
         """Open the file, or make it, and bring its schema up to date.
@@ -69,6 +84,8 @@ class SQLiteStore:
             clock: Seconds since the epoch: what "not used for" is measured by.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
+            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
+                returns. From a killed process it is safe then in any case.
             connect: Opens a connection; tests pass one that fails.
 
         Raises:
@@ -79,13 +96,21 @@ class SQLiteStore:
         keep_traces = None if content_days is None else content_days * _DAY
         sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
-        writer = Writer(connect=opens, prepare=_prepare, maintain=sweep, explain=told, limit=queue)
+        writer = Writer(
+            connect=opens,
+            prepare=partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=sweep,
+            explain=told,
+            limit=queue,
+            sync=partial(sync_log, path) if sync_seconds else None,
+            sync_after=sync_seconds,
+        )
         lookups, totals = (Reader(connect=opens, explain=told, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return it is on the disk."""
+        """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
                 insert_settlement,
@@ -177,9 +202,31 @@ class SQLiteStore:
         """A settled trace, or None if it is unknown or another tenant's."""
         return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
 
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
+        _check_name("tenant", feedback.tenant)
+        trace = await self.trace(feedback.trace_id, feedback.tenant)
+        if trace is None:  # nothing more is done, whether it is another tenant's or was never there
+            return False
+        check_feedback(feedback, trace)
+        correct = is_correct(feedback, trace)
+        await self._writer.run(partial(insert_feedback, feedback=feedback, correct=correct))
+        return True
+
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`; never delays the other reads."""
         return await self._totals.run(partial(select_summary, since=since))
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        return await self._totals.run(partial(select_ledger, since=since, by=by))
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
+        await self._writer.run(partial(insert_training, training=training))
 
     async def close(self) -> None:
         """Finish what is queued and free the file. A second call does nothing."""
@@ -246,7 +293,8 @@ def _nothing(_: sqlite3.Connection) -> None:
     """Work that only waits for its turn."""
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
 

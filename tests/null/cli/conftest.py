@@ -134,7 +134,7 @@ class FlatMeter:
         """A cent."""
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request, answered: str, steps=()) -> Decimal | None:
         """Half a dollar."""
         return Decimal("0.5")
 

@@ -114,9 +114,9 @@ async def test_a_trace_that_mentions_beyond_its_content(open_store, path):
 async def test_tables_that_come(filled, path):
     """What a later schema keeps about requests is counted, found by what it mentions, exported and erased."""
     with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE feedback (request TEXT REFERENCES requests (id), comment TEXT)")
+        other.execute("CREATE TABLE ratings (request TEXT REFERENCES requests (id), comment TEXT)")
         other.execute("CREATE TABLE notes (trace_id TEXT, words TEXT)")
-        other.execute("INSERT INTO feedback VALUES (?, 'Bob Jones liked it')", (f"{4:032x}",))
+        other.execute("INSERT INTO ratings VALUES (?, 'Bob Jones liked it')", (f"{4:032x}",))
         other.execute("INSERT INTO notes VALUES (?, 'as Bob Jones said')", (f"{6:032x}",))
         other.commit()
     bob = Scope(mention=Mention(["Bob Jones"]))
@@ -124,8 +124,8 @@ async def test_tables_that_come(filled, path):
     exported = await filled.requests(bob)
     await filled.erase_all(bob)
 
-    assert (len(found.traces), found.rows) == (2, {"feedback": 1, "notes": 1})
-    assert exported[0]["feedback"] == [{"request": f"{4:032x}", "comment": "Bob Jones liked it"}]
+    assert (len(found.traces), found.rows) == (2, {"ratings": 1, "notes": 1})
+    assert exported[0]["ratings"] == [{"request": f"{4:032x}", "comment": "Bob Jones liked it"}]
     assert [step["producer"] for step in exported[0]["steps"]] == ["router", "reply"]
     assert b"Bob Jones" not in files(path)
 
