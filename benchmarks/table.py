@@ -47,7 +47,10 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "budget",
     "energy",
+    "fuzz",
+    "soak",
 )
 NONE = "-"
 
