@@ -26,6 +26,7 @@ from coterie.types import Label
 
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
+from ._privacy_section import PrivacySection as PrivacySection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -273,6 +274,7 @@ class Config(_Section):
     store: StoreSection = StoreSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
+    privacy: PrivacySection = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
 
     def view_tokens(self, specialist: str) -> int:

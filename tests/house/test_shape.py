@@ -15,7 +15,8 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
     ["_lazy", "_label", "_known", "_usage", "_written", "_concurrency", "types", "errors"],
-    ["_secret", "_section", "_cascade_section", "_specialist_section", "_generalist_section", "protocols", "config"],
+    ["_secret", "_section", "_cascade_section", "_specialist_section", "_generalist_section", "_privacy_section"],
+    ["protocols", "config"],
     ["calibration", "data", "privacy"],
     ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
     ["cascade"],
