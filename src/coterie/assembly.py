@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter
+from coterie.accounting import CostMeter, Overhead, PackageMeter
 from coterie.cascade import (
     Aim,
     BudgetedEngine,
@@ -29,10 +29,11 @@ from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
+from coterie.privacy import Detector, open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
@@ -75,15 +76,21 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
+    detector = await asyncio.to_thread(open_detector, config.privacy)
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, budgets=budgets)
+    models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = _dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
     store = await _open_store(config, folder)
-    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
+    meter = CostMeter(
+        config.accounting,
+        config.models,
+        config.generalist.model if config.generalist else None,
+        package=PackageMeter() if config.accounting.energy_meter else None,
+    )
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -91,6 +98,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         meter=meter,
         encoder=encoder,
         dial=dial,
+        detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -99,6 +107,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
         budget=budgets,
+        overhead=Overhead(),
     )
 
 
@@ -145,7 +154,11 @@ async def open_preview(folder: Path | str) -> Preview:
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
-        folder / section.path, session_days=section.session_days, keep_content=section.keep_content
+        folder / section.path,
+        session_days=section.session_days,
+        keep_content=section.keep_content,
+        content_days=config.retention.days,
+        sync_seconds=section.sync_seconds,
     )
 
 
@@ -247,7 +260,8 @@ def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purs
     found = dict(models)
     for name, model in config.models.items():
         if name in found and isinstance(model, OpenAIModel):
-            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            now = model.prices_at()
+            price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
             found[name] = BudgetedEngine(found[name], price, purse)
     return found
 
@@ -286,6 +300,7 @@ async def open_models(
     *,
     also: Collection[str] = (),
     budgets: Budgets | None = None,
+    detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -295,6 +310,7 @@ async def open_models(
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
         budgets: What calls of remote models are held to.
+        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -302,7 +318,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), budgets)
+    gate = Gate(ClearancePolicy(), budgets, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:
@@ -377,6 +393,7 @@ def _router(
         encoder=encoder,
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

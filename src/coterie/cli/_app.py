@@ -15,8 +15,10 @@ from ._ask import ask
 from ._audit import audit
 from ._budgets import budgets
 from ._doctor import doctor
+from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._feedback import feedback
 from ._index import index
 from ._init import init
 from ._keys import keys
@@ -77,7 +79,10 @@ app.command()(serve)
 app.command()(report)
 app.command()(budgets)
 app.command()(trace)
+app.command()(feedback)
 app.add_typer(session)
+app.command()(erase)
+app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
 app.add_typer(privacy)

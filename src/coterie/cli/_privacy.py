@@ -64,7 +64,7 @@ def find(
 
 
 def _section(folder: Path, detector: str | None) -> PrivacySection:
-    """What the option names, else the network's setting, else the default: a text needs no network."""
+    """What the option names, else the network's setting, else names: a text needs no network."""
     from coterie.config import FILE_NAME, PrivacySection, load_config
 
     if detector is not None:
@@ -72,7 +72,7 @@ def _section(folder: Path, detector: str | None) -> PrivacySection:
         if detector not in known:
             raise InputError(f"No detector {detector!r}.", hint=f"Detectors: {', '.join(known)}.")
         return PrivacySection.model_validate({"detector": detector})
-    return load_config(folder).privacy if (folder / FILE_NAME).exists() else PrivacySection()
+    return load_config(folder).privacy if (folder / FILE_NAME).exists() else PrivacySection(detector="names")
 
 
 def _read(file: str) -> str:

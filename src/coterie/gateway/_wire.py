@@ -80,6 +80,17 @@ class DocumentWire(_Asked):
     """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
 
 
+class ReleaseWire(_Asked):
+    """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Label
+    """The label that it has from then on. What holds a secret is not released."""
+    because: Annotated[str, Field(min_length=1, max_length=300)]
+    """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
+
+
 class Extension(_Asked):
     """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
 
@@ -89,6 +100,8 @@ class Extension(_Asked):
     """Names a remembered conversation."""
     label: Label | None = None
     """Sensitivity of the request: `public`, `internal`, `confidential` or `restricted`."""
+    release: ReleaseWire | None = None
+    """Lowers the label of text, columns, messages and a document that is sent along, which is written down."""
     clearance: Label | None = None
     """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
@@ -149,6 +162,23 @@ class ChatRequest(_Asked):
     modalities: list[str] | None = None
     """Only `["text"]`."""
     coterie: Extension | None = None
+
+
+class FeedbackRequest(_Asked):
+    """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trace_id: Annotated[str, Field(min_length=1, max_length=200)]
+    """The answer's, from its `coterie` object or the `x-coterie-trace` header."""
+    thumb: Literal["up", "down"] | None = None
+    value: Cell | Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=1, max_length=100)] = (
+        None
+    )
+    """What would have been right: a label, several, a number or a text."""
+    comment: Annotated[str, Field(max_length=10_000)] = ""
+    specialist: Annotated[str, Field(max_length=100)] = ""
+    """Whose finding is meant; left out, the whole answer."""
 
 
 class EmbeddingsRequest(_Asked):
@@ -375,6 +405,13 @@ class Models(_Told):
 
     object: Literal["list"]
     data: list[ModelView]
+
+
+class FeedbackKept(_Told):
+    """The feedback is in the store."""
+
+    trace_id: str
+    status: Literal["kept"] = "kept"
 
 
 class Health(_Told):

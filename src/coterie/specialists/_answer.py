@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
@@ -20,6 +19,7 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from coterie._cpu import Stretch
 from coterie.answering import Reader, Reading, Survey, cite, survey
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
@@ -37,6 +37,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    impersonal,
 )
 
 from ._abstention import abstention
@@ -83,24 +84,32 @@ class AnswerSpecialist:
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """The answer of the passages in the view, or that they give none."""
-        label = max([task.label, *(entry.label for entry in view.entries)])
         if not task.text.strip():
             return abstention(self.card.name, task, "nothing is asked")
+        found = await self._answer(task, view)
+        label = max([task.label, *(entry.label for entry in view.entries)])
+        return replace(found, label=label, impersonal=impersonal(task, *view.entries))
+
+    async def _answer(self, task: Task, view: ContextView) -> Finding:
+        """The same, before it is said how sensitive it is."""
+        label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
         if not passages:
             reason = "no passage that may be seen was found on its shelves"
-            return replace(abstention(self.card.name, task, reason), label=label)
-        start, cpu = time.perf_counter(), time.thread_time()
-        question, seen, vectors, steps = await self._look(survey(task.text, passages), task, label)
-        reading = self.reader.read(seen, question, vectors)
-        usage = Usage(milliseconds=(time.perf_counter() - start) * 1000, cpu_seconds=time.thread_time() - cpu)
+            return abstention(self.card.name, task, reason)
+        with Stretch() as surveying:
+            whole = survey(task.text, passages)
+        question, seen, vectors, steps = await self._look(whole, task, label)
+        with Stretch() as judging:
+            reading = self.reader.read(seen, question, vectors)
+        usage = surveying.usage + judging.usage
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
-            return replace(abstention(self.card.name, task, "the passages hold no sentence"), label=label, steps=steps)
+            return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)
         finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or finding.value == NOT_STATED:
             return finding
-        written = await self.writer.write(task, reading, seen, label)
+        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
         return self._worded(finding, written)
 
     async def _look(

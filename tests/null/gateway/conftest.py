@@ -21,6 +21,7 @@ from coterie.types import (
     Delta,
     Evidence,
     Fact,
+    Feedback,
     Finding,
     Label,
     LedgerSummary,
@@ -137,7 +138,7 @@ class _Prices:
     def price(self, step: Step) -> Step:
         return replace(step, usage=replace(step.usage, joules=1.0, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
         return Decimal("0.25")
 
 
@@ -147,6 +148,7 @@ class _Memory:
 
     settled: dict[str, Settlement] = field(default_factory=dict)
     contexts: dict[tuple[str, str], Context] = field(default_factory=dict)
+    feedbacks: list[Feedback] = field(default_factory=list)
     trouble: Callable[[], None] = lambda: None
     closed: bool = False
 
@@ -164,6 +166,12 @@ class _Memory:
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         found = self.settled.get(trace_id)
         return found.trace if found and found.trace.tenant == tenant else None
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        if await self.trace(feedback.trace_id, feedback.tenant) is None:
+            return False
+        self.feedbacks.append(feedback)
+        return True
 
     async def sessions(self, tenant: str) -> list[SessionSummary]:
         raise NotImplementedError

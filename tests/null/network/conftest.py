@@ -94,6 +94,7 @@ class Says:
             accepted=self.accepted,
             reason=self.reason,
             label=self.label or task.label,
+            impersonal=None if self.label else task.impersonal,
             evidence=self.evidence,
             facts=facts if self.facts is None else self.facts,
             retracts=self.retracts,
@@ -177,6 +178,9 @@ class Remembers:
     async def trace(self, trace_id, tenant):
         """Not asked."""
 
+    async def feedback(self, feedback):
+        """Not asked."""
+
     async def sessions(self, tenant):
         """Not asked."""
 
@@ -198,9 +202,9 @@ class Prices:
         """With its cost."""
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
         """A hundredth a character."""
-        return Decimal(len(asked) + len(answered)) / 100
+        return Decimal(len(request.text) + len(answered)) / 100
 
 
 @dataclass

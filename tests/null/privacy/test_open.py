@@ -12,14 +12,14 @@ from coterie.privacy import Detector, NameDetector, PatternDetector, PresidioDet
 PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None
 
 
-def test_default_finds_names():
-    """Without a section names are found, and nothing was installed for it."""
-    assert isinstance(open_detector(parse_config("").privacy), NameDetector)
+def test_default():
+    """Without a section what has a form is found."""
+    assert isinstance(open_detector(parse_config("").privacy), PatternDetector)
 
 
-def test_patterns():
-    """Patterns alone can be asked for; what is not known is refused."""
-    assert isinstance(open_detector(PrivacySection(detector="patterns")), PatternDetector)
+def test_names():
+    """Names can be asked for, with nothing installed; what is not known is refused."""
+    assert isinstance(open_detector(PrivacySection(detector="names")), NameDetector)
     with pytest.raises(ConfigError, match=r"privacy\.detector"):
         parse_config('[privacy]\ndetector = "magic"')
 
