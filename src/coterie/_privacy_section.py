@@ -17,7 +17,7 @@ class PrivacySection(BaseModel):
     detector: Literal["patterns", "names", "presidio"] = "patterns"
     """`patterns` finds what has a form: numbers with check digits, telephones, addresses of the net, secrets.
 
-    `names` finds names, places, organisations and postal addresses too, with a small model that comes with Coterie: then
-    a request that names somebody is confidential, and takes some milliseconds more. `presidio` joins the patterns with
-    Microsoft Presidio (`coterie[presidio]`).
+    `names` finds names, places, organisations and postal addresses too, with a small model that comes with Coterie:
+    then a request that names somebody is confidential, and takes some milliseconds more. `presidio` joins the patterns
+    with Microsoft Presidio (`coterie[presidio]`).
     """
