@@ -10,6 +10,7 @@ from ._audit_verify import Fault, Verification, verify_audit
 from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
 from ._egress import PSEUDONYMISED, Gate
+from ._injection import SUSPECTED, orders_in, suspect
 from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 from ._personal import Sighting, sight
@@ -21,6 +22,7 @@ __all__ = [
     "GENESIS",
     "PERMISSIONS",
     "PSEUDONYMISED",
+    "SUSPECTED",
     "Asker",
     "AuditLog",
     "Budgets",
@@ -43,8 +45,10 @@ __all__ = [
     "audit_request",
     "open_audit",
     "open_budgets",
+    "orders_in",
     "read_entry",
     "sight",
+    "suspect",
     "texts_of",
     "verify_audit",
 ]
