@@ -47,6 +47,9 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "egress",
+    "injection",
+    "overhead",
 )
 NONE = "-"
 
