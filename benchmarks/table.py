@@ -47,6 +47,7 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "energy",
     "egress",
     "injection",
     "overhead",

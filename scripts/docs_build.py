@@ -13,6 +13,7 @@ import argparse
 import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -156,7 +157,7 @@ def config_page() -> str:
             "| key | type | default | |",
             "|---|---|---|---|",
         ]
-        lines += [_field(name, field) for name, field in section.model_fields.items()]
+        lines += [_field(_written(name, field), field) for name, field in section.model_fields.items()]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -181,6 +182,11 @@ def _field(name: str, field: FieldInfo) -> str:
     return f"| `{name}` | {_cell(kind)} | {_default(field)} | {_cell(field.description or '')} |"
 
 
+def _written(name: str, field: FieldInfo) -> str:
+    """The key as it stands in the file: some are words that Python keeps for itself."""
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
@@ -203,6 +209,8 @@ def _type(kind: object) -> str:
     if origin in (tuple, dict):
         inner = [_type(argument) for argument in arguments if argument is not Ellipsis]
         return f"list of {inner[0]}" if origin is tuple else f"table: {inner[0]} = {inner[1]}"
+    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+        return "table, see below"
     if origin is Literal or (inspect.isclass(kind) and issubclass(kind, StrEnum)):
         return ", ".join(f'`"{value}"`' for value in arguments or kind)
     return _NAMES[kind]
@@ -214,6 +222,7 @@ _NAMES: Mapping[object, str] = {
     float: "number",
     bool: "true or false",
     Decimal: "amount",
+    date: "date",
     config.EnvSecret: 'text, `"env:NAME"`',
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -13,10 +13,25 @@ from typing import TypeVar
 
 from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
+from coterie.accounting import Attendance, Overhead
 from coterie.context import restate
 from coterie.governance import ACCOUNT, ASKER, Asker, suspect
-from coterie.protocols import Specialist
-from coterie.types import Account, Context, ContextView, Finding, Passage, Request, Route, Stage, Verdict, impersonal
+from coterie.hybrid import Generalist
+from coterie.protocols import Budget, Specialist
+from coterie.types import (
+    Account,
+    Context,
+    ContextView,
+    Finding,
+    Passage,
+    Request,
+    Route,
+    Stage,
+    Step,
+    Usage,
+    Verdict,
+    impersonal,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +53,13 @@ def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
     """Take one from a count, if there is one."""
     counts[verdict] -= 1
     return counts[verdict] >= 0
+
+
+def begun(generalist: Specialist | None, request: Request) -> Specialist | None:
+    """The generalist with what this request may use of it; None where there is none, or who asks may not ask it."""
+    if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
+        return None
+    return generalist.begin() if isinstance(generalist, Generalist) else generalist
 
 
 @dataclass
@@ -66,8 +88,16 @@ class Life:
     verdicts: tuple[Verdict, ...] = ()
     """What raised or lowered its label."""
     asker: Asker = field(default_factory=Asker)
+    steps: list[Step] = field(default_factory=list)
+    """What was done for it beside what its findings say of themselves."""
+    reserved: Sequence[int] = ()
+    """What the budgets hold for it."""
+    spent: Usage | None = None
+    """What it took, once that is known."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
+
+    _attendance: Attendance | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.question = self.request
@@ -77,12 +107,30 @@ class Life:
         self.request, self.context = admitted.request, admitted.context
         self.verdicts, self.asker = admitted.verdicts, admitted.asker
 
+    @contextmanager
+    def attending(self, overhead: Overhead | None) -> Iterator[None]:
+        """Count the network's own work for it."""
+        if overhead is None:
+            yield
+            return
+        with overhead.attend() as self._attendance:
+            yield
+
+    def overhead(self) -> tuple[Step, ...]:
+        """What the network's own work took so far, where it is counted."""
+        return () if self._attendance is None else (self._attendance.step(),)
+
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Work for this request, in which it is known who asks and who pays."""
         scope = copy_context()
         scope.run(ASKER.set, self.asker)
         scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
         return asyncio.create_task(work, context=scope)
+
+    @property
+    def reads(self) -> bool:
+        """Whether a document is read for it: it brings one, and who asks may have it read."""
+        return self.request.document is not None and bool(self.route.parts)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
@@ -108,6 +156,11 @@ class Life:
         lost = [each for each in self.asker.crossings if not _take(rest, each)]
         return (*self.verdicts, *known, *lost)
 
+    async def pay(self, budget: Budget | None) -> None:
+        """Settle with the budgets what was reserved, wherever the request ended."""
+        if budget is not None and self.reserved:
+            await budget.settle(self.reserved, self.spent)
+
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""
         if not self.shown:
@@ -129,4 +182,5 @@ class Life:
         try:
             yield notes.append
         finally:
-            self.stages.append(Stage(name=name, milliseconds=(perf_counter() - start) * 1000, note=notes[-1]))
+            took, after = (perf_counter() - start) * 1000, (start - self.start) * 1000
+            self.stages.append(Stage(name=name, milliseconds=took, note=notes[-1], after=after))

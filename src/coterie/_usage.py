@@ -20,6 +20,10 @@ class Usage:
     cpu_seconds: float = 0.0
     joules: float = 0.0
     joules_kind: Literal["measured", "estimated"] = "estimated"
+    """Measured is what a counter of the machine said, shared out by CPU time; anything else is estimated."""
+    joules_low: float | None = None
+    """The least and the most that an estimate stands for; None where it comes without a range."""
+    joules_high: float | None = None
     cost: Decimal | None = Decimal(0)
     """Money in the network's currency; None when it is not known."""
 
@@ -33,6 +37,8 @@ class Usage:
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
             joules=self.joules + other.joules,
             joules_kind=_weaker(self.joules_kind, other.joules_kind),
+            joules_low=_end(self, other, "joules_low"),
+            joules_high=_end(self, other, "joules_high"),
             cost=None if unknown else self.cost + other.cost,  # type: ignore[operator]
         )
 
@@ -41,6 +47,14 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
     """Their sum; of nothing, nothing. Started from an empty `Usage`, it would always be an estimate."""
     first, *others = tuple(usages) or (Usage(),)
     return sum(others, first)
+
+
+def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> float | None:
+    """One end of a sum's range: a part without a range counts as it is."""
+    ends = [getattr(each, name) for each in (a, b)]
+    if ends == [None, None]:
+        return None
+    return sum(each.joules if end is None else float(end) for each, end in zip((a, b), ends, strict=True))
 
 
 def _weaker(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ._label import Label
 
 if TYPE_CHECKING:
-    from ._known import Entry
+    from ._known import Entry, Scalar
     from .types import Trace
 
 
@@ -30,6 +30,24 @@ class Account:
     tenant: str = "default"
     key: str = ""
     """Id of the key that it came with; empty without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback:
+    """What somebody says of an answer: a thumb, the value that would have been right, a comment."""
+
+    trace_id: str
+    time: float
+    """Seconds since the epoch."""
+    tenant: str = "default"
+    key: str = ""
+    """Id of the key that it came with; empty without one."""
+    specialist: str = ""
+    """Whose finding is meant; empty for the whole answer."""
+    thumb: Literal["up", "down"] | None = None
+    value: Scalar | tuple[str, ...] = None
+    """What would have been right; None where nothing is said of that."""
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

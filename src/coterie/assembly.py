@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter
+from coterie.accounting import CostMeter, Overhead, PackageMeter
 from coterie.cascade import (
     Aim,
     BudgetedEngine,
@@ -24,16 +25,16 @@ from coterie.cascade import (
 )
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
 from coterie.privacy import Detector, PatternDetector
-from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
+from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
@@ -84,8 +85,13 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
-    store = await _open_store(config, folder)
-    meter = CostMeter(config.accounting, config.models, config.generalist.model if config.generalist else None)
+    store = _observed(config, await _open_store(config, folder))
+    meter = CostMeter(
+        config.accounting,
+        config.models,
+        config.generalist.model if config.generalist else None,
+        package=PackageMeter() if config.accounting.energy_meter else None,
+    )
     return Network(
         specialists=specialists,
         router=_router(config, specialists, versions, encoder),
@@ -102,6 +108,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
         budget=budgets,
+        overhead=Overhead(),
     )
 
 
@@ -145,12 +152,29 @@ async def open_preview(folder: Path | str) -> Preview:
     return Preview(network=network, router=router)
 
 
+def _observed(config: Config, store: Store) -> Store:
+    """The store with whoever else is told of every request behind it. Raises `ExtraMissing`."""
+    endpoint = config.observe.otlp_endpoint
+    if endpoint is None:
+        return store
+    if find_spec("opentelemetry") is None:
+        raise ExtraMissing(
+            f"[observe] otlp_endpoint is {endpoint!r}, but the package 'opentelemetry-sdk' is not installed.",
+            hint="Install it: pip install 'coterie[otel]'",
+        )
+    from coterie.observe import observed  # noqa: PLC0415 - it needs an extra
+
+    name, currency = config.network.name, config.accounting.currency
+    return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
+
+
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
         folder / section.path,
         session_days=section.session_days,
         keep_content=section.keep_content,
+        content_days=config.retention.days,
         sync_seconds=section.sync_seconds,
     )
 
@@ -253,7 +277,8 @@ def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purs
     found = dict(models)
     for name, model in config.models.items():
         if name in found and isinstance(model, OpenAIModel):
-            price = Price(price_in=model.price_in, price_out=model.price_out, retries=model.retries)
+            now = model.prices_at()
+            price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
             found[name] = BudgetedEngine(found[name], price, purse)
     return found
 
@@ -385,6 +410,7 @@ def _router(
         encoder=encoder,
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

@@ -8,6 +8,7 @@ The docstring under a field is its help text in `docs/config.md`.
 from __future__ import annotations
 
 import difflib
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -24,12 +25,19 @@ from pydantic import (
 from coterie.errors import ConfigError
 from coterie.types import Label
 
+from ._accounting_section import AccountingSection as AccountingSection  # noqa: PLC0414
+from ._budget_section import BudgetSection as BudgetSection  # noqa: PLC0414
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
+from ._observe_section import ObserveSection as ObserveSection  # noqa: PLC0414
+from ._price_section import PriceSection as PriceSection  # noqa: PLC0414
+from ._price_section import TokenPrices as TokenPrices  # noqa: PLC0414
+from ._price_section import day_of, prices_on
+from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
-from ._section import STRICT, Money, Name
+from ._section import STRICT, Money, Name, Span
 from ._specialist_section import SpecialistSection as SpecialistSection  # noqa: PLC0414
 
 _PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
@@ -111,10 +119,35 @@ class OpenAIModel(_Section):
     """Money per million prompt tokens; leave out when unknown."""
     price_out: Money | None = None
     """Money per million generated tokens; leave out when unknown."""
+    prices: tuple[PriceSection, ...] = ()
+    """Prices with their first day; before the first of them `price_in` and `price_out` count."""
+    parameters_billion: Span | None = None
+    """Parameters in billions, or `[low, high]` of what is guessed: its energy is estimated by EcoLogits' formula."""
+    active_billion: Span | None = None
+    """Those of them that a token uses, in a mixture of experts; left out, all."""
+    pue: Span = (1.09, 1.2)
+    """Energy of the data centre for each joule of its machines, or `[low, high]` (power usage effectiveness).
+
+    The default is what EcoLogits 0.11.3 has for the large providers.
+    """
     joules_per_token: float | None = Field(default=None, ge=0)
-    """Energy per token, prompt and answer alike, for the estimate; default is documented in `accounting`."""
+    """Energy per token, prompt and answer alike, in place of the formula; left out with `parameters_billion`, 1 J."""
     window: int = Field(default=8192, ge=256)
     """Tokens of prompt and answer that one request may use."""
+
+    @model_validator(mode="after")
+    def _prices_differ_in_their_day(self) -> OpenAIModel:
+        days = [each.since for each in self.prices]
+        if len(days) > len(set(days)):
+            raise ValueError("two of `prices` begin on the same day")
+        if self.active_billion is not None and self.parameters_billion is None:
+            raise ValueError("active_billion needs parameters_billion")
+        return self
+
+    def prices_at(self, moment: float | None = None) -> TokenPrices:
+        """What its tokens cost at a time in seconds since the epoch; now, if none is given."""
+        undated = TokenPrices(self.price_in, self.price_out)
+        return prices_on(self.prices, day_of(time.time() if moment is None else moment), otherwise=undated)
 
 
 Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
@@ -181,17 +214,6 @@ class GatewaySection(_Section):
     """
 
 
-class AccountingSection(_Section):
-    """`[accounting]`: how energy and money are estimated."""
-
-    watts_per_core: float = Field(default=10.0, gt=0, le=1000)
-    """Power of one busy CPU core in watts, with its share of the machine."""
-    price_per_cpu_hour: Money | None = None
-    """Money for one CPU core for an hour; leave out when unknown."""
-    currency: str = "USD"
-    """Shown beside amounts; every price of the file is in it."""
-
-
 class StoreSection(_Section):
     """`[store]`: where ledger, traces and sessions are kept."""
 
@@ -228,23 +250,6 @@ class RegistrySection(_Section):
         return self
 
 
-class BudgetSection(_Section):
-    """`[budgets.NAME]`: a limit that holds before anything is spent."""
-
-    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
-    tenant: str | None = None
-    """Only for this tenant's requests."""
-    key: str | None = None
-    """Only for requests with the key of this id."""
-    requests: int | None = Field(default=None, ge=0)
-    """Requests that are taken."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of remote models, prompts and answers."""
-    money: Money | None = None
-    """Money for remote models. A model whose price is unknown is not asked under it."""
-
-
 class AuditSection(_Section):
     """`[audit]`: who did what, in a log whose every change shows."""
 
@@ -274,7 +279,9 @@ class Config(_Section):
     cascade: CascadeSection = CascadeSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
+    observe: ObserveSection = ObserveSection()
     store: StoreSection = StoreSection()
+    retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
     budgets: dict[Name, BudgetSection] = {}
@@ -359,7 +366,8 @@ def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
     section: Any = Config
     for part in location:
         section = _step_into(section, str(part))
-    return sorted(section.model_fields) if hasattr(section, "model_fields") else []
+    fields = section.model_fields.items() if hasattr(section, "model_fields") else ()
+    return sorted(field.validation_alias or name for name, field in fields)
 
 
 def _step_into(section: Any, part: str) -> Any:
@@ -368,6 +376,8 @@ def _step_into(section: Any, part: str) -> Any:
         section = section.model_fields[part].annotation
     elif part in _ENGINES:
         return _ENGINES[part]
+    elif get_origin(section) is tuple:
+        return get_args(section)[0]
     elif get_origin(section) is dict:
         section = get_args(section)[1]
     return (

@@ -22,7 +22,8 @@ from typing import cast
 
 from coterie._admission import Admission, Admitted
 from coterie._concurrency import cancel, side_by_side, to_the_end
-from coterie._life import Life, standing_alone
+from coterie._cpu import billed
+from coterie._life import Life, begun, standing_alone
 from coterie._outcome import (
     Outcome,
     abstain,
@@ -36,12 +37,13 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import SecretFinder, look_up
+from coterie._shelves import SecretFinder, charged, look_up
+from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
 from coterie.governance import PseudonymBook, audit_request
-from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
+from coterie.hybrid import NAME, Asking, Collaboration, default_reader, pack_context, topic
 from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
 from coterie.routing import permitted, pinned_route
@@ -104,6 +106,8 @@ class Network:
     """Finds the personal data and the secrets that raise a request's label."""
     pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
     """What stands for what in which session, at the engines that see pseudonyms only."""
+    overhead: Overhead | None = None
+    """Counts what answering takes beside the steps; None leaves it uncounted."""
     dial: NetworkDial = field(default_factory=NetworkDial)
     """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
@@ -128,12 +132,23 @@ class Network:
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
-        large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
+        large = begun(self.generalist, request)
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
+        try:
+            with life.attending(self.overhead):
+                async with aclosing(self._live(life)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            await to_the_end(life.pay(self.budget))
+
+    async def _live(self, life: Life) -> AsyncGenerator[Delta | Answer]:
+        """The request's life, stage by stage."""
+        request = life.request
         with life.stage("admit"):
             life.enter(await self._admit(request))
             if self.budget is not None:
-                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
+                life.reserved = await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
@@ -202,8 +217,8 @@ class Network:
         if request.document is not None:
             name = self._reader.card.name
             part = Part(text=request.text, waves=((name,),), score=1.0)
-            return Route(parts=(part,), reason="the request brings a document, which is read for it")
-        if request.specialist is None:
+            route = Route(parts=(part,), reason="the request brings a document, which is read for it")
+        elif request.specialist is None:
             route = await self.router.route(request, context)
         else:
             cards = {name: specialist.card for name, specialist in self.specialists.items()}
@@ -219,7 +234,7 @@ class Network:
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
-        work = self._work_on if life.request.document is None else self._read_document
+        work = self._read_document if life.reads else self._work_on
         together = self._composes(life.large, parts)
         tasks = [
             life.task(work(index, life, _ends(channel) if together else channel.put_nowait))
@@ -252,7 +267,7 @@ class Network:
             for wave in waves:
                 alone = say if wave == waves[-1] and len(wave) == 1 else None
                 with life.stage("gather", note=", ".join(wave)):
-                    gathered = await side_by_side(self._gather(name, task, context) for name in wave)
+                    gathered = await side_by_side(self._gather(name, task, context, life) for name in wave)
                     views = dict(zip(wave, gathered, strict=True))
                     life.look_at(gathered)
                 with life.stage("consult", note=", ".join(wave)):
@@ -276,10 +291,11 @@ class Network:
             life.done[index].set()
             say(None)
 
-    async def _gather(self, name: str, task: Task, context: Context) -> ContextView:
+    async def _gather(self, name: str, task: Task, context: Context, life: Life) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
         found, now = await look_up(self.knowledge, card, task, self._secrets), self.clock()
+        life.steps += map(self.meter.price, found.steps)
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
@@ -291,18 +307,22 @@ class Network:
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
+        with billed() as bill:
+            finding = await self._ask_one(specialist, task, view, say)
+        steps = charged(finding.steps, specialist.card.name, bill)
+        return replace(self._priced(replace(finding, steps=steps)), task=specialist.card.task)
+
+    async def _ask_one(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         try:
             if blind := nothing_to_read(view):
-                finding = abstain(specialist.card.name, task, blind)
-            elif say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
-                finding = await specialist.consult(task, view)
-            else:
-                finding = await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
+                return abstain(specialist.card.name, task, blind)
+            if say is None or not (id(specialist) in self._speaking or isinstance(specialist, Asking)):
+                return await specialist.consult(task, view)
+            return await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
-            finding = abstain(specialist.card.name, task, refusal.message, refusal.verdict)
+            return abstain(specialist.card.name, task, refusal.message, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
-            finding = abstain(specialist.card.name, task, error.message)
-        return replace(self._priced(finding), task=specialist.card.task)
+            return abstain(specialist.card.name, task, error.message)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(self.meter.price(step) for step in finding.steps))
@@ -321,7 +341,8 @@ class Network:
         doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
         reason = life.route.reason if nobody_fits else "; ".join(doubts)
         outcome = replace(outcome, status="abstained", reason=reason)
-        if life.large is None or (nobody_fits and not self.escalate_out_of_scope):
+        unread = life.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
+        if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
             return outcome
         view = pack_context(context, life.large.card)
         finding = check(await self._consult(life.large, task, view, say), (), task, view)
@@ -381,6 +402,7 @@ class Network:
         """Write trace, ledger and context in one transaction, give the answer."""
         text = "".join(life.shown)
         trace = self._trace(life, text)
+        life.spent = trace.usage
         entries: tuple[Entry, ...] = ()
         if life.request.session is not None:
             asked, answered = self._said(life, text)
@@ -418,7 +440,8 @@ class Network:
     def _trace(self, life: Life, text: str) -> Trace:
         findings = tuple(finding for outcome in life.outcomes for finding in outcome.findings)
         findings += (life.composed,) if life.composed is not None else ()
-        steps = life.route.steps + tuple(step for finding in findings for step in finding.steps)
+        steps = (*life.route.steps, *life.steps, *(step for finding in findings for step in finding.steps))
+        steps += tuple(map(self.meter.price, life.overhead()))
         waited = (perf_counter() - life.start) * 1000
         return Trace(
             id=life.id,
@@ -434,7 +457,7 @@ class Network:
             stages=tuple(life.stages),
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
-            counterfactual_cost=self.meter.counterfactual(life.request.text, text),
+            counterfactual_cost=self.meter.counterfactual(life.request, text, steps),
             degraded=life.degraded,
             restated="" if life.question.text == life.request.text else life.question.text,
         )

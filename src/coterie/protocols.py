@@ -15,9 +15,12 @@ from coterie.types import (
     Context,
     ContextView,
     Delta,
+    Feedback,
     Finding,
     Flow,
+    Grouping,
     Label,
+    Ledger,
     LedgerSummary,
     Output,
     Passage,
@@ -30,6 +33,8 @@ from coterie.types import (
     Step,
     Task,
     Trace,
+    Training,
+    Usage,
     Verdict,
 )
 
@@ -154,8 +159,11 @@ class Meter(Protocol):
         """The step with `joules`, `joules_kind` and `cost` filled; an unknown price gives a None cost."""
         ...
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
-        """What the configured generalist would have cost for this exchange; None when unknown."""
+    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
+        """What the configured generalist would have cost for this exchange, at least; None when unknown.
+
+        `steps` is all that was done for it: where the generalist was asked, its tokens are known.
+        """
         ...
 
 
@@ -190,8 +198,23 @@ class Store(Protocol):
         """A settled trace, or None if it is unknown or another tenant's."""
         ...
 
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
+        ...
+
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`, seconds since the epoch."""
+        ...
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        ...
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
         ...
 
     async def close(self) -> None:
@@ -220,8 +243,15 @@ class Audit(Protocol):
 class Budget(Protocol):
     """Counts what may be asked. Called by the network for each request before anything is done for it."""
 
-    async def admit(self, account: Account) -> None:
-        """Count one request. Raises `BudgetExceeded`, and counts nothing, if none is left."""
+    async def admit(self, account: Account) -> Sequence[int]:
+        """Count one request, and reserve what it may take; numbers for `settle`, none if nothing was reserved.
+
+        Raises `BudgetExceeded`, and counts nothing, if not enough is left.
+        """
+        ...
+
+    async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
+        """Called once, when the request has ended however it did, with what it took; None where that is not known."""
         ...
 
     async def close(self) -> None:

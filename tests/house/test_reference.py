@@ -32,7 +32,7 @@ def test_every_setting_is_documented(built):
     for section in vars(config).values():
         if inspect.isclass(section) and issubclass(section, BaseModel) and section is not config.Config:
             for name, field in section.model_fields.items():
-                assert f"| `{name}` |" in built["config.md"]
+                assert f"| `{field.validation_alias or name}` |" in built["config.md"]
                 assert field.description or name == "engine", f"{section.__name__}.{name} has no docstring"
 
 

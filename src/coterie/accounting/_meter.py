@@ -1,22 +1,29 @@
 """Puts joules and money on steps. Knows prices and watts, and neither requests nor storage.
 
-Energy is always tagged. A meter of the machine (RAPL, NVML) counts a whole processor or card, not one step
-among those that run side by side; to share its figure out by CPU time would be an estimate again, under the
-name of a measurement. So what Coterie works out is `estimated`; a step that an engine measured itself stays as
-it is.
+Energy is always tagged. `measured` is the processor's own counter, shared out by CPU time (`_rapl.py`): the sum is the
+machine's, the parts are as good as CPU time is. Without a counter it is CPU-seconds times the configured watts, and
+`estimated`, as every remote model's is. A step that an engine measured itself stays as it is. No engine here runs on
+a graphics card, so none is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Context, Decimal
 
 from coterie.config import AccountingSection, Model, OpenAIModel
-from coterie.types import Prompt, Step, Usage
+from coterie.types import Prompt, Request, Step, Usage
+
+from ._rapl import PackageMeter
+from ._remote_energy import remote_joules
+from ._tokens import fewest_tokens
 
 JOULES_PER_TOKEN = 1.0
-"""Energy per token of a remote model whose `joules_per_token` is not set.
+"""Energy per token of a remote model of which neither size nor `joules_per_token` is given.
 
 The upper end of what is published for a served model: Llama 3.1 405B on H100s takes 757 J a chat response in the
 ML.ENERGY benchmark (Chung et al., 2025, arXiv:2505.06371), whose third edition has a mean of 717 generated
@@ -25,12 +32,11 @@ ml.energy's longitudinal analysis of Llama 3.1), an idle server more. Prompt tok
 ones and are counted alike, so a long prompt is over-estimated. Data-centre overhead is not included.
 """
 
-CHARACTERS_PER_TOKEN = 4
-"""Characters of English text that make one token, the rule of thumb of model providers."""
-
 FRAME_TOKENS = 16
 """Tokens that a chat template puts around a text, at most."""
 
+_LONGEST_TOKEN = 64
+"""Characters: what is beyond so many a token of the window need not be counted."""
 _MILLION = Decimal(1_000_000)
 _SECONDS_PER_HOUR = Decimal(3600)
 _MONEY = Context(prec=18)
@@ -44,56 +50,98 @@ class CostMeter:
         accounting: Watts and price of this machine.
         models: The `[models]` of the network: a step whose engine is an `openai` one of these is remote.
         generalist: The key of the model that answers are compared with, if there is one.
+        package: The processor's energy counter; None for no other than `accounting` says.
+        clock: Seconds since the epoch, for prices with a date.
     """
 
-    def __init__(self, accounting: AccountingSection, models: Mapping[str, Model], generalist: str | None) -> None:
-        self._accounting = accounting
+    def __init__(
+        self,
+        accounting: AccountingSection,
+        models: Mapping[str, Model],
+        generalist: str | None,
+        *,
+        package: PackageMeter | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._watts = accounting.watts_per_core
+        self._cpu_hour = accounting.cpu_hour(os.cpu_count() or 1)
         self._remote = {name: model for name, model in models.items() if isinstance(model, OpenAIModel)}
-        self._generalist = self._remote.get(generalist) if generalist is not None else None
+        self._generalist = generalist if generalist in self._remote else None
+        self._package, self._clock = package, clock
 
     def price(self, step: Step) -> Step:
         """The step with joules and money.
 
-        In this process: CPU-seconds times the watts and the price of a core. Remote: tokens times the model's
-        joules and prices, since its machine cannot be seen from here. Money is None when a price is not set.
+        In this process: CPU-seconds times what the processor takes, and the price of a core. Remote: by the model's
+        size or its joules per token, and by its prices of today, since its machine cannot be seen from here. Money
+        is None when a price is not set.
         """
-        usage = step.usage
         remote = self._remote.get(step.engine)
         if remote is None:
-            joules = usage.cpu_seconds * self._accounting.watts_per_core
-            cost = self._cpu_money(usage.cpu_seconds)
+            usage = replace(self._here(step.usage), cost=self._cpu_money(step.usage.cpu_seconds))
         else:
-            joules = (usage.tokens_in + usage.tokens_out) * _joules_per_token(remote)
-            cost = _token_money(remote, Decimal(usage.tokens_in), Decimal(usage.tokens_out))
-        return replace(step, usage=_filled(usage, joules, cost))
+            usage = replace(_there(step.usage, remote), cost=self._token_money(remote, step.usage))
+        return replace(step, usage=usage)
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
         """What the generalist would have cost for this exchange; None without one or without its prices.
 
-        Only the two texts count, at four characters a token. A real prompt carries more (instructions, the labels
-        to choose from, the conversation, source texts), so the true amount is higher and the saving is not
-        overstated.
+        Where it was asked, that is known: its own tokens count. Else the least that any prompt has: the request's text,
+        columns and document, and the answer, in the fewest tokens that they can have. A real prompt carries more
+        (instructions, the labels to choose from, the conversation), so the true amount is higher and the saving is
+        not overstated.
         """
         if self._generalist is None:
             return None
-        tokens_in, tokens_out = (Decimal(len(text)) / CHARACTERS_PER_TOKEN for text in (asked, answered))
-        return _token_money(self._generalist, tokens_in, tokens_out)
+        model = self._remote[self._generalist]
+        asked = [step.usage for step in steps if step.engine == self._generalist]
+        if asked:
+            return max(filter(None, (self._token_money(model, usage) for usage in asked)), default=None)
+        return self._token_money(model, _least(request, answered, model.window))
+
+    def _here(self, usage: Usage) -> Usage:
+        """With the joules of this machine."""
+        if usage.joules_kind == "measured":
+            return usage
+        measured = None if self._package is None else self._package.joules_per_cpu_second()
+        if measured is None:
+            return replace(usage, joules=float(usage.cpu_seconds * self._watts))
+        return replace(usage, joules=float(usage.cpu_seconds * measured), joules_kind="measured")
+
+    def _token_money(self, model: OpenAIModel, usage: Usage) -> Decimal | None:
+        prices = model.prices_at(self._clock())
+        return token_money(
+            Decimal(usage.tokens_in),
+            Decimal(usage.tokens_out),
+            price_in=prices.tokens_in,
+            price_out=prices.tokens_out,
+            cached=Decimal(usage.tokens_cached),
+            price_cached=prices.cached,
+        )
 
     def _cpu_money(self, cpu_seconds: float) -> Decimal | None:
-        price = self._accounting.price_per_cpu_hour
-        if price is None:
+        if self._cpu_hour is None:
             return None
-        return _MONEY.multiply(_MONEY.divide(Decimal(str(cpu_seconds)), _SECONDS_PER_HOUR), price)
+        return _MONEY.multiply(_MONEY.divide(Decimal(str(cpu_seconds)), _SECONDS_PER_HOUR), self._cpu_hour)
 
 
-def _filled(usage: Usage, joules: float, cost: Decimal | None) -> Usage:
+def _there(usage: Usage, model: OpenAIModel) -> Usage:
+    """With the joules of a remote model, estimated."""
     if usage.joules_kind == "measured":
-        return replace(usage, cost=cost)
-    return replace(usage, joules=float(joules), cost=cost)
+        return usage
+    by_size = remote_joules(model, usage.tokens_out, usage.milliseconds)
+    if by_size is not None:
+        return replace(usage, joules=by_size.likely, joules_low=by_size.low, joules_high=by_size.high)
+    each = JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
+    return replace(usage, joules=float((usage.tokens_in + usage.tokens_out) * each))
 
 
-def _joules_per_token(model: OpenAIModel) -> float:
-    return JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
+def _least(request: Request, answered: str, window: int) -> Usage:
+    """The fewest tokens in which a request can be asked and answered; a document counts as far as it fits."""
+    columns = json.dumps(dict(request.columns), ensure_ascii=False, default=str) if request.columns else ""
+    document = request.document.text if request.document is not None else ""
+    tokens_in = sum(fewest_tokens(text) for text in (request.text, columns, document[: window * _LONGEST_TOKEN]))
+    return Usage(tokens_in=min(tokens_in, window), tokens_out=fewest_tokens(answered))
 
 
 def most_read(prompt: Prompt) -> int:
@@ -103,15 +151,30 @@ def most_read(prompt: Prompt) -> int:
     return sum(len(text.encode("utf-8", "replace")) + FRAME_TOKENS for text in texts) + schema
 
 
-def _token_money(model: OpenAIModel, tokens_in: Decimal, tokens_out: Decimal) -> Decimal | None:
-    return token_money(tokens_in, tokens_out, price_in=model.price_in, price_out=model.price_out)
-
-
 def token_money(
-    tokens_in: Decimal, tokens_out: Decimal, *, price_in: Decimal | None, price_out: Decimal | None
+    tokens_in: Decimal,
+    tokens_out: Decimal,
+    *,
+    price_in: Decimal | None,
+    price_out: Decimal | None,
+    cached: Decimal = Decimal(0),
+    price_cached: Decimal | None = None,
 ) -> Decimal | None:
-    """Money for tokens at prices per million of them; None unless both prices are known."""
+    """Money for tokens at prices per million of them; None unless both prices are known.
+
+    Args:
+        tokens_in: Of the prompt.
+        tokens_out: Of the answer.
+        price_in: A million of the prompt's.
+        price_out: A million of the answer's.
+        cached: Of `tokens_in`, those that the server remembered.
+        price_cached: A million of these; None counts them like the others, which is the most.
+    """
     if price_in is None or price_out is None:
         return None
-    per_million = _MONEY.add(_MONEY.multiply(tokens_in, price_in), _MONEY.multiply(tokens_out, price_out))
-    return _MONEY.divide(per_million, _MILLION)
+    read = tokens_in
+    amount = _MONEY.multiply(tokens_out, price_out)
+    if price_cached is not None:
+        read -= cached
+        amount = _MONEY.add(amount, _MONEY.multiply(cached, price_cached))
+    return _MONEY.divide(_MONEY.add(amount, _MONEY.multiply(read, price_in)), _MILLION)

@@ -15,8 +15,11 @@ from ._ask import ask
 from ._audit import audit
 from ._budgets import budgets
 from ._doctor import doctor
+from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._fairness import fairness
+from ._feedback import feedback
 from ._index import index
 from ._init import init
 from ._keys import keys
@@ -68,6 +71,7 @@ app.command()(train)
 app.command()(rightsize)
 app.command()(replay)
 app.command("eval")(evaluate)
+app.command()(fairness)
 app.command()(index)
 app.command()(search)
 app.command()(ask)
@@ -76,7 +80,10 @@ app.command()(serve)
 app.command()(report)
 app.command()(budgets)
 app.command()(trace)
+app.command()(feedback)
 app.add_typer(session)
+app.command()(erase)
+app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
 app.add_typer(registry)

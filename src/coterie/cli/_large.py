@@ -71,7 +71,8 @@ def _ask_live(name: str, large: Large, config: Config, rows: Rows, progress: Ter
     answers = run(_answers(name, model, rows, label=label, most=large.rows, progress=progress))
     if large.save is not None:
         write_bytes(large.save, write_answers(answers))
-    prices = Prices(tokens_in=model.price_in, tokens_out=model.price_out)
+    now = model.prices_at()
+    prices = Prices(tokens_in=now.tokens_in, tokens_out=now.tokens_out)
     return judge_answers(name, f"{model.name}, asked now", answers, rows.held, prices)
 
 

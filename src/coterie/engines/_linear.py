@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +20,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from coterie._cpu import Stretch
 from coterie.errors import ArtefactRefused, EngineRejected
-from coterie.types import Label, Output, Prompt, Usage
+from coterie.types import Label, Output, Prompt
 
 from ._features import NgramFeatures
 from ._stored import stored_array
@@ -233,10 +233,10 @@ class LinearEngine:
         return [self._one(prompt) for prompt in batch]
 
     def _one(self, prompt: Prompt) -> Output:
-        wall, cpu = time.perf_counter(), time.thread_time()
-        scores = self._head.logits(prompt)
-        usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.thread_time() - cpu)
-        return Output(scores=scores, contributions=self._head.contributions(prompt), usage=usage)
+        with Stretch() as took:
+            scores = self._head.logits(prompt)
+            contributions = self._head.contributions(prompt)
+        return Output(scores=scores, contributions=contributions, usage=took.usage)
 
 
 def dump_head(head: Storable, description: Mapping[str, object]) -> dict[str, bytes]:

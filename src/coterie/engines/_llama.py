@@ -13,9 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+from coterie._cpu import on_the_bill
 from coterie.config import LlamaModel as ModelSection
 from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
-from coterie.types import Delta, Label, Output, Prompt
+from coterie.types import Delta, Label, Output, Prompt, Usage
 
 from ._batching import Batcher
 from ._llama_native import Generation, LlamaModel
@@ -32,8 +33,9 @@ class LlamaEngine:
     Text is never cut to fit: a prompt that does not fit the window is `TooLong`, an answer that reaches its
     end has `finish == "length"`. Control tokens inside a message are broken by a space.
 
-    CPU-seconds are an upper bound: what the process used while anything was generated, at most `threads`
-    cores of it, shared by the requests that ran at the same time.
+    CPU-seconds are those of llama.cpp's own threads, shared evenly by the requests that ran at the same time, and of
+    the thread that waits for its pieces. Off Linux its threads cannot be told apart: there it is an upper bound, what
+    the whole process used meanwhile, at most `threads` cores of it.
     """
 
     clearance = Label.RESTRICTED
@@ -130,6 +132,8 @@ class LlamaEngine:
                 yield Delta(text=piece)
             yield await task
         finally:
+            if not task.done():
+                on_the_bill(self.name, Usage(cpu_seconds=self._model.leave(generation)))
             generation.stopped.set()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

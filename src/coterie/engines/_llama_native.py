@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from coterie._cpu import CPU, NativeThreads, Stretch
+from coterie._shared_time import Share, SharedTime
 from coterie.errors import (
     CoterieError,
     EngineBroken,
@@ -24,7 +27,6 @@ from ._choices import Node, log_likelihoods, tree_of
 from ._gguf import read_gguf_header
 from ._llama_load import LlamaSpec, NativeServer, load_server
 from ._llama_scoring import Scoring
-from ._shared_time import SharedTime
 from ._slots import Slots
 from ._text import valid_text
 from ._words import cut_words
@@ -33,6 +35,8 @@ _STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_
 """In every request. Progress of the prompt comes as chunks too: each is a chance to stop."""
 _MOST_TREES = 64
 """Sets of choices whose tokens are remembered."""
+_numbers = itertools.count()
+"""Tells the threads of one model from those of another of the same name."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,6 +54,10 @@ class Generation:
     finish: str = ""
     usage: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    share: Share | None = None
+    """Of the model's CPU time, once a worker has begun."""
+    told: float | None = None
+    """CPU-seconds that somebody was told: those up to when it was stopped, or all."""
 
     def take(self, chunk: Mapping[str, Any]) -> None:
         """Keep what a chunk of the stream brings and pass its text on."""
@@ -91,7 +99,10 @@ class LlamaModel:
         self._trees: dict[tuple[str, ...], Node] = {}
         self._slots = Slots(parallel)
         self._running: Counter[str | None] = Counter()
-        self._busy = SharedTime(threads)
+        self._threads = NativeThreads(f"cot-{next(_numbers)}-{name}")
+        self._busy = SharedTime(threads, cpu=self._native_seconds)
+        self._owed, self._owing = 0.0, threading.Lock()
+        self._forget = CPU.add(self._busy.total)
 
     def load(self) -> NativeServer:
         """The native server, loaded at the first call."""
@@ -101,12 +112,14 @@ class LlamaModel:
             if self._server is None:
                 header = read_gguf_header(self._spec.path)
                 self._control_tokens, self._end_of_turn = header.control_tokens, header.end_of_turn
-                self._server = load_server(self._spec, header)
+                with self._threads.born():
+                    self._server = load_server(self._spec, header)
             return self._server
 
     def unload(self) -> None:
         """Free the native server once nothing uses it. The model cannot be loaded again."""
         self.closing.set()
+        self._forget()
         with self._lock:
             self._server = None
 
@@ -123,9 +136,11 @@ class LlamaModel:
         prompt = generation.prompt
         text = prompt.text if prompt.choices else "\n".join(message.text for message in prompt.messages)
         self._running[prompt.adapter] += 1
+        own = Stretch()
         try:
             server = self.load()
-            with self._slots.hold(prompt.adapter, text) as slot, self._busy.share() as share:
+            with self._slots.hold(prompt.adapter, text) as slot, self._busy.share() as share, own:
+                generation.share = share
                 common = {"id_slot": slot, **self._adapted(prompt.adapter), **_STREAMED}
                 if prompt.choices:
                     output = self._score(server, generation, common)
@@ -134,7 +149,34 @@ class LlamaModel:
                     output = self._output(generation)
         finally:
             self._running[prompt.adapter] -= 1
-        return replace(output, usage=replace(output.usage, cpu_seconds=share.seconds))
+            spent = self._settle(generation, own.cpu_seconds)
+        return replace(output, usage=replace(output.usage, cpu_seconds=spent))
+
+    def _settle(self, generation: Generation, own: float) -> float:
+        """CPU-seconds to tell. What a stopped one took after it was left is told of the next: it is small."""
+        spent = own + (0.0 if generation.share is None else generation.share.seconds)
+        with self._owing:
+            if generation.told is not None:
+                self._owed += spent - generation.told
+                return 0.0
+            return self._tell(generation, spent)
+
+    def leave(self, generation: Generation) -> float:
+        """CPU-seconds that it took up to now, for whoever stops it: nobody will hear of its output."""
+        with self._owing:
+            if generation.told is not None:
+                return generation.told
+            return self._tell(generation, 0.0 if generation.share is None else generation.share.so_far())
+
+    def _tell(self, generation: Generation, spent: float) -> float:
+        """Note what is told of it, and tell what is owed of others with it."""
+        generation.told, owed, self._owed = spent, self._owed, 0.0
+        return spent + owed
+
+    def _native_seconds(self) -> float:
+        """CPU-seconds of llama.cpp's threads for this model; where they cannot be told apart, the process'."""
+        seconds = self._threads.seconds()
+        return time.process_time() if seconds is None else seconds
 
     def _ask(
         self,

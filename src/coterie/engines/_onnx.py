@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from coterie._cpu import Stretch
 from coterie.errors import ArtefactRefused
 from coterie.types import Label, Output, Prompt, Usage
 
@@ -305,15 +306,15 @@ class OnnxModel:
     def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
         """Vectors with what each took: the work of a `Batcher`."""
         results: list[_Encoded | None] = [None] * len(asked)
-        start = time.thread_time()
-        pieces = [self.cut(each.text) for each in asked]
-        tokenising = (time.thread_time() - start) / max(len(asked), 1)
+        with Stretch() as cutting:
+            pieces = [self.cut(each.text) for each in asked]
+        tokenising = cutting.cpu_seconds / max(sum(len(piece.ids) for piece in pieces), 1)
         for rows in group_rows([len(piece.ids) for piece in pieces], len(asked)):
-            start = time.thread_time()
             ids = [pieces[row].ids for row in rows]
-            stateful = any(asked[row].states for row in rows)
-            vectors, states = self.states(ids) if stateful else (self.vectors(ids), [None] * len(rows))
-            spent = tokenising + (time.thread_time() - start) / len(rows)
+            with Stretch() as call:
+                stateful = any(asked[row].states for row in rows)
+                vectors, states = self.states(ids) if stateful else (self.vectors(ids), [None] * len(rows))
+            spent = tokenising + call.cpu_seconds / max(sum(map(len, ids)), 1)  # a token
             for row, vector, of_tokens in zip(rows, vectors, states, strict=True):
                 piece = pieces[row]
                 inner = slice(1, len(piece.ids) - 1)
@@ -321,7 +322,7 @@ class OnnxModel:
                     vector,
                     len(piece.ids),
                     piece.truncated,
-                    spent,
+                    spent * len(piece.ids),
                     *((of_tokens[inner], np.array(piece.offsets[inner])) if asked[row].states else ()),
                 )
         return [result for result in results if result is not None]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie._cpu import Stretch
 from coterie.types import Label, Output, Prompt, Usage
 
 from ._batching import Batcher
@@ -90,16 +91,16 @@ class OnnxTagger:
 
     def _tag(self, texts: Sequence[str]) -> list[_Tagged]:
         """The work of the `Batcher`."""
-        start = time.thread_time()
-        encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
-        cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
-        every = [ids for each in cut for ids in each]
-        logits: list[np.ndarray] = [np.empty(0)] * len(every)
-        for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
-            found = self._model.call([every[row] for row in rows], TAGS_OUTPUT)
-            for row, each in zip(rows, found, strict=True):
-                logits[row] = each[1 : len(every[row]) - 1]
-        spent = (time.thread_time() - start) / max(sum(map(len, every)), 1)
+        with Stretch() as took:
+            encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
+            cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
+            every = [ids for each in cut for ids in each]
+            logits: list[np.ndarray] = [np.empty(0)] * len(every)
+            for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
+                found = self._model.call([every[row] for row in rows], TAGS_OUTPUT)
+                for row, each in zip(rows, found, strict=True):
+                    logits[row] = each[1 : len(every[row]) - 1]
+        spent = took.cpu_seconds / max(sum(map(len, every)), 1)
         ends = np.cumsum([0, *map(len, cut)])
         return [
             _Tagged(

@@ -63,6 +63,8 @@ class Transcript:
     finish: Finish | None = None
     tokens: tuple[int, int] | None = None
     """Prompt and generated tokens, if the server counts them."""
+    cached: int = 0
+    """Of the prompt's, those that the server says it remembered."""
     logprobs: list[float] = field(default_factory=list)
     """Of the pieces whose probability the server says."""
 
@@ -85,6 +87,7 @@ class Transcript:
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
             raise EngineBroken(f"Engine {self.engine!r} sent an answer without choices.", engine=self.engine)
         self.tokens = _tokens(content.get("usage")) or self.tokens
+        self.cached = _cached(content.get("usage")) or self.cached
         if not choices:  # the chunk that carries nothing but usage
             return ""
         message, finish = choices[0].get(part) or {}, choices[0].get("finish_reason")
@@ -115,14 +118,16 @@ class Transcript:
         if isinstance(error, EngineTimeout | EngineBroken):
             return Failure(reason=error.message, usage=self._usage())
         milliseconds = (time.perf_counter() - self.start) * 1000
-        return Failure(reason=error.message, usage=Usage(milliseconds=milliseconds))
+        usage = Usage(milliseconds=milliseconds)
+        return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
 
     def _usage(self) -> Usage:
         """What it took so far."""
         asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
         tokens_in, tokens_out = self.tokens or (asked, estimate_tokens("".join(self.texts)))
         milliseconds = (time.perf_counter() - self.start) * 1000
-        return Usage(tokens_in=tokens_in, tokens_out=tokens_out, milliseconds=milliseconds)
+        cached = min(self.cached, tokens_in)
+        return Usage(tokens_in=tokens_in, tokens_cached=cached, tokens_out=tokens_out, milliseconds=milliseconds)
 
 
 @dataclass
@@ -218,6 +223,13 @@ def _seconds_between(start: str, end: str) -> float:
         return max((parsedate_to_datetime(end) - parsedate_to_datetime(start)).total_seconds(), 0.0)
     except (ValueError, TypeError):
         return float("nan")
+
+
+def _cached(usage: object) -> int:
+    """Remembered prompt tokens of a usage object; 0 where it says nothing sensible of them."""
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("cached_tokens") if isinstance(details, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
 
 
 def _tokens(usage: object) -> tuple[int, int] | None:

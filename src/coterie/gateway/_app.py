@@ -24,12 +24,24 @@ from ._chat import complete_chat
 from ._door import Door
 from ._embeddings import embed
 from ._errors import WireError, answer_error
+from ._feedback import take_feedback
 from ._gateway import Gateway, open_gateway
 from ._models import list_models, show_model
 from ._openapi import Endpoint, describe_api
 from ._operations import show_metrics, show_trace, tell_health, tell_readiness
 from ._responses import JSONBody
-from ._wire import ChatChunk, ChatCompletion, ChatRequest, Embeddings, EmbeddingsRequest, Health, Models, ModelView
+from ._wire import (
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    Embeddings,
+    EmbeddingsRequest,
+    FeedbackKept,
+    FeedbackRequest,
+    Health,
+    Models,
+    ModelView,
+)
 from ._work import Work
 
 if TYPE_CHECKING:
@@ -71,6 +83,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         serve=show_trace,
         summary="One request's whole life.",
         needs="traces",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/feedback",
+        serve=Work(take_feedback),
+        summary="Say whether an answer was right.",
+        asked=FeedbackRequest,
+        told=FeedbackKept,
+        needs="ask",
     ),
     Endpoint(
         method="GET", path="/healthz", serve=tell_health, summary="The process is alive.", told=Health, open_to_all=True

@@ -103,6 +103,11 @@ class WireError(Exception):
         self.param = param
 
 
+def no_trace(trace_id: str) -> WireError:
+    """There is none of that id, or it is another tenant's: the same words."""
+    return WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
+
+
 class ErrorResponse(Response):
     """An OpenAI-shaped error."""
 
@@ -139,7 +144,7 @@ def error_response(error: Exception) -> ErrorResponse:
 def _core_error(error: CoterieError) -> ErrorResponse:
     status = next((status for kind, status in _CORE_STATUSES if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, Overloaded | EngineUnavailable) and error.retry_after is not None:
+    if isinstance(error, Overloaded | EngineUnavailable | BudgetExceeded) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return ErrorResponse(status, error.code, str(error), headers=headers)
 

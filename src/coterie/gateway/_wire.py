@@ -164,6 +164,23 @@ class ChatRequest(_Asked):
     coterie: Extension | None = None
 
 
+class FeedbackRequest(_Asked):
+    """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trace_id: Annotated[str, Field(min_length=1, max_length=200)]
+    """The answer's, from its `coterie` object or the `x-coterie-trace` header."""
+    thumb: Literal["up", "down"] | None = None
+    value: Cell | Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=1, max_length=100)] = (
+        None
+    )
+    """What would have been right: a label, several, a number or a text."""
+    comment: Annotated[str, Field(max_length=10_000)] = ""
+    specialist: Annotated[str, Field(max_length=100)] = ""
+    """Whose finding is meant; left out, the whole answer."""
+
+
 class EmbeddingsRequest(_Asked):
     """`POST /v1/embeddings`."""
 
@@ -388,6 +405,13 @@ class Models(_Told):
 
     object: Literal["list"]
     data: list[ModelView]
+
+
+class FeedbackKept(_Told):
+    """The feedback is in the store."""
+
+    trace_id: str
+    status: Literal["kept"] = "kept"
 
 
 class Health(_Told):

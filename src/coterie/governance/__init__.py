@@ -11,7 +11,7 @@ from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
 from ._egress import PSEUDONYMISED, Gate
 from ._injection import SUSPECTED, orders_in, suspect
-from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
+from ._keys import OWN_TENANT, PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 from ._personal import Sighting, sight
 from ._pseudonyms import PseudonymBook, Pseudonyms, Value
@@ -20,6 +20,7 @@ __all__ = [
     "ACCOUNT",
     "ASKER",
     "GENESIS",
+    "OWN_TENANT",
     "PERMISSIONS",
     "PSEUDONYMISED",
     "SUSPECTED",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from coterie.types import Trace
+from coterie.types import Feedback, Trace
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -57,6 +57,9 @@ class Metrics:
             "coterie_cost", "Money spent on answers whose cost is known, in the network's currency.", registry=registry
         )
         self._unpriced = Counter("coterie_unpriced_answers", "Answers whose cost is not known.", registry=registry)
+        self._feedback = Counter(
+            "coterie_feedback", "Feedback on answers by thumb; none says something else.", ("thumb",), registry=registry
+        )
         self._rejected = Counter("coterie_rejected", "Requests turned away with 429.", registry=registry)
         Gauge("coterie_working", "Requests being worked on.", registry=registry).set_function(working)
         Gauge("coterie_waiting", "Requests waiting for a place.", registry=registry).set_function(waiting)
@@ -85,6 +88,10 @@ class Metrics:
             self._unpriced.inc()
         else:
             self._cost.inc(float(usage.cost))
+
+    def count_feedback(self, feedback: Feedback) -> None:
+        """An asker said something of an answer."""
+        self._feedback.labels(feedback.thumb or "none").inc()
 
     def count_tokens(self, tokens_in: int, tokens_out: int) -> None:
         """Tokens that engines read and wrote."""

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from coterie._cpu import Stretch, on_the_bill
 from coterie.engines import TokenStates
 from coterie.errors import ArtefactRefused, NotIndexed
 from coterie.protocols import Engine
@@ -124,6 +125,7 @@ class LocalShelf:
             tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)])
+            on_the_bill(self._encoder.name, output.usage)
             vector = output.vector
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
@@ -159,7 +161,13 @@ class LocalShelf:
             self._pool.shutdown()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        def timed() -> tuple[T, Stretch]:
+            with Stretch() as took:
+                return work(), took
+
+        result, took = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        on_the_bill("shelf", took.usage)
+        return result
 
     async def _reading(self, work: Callable[[], T]) -> T:
         """The same for what reads the index: files that went bad while they were open are the index's fault."""

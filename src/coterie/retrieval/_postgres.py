@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from coterie._cpu import on_the_bill
 from coterie.errors import ArtefactRefused, CoterieError, InputError, NotIndexed
 from coterie.types import Label, Passage, Prompt
 
@@ -218,6 +219,7 @@ class PostgresShelf:
 
     async def _encode(self, query: str) -> np.ndarray:
         (output,) = await self._encoder.run([Prompt(text=query)])
+        on_the_bill(self._encoder.name, output.usage)
         assert output.vector is not None  # noqa: S101 - an encoder's output has one
         return output.vector
 

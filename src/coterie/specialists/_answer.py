@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, zip_longest
@@ -20,6 +19,7 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from coterie._cpu import Stretch
 from coterie.answering import Reader, Reading, Survey, cite, survey
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
@@ -97,10 +97,12 @@ class AnswerSpecialist:
         if not passages:
             reason = "no passage that may be seen was found on its shelves"
             return abstention(self.card.name, task, reason)
-        start, cpu = time.perf_counter(), time.thread_time()
-        question, seen, vectors, steps = await self._look(survey(task.text, passages), task, label)
-        reading = self.reader.read(seen, question, vectors)
-        usage = Usage(milliseconds=(time.perf_counter() - start) * 1000, cpu_seconds=time.thread_time() - cpu)
+        with Stretch() as surveying:
+            whole = survey(task.text, passages)
+        question, seen, vectors, steps = await self._look(whole, task, label)
+        with Stretch() as judging:
+            reading = self.reader.read(seen, question, vectors)
+        usage = surveying.usage + judging.usage
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)

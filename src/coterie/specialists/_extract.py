@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from coterie._cpu import Stretch
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
 from coterie.extraction import TAGS, Document, Extractor, FieldModel, Found, ReadTags, Said, Survey
 from coterie.protocols import Engine
@@ -238,9 +238,9 @@ class _Clock:
         """The result of the work: in a thread if it takes long."""
 
         def timed() -> T:
-            wall, cpu = time.perf_counter(), time.thread_time()
-            result = work(*arguments)
-            self.usage += Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.thread_time() - cpu)
+            with Stretch() as took:
+                result = work(*arguments)
+            self.usage += took.usage
             return result
 
         return await asyncio.to_thread(timed) if long else timed()

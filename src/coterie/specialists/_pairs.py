@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,9 +18,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from safetensors.numpy import load as load_arrays
 
+from coterie._cpu import Stretch
 from coterie.engines import ARRAYS_FILE, Clauses, Judged, PairHead
 from coterie.protocols import Engine
-from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task, Usage
+from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
@@ -115,13 +115,13 @@ class PairSpecialist:
         async with self._shelf.lock:
             if (read := self._shelf.find(key)) is not None:
                 return read, ()
-            spans = await asyncio.to_thread(split_clauses, task.text)
+            spans, cutting = await asyncio.to_thread(self._timed, lambda: split_clauses(task.text))
             texts = [task.text[span.start : span.end] for span in spans]
             vectors, (steps, cut) = await self._encode(texts, task)
             clauses, step = await asyncio.to_thread(self._timed, lambda: self.head.read(texts, vectors))
             read = _Read(spans, clauses, cut)
             self._shelf.keep(key, read)
-            return read, (*steps, step)
+            return read, (*steps, replace(step, usage=cutting.usage + step.usage))
 
     async def _encode(
         self, texts: Sequence[str], task: Task
@@ -139,10 +139,9 @@ class PairSpecialist:
 
     def _timed(self, work: Callable[[], T]) -> tuple[T, Step]:
         """What some work of the head gives, and what it took."""
-        wall, cpu = time.perf_counter(), time.thread_time()
-        result = work()
-        usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.thread_time() - cpu)
-        return result, Step(producer=self.card.name, engine="linear", usage=usage)
+        with Stretch() as took:
+            result = work()
+        return result, Step(producer=self.card.name, engine="linear", usage=took.usage)
 
     # --- the finding -----------------------------------------------------------------------------
 

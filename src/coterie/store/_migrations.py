@@ -103,7 +103,71 @@ def m003_requests_of_a_session(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX requests_by_session ON requests (tenant, session) WHERE session IS NOT NULL")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger, m002_sessions, m003_requests_of_a_session)
+def m004_ranges_and_findings(connection: sqlite3.Connection) -> None:
+    """Remembered tokens and the range of an estimate; who found what, as figures, so that a report reads no trace."""
+    for table in ("requests", "steps"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN tokens_cached INTEGER NOT NULL DEFAULT 0")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN joules_low REAL")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN joules_high REAL")
+    connection.execute(
+        """
+        CREATE TABLE findings (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            specialist TEXT NOT NULL,
+            accepted INTEGER NOT NULL,
+            confidence REAL NOT NULL,
+            PRIMARY KEY (request, position)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+def m005_feedback(connection: sqlite3.Connection) -> None:
+    """What askers say of answers: the newest of each asker about each finding. `correct` is NULL where nobody says."""
+    connection.execute(
+        """
+        CREATE TABLE feedback (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            key TEXT NOT NULL,
+            specialist TEXT NOT NULL,
+            time REAL NOT NULL,
+            thumb TEXT,
+            value TEXT,
+            comment TEXT NOT NULL,
+            correct INTEGER,
+            PRIMARY KEY (request, key, specialist)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+def m006_trainings(connection: sqlite3.Connection) -> None:
+    """What trainings took: a version's report cannot say it, since the same data give the same version."""
+    connection.execute(
+        """
+        CREATE TABLE trainings (
+            specialist TEXT NOT NULL,
+            version TEXT NOT NULL,
+            time REAL NOT NULL,
+            seconds REAL NOT NULL,
+            cpu_seconds REAL NOT NULL,
+            joules REAL NOT NULL,
+            joules_kind TEXT NOT NULL,
+            cost TEXT
+        )
+        """
+    )
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_ledger,
+    m002_sessions,
+    m003_requests_of_a_session,
+    m004_ranges_and_findings,
+    m005_feedback,
+    m006_trainings,
+)
 """Every step, in order."""
 
 

@@ -48,6 +48,7 @@ def insert_settlement(
     trace = settlement.trace
     _insert(connection, "requests", [_request_row(trace)])
     _insert(connection, "steps", _step_rows(trace))
+    _insert(connection, "findings", _finding_rows(trace))
     kept = trace if keep_content else without_content(trace)
     _insert(connection, "traces", [(trace.id, to_json(kept))])
     if trace.session is not None:
@@ -98,7 +99,7 @@ def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: flo
 
 
 def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> bool:
-    """Delete a session, its entries, its name and the content of its traces; False if there was nothing of it.
+    """Delete a session: its entries, its name, feedback, and the content of its traces; False if there was nothing.
 
     A trace that cannot be read goes altogether: nobody can say what of it is content.
     """
@@ -108,10 +109,14 @@ def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> 
     ).fetchall()
     for request, text in traces:
         try:
-            bare = to_json(replace(without_content(_trace(request, text)), session=None))
+            bare = to_json(replace(without_content(read_trace(request, text)), session=None))
             connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
         except StoreError:
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
+    connection.execute(
+        "DELETE FROM feedback WHERE request IN (SELECT id FROM requests WHERE tenant = ? AND session = ?)",
+        (tenant, session),
+    )
     named = connection.execute(
         "UPDATE requests SET session = NULL WHERE tenant = ? AND session = ?", (tenant, session)
     ).rowcount
@@ -124,10 +129,11 @@ def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> 
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
     ).fetchone()
-    return None if row is None else _trace(trace_id, row[0])
+    return None if row is None else read_trace(trace_id, row[0])
 
 
-def _trace(trace_id: str, text: str) -> Trace:
+def read_trace(trace_id: str, text: str) -> Trace:
+    """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
     try:
         return from_json(Trace, text)
     except (TypeError, ValueError) as error:
@@ -153,18 +159,37 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> 
 def _request_row(trace: Trace) -> Row:
     counterfactual = None if trace.counterfactual_cost is None else str(trace.counterfactual_cost)
     names = (trace.tenant, trace.session, trace.label.value, trace.status)
-    return (trace.id, float(trace.time), *names, *_usage_columns(trace.usage), counterfactual)
+    usage = trace.usage
+    return (trace.id, float(trace.time), *names, *_usage_columns(usage), counterfactual, *_later_columns(usage))
 
 
 def _step_rows(trace: Trace) -> Iterable[Row]:
     for position, step in enumerate(trace.steps):
-        yield (trace.id, position, step.producer, step.engine, *_usage_columns(step.usage))
+        yield (
+            trace.id,
+            position,
+            step.producer,
+            step.engine,
+            *_usage_columns(step.usage),
+            *_later_columns(step.usage),
+        )
+
+
+def _finding_rows(trace: Trace) -> Iterable[Row]:
+    for position, finding in enumerate(trace.findings):
+        yield (trace.id, position, finding.specialist, int(finding.accepted), float(finding.confidence))
 
 
 def _usage_columns(usage: Usage) -> Row:
     cost = None if usage.cost is None else str(usage.cost)
     figures = (float(usage.milliseconds), float(usage.cpu_seconds), float(usage.joules))
     return (int(usage.tokens_in), int(usage.tokens_out), *figures, usage.joules_kind, cost)
+
+
+def _later_columns(usage: Usage) -> Row:
+    """Those that the tables got later."""
+    ends = (usage.joules_low, usage.joules_high)
+    return (int(usage.tokens_cached), *(None if end is None else float(end) for end in ends))
 
 
 def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:

@@ -14,11 +14,25 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.types import Context, LedgerSummary, SessionSummary, Settlement, Trace
+from coterie.types import (
+    Context,
+    Feedback,
+    Grouping,
+    Ledger,
+    LedgerSummary,
+    SessionSummary,
+    Settlement,
+    Trace,
+    Training,
+)
 
+from ._breakdown import insert_training, select_ledger
 from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
+from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
+from ._feedback import check_feedback, insert_feedback, is_correct
 from ._migrations import migrate
 from ._rows import (
     delete_sessions,
@@ -52,6 +66,7 @@ class SQLiteStore:
         *,
         session_days: float,
         keep_content: bool,
+        content_days: float | None = None,
         clock: Callable[[], float] = time.time,
         queue: int = 1024,
         busy_seconds: float = 5.0,
@@ -64,6 +79,8 @@ class SQLiteStore:
             path: The database; its folder is made if it is missing.
             session_days: A session not used for so many days is forgotten.
             keep_content: Whether traces keep the asker's and the models' texts.
+            content_days: Traces, and whatever else is kept about a request besides figures, go after so many days, and
+                sessions that were not used for as long; None for never.
             clock: Seconds since the epoch: what "not used for" is measured by.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
@@ -75,7 +92,9 @@ class SQLiteStore:
             StoreError: it cannot be opened, is no database of ours, or is a newer Coterie's.
         """
         opens = partial(connect, path, busy_seconds)
-        sweep = _Sweep(clock=clock, keep=session_days * _DAY)
+        days = session_days if content_days is None else min(session_days, content_days)
+        keep_traces = None if content_days is None else content_days * _DAY
+        sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
         writer = Writer(
             connect=opens,
@@ -132,24 +151,82 @@ class SQLiteStore:
             self._sweep.erased()
 
         await self._writer.run(work)
+        await self._wiped(f"The session {session!r}")
+        return erased[0]
+
+    async def holdings(self, scope: Scope) -> Holdings:
+        """What is held of a tenant, of a session, or of whoever is mentioned."""
+        _check_scope(scope)
+        return await self._totals.run(partial(select_holdings, scope=scope))
+
+    async def erase_all(self, scope: Scope) -> Holdings:
+        """Forget what is held of a scope, and say what it was; figures of the ledger stay.
+
+        A session that mentions somebody goes whole. Of a tenant nothing but figures is left; elsewhere a trace keeps
+        what is no content. On return no file of the database holds the rest, as after `erase`; so for errors.
+        """
+        _check_scope(scope)
+        erased: list[Holdings] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            erased.append(select_holdings(connection, scope))
+            whole = scope.session is None and scope.mention is None
+            erase_holdings(connection, erased[0], scope.mention, whole=whole)
+            self._sweep.erased()
+
+        await self._writer.run(work)
+        await self._wiped("What was asked for")
+        return erased[0]
+
+    async def requests(self, scope: Scope) -> list[dict[str, Any]]:
+        """Every request of a scope as plain values: its row of the ledger, its steps, its trace as JSON."""
+        _check_scope(scope)
+        return await self._totals.run(
+            lambda connection: list(select_export(connection, select_holdings(connection, scope)))
+        )
+
+    async def _wiped(self, what: str) -> None:
+        """Wait until what was erased is overwritten everywhere. Raises `StoreError` if it cannot be."""
         for _ in range(_WIPES):
             await self._writer.run(_nothing)  # by now the writer has maintained after the work before
             if self._sweep.wiped:
-                return erased[0]
+                return
             await asyncio.sleep(_PAUSE)
         raise StoreError(
-            f"The session {session!r} is erased, but its text may still stand in unused parts of the database's files: "
-            "they could not be written anew.",
-            hint="Close other programs that read it, see that the disk has space, and erase the session again.",
+            f"{what} is erased, but its text may still stand in unused parts of the database's files: they could not "
+            "be written anew.",
+            hint="Close other programs that read it, see that the disk has space, and erase it again.",
         )
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
         """A settled trace, or None if it is unknown or another tenant's."""
         return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
 
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
+        _check_name("tenant", feedback.tenant)
+        trace = await self.trace(feedback.trace_id, feedback.tenant)
+        if trace is None:  # nothing more is done, whether it is another tenant's or was never there
+            return False
+        check_feedback(feedback, trace)
+        correct = is_correct(feedback, trace)
+        await self._writer.run(partial(insert_feedback, feedback=feedback, correct=correct))
+        return True
+
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`; never delays the other reads."""
         return await self._totals.run(partial(select_summary, since=since))
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        return await self._totals.run(partial(select_ledger, since=since, by=by))
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
+        await self._writer.run(partial(insert_training, training=training))
 
     async def close(self) -> None:
         """Finish what is queued and free the file. A second call does nothing."""
@@ -164,8 +241,8 @@ class _Sweep:
     in the old page is not overwritten when the row is deleted later. So the file is written anew.
     """
 
-    def __init__(self, *, clock: Callable[[], float], keep: float) -> None:
-        self._clock, self._keep = clock, keep
+    def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
+        self._clock, self._keep, self._keep_traces = clock, keep, keep_traces
         self._due = self._rewrite_due = float("-inf")
         self._erased = False
         self._deleted = False
@@ -188,7 +265,8 @@ class _Sweep:
         now = self._clock()
         if now >= self._due:
             self._due = now + _SWEEP
-            if delete_sessions(connection, expired=now - self._keep):
+            deleted = bool(delete_sessions(connection, expired=now - self._keep))
+            if self._delete_old(connection, now) or deleted:
                 self._deleted = self._unwiped = True
         if self._erased or (self._deleted and now >= self._rewrite_due):
             connection.execute("VACUUM")
@@ -196,6 +274,19 @@ class _Sweep:
             self._unwiped, self._rewrite_due = True, now + _DAY
         if self._unwiped:
             self._unwiped = not _wipe_log(connection)
+
+    def _delete_old(self, connection: sqlite3.Connection, now: float) -> bool:
+        """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
+        if self._keep_traces is None:
+            return False
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            gone = delete_old(connection, before=now - self._keep_traces)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return gone
 
 
 def _nothing(_: sqlite3.Connection) -> None:
@@ -216,6 +307,12 @@ def _wipe_log(connection: sqlite3.Connection) -> bool:
     finally:
         set_patience(connection, patience)
     return not busy
+
+
+def _check_scope(scope: Scope) -> None:
+    for what, name in (("tenant", scope.tenant), ("session", scope.session)):
+        if name is not None:
+            _check_name(what, name)
 
 
 def _check_name(what: str, name: str) -> None:

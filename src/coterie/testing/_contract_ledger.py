@@ -12,12 +12,14 @@ from coterie.types import (
     Context,
     Entry,
     Fact,
+    Feedback,
     Finding,
     FindingSummary,
     Label,
     Message,
     Part,
     Passage,
+    Request,
     Retraction,
     Route,
     Settlement,
@@ -51,7 +53,7 @@ async def check_meter(meter: Meter, step: Step | None = None) -> None:
     check_usage(priced.usage)
     require("a cost is a Decimal, or None when it is unknown", isinstance(priced.usage.cost, Decimal | None))
     require("the same step has the same price", meter.price(step) == priced)
-    would = meter.counterfactual("Where is my card?", "It is on its way.")
+    would = meter.counterfactual(Request(text="Where is my card?"), "It is on its way.")
     require("the counterfactual is a Decimal, or None when it is unknown", isinstance(would, Decimal | None))
     require(f"the counterfactual is not negative: {would}", would is None or would >= 0)
 
@@ -63,11 +65,12 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
         factory: opens a store. The first one must be empty; each call opens what the last one left.
     """
     store = await factory()
-    parts = "settle, context, sessions, erase, trace, summary and close"
+    parts = "settle, context, sessions, erase, trace, feedback, summary and close"
     require(f"it has {parts}", isinstance(store, Store))
     require("an empty store has no requests", (await store.summary()).requests == 0)
     await _check_sessions(store)
     await _check_traces(store)
+    await _check_feedback(store)
     await _check_summary(store)
     await _check_erasure(store)
     await store.close()
@@ -147,6 +150,14 @@ def _check_same(found: Trace, settled: Trace) -> None:
     for finding, other in zip(found.findings, settled.findings, strict=True):
         for name in ("specialist", "confidence", "accepted", "reason"):
             require(f"a finding keeps its {name}", getattr(finding, name) == getattr(other, name))
+
+
+async def _check_feedback(store: Store) -> None:
+    said = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
+    require("feedback on a trace is kept", await store.feedback(said))
+    require("so is what the same asker says next", await store.feedback(replace(said, thumb="down", comment="no")))
+    require("there is none on an unknown trace", not await store.feedback(replace(said, trace_id="nope")))
+    require("nor on another tenant's", not await store.feedback(replace(said, tenant="other")))
 
 
 async def _check_summary(store: Store) -> None:

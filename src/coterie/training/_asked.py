@@ -78,8 +78,10 @@ class AskedModel:
         """What so many tokens cost; None where no price is set. A model in this process takes no money a token."""
         if not isinstance(self.model, OpenAIModel):
             return None
-        prices = {"price_in": self.model.price_in, "price_out": self.model.price_out}
-        return token_money(Decimal(tokens_in), Decimal(tokens_out), **prices)
+        prices = self.model.prices_at()
+        return token_money(
+            Decimal(tokens_in), Decimal(tokens_out), price_in=prices.tokens_in, price_out=prices.tokens_out
+        )
 
     def in_words(self, tokens_in: int, tokens_out: int) -> str:
         """What so many tokens cost, for people."""

@@ -1,6 +1,7 @@
 """Joules and money of a step, and what the generalist would have cost."""
 
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from coterie.accounting import FRAME_TOKENS, CostMeter, most_read
 from coterie.accounting._meter import JOULES_PER_TOKEN
 from coterie.config import AccountingSection, LlamaModel, OpenAIModel
 from coterie.testing import check_meter
-from coterie.types import Message, Prompt, Step, Usage
+from coterie.types import Document, Message, Prompt, Request, Step, Usage
 
 MODELS = {
     "smol": LlamaModel(engine="llama", name="smollm2"),
@@ -98,21 +99,36 @@ def test_the_rest_of_the_step_stays():
 
 
 def test_counterfactual():
-    """The generalist would have read and written the two texts at four characters a token."""
-    asked, answered = "a" * 4000, "b" * 400
+    """The generalist would have read text, columns and document and written the answer, in as few tokens as can be."""
+    asked = Request(text="Where is my card?", columns={"age": 40}, document=Document(text="the card is here. " * 100))
+    tokens_in, tokens_out = 5 + 6 + 501, 3
 
-    assert meter("cloud").counterfactual(asked, answered) == Decimal("0.0035")
+    assert meter("cloud").counterfactual(asked, "On its way") == (tokens_in * Decimal("2.5") + tokens_out * 10) / 10**6
+
+
+def test_counterfactual_of_a_document_that_does_not_fit():
+    """No prompt is longer than the model's window."""
+    asked = Request(text="What?", document=Document(text="the card is here. " * 100_000))
+
+    assert meter("cloud").counterfactual(asked, "") == 8192 * Decimal("2.5") / 10**6
+
+
+def test_counterfactual_of_what_was_asked():
+    """Where the generalist was asked, its own tokens count: the try that took most of them."""
+    steps = [step("cloud", tokens_in=300), step("linear", tokens_in=10**6), step("cloud", tokens_in=200, tokens_out=1)]
+
+    assert meter("cloud").counterfactual(Request(text="a"), "b", steps) == Decimal("0.00075")
 
 
 @pytest.mark.parametrize("generalist", [None, "smol", "unpriced", "not-a-model"])
 def test_counterfactual_unknown(generalist):
     """Without a generalist, or without its prices, nothing is claimed."""
-    assert meter(generalist).counterfactual("a", "b") is None
+    assert meter(generalist).counterfactual(Request(text="a"), "b", [step("unpriced", tokens_in=5)]) is None
 
 
 def test_counterfactual_of_nothing():
     """No text costs nothing."""
-    assert meter("cloud").counterfactual("", "") == 0
+    assert meter("cloud").counterfactual(Request(text=""), "") == 0
 
 
 @given(
@@ -141,3 +157,62 @@ def test_the_most_that_a_prompt_can_be_read_as():
     assert most_read(asked) == 20 + FRAME_TOKENS
     assert most_read(replace(asked, choices=("yes", "no"))) == most_read(asked) + 5 + 2 * FRAME_TOKENS
     assert most_read(replace(asked, json_schema={"type": "object"})) == most_read(asked) + len("{'type': 'object'}")
+
+
+DATED = OpenAIModel.model_validate(
+    {
+        "engine": "openai",
+        "base_url": "http://x/v1",
+        "name": "m",
+        "price_in": 1,
+        "price_out": 1,
+        "prices": [
+            {"from": "2026-03-01", "in": 4, "out": 8, "cached": 1},
+            {"from": "2026-02-01", "in": 2, "out": 4},
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("day", "money"), [("2026-01-31", 3000), ("2026-02-01", 8000), ("2026-02-28", 8000), ("2026-03-01", 13000)]
+)
+def test_prices_have_a_first_day(day, money):
+    """A call costs what its day's prices say; remembered tokens have their own price, if there is one."""
+    moment = datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()
+    found = CostMeter(AccountingSection(), {"m": DATED}, None, clock=lambda: moment)
+
+    usage = found.price(step("m", tokens_in=2000, tokens_cached=1000, tokens_out=1000)).usage
+    assert usage.cost == Decimal(money) / 10**6
+
+
+def test_the_hours_a_machine_waits_are_paid_by_those_it_works():
+    """A machine by the hour: a busy core pays for the time that it is expected to be idle, too."""
+    usage = meter(price_per_machine_hour=Decimal("0.4"), cores=4, utilisation=0.25)
+    assert usage.price(step("linear", cpu_seconds=3600)).usage.cost == Decimal("0.4")
+
+
+def test_energy_by_size():
+    """A remote model whose size is given takes what EcoLogits' formula says, as a range, whatever its prompt."""
+    sized = OpenAIModel(
+        engine="openai", base_url="http://x/v1", name="m", parameters_billion=(8, 70), active_billion=8, pue=1.2
+    )
+    found = CostMeter(AccountingSection(), {"m": sized}, None)
+    usage = found.price(step("m", tokens_in=9000, tokens_out=100, milliseconds=60_000)).usage
+
+    assert usage.joules_kind == "estimated"
+    assert usage.joules_low < usage.joules < usage.joules_high
+    assert usage.joules == (usage.joules_low + usage.joules_high) / 2
+    total = usage + Usage(joules=1.0)
+    assert (total.joules_low, total.joules_high) == (usage.joules_low + 1, usage.joules_high + 1)
+
+
+def test_measured_by_the_package(package):
+    """With the processor's counter a step takes its share of it, and that is measured."""
+    found = CostMeter(AccountingSection(watts_per_core=99), MODELS, None, package=package.meter())
+    assert found.price(step("linear", cpu_seconds=2.0)).usage.joules_kind == "estimated"  # no reading yet
+
+    package.spend(joules=30.0, cpu_seconds=10.0)
+    usage = found.price(step("linear", cpu_seconds=2.0)).usage
+    assert (usage.joules, usage.joules_kind) == (pytest.approx(6.0), "measured")
+    assert found.price(step("cloud", tokens_in=3)).usage.joules_kind == "estimated"

@@ -4,9 +4,9 @@ from collections import deque
 
 import pytest
 
+from coterie._shared_time import SharedTime
 from coterie.engines import LlamaEngine
 from coterie.engines._llama_native import LlamaModel, defuse
-from coterie.engines._shared_time import SharedTime
 from coterie.errors import (
     EngineBroken,
     EngineRejected,

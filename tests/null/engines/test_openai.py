@@ -6,6 +6,7 @@ import pytest
 
 from coterie.config import OpenAIModel
 from coterie.engines import OpenAIEngine
+from coterie.engines._openai_wire import Transcript
 from coterie.errors import (
     EngineBroken,
     EngineRejected,
@@ -92,6 +93,19 @@ async def test_missing_usage(connect, server, ask):
     assert (output.usage.tokens_in, output.usage.tokens_out) == (10, 2)
     streamed = [event async for event in engine.stream(ask("x" * 40))][-1]
     assert (streamed.usage.tokens_in, streamed.usage.tokens_out) == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [({"cached_tokens": 5}, 5), ({"cached_tokens": 900}, 7), ({"cached_tokens": True}, 0), (None, 0), ([], 0)],
+)
+def test_remembered_tokens(details, cached):
+    """What the server says it remembered of the prompt is told; never more than the prompt has."""
+    transcript = Transcript(engine="cloud", prompt=Prompt(messages=(Message(role="user", text="hello"),)))
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": details}
+    message = {"message": {"content": "hi"}, "finish_reason": "stop"}
+    transcript.take(json.dumps({"choices": [message], "usage": usage}), part="message")
+    assert transcript.output().usage.tokens_cached == cached
 
 
 @pytest.mark.parametrize("usage", [None, [], {"prompt_tokens": "7"}, {"prompt_tokens": -1, "completion_tokens": 2}])

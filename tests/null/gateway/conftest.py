@@ -21,8 +21,10 @@ from coterie.types import (
     Delta,
     Evidence,
     Fact,
+    Feedback,
     Finding,
     Label,
+    Ledger,
     LedgerSummary,
     Output,
     Part,
@@ -35,6 +37,7 @@ from coterie.types import (
     Step,
     Task,
     Trace,
+    Training,
     Usage,
 )
 
@@ -137,7 +140,7 @@ class _Prices:
     def price(self, step: Step) -> Step:
         return replace(step, usage=replace(step.usage, joules=1.0, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
         return Decimal("0.25")
 
 
@@ -147,6 +150,7 @@ class _Memory:
 
     settled: dict[str, Settlement] = field(default_factory=dict)
     contexts: dict[tuple[str, str], Context] = field(default_factory=dict)
+    feedbacks: list[Feedback] = field(default_factory=list)
     trouble: Callable[[], None] = lambda: None
     closed: bool = False
 
@@ -165,6 +169,12 @@ class _Memory:
         found = self.settled.get(trace_id)
         return found.trace if found and found.trace.tenant == tenant else None
 
+    async def feedback(self, feedback: Feedback) -> bool:
+        if await self.trace(feedback.trace_id, feedback.tenant) is None:
+            return False
+        self.feedbacks.append(feedback)
+        return True
+
     async def sessions(self, tenant: str) -> list[SessionSummary]:
         raise NotImplementedError
 
@@ -172,6 +182,12 @@ class _Memory:
         raise NotImplementedError
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
+        raise NotImplementedError
+
+    async def ledger(self, *, since: float = 0.0, by: str = "day") -> Ledger:
+        raise NotImplementedError
+
+    async def record_training(self, training: Training) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:

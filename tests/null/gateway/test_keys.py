@@ -16,6 +16,7 @@ from coterie.types import Label
 BODIES = {
     "/v1/chat/completions": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
     "/v1/embeddings": {"model": "coterie", "input": "hello"},
+    "/api/feedback": {"trace_id": "0" * 32, "thumb": "up"},
 }
 
 
@@ -69,7 +70,7 @@ async def test_every_endpoint_by_role(door, ring, endpoint, role):
 
     if endpoint.needs is None or endpoint.needs in PERMISSIONS[role]:
         assert response.status_code in {200, 404}
-        assert endpoint.path.startswith("/api/traces") or response.status_code == 200
+        assert endpoint.path.startswith(("/api/traces", "/api/feedback")) or response.status_code == 200
     else:
         assert response.status_code == 403
         assert response.json()["error"]["code"] == "forbidden"

@@ -178,6 +178,9 @@ class Remembers:
     async def trace(self, trace_id, tenant):
         """Not asked."""
 
+    async def feedback(self, feedback):
+        """Not asked."""
+
     async def sessions(self, tenant):
         """Not asked."""
 
@@ -185,6 +188,12 @@ class Remembers:
         """Not asked."""
 
     async def summary(self, *, since=0.0):
+        """Not asked."""
+
+    async def ledger(self, *, since=0.0, by="day"):
+        """Not asked."""
+
+    async def record_training(self, training):
         """Not asked."""
 
     async def close(self) -> None:
@@ -199,9 +208,9 @@ class Prices:
         """With its cost."""
         return replace(step, usage=replace(step.usage, cost=Decimal("0.01")))
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: Request, answered: str, steps: tuple[Step, ...] = ()) -> Decimal | None:
         """A hundredth a character."""
-        return Decimal(len(asked) + len(answered)) / 100
+        return Decimal(len(request.text) + len(answered)) / 100
 
 
 @dataclass

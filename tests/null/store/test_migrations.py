@@ -18,10 +18,14 @@ from .conftest import settlement
 SCHEMA = {
     "entries": "id tenant session time producer label kind content",
     "requests": "id time tenant session label status tokens_in tokens_out milliseconds cpu_seconds joules joules_kind"
-    " cost counterfactual_cost",
+    " cost counterfactual_cost tokens_cached joules_low joules_high",
     "sessions": "tenant id used",
-    "steps": "request position producer engine tokens_in tokens_out milliseconds cpu_seconds joules joules_kind cost",
+    "steps": "request position producer engine tokens_in tokens_out milliseconds cpu_seconds joules joules_kind cost"
+    " tokens_cached joules_low joules_high",
+    "findings": "request position specialist accepted confidence",
+    "feedback": "request key specialist time thumb value comment correct",
     "traces": "request trace",
+    "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
 }
 INDEXES = {"entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
 

@@ -418,6 +418,16 @@ class Memory:
         found = [s.trace for s in self.kept if (s.trace.id, s.trace.tenant) == (trace_id, tenant)]
         return found[0] if found else None
 
+    async def feedback(self, feedback):
+        """Whether there is what it is about."""
+        return await self.trace(feedback.trace_id, feedback.tenant) is not None
+
+    async def ledger(self, *, since=0.0, by="day"):
+        """Not asked."""
+
+    async def record_training(self, training):
+        """Not asked."""
+
     async def summary(self, *, since=0.0):
         """Totals."""
         traces = [s.trace for s in self.kept if s.trace.time >= since]

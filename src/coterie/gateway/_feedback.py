@@ -1,0 +1,48 @@
+"""`POST /api/feedback`: what an asker says of an answer that was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coterie.types import Feedback
+
+from ._access import Caller
+from ._errors import WireError, no_trace
+from ._gateway import Gateway
+from ._responses import JSONBody
+from ._wire import FeedbackRequest
+
+
+def take_feedback(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What keeps it. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = FeedbackRequest.model_validate_json(body)
+    if wire.thumb is None and wire.value is None and not wire.comment.strip():
+        raise WireError("invalid_request", "The feedback says nothing: send `thumb`, `value` or `comment`.")
+    feedback = Feedback(
+        trace_id=wire.trace_id,
+        time=gateway.network.clock(),
+        tenant=caller.tenant,
+        key=caller.key_id,
+        specialist=wire.specialist,
+        thumb=wire.thumb,
+        value=tuple(wire.value) if isinstance(wire.value, list) else wire.value,
+        comment=wire.comment,
+    )
+    return _Keeping(gateway=gateway, feedback=feedback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keeping:
+    """Writes it down and says so."""
+
+    gateway: Gateway
+    feedback: Feedback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve it. Raises `WireError` when there is no such trace of the caller's tenant."""
+        if not await self.gateway.network.store.feedback(self.feedback):
+            raise no_trace(self.feedback.trace_id)
+        self.gateway.metrics.count_feedback(self.feedback)
+        await JSONBody({"trace_id": self.feedback.trace_id, "status": "kept"})(scope, receive, send)

@@ -1,0 +1,116 @@
+"""CPU time: claimed once, by the step it was spent for."""
+
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from coterie._cpu import CPU, CpuTime, NativeThreads, Stretch, billed, on_the_bill, thread_seconds
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have names and clocks on Linux only")
+
+
+def burn(seconds):
+    """Use this thread's CPU for so long."""
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+def test_stretch_leaves_out_what_is_inside():
+    """A stretch inside another is counted once, by itself."""
+    with Stretch() as outer:
+        burn(0.01)
+        with Stretch() as inner:
+            burn(0.03)
+    assert inner.usage.cpu_seconds >= 0.03
+    assert 0.01 <= outer.usage.cpu_seconds < 0.03
+    assert outer.usage.milliseconds >= inner.usage.milliseconds
+
+
+def test_stretch_is_claimed():
+    """What a stretch took is nobody else's, while it runs and afterwards, even when it failed."""
+    time_of = CpuTime(process=time.process_time)
+    assert time_of.rest() <= time.process_time()
+    before = CPU.rest()
+    spent = time.process_time()
+    with suppress(ValueError), Stretch():
+        burn(0.05)
+        during = CPU.rest() - before
+        raise ValueError
+    after, spent = CPU.rest() - before, time.process_time() - spent
+    assert after <= spent - 0.05 + 1e-3  # others in this process may be at work too
+    if sys.platform == "linux":
+        assert during <= spent - 0.05 + 1e-3
+
+
+def test_native_sources():
+    """A library's clock is claimed as it runs; what it said last stays claimed when it has ended."""
+    process, library = 10.0, 2.0
+    time_of = CpuTime(process=lambda: process)
+    end = time_of.add(lambda: library)
+    assert time_of.rest() == 8.0
+    process, library = 14.0, 5.0
+    assert time_of.rest() == 9.0
+    end()
+    end()
+    process, library = 15.0, 500.0
+    assert time_of.rest() == 10.0
+
+
+@on_linux
+def test_native_threads():
+    """A library's threads, and those they start later, are counted, also when they have ended; no other thread is."""
+    mine, spent, go, done = NativeThreads("test-native-threads-of-long-name"), [], threading.Event(), threading.Event()
+
+    def child():
+        burn(0.02)
+        spent.append(time.thread_time())
+
+    def parent():
+        go.wait()
+        thread = threading.Thread(target=child)
+        thread.start()
+        thread.join()
+        burn(0.02)
+        spent.append(time.thread_time())
+        done.wait()
+
+    with mine.born():
+        library = threading.Thread(target=parent)
+        library.start()
+    stranger = threading.Thread(target=burn, args=(0.02,))
+    stranger.start()
+    assert mine.seconds() < 0.01
+    go.set()
+    stranger.join()
+    while len(spent) < 2:
+        mine.seconds()  # looks often, so that hardly anything of a thread that ends is missed
+    alive = mine.seconds()
+    assert 0.02 <= alive <= sum(spent) + 0.01
+    done.set()
+    library.join()
+    assert mine.seconds() >= alive
+
+
+@on_linux
+def test_thread_clock():
+    """A thread's clock can be read from outside; that of no thread is None."""
+    burn(0.001)
+    assert 0 < thread_seconds(threading.get_native_id()) <= time.thread_time()
+    assert thread_seconds(2**22 - 1) is None
+
+
+def test_bill():
+    """What is put on the bill reaches whoever keeps one, and nobody else."""
+    from coterie.types import Usage
+
+    on_the_bill("onnx", Usage(cpu_seconds=1.0))
+    with billed() as outer:
+        with billed() as inner:
+            on_the_bill("onnx", Usage(cpu_seconds=2.0))
+        on_the_bill("shelf", Usage(cpu_seconds=3.0))
+    assert [(engine, usage.cpu_seconds) for engine, usage in inner] == [("onnx", 2.0)]
+    assert [(engine, usage.cpu_seconds) for engine, usage in outer] == [("shelf", 3.0)]

@@ -1,0 +1,49 @@
+"""What answering takes beside the steps has a row of its own."""
+
+from coterie._shelves import charged
+from coterie.accounting import OVERHEAD, Overhead
+from coterie.types import Step, Usage
+
+
+def test_shared_and_complete():
+    """Those at work share what nobody claims; what comes after a row was made is in the next; nothing is lost."""
+    rest = 5.0  # before anybody came
+    overhead = Overhead(lambda: rest)
+    with overhead.attend() as first:
+        rest = 6.0
+        with overhead.attend() as second:
+            rest = 8.0
+            step = first.step()
+            assert (step.producer, step.engine, step.usage.cpu_seconds) == (OVERHEAD, "python", 2.0)
+            rest = 10.0  # a half each: the first is written down
+        assert second.told == 0.0
+        rest = 11.0
+    rest = 100.0  # nobody is at work
+    with overhead.attend() as third:
+        rest = 101.0
+        assert third.step().usage.cpu_seconds == 1.0 + (1.0 + 1.0) + 2.0
+
+
+def test_never_negative():
+    """A step that is known late lowers what was nobody's: the row says 0, and the next makes up for it."""
+    rest = 0.0
+    overhead = Overhead(lambda: rest)
+    with overhead.attend() as first:
+        rest = -1.0
+        assert first.step().usage.cpu_seconds == 0.0
+    with overhead.attend() as second:
+        rest = 2.0
+        assert second.step().usage.cpu_seconds == 2.0
+
+
+def test_charged():
+    """A bill goes to the last step of the same engine, or is a step of its own."""
+    steps = (
+        Step(producer="reply", engine="small", usage=Usage(cpu_seconds=1.0)),
+        Step(producer="reply", engine="small", usage=Usage(tokens_out=3)),
+    )
+    bill = [("small", Usage(cpu_seconds=2.0)), ("shelf", Usage(cpu_seconds=4.0))]
+    first, second, third = charged(steps, "reply", bill)
+    assert first == steps[0]
+    assert (second.usage.tokens_out, second.usage.cpu_seconds) == (3, 2.0)
+    assert (third.producer, third.engine, third.usage.cpu_seconds) == ("reply", "shelf", 4.0)

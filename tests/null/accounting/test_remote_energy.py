@@ -1,0 +1,50 @@
+"""Energy of a served model, by the published formula."""
+
+import math
+
+import pytest
+
+from coterie.accounting import generation_joules, remote_joules
+from coterie.config import OpenAIModel
+
+
+@pytest.mark.parametrize(
+    ("parameters", "active", "joules"),
+    [
+        # By EcoLogits 0.11.3 itself: compute_llm_impacts(..., output_token_count=200, request_latency=60,
+        # datacenter_pue=1.2), its `request_energy` in kilowatt-hours times 3.6 million.
+        (8.0, 8.0, 64.18986087822388),
+        (70.0, 70.0, 473.42087484012325),
+        (671.0, 37.0, 2864.80864597279),
+    ],
+)
+def test_like_the_original(parameters, active, joules):
+    """The same figures as the package that published it."""
+    found = generation_joules(200, parameters=parameters, active=active, pue=1.2, seconds=60)
+    assert found == pytest.approx(joules, rel=1e-9)
+
+
+def test_waiting_bounds_the_server():
+    """A server is not busy for longer than the answer was waited for."""
+    slow = generation_joules(200, parameters=8, active=8, pue=1.0)
+    assert generation_joules(200, parameters=8, active=8, pue=1.0, seconds=1.0) < slow
+    assert generation_joules(200, parameters=8, active=8, pue=1.0, seconds=math.inf) == slow
+
+
+def model(**about):
+    """A remote model."""
+    return OpenAIModel.model_validate({"engine": "openai", "base_url": "http://x/v1", "name": "m", **about})
+
+
+def test_range():
+    """A range of parameters and of PUE makes a range of energy, ends with ends."""
+    found = remote_joules(model(parameters_billion=[8, 70], pue=[1.0, 2.0]), 100, 0.0)
+    assert found.low == generation_joules(100, parameters=8, active=8, pue=1.0)
+    assert found.high == generation_joules(100, parameters=70, active=70, pue=2.0)
+    assert found.likely == (found.low + found.high) / 2
+
+
+def test_no_size():
+    """Without a size, or with joules a token given, the formula says nothing."""
+    assert remote_joules(model(), 100, 0.0) is None
+    assert remote_joules(model(parameters_billion=8, joules_per_token=2.0), 100, 0.0) is None

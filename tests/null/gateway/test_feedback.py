@@ -1,0 +1,75 @@
+"""`POST /api/feedback`: what an asker says of an answer."""
+
+import pytest
+
+from coterie.gateway._wire import FeedbackKept
+from coterie.types import Feedback
+
+
+async def answered(http, chat_body):
+    """The trace id of an answer."""
+    response = await http.post("/v1/chat/completions", json=chat_body("I lost my card"))
+    return response.json()["coterie"]["trace_id"]
+
+
+async def test_kept(client, network, chat_body):
+    """A thumb, the value that would have been right and a comment reach the store, and are counted."""
+    http = client()
+    trace_id = await answered(http, chat_body)
+    said = {"trace_id": trace_id, "thumb": "down", "value": ["card_stolen"], "comment": "no", "specialist": "triage"}
+    response = await http.post("/api/feedback", json=said)
+    assert FeedbackKept.model_validate(response.json()).trace_id == trace_id
+    assert network.store.feedbacks == [
+        Feedback(
+            trace_id=trace_id,
+            time=1_700_000_000.5,
+            thumb="down",
+            value=("card_stolen",),
+            comment="no",
+            specialist="triage",
+        )
+    ]
+    assert 'coterie_feedback_total{thumb="down"} 1.0' in (await http.get("/metrics")).text
+
+
+@pytest.mark.parametrize("value", ["card_lost", 3, 0.5, True])
+async def test_values(client, network, chat_body, value):
+    """A value alone is enough, whatever its type."""
+    http = client()
+    trace_id = await answered(http, chat_body)
+    assert (await http.post("/api/feedback", json={"trace_id": trace_id, "value": value})).status_code == 200
+    assert network.store.feedbacks[0].value == value
+
+
+async def test_stranger(client, network, chat_body):
+    """Another tenant's trace is answered like one that never was."""
+    http = client()
+    trace_id = await answered(http, chat_body)
+    object.__setattr__(network.store.settled[trace_id].trace, "tenant", "somebody else")
+    theirs = await http.post("/api/feedback", json={"trace_id": trace_id, "thumb": "up"})
+    nobodys = await http.post("/api/feedback", json={"trace_id": "0" * 32, "thumb": "up"})
+    assert theirs.status_code == nobodys.status_code == 404
+    assert theirs.text.replace(trace_id, "0" * 32) == nobodys.text
+    assert network.store.feedbacks == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"thumb": "up"},
+        {"trace_id": "t"},
+        {"trace_id": "t", "comment": "  "},
+        {"trace_id": "t", "thumb": "sideways"},
+        {"trace_id": "t", "thumb": "up", "stars": 5},
+        {"trace_id": "t", "value": {"a": 1}},
+        {"trace_id": "t", "value": []},
+        {"trace_id": "t", "value": [1]},
+        {"trace_id": "t", "comment": "x" * 10_001},
+    ],
+)
+async def test_refused(client, network, body):
+    """What says nothing, or nothing that can be kept, is a 400 with the reason."""
+    response = await client().post("/api/feedback", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
+    assert network.store.feedbacks == []

@@ -1,0 +1,50 @@
+"""The network's own work has a row in the ledger, and so has searching."""
+
+from decimal import Decimal
+
+from coterie._cpu import on_the_bill
+from coterie.accounting import Overhead
+from coterie.types import Label, Passage, Request, Usage
+
+
+class Shelf:
+    """Finds one passage and says what that took."""
+
+    async def search(self, query, **_):
+        """One passage."""
+        on_the_bill("shelf", Usage(cpu_seconds=0.25))
+        return [Passage(shelf="policies", document="fees", text=query, start=0, end=5, label=Label.PUBLIC, score=1.0)]
+
+    async def close(self):
+        """Nothing to free."""
+
+
+async def test_rows(bench):
+    """A trace ends with what the network took itself, priced like a step, and counts it in its sum."""
+    rest = iter((1.0, 1.5, 2.0, 9.0, 9.25, 9.25))
+    network = bench.network(
+        bench.Says("triage", knowledge=("policies",)),
+        knowledge={"policies": Shelf()},
+        overhead=Overhead(lambda: next(rest)),
+    )
+    trace = (await network.ask(Request(text="triage"))).trace
+
+    rows = [(step.producer, step.engine, step.usage.cpu_seconds) for step in trace.steps]
+    assert rows[0][0] == "router"
+    assert rows[1:] == [("triage", "shelf", 0.25), ("triage", "linear", 0.0), ("network", "python", 0.5)]
+    assert trace.usage.cpu_seconds == 0.75
+    assert trace.usage.cost == Decimal("0.04")
+
+    trace = (await network.ask(Request(text="triage"))).trace
+    assert trace.steps[-1].usage.cpu_seconds == 0.5 + 0.25  # writing the first one down is in it
+
+
+async def test_what_a_specialist_left_on_the_bill(bench):
+    """What an engine was stopped in is on the specialist's own step."""
+
+    def stopped():
+        on_the_bill("linear", Usage(cpu_seconds=2.0))
+
+    trace = (await bench.network(bench.Says("triage", before=stopped)).ask(Request(text="triage"))).trace
+    assert [(step.engine, step.usage.cpu_seconds) for step in trace.steps] == [("onnx", 0.0), ("linear", 2.0)]
+    assert trace.usage.cpu_seconds == 2.0

@@ -1,0 +1,99 @@
+"""What askers say of answers: kept beside the trace, the last word counts, gone with the session."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from coterie.errors import InputError
+from coterie.types import Feedback
+
+from .conftest import NOW, TRIAGE, settlement
+
+SAID = Feedback(trace_id="t1", time=NOW, thumb="up")
+
+
+def rows(path):
+    """The whole table."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = "request, key, specialist, thumb, value, comment, correct"
+        return connection.execute(f"SELECT {names} FROM feedback ORDER BY 1, 2, 3").fetchall()
+
+
+async def test_the_last_word_of_each_asker_counts(open_store, path):
+    """One row an asker and finding; another key's, and another finding's, stand beside it."""
+    store = await open_store()
+    await store.settle(settlement("t1"))
+    for said in (
+        SAID,
+        replace(SAID, thumb="down", comment="it was stolen"),
+        replace(SAID, key="k2"),
+        replace(SAID, specialist="triage"),
+    ):
+        assert await store.feedback(said)
+    assert rows(path) == [
+        ("t1", "", "", "down", None, "it was stolen", 0),
+        ("t1", "", "triage", "up", None, "", 1),
+        ("t1", "k2", "", "up", None, "", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "correct"),
+    [
+        (replace(SAID, thumb="down"), 0),
+        (replace(SAID, thumb="up", value="card_stolen"), 1),
+        (replace(SAID, thumb=None, value="card_lost"), 1),
+        (replace(SAID, thumb=None, value=("card_lost",)), 0),
+        (replace(SAID, thumb=None, value="card_stolen"), 0),
+        (replace(SAID, thumb=None, value="card_lost", specialist="reply"), 0),
+        (replace(SAID, thumb=None, comment="hm"), None),
+    ],
+)
+async def test_what_it_means(open_store, path, said, correct):
+    """A thumb decides; a value alone means right if it was found, and wrong if not; a comment says nothing of that."""
+    store = await open_store()
+    await store.settle(settlement("t1"))
+    await store.feedback(said)
+    assert rows(path)[0][-1] == correct
+
+
+@pytest.mark.parametrize(("found", "said"), [(("a", "b"), ("a", "b")), (("a",), "a")])
+async def test_several_labels(open_store, path, found, said):
+    """Several labels are compared as a whole; one of one is the label."""
+    store = await open_store()
+    await store.settle(settlement("t1", findings=(replace(TRIAGE, value=found),)))
+    await store.feedback(replace(SAID, thumb=None, value=said))
+    assert rows(path)[0][-1] == 1
+
+
+async def test_nothing_of_a_stranger(open_store, path):
+    """Another tenant's trace and one that never was are the same: nothing is kept."""
+    store = await open_store()
+    await store.settle(settlement("t1", tenant="acme"))
+    assert not await store.feedback(SAID)
+    assert not await store.feedback(replace(SAID, trace_id="t2"))
+    assert rows(path) == []
+
+
+async def test_about_nobody(open_store, path):
+    """Feedback about a specialist that found nothing is refused, and nothing is kept."""
+    store = await open_store()
+    await store.settle(settlement("t1"))
+    with pytest.raises(InputError, match="'clauses'; for this request \\['reply', 'triage'\\]"):
+        await store.feedback(replace(SAID, specialist="clauses"))
+    assert rows(path) == []
+
+
+async def test_erased_with_the_session(open_store, path):
+    """Erasing a session takes what was said of its answers, and nothing of others."""
+    store = await open_store()
+    await store.settle(settlement("t1", session="s"))
+    await store.settle(settlement("t2"))
+    await store.feedback(replace(SAID, comment="SECRETWORD"))
+    await store.feedback(replace(SAID, trace_id="t2"))
+    assert await store.erase("s", "default")
+    assert [row[0] for row in rows(path)] == ["t2"]
+    await store.close()
+    assert b"SECRETWORD" not in b"".join(each.read_bytes() for each in path.parent.iterdir())
