@@ -38,6 +38,7 @@ LAYERS = [
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
+        "_privacy_section",
         "_retention_section",
         "protocols",
         "config",
