@@ -147,6 +147,13 @@ def test_http_clients_only_where_something_may_leave():
             assert not {module for module, _ in imports_of(path)} & clients, path
 
 
+def test_telemetry_only_in_observe():
+    """Spans are made and exported in one package, whose test says that no words are in them."""
+    for path in MODULES:
+        if concept(path) != "observe":
+            assert not any(module.startswith("opentelemetry") for module, _ in imports_of(path)), path
+
+
 def test_import_is_light():
     """`import coterie` brings no torch, no scikit-learn, no onnxruntime, no web server."""
     code = "import sys, coterie; print('\\n'.join(sys.modules))"
