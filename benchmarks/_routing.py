@@ -16,7 +16,7 @@ from typing import Literal
 
 from _data import LENDER, find, headline_rows
 from coterie.engines import OnnxEncoder
-from coterie.routing import LearnedRouter, Profile, hint_texts, make_profile
+from coterie.routing import LearnedRouter, OrderSense, Profile, hint_texts, make_profile
 from coterie.types import SpecialistCard
 
 Half = Literal["dev", "test"]
@@ -101,6 +101,7 @@ def router_of(profiles: Mapping[str, Profile], encoder: OnnxEncoder) -> LearnedR
         encoder=encoder,
         false_rejection=FALSE_REJECTION,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

@@ -95,6 +95,8 @@ class Entry:
     label: Label
     time: float
     """Seconds since the epoch."""
+    impersonal: Label | None = None
+    """What the label would be without the personal data in what it was made of; None for the same."""
 
     @property
     def kind(self) -> str:

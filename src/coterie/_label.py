@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Label(StrEnum):
@@ -36,3 +38,29 @@ class Label(StrEnum):
 
 
 _LABEL_RANKS = {"public": 0, "internal": 1, "confidential": 2, "restricted": 3}
+
+
+class Labelled(Protocol):
+    """What carries a label, and may know what it would be without the personal data in it."""
+
+    @property
+    def label(self) -> Label | None: ...
+    @property
+    def impersonal(self) -> Label | None: ...
+
+
+def impersonal(*things: Labelled) -> Label:
+    """The highest label of some things, each without the personal data in it; one without any label is `restricted`.
+
+    What does not say takes its label: to know nothing lowers nothing.
+    """
+    return max(each.impersonal or each.label or Label.RESTRICTED for each in things)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """An order to lower the label of what somebody asks; written into trace and audit log with its reason."""
+
+    to: Label
+    because: str
+    """Why, in the words of who orders it, who is named beside it. No content: it is kept for ever."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeVar
 
+from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
 from coterie.accounting import Attendance, Overhead
 from coterie.context import restate
-from coterie.governance import ACCOUNT
-from coterie.protocols import Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage, Step, Usage
+from coterie.governance import ACCOUNT, ASKER, Asker
+from coterie.hybrid import Generalist
+from coterie.protocols import Budget, Specialist
+from coterie.types import Account, Context, Finding, Request, Route, Stage, Step, Usage, Verdict, impersonal
 
 T = TypeVar("T")
 
@@ -29,19 +32,21 @@ def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     restated = None if structured else restate(request.text, context)
     if restated is None:
         return request, ""
-    return replace(request, text=restated.text, label=max(label_of(request), restated.label)), restated.reason
+    label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
+    return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
 
 
-def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
-    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
-    found = list(steps)
-    for engine, usage in bill:
-        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
-        if same is None:
-            found.append(Step(producer=producer, engine=engine, usage=usage))
-        else:
-            found[same] = replace(found[same], usage=found[same].usage + usage)
-    return tuple(found)
+def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
+    """Take one from a count, if there is one."""
+    counts[verdict] -= 1
+    return counts[verdict] >= 0
+
+
+def begun(generalist: Specialist | None, request: Request) -> Specialist | None:
+    """The generalist with what this request may use of it; None where there is none, or who asks may not ask it."""
+    if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
+        return None
+    return generalist.begin() if isinstance(generalist, Generalist) else generalist
 
 
 @dataclass
@@ -67,8 +72,15 @@ class Life:
     """Pieces of the answer that the asker was given."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What raised or lowered its label."""
+    asker: Asker = field(default_factory=Asker)
     steps: list[Step] = field(default_factory=list)
     """What was done for it beside what its findings say of themselves."""
+    reserved: Sequence[int] = ()
+    """What the budgets hold for it."""
+    spent: Usage | None = None
+    """What it took, once that is known."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
@@ -76,6 +88,11 @@ class Life:
 
     def __post_init__(self) -> None:
         self.question = self.request
+
+    def enter(self, admitted: Admitted) -> None:
+        """Take the request as it was admitted."""
+        self.request, self.context = admitted.request, admitted.context
+        self.verdicts, self.asker = admitted.verdicts, admitted.asker
 
     @contextmanager
     def attending(self, overhead: Overhead | None) -> Iterator[None]:
@@ -91,10 +108,16 @@ class Life:
         return () if self._attendance is None else (self._attendance.step(),)
 
     def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Work for this request, in which it is known who pays."""
+        """Work for this request, in which it is known who asks and who pays."""
         scope = copy_context()
+        scope.run(ASKER.set, self.asker)
         scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
         return asyncio.create_task(work, context=scope)
+
+    @property
+    def reads(self) -> bool:
+        """Whether a document is read for it: it brings one, and who asks may have it read."""
+        return self.request.document is not None and bool(self.route.parts)
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
@@ -103,6 +126,21 @@ class Life:
             await self.done[before].wait()
             context = context.append(*self.outcomes[before].entries)
         return context
+
+    def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
+        """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.
+
+        A try that failed or was given up is in no finding; what it sent has left all the same.
+        """
+        known = tuple(found)
+        rest = Counter(known)
+        lost = [each for each in self.asker.crossings if not _take(rest, each)]
+        return (*self.verdicts, *known, *lost)
+
+    async def pay(self, budget: Budget | None) -> None:
+        """Settle with the budgets what was reserved, wherever the request ended."""
+        if budget is not None and self.reserved:
+            await budget.settle(self.reserved, self.spent)
 
     def show(self, piece: str) -> None:
         """Keep a piece that the asker is given; how long the first one took is a stage."""

@@ -21,6 +21,7 @@ from coterie.types import (
     Task,
     Verdict,
     ViewRecord,
+    impersonal,
 )
 
 LONGEST_DOCUMENT = 2_000_000
@@ -91,6 +92,7 @@ def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView
         retracts=tuple(name for name in finding.retracts if name in writes),
     )
     least = max([task.label, *(entry.label for entry in view.entries)])
+    finding = replace(finding, impersonal=impersonal(finding, task, *view.entries))
     if finding.label >= least:
         return finding
     verdict = Verdict(
@@ -174,6 +176,7 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         asked=asked,
         columns=request.columns,
         label=label_of(request),
+        impersonal=request.impersonal,
         clearance=request.clearance or Label.PUBLIC,
         tenant=request.tenant,
         max_tokens=request.max_tokens,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
 from coterie._cpu import billed
-from coterie._life import charged
-from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
+from coterie.privacy import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
-from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task
+from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
+
+_REMEMBERED = 4096
 
 
 class LookedUp(NamedTuple):
@@ -26,8 +30,27 @@ class LookedUp(NamedTuple):
     """What searching took."""
 
 
-async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task) -> LookedUp:
+class SecretFinder:
+    """Finds secrets in passages, and remembers of the last some thousand whether there was one."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._holds = lru_cache(maxsize=_REMEMBERED)(partial(_holds_secret, detector))
+
+    def marked(self, passage: Passage) -> Passage:
+        """The passage, restricted if there is a secret in it."""
+        return replace(passage, label=Label.RESTRICTED) if self._holds(passage.text) else passage
+
+
+def _holds_secret(detector: Detector, text: str) -> bool:
+    return any(each.kind == Kind.SECRET for each in detector.find(text))
+
+
+async def look_up(
+    shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task, secrets: SecretFinder
+) -> LookedUp:
     """Search every shelf of a specialist, up to the lower clearance of asker and specialist.
+
+    A passage with a secret in it is restricted, whatever its shelf says.
 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
@@ -35,32 +58,39 @@ async def look_up(shelves: Mapping[str, Retriever], card: SpecialistCard, task: 
     with billed() as bill:
         tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
-    found = tuple(passage for each in tried if not isinstance(each, str) for passage in each)
-    return LookedUp(found, failed, charged((), card.name, bill))
+    found = (secrets.marked(passage) for each in tried if not isinstance(each, str) for passage in each)
+    seen = tuple(passage for passage in found if passage.label <= min(task.clearance, card.clearance))
+    return LookedUp(seen, failed, charged((), card.name, bill))
 
 
 async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
     """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
 
+    A shelf that is not there, one of another tenant and a document that may not be seen are the same answer, after the
+    same work: nothing is searched before the document is known to be the asker's to see.
+
     Raises:
         InputError: there is no such shelf, or no such document that the asker may see.
     """
-    shelf = shelves.get(document.shelf)
-    if not isinstance(shelf, Shelf):
-        raise InputError(
-            f"Asked about a document of shelf {document.shelf!r}; this network reads {sorted(shelves)}.",
-            hint="Use one of these names, or send the document's text.",
-        )
-    clearance, tenant, text = request.clearance or Label.PUBLIC, request.tenant, None
-    found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
-    if found:
-        text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
-    if text is None:
-        raise InputError(
-            f"No document {document.name!r} on shelf {document.shelf!r} that may be seen.",
-            hint=f"`coterie search {document.shelf} WORDS` names the documents that it has.",
-        )
+    shelf, text = shelves.get(document.shelf), None
+    found: Sequence[Passage] = ()
+    clearance, tenant = request.clearance or Label.PUBLIC, request.tenant
+    with suppress(NotIndexed):
+        if isinstance(shelf, Shelf):
+            text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
+        if isinstance(shelf, Shelf) and text is not None:
+            found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
+    if text is None or not found:
+        raise hidden(document)
     return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
+
+
+def hidden(document: Document) -> InputError:
+    """What is said of a document that is not there, and of one that may not be seen."""
+    return InputError(
+        f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
+        hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
+    )
 
 
 async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:
@@ -82,3 +112,15 @@ def _named_document(task: Task) -> dict[str, str]:
     """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
     named = (task.columns or {}).get("document")
     return {} if named is None else {"document": str(named)}
+
+
+def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
+    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
+    found = list(steps)
+    for engine, usage in bill:
+        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
+        if same is None:
+            found.append(Step(producer=producer, engine=engine, usage=usage))
+        else:
+            found[same] = replace(found[same], usage=found[same].usage + usage)
+    return tuple(found)

@@ -30,10 +30,11 @@ from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
+from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, Profile
+from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
     ChoiceHead,
@@ -76,8 +77,9 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
+    detector = PatternDetector()
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, budgets=budgets)
+    models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = _dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
@@ -97,6 +99,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         meter=meter,
         encoder=encoder,
         dial=dial,
+        detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
@@ -168,7 +171,11 @@ def _observed(config: Config, store: Store) -> Store:
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
-        folder / section.path, session_days=section.session_days, keep_content=section.keep_content
+        folder / section.path,
+        session_days=section.session_days,
+        keep_content=section.keep_content,
+        content_days=config.retention.days,
+        sync_seconds=section.sync_seconds,
     )
 
 
@@ -310,6 +317,7 @@ async def open_models(
     *,
     also: Collection[str] = (),
     budgets: Budgets | None = None,
+    detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
 
@@ -319,6 +327,7 @@ async def open_models(
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
         budgets: What calls of remote models are held to.
+        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
@@ -326,7 +335,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), budgets)
+    gate = Gate(ClearancePolicy(), budgets, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:
@@ -401,6 +410,7 @@ def _router(
         encoder=encoder,
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
+        order_sense=OrderSense.bundled(encoder.sha256),
     )
 
 

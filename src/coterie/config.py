@@ -26,12 +26,14 @@ from coterie.errors import ConfigError
 from coterie.types import Label
 
 from ._accounting_section import AccountingSection as AccountingSection  # noqa: PLC0414
+from ._budget_section import BudgetSection as BudgetSection  # noqa: PLC0414
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
 from ._observe_section import ObserveSection as ObserveSection  # noqa: PLC0414
 from ._price_section import PriceSection as PriceSection  # noqa: PLC0414
 from ._price_section import TokenPrices as TokenPrices  # noqa: PLC0414
 from ._price_section import day_of, prices_on
+from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
@@ -107,6 +109,8 @@ class OpenAIModel(_Section):
     """`env:NAME` of the key; leave out for a server that needs none."""
     clearance: Label = Label.PUBLIC
     """The most sensitive label it may see in clear."""
+    pseudonymise: bool = False
+    """Send what is above the clearance only for the personal data in it, with pseudonyms in place of that."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for an answer, or for the next piece of a stream."""
     retries: int = Field(default=2, ge=0, le=10)
@@ -217,6 +221,8 @@ class StoreSection(_Section):
     """SQLite file, relative to the network's folder."""
     keep_content: bool = False
     """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """What is settled is safe from a killed process at once, and from a cut of the power after so many seconds."""
     session_days: float = Field(default=30.0, gt=0)
     """A session not used for so many days is deleted."""
 
@@ -242,23 +248,6 @@ class RegistrySection(_Section):
         if self.require_signature and not self.trusted_keys:
             raise ValueError("require_signature needs `trusted_keys`, else no version could be loaded")
         return self
-
-
-class BudgetSection(_Section):
-    """`[budgets.NAME]`: a limit that holds before anything is spent."""
-
-    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
-    tenant: str | None = None
-    """Only for this tenant's requests."""
-    key: str | None = None
-    """Only for requests with the key of this id."""
-    requests: int | None = Field(default=None, ge=0)
-    """Requests that are taken."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of remote models, prompts and answers."""
-    money: Money | None = None
-    """Money for remote models. A model whose price is unknown is not asked under it."""
 
 
 class AuditSection(_Section):
@@ -292,6 +281,7 @@ class Config(_Section):
     accounting: AccountingSection = AccountingSection()
     observe: ObserveSection = ObserveSection()
     store: StoreSection = StoreSection()
+    retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
     budgets: dict[Name, BudgetSection] = {}

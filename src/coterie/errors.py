@@ -19,6 +19,7 @@
     │   └── TooLong             a prompt that does not fit the engine's window
     ├── PolicyError             a rule forbids it
     │   ├── EgressRefused       data above an engine's clearance
+    │   ├── ReleaseRefused      a label may not be lowered so
     │   ├── BudgetExceeded      a budget has not enough left
     │   └── PromotionRefused    a version misses its bar or is worse than the champion
     ├── Overloaded              a bounded queue is full; come back later
@@ -170,11 +171,22 @@ class EgressRefused(PolicyError):
     code = "egress_refused"
 
 
+class ReleaseRefused(PolicyError):
+    """A label was to be lowered that may not be, or by whom may not, or without a reason that can be kept."""
+
+    code = "release_refused"
+
+
 class BudgetExceeded(PolicyError):
-    """A budget of requests, tokens or money has not enough left; nothing was spent."""
+    """A budget of requests, tokens, money or joules has not enough left; nothing was spent."""
 
     code = "budget_exceeded"
     retryable = True
+
+    def __init__(self, verdict: Verdict, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(verdict, hint=hint)
+        self.retry_after = retry_after
+        """Seconds until it is full again; None if it never is."""
 
 
 class PromotionRefused(PolicyError):
@@ -193,6 +205,8 @@ class Overloaded(CoterieError):
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
         """Seconds after which another try makes sense."""
+        self.failures: tuple[Failure, ...] = ()
+        """Tries of an engine that failed before there was no place for the next."""
 
 
 class EngineError(CoterieError):
@@ -205,6 +219,8 @@ class EngineError(CoterieError):
         self.engine = engine
         self.failures: tuple[Failure, ...] = ()
         """Every try that failed, the last one included, where the engine counts them."""
+        self.turned_away = False
+        """The provider took nothing for it: it refused before it began."""
 
 
 class EngineTimeout(EngineError):
@@ -224,12 +240,17 @@ class EngineUnavailable(EngineError):
         super().__init__(message, engine=engine, hint=hint)
         self.retry_after = retry_after
         """Seconds the provider asked to wait, if it did."""
+        self.turned_away = True
 
 
 class EngineRejected(EngineError):
     """The provider refused the request; the same request will be refused again."""
 
     code = "engine_rejected"
+
+    def __init__(self, message: str, *, engine: str, hint: str = "") -> None:
+        super().__init__(message, engine=engine, hint=hint)
+        self.turned_away = True
 
 
 class EngineBroken(EngineError):

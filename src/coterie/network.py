@@ -20,15 +20,14 @@ from time import perf_counter
 from time import time as wall_clock
 from typing import cast
 
+from coterie._admission import Admission, Admitted
 from coterie._concurrency import cancel, side_by_side, to_the_end
 from coterie._cpu import billed
-from coterie._life import Life, charged, standing_alone
+from coterie._life import Life, begun, standing_alone
 from coterie._outcome import (
-    LONGEST_DOCUMENT,
     Outcome,
     abstain,
     check,
-    check_document,
     label_of,
     nothing_to_read,
     outcome_of,
@@ -38,15 +37,16 @@ from coterie._outcome import (
     task_of,
     told,
 )
-from coterie._shelves import fetch, look_up
+from coterie._shelves import SecretFinder, charged, look_up
 from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
-from coterie.context import build_view, entries_of, visible
-from coterie.errors import EngineError, InputError, PolicyError, SetupError, UnknownSpecialist
-from coterie.governance import audit_request
-from coterie.hybrid import NAME, Asking, Collaboration, Generalist, default_reader, pack_context, topic
+from coterie.context import build_view, entries_of
+from coterie.errors import EngineError, InputError, PolicyError, SetupError
+from coterie.governance import PseudonymBook, audit_request
+from coterie.hybrid import NAME, Asking, Collaboration, default_reader, pack_context, topic
+from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
-from coterie.routing import check_columns, permitted, pinned_route, split_columns
+from coterie.routing import permitted, pinned_route
 from coterie.types import (
     Account,
     Answer,
@@ -65,6 +65,7 @@ from coterie.types import (
     Settlement,
     Task,
     Trace,
+    impersonal,
     total_usage,
 )
 
@@ -101,6 +102,10 @@ class Network:
     """Where each request is written down; closed with the network."""
     budget: Budget | None = None
     """How much may be asked; closed with the network."""
+    detector: Detector = field(default_factory=PatternDetector)
+    """Finds the personal data and the secrets that raise a request's label."""
+    pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
+    """What stands for what in which session, at the engines that see pseudonyms only."""
     overhead: Overhead | None = None
     """Counts what answering takes beside the steps; None leaves it uncounted."""
     dial: NetworkDial = field(default_factory=NetworkDial)
@@ -127,20 +132,23 @@ class Network:
             Overloaded: an engine's queue is full.
             StoreError, AuditError: the answer could not be written down, so it is not given.
         """
-        large = self.generalist.begin() if isinstance(self.generalist, Generalist) else self.generalist
+        large = begun(self.generalist, request)
         life = Life(id=trace_id or self.new_id(), admitted=self.clock(), request=request, large=large)
-        with life.attending(self.overhead):
-            async with aclosing(self._live(life)) as events:
-                async for event in events:
-                    yield event
+        try:
+            with life.attending(self.overhead):
+                async with aclosing(self._live(life)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            await to_the_end(life.pay(self.budget))
 
     async def _live(self, life: Life) -> AsyncGenerator[Delta | Answer]:
         """The request's life, stage by stage."""
         request = life.request
         with life.stage("admit"):
-            life.request, life.context = await self._admit(request)
+            life.enter(await self._admit(request))
             if self.budget is not None:
-                await self.budget.admit(Account(tenant=request.tenant, key=request.key))
+                life.reserved = await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:
             life.question, reason = standing_alone(life.request, life.context)
             note(reason)
@@ -156,6 +164,10 @@ class Network:
             # Who asked is gone; what was spent for them still belongs in the ledger.
             await to_the_end(self._settle(life))
             raise
+        except Exception:
+            if life.asker.crossings:  # something may have left: that is written down whatever came of the request
+                await to_the_end(self._settle(life))
+            raise
         yield await to_the_end(self._settle(life))
 
     async def prepare(self, request: Request) -> tuple[Request, Context]:
@@ -163,8 +175,8 @@ class Network:
 
         Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
         """
-        admitted, context = await self._admit(request)
-        return standing_alone(admitted, context)[0], context
+        admitted = await self._admit(request)
+        return standing_alone(admitted.request, admitted.context)[0], admitted.context
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Output]:
         """One vector a text, from the encoder that router and specialists share."""
@@ -185,37 +197,18 @@ class Network:
 
     # --- admit -----------------------------------------------------------------------------------
 
-    async def _admit(self, request: Request) -> tuple[Request, Context]:
-        """Label the request, find structured input in its text, fetch its session's context."""
-        if request.specialist is not None and request.specialist not in self.specialists:
-            raise UnknownSpecialist(
-                f"Asked for specialist {request.specialist!r}; this network has {sorted(self.specialists)}.",
-                hint="Use one of these names, or leave it out to let the router choose.",
-            )
-        if request.columns is None:
-            text, columns = split_columns(request.text)
-            request = replace(request, text=text, columns=columns)
-        if not request.text.strip() and not request.columns:
-            raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
-        check_columns(request.columns or {})
+    async def _admit(self, request: Request) -> Admitted:
+        """Check and label the request, and fetch what its session knows."""
         self.dial.aim_of(request)  # refuses one that is none
-        clearance = request.clearance or self.default_label
-        request = replace(request, label=request.label or self.default_label, clearance=clearance)
-        if request.document is not None and request.document.shelf:
-            document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
-            request = replace(request, document=document)
-        check_document(request)
-        context = Context()
-        if request.session is not None:
-            context = visible(await self.store.context(request.session, request.tenant), clearance)
-        return request, context.append(*self._history(request, context))
-
-    def _history(self, request: Request, context: Context) -> tuple[Entry, ...]:
-        """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
-        now, label = self.clock(), label_of(request)
-        remembered = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
-        turns = (turn for turn in request.history if turn not in remembered)
-        return tuple(Entry(content=turn, producer=turn.role, label=label, time=now) for turn in turns)
+        door = Admission(
+            specialists=self.specialists,
+            knowledge=self.knowledge,
+            store=self.store,
+            default_label=self.default_label,
+            detector=self.detector,
+            pseudonyms=self.pseudonyms,
+        )
+        return await door.admit(request, now=self.clock())
 
     # --- route -----------------------------------------------------------------------------------
 
@@ -224,8 +217,8 @@ class Network:
         if request.document is not None:
             name = self._reader.card.name
             part = Part(text=request.text, waves=((name,),), score=1.0)
-            return Route(parts=(part,), reason="the request brings a document, which is read for it")
-        if request.specialist is None:
+            route = Route(parts=(part,), reason="the request brings a document, which is read for it")
+        elif request.specialist is None:
             route = await self.router.route(request, context)
         else:
             cards = {name: specialist.card for name, specialist in self.specialists.items()}
@@ -241,7 +234,7 @@ class Network:
         life.outcomes = [Outcome(part=part, pinned=life.request.specialist is not None) for part in parts]
         life.done = [asyncio.Event() for _ in parts]
         channels = [asyncio.Queue[str | None]() for _ in parts]
-        work = self._work_on if life.request.document is None else self._read_document
+        work = self._read_document if life.reads else self._work_on
         together = self._composes(life.large, parts)
         tasks = [
             life.task(work(index, life, _ends(channel) if together else channel.put_nowait))
@@ -300,12 +293,16 @@ class Network:
     async def _gather(self, name: str, task: Task, context: Context, life: Life) -> ContextView:
         """What a specialist reads of the context, and what its shelves say of the task."""
         card = self.specialists[name].card
-        found, now = await look_up(self.knowledge, card, task), self.clock()
+        found, now = await look_up(self.knowledge, card, task, self._secrets), self.clock()
         life.steps += map(self.meter.price, found.steps)
         passages = [
             Entry(content=passage, producer=passage.shelf, label=passage.label, time=now) for passage in found.passages
         ]
         return build_view(context, card, passages, found.unsearched)
+
+    @cached_property
+    def _secrets(self) -> SecretFinder:
+        return SecretFinder(self.detector)
 
     async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
@@ -343,7 +340,8 @@ class Network:
         doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
         reason = life.route.reason if nobody_fits else "; ".join(doubts)
         outcome = replace(outcome, status="abstained", reason=reason)
-        if life.large is None or (nobody_fits and not self.escalate_out_of_scope):
+        unread = life.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
+        if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
             return outcome
         view = pack_context(context, life.large.card)
         finding = check(await self._consult(life.large, task, view, say), (), task, view)
@@ -403,6 +401,7 @@ class Network:
         """Write trace, ledger and context in one transaction, give the answer."""
         text = "".join(life.shown)
         trace = self._trace(life, text)
+        life.spent = trace.usage
         entries: tuple[Entry, ...] = ()
         if life.request.session is not None:
             asked, answered = self._said(life, text)
@@ -421,14 +420,20 @@ class Network:
 
     def _said(self, life: Life, text: str) -> tuple[Entry, Entry]:
         """The exchange as two messages of the context. The answer is as sensitive as the findings in it."""
-        now, label = self.clock(), label_of(life.request)
+        now, label, bare = self.clock(), label_of(life.request), life.request.impersonal
         least = label_of(life.question)
-        found = (finding.label for outcome in life.outcomes for finding in outcome.findings)
+        found = [finding for outcome in life.outcomes for finding in outcome.findings]
         asked = Message(role="user", text=life.request.text)
         answered = Message(role="assistant", text=text)
         return (
-            Entry(content=asked, producer="user", label=label, time=now),
-            Entry(content=answered, producer=self.name, label=max([least, *found]), time=now),
+            Entry(content=asked, producer="user", label=label, impersonal=bare, time=now),
+            Entry(
+                content=answered,
+                producer=self.name,
+                label=max([least, *(finding.label for finding in found)]),
+                impersonal=impersonal(life.question, *found),
+                time=now,
+            ),
         )
 
     def _trace(self, life: Life, text: str) -> Trace:
@@ -447,7 +452,7 @@ class Network:
             route=life.route,
             findings=findings,
             views=tuple(view for outcome in life.outcomes for view in outcome.views),
-            verdicts=tuple(verdict for finding in findings for verdict in finding.verdicts),
+            verdicts=life.decided(verdict for finding in findings for verdict in finding.verdicts),
             stages=tuple(life.stages),
             steps=steps,
             usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),

@@ -34,6 +34,7 @@ from coterie.types import (
     Task,
     Trace,
     Training,
+    Usage,
     Verdict,
 )
 
@@ -242,8 +243,15 @@ class Audit(Protocol):
 class Budget(Protocol):
     """Counts what may be asked. Called by the network for each request before anything is done for it."""
 
-    async def admit(self, account: Account) -> None:
-        """Count one request. Raises `BudgetExceeded`, and counts nothing, if none is left."""
+    async def admit(self, account: Account) -> Sequence[int]:
+        """Count one request, and reserve what it may take; numbers for `settle`, none if nothing was reserved.
+
+        Raises `BudgetExceeded`, and counts nothing, if not enough is left.
+        """
+        ...
+
+    async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
+        """Called once, when the request has ended however it did, with what it took; None where that is not known."""
         ...
 
     async def close(self) -> None:

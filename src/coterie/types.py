@@ -32,6 +32,9 @@ from ._known import Scalar as Scalar  # noqa: PLC0414
 from ._known import TaskKind as TaskKind  # noqa: PLC0414
 from ._known import ViewRecord as ViewRecord  # noqa: PLC0414
 from ._label import Label as Label  # noqa: PLC0414
+from ._label import Labelled as Labelled  # noqa: PLC0414
+from ._label import Release as Release  # noqa: PLC0414
+from ._label import impersonal as impersonal  # noqa: PLC0414
 from ._ledger import Grouping as Grouping  # noqa: PLC0414
 from ._ledger import Ledger as Ledger  # noqa: PLC0414
 from ._ledger import LedgerRow as LedgerRow  # noqa: PLC0414
@@ -67,6 +70,8 @@ class Document:
     """By which citations refer to it."""
     label: Label | None = None
     """Sensitivity; None, or less than the request's, takes the request's."""
+    impersonal: Label | None = None
+    """What that would be without the personal data in it; None for the same."""
     shelf: str = ""
     """The `[knowledge]` key of the shelf that has the text and the label of the document of this name."""
 
@@ -83,7 +88,11 @@ class Request:
     history: tuple[Message, ...] = ()
     """Earlier turns that the caller sent along, oldest first, the present one excluded."""
     label: Label | None = None
-    """Sensitivity; None takes the network's default."""
+    """Sensitivity; None takes the network's default. Personal data and secrets in what is asked raise it."""
+    impersonal: Label | None = None
+    """What it was before personal data raised it; None for the same. The network says so, not who asks."""
+    release: Release | None = None
+    """Lowers the label, in spite of personal data, for a reason. A door gives it only from who may."""
     clearance: Label | None = None
     """The most sensitive label the asker may see; None takes the network's default label."""
     session: str | None = None
@@ -122,6 +131,8 @@ class Task:
     """The whole request in the asker's own words; empty where there is no other wording."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
+    impersonal: Label | None = None
+    """What the label would be without the personal data in it; None for the same."""
     clearance: Label = Label.INTERNAL
     """The most sensitive label the asker may see."""
     tenant: str = "default"
@@ -160,6 +171,8 @@ class SpecialistCard:
     """So many passages of each shelf are looked up for it, at most."""
     clearance: Label = Label.RESTRICTED
     """The most sensitive label it may see in clear."""
+    pseudonymised: bool = False
+    """Personal data reaches it under pseudonyms only, so what is above its clearance for that alone may be shown."""
     view_tokens: int | None = None
     """What it is shown is packed into so many tokens; None for no limit."""
 
@@ -285,6 +298,8 @@ class Finding:
     in_scope: float | None = None
     """Higher is more like what the specialist was trained on; None when it has no such score."""
     label: Label = Label.INTERNAL
+    impersonal: Label | None = None
+    """What the label would be without the personal data in what it was made of; None for the same."""
     task: TaskKind | None = None
     """What made the value, and so whether its strings are labels or free text; None counts as free text."""
     evidence: tuple[Evidence, ...] = ()
@@ -402,6 +417,8 @@ class Prompt:
     messages: tuple[Message, ...] = ()
     label: Label = Label.INTERNAL
     """Sensitivity of everything in it: what the egress gate looks at."""
+    impersonal: Label | None = None
+    """What the label would be without the personal data in it; None for the same."""
     json_schema: Mapping[str, object] | None = None
     """Generated text is constrained to it."""
     grammar: str | None = None
@@ -426,6 +443,8 @@ class Failure:
 
     reason: str
     usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """The provider took nothing for it: it refused before it began."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from ._ask import ask
 from ._audit import audit
 from ._budgets import budgets
 from ._doctor import doctor
+from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from ._feedback import feedback
@@ -79,6 +80,8 @@ app.command()(budgets)
 app.command()(trace)
 app.command()(feedback)
 app.add_typer(session)
+app.command()(erase)
+app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
 app.add_typer(registry)

@@ -21,7 +21,7 @@ from ._output import Json, clean, console, dim, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
-    from coterie.types import Answer, Columns, Document, Finding, Label, Request, Trace
+    from coterie.types import Answer, Columns, Document, Finding, Label, Release, Request, Trace
 
 
 _Session = Annotated[
@@ -39,6 +39,14 @@ _Quality = Annotated[
 ]
 _Budget = Annotated[
     str | None, typer.Option(metavar="MONEY", help="Money per 1,000 such requests: this one may cost a thousandth.")
+]
+
+_ReleaseTo = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL", help="Lower the label of what is asked, in spite of personal data in it. --because."),
+]
+_Because = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Why it is released; kept in the trace and in the audit log.")
 ]
 
 
@@ -73,6 +81,8 @@ def ask(
     session: _Session = None,
     label: _Label = None,
     clearance: _Clearance = None,
+    release_to: _ReleaseTo = None,
+    because: _Because = None,
     quality: _Quality = None,
     budget: _Budget = None,
     trace: Annotated[bool, typer.Option("--trace", help="Also show the request's whole life.")] = False,
@@ -87,6 +97,7 @@ def ask(
         read_request(text, columns, specialist=specialist, session=session),
         label=parse_label("--label", label),
         clearance=parse_label("--as", clearance),
+        release=_read_release(parse_label("--release-to", release_to), because),
         document=_find_document(document, shelf, parse_label("--document-label", document_label)),
         quality=quality,
         budget=parse_money("--budget", budget),
@@ -117,6 +128,18 @@ def read_request(
         )
     parsed = None if columns is None else _parse_columns(columns)
     return Request(text=text, columns=parsed, specialist=specialist, session=session)
+
+
+def _read_release(to: Label | None, because: str | None) -> Release | None:
+    """The order to lower a label. Raises `InputError` for half of one."""
+    from coterie.types import Release
+
+    if to is None and because is None:
+        return None
+    if to is None or because is None:
+        given, missing = ("--because", "--release-to LABEL") if to is None else ("--release-to", "--because TEXT")
+        raise InputError(f"{given} was given without {missing}.", hint="A release has a label and a reason.")
+    return Release(to=to, because=because)
 
 
 def _find_document(path: Path | None, shelf: str | None, label: Label | None) -> Document | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from coterie.config import Config
     from coterie.network import Network
-    from coterie.protocols import Store
+    from coterie.store import SQLiteStore
 
 
 class _Closable(Protocol):
@@ -35,7 +35,9 @@ def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
     return run(_use(open_network(folder), use))
 
 
-def with_store(folder: Path, config: Config, use: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T | None:
+def with_store(
+    folder: Path, config: Config, use: Callable[[SQLiteStore], Awaitable[T]], *, make: bool = False
+) -> T | None:
     """The same with the store alone; None, and no file made unless asked to, when nothing has been settled yet."""
     from coterie.store import SQLiteStore
 
@@ -44,7 +46,11 @@ def with_store(folder: Path, config: Config, use: Callable[[Store], Awaitable[T]
     if not path.exists() and not make:
         return None
     opening = SQLiteStore.open(
-        path, session_days=section.session_days, keep_content=section.keep_content, clock=time.time
+        path,
+        session_days=section.session_days,
+        keep_content=section.keep_content,
+        content_days=config.retention.days,
+        clock=time.time,
     )
     return run(_use(opening, use))
 

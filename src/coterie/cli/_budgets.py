@@ -24,12 +24,14 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
                 "name": spent.name,
                 "per": section.per,
                 "period": spent.period,
-                "tenant": section.tenant,
-                "key": section.key,
+                "tenant": spent.whose if section.each == "tenant" else section.tenant,
+                "key": spent.whose if section.each == "key" else section.key,
                 "requests": _of(spent.requests, section.requests),
                 "tokens": _of(spent.tokens, section.tokens),
                 "money": _of(float(spent.money), None if section.money is None else float(section.money)),
+                "joules": _of(spent.joules, section.joules),
                 "reserved": float(spent.held),
+                "reserved_joules": spent.held_joules,
             }
             for spent, section in found
         ]
@@ -38,16 +40,17 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
     if not found:
         say("There are no budgets: [budgets.NAME] in coterie.toml makes one.")
         return
-    columns = ["budget", "span", "whose", "requests", "tokens", "money", "reserved"]
+    columns = ["budget", "span", "whose", "requests", "tokens", "money", "reserved", "joules"]
     shown = [
         (
             spent.name,
             spent.period,
-            " ".join(filter(None, [section.tenant, section.key])) or "all",
+            " ".join(filter(None, [section.tenant, section.key, spent.whose])) or "all",
             _share(f"{spent.requests:,}", section.requests),
             _share(f"{spent.tokens:,}", section.tokens),
             _share(f"{spent.money:.4f}", section.money),
             f"{spent.held:.4f}",
+            _share(f"{spent.joules:,.1f}", section.joules),
         )
         for spent, section in found
     ]

@@ -54,10 +54,12 @@ def create(
     """
     from coterie.config import load_config
     from coterie.governance import PERMISSIONS, Role
+    from coterie.hybrid import NAME as GENERALIST
+    from coterie.hybrid import READER
 
     if role not in PERMISSIONS:
         raise InputError(f"Asked for the role {role!r}.", hint=f"There are {', '.join(PERMISSIONS)}.")
-    known = load_config(context.obj).specialists
+    known = {*load_config(context.obj).specialists, READER, GENERALIST}
     if unknown := [each for each in specialist or () if each not in known]:
         raise InputError(f"Asked for the specialist {unknown[0]!r}.", hint=f"This network has {sorted(known)}.")
     made = _ring(context.obj).create(

@@ -27,7 +27,9 @@ def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> t
 
 
 def _entry(content: Fact | FindingSummary | Retraction, finding: Finding, now: float) -> Entry:
-    return Entry(content=content, producer=finding.specialist, label=finding.label, time=now)
+    return Entry(
+        content=content, producer=finding.specialist, label=finding.label, impersonal=finding.impersonal, time=now
+    )
 
 
 def _summary(finding: Finding) -> FindingSummary:

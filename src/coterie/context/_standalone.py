@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coterie.types import Context, FindingSummary, Label, Message
+from coterie.types import Context, FindingSummary, Label, Message, impersonal
 
 from ._leaning import leans, subject_of
 
@@ -27,6 +27,8 @@ class Turn(NamedTuple):
     """The label that a classifier was sure of, in words; empty if none was."""
     label: Label
     """Sensitivity of both."""
+    impersonal: Label
+    """The same without personal data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Restated:
     text: str
     label: Label
     """Sensitivity of what it was given back."""
+    impersonal: Label
+    """The same without personal data."""
     reason: str
     """How it leant."""
 
@@ -51,7 +55,8 @@ def restate(text: str, context: Context) -> Restated | None:
     for turn in reversed(turns_of(context)[-_REMEMBERED:]):
         about = turn.found or ("" if leans(turn.question) else subject_of(turn.question))
         if about:
-            return Restated(text=f"{text.strip()} ({about})", label=turn.label, reason=reason)
+            whole = f"{text.strip()} ({about})"
+            return Restated(text=whole, label=turn.label, impersonal=turn.impersonal, reason=reason)
     return None
 
 
@@ -61,10 +66,11 @@ def turns_of(context: Context) -> Sequence[Turn]:
     for entry in context.entries:
         match entry.content:
             case Message(role="user", text=text):
-                turns.append(Turn(text, "", entry.label))
+                turns.append(Turn(text, "", entry.label, impersonal(entry)))
             case FindingSummary(task="classify", accepted=True, text=found) if turns and not turns[-1].found:
                 last = turns[-1]
-                turns[-1] = Turn(last.question, _words(found), max(last.label, entry.label))
+                label, bare = max(last.label, entry.label), max(last.impersonal, impersonal(entry))
+                turns[-1] = Turn(last.question, _words(found), label, bare)
     return turns
 
 

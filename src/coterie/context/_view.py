@@ -19,6 +19,7 @@ from coterie.types import (
     Passage,
     SpecialistCard,
     ViewRecord,
+    impersonal,
 )
 
 from ._pack import pack, tokens_of, worth
@@ -88,7 +89,7 @@ def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: boo
         return f"{card.name} does not read it"
     if gone is not None:
         return gone.reason
-    if entry.label > card.clearance:
+    if (impersonal(entry) if card.pseudonymised else entry.label) > card.clearance:
         return f"{entry.label.value} is above {card.name}'s clearance ({card.clearance.value})"
     return ""
 

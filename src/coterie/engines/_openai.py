@@ -16,7 +16,7 @@ from typing import Any, TypedDict, TypeVar
 import httpx
 
 from coterie.config import OpenAIModel
-from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, TooLong
+from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, Overloaded, TooLong
 from coterie.types import Delta, Failure, Output, Prompt
 
 from ._breaker import CircuitBreaker
@@ -107,6 +107,9 @@ class OpenAIEngine:
                 error.failures = failures = (*failures, transcript.failure(error))
                 if started or not await self._pause(len(failures) - 1, error):
                     raise
+            except Overloaded as error:
+                error.failures = failures
+                raise
 
     async def close(self) -> None:
         """Close the connections."""
@@ -124,6 +127,9 @@ class OpenAIEngine:
                 error.failures = failures = (*failures, transcript.failure(error))
                 if not await self._pause(len(failures) - 1, error):
                     raise
+            except Overloaded as error:
+                error.failures = failures
+                raise
 
     async def _pause(self, attempt: int, error: EngineError) -> bool:
         """Wait before the next try; False when there should be none."""

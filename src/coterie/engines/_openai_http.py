@@ -169,7 +169,9 @@ class Connection:
         if answering:
             return EngineBroken(f"Engine {engine!r} broke off in the middle of its answer ({kind}).", engine=engine)
         if isinstance(error, httpx.TransportError) and not isinstance(error, _OUR_FAULT):
-            return EngineUnavailable(f"Engine {engine!r} dropped the connection ({kind}).", engine=engine)
+            dropped = EngineUnavailable(f"Engine {engine!r} dropped the connection ({kind}).", engine=engine)
+            dropped.turned_away = False  # it may have read the prompt by then
+            return dropped
         return EngineRejected(
             f"The request to {engine!r} cannot be made ({kind}).",
             engine=engine,

@@ -118,7 +118,8 @@ class Transcript:
         if isinstance(error, EngineTimeout | EngineBroken):
             return Failure(reason=error.message, usage=self._usage())
         milliseconds = (time.perf_counter() - self.start) * 1000
-        return Failure(reason=error.message, usage=Usage(milliseconds=milliseconds))
+        usage = Usage(milliseconds=milliseconds)
+        return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
 
     def _usage(self) -> Usage:
         """What it took so far."""

@@ -30,6 +30,8 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     most = caller.clearance(network.default_label)
     seen = [name for name in network.specialists if caller.sees(name)]
     request = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
+    if request.release is not None:
+        caller.require("release")
     request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
     kind = Streamed if wire.stream else Whole

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.errors import EngineBroken
-from coterie.types import Output
+from coterie.types import Account, Output, Step, Usage, total_usage
 
 from ._access import Caller
 from ._errors import WireError
@@ -25,7 +26,7 @@ _SLICE = 32
 """Texts encoded at once, so that a long list leaves room for others' requests between."""
 
 
-def embed(gateway: Gateway, _caller: Caller, body: bytes) -> ASGIApp:
+def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = EmbeddingsRequest.model_validate_json(body)
     if wire.model != ROUTED:
@@ -34,6 +35,7 @@ def embed(gateway: Gateway, _caller: Caller, body: bytes) -> ASGIApp:
         )
     return Embedding(
         gateway=gateway,
+        account=Account(tenant=caller.tenant, key=caller.key_id),
         texts=read_inputs(wire.input),
         as_base64=wire.encoding_format == "base64",
         dimensions=wire.dimensions,
@@ -65,6 +67,8 @@ class Embedding:
     """The vectors of some texts."""
 
     gateway: Gateway
+    account: Account
+    """Who pays."""
     texts: Sequence[str]
     as_base64: bool
     dimensions: int | None
@@ -72,14 +76,30 @@ class Embedding:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Encode and answer."""
         data: list[dict[str, object]] = []
-        tokens = 0
-        for start in range(0, len(self.texts), _SLICE):
-            for output in await self.gateway.network.embed(self.texts[start : start + _SLICE]):
-                tokens += output.usage.tokens_in
-                data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
+        took: list[Usage] = []
+        async with self._paid(took):
+            for start in range(0, len(self.texts), _SLICE):
+                for output in await self.gateway.network.embed(self.texts[start : start + _SLICE]):
+                    took.append(output.usage)
+                    data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
+        tokens = sum(usage.tokens_in for usage in took)
         self.gateway.metrics.count_tokens(tokens, 0)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         await JSONBody({"object": "list", "data": data, "model": ROUTED, "usage": usage})(scope, receive, send)
+
+    @asynccontextmanager
+    async def _paid(self, took: Sequence[Usage]) -> AsyncIterator[None]:
+        """Counted by the budgets as one request, with what it took by its end. Raises `BudgetExceeded`."""
+        network = self.gateway.network
+        if network.budget is None:
+            yield
+            return
+        reserved = await network.budget.admit(self.account)
+        try:
+            yield
+        finally:
+            steps = (Step(producer="embeddings", engine=network.encoder.name, usage=usage) for usage in took)
+            await network.budget.settle(reserved, total_usage(network.meter.price(step).usage for step in steps))
 
     def _write(self, output: Output) -> str | list[float]:
         """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""

@@ -144,7 +144,7 @@ def error_response(error: Exception) -> ErrorResponse:
 def _core_error(error: CoterieError) -> ErrorResponse:
     status = next((status for kind, status in _CORE_STATUSES if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, Overloaded | EngineUnavailable) and error.retry_after is not None:
+    if isinstance(error, Overloaded | EngineUnavailable | BudgetExceeded) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return ErrorResponse(status, error.code, str(error), headers=headers)
 

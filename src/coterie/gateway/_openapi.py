@@ -76,6 +76,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.open_to_all:
         operation["security"] = []
+    if endpoint.needs:
+        operation["x-coterie-needs"] = endpoint.needs
     if endpoint.asked:
         body = {"application/json": {"schema": _reference(endpoint.asked)}}
         operation["requestBody"] = {"required": True, "content": body}

@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from coterie.observe import summarise
-from coterie.types import Answer, Document, Label, Message, Request, SpecialistCard, Trace
+from coterie.types import Answer, Document, Label, Message, Release, Request, SpecialistCard, Trace
 
 from ._errors import WireError
-from ._wire import ChatMessage, ChatRequest, ContentPart, DocumentWire
+from ._wire import ChatMessage, ChatRequest, ContentPart, DocumentWire, ReleaseWire
 
 ROUTED = "coterie"
 """The model that lets the router choose; `coterie/NAME` pins."""
@@ -61,6 +61,7 @@ def read_request(
         document=_document(extension.document) if extension else None,
         history=history,
         label=extension.label if extension else None,
+        release=_release(extension.release) if extension else None,
         clearance=wanted,
         session=extension.session if extension else None,
         tenant=tenant,
@@ -69,6 +70,10 @@ def read_request(
         quality=extension.quality if extension else None,
         budget=extension.budget if extension else None,
     )
+
+
+def _release(wire: ReleaseWire | None) -> Release | None:
+    return None if wire is None else Release(to=wire.to, because=wire.because)
 
 
 def _document(wire: str | DocumentWire | None) -> Document | None:

@@ -80,6 +80,17 @@ class DocumentWire(_Asked):
     """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
 
 
+class ReleaseWire(_Asked):
+    """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Label
+    """The label that it has from then on. What holds a secret is not released."""
+    because: Annotated[str, Field(min_length=1, max_length=300)]
+    """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
+
+
 class Extension(_Asked):
     """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
 
@@ -89,6 +100,8 @@ class Extension(_Asked):
     """Names a remembered conversation."""
     label: Label | None = None
     """Sensitivity of the request: `public`, `internal`, `confidential` or `restricted`."""
+    release: ReleaseWire | None = None
+    """Lowers the label of text, columns, messages and a document that is sent along, which is written down."""
     clearance: Label | None = None
     """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None

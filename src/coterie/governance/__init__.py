@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from ._asker import ASKER, Asker, texts_of
 from ._audit import AuditLog
 from ._audit_event import audit_request
 from ._audit_line import GENESIS, Place, read_entry
 from ._audit_verify import Fault, Verification, verify_audit
 from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
-from ._egress import Gate
-from ._keys import PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
+from ._egress import PSEUDONYMISED, Gate
+from ._keys import OWN_TENANT, PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
+from ._personal import Sighting, sight
+from ._pseudonyms import PseudonymBook, Pseudonyms, Value
 
 __all__ = [
     "ACCOUNT",
+    "ASKER",
     "GENESIS",
+    "OWN_TENANT",
     "PERMISSIONS",
+    "PSEUDONYMISED",
+    "Asker",
     "AuditLog",
     "Budgets",
     "ClearancePolicy",
@@ -26,13 +33,19 @@ __all__ = [
     "NewKey",
     "Permission",
     "Place",
+    "PseudonymBook",
+    "Pseudonyms",
     "Role",
+    "Sighting",
     "Spending",
+    "Value",
     "Verification",
     "attests",
     "audit_request",
     "open_audit",
     "open_budgets",
     "read_entry",
+    "sight",
+    "texts_of",
     "verify_audit",
 ]

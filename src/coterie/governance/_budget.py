@@ -1,10 +1,14 @@
-"""Budgets: limits on requests, tokens and money that hold before anything is spent.
+"""Budgets: limits on requests, tokens, money and joules that hold before anything is spent.
 
 A call of a remote model is made only after the most that it can take is reserved, for every try that the engine may
 make; what it took is settled afterwards and the rest is free again. So however many requests run at once, and whatever
-fails, falls back, is hedged or cut off, a budget is never exceeded: it may only turn a call away while others hold
-reservations that they will not use up. The most a prompt can take is one token a byte of its UTF-8, and one a token
-that it may write.
+fails, falls back, is hedged or cut off, a limit of tokens or money is never exceeded: it may only turn a call away
+while others hold reservations that they will not use up. The most a prompt can take is one token a byte of its UTF-8,
+and one a token that it may write.
+
+What energy a request will take nobody knows. As much as the dearest one so far took is reserved for it when it comes
+in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
+above that: by nothing, unless one is dearer than any before it.
 
 Kept in a SQLite file that several processes may share. What a killed process had reserved counts as spent: nobody
 knows how far it came.
@@ -13,47 +17,33 @@ knows how far it came.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
 from coterie.accounting import most_read, token_money
 from coterie.config import BudgetSection, OpenAIModel
-from coterie.errors import BudgetExceeded, EngineRejected, EngineUnavailable, StoreError
-from coterie.types import Account, Output, Prompt, Verdict
+from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
+from coterie.types import Account, Failure, Output, Prompt, Usage, Verdict
+
+from . import _budget_file as table
+from ._budget_file import MICRO, NANO, Amount, BudgetFile, micro, nano
 
 RULE = "budget"
 _FILE = "state/budgets.db"
-_NANO = Decimal(10) ** 9
 _PERIODS = {"minute": "%Y-%m-%dT%H:%M", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "ever": "ever"}
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS spent (
-    budget TEXT, period TEXT, requests INTEGER DEFAULT 0, tokens INTEGER DEFAULT 0, nano INTEGER DEFAULT 0,
-    held_tokens INTEGER DEFAULT 0, held_nano INTEGER DEFAULT 0, PRIMARY KEY (budget, period)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS held (
-    id INTEGER PRIMARY KEY, owner INTEGER, budget TEXT, period TEXT, tokens INTEGER, nano INTEGER
-);
-"""
+_OWN = "\x1f"
+"""Between a budget's name and whose it is, where each has one."""
 
 
 ACCOUNT: ContextVar[Account | None] = ContextVar("account", default=None)
 """Who pays for what is done now. The network sets it for the tasks of each request."""
-
-
-class Amount(NamedTuple):
-    """Tokens, and money in billionths."""
-
-    tokens: int
-    nano: int
 
 
 class Spending(NamedTuple):
@@ -66,6 +56,19 @@ class Spending(NamedTuple):
     money: Decimal
     held: Decimal
     """Money reserved for calls that run."""
+    joules: float = 0.0
+    held_joules: float = 0.0
+    whose: str = ""
+    """The tenant or the key, where each has one of this name."""
+
+
+class _Bucket(NamedTuple):
+    """A budget as it is kept: one for all, or one of each."""
+
+    name: str
+    """Of its section."""
+    row: str
+    """By which the file knows it."""
 
 
 class Budgets:
@@ -87,16 +90,23 @@ class Budgets:
             clock: Seconds since the epoch.
             is_alive: Whether a process is; the system is asked by default.
         """
-        self._sections, self._path, self._clock = dict(sections), path, clock
-        self._is_alive = is_alive or _is_alive
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._sections, self._clock = dict(sections), clock
+        self._file = BudgetFile(path, is_alive)
 
-    async def admit(self, account: Account) -> None:
-        """Count a request. Raises `BudgetExceeded` if one of its budgets has no request left, and counts nothing."""
-        counted = self._of(account, lambda section: section.requests is not None)
-        if counted:
-            await asyncio.to_thread(self._admit, counted)
+    async def admit(self, account: Account) -> tuple[int, ...]:
+        """Count a request, and reserve the energy that it may take; what is given goes to `settle` when it ends.
+
+        Raises:
+            BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
+        """
+        limits = self._of(account, lambda section: section.requests is not None or section.joules is not None)
+        return await asyncio.to_thread(self._admit, limits, account) if limits else ()
+
+    async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
+        """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
+        took = None if usage is None else Amount(micro=micro(usage.joules))
+        if reserved:
+            await asyncio.to_thread(self._settle, reserved, took)
 
     @asynccontextmanager
     async def held(self, prompts: Sequence[Prompt], model: OpenAIModel, name: str) -> AsyncIterator[Held]:
@@ -106,172 +116,143 @@ class Budgets:
             BudgetExceeded: a budget does not have so much left, or does not know what the model costs.
         """
         account = ACCOUNT.get() or Account()
-        limited = self._of(account, lambda section: section.tokens is not None or section.money is not None)
-        if not limited:
+        limits = self._of(account, lambda section: section.tokens is not None or section.money is not None)
+        if not limits:
             yield Held()
             return
-        tries = model.retries + 1
-        most = _sum(_most(prompt, model) for prompt in prompts)
-        unpriced = [each for each in limited if self._sections[each].money is not None and _is_unpriced(model)]
-        if unpriced:
-            reason = f"budget {unpriced[0]!r} limits money, and the price of model {name!r} is unknown"
-            raise BudgetExceeded(_refusal(unpriced[0], reason), hint="Set price_in and price_out of the model.")
-        reserved = Amount(most.tokens * tries, most.nano * tries)
-        ids = await asyncio.to_thread(self._reserve, limited, reserved)
+        self._refuse_unpriced(limits, model, name)
+        reserved = _times(model.retries + 1, _sum(_most(prompt, model) for prompt in prompts))
+        numbers = await asyncio.to_thread(self._reserve, limits, reserved, account)
         held = Held()
-        took = most
+        took = reserved  # of what is cut off nobody knows how far it came, and how often
         try:
             yield held
-            took = _took(held.outputs, model) if held.outputs else most
-        except (EngineRejected, EngineUnavailable):
-            took = Amount(0, 0)  # it was turned away
-            raise
-        except BaseException:
-            took = reserved  # how far it came, and how often, is not known
+        except (EngineError, Overloaded, TooLong) as error:
+            if len(prompts) == 1:  # else others were cut off with the one that failed
+                took = _lost(prompts[0], error, model)
             raise
         finally:
-            await asyncio.shield(asyncio.to_thread(self._settle, ids, reserved, took))
+            if held.outputs:
+                took = _took(prompts, held.outputs, model)
+            await asyncio.shield(asyncio.to_thread(self._settle, numbers, took))
 
     def spending(self) -> list[Spending]:
-        """How each budget stands in its present period. Raises `StoreError`."""
+        """How each budget stands in its present span. Raises `StoreError`."""
         if not self._sections:
             return []
-        with self._writing() as connection:
-            rows = {name: self._row(connection, name) for name in self._sections}
-        found = []
-        for name, row in rows.items():
-            money, held = (Decimal(row[each]) / _NANO for each in ("nano", "held_nano"))
-            found.append(Spending(name, self._period(name), row["requests"], row["tokens"], money, held))
-        return found
+        with self._file.writing() as connection:
+            return [spending for name in self._sections for spending in self._stand(connection, name)]
 
     async def close(self) -> None:
         """Free the file. A second call does nothing."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+        self._file.close()
 
-    def _of(self, account: Account, limits: Callable[[BudgetSection], bool]) -> list[str]:
+    def _of(self, account: Account, limits: Callable[[BudgetSection], bool]) -> list[_Bucket]:
         """The budgets that an account is under and that limit something."""
         return [
-            name
+            _Bucket(name, _row_of(name, section, account))
             for name, section in self._sections.items()
             if section.tenant in {None, account.tenant} and section.key in {None, account.key} and limits(section)
         ]
 
     # --- in a thread -----------------------------------------------------------------------------
 
-    def _admit(self, names: Sequence[str]) -> None:
-        with self._writing() as connection:
-            for name in names:
-                row, limit = self._row(connection, name), self._sections[name].requests
-                if limit is not None and row["requests"] >= limit:
-                    raise self._exceeded(name, f"{limit:,} requests", f"{row['requests']:,} were made")
-            for name in names:
-                self._add(connection, name, self._period(name), "requests", 1)
+    def _admit(self, buckets: Sequence[_Bucket], account: Account) -> tuple[int, ...]:
+        with self._file.writing() as connection:
+            held = [(bucket, self._checked(connection, bucket, account)) for bucket in buckets]
+            numbers = []
+            for bucket, energy in held:
+                period = self._period(bucket.name)
+                if self._sections[bucket.name].requests is not None:
+                    table.count(connection, bucket.row, period)
+                if energy is not None:
+                    numbers.append(table.hold(connection, bucket.row, period, energy))
+            return tuple(numbers)
 
-    def _reserve(self, names: Sequence[str], amount: Amount) -> list[int]:
-        with self._writing() as connection:
-            for name in names:
-                self._check(connection, name, amount)
-            ids = []
-            for name in names:
-                period = self._period(name)
-                self._add(connection, name, period, "held_tokens", amount.tokens)
-                self._add(connection, name, period, "held_nano", amount.nano)
-                cursor = connection.execute(
-                    "INSERT INTO held (owner, budget, period, tokens, nano) VALUES (?, ?, ?, ?, ?)",
-                    (os.getpid(), name, period, amount.tokens, amount.nano),
-                )
-                ids.append(int(cursor.lastrowid or 0))
-            return ids
+    def _checked(self, connection: sqlite3.Connection, bucket: _Bucket, account: Account) -> Amount | None:
+        """The energy to reserve for one more request; None where it is not limited. Raises `BudgetExceeded`."""
+        section, row = self._sections[bucket.name], table.row(connection, bucket.row, self._period(bucket.name))
+        if section.requests is not None and row.requests >= section.requests:
+            raise self._exceeded(bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", account)
+        if section.joules is None:
+            return None
+        energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
+        left = micro(section.joules) - row.micro - row.held_micro
+        if energy > left:
+            said = f"{left / MICRO:,.1f} are left, and this request may take {energy / MICRO:,.1f}"
+            raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, account)
+        return Amount(micro=energy)
 
-    def _check(self, connection: sqlite3.Connection, name: str, amount: Amount) -> None:
-        row, section = self._row(connection, name), self._sections[name]
-        if section.tokens is not None and row["tokens"] + row["held_tokens"] + amount.tokens > section.tokens:
-            left = section.tokens - row["tokens"] - row["held_tokens"]
+    def _reserve(self, buckets: Sequence[_Bucket], amount: Amount, account: Account) -> list[int]:
+        with self._file.writing() as connection:
+            for bucket in buckets:
+                self._check(connection, bucket, amount, account)
+            return [table.hold(connection, each.row, self._period(each.name), amount) for each in buckets]
+
+    def _check(self, connection: sqlite3.Connection, bucket: _Bucket, amount: Amount, account: Account) -> None:
+        row, section = table.row(connection, bucket.row, self._period(bucket.name)), self._sections[bucket.name]
+        if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
+            left = section.tokens - row.tokens - row.held_tokens
             said = f"{left:,} are left, and this call may take {amount.tokens:,}"
-            raise self._exceeded(name, f"{section.tokens:,} tokens", said)
+            raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, account)
         if section.money is not None:
-            left_nano = _nano(section.money) - row["nano"] - row["held_nano"]
+            left_nano = nano(section.money) - row.nano - row.held_nano
             if amount.nano > left_nano:
-                left_money, most = (Decimal(each) / _NANO for each in (left_nano, amount.nano))
+                left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
                 said = f"{left_money:.6f} are left, and this call may take {most:.6f}"
-                raise self._exceeded(name, f"{section.money:f} of money", said)
+                raise self._exceeded(bucket, f"{section.money:f} of money", said, account)
 
-    def _settle(self, ids: Sequence[int], reserved: Amount, took: Amount) -> None:
-        with self._writing() as connection:
-            for each in ids:
-                row = connection.execute("SELECT budget, period FROM held WHERE id = ?", (each,)).fetchone()
-                if row is None:
-                    continue
-                self._release(connection, row["budget"], row["period"], reserved, took)
-                connection.execute("DELETE FROM held WHERE id = ?", (each,))
+    def _settle(self, numbers: Sequence[int], took: Amount | None) -> None:
+        with self._file.writing() as connection:
+            for number in numbers:
+                table.settle(connection, number, took)
 
-    def _release(self, connection: sqlite3.Connection, name: str, period: str, reserved: Amount, took: Amount) -> None:
-        self._add(connection, name, period, "held_tokens", -reserved.tokens)
-        self._add(connection, name, period, "held_nano", -reserved.nano)
-        self._add(connection, name, period, "tokens", took.tokens)
-        self._add(connection, name, period, "nano", took.nano)
+    def _stand(self, connection: sqlite3.Connection, name: str) -> Iterator[Spending]:
+        section, period = self._sections[name], self._period(name)
+        rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, period)
+        for each in rows:
+            row = table.row(connection, each, period)
+            money, held = (Decimal(value) / NANO for value in (row.nano, row.held_nano))
+            joules, held_joules = row.micro / MICRO, row.held_micro / MICRO
+            whose = each.partition(_OWN)[2]
+            yield Spending(name, period, row.requests, row.tokens, money, held, joules, held_joules, whose)
 
-    def _add(self, connection: sqlite3.Connection, name: str, period: str, column: str, amount: int) -> None:
-        connection.execute("INSERT OR IGNORE INTO spent (budget, period) VALUES (?, ?)", (name, period))
-        changed = f"UPDATE spent SET {column} = {column} + ? WHERE budget = ? AND period = ?"  # noqa: S608 - our names
-        connection.execute(changed, (amount, name, period))
-
-    def _row(self, connection: sqlite3.Connection, name: str) -> Mapping[str, int]:
-        found = connection.execute(
-            "SELECT * FROM spent WHERE budget = ? AND period = ?", (name, self._period(name))
-        ).fetchone()
-        columns = ("requests", "tokens", "nano", "held_tokens", "held_nano")
-        return dict.fromkeys(columns, 0) if found is None else {column: int(found[column]) for column in columns}
+    # --- spans and refusals ----------------------------------------------------------------------
 
     def _period(self, name: str) -> str:
         now = datetime.fromtimestamp(self._clock(), UTC)
         return now.strftime(_PERIODS[self._sections[name].per])
 
-    def _exceeded(self, name: str, limit: str, said: str) -> BudgetExceeded:
-        per = self._sections[name].per
-        span = "" if per == "ever" else f" a {per}"
+    def _wait(self, name: str) -> float | None:
+        """Seconds until a budget is full again; None for never."""
+        per, now = self._sections[name].per, datetime.fromtimestamp(self._clock(), UTC)
+        if per == "ever":
+            return None
+        ends = {"minute": now.replace(second=0) + timedelta(minutes=1)}
+        ends["hour"] = now.replace(minute=0, second=0) + timedelta(hours=1)
+        ends["day"] = now.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+        ends["month"] = (now.replace(day=1, hour=0, minute=0, second=0) + timedelta(days=32)).replace(day=1)
+        return (ends[per].replace(microsecond=0) - now).total_seconds()
+
+    def _refuse_unpriced(self, buckets: Iterable[_Bucket], model: OpenAIModel, name: str) -> None:
+        for bucket in buckets:
+            if self._sections[bucket.name].money is not None and _is_unpriced(model):
+                reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
+                raise BudgetExceeded(_refusal(bucket.name, reason), hint="Set price_in and price_out of the model.")
+
+    def _exceeded(self, bucket: _Bucket, limit: str, said: str, account: Account) -> BudgetExceeded:
+        """The refusal; what others took of a budget that is shared is not told to who holds a key."""
+        section = self._sections[bucket.name]
+        own = section.each or section.tenant is not None or section.key is not None or not account.key
+        span = "" if section.per == "ever" else f" a {section.per}"
+        reason = f"budget {bucket.name!r} is {limit}{span}: {said}" if own else f"budget {bucket.name!r} is used up"
         return BudgetExceeded(
-            _refusal(name, f"budget {name!r} is {limit}{span}: {said}"),
-            hint=f"Wait for the next {per}, or raise [budgets.{name}]." if span else f"Raise [budgets.{name}].",
+            _refusal(bucket.name, reason),
+            retry_after=self._wait(bucket.name),
+            hint=f"Wait for the next {section.per}, or raise [budgets.{bucket.name}]."
+            if span
+            else f"Raise [budgets.{bucket.name}].",
         )
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other process writes beside."""
-        with self._lock:
-            try:
-                connection = self._connection = self._connection or self._open()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise StoreError(
-                    f"Cannot write the budgets in {str(self._path)!r}: {error}.",
-                    hint="Nothing is spent that is not counted: free space on the disk, or make the file writable.",
-                ) from error
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-        connection.execute("BEGIN IMMEDIATE")
-        for row in connection.execute("SELECT * FROM held").fetchall():
-            if not self._is_alive(row["owner"]):
-                whole = Amount(row["tokens"], row["nano"])
-                self._release(connection, row["budget"], row["period"], whole, whole)
-                connection.execute("DELETE FROM held WHERE id = ?", (row["id"],))
-        connection.execute("COMMIT")
-        return connection
 
 
 class Held:
@@ -281,18 +262,44 @@ class Held:
         self.outputs: Sequence[Output] = ()
 
 
+def _row_of(name: str, section: BudgetSection, account: Account) -> str:
+    whose = {"tenant": account.tenant, "key": account.key}
+    return name if section.each is None else f"{name}{_OWN}{whose[section.each]}"
+
+
 def _most(prompt: Prompt, model: OpenAIModel) -> Amount:
     """The most that one try can take."""
     tokens_in = most_read(prompt)
     return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, model))
 
 
-def _took(outputs: Sequence[Output], model: OpenAIModel) -> Amount:
+def _took(prompts: Sequence[Prompt], outputs: Sequence[Output], model: OpenAIModel) -> Amount:
+    """What answered calls took: their tokens, and for each try before that was not turned away the most it can take."""
     used = [(output.usage.tokens_in, output.usage.tokens_out) for output in outputs]
-    return _sum(Amount(sum(each), _money(*each, model)) for each in used)
+    billed = [
+        _times(_billed(output.failures), _most(prompt, model)) for prompt, output in zip(prompts, outputs, strict=True)
+    ]
+    return _sum([*(Amount(sum(each), _money(*each, model)) for each in used), *billed])
 
 
-def _sum(amounts: Iterator[Amount]) -> Amount:
+def _lost(prompt: Prompt, error: EngineError | Overloaded | TooLong, model: OpenAIModel) -> Amount:
+    """What a call took that gave nothing: the most of each try, but for those that were turned away."""
+    if isinstance(error, TooLong):
+        return Amount()
+    if not error.failures and isinstance(error, EngineError):
+        return Amount() if error.turned_away else _times(model.retries + 1, _most(prompt, model))
+    return _times(_billed(error.failures), _most(prompt, model))
+
+
+def _billed(failures: Sequence[Failure]) -> int:
+    return sum(not failure.turned_away for failure in failures)
+
+
+def _times(tries: int, amount: Amount) -> Amount:
+    return Amount(*(tries * each for each in amount))
+
+
+def _sum(amounts: Iterable[Amount]) -> Amount:
     found = list(amounts)
     return Amount(sum(each.tokens for each in found), sum(each.nano for each in found))
 
@@ -300,11 +307,7 @@ def _sum(amounts: Iterator[Amount]) -> Amount:
 def _money(tokens_in: int, tokens_out: int, model: OpenAIModel) -> int:
     now = model.prices_at()
     money = token_money(Decimal(tokens_in), Decimal(tokens_out), price_in=now.tokens_in, price_out=now.tokens_out)
-    return _nano(money or Decimal(0))
-
-
-def _nano(money: Decimal) -> int:
-    return int((money * _NANO).to_integral_value(ROUND_CEILING))
+    return nano(money or Decimal(0))
 
 
 def _is_unpriced(model: OpenAIModel) -> bool:
@@ -314,16 +317,6 @@ def _is_unpriced(model: OpenAIModel) -> bool:
 
 def _refusal(name: str, reason: str) -> Verdict:
     return Verdict(allowed=False, rule=f"{RULE}.{name}", reason=reason)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def open_budgets(sections: Mapping[str, BudgetSection], folder: Path) -> Budgets:

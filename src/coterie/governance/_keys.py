@@ -26,7 +26,7 @@ from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
 """`member` asks; `operator` watches counters; `auditor` reads counters and traces; `admin` may all of it."""
-Permission = Literal["ask", "traces", "metrics"]
+Permission = Literal["ask", "traces", "metrics", "release"]
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "admin": frozenset(get_args(Permission)),
@@ -34,10 +34,14 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "member": frozenset({"ask", "traces"}),
     "auditor": frozenset({"metrics", "traces"}),
 }
-"""What each role may; `traces` are those of the key's own tenant."""
+"""What each role may; `traces` are those of the key's own tenant, `release` lowers the label of what is asked."""
+
+OWN_TENANT = "default"
+"""The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
 
 PREFIX = "ctr_"
 _DAY = 86_400.0
+_ERASED = "(erased)"  # no key can be named so
 _TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
@@ -64,8 +68,13 @@ class Key:
     revoked: float | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether its role allows it."""
-        return permission in PERMISSIONS[self.role]
+        """Whether its role allows it.
+
+        Counters are of all tenants together: they are the operators', and of other roles those of the tenant
+        `default`, which is whoever runs the network.
+        """
+        of_all = permission != "metrics" or self.role == "operator" or self.tenant == OWN_TENANT
+        return of_all and permission in PERMISSIONS[self.role]
 
     def state(self, now: float) -> Literal["valid", "revoked", "expired"]:
         """Whether it opens anything."""
@@ -174,6 +183,23 @@ class KeyRing:
             keys[key_id] = replace(old, id=key_id, digest=_digest(secret), created=now, expires=ends)
             keys[old.id] = replace(old, revoked=now)
         return NewKey(keys[key_id], f"{PREFIX}{key_id}_{secret}")
+
+    def of(self, tenant: str) -> Sequence[Key]:
+        """A tenant's keys, the oldest first, without those that are erased. Raises `SetupError`."""
+        return [key for key in self.keys() if key.tenant == tenant and key.name != _ERASED]
+
+    def erase(self, tenant: str) -> Sequence[Key]:
+        """Shut a tenant's keys out for good and take the names off them. Raises `SetupError`.
+
+        Ids and hashes stay: a ring that lost its last key would let in everybody of this machine.
+        """
+        if not self.of(tenant):
+            return []
+        with self._changing() as keys:
+            found = [key for key in keys.values() if key.tenant == tenant and key.name != _ERASED]
+            for key in found:
+                keys[key.id] = replace(key, name=_ERASED, revoked=key.revoked or self._clock())
+        return found
 
     def _valid(self, keys: Mapping[str, Key], name: str) -> Key:
         now = self._clock()

@@ -17,7 +17,7 @@ from coterie._concurrency import side_by_side
 from coterie.protocols import Specialist
 from coterie.routing import split_parts
 from coterie.specialists import NOT_STATED
-from coterie.types import Citation, Document, Finding, Label, Stage, Step, Task, Verdict
+from coterie.types import Citation, Document, Finding, Label, Labelled, Stage, Step, Task, Verdict, impersonal
 
 from ._generalist import NAME, Asking
 from ._held import made_up
@@ -76,9 +76,15 @@ class Collaboration:
         """As sensitive as the document, and the question."""
         return max(self.task.label, self.document.label or self.task.label)
 
+    @property
+    def impersonal(self) -> Label:
+        """The same without personal data."""
+        own = self.document.label is None
+        return impersonal(self.task) if own else impersonal(self.task, self.document)
+
     async def run(self) -> Concluded:
         """Plan, read and conclude, as often as is allowed."""
-        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label)
+        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label, self.impersonal)
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
@@ -113,7 +119,7 @@ class Collaboration:
             self._note("plan", f"the question itself, in {len(own)} part(s)")
             return own
         most = self.large.section.jobs
-        questions = await self._structured("plan", PLAN.format(most=most), [], self.task.label, _schema(questions=most))
+        questions = await self._structured("plan", PLAN.format(most=most), [], self.task, _schema(questions=most))
         if questions is None:
             return own[:most]
         planned = _questions(questions.get("questions"), most - 1, known=own[:1])
@@ -141,7 +147,7 @@ class Collaboration:
         left = 0 if last else self.large.section.jobs - len(self._extracts)
         told = self._told(quotes)
         schema = _schema(answer=True, questions=max(left, 0))
-        found = await self._structured("conclude", CONCLUDE, told, self.label, schema)
+        found = await self._structured("conclude", CONCLUDE, told, self, schema)
         if found is None:
             return None, []
         self._seen = len(quotes)
@@ -166,7 +172,7 @@ class Collaboration:
         return self._finding(NAME, answer, reason, confidence=0.0, citations=tuple(quotes))
 
     async def _structured(
-        self, stage: str, instruction: str, told: Sequence[str], label: Label, schema: dict[str, object]
+        self, stage: str, instruction: str, told: Sequence[str], label: Labelled, schema: dict[str, object]
     ) -> dict[str, object] | None:
         """The generalist's JSON object; None, with the reason noted, where there is none."""
         if self.large is None:
@@ -228,7 +234,15 @@ class Collaboration:
         nearest = asked or self._extracts[0]
         words = f"; nearest to it is {_flat(nearest.citations[0].text)!r}" if nearest.citations else ""
         reason = nearest.finding.reason.rstrip(".") + words
-        return replace(nearest.finding, accepted=False, reason=reason, facts=(), steps=(), label=self.label)
+        return replace(
+            nearest.finding,
+            accepted=False,
+            reason=reason,
+            facts=(),
+            steps=(),
+            label=self.label,
+            impersonal=self.impersonal,
+        )
 
     def _finding(
         self, name: str, text: str, reason: str, *, confidence: float, citations: tuple[Citation, ...] = ()
@@ -241,6 +255,7 @@ class Collaboration:
             accepted=True,
             reason=reason,
             label=self.label,
+            impersonal=self.impersonal,
             task="answer",
             citations=citations,
         )

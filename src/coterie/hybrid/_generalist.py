@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from coterie.config import GeneralistSection, LlamaModel, OpenAIModel
 from coterie.context import CONVERSATION
@@ -28,10 +28,12 @@ from coterie.types import (
     Finding,
     FindingSummary,
     Label,
+    Labelled,
     Message,
     Prompt,
     SpecialistCard,
     Task,
+    impersonal,
 )
 
 from ._held import made_up
@@ -75,7 +77,10 @@ class Generalist:
         """
         self.section = section
         self.meter = meter
-        self.candidates = tuple(Candidate(engine=engine, window=model.window) for engine, model in models)
+        self.candidates = tuple(
+            Candidate(engine=engine, window=model.window, pseudonymised=_pseudonymises(model))
+            for engine, model in models
+        )
         engine, model = models[0]
         self.card = SpecialistCard(
             name=NAME,
@@ -85,6 +90,7 @@ class Generalist:
             version=_version(model),
             reads=(CONVERSATION,) if section.history else (),
             clearance=engine.clearance,
+            pseudonymised=_pseudonymises(model),
             view_tokens=model.window // _SHARE,
         )
 
@@ -155,13 +161,13 @@ class Asking:
         if not task.text.strip() and not task.columns:
             yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
             return
-        label = max([task.label, *(entry.label for entry in view.entries)])
+        source = _Sensitivity.of(task, *view.entries)
         begun, held = False, ""
         async with aclosing(self._tries(self._escalation(task, view)).stream()) as events:
             async for event in events:
                 if isinstance(event, Heard):
                     self._count(event)
-                    finding = _answered(event, label)
+                    finding = _answered(event, source)
                     if finding.broken:
                         yield Delta(text=_broken_off(event))
                     yield finding
@@ -180,10 +186,15 @@ class Asking:
         def prompt(candidate: Candidate) -> Prompt:
             longest = min(task.max_tokens or _LONGEST, candidate.window // _SHARE)
             room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
-            seen = narrowed(view, self.card, clearance=candidate.engine.clearance, room=room).entries
+            seen = narrowed(
+                view,
+                replace(self.card, pseudonymised=candidate.pseudonymised),
+                clearance=candidate.engine.clearance,
+                room=room,
+            ).entries
             messages = lay_out(seen, instruction=told, asked=asked)
-            label = max([task.label, *(entry.label for entry in seen)])
-            return self._fitting(candidate, Prompt(messages=messages, label=label, max_tokens=longest))
+            label, bare = _Sensitivity.of(task, *seen)
+            return self._fitting(candidate, Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest))
 
         return prompt
 
@@ -195,9 +206,9 @@ class Asking:
         It is shown findings and the quotes in them, as sensitive as the most sensitive of them, and no document.
         """
         told = [in_words(finding) for finding in findings]
-        label = max([task.label, *(finding.label for finding in findings)])
-        heard = await self._ask(TOGETHER, task.text, told, label, max_tokens=task.max_tokens)
-        finding = _answered(heard, label)
+        source = _Sensitivity.of(task, *findings)
+        heard = await self._ask(TOGETHER, task.text, told, source, max_tokens=task.max_tokens)
+        finding = _answered(heard, source)
         sources = [task.text, *told]
         marks = max((len(each.citations) for each in findings), default=0)
         if finding.accepted and (added := made_up(finding.text, sources, marks=marks)):
@@ -206,10 +217,18 @@ class Asking:
         return finding
 
     async def structured(
-        self, instruction: str, asked: str, told: Sequence[str], label: Label, *, schema: Mapping[str, object]
+        self, instruction: str, asked: str, told: Sequence[str], label: Labelled, *, schema: Mapping[str, object]
     ) -> tuple[Heard, dict[str, Any] | None]:
-        """An answer in the form of a JSON schema's object; None if there is none, or it is none."""
-        heard = await self._ask(instruction, asked, told, label, schema=schema)
+        """An answer in the form of a JSON schema's object; None if there is none, or it is none.
+
+        Args:
+            instruction: What to do.
+            asked: With what.
+            told: What is known.
+            label: Has the labels of all of it.
+            schema: Of the answer.
+        """
+        heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), schema=schema)
         try:
             content = json.loads(heard.text) if heard.output is not None else None
         except (ValueError, RecursionError):
@@ -221,7 +240,7 @@ class Asking:
         instruction: str,
         asked: str,
         told: Sequence[str],
-        label: Label,
+        source: _Sensitivity,
         *,
         schema: Mapping[str, object] | None = None,
         max_tokens: int | None = None,
@@ -232,7 +251,8 @@ class Asking:
 
         def prompt(candidate: Candidate) -> Prompt:
             longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
-            whole = Prompt(messages=messages, label=label, max_tokens=longest, json_schema=schema)
+            label, bare = source
+            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema)
             return self._fitting(candidate, whole)
 
         heard = await self._tries(prompt).ask()
@@ -276,7 +296,24 @@ def _names_labels(entry: Entry) -> bool:
     return isinstance(known, FindingSummary) and known.task == "classify" and not known.accepted and bool(known.guess)
 
 
-def _answered(heard: Heard, label: Label) -> Finding:
+class _Sensitivity(NamedTuple):
+    """Of what a prompt or a finding is made of."""
+
+    label: Label
+    impersonal: Label
+    """The same without personal data."""
+
+    @classmethod
+    def of(cls, *things: Labelled) -> _Sensitivity:
+        """The highest of each."""
+        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+
+
+def _pseudonymises(model: OpenAIModel | LlamaModel) -> bool:
+    return isinstance(model, OpenAIModel) and model.pseudonymise
+
+
+def _answered(heard: Heard, source: _Sensitivity) -> Finding:
     """What was heard as a finding."""
     text, broken = heard.text.strip(), False
     if heard.output is None:
@@ -294,7 +331,8 @@ def _answered(heard: Heard, label: Label) -> Finding:
         confidence=0.0,  # not known, and the cautious number for that
         accepted=bool(text),
         reason=reason,
-        label=label,
+        label=source.label,
+        impersonal=source.impersonal,
         task="generate",
         steps=heard.steps,
         verdicts=heard.verdicts,

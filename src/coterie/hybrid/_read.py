@@ -32,6 +32,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    impersonal,
     total_usage,
 )
 
@@ -109,16 +110,19 @@ def default_reader(encoder: Engine) -> AnswerSpecialist:
 class DocumentReader:
     """Reads one document for any number of questions; each of its sentences is encoded once."""
 
-    def __init__(self, specialist: Specialist, document: Document, label: Label) -> None:
+    def __init__(
+        self, specialist: Specialist, document: Document, label: Label, impersonal: Label | None = None
+    ) -> None:
         """Take an `answer` specialist; one that words its answers does so in the last reading only.
 
         Args:
             specialist: Who reads. It runs in this process.
             document: What is read.
             label: The document's, at least the request's.
+            impersonal: The same without personal data.
         """
         self.name = specialist.card.name
-        self.label = label
+        self.label, self._impersonal = label, impersonal or label
         self.passages = passages_of(document, label)
         self._first = self._last = specialist
         if isinstance(specialist, AnswerSpecialist):
@@ -131,7 +135,10 @@ class DocumentReader:
 
     async def read(self, question: str, task: Task) -> Extract:
         """What the document says to a question; nothing of the task but its labels counts."""
-        task = replace(task, text=question, columns=None, vector=None, label=max(task.label, self.label))
+        bare = max(impersonal(task), self._impersonal)
+        task = replace(
+            task, text=question, columns=None, vector=None, label=max(task.label, self.label), impersonal=bare
+        )
         shared = dict(zip(self.passages, self._shared(question), strict=True))
         stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
         first = await asyncio.gather(*(self._read(task, stretch, shared) for stretch in stretches))
@@ -144,7 +151,7 @@ class DocumentReader:
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])
         best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
-        last = await self._last.consult(task, _view(best))
+        last = await self._last.consult(task, _view(best, bare))
         spent = _spent(self.name, [step for finding in first for step in finding.steps])
         return Extract(
             question=question,
@@ -158,7 +165,7 @@ class DocumentReader:
         async with self._turns:
             await asyncio.sleep(0)  # others are served between two stretches
             ordered = sorted(stretch, key=lambda passage: -shared[passage])
-            return await self._first.consult(task, _view(ordered))
+            return await self._first.consult(task, _view(ordered, impersonal(task)))
 
     def _shared(self, question: str) -> list[float]:
         """How much of the question's words each passage has, weighed by their rarity in the document."""
@@ -181,9 +188,12 @@ def _quotes(finding: Finding) -> tuple[Citation, ...]:
     )
 
 
-def _view(passages: Sequence[Passage]) -> ContextView:
+def _view(passages: Sequence[Passage], impersonal: Label) -> ContextView:
     return ContextView(
-        entries=tuple(Entry(content=each, producer=each.document, label=each.label, time=0.0) for each in passages)
+        entries=tuple(
+            Entry(content=each, producer=each.document, label=each.label, impersonal=impersonal, time=0.0)
+            for each in passages
+        )
     )
 
 

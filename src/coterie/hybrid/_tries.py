@@ -31,6 +31,8 @@ class Candidate:
     engine: StreamingEngine
     window: int
     """Tokens of prompt and answer that it takes."""
+    pseudonymised: bool = False
+    """Personal data reaches it under pseudonyms only."""
 
 
 @dataclass(frozen=True, kw_only=True)

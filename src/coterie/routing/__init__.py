@@ -4,6 +4,7 @@ from ._columns import check_columns, split_columns
 from ._evaluate import NOBODY, Expected, Fix, Mistaken, RouteEvaluation, Tally, judge_routes
 from ._expected import read_expected
 from ._explain import Candidate, Considered, Explanation, Likeness
+from ._orders import ORDERS_FILE, OrderSense, span_means
 from ._plan import permitted, pinned_route, plan_waves
 from ._profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from ._router import LearnedRouter
@@ -11,6 +12,7 @@ from ._split import split_parts
 
 __all__ = [
     "NOBODY",
+    "ORDERS_FILE",
     "PROFILE_FILE",
     "Candidate",
     "Considered",
@@ -20,6 +22,7 @@ __all__ = [
     "LearnedRouter",
     "Likeness",
     "Mistaken",
+    "OrderSense",
     "Profile",
     "RouteEvaluation",
     "Tally",
@@ -31,6 +34,7 @@ __all__ = [
     "pinned_route",
     "plan_waves",
     "read_expected",
+    "span_means",
     "split_columns",
     "split_parts",
 ]

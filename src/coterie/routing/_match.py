@@ -69,6 +69,8 @@ class Match:
     """`text` is of several pieces, and `vector` of one of them."""
     small_talk: str | None = None
     """The greeting or the like that it is."""
+    order: bool = False
+    """It is words to the router."""
 
     @cached_property
     def ranked(self) -> tuple[str, ...]:
@@ -100,7 +102,8 @@ class Match:
     @property
     def stands(self) -> bool:
         """Whether a piece of a request may be one by itself."""
-        return self.small_talk is None and self.best.plausible and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
+        fits = self.small_talk is None and not self.order and self.best.plausible
+        return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
     @property
     def second(self) -> str | None:
@@ -119,7 +122,10 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     if piece.ends:
         return [_focus(whole, [matches[end] for end in piece.ends])]
     parts = [part for below in piece.pieces for part in choose(below, matches)]
+    ordered = any(part.order for part in parts)
     parts = _united([part for part in parts if part.stands], piece)
+    if ordered and parts:
+        return parts  # words to the router are no part of what is asked
     if len({part.name for part in parts}) < 2 or gain(whole, parts) <= NEEDED[piece.mark]:
         return [whole]
     return parts
@@ -127,15 +133,13 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 
 def _focus(whole: Match, ends: Sequence[Match]) -> Match:
     """The whole of a long text, or the end of it that says more clearly whom it is for: what is asked of the rest."""
-    clear = [end for end in ends if end.in_scope and end.name != whole.name]
-    clearest = max(clear, key=lambda end: end.best.similarity, default=None)
-    if clearest is None:
-        inside = [end for end in ends if end.in_scope]
-        return whole if whole.in_scope or not inside else max(inside, key=lambda end: end.best.similarity)
+    inside = [end for end in ends if end.in_scope]
+    clearest = max(inside, key=lambda end: end.best.similarity, default=None)
+    if clearest is None or (whole.in_scope and clearest.name == whole.name):
+        return whole
     if whole.in_scope and clearest.best.similarity < whole.best.similarity + CLEARER:
         return whole
-    own = max((end.best.similarity for end in ends if end.in_scope and end.name == whole.name), default=-1.0)
-    return clearest if clearest.best.similarity > own else whole
+    return clearest
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:

@@ -154,8 +154,17 @@ def permitted(route: Route, allowed: Collection[str]) -> Route:
     parts = tuple(
         replace(route.parts[i], after=tuple(kept.index(j) for j in route.parts[i].after if j in kept)) for i in kept
     )
-    route = replace(route, scores={name: score for name, score in route.scores.items() if name in allowed})
-    if len(parts) == len(route.parts):
-        return route
-    reason = "a part of it is for nobody that may be asked" if parts else "it is for nobody that may be asked"
-    return replace(route, parts=parts, reason=reason)
+    scores = {name: score for name, score in route.scores.items() if name in allowed}
+    return replace(route, parts=parts, scores=scores, reason=_told(route, parts, allowed))
+
+
+def _told(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> str:
+    """The reason in words that name no other: a router's may name the runner-up, and quote its examples."""
+    if not parts:
+        return "it is for nobody that may be asked"
+    if len(parts) < len(route.parts):
+        return "a part of it is for nobody that may be asked"
+    if not route.scores.keys() - set(allowed):
+        return route.reason
+    asked = dict.fromkeys(name for part in parts for name in part.specialists)
+    return f"of those that may be asked, it is for {', '.join(asked)}"

@@ -24,6 +24,10 @@ _ORDER = re.compile(
     rf"|\buse\s+(?:only\s+)?the\b.{{0,30}}?\b{_READER}\b",
     re.IGNORECASE,
 )
+_MACHINE = (
+    r"rout(?:er|ing|e)s?|instructions?|rules?|prompts?|system|assistants?|specialists?|agents?|bots?|models?|experts?|teams?|departments?|desks?"
+    r"|units?|polic(?:y|ies)|guidelines?|settings?|procedures?|admin(?:istrator)?|developers?|dispatchers?|classifiers?|training|told"
+)
 _POLITE = re.compile(
     r"(?:"
     r"(?:hi|hello|hey|dear|greetings|good\s+(?:morning|afternoon|evening|day))(?:\s+(?:there|all|team|everyone|everybody|sir"
@@ -57,6 +61,7 @@ class Reader:
 
     def __init__(self, names: Iterable[str]) -> None:
         named = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) or r"(?!)"
+        self._named = re.compile(rf"\b(?:{named}|{_MACHINE})\b", re.IGNORECASE)
         self._handed = re.compile(
             rf"\b{_HANDING}\s+(?:this|it|that|the|my)\b.{{0,30}}?\bto\s+(?:the\s+)?[\"'`]?(?:{named})\b", re.IGNORECASE
         )
@@ -77,6 +82,15 @@ class Reader:
         if len(rest.split()) < _FEWEST:
             return Reading(text=text)
         return Reading(text=rest, orders=tuple(order.strip() for order in orders))
+
+    def clauses(self, text: str) -> list[tuple[int, int]]:
+        """Where its sentences and the like stand, if one of them names a specialist or the machine beside others."""
+        spans = [match.span() for match in _CLAUSE.finditer(text)]
+        return spans if len(spans) > 1 and self.names_somebody(text) else []
+
+    def names_somebody(self, text: str) -> bool:
+        """Whether it names a specialist or the machine, as words to the router do."""
+        return self._named.search(text) is not None
 
     def _is_order(self, text: str) -> bool:
         return _ORDER.search(text) is not None or self._handed.search(text) is not None

@@ -19,17 +19,23 @@ from coterie.context import known_facts
 from coterie.protocols import Engine
 from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
 
+from ._bank import Bank
 from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
 from ._match import PIECE_REJECTION, Fit, Match, choose
+from ._orders import OrderSense, span_means
 from ._plan import Waves, plan_parts, plan_waves
-from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile
+from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
 from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
 
+_ALL_KEPT = 16
+"""Up to so many specialists a route's scores name all of them."""
+_BEST_KEPT = 8
+"""Of more, so many of the best, and of the best without examples."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 
 
@@ -56,6 +62,7 @@ class LearnedRouter:
         encoder: Engine,
         false_rejection: float,
         words: Sequence[str] = (),
+        order_sense: OrderSense | None = None,
     ) -> None:
         """A router over profiles.
 
@@ -65,10 +72,12 @@ class LearnedRouter:
             encoder: The one that the profiles were made with.
             false_rejection: Share of a specialist's own examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
+            order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
         """
         self._cards = cards
         self._names = tuple(profiles)
-        self._profiles = tuple(profiles.values())
+        self._bank = Bank(tuple(profiles.values()))
+        self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
         self._encoder = encoder
@@ -76,6 +85,7 @@ class LearnedRouter:
         self._false_rejection = false_rejection
         self._reader = Reader(cards)
         self._spelling = Spelling(words)
+        self._order_sense = order_sense
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
@@ -101,7 +111,8 @@ class LearnedRouter:
         if not request.text.strip() or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
-        root, matches, steps = await self._match_pieces(reading.text, request)
+        reading, whole, first = await self._read_whole(reading, request)
+        root, matches, second = await self._match_pieces(reading.text, whole, request)
         phrases = await self._small_talk.find(list(matches.values()))
         matches = {
             piece: replace(match, small_talk=phrase)
@@ -109,16 +120,17 @@ class LearnedRouter:
         }
         chosen = choose(root, matches)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
-        if asked == [matches[root]]:
+        orders = tuple(match.text for match in matches.values() if match.order)
+        if asked == [matches[root]] or (orders and len(asked) == 1):
             # One specialist gets the text as it is: what was left out of the reading may matter to it.
-            asked = [replace(matches[root], text=request.text)]
+            asked = [replace(asked[0], text=request.text)]
         scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
         parts = self._parts(by_columns, asked, known)
         reason = self._reason(by_columns, asked, [matches[root]])
-        route = Route(parts=parts, reason=reason, scores=scores, steps=steps)
+        route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
         return _Made(
             route=route,
-            reading=reading,
+            reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
             names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
             matches=tuple(matches.values()),
             asked=tuple(asked),
@@ -200,26 +212,49 @@ class LearnedRouter:
 
     # --- scores ----------------------------------------------------------------------------------
 
-    async def _match_pieces(self, text: str, request: Request) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+    async def _read_whole(self, reading: Reading, request: Request) -> tuple[Reading, Output, tuple[Step, ...]]:
+        """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
+        readings = list(dict.fromkeys([reading.text, self._spelling.mend(reading.text)]))
+        outputs, steps = await self._encode(readings, request, states=True)
+        clearest = self._clearest(outputs)
+        text, output = readings[clearest], outputs[clearest]
+        orders = self._orders_in(text, output)
+        rest = "".join(text[start:end] for start, end in self._reader.clauses(text) if (start, end) not in orders)
+        if not orders or not rest.strip():
+            return replace(reading, text=text), output, steps
+        (output,), again = await self._encode([rest], request, states=True)
+        named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
+        return replace(reading, text=rest, orders=named), output, (*steps, *again)
+
+    def _orders_in(self, text: str, output: Output) -> list[tuple[int, int]]:
+        """Which clauses of a text are words to the router, by its tokens' states."""
+        spans = self._reader.clauses(text) if self._order_sense is not None else []
+        if self._order_sense is None or not spans or output.states is None or output.offsets is None:
+            return []
+        found = self._order_sense.are_orders(span_means(output.states, output.offsets, np.array(spans)))
+        return [
+            span
+            for span, order in zip(spans, found, strict=True)
+            if order and self._reader.names_somebody(text[slice(*span)])
+        ]
+
+    async def _match_pieces(
+        self, text: str, whole: Output, request: Request
+    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
-        readings = list(dict.fromkeys([text, self._spelling.mend(text)]))
-        read, first = await self._encode(readings, request, states=True)
-        clearest = self._clearest(read)
-        text, whole = readings[clearest], [read[clearest]]
-        root = self._propose(text, whole[0])
+        root = self._propose(text, whole)
         pieces = [piece for piece in root.walk() if piece is not root]
-        further, second = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
-        outputs = [*whole, *further]
-        matches = self._match([root, *pieces], outputs)
-        return root, dict(zip([root, *pieces], matches, strict=True)), (*first, *second)
+        further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
+        matches = self._match([root, *pieces], [whole, *further])
+        return root, dict(zip([root, *pieces], matches, strict=True)), steps
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""
         if len(outputs) == 1:
             return 0
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
-        fits = [self._profiles[s].similarity(vectors) for s in self._shortlist.nearest(vectors)]
-        return int(np.max(fits, axis=0).argmax())
+        compared = self._bank.compare(vectors, self._shortlist.nearest(vectors))
+        return int(compared.similarity.max(axis=1).argmax())
 
     def _propose(self, text: str, output: Output) -> Piece:
         if output.finish == "length" or len(text) > LONGEST:
@@ -245,9 +280,12 @@ class LearnedRouter:
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
         vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
-        which = self._shortlist.nearest(vectors)
-        told = self._discriminant.scores(vectors, which)  # (T, S)
-        fits = {self._names[s]: self._fits(self._profiles[s], vectors, told[:, i]) for i, s in enumerate(which)}
+        which = np.asarray(self._shortlist.nearest(vectors))  # (S',)
+        compared = self._bank.compare(vectors, which)
+        scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
+        kept = self._kept(scores, compared, which)
+        orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
+        fits = {self._names[which[i]]: self._fits(which[i], compared.column(i), scores[:, i]) for i in kept}
         return [
             Match(
                 text=piece.text,
@@ -256,13 +294,22 @@ class LearnedRouter:
                 vector=vectors[row],
                 fits={name: each[row] for name, each in fits.items()},
                 truncated=outputs[row].finish == "length",
+                order=row > 0 and bool(orders[row]) and self._reader.names_somebody(piece.text),
             )
             for row, piece in enumerate(pieces)
         ]
 
-    def _fits(self, profile: Profile, vectors: np.ndarray, told: np.ndarray) -> list[Fit]:  # (T, D), (T,)
-        """How each text fits one specialist; `told` is what the discriminant says."""
-        compared = profile.compare(vectors)
+    def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
+        """Of very many specialists the columns (of S') of those that may come out best for one of the texts."""
+        if len(which) <= _ALL_KEPT:
+            return np.arange(len(which))
+        cold = np.where(self._bank.cold[which], scores, -np.inf)
+        best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
+        return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
+
+    def _fits(self, position: int, compared: Compared, scores: np.ndarray) -> list[Fit]:  # each (T,)
+        """How each text fits one specialist."""
+        profile = self._profiles[position]
         p_values = self._p_values(profile, compared.similarity)
         return [
             Fit(
@@ -270,7 +317,7 @@ class LearnedRouter:
                 p_value=float(p_value),
                 in_scope=bool(p_value >= self._false_rejection),
                 plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
-                score=float(compared.similarity[row] + WEIGHT * told[row]),
+                score=float(scores[row]),
                 nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
                 closest=float(compared.closest[row]),
                 profile=profile,

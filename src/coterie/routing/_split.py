@@ -17,6 +17,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ._orders import means_between
+
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
 MOST_PARTS = 8
@@ -150,10 +152,7 @@ class _Tokens:
 
     def mean(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) characters -> (M, D)
         """Of the tokens of each span, of unit length."""
-        first = np.searchsorted(self.offsets[:, 0], starts)
-        last = np.searchsorted(self.offsets[:, 0], ends)
-        sums = self.sums[last] - self.sums[first]
-        return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+        return means_between(self.sums, self.offsets, starts, ends)
 
 
 def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], budget: list[int]) -> Piece:
@@ -172,7 +171,7 @@ def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], bud
 
 
 def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
-    """The boundary whose two sides say most more than the whole, each about another specialist."""
+    """The boundary whose two sides say most more than the whole, each about another specialist; None if none does."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
@@ -185,7 +184,8 @@ def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boun
     one, other = left.argmax(axis=1), right.argmax(axis=1)
     gains = np.stack([left[rows, one] - whole[one], right[rows, other] - whole[other]])  # (2, B)
     leaning = np.array([_LEANING[each.mark] for each in within])
-    scores = np.where(one != other, gains.min(axis=0) + 0.5 * gains.max(axis=0) + leaning, -np.inf)
+    gain = gains.min(axis=0) + 0.5 * gains.max(axis=0)
+    scores = np.where((one != other) & (gain > 0), gain + leaning, -np.inf)
     best = int(scores.argmax())
     return within[best] if np.isfinite(scores[best]) else None
 

@@ -37,6 +37,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    impersonal,
 )
 
 from ._abstention import abstention
@@ -83,13 +84,19 @@ class AnswerSpecialist:
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """The answer of the passages in the view, or that they give none."""
-        label = max([task.label, *(entry.label for entry in view.entries)])
         if not task.text.strip():
             return abstention(self.card.name, task, "nothing is asked")
+        found = await self._answer(task, view)
+        label = max([task.label, *(entry.label for entry in view.entries)])
+        return replace(found, label=label, impersonal=impersonal(task, *view.entries))
+
+    async def _answer(self, task: Task, view: ContextView) -> Finding:
+        """The same, before it is said how sensitive it is."""
+        label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
         if not passages:
             reason = "no passage that may be seen was found on its shelves"
-            return replace(abstention(self.card.name, task, reason), label=label)
+            return abstention(self.card.name, task, reason)
         with Stretch() as surveying:
             whole = survey(task.text, passages)
         question, seen, vectors, steps = await self._look(whole, task, label)
@@ -98,11 +105,11 @@ class AnswerSpecialist:
         usage = surveying.usage + judging.usage
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
-            return replace(abstention(self.card.name, task, "the passages hold no sentence"), label=label, steps=steps)
+            return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)
         finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or finding.value == NOT_STATED:
             return finding
-        written = await self.writer.write(task, reading, seen, label)
+        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
         return self._worded(finding, written)
 
     async def _look(

@@ -81,6 +81,7 @@ class ClassifySpecialist:
             accepted=accepted,
             reason=reason,
             label=task.label,
+            impersonal=task.impersonal,
             evidence=ranked,
             facts=self._facts(chosen, confidence) if accepted else (),
             steps=steps,

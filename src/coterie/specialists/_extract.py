@@ -149,6 +149,7 @@ class ExtractSpecialist:
             accepted=bool(sure),
             reason=_reason(fields),
             label=task.label,
+            impersonal=task.impersonal,
             task="extract",
             evidence=tuple(
                 Evidence(kind="quote", name=each.name, text=each.text, start=each.start, end=each.end)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from coterie.engines import estimate_tokens
@@ -33,6 +33,7 @@ from coterie.types import (
     Task,
     Usage,
     Verdict,
+    impersonal,
 )
 
 from ._abstention import abstention
@@ -57,6 +58,8 @@ class GenerateSpecialist:
     patience: float = PATIENCE
     adapter: str | None = None
     """The adapter that its engine drafts with; None where the model is only prompted."""
+    label: Label = Label.PUBLIC
+    """Sensitivity of the source texts."""
 
     async def consult(self, task: Task, view: ContextView) -> Finding:
         """All of what `speak` says."""
@@ -77,8 +80,13 @@ class GenerateSpecialist:
         if (source := self.sources.get(key)) is None:
             yield abstention(self.card.name, task, f"there is no source text for {fact.name} = {key!r}")
             return
-        draft, label = Draft(source=source, asked=one_line(task.text)), max(task.label, entry.label)
-        run = _Run(producer=self.card.name, engine=self.engine.name, prompt=self._prompt(task, key, label))
+        draft = Draft(source=source, asked=one_line(task.text))
+        prompt = replace(
+            self._prompt(task, key),
+            label=max(task.label, entry.label, self.label),
+            impersonal=max(impersonal(task, entry), self.label),
+        )
+        run = _Run(producer=self.card.name, engine=self.engine.name, prompt=prompt)
         spoken = ""
         async with aclosing(self._write(draft, run)) as sentences:
             async for sentence in sentences:
@@ -95,7 +103,8 @@ class GenerateSpecialist:
             confidence=fact.confidence,  # the text is the source's, so it is right if the fact is
             accepted=True,
             reason=draft.reason(key),
-            label=label,
+            label=prompt.label,
+            impersonal=prompt.impersonal,
             task="generate",
             evidence=(Evidence(kind="quote", name=key, text=source),),
             steps=run.steps(),
@@ -112,10 +121,10 @@ class GenerateSpecialist:
         prompt = Prompt(messages=messages, label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
         await self.engine.run([prompt] * slots)
 
-    def _prompt(self, task: Task, key: str, label: Label) -> Prompt:
+    def _prompt(self, task: Task, key: str) -> Prompt:
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
         messages = self.drafting.messages(asked=task.text, key=key, source=self.sources[key])
-        return Prompt(messages=messages, label=label, max_tokens=longest, adapter=self.adapter)
+        return Prompt(messages=messages, max_tokens=longest, adapter=self.adapter)
 
     async def _write(self, draft: Draft, run: _Run) -> AsyncGenerator[str]:
         """The sentences that may be said. Closes the engine's stream, and so ends the generation, when they end."""
@@ -194,7 +203,12 @@ def written(value: Scalar) -> str:
 
 
 def load_generate(
-    card: SpecialistCard, described: Mapping[str, Any], engine: StreamingEngine, *, adapter: str | None = None
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    engine: StreamingEngine,
+    *,
+    adapter: str | None = None,
+    label: Label = Label.PUBLIC,
 ) -> GenerateSpecialist:
     """The specialist of a stored description. Raises `KeyError` or `TypeError` if it is none."""
     return GenerateSpecialist(
@@ -204,6 +218,7 @@ def load_generate(
         drafting=Drafting.restore(described),
         max_tokens=int(described["max_tokens"]),
         adapter=adapter,
+        label=label,
     )
 
 

@@ -89,7 +89,9 @@ def load_specialist(
             case "answer":
                 return load_answer(card, described, version.files, encoder, _writer(card, section, models, windows))
             case "generate":
-                return _load_generate(card, section, described, version.files, encoder=encoder, models=models)
+                return _load_generate(
+                    card, section, described, version.files, encoder=encoder, models=models, least=data_label
+                )
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise _unreadable(version, error) from error
 
@@ -159,6 +161,7 @@ def _load_generate(
     *,
     encoder: Engine,
     models: Mapping[str, Engine],
+    least: Label,
 ) -> Specialist:
     """The writer of a version: from a source text, or from what it learnt."""
     if section.writes_freely == ("sources" in described):
@@ -172,7 +175,8 @@ def _load_generate(
         return load_write(card, described, files, engine=engine, encoder=encoder)
     # The rung `llm` asks a whole answer of an engine, as training does; only drafts are streamed.
     adapter = card.name if ADAPTER_FILE in files else None
-    return load_generate(card, described, cast("StreamingEngine", engine), adapter=adapter)
+    label = section.data_label or least
+    return load_generate(card, described, cast("StreamingEngine", engine), adapter=adapter, label=label)
 
 
 def _card(name: str, section: SpecialistSection, version: Version, described: Mapping[str, Any]) -> SpecialistCard:

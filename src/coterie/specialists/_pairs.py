@@ -164,6 +164,7 @@ class PairSpecialist:
             accepted=accepted,
             reason=f"{reason}; {_CUT}" if read.cut else reason,
             label=task.label,
+            impersonal=task.impersonal,
             evidence=(*quotes, *self._alternatives(probabilities)),
             facts=self._facts(label, confidence) if accepted else (),
             steps=steps,

@@ -28,6 +28,7 @@ from coterie.types import (
     SpecialistCard,
     Step,
     Task,
+    impersonal,
 )
 
 from ._abstention import abstention
@@ -68,14 +69,18 @@ class PromptedSpecialist:
             return abstention(self.card.name, task, "there is no text to classify")
         vector, steps, cut = await self._encode(task)
         neighbours = self.demonstrations.nearest(vector, NEIGHBOURS)
-        prompt = self.prompting.prompt(task.text, neighbours, max(task.label, self.label))
+        prompt = replace(
+            self.prompting.prompt(task.text, neighbours, max(task.label, self.label)),
+            impersonal=max(impersonal(task), self.label),
+        )
         try:
             (output,) = await self.model.run([prompt])
         except EgressRefused as refusal:
-            refused = abstention(self.card.name, task, refusal.message)
+            refused = replace(abstention(self.card.name, task, refusal.message), impersonal=prompt.impersonal)
             return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
         except TooLong as error:
-            return replace(abstention(self.card.name, task, error.message), label=prompt.label, steps=steps)
+            long = replace(abstention(self.card.name, task, error.message), impersonal=prompt.impersonal)
+            return replace(long, label=prompt.label, steps=steps)
         steps = (*steps, self._step(self.model, output))
         finding = self._finding(prompt, neighbours, output)
         noted = f"{finding.reason}; {_CUT}" if cut else finding.reason
@@ -104,6 +109,7 @@ class PromptedSpecialist:
             reason=reason,
             in_scope=in_scope,
             label=prompt.label,
+            impersonal=prompt.impersonal,
             evidence=_alternatives(reply, confidence),
             facts=self._facts(reply.label, confidence) if accepted else (),
             verdicts=() if output.verdict is None else (output.verdict,),

@@ -1,12 +1,11 @@
 """How much a text is like what a classifier was trained on, where there is an encoding to compare.
 
-Three signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
-Detection for Real-World Settings"); the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
+Two signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
+Detection for Real-World Settings"); and the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
 "Out-of-Distribution Detection with Deep Nearest Neighbors") in the few directions in which the labels and then the
 texts differ most, where what lies outside these directions is distance too (the residual of Wang, Li, Feng and Zhang
-2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"); and the cosine to the nearest mean of a label. Each is
-measured against what is usual for texts that training had not seen, in standard deviations, and they are averaged.
-`benchmarks/scope` compares them with others.
+2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"). Each is measured against what is usual for texts that
+training had not seen, in standard deviations, and they are averaged. `benchmarks/scope` compares them with others.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Centroids:
-    """The largest cosine to a label's mean encoding; older versions hold nothing else."""
+    """The largest cosine to a label's mean encoding; only older versions hold it, alone or as a third sign."""
 
     vectors: np.ndarray  # (L, D) float32, unit length
 

@@ -88,6 +88,7 @@ class ScoreSpecialist:
             accepted=accepted,
             reason="; ".join([reason, *self._remarks(columns)]),
             label=task.label,
+            impersonal=task.impersonal,
             evidence=reasons,
             facts=facts if accepted else (),
             steps=steps,

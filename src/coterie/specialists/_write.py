@@ -82,6 +82,7 @@ class WriteSpecialist:
         return Prompt(
             messages=self.writing.messages(task.text),
             label=task.label,
+            impersonal=task.impersonal,
             max_tokens=longest,
             adapter=self.adapter,
             logprobs=True,
@@ -131,6 +132,7 @@ class WriteSpecialist:
             reason=reason,
             in_scope=near,
             label=task.label,
+            impersonal=task.impersonal,
             task="generate",
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coterie.answering import Reading, Sentence, Support, Survey, cite
 from coterie.engines import estimate_tokens
@@ -60,14 +60,23 @@ class Writer:
     instruction: str = INSTRUCTION
     max_tokens: int = 160
 
-    async def write(self, task: Task, reading: Reading, seen: Survey, label: Label) -> Written:
-        """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason."""
+    async def write(self, task: Task, reading: Reading, seen: Survey, label: Label, impersonal: Label) -> Written:
+        """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason.
+
+        Args:
+            task: What is asked.
+            reading: How likely each sentence answers it.
+            seen: The sentences.
+            label: Of the most sensitive of task and passages.
+            impersonal: The same without personal data.
+        """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
         if not shown:
             return Written(reason="no passage fits the model's window")
         try:
-            (output,) = await self.engine.run([self._prompt(task, shown, label, longest)])
+            prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
+            (output,) = await self.engine.run([prompt])
         except PolicyError as refusal:
             return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded) as error:
@@ -121,13 +130,13 @@ class Writer:
             shown.append(passages[rank])
         return shown
 
-    def _prompt(self, task: Task, shown: Sequence[Passage], label: Label, longest: int) -> Prompt:
+    def _prompt(self, task: Task, shown: Sequence[Passage], longest: int) -> Prompt:
         context = "\n\n".join(
             f"[{number}] {_title(passage)}\n{passage.text.strip()}" for number, passage in enumerate(shown, start=1)
         )
         asked = f"{self.instruction}\n\nQuestion: {task.text.strip()}"
         messages = (Message(role="system", text=f"Passages:\n\n{context}"), Message(role="user", text=asked))
-        return Prompt(messages=messages, label=label, max_tokens=longest)
+        return Prompt(messages=messages, max_tokens=longest)
 
 
 def _title(passage: Passage) -> str:

@@ -98,6 +98,18 @@ def set_patience(connection: sqlite3.Connection, milliseconds: int) -> int:
     return before
 
 
+def sync_log(path: Path) -> None:
+    """Bring the write-ahead log of a database to the disk; there is none once it was folded in, which syncs it."""
+    try:
+        log = os.open(path.with_name(f"{path.name}-wal"), os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(log)
+    finally:
+        os.close(log)
+
+
 def _create_private(path: Path) -> None:
     """Make folder and file readable by this user only; SQLite gives its side files the same mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ Functions on a connection, inside a transaction of whoever calls them. Ids and t
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,6 +27,9 @@ from ._content import without_content
 
 CONTEXT_LINES = 2000
 """A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
+
+_IMPERSONAL = "label_impersonal"
+"""Beside an entry's content: what its label would be without personal data."""
 
 Row = tuple[str | float | None, ...]
 
@@ -105,7 +109,7 @@ def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> 
     ).fetchall()
     for request, text in traces:
         try:
-            bare = to_json(replace(without_content(_trace(request, text)), session=None))
+            bare = to_json(replace(without_content(read_trace(request, text)), session=None))
             connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
         except StoreError:
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
@@ -125,10 +129,11 @@ def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> 
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
     ).fetchone()
-    return None if row is None else _trace(trace_id, row[0])
+    return None if row is None else read_trace(trace_id, row[0])
 
 
-def _trace(trace_id: str, text: str) -> Trace:
+def read_trace(trace_id: str, text: str) -> Trace:
+    """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
     try:
         return from_json(Trace, text)
     except (TypeError, ValueError) as error:
@@ -190,16 +195,34 @@ def _later_columns(usage: Usage) -> Row:
 def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:
     for entry in entries:
         about = (float(entry.time), entry.producer, entry.label.value)
-        yield (None, tenant, session, *about, entry.kind, to_json(entry.content))
+        yield (None, tenant, session, *about, entry.kind, _content(entry))
+
+
+def _content(entry: Entry) -> str:
+    """An entry's content as JSON, with its label without personal data where that is another."""
+    if entry.impersonal is None or entry.impersonal == entry.label:
+        return to_json(entry.content)
+    return json.dumps({**json.loads(to_json(entry.content)), _IMPERSONAL: entry.impersonal.value})
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
-        return Entry(content=from_json(CONTENT_KINDS[kind], content), producer=producer, label=Label(label), time=time)
+        return Entry(
+            content=from_json(CONTENT_KINDS[kind], content),
+            producer=producer,
+            label=Label(label),
+            impersonal=_impersonal(content),
+            time=time,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             "A stored line of this session cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
         ) from error
+
+
+def _impersonal(content: str) -> Label | None:
+    said = json.loads(content).get(_IMPERSONAL) if _IMPERSONAL in content else None
+    return None if said is None else Label(said)
 
 
 def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, expired: float) -> None:

@@ -1,7 +1,9 @@
 """The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
 
-Notable: an answer is given only after its settlement is committed with an fsync; settlements that arrive
-together share one. It does not know what a request is worth or when a session should be remembered.
+Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
+loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
+should be remembered.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coterie.errors import InputError, StoreError
 from coterie.types import (
@@ -27,7 +30,8 @@ from coterie.types import (
 )
 
 from ._breakdown import insert_training, select_ledger
-from ._connection import Connect, check_writable, connect, explain, set_patience
+from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
+from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
 from ._feedback import check_feedback, insert_feedback, is_correct
 from ._migrations import migrate
 from ._rows import (
@@ -62,9 +66,11 @@ class SQLiteStore:
         *,
         session_days: float,
         keep_content: bool,
+        content_days: float | None = None,
         clock: Callable[[], float] = time.time,
         queue: int = 1024,
         busy_seconds: float = 5.0,
+        sync_seconds: float = 0.0,
         connect: Connect = connect,
     ) -> SQLiteStore:
         """Open the file, or make it, and bring its schema up to date.
@@ -73,24 +79,38 @@ class SQLiteStore:
             path: The database; its folder is made if it is missing.
             session_days: A session not used for so many days is forgotten.
             keep_content: Whether traces keep the asker's and the models' texts.
+            content_days: Traces, and whatever else is kept about a request besides figures, go after so many days, and
+                sessions that were not used for as long; None for never.
             clock: Seconds since the epoch: what "not used for" is measured by.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
+            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
+                returns. From a killed process it is safe then in any case.
             connect: Opens a connection; tests pass one that fails.
 
         Raises:
             StoreError: it cannot be opened, is no database of ours, or is a newer Coterie's.
         """
         opens = partial(connect, path, busy_seconds)
-        sweep = _Sweep(clock=clock, keep=session_days * _DAY)
+        days = session_days if content_days is None else min(session_days, content_days)
+        keep_traces = None if content_days is None else content_days * _DAY
+        sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
-        writer = Writer(connect=opens, prepare=_prepare, maintain=sweep, explain=told, limit=queue)
+        writer = Writer(
+            connect=opens,
+            prepare=partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=sweep,
+            explain=told,
+            limit=queue,
+            sync=partial(sync_log, path) if sync_seconds else None,
+            sync_after=sync_seconds,
+        )
         lookups, totals = (Reader(connect=opens, explain=told, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return it is on the disk."""
+        """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
                 insert_settlement,
@@ -131,15 +151,51 @@ class SQLiteStore:
             self._sweep.erased()
 
         await self._writer.run(work)
+        await self._wiped(f"The session {session!r}")
+        return erased[0]
+
+    async def holdings(self, scope: Scope) -> Holdings:
+        """What is held of a tenant, of a session, or of whoever is mentioned."""
+        _check_scope(scope)
+        return await self._totals.run(partial(select_holdings, scope=scope))
+
+    async def erase_all(self, scope: Scope) -> Holdings:
+        """Forget what is held of a scope, and say what it was; figures of the ledger stay.
+
+        A session that mentions somebody goes whole. Of a tenant nothing but figures is left; elsewhere a trace keeps
+        what is no content. On return no file of the database holds the rest, as after `erase`; so for errors.
+        """
+        _check_scope(scope)
+        erased: list[Holdings] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            erased.append(select_holdings(connection, scope))
+            whole = scope.session is None and scope.mention is None
+            erase_holdings(connection, erased[0], scope.mention, whole=whole)
+            self._sweep.erased()
+
+        await self._writer.run(work)
+        await self._wiped("What was asked for")
+        return erased[0]
+
+    async def requests(self, scope: Scope) -> list[dict[str, Any]]:
+        """Every request of a scope as plain values: its row of the ledger, its steps, its trace as JSON."""
+        _check_scope(scope)
+        return await self._totals.run(
+            lambda connection: list(select_export(connection, select_holdings(connection, scope)))
+        )
+
+    async def _wiped(self, what: str) -> None:
+        """Wait until what was erased is overwritten everywhere. Raises `StoreError` if it cannot be."""
         for _ in range(_WIPES):
             await self._writer.run(_nothing)  # by now the writer has maintained after the work before
             if self._sweep.wiped:
-                return erased[0]
+                return
             await asyncio.sleep(_PAUSE)
         raise StoreError(
-            f"The session {session!r} is erased, but its text may still stand in unused parts of the database's files: "
-            "they could not be written anew.",
-            hint="Close other programs that read it, see that the disk has space, and erase the session again.",
+            f"{what} is erased, but its text may still stand in unused parts of the database's files: they could not "
+            "be written anew.",
+            hint="Close other programs that read it, see that the disk has space, and erase it again.",
         )
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
@@ -185,8 +241,8 @@ class _Sweep:
     in the old page is not overwritten when the row is deleted later. So the file is written anew.
     """
 
-    def __init__(self, *, clock: Callable[[], float], keep: float) -> None:
-        self._clock, self._keep = clock, keep
+    def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
+        self._clock, self._keep, self._keep_traces = clock, keep, keep_traces
         self._due = self._rewrite_due = float("-inf")
         self._erased = False
         self._deleted = False
@@ -209,7 +265,8 @@ class _Sweep:
         now = self._clock()
         if now >= self._due:
             self._due = now + _SWEEP
-            if delete_sessions(connection, expired=now - self._keep):
+            deleted = bool(delete_sessions(connection, expired=now - self._keep))
+            if self._delete_old(connection, now) or deleted:
                 self._deleted = self._unwiped = True
         if self._erased or (self._deleted and now >= self._rewrite_due):
             connection.execute("VACUUM")
@@ -218,12 +275,26 @@ class _Sweep:
         if self._unwiped:
             self._unwiped = not _wipe_log(connection)
 
+    def _delete_old(self, connection: sqlite3.Connection, now: float) -> bool:
+        """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
+        if self._keep_traces is None:
+            return False
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            gone = delete_old(connection, before=now - self._keep_traces)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return gone
+
 
 def _nothing(_: sqlite3.Connection) -> None:
     """Work that only waits for its turn."""
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
     migrate(connection)
     check_writable(connection)
 
@@ -236,6 +307,12 @@ def _wipe_log(connection: sqlite3.Connection) -> bool:
     finally:
         set_patience(connection, patience)
     return not busy
+
+
+def _check_scope(scope: Scope) -> None:
+    for what, name in (("tenant", scope.tenant), ("session", scope.session)):
+        if name is not None:
+            _check_name(what, name)
 
 
 def _check_name(what: str, name: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,8 @@ class Writer:
         explain: Makes an error of the library one of ours.
         limit: Works that may wait; one more is refused.
         idle: Seconds.
+        sync: Brings what was committed to the disk, where a commit does not; None where it does.
+        sync_after: Seconds after a commit in which that happens.
     """
 
     def __init__(
@@ -55,9 +58,13 @@ class Writer:
         explain: Callable[[Exception], StoreError],
         limit: int,
         idle: float = 600.0,
+        sync: Callable[[], None] | None = None,
+        sync_after: float = 0.0,
     ) -> None:
         self._connect, self._prepare, self._maintain, self._explain = connect, prepare, maintain, explain
         self._limit, self._idle = limit, idle
+        self._sync, self._sync_after = sync, sync_after
+        self._due: float | None = None  # when what was committed is to be on the disk
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
         self._closed = False
@@ -120,6 +127,9 @@ class Writer:
             batch, ending = self._next_batch()
             if batch:
                 self._answer(batch, self._write(batch))
+                if self._due is None:
+                    self._due = time.monotonic() + self._sync_after
+            self._try_to_sync(at_once=ending)
             self._try_to_maintain()
         self._discard()
 
@@ -127,7 +137,7 @@ class Writer:
         """Everything that waits, nothing after an idle while; and whether the writer is to end after it."""
         batch: list[_Job] = []
         try:
-            job = self._queue.get(timeout=self._idle)
+            job = self._queue.get(timeout=self._patience())
             while job is not None:
                 batch.append(job)
                 if len(batch) == _BATCH:
@@ -163,6 +173,19 @@ class Writer:
             return error
         connection.execute("RELEASE job")
         return None
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next work."""
+        if self._sync is None or self._due is None:
+            return self._idle
+        return min(self._idle, max(self._due - time.monotonic(), 0.0))
+
+    def _try_to_sync(self, *, at_once: bool) -> None:
+        if self._sync is None or self._due is None or (time.monotonic() < self._due and not at_once):
+            return
+        self._due = None
+        with suppress(OSError):  # a disk that fails is heard of by the next commit
+            self._sync()
 
     def _try_to_maintain(self) -> None:
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it

@@ -6,6 +6,7 @@ The checks are plain async functions that raise `AssertionError` with the broken
 from __future__ import annotations
 
 from ._adapters import write_random_adapter
+from ._canaries import Canaries, Canary
 from ._clock import FakeClock
 from ._contract_context import check_policy, check_retriever, check_router
 from ._contract_engine import check_choices, check_engine, check_streaming_engine
@@ -18,6 +19,8 @@ from ._openai_server import FakeOpenAIServer, ReceivedRequest, Reply
 from ._retriever import FakeRetriever
 
 __all__ = [
+    "Canaries",
+    "Canary",
     "EchoEngine",
     "FakeClock",
     "FakeOpenAIServer",

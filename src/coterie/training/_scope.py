@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.specialists import Centroids, Neighbours, Scope
+from coterie.specialists import Neighbours, Scope
 
 from ._examples import TextExamples, in_turn
 
@@ -25,41 +25,18 @@ class ScopeFit(NamedTuple):
     scores: np.ndarray  # (N,)
 
 
-class TrainingTexts(NamedTuple):
-    """What a text is compared with."""
-
-    neighbours: Neighbours
-    centroids: Centroids
-
-    def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, 2)
-        """How near texts are to both."""
-        return np.column_stack([each.of(vectors) for each in self])
-
-
-def fit_scope(texts: TrainingTexts, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:
+def fit_scope(neighbours: Neighbours, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:
     """What is usual for rows that are not part of what they are compared with.
 
     Args:
-        texts: The training texts.
-        nearest: (N, 2) each row's nearness to texts that it is not among.
+        neighbours: The training texts.
+        nearest: (N,) each row's nearness to texts that it is not among.
         logits: (N, L) out of fold, divided by the temperature.
     """
-    signs = np.column_stack([logits.max(axis=1), nearest])  # (N, 3)
+    signs = np.column_stack([logits.max(axis=1), nearest])  # (N, 2)
     usual = np.column_stack([signs.mean(axis=0), np.maximum(signs.std(axis=0), _LEAST_SPREAD)])
-    scope = Scope(nearness=tuple(texts), usual=usual)
+    scope = Scope(nearness=(neighbours,), usual=usual)
     return ScopeFit(scope, scope.standardised(signs))
-
-
-def fit_texts(vectors: np.ndarray, examples: TextExamples) -> TrainingTexts:  # (N, D)
-    """All training texts, as new ones are compared with them."""
-    return TrainingTexts(fit_neighbours(vectors, examples), _centroids(vectors, examples.hot))
-
-
-def _centroids(vectors: np.ndarray, hot: np.ndarray) -> Centroids:  # (N, D), (N, L)
-    """The mean of each label's encodings; of a label without rows nothing is near to it."""
-    sums = hot.T @ vectors
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return Centroids(vectors=(sums / np.maximum(lengths, _LEAST_SPREAD)).astype(np.float32))
 
 
 def fit_neighbours(vectors: np.ndarray, examples: TextExamples) -> Neighbours:  # (N, D)
@@ -69,20 +46,17 @@ def fit_neighbours(vectors: np.ndarray, examples: TextExamples) -> Neighbours:  
     return Neighbours(axes=axes, rows=(kept @ axes.astype(np.float32)).astype(np.float16))
 
 
-def nearest_out_of_fold(texts: TrainingTexts, vectors: np.ndarray, examples: TextExamples) -> np.ndarray:  # (N, 2)
+def nearest_out_of_fold(neighbours: Neighbours, vectors: np.ndarray, examples: TextExamples) -> np.ndarray:  # (N,)
     """Each row's nearness to the texts of other folds, as if it were new."""
-    neighbours = texts.neighbours
     along = (vectors @ neighbours.axes.astype(np.float32)).astype(np.float16)  # (N, A)
-    nearest = np.empty((len(vectors), 2))
+    nearest = np.empty(len(vectors))
     kept = in_turn(examples, MOST_ROWS)
     for fold in np.unique(examples.folds):
         held = np.flatnonzero(examples.folds == fold)
         others = Neighbours(axes=neighbours.axes, rows=along[kept[examples.folds[kept] != fold]])
-        rest = examples.folds != fold
-        nearest[held, 1] = _centroids(vectors[rest], examples.hot[rest]).of(vectors[held])
         for start in range(0, len(held), _BLOCK):
             rows = held[start : start + _BLOCK]
-            nearest[rows, 0] = others.nearest(along[rows].astype(np.float32))
+            nearest[rows] = others.nearest(along[rows].astype(np.float32))
     return nearest
 
 

@@ -22,6 +22,7 @@ from sklearn.svm import LinearSVC
 from coterie.calibration import fit_pool
 from coterie.engines import NgramBlock, NgramFeatures, OnnxEncoder, TextHead, fit_ngrams
 from coterie.routing import hint_texts
+from coterie.specialists import Neighbours
 from coterie.types import Rung
 
 from ._examples import TextExamples
@@ -29,7 +30,7 @@ from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
 from ._progress import Progress
-from ._scope import TrainingTexts, fit_texts, nearest_out_of_fold
+from ._scope import fit_neighbours, nearest_out_of_fold
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
@@ -61,9 +62,9 @@ class TextFit:
     shares: np.ndarray  # (models,) of the pool
     seconds: float
     rows: np.ndarray  # (R,) the rows that have logits
-    compared: TrainingTexts | None = None
+    compared: Neighbours | None = None
     """The training texts, where there are encodings."""
-    nearest: np.ndarray | None = None  # (R, 2)
+    nearest: np.ndarray | None = None  # (R,)
     """Each row's nearness to training texts that it is not among."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
@@ -113,7 +114,7 @@ def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: 
     kernel = fit_kernel(encoded.vectors, examples, job.progress.advance, names=names)
     job.progress.finish("")
     shares, logits = _pool([lexical.logits, kernel.out_of_fold], examples)
-    compared = fit_texts(encoded.vectors, examples)
+    compared = fit_neighbours(encoded.vectors, examples)
     return TextFit(
         rung="embedding",
         head=build_head(parts[0], kernel, shares, parts[1]),

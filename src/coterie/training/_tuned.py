@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.engines import OnnxEncoder
+from coterie.specialists import Neighbours
 from coterie.tuning import BaseEncoder, LinearHead, TunedNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
-from ._scope import TrainingTexts, fit_texts
+from ._scope import fit_neighbours
 
 FEW_ROWS = 2_000
 """Below this many, every row is held back once; else a fold is enough to calibrate on."""
@@ -39,11 +40,11 @@ class TunedFit:
     encoder: OnnxEncoder
     head: LinearHead
     kernel: KernelFit
-    compared: TrainingTexts
+    compared: Neighbours
     rows: np.ndarray  # (R,) those held back
     head_logits: np.ndarray  # (R, L)
     kernel_logits: np.ndarray  # (R, L)
-    nearest: np.ndarray  # (R, 2) nearness to the texts that were trained on
+    nearest: np.ndarray  # (R,) nearness to the texts that were trained on
     longest: int
     """Tokens of a text that fine-tuning read."""
     int8: Mapping[str, float]
@@ -58,7 +59,7 @@ class _Held:
     head: np.ndarray  # (R, L) logits
     exact_head: np.ndarray  # (R, L), with the vectors of the network before it was rounded
     kernel: np.ndarray  # (R, L) logits
-    nearest: np.ndarray  # (R, 2)
+    nearest: np.ndarray  # (R,)
     cosines: np.ndarray  # (R,) of each vector with that before rounding
 
 
@@ -114,7 +115,7 @@ class _Tuned(NamedTuple):
     files: Mapping[str, bytes]
     encoder: OnnxEncoder
     kernel: KernelFit
-    compared: TrainingTexts
+    compared: Neighbours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ class _Tuner:
         encoder = OnnxEncoder(files, name=self.job.name, threads=2)
         vectors = encoder.encode(examples.texts)
         kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
-        return _Tuned(network, files, encoder, kernel, fit_texts(vectors, examples))
+        return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
 
     def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
         """Train on some rows, ask about the others."""

@@ -1,6 +1,6 @@
 """What answering takes beside the steps has a row of its own."""
 
-from coterie._life import charged
+from coterie._shelves import charged
 from coterie.accounting import OVERHEAD, Overhead
 from coterie.types import Step, Usage
 

@@ -19,7 +19,7 @@ from coterie.governance import open_audit, open_budgets
 from coterie.network import Network
 from coterie.protocols import Specialist
 from coterie.store import SQLiteStore
-from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, Usage
+from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage
 
 CONFIG = """\
 [network]
@@ -86,8 +86,8 @@ def _write_rows(path: Path, *, per_label: int = 12) -> Path:
 class Speaker:
     """A specialist that says its answer word by word, or abstains; or raises what it was given."""
 
-    def __init__(self, name: str, answer: str | None, *, error: Exception | None):
-        self.card = SpecialistCard(name=name, task="classify", description="", rung="lexical", version="1")
+    def __init__(self, name: str, answer: str | None, *, error: Exception | None, task: TaskKind = "classify"):
+        self.card = SpecialistCard(name=name, task=task, description="", rung="lexical", version="1")
         self.answer, self.error = answer, error
 
     async def consult(self, task, view) -> Finding:
@@ -153,8 +153,9 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
         error: Exception | None = None,
         routed: bool = True,
         reader: Specialist | None = None,
+        task: TaskKind = "classify",
     ) -> list[bool]:
-        specialist = Speaker("triage", answer, error=error)
+        specialist = Speaker("triage", answer, error=error, task=task)
 
         async def open_network(place: Path, *, warm: bool = False) -> Network:
             assert place == folder

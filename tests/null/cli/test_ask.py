@@ -308,3 +308,18 @@ def test_files_that_cannot_be_read(run, folder, network, name, content):
 
     assert result.code == 2
     assert "cannot be read" in result.err
+
+
+def test_release(run, folder, network):
+    """`--release-to` with `--because` lowers the label, and the trace has the reason; half of it is refused."""
+    asked = ("-C", folder, "ask", "where is my parcel? anna@example.org", "--json", "--trace")
+    network()
+    assert run(*asked).json["trace"]["label"] == "confidential"
+    network()
+    released = run(*asked, "--release-to", "internal", "--because", "ticket 12").json["trace"]
+    said = "released from confidential to internal: ticket 12"
+    assert released["label"] == "internal"
+    assert released["verdicts"][-1] == {"allowed": True, "rule": "label.released", "reason": said}
+    for half in (("--release-to", "internal"), ("--because", "x")):
+        refused = run(*asked, *half)
+        assert (refused.code, refused.json["error"]["hint"]) == (2, "A release has a label and a reason.")

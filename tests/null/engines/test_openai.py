@@ -187,7 +187,7 @@ async def test_unreachable(ask, clock):
 
 
 @pytest.mark.parametrize("base_url", ["http://[", "https://:0/v1", "http://a b/v1", "http://localhost:99999/v1"])
-async def test_senseless_address(ask, clock, base_url):
+async def test_senseless_address(ask, clock, base_url, refused):  # "a b" is looked up
     """An address that is none is an engine error, not the HTTP library's."""
     model = OpenAIModel(engine="openai", base_url=base_url, name="big", retries=0)
     engine = OpenAIEngine("cloud", model, sleep=clock.sleep)

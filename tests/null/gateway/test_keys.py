@@ -172,3 +172,32 @@ async def test_odd_headers(door, ring, header):
     """Refused, never an error of ours."""
     ring.create("anna")
     assert (await door(authorization=header).get("/v1/models")).status_code == 401
+
+
+@pytest.mark.parametrize("role", [*PERMISSIONS, None])
+async def test_who_may_release(door, ring, role, network):
+    """Only an admin's key lowers a label, and only where a secret is not in it; the reason stands in the trace."""
+    token = None if role is None else ring.create("k", role=role).token
+    asked = {"to": "internal", "because": "ticket 12"}
+    body = {
+        "model": "coterie",
+        "messages": [{"role": "user", "content": "I lost my card, write to anna@example.org"}],
+        "coterie": {"release": asked},
+    }
+    http = door(token, host="127.0.0.1")
+    response = await http.post("/v1/chat/completions", json=body)
+    if role not in {"admin", None}:
+        assert response.status_code == 403
+        return
+    assert response.status_code == 200
+    trace = await network.store.trace(response.json()["coterie"]["trace_id"], "default")
+    assert trace.verdicts[-1].reason == "released from confidential to internal: ticket 12"
+    body["messages"][0]["content"] = "aws key AKIAIOSFODNN7EXAMPLE"
+    refused = await http.post("/v1/chat/completions", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "release_refused")
+
+
+async def test_half_a_release(door):
+    """A release without a reason is refused before anything is asked."""
+    body = {**BODIES["/v1/chat/completions"], "coterie": {"release": {"to": "internal"}}}
+    assert (await door(host="127.0.0.1").post("/v1/chat/completions", json=body)).status_code == 400

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
+import sys
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
 
 from coterie.config import BudgetSection, OpenAIModel
-from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable
+from coterie.errors import (
+    BudgetExceeded,
+    EngineBroken,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    Overloaded,
+    TooLong,
+)
 from coterie.governance import ACCOUNT, Budgets
 from coterie.testing import FakeClock
-from coterie.types import Account, Message, Output, Prompt, Usage
+from coterie.types import Account, Failure, Message, Output, Prompt, Usage
 
 MODEL = OpenAIModel(
     engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(10), price_out=Decimal(30), retries=0
@@ -96,6 +107,73 @@ async def test_failed_calls(budgets, error, tokens):
 
     (spent,) = made.spending()
     assert (spent.tokens, spent.held) == (tokens, 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "tokens"),
+    [
+        ([True, True], 30),
+        ([False, True], 230),
+        ([False, False], 430),
+    ],
+    ids=["turned away", "one cut off", "two cut off"],
+)
+async def test_tries_before_an_answer(budgets, failures, tokens):
+    """Of each try that was not turned away the most that it can take counts beside what the answer took."""
+    made = budgets(daily={"tokens": 1000})
+    tries = tuple(Failure(reason="x", turned_away=each) for each in failures)
+    async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large") as held:
+        held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10), failures=tries)]
+
+    assert made.spending()[0].tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "tokens"),
+    [
+        (EngineUnavailable("503", engine="large"), [False, True], 200),
+        (EngineUnavailable("503", engine="large"), [True, True], 0),
+        (EngineTimeout("slow", engine="large"), [True, False], 200),
+        (Overloaded("full"), [], 0),
+        (Overloaded("full"), [False], 200),
+        (TooLong("long"), [], 0),
+    ],
+)
+async def test_tries_of_a_call_that_failed(budgets, error, tries, tokens):
+    """A try that was cut off counts although the last one was turned away, or never made."""
+    made = budgets(daily={"tokens": 1000})
+    error.failures = tuple(Failure(reason="x", turned_away=each) for each in tries)
+    with pytest.raises(type(error)):
+        async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large"):
+            raise error
+
+    assert made.spending()[0].tokens == tokens
+
+
+async def test_several_prompts_of_which_one_fails(budgets):
+    """The others were cut off with it: all that was reserved counts."""
+    made = budgets(daily={"tokens": 1000})
+    with pytest.raises(EngineUnavailable):
+        async with made.held([PROMPT, PROMPT], MODEL, "large"):
+            raise EngineUnavailable("503", engine="large")
+
+    assert made.spending()[0].tokens == 400
+
+
+async def test_a_stream_that_is_left_after_its_end(budgets):
+    """What was answered whole is settled as it was, although nobody waited for the generator to end."""
+    made = budgets(daily={"tokens": 1000})
+
+    async def pieces():
+        async with made.held([PROMPT], MODEL, "large") as held:
+            held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10))]
+            yield "whole"
+
+    stream = pieces()
+    await anext(stream)
+    await stream.aclose()
+
+    assert made.spending()[0].tokens == 30
 
 
 async def test_every_try_is_reserved(budgets):
@@ -195,6 +273,179 @@ async def test_no_budget_makes_no_file(budgets, tmp_path):
     await made.admit(Account())
     await call(made)
     assert not (tmp_path / "budgets.db").exists()
+
+
+# --- Energy: reserved by what the dearest request took -------------------------------------------
+
+
+async def ask(budgets: Budgets, joules: float | None, *, account: Account | None = None) -> None:
+    """A request that takes so much, or of which that is not known."""
+    reserved = await budgets.admit(account or Account())
+    await budgets.settle(reserved, None if joules is None else Usage(joules=joules))
+
+
+async def test_energy_is_reserved_and_settled(budgets):
+    """First what the section says, then what the dearest request took; the rest is free again."""
+    made = budgets(daily={"joules": 100, "reserve": 40})
+    first, second = await made.admit(Account()), await made.admit(Account())
+    with pytest.raises(BudgetExceeded, match=r"100.0 joules a day: 20.0 are left, and this request may take 40.0"):
+        await made.admit(Account())
+    await made.settle(first, Usage(joules=45.0))
+    await made.settle(first, Usage(joules=45.0))  # once only
+    await made.settle(second, Usage(joules=0.25))
+    (spent,) = made.spending()
+    assert (spent.joules, spent.held_joules) == (45.25, 0)
+    third = await made.admit(Account())
+    assert made.spending()[0].held_joules == 45
+    await made.settle(third, None)
+    assert made.spending()[0].joules == 90.25
+    with pytest.raises(BudgetExceeded, match=r"9.8 are left, and this request may take 45.0"):
+        await made.admit(Account())
+
+
+async def test_the_dearest_is_remembered_over_days(budgets, clock):
+    """A new day begins empty, and reserves what was learned before."""
+    made = budgets(daily={"joules": 100, "reserve": 1})
+    await ask(made, 60.0)
+    clock.now += 86_400
+    reserved = await made.admit(Account())
+    with pytest.raises(BudgetExceeded):
+        await made.admit(Account())
+    assert made.spending()[0].joules == 0
+    await made.settle(reserved, Usage(joules=1))
+
+
+async def test_a_request_that_is_refused_reserves_nothing(budgets):
+    """Neither with the budget that has nothing left nor with one that has."""
+    made = budgets(energy={"joules": 100}, rate={"requests": 1})
+    await ask(made, 1.0)
+    with pytest.raises(BudgetExceeded, match="'rate'"):
+        await made.admit(Account())
+    assert [(s.requests, s.held_joules) for s in made.spending()] == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_energy_at_once(budgets, seed):
+    """However many run, fail or are unknown: never above the limit while none is dearer than what is reserved."""
+    rng = random.Random(seed)
+    made, took = budgets(daily={"joules": 1000, "reserve": 10}), [0.0]
+
+    async def one() -> None:
+        reserved = await made.admit(Account())
+        joules = rng.uniform(0, 10)
+        took[0] += joules
+        await asyncio.sleep(0)
+        await made.settle(reserved, None if rng.random() < 0.2 else Usage(joules=joules))
+
+    results = await asyncio.gather(*(one() for _ in range(300)), return_exceptions=True)
+    (spent,) = made.spending()
+    assert all(each is None or isinstance(each, BudgetExceeded) for each in results)
+    assert took[0] <= spent.joules + 1e-3
+    assert spent.joules <= 1000
+    assert spent.held_joules == 0
+
+
+def test_a_limit_below_one_request():
+    """It would take none: the section says so."""
+    with pytest.raises(ValueError, match="Lower `reserve`"):
+        BudgetSection(joules=10)
+
+
+# --- Each has their own, waits as long as needed, and is told nothing of others --------------------
+
+
+async def test_each_has_its_own(budgets):
+    """Every tenant, or every key, is limited by itself."""
+    made = budgets(fair={"each": "tenant", "requests": 1}, keys={"each": "key", "requests": 2})
+    await made.admit(Account(tenant="a", key="k"))
+    await made.admit(Account(tenant="b", key="k"))
+    with pytest.raises(BudgetExceeded, match="'fair' is 1 requests a day: 1 were made"):
+        await made.admit(Account(tenant="a", key="l"))
+    with pytest.raises(BudgetExceeded, match="'keys'"):
+        await made.admit(Account(tenant="c", key="k"))
+    assert {(s.name, s.whose, s.requests) for s in made.spending()} == {
+        ("fair", "a", 1),
+        ("fair", "b", 1),
+        ("keys", "k", 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("per", "seconds"),
+    [("minute", 29.5), ("hour", 1829.5), ("day", 45_029.5), ("month", 477_029.5), ("ever", None)],
+)
+async def test_how_long_to_wait(budgets, clock, per, seconds):
+    """Until the next span begins in UTC, over the end of a month too."""
+    clock.now = 1_764_070_170.5  # 2025-11-25 11:29:30.5
+    made = budgets(rate={"requests": 0, "per": per})
+    with pytest.raises(BudgetExceeded) as caught:
+        await made.admit(Account())
+    assert caught.value.retry_after == seconds
+
+
+async def test_others_are_not_told_of(budgets):
+    """Who holds a key is not told what others took of a budget that all share; of one of their own they are."""
+    made = budgets(all={"requests": 1}, mine={"requests": 1, "tenant": "acme"})
+    await made.admit(Account(tenant="acme", key="k"))
+    with pytest.raises(BudgetExceeded) as shared:
+        await made.admit(Account(tenant="other", key="l"))
+    with pytest.raises(BudgetExceeded, match="'all' is 1 requests a day: 1 were made"):
+        await made.admit(Account())
+    own = budgets(mine={"requests": 1, "tenant": "acme"})
+    with pytest.raises(BudgetExceeded, match="1 were made"):
+        await own.admit(Account(tenant="acme", key="k"))
+    assert shared.value.message == "budget 'all' is used up"
+
+
+async def test_a_file_of_an_earlier_version(budgets, tmp_path):
+    """What was spent before there was a limit on energy still counts."""
+    with closing(sqlite3.connect(tmp_path / "budgets.db")) as old:
+        old.executescript(
+            "CREATE TABLE spent (budget TEXT, period TEXT, requests INTEGER DEFAULT 0, tokens INTEGER DEFAULT 0,"
+            " nano INTEGER DEFAULT 0, held_tokens INTEGER DEFAULT 0, held_nano INTEGER DEFAULT 0,"
+            " PRIMARY KEY (budget, period)) WITHOUT ROWID;"
+            "CREATE TABLE held (id INTEGER PRIMARY KEY, owner INTEGER, budget TEXT, period TEXT, tokens INTEGER,"
+            " nano INTEGER);"
+            "INSERT INTO spent VALUES ('daily', '2025-11-25', 1, 30, 0, 100, 0);"
+            "INSERT INTO held VALUES (1, 4194305, 'daily', '2025-11-25', 100, 0);"
+        )
+    made = budgets(daily={"requests": 9, "tokens": 900, "joules": 90})
+    await ask(made, 2.5)
+    (spent,) = made.spending()
+    assert (spent.requests, spent.tokens, spent.joules) == (2, 130, 2.5)
+
+
+@pytest.mark.slow
+async def test_killed_with_reservations(budgets, tmp_path, clock):
+    """A process that is killed while it holds tokens and energy has spent them; none of it is lost or held for ever."""
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from coterie.config import BudgetSection, OpenAIModel\n"
+        "from coterie.governance import Budgets\n"
+        "from coterie.types import Account, Message, Prompt\n"
+        "async def main():\n"
+        "    sections = {'daily': BudgetSection(tokens=1000, joules=90)}\n"
+        "    made = Budgets(sections, Path(sys.argv[1]), clock=lambda: 1764072000.0)\n"
+        "    model = OpenAIModel(engine='openai', base_url='http://x/v1', name='m', retries=0)\n"
+        "    prompt = Prompt(messages=(Message(role='user', text='x' * 84),), max_tokens=100)\n"
+        "    await made.admit(Account())\n"
+        "    async with made.held([prompt], model, 'large'):\n"
+        "        print('held', flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "budgets.db"), stdout=asyncio.subprocess.PIPE
+    )
+    assert await child.stdout.readline() == b"held\n"
+    alive = budgets(daily={"tokens": 1000, "joules": 90}).spending()[0]
+    child.kill()
+    await child.wait()
+    after = budgets(daily={"tokens": 1000, "joules": 90}).spending()[0]
+
+    assert (alive.tokens, alive.joules, alive.held_joules) == (0, 0, 50)
+    assert (after.tokens, after.joules, after.held_joules) == (200, 50, 0)
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ def test_unreachable(part, no_sleep):
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://a b", "https://"])
-def test_senseless_address(part, no_sleep, url):
+def test_senseless_address(part, no_sleep, url, refused):  # "a b" is looked up
     """An address that is none is said to be so at once."""
     with pytest.raises(ModelMissing):
         Download(url=url, part=part, most=10, sleep=no_sleep).run()

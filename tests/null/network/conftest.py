@@ -94,6 +94,7 @@ class Says:
             accepted=self.accepted,
             reason=self.reason,
             label=self.label or task.label,
+            impersonal=None if self.label else task.impersonal,
             evidence=self.evidence,
             facts=facts if self.facts is None else self.facts,
             retracts=self.retracts,

@@ -15,6 +15,7 @@ from coterie.errors import (
     StoreError,
     TooLong,
 )
+from coterie.governance import ASKER
 from coterie.testing import fail_nth
 from coterie.types import Answer, Request, Verdict
 
@@ -274,3 +275,16 @@ async def test_closing_closes_everything_whatever_fails(bench):
         await network.close()
     assert network.encoder.closed
     assert bench.store.closed
+
+
+async def test_what_left_before_the_overload_is_written_down(bench):
+    """If something was sent by the time that a queue is full, the verdict is settled, though there is no answer."""
+    sent = Verdict(allowed=True, rule="egress.clearance", reason="it may")
+
+    def leave() -> None:
+        ASKER.get().crossings.append(sent)
+
+    network = bench.network(bench.Says("triage", before=leave, error=Overloaded("256 are waiting")))
+    with pytest.raises(Overloaded):
+        await network.ask(Request(text="triage"))
+    assert [settlement.trace.verdicts for settlement in bench.store.settled] == [(sent,)]

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from contextlib import contextmanager
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from coterie.errors import InputError, Overloaded, StoreError
 from coterie.store import SQLiteStore
 from coterie.store._rows import CONTEXT_LINES
 from coterie.testing import check_store
-from coterie.types import Context, Entry, Label, Message, Part, Route, Usage
+from coterie.types import Context, Entry, Fact, Label, Message, Part, Route, Usage
 
 from .conftest import DAY, ENTRIES, NOW, TRACE, settlement
 
@@ -36,6 +37,19 @@ async def test_trace_round_trips(open_store):
 
     assert await store.trace("t1", "default") == TRACE
     assert (await store.trace("t1", "default")).usage.cost == Decimal("0.00012")
+
+
+async def test_labels_without_personal_data(open_store):
+    """Of an entry both labels come back, whatever its content is called."""
+    fact = Fact(name="label_impersonal", value='"label_impersonal"', confidence=1.0)
+    entries = tuple(
+        Entry(content=fact, producer="p", label=Label.CONFIDENTIAL, impersonal=bare, time=1.0)
+        for bare in (None, Label.PUBLIC, Label.INTERNAL)
+    )
+    store = await open_store()
+    await store.settle(settlement(entries=entries, session="s"))
+
+    assert (await store.context("s", "default")).entries == entries
 
 
 async def test_vectors_are_not_stored(open_store):
@@ -292,6 +306,27 @@ async def test_damaged_row_is_told(open_store, path):
         await store.trace("t1", "default")
 
     assert (await store.trace("t2", "default")).id == "t2"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+async def test_brought_to_the_disk(path, clock, monkeypatch, seconds):
+    """With `sync_seconds` a commit does not wait for the disk, and an fsync of the log follows; without, each waits."""
+    synced = threading.Event()
+
+    def sync(number):
+        synced.set()
+
+    monkeypatch.setattr("coterie.store._connection.os.fsync", sync)
+    store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=seconds)
+    modes = []
+    await store._writer.run(lambda connection: modes.extend(connection.execute("PRAGMA synchronous").fetchone()))
+    await store.settle(settlement())
+    if seconds:
+        assert await asyncio.to_thread(synced.wait, 60)
+    await store.close()
+
+    assert modes == [1 if seconds else 2]  # SQLite's numbers for normal and full
+    assert synced.is_set() is bool(seconds)
 
 
 def store_path(store: SQLiteStore):

@@ -8,7 +8,7 @@ from sklearn.svm import LinearSVC
 from coterie.training import Silent
 from coterie.training._examples import TextExamples
 from coterie.training._kernel import GAMMA, RIDGES, fit_kernel
-from coterie.training._scope import AXES, fit_neighbours, fit_scope, fit_texts, nearest_out_of_fold
+from coterie.training._scope import AXES, fit_neighbours, fit_scope, nearest_out_of_fold
 from coterie.training._text import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -119,19 +119,17 @@ def test_scope_compares_rows_with_what_they_are_no_part_of(texts, encoder):
     these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
     logits = np.tile([1.0, 0.0, 0.0], (len(vectors), 1))
-    compared = fit_texts(vectors, these)
+    compared = fit_neighbours(vectors, these)
     nearest = nearest_out_of_fold(compared, vectors, these)
     scope, scores = fit_scope(compared, nearest, logits)
 
-    axes = compared.neighbours.axes.astype(float)
+    axes = compared.axes.astype(float)
     for row, vector in enumerate(vectors):
         rest = these.folds != these.folds[row]
         inside = np.linalg.norm((vectors[rest] - vector) @ axes, axis=1).min()
         outside = 1.0 - ((vector @ axes) ** 2).sum()
-        means = these.hot[rest].T @ vectors[rest]
-        cosines = means @ vector / np.linalg.norm(means, axis=1)
-        assert nearest[row] == pytest.approx([-np.sqrt(inside**2 + outside), cosines.max()], abs=2e-2)
-        signs = np.array([1.0, *nearest[row]])
+        assert nearest[row] == pytest.approx(-np.sqrt(inside**2 + outside), abs=2e-2)
+        signs = np.array([1.0, nearest[row]])
         assert scores[row] == pytest.approx(((signs - scope.usual[:, 0]) / scope.usual[:, 1]).mean(), abs=1e-6)
     assert scores.mean() == pytest.approx(0.0, abs=1e-6)
 
@@ -153,8 +151,8 @@ def test_scope_keeps_so_many_texts(texts, encoder, monkeypatch):
     monkeypatch.setattr("coterie.training._scope.MOST_ROWS", 9)
     these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
-    compared = fit_texts(vectors, these)
-    rows, axes = compared.neighbours.rows.astype(float), compared.neighbours.axes.astype(float)
+    compared = fit_neighbours(vectors, these)
+    rows, axes = compared.rows.astype(float), compared.axes.astype(float)
 
     assert len(rows) == 9
     for label in range(3):
@@ -169,7 +167,7 @@ def test_scope_of_a_label_with_one_row(texts, encoder):
     these = examples(rows)
     with np.errstate(all="raise"):
         vectors = encoder.encode(these.texts)
-        compared = fit_texts(vectors, these)
+        compared = fit_neighbours(vectors, these)
         _, scores = fit_scope(compared, nearest_out_of_fold(compared, vectors, these), np.zeros((6, 2)))
 
     assert np.isfinite(scores).all()

@@ -1,0 +1,54 @@
+"""What large models say that repeat what they are told in other words and forms, stall, break off or fail."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coterie.testing import Reply
+
+_LONGEST = 600  # characters of an answer
+
+
+def misbehaving(seed: int) -> Callable[[Mapping[str, Any]], Reply]:
+    """What a server says to a request's JSON object; the same again for the same."""
+
+    def reply(asked: Mapping[str, Any]) -> Reply:
+        draw = random.Random(f"{seed}{json.dumps(asked, sort_keys=True)}")  # noqa: S311 - reproducible
+        said = _worded(asked["messages"][-1]["content"], draw)
+        if asked.get("response_format"):
+            said = json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
+        fate = draw.random()
+        if fate < 0.06:
+            return Reply.refused(draw.choice([400, 429, 500]), message=said[:100])
+        if fate < 0.12:
+            return Reply(pieces=_pieces(said, draw), cut_after=draw.randrange(6))
+        if fate < 0.14:
+            return Reply(text="")
+        if fate < 0.24:
+            return Reply(pieces=_pieces(said, draw), delay=0.05)
+        return Reply(pieces=_pieces(said, draw)) if fate < 0.7 else Reply(text=said)
+
+    return reply
+
+
+def _worded(text: str, draw: random.Random) -> str:
+    """The beginning or end of a text, its pseudonyms perhaps in another form."""
+    said = text[-_LONGEST:] if draw.random() < 0.7 else text[:_LONGEST]
+    form = draw.randrange(7)
+    if form == 0:
+        return said.lower()
+    if form == 1:
+        return said.replace("<", "&lt;").replace(">", "&gt;")
+    if form == 2:
+        return said.replace("_", "\\_")
+    if form == 3:
+        return said.replace("<", "").replace(">", "'s ")
+    return said
+
+
+def _pieces(text: str, draw: random.Random) -> list[str]:
+    length = draw.choice([1, 2, 3, 7, 40])
+    return [text[at : at + length] for at in range(0, len(text), length)]

@@ -1,0 +1,231 @@
+"""What gate, audit log and ledger add to a request.
+
+    nice -n -20 python benchmarks/overhead/run.py
+
+The same texts through two networks in one process, one after the other, each text through both: a bare one, whose model
+is asked directly, which looks for nothing, writes nothing down and remembers nothing; and one as it is served: labels by
+the detector, the gate with its policy, pseudonyms, the SQLite ledger and the audit log in files. Specialists take no
+time, and the model answers at once within the process, so what is left is what is added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _data import LENDER
+from _record import Bar, Record, arguments, sha256
+from coterie.accounting import CostMeter
+from coterie.config import AccountingSection, GeneralistSection, OpenAIModel
+from coterie.engines import OpenAIEngine
+from coterie.governance import AuditLog, ClearancePolicy, Gate
+from coterie.hybrid import Generalist
+from coterie.network import Network
+from coterie.protocols import StreamingEngine
+from coterie.store import SQLiteStore
+from coterie.testing import Canaries, EchoEngine
+from coterie.types import (
+    Context,
+    ContextView,
+    Finding,
+    Label,
+    Part,
+    Request,
+    Route,
+    Settlement,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+)
+
+CLAIM = "Gate, audit log and ledger add little to a request."
+P50_BAR, P99_BAR = 1.5, 4.0
+REACH = "reach 0.7 / 2 ms"
+CHARACTERS = 500
+WARM_UP = 200
+TEXTS = LENDER / "data/triage.test.csv"
+MODEL = OpenAIModel(
+    engine="openai",
+    base_url="http://model.test/v1",
+    name="large",
+    clearance=Label.INTERNAL,
+    pseudonymise=True,
+    retries=0,
+)
+
+
+class Instant:
+    """A specialist that takes no time: it answers, or it abstains where the text says so."""
+
+    card = SpecialistCard(
+        name="triage", task="classify", description="", rung="lexical", version="0", writes=("intent",)
+    )
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """At once."""
+        return Finding(
+            specialist="triage",
+            value="card_arrival",
+            text="card_arrival",
+            confidence=0.9,
+            accepted="(sure)" in task.text,
+            reason="it was told to",
+            label=task.label,
+            impersonal=task.impersonal,
+            task="classify",
+            steps=(Step(producer="triage", engine="linear", usage=Usage(tokens_in=10)),),
+        )
+
+
+class Everything:
+    """A router that sends everything to it."""
+
+    async def route(self, request: Request, context: Context) -> Route:
+        """One part."""
+        return Route(parts=(Part(text=request.text, waves=(("triage",),), score=1.0),), reason="there is nobody else")
+
+
+class Nothing:
+    """A detector that finds nothing, and a store that keeps nothing."""
+
+    def find(self, text: str) -> tuple[()]:
+        """Nothing."""
+        return ()
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Nothing."""
+
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
+        """Nothing."""
+        return Context()
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def answered(request: httpx.Request) -> httpx.Response:
+    """The model: it repeats the end of what it is told, at once."""
+    said = json.loads(request.content)["messages"][-1]["content"][-CHARACTERS:]
+    chunk = {"choices": [{"index": 0, "delta": {"content": said}, "finish_reason": "stop"}]}
+    return httpx.Response(
+        200, headers={"content-type": "text/event-stream"}, text=f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n"
+    )
+
+
+def network(engine: StreamingEngine, store: Any, **more: Any) -> Network:
+    """A network with this model above the specialist."""
+    return Network(
+        specialists={"triage": Instant()},
+        router=Everything(),
+        store=store,
+        meter=CostMeter(AccountingSection(), {"large": MODEL}, "large"),
+        encoder=EchoEngine("onnx"),
+        generalist=Generalist([(engine, MODEL)], GeneralistSection(model="large")),
+        engines=(engine,),
+        **more,
+    )
+
+
+def texts(count: int, *, sure: bool, seed: int) -> list[str]:
+    """Messages of some 500 characters with an e-mail address and an IBAN in each."""
+    canaries = Canaries(seed=seed)
+    with TEXTS.open(encoding="utf-8", newline="") as file:
+        messages = [row["text"] for row in csv.DictReader(file)]
+    found = []
+    for place in range(count):
+        said = f"{canaries.personal('EMAIL').text} {canaries.personal('IBAN').text} {'(sure)' if sure else ''} "
+        while len(said) < CHARACTERS:
+            said += messages[(place * 7 + len(said)) % len(messages)] + " "
+        found.append(said)
+    return found
+
+
+async def timed(network: Network, text: str, session: str | None) -> float:
+    """Milliseconds."""
+    start = time.perf_counter()
+    await network.ask(Request(text=text, session=session))
+    return (time.perf_counter() - start) * 1000
+
+
+async def compare(bare: Network, served: Network, asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds of each text through both, the one that goes first changing. (N,) (N,)"""
+    figures = []
+    for place, text in enumerate(asked):
+        if place % 2:
+            second = await timed(served, text, None)
+            first = await timed(bare, text, None)
+        else:
+            first = await timed(bare, text, None)
+            second = await timed(served, text, None)
+        figures.append((first, second))
+    columns = np.array(figures[WARM_UP:])
+    return columns[:, 0], columns[:, 1]
+
+
+def summary(bare: np.ndarray, served: np.ndarray) -> dict[str, float]:
+    """What is added: of each text's two times the difference."""
+    added = served - bare
+    return {
+        "requests": len(added),
+        "bare_p50_ms": float(np.quantile(bare, 0.5)),
+        "served_p50_ms": float(np.quantile(served, 0.5)),
+        "added_p50_ms": float(np.quantile(added, 0.5)),
+        "added_p99_ms": float(np.quantile(added, 0.99)),
+    }
+
+
+async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Both cases."""
+    options: Any = {"transport": httpx.MockTransport(answered)}
+    store = await SQLiteStore.open(folder / "coterie.db", session_days=30.0, keep_content=False, sync_seconds=1.0)
+    gate = Gate(ClearancePolicy())
+    log = AuditLog(folder / "audit.jsonl", sync_seconds=1.0)
+    bare = network(OpenAIEngine("large", MODEL, **options), Nothing(), detector=Nothing())
+    served = network(gate.open("large", MODEL, **options), store, audit=log)
+    try:
+        return {
+            "crossing, with pseudonyms": summary(
+                *await compare(bare, served, texts(requests + WARM_UP, sure=False, seed=seed))
+            ),
+            "answered here": summary(*await compare(bare, served, texts(requests + WARM_UP, sure=True, seed=seed + 1))),
+        }
+    finally:
+        await bare.close()
+        await served.close()
+
+
+def main() -> None:
+    """Measure and write down."""
+    parser = arguments(__doc__ or "", __file__)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    record = Record(claim=CLAIM, seeds=[given.seed], data={f"lender/{TEXTS.name}": sha256(TEXTS)})
+    with tempfile.TemporaryDirectory() as name:
+        found = asyncio.run(measure(given.requests, given.seed, Path(name)))
+    record.figures = dict(found)
+    for case, figures in found.items():
+        record.bars += [
+            Bar(what=f"{case}: p50 ms", measured=figures["added_p50_ms"], limit=P50_BAR, at_most=True),
+            Bar(what=f"{case}: p99 ms", measured=figures["added_p99_ms"], limit=P99_BAR, at_most=True),
+        ]
+    record.notes.append(REACH)
+    record.note_load()
+    record.write(given.out)
+
+
+if __name__ == "__main__":
+    main()

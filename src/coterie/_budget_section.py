@@ -1,0 +1,43 @@
+"""The section of a budget; its face is `coterie.config`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from ._section import STRICT, Money
+
+
+class BudgetSection(BaseModel):
+    """`[budgets.NAME]`: a limit that holds before anything is spent."""
+
+    model_config = STRICT
+
+    per: Literal["minute", "hour", "day", "month", "ever"] = "day"
+    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
+    tenant: str | None = None
+    """Only for this tenant's requests."""
+    key: str | None = None
+    """Only for requests with the key of this id."""
+    each: Literal["tenant", "key"] | None = None
+    """Every tenant, or every key, has a budget of its own of this size; left out, all share one."""
+    requests: int | None = Field(default=None, ge=0)
+    """Requests that are taken."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of remote models, prompts and answers."""
+    money: Money | None = None
+    """Money for remote models. A model whose price is unknown is not asked under it."""
+    joules: float | None = Field(default=None, ge=0, le=1e12)
+    """Energy of whole requests, of what runs here and of remote models, measured or estimated."""
+    reserve: float = Field(default=50.0, gt=0, le=1e9)
+    """Joules that are reserved for a request until one has taken more; then as much as the dearest so far took."""
+
+    @model_validator(mode="after")
+    def _takes_one_request(self) -> BudgetSection:
+        if self.joules is not None and self.joules < self.reserve:
+            raise ValueError(
+                f"`joules` is {self.joules:g}, less than the {self.reserve:g} that `reserve` holds for a request: none "
+                "would be taken. Lower `reserve`"
+            )
+        return self

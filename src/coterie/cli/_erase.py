@@ -1,0 +1,190 @@
+"""`coterie erase` and `coterie export`: what is kept of a tenant, a session or somebody who is mentioned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.errors import InputError
+
+from ._audit import write_down
+from ._bridge import run, with_store
+from ._exits import USAGE
+from ._files import write_private
+from ._output import Json, remark, say, show_json
+
+if TYPE_CHECKING:
+    from coterie._erasure import Erased
+    from coterie.store import Scope, SQLiteStore
+
+_LEFT = {
+    "index": "an index: take the document out of its folder, then `coterie index NAME`",
+    "version": "a trained version: train again without these rows, then remove it",
+    "audit": "the audit log, which nobody can change",
+    "keys": "the names of keys: `coterie keys revoke`, or `coterie erase --tenant`",
+    "file": "a file of yours",
+}
+"""By the kind of a file, what to do about it."""
+
+
+def erase(
+    context: typer.Context,
+    *,
+    tenant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="All that is kept of a tenant; with another option, only this tenant's."),
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A session, of the tenant `default` if none is named.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Whatever mentions a name, an address, an id; may be given several times."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase what was said, for good, of a tenant, a session or a person.
+
+    Sessions, traces and whatever else is kept about requests are gone from every file of the store afterwards;
+    figures of the ledger stay. Of a tenant, its keys and its own documents in the indexes go too. For a --subject,
+    every session that mentions it goes whole, and documents, data and trained versions that mention it are named and
+    left: they are yours. There is no way back: `coterie export` first what you need.
+    """
+    from coterie._erasure import erase as erase_scope
+    from coterie.config import load_config
+
+    scope = _scope(tenant, session, subject or [])
+    folder: Path = context.obj
+    done = run(erase_scope(folder, load_config(folder), scope, dry_run=dry_run))
+    if done and not dry_run:
+        about = {"sessions": len(done.holdings.sessions), "traces": len(done.holdings.traces), "keys": list(done.keys)}
+        hashed = {**({"session": session} if session else {}), **({"subject": "\n".join(subject)} if subject else {})}
+        write_down(folder, "erase", tenant=scope.tenant or "", about=about, hashed=hashed)
+    if as_json:
+        show_json(_document(done, dry_run=dry_run))
+    else:
+        _show(done, dry_run=dry_run)
+    if not done:
+        raise typer.Exit(USAGE)
+
+
+def _scope(tenant: str | None, session: str | None, subjects: list[str]) -> Scope:
+    """Whose content is meant. Raises `InputError` where that is not said, or said twice."""
+    from coterie.governance import OWN_TENANT
+    from coterie.store import Mention, Scope
+
+    if (session is not None and subjects) or (session is None and tenant is None and not subjects):
+        raise InputError(
+            "Asked to erase without saying what, or two things at once.",
+            hint="Give --tenant NAME, --session NAME or --subject TEXT; --tenant may stand beside one of the others.",
+        )
+    if session is not None:
+        return Scope(tenant=tenant or OWN_TENANT, session=session)
+    return Scope(tenant=tenant, mention=Mention(subjects) if subjects else None)
+
+
+def _document(done: Erased, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "sessions": [{"tenant": tenant, "session": session} for tenant, session in done.holdings.sessions],
+        "entries": done.holdings.entries,
+        "traces": list(done.holdings.traces),
+        "rows": dict(done.holdings.rows),
+        "keys": list(done.keys),
+        "documents": {name: list(documents) for name, documents in done.documents.items()},
+        "mentioning": {name: list(documents) for name, documents in done.mentioning.items()},
+        "left": [{"path": each.path, "kind": each.kind} for each in done.left],
+    }
+
+
+def _show(done: Erased, *, dry_run: bool) -> None:
+    if not done:
+        say("Nothing of it is here.")
+        return
+    did = "Would erase" if dry_run else "Erased"
+    found = done.holdings
+    say(f"{did} {len(found.sessions):,} sessions with {found.entries:,} entries, and {len(found.traces):,} traces.")
+    for table, rows in found.rows.items():
+        say(f"{did} {rows:,} rows of {table}.")
+    if done.keys:
+        say(f"{did} {len(done.keys):,} keys: {', '.join(done.keys)}.")
+    for shelf, documents in done.documents.items():
+        say(f"{did} from the index of {shelf!r}: {', '.join(documents)}.")
+    if done.documents:
+        remark("The files of these documents are yours to delete; else the next `coterie index` reads them again.")
+    for shelf, documents in done.mentioning.items():
+        say(f"Left, on the shelf {shelf!r}: {', '.join(documents)}.")
+    for each in done.left:
+        say(f"Left: {each.path}, {_LEFT[each.kind]}.")
+
+
+def export(
+    context: typer.Context,
+    *,
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it; left out, standard output.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write all that is kept of a tenant as one JSON document.
+
+    Its sessions with every entry, its requests with figures, steps and traces, and its keys without their secrets. A
+    file is made readable for you only.
+    """
+    from coterie.config import load_config
+
+    config = load_config(context.obj)
+    found = with_store(context.obj, config, lambda store: _everything(store, tenant))
+    document = {"tenant": tenant, "keys": _keys(context.obj / config.gateway.keys, tenant)}
+    document |= found or {"sessions": [], "requests": []}
+    write_down(context.obj, "export_tenant", tenant=tenant)
+    if file is None:
+        show_json(document)
+        return
+    write_private(file, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+    told = {
+        "tenant": tenant,
+        "sessions": len(document["sessions"]),
+        "requests": len(document["requests"]),
+        "file": str(file),
+    }
+    if as_json:
+        show_json(told)
+    else:
+        say(f"Wrote {told['sessions']:,} sessions and {told['requests']:,} requests of {tenant!r} to {str(file)!r}.")
+
+
+async def _everything(store: SQLiteStore, tenant: str) -> dict[str, Any]:
+    from coterie.observe import plain
+    from coterie.store import Scope
+
+    requests = await store.requests(Scope(tenant=tenant))
+    sessions = []
+    for about in await store.sessions(tenant):
+        entries = (await store.context(about.id, tenant, whole=True)).entries
+        lines = [
+            {
+                "time": entry.time,
+                "producer": entry.producer,
+                "label": entry.label.value,
+                "kind": entry.kind,
+                "content": plain(entry.content),
+            }
+            for entry in entries
+        ]
+        sessions.append({"session": about.id, "entries": lines})
+    for request in requests:
+        request["trace"] = None if request["trace"] is None else json.loads(request["trace"])
+    return {"sessions": sessions, "requests": requests}
+
+
+def _keys(path: Path, tenant: str) -> list[dict[str, Any]]:
+    from coterie.governance import KeyRing
+
+    shown = ("id", "name", "role", "created", "expires", "revoked")
+    return [{name: getattr(key, name) for name in shown} for key in KeyRing(path).of(tenant)]

@@ -1,0 +1,198 @@
+"""The figures of budgets in a SQLite file that several processes may share. It knows no limit.
+
+A row a budget and span: what was taken, what is held for calls that run, and the dearest request. What a process that
+is gone had held counts as taken when the file is opened: nobody knows how far it came.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import ROUND_CEILING, Decimal
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+from coterie.errors import StoreError
+
+NANO = Decimal(10) ** 9
+MICRO = 1_000_000
+_COLUMNS = ("requests", "tokens", "nano", "micro", "held_tokens", "held_nano", "held_micro", "most_micro")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spent (
+    budget TEXT, period TEXT, requests INTEGER DEFAULT 0, tokens INTEGER DEFAULT 0, nano INTEGER DEFAULT 0,
+    held_tokens INTEGER DEFAULT 0, held_nano INTEGER DEFAULT 0, PRIMARY KEY (budget, period)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (
+    id INTEGER PRIMARY KEY, owner INTEGER, budget TEXT, period TEXT, tokens INTEGER, nano INTEGER
+);
+"""
+_LATER = (("spent", "micro"), ("spent", "held_micro"), ("spent", "most_micro"), ("held", "micro"))
+"""Columns that files of earlier versions lack."""
+
+
+class Amount(NamedTuple):
+    """Tokens, money in billionths, and joules in millionths."""
+
+    tokens: int = 0
+    nano: int = 0
+    micro: int = 0
+
+
+class Row(NamedTuple):
+    """How one budget stands in one span."""
+
+    requests: int = 0
+    tokens: int = 0
+    nano: int = 0
+    micro: int = 0
+    held_tokens: int = 0
+    held_nano: int = 0
+    held_micro: int = 0
+    most_micro: int = 0
+    """The dearest request's."""
+
+
+class BudgetFile:
+    """The file. All of it is called in a thread."""
+
+    def __init__(self, path: Path, is_alive: Callable[[int], bool] | None = None) -> None:
+        """Name the file; it is made at the first transaction. `is_alive` says whether a process is."""
+        self._path, self._is_alive = path, is_alive or process_is_alive
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process writes beside. Raises `StoreError`."""
+        with self._lock:
+            try:
+                connection = self._connection = self._connection or self._open()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"Cannot write the budgets in {str(self._path)!r}: {error}.",
+                    hint="Nothing is spent that is not counted: free space on the disk, or make the file writable.",
+                ) from error
+
+    def close(self) -> None:
+        """Free the file. A second call does nothing."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("BEGIN IMMEDIATE")
+            self._prepare(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            connection.execute(statement)
+        for table, column in _LATER:
+            known = {each["name"] for each in connection.execute(f"PRAGMA table_info({table})")}
+            if column not in known:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
+        for each in connection.execute("SELECT * FROM held").fetchall():
+            if not self._is_alive(each["owner"]):
+                settle(connection, each["id"], None)
+
+
+def row(connection: sqlite3.Connection, budget: str, period: str) -> Row:
+    """How a budget stands; all 0 where nothing was taken."""
+    found = connection.execute("SELECT * FROM spent WHERE budget = ? AND period = ?", (budget, period)).fetchone()
+    return Row() if found is None else Row(**{column: int(found[column] or 0) for column in _COLUMNS})
+
+
+def budgets_like(connection: sqlite3.Connection, start: str, period: str) -> list[str]:
+    """Budgets of a span whose names begin so."""
+    found = connection.execute(
+        "SELECT budget FROM spent WHERE period = ? AND substr(budget, 1, ?) = ? ORDER BY budget",
+        (period, len(start), start),
+    )
+    return [budget for (budget,) in found.fetchall()]
+
+
+def dearest(connection: sqlite3.Connection, budget: str) -> int:
+    """The most that a request took under a budget, in any span; in millionths of a joule."""
+    (most,) = connection.execute("SELECT max(most_micro) FROM spent WHERE budget = ?", (budget,)).fetchone()
+    return int(most or 0)
+
+
+def count(connection: sqlite3.Connection, budget: str, period: str) -> None:
+    """Count a request."""
+    _add(connection, budget, period, {"requests": 1})
+
+
+def hold(connection: sqlite3.Connection, budget: str, period: str, amount: Amount) -> int:
+    """Hold an amount for what runs; its number is for `settle`."""
+    _add(connection, budget, period, {f"held_{unit}": value for unit, value in amount._asdict().items()})
+    cursor = connection.execute(
+        "INSERT INTO held (owner, budget, period, tokens, nano, micro) VALUES (?, ?, ?, ?, ?, ?)",
+        (os.getpid(), budget, period, *amount),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def settle(connection: sqlite3.Connection, number: int, took: Amount | None) -> None:
+    """Take what was taken in place of what was held; None for all that was held. Settled twice, it counts once."""
+    found = connection.execute("SELECT * FROM held WHERE id = ?", (number,)).fetchone()
+    if found is None:
+        return
+    held = Amount(found["tokens"], found["nano"], int(found["micro"] or 0))
+    changes = {f"held_{unit}": -value for unit, value in held._asdict().items()}
+    _add(connection, found["budget"], found["period"], {**changes, **(took or held)._asdict()})
+    if took is not None:
+        connection.execute(
+            "UPDATE spent SET most_micro = max(coalesce(most_micro, 0), ?) WHERE budget = ? AND period = ?",
+            (took.micro, found["budget"], found["period"]),
+        )
+    connection.execute("DELETE FROM held WHERE id = ?", (number,))
+
+
+def _add(connection: sqlite3.Connection, budget: str, period: str, amounts: dict[str, int]) -> None:
+    connection.execute("INSERT OR IGNORE INTO spent (budget, period) VALUES (?, ?)", (budget, period))
+    changes = ", ".join(f"{column} = coalesce({column}, 0) + ?" for column in amounts)
+    changed = f"UPDATE spent SET {changes} WHERE budget = ? AND period = ?"  # noqa: S608 - our names
+    connection.execute(changed, (*amounts.values(), budget, period))
+
+
+def nano(money: Decimal) -> int:
+    """Money in billionths, rounded up."""
+    return int((money * NANO).to_integral_value(ROUND_CEILING))
+
+
+def micro(joules: float) -> int:
+    """Joules in millionths, rounded up."""
+    return ceil(joules * MICRO)
+
+
+def process_is_alive(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,116 @@
+"""Pseudonyms: typed stand-ins for values that may not leave, such as `<PERSON_1>`.
+
+Within a session a value has one pseudonym, whoever asks. What stands for what is in the memory of this process alone:
+it is never written down and never sent, and it is gone with the session, or when too many others were used since.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coterie.types import Label
+
+LITERAL = "LITERAL"
+"""Kind of what looks like a pseudonym in a text and is none."""
+_MOST_VALUES = 10_000
+_MOST_SESSIONS = 1_000
+_UNNAMED = re.compile(r"[^A-Z]+")
+_BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
+
+
+class TooManyValues(Exception):
+    """A session has more values than pseudonyms are kept for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """What a pseudonym stands for."""
+
+    kind: str
+    number: int
+    text: str
+    """As it was seen first."""
+    label: Label
+    """Of the least sensitive text that it stood in: who may see that may see the value."""
+
+    @property
+    def pseudonym(self) -> str:
+        """`<PERSON_1>`."""
+        return f"<{self.kind}_{self.number}>"
+
+
+class Pseudonyms:
+    """Those of one session; several threads may ask at once."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Value] = {}
+        self._by_name: dict[tuple[str, int], Value] = {}
+        self._next: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, kind: str, text: str, label: Label) -> Value:
+        """The value with its pseudonym, the one that it has or the next. Raises `TooManyValues`."""
+        kind, key = _UNNAMED.sub("_", kind.upper()).strip("_") or "VALUE", normal(text)
+        with self._lock:
+            value = self._values.get(key)
+            if value is None:
+                if len(self._values) >= _MOST_VALUES:
+                    raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
+                number = self._next[kind] = self._next.get(kind, 0) + 1
+                value = Value(kind=kind, number=number, text=text, label=label)
+            elif label < value.label:
+                value = Value(kind=value.kind, number=value.number, text=value.text, label=label)
+            self._values[key] = self._by_name[value.kind, value.number] = value
+        return value
+
+    def find(self, kind: str, number: int) -> Value | None:
+        """What a pseudonym stands for; None if it stands for nothing."""
+        return self._by_name.get((kind, number))
+
+    def values(self) -> Sequence[Value]:
+        """Every value there is."""
+        with self._lock:
+            return tuple(self._values.values())
+
+    def kinds(self) -> frozenset[str]:
+        """Of the values there are."""
+        return frozenset(self._next)
+
+
+class PseudonymBook:
+    """The pseudonyms of the sessions that were used last."""
+
+    def __init__(self, *, most: int = _MOST_SESSIONS) -> None:
+        self._most = most
+        self._sessions: OrderedDict[tuple[str, str], Pseudonyms] = OrderedDict()
+
+    def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
+        """Those of a tenant's session; without a session, some that die with the request.
+
+        Args:
+            tenant: Whose session it is.
+            session: Its name; None for none.
+            begun: The session remembers something. One that does not is new, erased or expired: it starts afresh.
+        """
+        if session is None:
+            return Pseudonyms()
+        if not begun:
+            self.forget(tenant, session)
+        found = self._sessions.setdefault((tenant, session), Pseudonyms())
+        self._sessions.move_to_end((tenant, session))
+        while len(self._sessions) > self._most:
+            self._sessions.popitem(last=False)
+        return found
+
+    def forget(self, tenant: str, session: str) -> None:
+        """Forget a session's. Requests under way keep theirs until they are answered."""
+        self._sessions.pop((tenant, session), None)
+
+
+def normal(text: str) -> str:
+    """One key for all ways to write a value: case and white space do not count, nor gaps between digits."""
+    return _BETWEEN_DIGITS.sub("", " ".join(text.split()).casefold())

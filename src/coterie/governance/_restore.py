@@ -1,0 +1,131 @@
+r"""Values put back in place of their pseudonyms, in whatever form a model gives these back.
+
+`<person_1>`, `<PERSON 1>`, `PERSON_1`, `&lt;PERSON_1&gt;`, `\<PERSON\_1\>`, `[PERSON_1]` and `<PERSON_1s>` are all
+`<PERSON_1>`. A text is given out piece by piece: what may still become a pseudonym is held back, and no more than that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+
+from ._pseudonyms import Value
+
+LONGEST_HELD = 96
+"""Characters held back at most: more than any form of a pseudonym has."""
+_DIGITS = re.compile(r"[0-9]{1,6}")
+_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "\\<", "\\u003c", "[", "\\[")
+_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "\\>", "\\u003e", "]", "\\]")
+_UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
+_GAP = (*_UNDERSCORE, " ", "-")
+_ENDINGS = ("'s", "\u2019s", "s", "'", "\u2019")
+"""What a model may put into the brackets behind the number."""
+_FLAT = re.compile(r"&#95;|[^a-z]")
+
+
+def _any(forms: Collection[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, sorted(forms, key=len, reverse=True)))})"
+
+
+@lru_cache(maxsize=256)
+def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
+    """Finds pseudonyms of these kinds: in brackets of any form, or bare with an underscore.
+
+    Groups: `kind`, `number` and `ending` of one in brackets, else `bare` and `bare_number`.
+    """
+    spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
+    names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
+    inside = rf"\s?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits})(?P<ending>{_any(_ENDINGS)})?"
+    bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits})(?![0-9])"
+    return re.compile(f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE)
+
+
+class Restorer:
+    """Restores one answer: piece by piece, or whole."""
+
+    def __init__(
+        self, find: Callable[[str, int], Value | None], kinds: Collection[str], *, as_json: bool = False
+    ) -> None:
+        """Take the pseudonyms.
+
+        Args:
+            find: The value of a kind and number, if it may be shown; else None.
+            kinds: Of the pseudonyms that there are.
+            as_json: The answer is JSON: values are written as in its strings.
+        """
+        self._find, self._as_json = find, as_json
+        self._kinds = {_FLAT.sub("", kind.lower()): kind for kind in kinds}
+        self._pattern = pattern_of(frozenset(kinds))
+        self._forms = [form for kind in kinds for form in _forms_of(kind)]
+        self._firsts = {part[0] for form in self._forms for part in form[0]}
+        self._held = ""
+        self._before = ""  # the character that was given out last: a word does not begin in its middle
+
+    def whole(self, text: str) -> str:
+        """A whole answer."""
+        return self._pattern.sub(self._put_back, text)
+
+    def feed(self, piece: str) -> str:
+        """What is certain now that this piece has come."""
+        text = self._before + self._held + piece
+        return self._give(text, self._certain(text))
+
+    def end(self) -> str:
+        """What was held back."""
+        text = self._before + self._held
+        return self._give(text, len(text))
+
+    def _certain(self, text: str) -> int:
+        """Up to where nothing can become a pseudonym any more."""
+        for place in range(max(len(self._before), len(text) - LONGEST_HELD), len(text)):
+            rest = text[place:].lower()
+            if rest[0] in self._firsts and any(_may_become(rest, form) for form in self._forms):
+                return place
+        return len(text)
+
+    def _give(self, text: str, cut: int) -> str:
+        """The text before `cut`, restored; what is behind it is held."""
+        place, said = len(self._before), []
+        for match in self._pattern.finditer(text, place):
+            if match.end() > cut:
+                cut = min(cut, max(match.start(), place)) if match.start() < cut else cut
+                break
+            said += [text[place : match.start()], self._put_back(match)]
+            place = match.end()
+        said.append(text[place:cut])
+        self._held, self._before = text[cut:], text[:cut][-1:]
+        return "".join(said)
+
+    def _put_back(self, match: re.Match[str]) -> str:
+        kind = self._kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
+        value = self._find(kind, int(match["number"] or match["bare_number"]))
+        if value is None:
+            return match[0]
+        text = json.dumps(value.text, ensure_ascii=False)[1:-1] if self._as_json else value.text
+        return text + (match["ending"] or "")
+
+
+# --- What may still become a pseudonym ------------------------------------------------------------
+
+
+def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
+    """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
+    words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
+    bracketed: list[tuple[str, ...]] = [_OPEN, ("", " "), *words, (*_GAP, ""), (), (*_ENDINGS, ""), _CLOSE]
+    return [bracketed, [*words, _UNDERSCORE, ()]]
+
+
+def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:
+    """Whether a text is the beginning of something of this form, and not yet all of it."""
+    if not form:
+        return False
+    if not text:
+        return True
+    if not form[0]:
+        number = _DIGITS.match(text)
+        return number is not None and (number.end() == len(text) or _may_become(text[number.end() :], form[1:]))
+    return any(
+        _may_become(text[len(each) :], form[1:]) if text.startswith(each) else each.startswith(text) for each in form[0]
+    )

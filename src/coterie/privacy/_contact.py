@@ -1,0 +1,66 @@
+"""E-mail addresses, addresses of pages and of machines."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from ._context import last_before, words
+from ._found import Kind, PersonalData
+
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_EMAIL = re.compile(rf"(?<![\w.%+'-])[\w.%+'-]{{1,64}}@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
+_URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
+_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
+_IPV6 = re.compile(
+    r"(?<![\w:.])(?=[0-9a-f]{0,4}:)[0-9a-f:]{3,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", re.I | re.A
+)
+_VERSION = words("version, v, release, firmware, build")
+_TRAILING = ".,;:!?'\")]*"
+
+
+def find_emails(text: str) -> Iterator[PersonalData]:
+    """E-mail addresses as people write them; quoted local parts and bare host names are passed over."""
+    if "@" not in text:
+        return
+    for match in _EMAIL.finditer(text):
+        skip = len(match[0]) - len(match[0].lstrip(".'"))
+        if match[0][skip] != "@":
+            yield PersonalData(kind=Kind.EMAIL, start=match.start() + skip, end=match.end(), score=0.99)
+
+
+def find_urls(text: str) -> Iterator[PersonalData]:
+    """Addresses of pages that begin with their scheme or with `www.`, without the sentence's own punctuation."""
+    for match in _URL.finditer(text):
+        length = len(match[0].rstrip(_TRAILING))
+        if "." in match[0][:length] or "localhost" in match[0]:
+            yield PersonalData(kind=Kind.URL, start=match.start(), end=match.start() + length, score=0.8)
+
+
+def find_ips(text: str) -> Iterator[PersonalData]:
+    """Addresses of machines, save those that every machine has for itself and numbers of versions."""
+    for match in _IPV4.finditer(text):
+        if _is_somebody(match[0]) and last_before(_VERSION, text, match.start(), reach=12) < 0:
+            yield PersonalData(kind=Kind.IP, start=match.start(), end=match.end(), score=0.95)
+    if ":" not in text:
+        return
+    for match in _IPV6.finditer(text):
+        address = match[0].removesuffix(":") if not match[0].endswith("::") else match[0]
+        if _looks_like_v6(address) and _is_somebody(address):
+            yield PersonalData(kind=Kind.IP, start=match.start(), end=match.start() + len(address), score=0.95)
+
+
+def _looks_like_v6(address: str) -> bool:
+    """Not `a::b`, which is a name in a program: an address has a digit, and a long group or three of them."""
+    groups = [group for group in address.split(":") if group]
+    has_digit = any(sign.isdigit() for sign in address)
+    return has_digit and (len(groups) >= 3 or any(len(group) >= 3 for group in groups))
+
+
+def _is_somebody(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return not (found.is_loopback or found.is_unspecified)

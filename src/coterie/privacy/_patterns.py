@@ -1,0 +1,31 @@
+"""What patterns find: numbers with check digits, addresses of the net, telephones, secrets. No model, no download."""
+
+from __future__ import annotations
+
+from ._contact import find_emails, find_ips, find_urls
+from ._dates import find_births
+from ._found import PersonalData, settle
+from ._identity import find_national_ids
+from ._payment import find_cards, find_ibans
+from ._phone import find_phones
+from ._secrets import find_secrets
+
+_FINDERS = (
+    find_secrets,
+    find_ibans,
+    find_cards,
+    find_emails,
+    find_national_ids,
+    find_ips,
+    find_phones,
+    find_births,
+    find_urls,
+)
+
+
+class PatternDetector:
+    """Finds what has a form: it knows no names and no places."""
+
+    def find(self, text: str) -> tuple[PersonalData, ...]:
+        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        return settle(each for finder in _FINDERS for each in finder(text))

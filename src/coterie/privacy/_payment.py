@@ -1,0 +1,114 @@
+"""Numbers of payment cards and of bank accounts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ._context import digits_of, near, words
+from ._found import Kind, PersonalData
+
+_SPACE = r"[ \u00a0\u202f\u2009.\-\u2010\u2011\u2013]"
+_CARD = re.compile(
+    rf"(?<!\d)(?<!\d[.,-])(?:\d{{12,19}}|\d{{4}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
+    rf"|\d{{4}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
+)
+_ISSUERS = (
+    # first digits from, to, lengths; ISO/IEC 7812 and what the issuers publish
+    ("4", "4", (13, 16, 19)),  # Visa
+    ("51", "55", (16,)),  # Mastercard
+    ("2221", "2720", (16,)),
+    ("34", "34", (15,)),  # American Express
+    ("37", "37", (15,)),
+    ("300", "305", (14, 16)),  # Diners
+    ("3095", "3095", (14, 16)),
+    ("36", "36", (14, 16, 19)),
+    ("38", "39", (14, 16)),
+    ("6011", "6011", (16, 19)),  # Discover
+    ("644", "659", (16, 19)),
+    ("3528", "3589", (16, 17, 18, 19)),  # JCB
+    ("2131", "2131", (15,)),
+    ("1800", "1800", (15,)),
+    ("62", "62", (16, 17, 18, 19)),  # UnionPay
+    ("2200", "2204", (16, 17, 18, 19)),  # Mir
+    ("50", "50", tuple(range(12, 20))),  # Maestro
+    ("56", "58", tuple(range(12, 20))),
+    ("60", "63", tuple(range(12, 20))),
+    ("67", "69", tuple(range(12, 20))),
+)
+_SURE_LENGTHS = (14, 15, 16)
+_CARD_WORDS = words(
+    "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
+    "cartão, kort, kortti, karta"
+)
+_IBAN = re.compile(r"(?<![^\W_])([A-Z]{2})[0-9]{2}(?=[ \-]?[0-9A-Z])", re.IGNORECASE | re.ASCII)
+_IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
+    "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
+    "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
+    "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28,
+    "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MN": 20,
+    "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25,
+    "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27,
+    "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
+}  # fmt: skip
+"""Characters of each country's IBAN: SWIFT's registry, release 99."""
+
+
+def luhn(digits: str) -> bool:
+    """Whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit)
+        if place % 2:
+            value = value * 2 - 9 if value > 4 else value * 2
+        total += value
+    return total % 10 == 0
+
+
+def find_cards(text: str) -> Iterator[PersonalData]:
+    """Numbers whose check digit is right: of an issuer, or of anybody beside a word for a card.
+
+    Lengths that few cards have count only beside such a word.
+    """
+    for match in _CARD.finditer(text):
+        digits = digits_of(match[0])
+        if len(set(digits)) == 1 or not luhn(digits):
+            continue
+        if near(_CARD_WORDS, text, match.start(), match.end()):
+            yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.99)
+        elif len(digits) in _SURE_LENGTHS and _issued(digits):
+            yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.9)
+
+
+def _issued(digits: str) -> bool:
+    return any(first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS)
+
+
+def find_ibans(text: str) -> Iterator[PersonalData]:
+    """IBANs with the length of their country and the right check number, in one piece or in groups."""
+    for match in _IBAN.finditer(text):
+        end = _iban_end(text, match.start(), _IBAN_LENGTHS.get(match[1].upper(), 0))
+        if end is not None and _mod_97(text[match.start() : end]):
+            yield PersonalData(kind=Kind.IBAN, start=match.start(), end=end, score=1.0)
+
+
+def _iban_end(text: str, start: int, length: int) -> int | None:
+    """Where so many letters and digits end, with single blanks or hyphens between them; None if they do not."""
+    if not length:
+        return None
+    at, left = start, length
+    while left and at < len(text):
+        if text[at].isascii() and text[at].isalnum():
+            left -= 1
+        elif not (text[at] in " -\u00a0" and text[at - 1].isalnum()):
+            return None
+        at += 1
+    whole = not left and not (at < len(text) and text[at].isalnum())
+    return at if whole else None
+
+
+def _mod_97(iban: str) -> bool:
+    """ISO 7064 MOD 97-10 over the number turned about its fourth character."""
+    plain = "".join(sign for sign in iban.upper() if sign.isalnum())
+    return int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1

@@ -1,0 +1,102 @@
+"""Passwords, keys and tokens: by the shapes that their makers give them, by the word before, and by their disorder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from ._found import Kind, PersonalData
+
+_SHAPES = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:"
+    r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # Amazon Web Services
+    r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255}"  # GitHub
+    r"|gl(?:pat|dt|rt|ptt|cbt)-[A-Za-z0-9_-]{20,64}"  # GitLab
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{10,250}"  # Slack
+    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,250}|whsec_[A-Za-z0-9+/]{20,64}"  # Stripe
+    r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,250}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
+    r"|sk-(?:[A-Za-z0-9]{2,12}-)?[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and who came after them
+    r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{40,250}|gsk_[A-Za-z0-9]{40,64}"
+    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|dop_v1_[0-9a-f]{64}|ctr_[A-Za-z0-9_-]{30,64}"
+    r"|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{0,2000}"  # JSON Web Token
+    r")(?![A-Za-z0-9])"
+)
+_HOOK = re.compile(r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,200}")
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@?#]{0,100}:[^\s/@?#]{1,200})@")
+_PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_NAMED = re.compile(
+    r"(?<![A-Za-z])(?:[A-Za-z0-9]{1,30}[_.-]){0,4}(?:password|passwd|passwort|passcode|passphrase|pwd|secret"
+    r"|(?:api|secret|private|access)[_ -]?key|(?:access|auth)[_ -]?token|client[_ -]?secret|credentials?"
+    r"|mot de passe|contrase\u00f1a|kennwort)"
+    r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|est|es)\s{0,2}:?\s{1,3})[\"'`\u201c\u2018]?"
+    r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic)\s{1,3}([A-Za-z0-9+/._~-]{16,2000}={0,2})", re.IGNORECASE)
+_SPEAKS = re.compile(
+    r"(?<![a-z])(?:\w{0,20}[_ -])?(?:key|token|secret|credential|password|passphrase|bearer|auth)s?(?![a-z])",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/_-]{16,512}={0,2}(?![A-Za-z0-9+/_])")
+_STANDS_FOR = re.compile(
+    r"(?:\*+|x+|\.+|-+|\$\{?\w*\}?|%\w*%|\{\{?.*|env:.*|null|none|true|false|nil|undefined|required|optional|string|str|reset|changed|"
+    r"expired|wrong|incorrect|invalid|correct|missing|empty|secret|password|your\w*|my\w*|the|not|redacted|hidden|changeme)[.!?)]*",
+    re.IGNORECASE,
+)  # fmt: skip
+_DISORDER = 3.0
+"""Bits a character from which a long token is no word: English words joined have under 3 with a digit among them."""
+
+
+def find_secrets(text: str) -> Iterator[PersonalData]:
+    """Everything that opens something."""
+    yield from _private_keys(text)
+    for pattern in (_SHAPES, _HOOK):
+        for match in pattern.finditer(text):
+            yield _secret(match.start(), match.end(), 0.99)
+    for pattern in (_USERINFO, _BEARER):
+        for match in pattern.finditer(text):
+            yield _secret(match.start(1), match.end(1), 1.0)
+    yield from _named(text)
+    yield from _disorderly(text)
+
+
+def _secret(start: int, end: int, score: float) -> PersonalData:
+    return PersonalData(kind=Kind.SECRET, start=start, end=end, score=score)
+
+
+def _private_keys(text: str) -> Iterator[PersonalData]:
+    """PEM blocks of private keys; one that is cut off goes to the end of the text."""
+    at = 0
+    while begin := _PEM.search(text, at):
+        end = _PEM_END.search(text, begin.end())
+        at = end.end() if end else len(text)
+        yield _secret(begin.start(), at, 1.0)
+
+
+def _named(text: str) -> Iterator[PersonalData]:
+    """Values behind `password=` and the like; after a mere "is" only what no word would be."""
+    for match in _NAMED.finditer(text):
+        value = match["value"].rstrip(".!?)]}")
+        if len(value) < 4 or _STANDS_FOR.fullmatch(value):
+            continue
+        if any(sign in match["is"] for sign in ":=") or not value.isalpha():
+            yield _secret(match.start("value"), match.start("value") + len(value), 0.95)
+
+
+def _disorderly(text: str) -> Iterator[PersonalData]:
+    """Long tokens of great disorder close behind a word for a secret."""
+    for word in _SPEAKS.finditer(text):
+        token = _TOKEN.search(text, word.end(), word.end() + 560)
+        if token and token.start() - word.end() <= 40 and _is_disorderly(token[0]):
+            yield _secret(token.start(), token.end(), 0.8)
+
+
+def _is_disorderly(token: str) -> bool:
+    if not (any(sign.isdigit() for sign in token) and any(sign.isalpha() for sign in token)):
+        return False
+    counts = Counter(token)
+    bits = -sum(count / len(token) * math.log2(count / len(token)) for count in counts.values())
+    return bits >= _DISORDER

@@ -1,0 +1,323 @@
+"""Personal data that may not leave goes out under pseudonyms, and comes back for who may see it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from coterie.config import OpenAIModel
+from coterie.errors import EgressRefused, EngineBroken
+from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms
+from coterie.governance._disguise import changed, texts_of_prompt
+from coterie.privacy import Kind, PersonalData
+from coterie.testing import FakeOpenAIServer, Reply
+from coterie.types import Delta, Label, Message, Output, Prompt
+
+EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
+SECRET = "sk-" + "a1B2c3D4" * 5
+
+
+class Names:
+    """Knows two people, every e-mail address, IBAN and key."""
+
+    PATTERN = re.compile(r"(?P<PERSON>Anna|Bob)|(?P<EMAIL>\w+@\w+\.org)|(?P<IBAN>DE\d{20})|(?P<SECRET>sk-\w{40})")
+
+    def find(self, text):
+        """By one pattern."""
+        return tuple(
+            PersonalData(kind=each.lastgroup, start=each.start(), end=each.end(), score=1.0)
+            for each in self.PATTERN.finditer(text)
+        )
+
+
+@pytest.fixture
+async def server():
+    """A server that notes every byte, and says back the last message."""
+
+    def echo(asked):
+        return Reply(text=asked["messages"][-1]["content"])
+
+    async with FakeOpenAIServer(default=echo) as server:
+        yield server
+
+
+@pytest.fixture
+async def opened(server):
+    """An engine of that server that takes pseudonyms; closed at the end."""
+    engines = []
+
+    def opened(clearance=Label.INTERNAL, **model):
+        section = OpenAIModel(
+            engine="openai",
+            base_url=server.base_url,
+            name="big",
+            clearance=clearance,
+            retries=0,
+            **{"pseudonymise": True, **model},
+        )
+        engines.append(Gate(ClearancePolicy(), detector=Names()).open("cloud", section))
+        return engines[-1]
+
+    yield opened
+    for engine in engines:
+        await engine.close()
+
+
+@pytest.fixture
+def asking():
+    """Sets who asks, in the context of the test's own task."""
+
+    def asking(**about):
+        asker = Asker(**{"clearance": Label.RESTRICTED, **about})
+        ASKER.set(asker)
+        return asker
+
+    return asking
+
+
+def prompt(text, label=Label.CONFIDENTIAL, impersonal=Label.INTERNAL, **more):
+    """A prompt whose label personal data has raised."""
+    return Prompt(messages=(Message(role="user", text=text),), label=label, impersonal=impersonal, **more)
+
+
+async def test_out_and_back(opened, server, asking):
+    """The server sees typed pseudonyms, the asker sees the values, and the verdict counts them and names none."""
+    asking()
+    (output,) = await opened().run([prompt(f"Anna wrote to {OTHER} and {EMAIL}; Anna pays from {IBAN}.")])
+
+    assert output.text == f"Anna wrote to {OTHER} and {EMAIL}; Anna pays from {IBAN}."
+    assert server.requests[0].json["messages"][-1]["content"] == (
+        "<PERSON_1> wrote to <EMAIL_1> and <EMAIL_2>; <PERSON_1> pays from <IBAN_1>."
+    )
+    assert output.verdict.rule == PSEUDONYMISED
+    assert output.verdict.reason.startswith("pseudonymised: 4 values (2 EMAIL, 1 IBAN, 1 PERSON); internal data is")
+
+
+async def test_streamed(opened, server, asking):
+    """Cut into single characters, the answer is the same, and no piece has a part of a pseudonym."""
+    asking()
+    server.default = Reply(pieces=list("Dear <person_1>, <PERSON_1>'s mail is &lt;EMAIL_1&gt;. <b> PERSONAL"))
+    events = [event async for event in opened().stream(prompt(f"Anna {EMAIL}"))]
+    *deltas, output = events
+
+    assert isinstance(output, Output)
+    assert output.text == f"Dear Anna, Anna's mail is {EMAIL}. <b> PERSONAL"
+    assert "".join(delta.text for delta in deltas) == output.text
+    assert not any("PERSON_" in delta.text or "<per" in delta.text for delta in deltas)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+async def test_a_stream_that_breaks_off(opened, server, asking, cut):
+    """Whatever was shown before it broke is a beginning of the restored answer."""
+    asking()
+    said = "Dear <PERSON_1>, your <EMAIL_1>"
+    server.default = Reply(pieces=list(said), cut_after=cut)
+    shown: list[str] = []
+
+    async def read():
+        async for event in opened().stream(prompt(f"Anna {EMAIL}")):
+            assert isinstance(event, Delta)
+            shown.append(event.text)
+
+    with pytest.raises(EngineBroken, match="broke off"):
+        await read()
+    assert f"Dear Anna, your {EMAIL}".startswith("".join(shown))
+
+
+async def test_across_turns(opened, server, asking):
+    """In a session a value keeps its pseudonym, in whatever case, also where the detector misses it later."""
+    asker = asking()
+    engine = opened()
+    await engine.run([prompt("Anna and Bob")])
+    await engine.run([prompt("bob, BOB and anna: " + IBAN)])
+
+    assert server.requests[1].json["messages"][-1]["content"] == "<PERSON_2>, <PERSON_2> and <PERSON_1>: <IBAN_1>"
+    assert [value.text for value in asker.pseudonyms.values()] == ["Anna", "Bob", IBAN]
+
+
+async def test_sessions_know_nothing_of_each_other(opened, server, asking):
+    """Another session counts from one, and a pseudonym of the first means nothing in it."""
+    engine = opened()
+    asking()
+    await engine.run([prompt("Anna and Bob")])
+    asking()
+    server.default = Reply(text="<PERSON_1> <PERSON_2>")
+    (output,) = await engine.run([prompt("Bob")])
+    assert output.text == "Bob <PERSON_2>"
+
+
+async def test_what_a_model_makes_up_is_not_restored(opened, server, asking):
+    """A pseudonym of the session that was not in this prompt is not restored: nobody else's value can be fished for."""
+    asking()
+    engine = opened()
+    await engine.run([prompt("Anna")])
+    server.default = Reply(text="<PERSON_1> and <PERSON_2>")
+    (output,) = await engine.run([prompt("Bob")])
+    assert output.text == "<PERSON_1> and Bob"
+
+
+async def test_only_who_may_see_it(opened, server, asking):
+    """A value from above the asker's clearance stays a pseudonym, unless they wrote it themselves."""
+    about = {"label": Label.CONFIDENTIAL, "impersonal": Label.INTERNAL}
+    asking(clearance=Label.PUBLIC, own=("I am ANNA",))
+    (output,) = await opened().run([prompt("Anna and Bob", **about)])
+    assert output.text == "Anna and <PERSON_2>"
+
+
+@pytest.mark.parametrize("written", ["<PERSON_1>", "<person 1>", "PERSON_1", "&lt;PERSON_1&gt;", "<LITERAL_2>"])
+async def test_what_looks_like_a_pseudonym(opened, server, asking, written):
+    """A text with `<PERSON_1>` in it gets that back, and never somebody's name."""
+    asking()
+    text = f"Anna wrote {written} in her form; Anna"
+    (output,) = await opened().run([prompt(text)])
+    assert output.text == text
+    assert server.requests[0].json["messages"][-1]["content"] == "<PERSON_1> wrote <LITERAL_1> in her form; <PERSON_1>"
+
+
+async def test_every_field(opened, server, asking):
+    """Whatever field a value stands in, it does not leave; a JSON answer gets it back."""
+    asking()
+    schema = {"type": "object", "properties": {EMAIL: {"enum": ["Anna", IBAN, 5, None, True]}}}
+    server.default = Reply(text='{"<EMAIL_1>": "<PERSON_1>"}')
+    whole = replace(
+        prompt("Is it her?"),
+        messages=(Message(role="system", text="About Anna."), Message(role="user", text="Is it her?")),
+        json_schema=schema,
+        stop=("Anna",),
+        text=EMAIL,
+    )
+    (output,) = await opened().run([whole])
+
+    assert not any(value.encode() in server.received for value in (EMAIL, IBAN, "Anna"))
+    assert output.text == f'{{"{EMAIL}": "Anna"}}'
+
+
+def test_no_field_is_forgotten():
+    """Every field of a prompt that can hold words is looked at: a new one fails this until it is."""
+    every = Prompt(
+        text="a",
+        columns={"b": "c", "d": 7, "e": None, "f": True},
+        messages=(Message(role="user", text="g"),),
+        json_schema={"h": ["i", {"j": "k"}]},
+        grammar="l",
+        adapter="m",
+        choices=("n", "o"),
+        stop=("p",),
+    )
+    without_words = {"vector", "label", "impersonal", "max_tokens", "temperature", "seed", "logprobs", "states"}
+    with_words = {"text", "columns", "messages", "json_schema", "grammar", "adapter", "choices", "stop"}
+    assert {field.name for field in fields(Prompt)} == without_words | with_words
+    assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnop7")
+    hidden = changed(every, lambda text: "#")
+    assert set(texts_of_prompt(hidden)) == {"#"}
+
+
+# --- Refused ----------------------------------------------------------------------------------------
+
+
+async def refusal(engine, what):
+    """The verdict that refuses a prompt."""
+    with pytest.raises(EgressRefused) as refused:
+        await engine.run([what])
+    with pytest.raises(EgressRefused):
+        await anext(engine.stream(what))
+    return refused.value.verdict
+
+
+async def test_off_by_default(opened, server):
+    """Without `pseudonymise` it is refused, whatever the label says, and the reason counts what was found."""
+    verdict = await refusal(opened(pseudonymise=False), prompt(f"Anna {EMAIL}", Label.INTERNAL, None))
+    assert "confidential data is above" in verdict.reason
+    assert "internal, but there is 1 EMAIL, 1 PERSON in it" in verdict.reason
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("impersonal", [None, Label.CONFIDENTIAL])
+async def test_only_because_of_personal_data(opened, server, impersonal):
+    """What is too sensitive for another reason is refused, and so is what does not say why it is."""
+    await refusal(opened(), prompt("Anna", Label.CONFIDENTIAL, impersonal))
+    assert server.connections == 0
+
+
+async def test_secrets(opened, server):
+    """A secret has no pseudonym: it stays here, also where its label was not raised."""
+    verdict = await refusal(opened(Label.CONFIDENTIAL), prompt(f"key {SECRET} of Anna", Label.INTERNAL, None))
+    assert "restricted data is above" in verdict.reason
+    assert SECRET not in verdict.reason
+    assert server.connections == 0
+
+
+async def test_a_detector_that_always_finds_more(server, opened, monkeypatch):
+    """If something is still found between the pseudonyms, nothing is sent."""
+
+    class Greedy:
+        def find(self, text):
+            """The first letter."""
+            return (PersonalData(kind=Kind.PERSON, start=0, end=1, score=1.0),) if text else ()
+
+    section = OpenAIModel(
+        engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True
+    )
+    engine = Gate(ClearancePolicy(), detector=Greedy()).open("cloud", section)
+    assert "no pseudonyms" in (await refusal(engine, prompt("abcdefghijklmnop"))).reason
+    assert server.connections == 0
+    await engine.close()
+
+
+async def test_too_many_values(opened, server, asking, monkeypatch):
+    """A session with more values than pseudonyms are kept for is refused further ones."""
+    monkeypatch.setattr("coterie.governance._pseudonyms._MOST_VALUES", 2)
+    asking()
+    assert "the session has 2 values" in (await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason
+    assert server.connections == 0
+
+
+async def test_what_may_be_seen_in_clear(opened, server, asking):
+    """A model that may see personal data gets it as it is."""
+    asking()
+    (output,) = await opened(Label.CONFIDENTIAL).run([prompt("Anna")])
+    assert (output.text, output.verdict.rule) == ("Anna", "egress.clearance")
+    assert b"Anna" in server.received
+
+
+async def test_a_release_holds_at_the_gate(opened, server, asking):
+    """What an asker released goes out in clear; what others put beside it does not, and a secret never does."""
+    asking(own=(f"I am {EMAIL}",), released=True)
+    engine = opened(pseudonymise=False)
+    await engine.run([prompt(f"I am {EMAIL}", Label.INTERNAL, None)])
+    assert EMAIL.encode() in server.received
+    await refusal(engine, prompt(f"I am {EMAIL}, not Bob", Label.INTERNAL, None))
+    asking(own=(SECRET,), released=True)
+    await refusal(engine, prompt(SECRET, Label.INTERNAL, None))
+
+
+# --- The book ---------------------------------------------------------------------------------------
+
+
+def test_book():
+    """Sessions are a tenant's own; the ones used last are kept; one that remembers nothing starts afresh."""
+    book = PseudonymBook(most=2)
+    first = book.of("acme", "s")
+    assert book.of("acme", "s") is first
+    assert book.of("other", "s") is not first
+    assert book.of("acme", "s", begun=False) is not first
+    assert book.of("acme", None) is not book.of("acme", None)
+    kept = book.of("acme", "s")
+    book.of("acme", "t")
+    book.of("acme", "u")
+    assert book.of("acme", "s") is not kept
+    book.forget("acme", "nobody")
+
+
+def test_one_value_one_pseudonym():
+    """Case, spaces and gaps between digits do not make another value; other characters do."""
+    pseudonyms = Pseudonyms()
+
+    def name(text):
+        return pseudonyms.of("CARD", text, Label.INTERNAL).pseudonym
+
+    assert name("4111 1111 1111 1111") == name("4111-1111-1111-1111") == name("4111111111111111")
+    assert name("a.b@x.org") != name("ab@x.org")
+    assert pseudonyms.of("odd kind 7", "x", Label.PUBLIC).pseudonym == "<ODD_KIND_1>"

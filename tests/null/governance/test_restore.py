@@ -1,0 +1,93 @@
+"""Values come back in place of their pseudonyms, however a model words them and wherever a stream is cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coterie.governance._pseudonyms import Value
+from coterie.governance._restore import LONGEST_HELD, Restorer
+from coterie.types import Label
+
+VALUES = {("PERSON", 1): "Anna", ("PERSON", 12): 'Bob "B"', ("DATE_OF_BIRTH", 3): "1.1.1970"}
+
+
+def restorer(**options):
+    """Knows three values."""
+
+    def find(kind, number):
+        text = VALUES.get((kind, number))
+        return text and Value(kind=kind, number=number, text=text, label=Label.PUBLIC)
+
+    return Restorer(find, {"PERSON", "DATE_OF_BIRTH"}, **options)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("<PERSON_1>", "Anna"),
+        ("<person_1>, <Person_1>", "Anna, Anna"),
+        ("<PERSON_1>s and <PERSON_1s>", "Annas and Annas"),
+        ("<PERSON_1>'s or <PERSON_1's>", "Anna's or Anna's"),
+        ("<PERSON 1> <PERSON-1> <PERSON1> < PERSON_1>", "Anna Anna Anna Anna"),
+        ("&lt;PERSON_1&gt; &#60;PERSON_1&#62;", "Anna Anna"),
+        (r"**\<PERSON\_1\>** `PERSON_1`", "**Anna** `Anna`"),
+        (r"\u003cPERSON_1\u003e", "Anna"),
+        ("PERSON_1.", "Anna."),
+        ("PERSON_12", 'Bob "B"'),
+        ("<DATE_OF_BIRTH_3> <date of birth 3> DATE_OF_BIRTH_3", "1.1.1970 1.1.1970 1.1.1970"),
+        ("<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>", "<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>"),
+    ],
+)
+def test_wording(said, shown):
+    """Case, plural, possessive, escapes and other brackets are the same pseudonym; a stranger's number is none."""
+    assert restorer().whole(said) == shown
+
+
+def test_json():
+    """In a JSON answer a value is written as JSON writes it."""
+    assert restorer(as_json=True).whole('{"who": "<PERSON_12>"}') == r'{"who": "Bob \"B\""}'
+
+
+SHARDS = st.sampled_from(
+    [
+        *("<", ">", "PERSON", "person", "_", "1", "2", "3", " ", "-", "x", "s", "'", "&lt;", "&", "l", "&gt;", "\\"),
+        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600"),
+    ]
+)
+
+
+@given(st.lists(SHARDS, max_size=20).map("".join), st.data())
+def test_wherever_it_is_cut(text, data):
+    """Pieces give what the whole gives, wherever they are cut, and nothing given out is ever taken back."""
+    whole, pieces, place, given_out = restorer().whole(text), restorer(), 0, ""
+    while place < len(text):
+        end = data.draw(st.integers(place + 1, len(text)))
+        given_out += pieces.feed(text[place:end])
+        assert whole.startswith(given_out)
+        place = end
+    assert given_out + pieces.end() == whole
+
+
+@pytest.mark.parametrize(
+    "beginning", ["<", "<PER", "<PERSON_", "<PERSON_1", "&lt", "\\<PERSON\\", "a PERSON_1", "<date of"]
+)
+def test_nothing_unfinished_is_shown(beginning):
+    """What may still become a pseudonym is held back from its first character on."""
+    assert restorer().feed(beginning) in {"", "a "}
+
+
+def test_holding_back_is_bounded():
+    """However long something looks like a pseudonym, only so much is held."""
+    pieces, fed, shown = restorer(), 0, 0
+    for piece in ["<", *["PERSON" for _ in range(100)], *["1" for _ in range(1000)]]:
+        fed += len(piece)
+        shown += len(pieces.feed(piece))
+        assert fed - shown <= LONGEST_HELD + len(piece)
+
+
+def test_plain_words_are_not_held():
+    """Text without anything like a pseudonym passes as it comes."""
+    pieces = restorer()
+    assert [pieces.feed(word) for word in ["The ", "fee ", "is ", "12 "]] == ["The ", "fee ", "is ", "12 "]

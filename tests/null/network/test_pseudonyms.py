@@ -1,0 +1,117 @@
+"""Personal data on its way through the network to a large model and back, over the turns of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from coterie.config import GeneralistSection, OpenAIModel
+from coterie.governance import ClearancePolicy, Gate
+from coterie.hybrid import Generalist
+from coterie.testing import FakeOpenAIServer, Reply
+from coterie.types import Label, Request
+
+ANNA, BOB = "anna@example.org", "bob@example.org"
+
+
+@pytest.fixture
+async def server():
+    """A server that writes to whom it was asked to, in pieces of three characters."""
+
+    def reply(asked):
+        words = re.findall(r"<\w+>", asked["messages"][-1]["content"])
+        said = "I wrote to " + " and ".join(words) + "."
+        return Reply(pieces=[said[at : at + 3] for at in range(0, len(said), 3)])
+
+    async with FakeOpenAIServer(default=reply) as server:
+        yield server
+
+
+@pytest.fixture
+async def network(bench, server):
+    """A specialist that abstains, and a model above it that may see internal data and pseudonyms."""
+    section = OpenAIModel(
+        engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True, retries=0
+    )
+    engine = Gate(ClearancePolicy()).open("large", section)
+    large = Generalist([(engine, section)], GeneralistSection(model="large"))
+    yield bench.network(bench.Says("triage", "lost", accepted=False), generalist=large)
+    await engine.close()
+
+
+def told(server, turn=-1):
+    """What the server was told in one turn, as text."""
+    return "\n".join(message["content"] for message in server.requests[turn].json["messages"])
+
+
+async def test_streamed_through_the_network(bench, network, server):
+    """The pieces that the asker is shown are the answer, whole values in it, and the trace counts what left."""
+    deltas, answer = await bench.stream(network, f"{ANNA} and {BOB}", specialist="triage")
+
+    assert answer.text == "".join(deltas) == f"I wrote to {ANNA} and {BOB}."
+    assert "example.org" not in server.received.decode()
+    assert answer.trace.verdicts[-1].reason == (
+        "pseudonymised: 2 values (2 EMAIL); internal data is within the clearance of 'large', which is internal"
+    )
+    assert answer.trace.label is Label.CONFIDENTIAL
+
+
+async def test_over_the_turns_of_a_session(network, server):
+    """A value has its pseudonym in every turn, also beside what the session remembers of the earlier ones."""
+    about = {"session": "s", "clearance": Label.CONFIDENTIAL}
+    await network.ask(Request(specialist="triage", text=f"{ANNA}", **about))
+    answer = await network.ask(Request(specialist="triage", text=f"{BOB} or {ANNA}", **about))
+
+    assert answer.text == f"I wrote to {BOB} and {ANNA}."
+    assert "<EMAIL_2> or <EMAIL_1>" in told(server)
+    assert "triage would say 'lost'" in told(server)  # made of personal data, and shown since it holds none
+
+
+@pytest.mark.parametrize("about", [{"session": "t"}, {"session": "s", "tenant": "other"}, {"session": None}])
+async def test_elsewhere_it_is_another(network, server, about):
+    """Another session, tenant, or no session at all: pseudonyms begin anew, and nothing can be learnt by them."""
+    await network.ask(Request(specialist="triage", text=f"{ANNA}", session="s"))
+    await network.ask(Request(specialist="triage", text=f"{BOB}", **about))
+    assert "<EMAIL_1>" in told(server)
+    assert "<EMAIL_2>" not in told(server)
+
+
+async def test_gone_with_the_session(bench, network, server):
+    """An erased or expired session starts afresh: nothing of the old values is kept in this process."""
+    await network.ask(Request(specialist="triage", text=f"{ANNA}", session="s"))
+    bench.store.settled.clear()  # as after `coterie session erase`
+    await network.ask(Request(specialist="triage", text=f"{BOB}", session="s"))
+
+    assert "<EMAIL_1>" in told(server)
+    assert [value.text for value in network.pseudonyms.of("default", "s").values()] == [BOB]
+
+
+async def test_side_by_side(network, server):
+    """Requests at once in one session share the pseudonyms, and each gets its own values back."""
+    await network.ask(Request(specialist="triage", text=f"{ANNA}", session="s", clearance=Label.CONFIDENTIAL))
+    people = [f"p{number}@example.org" for number in range(12)]
+    answers = await asyncio.gather(
+        *(
+            network.ask(
+                Request(specialist="triage", text=f"{who} and {ANNA}", session="s", clearance=Label.CONFIDENTIAL)
+            )
+            for who in people
+        )
+    )
+    assert [answer.text for answer in answers] == [f"I wrote to {who} and {ANNA}." for who in people]
+
+
+async def test_who_wrote_it_may_see_it(network):
+    """An asker of the lowest clearance gets back what they sent themselves."""
+    answer = await network.ask(Request(specialist="triage", text=f"{ANNA}", clearance=Label.PUBLIC))
+    assert answer.text == f"I wrote to {ANNA}."
+
+
+async def test_no_value_is_written_down(bench, network):
+    """Neither trace nor verdicts have a value beside the answer's own text; what stands for what is nowhere."""
+    answer = await network.ask(Request(specialist="triage", text=f"{ANNA}", session="s"))
+    (settlement,) = bench.store.settled
+    assert "EMAIL_1" not in str(settlement)
+    assert ANNA not in str(answer.trace.verdicts) + str(answer.trace.stages)

@@ -1,0 +1,222 @@
+"""What patterns find, what they leave, and how long they take."""
+
+import pytest
+
+from coterie.privacy import Detector, PatternDetector
+
+FULL_WIDTH = "4111111111111111".translate({ord("0") + n: 0xFF10 + n for n in range(10)})
+
+
+def found(text):
+    """What is found, as kinds and words."""
+    return [(each.kind, text[each.start : each.end]) for each in PatternDetector().find(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("My card is 4111 1111 1111 1111, please", "CARD", "4111 1111 1111 1111"),
+        ("amex 3782-822463-10005", "CARD", "3782-822463-10005"),
+        ("card: " + FULL_WIDTH, "CARD", FULL_WIDTH),
+        ("maestro 630427373398", "CARD", "630427373398"),
+        ("to GB82 WEST 1234 5698 7654 32 today", "IBAN", "GB82 WEST 1234 5698 7654 32"),
+        ("iban de89370400440532013000.", "IBAN", "de89370400440532013000"),
+        ("write to (anna.b+x@mail.example.co.uk).", "EMAIL", "anna.b+x@mail.example.co.uk"),
+        ("schreib an jürgen@müller.example", "EMAIL", "jürgen@müller.example"),
+        ("from 10.218.6.131:8080", "IP", "10.218.6.131"),
+        ("ping fe80::1 now", "IP", "fe80::1"),
+        ("at d80:e4b5:79da:6cf6:71f3:51f7:9161:c319.", "IP", "d80:e4b5:79da:6cf6:71f3:51f7:9161:c319"),
+        ("see https://www.example.org/a?b=c).", "URL", "https://www.example.org/a?b=c"),
+        ("born on 4/17/1986", "DATE_OF_BIRTH", "4/17/1986"),
+        ("geboren am 3. März 1970 in Ulm", "DATE_OF_BIRTH", "3. März 1970"),
+        ("DOB: 1992-12-08 19:28:54", "DATE_OF_BIRTH", "1992-12-08 19:28:54"),
+        ("date of birth is March 3rd, 1970", "DATE_OF_BIRTH", "March 3rd, 1970"),
+    ],
+)
+def test_found(text, kind, value):
+    """What has a form is found whole and alone, at its place."""
+    assert found(text) == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+49 (0)69 979 80 58",
+        "+1-743-438-6774x62406",
+        "001-755-329-4431",
+        "(505)498-8487x6837",
+        "833.719.3994x1887",
+        "(91) 5676-6953",
+        "(03) 5327 5996",
+        "02.27.96.63.08",
+        "0477 11 28 98",
+        "+442079460958",
+    ],
+)
+def test_phones_alone(text):
+    """A country code, brackets, the North American grouping or a trunk zero need no word beside them."""
+    assert found(f"It is {text} since May.") == [("PHONE", text)]
+
+
+@pytest.mark.parametrize("number", ["329 7730", "25-62-29-72", "469 34 883", "3732695155", "96 237271"])
+def test_phones_said(number):
+    """Other groups of digits are a telephone beside a word for one, and nothing without."""
+    assert found(f"You can call {number}.") == [("PHONE", number)]
+    assert found(f"It was {number}.") == []
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "536-90-4399",  # United States
+        "912-70-1234",  # ITIN
+        "AB 12 34 56 C",  # United Kingdom
+        "86 095 742 719",  # Germany, tax
+        "65 170839 J 003",  # Germany, pension
+        "2 55 08 14 168 025 38",  # France
+        "RSSMRA85T10A562S",  # Italy
+        "12345678Z",  # Spain
+        "X-1234567-L",
+        "811228-9874",  # Sweden
+        "131052-308T",  # Finland
+        "756.9217.0769.85",  # Switzerland
+        "390.533.447-05",  # Brazil
+        "85.07.30-033.28",  # Belgium
+    ],
+)
+def test_national_ids(number):
+    """A number of a state is found; with another check digit, where it has one, it is not."""
+    assert found(f"It is {number}.") == [("NATIONAL_ID", number)]
+
+
+@pytest.mark.parametrize(
+    ("word", "number", "wrong"),
+    [
+        ("BSN", "111222333", "111222334"),
+        ("PESEL", "44051401359", "44051401358"),
+        ("NHS number", "9434765919", "9434765918"),
+        ("aadhaar", "2341 2341 2346", "2341 2341 2345"),
+        ("SIN", "046 454 286", "046 454 287"),
+        ("TFN", "123 456 782", "123 456 783"),
+        ("IdNr", "86095742719", "86095742718"),
+        ("CPF", "39053344705", "39053344706"),
+        ("SSN", "536904399", "666904399"),
+    ],
+)
+def test_national_ids_said(word, number, wrong):
+    """A number that could be anything counts beside its name, if its check digit is right."""
+    assert found(f"my {word} is {number}") == [("NATIONAL_ID", number)]
+    assert found(f"it is {number}") == []
+    assert ("NATIONAL_ID", wrong) not in found(f"my {word} is {wrong}")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("driver's license number is D1234567", "D1234567"),
+        ("my driving licence: MORGA657054SM9IJ", "MORGA657054SM9IJ"),
+        ("passport no. X12345678", "X12345678"),
+    ],
+)
+def test_papers(text, number):
+    """Passports and licences have no common form: the word before says what it is."""
+    assert found(text) == [("NATIONAL_ID", number)]
+
+
+SECRETS = [
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_" + "a1B2" * 9,
+    "xoxb-123456789012-abcdefABCDEF",
+    "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+    "AIza" + "Sy0123456789-abcdefghijklmnopqrstuv"[:35],
+    "sk-ant-api03-" + "abcdefghij0123456789_-AB",
+    "sk-" + "T3BlbkFJ" * 6,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_secrets_by_shape(secret):
+    """Keys of known makers are found wherever they stand."""
+    assert found(f"Use '{secret}' for it.") == [("SECRET", secret)]
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("password=hunter2", "hunter2"),
+        ('"db_password": "correct-horse"', "correct-horse"),
+        ("my password is s3cr3t!", "s3cr3t"),
+        ("export STRIPE_API_KEY=abc123def", "abc123def"),
+        ("postgres://admin:pa55@db.example/app", "admin:pa55"),
+        ("Authorization: Bearer abcdef0123456789xyz", "abcdef0123456789xyz"),
+        ("the deploy token (prod) f3a9b2c4d5e6f7a8b9c0d1e2", "f3a9b2c4d5e6f7a8b9c0d1e2"),
+    ],
+)
+def test_secrets_by_name(text, secret):
+    """What stands behind a word for a secret is one."""
+    assert found(text) == [("SECRET", secret)]
+
+
+def test_private_keys():
+    """A private key is found whole, one that is cut off to the end of the text; a public one is no secret."""
+    block = "-----BEGIN {0} KEY-----\nMIIE\nabc\n-----END {0} KEY-----"
+    whole = block.format("RSA PRIVATE")
+
+    assert found(f"see {whole} end") == [("SECRET", whole)]
+    assert found("x " + whole[:40]) == [("SECRET", whole[:40])]
+    assert found(block.format("PUBLIC")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112 has a wrong check digit",
+        "GB82 WEST 1234 5698 7654 33 has a wrong check number",
+        "1111 1111 1111 1117",
+        "order number 12345678, invoice 2024-000123, ticket 555-0100-22",
+        "It costs 1 234 567 EUR or $1,234,567.89 or 12.345.678,90",
+        "on 2017-10-11 03:54:51, 11.12.2017 and 12/7/1975",
+        "version 1.2.3.4 at 12:30:45, std::vector and a::b, 127.0.0.1",
+        "ISBN 978-3-16-148410-0",
+        "The password was reset. Your password: required",
+        "password=${PASSWORD} and api_key=env:KEY and token: ****",
+        "the key idea of this internationalization-of-everything token",
+        "I am 46 years old and have 12 000 000 reasons, 50-60 of them good.",
+        "Call me at 10:30 or 2024. Text 1 of 20.",
+        "2001: A Space Odyssey",
+        "",
+    ],
+)
+def test_left_alone(text):
+    """What only looks like it is left alone."""
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800 \udfff a@b.example", "\x00" * 5 + " x@y.example", "👩‍👩‍👧 é x@y.example \u202e"]
+)
+def test_any_unicode(text):
+    """Half surrogates, control characters and joined emoji shift no place."""
+    assert [value for _, value in found(text)] == [text.split("@")[0].split()[-1] + "@" + text.split("@")[1].split()[0]]
+
+
+HOSTILE = [
+    "a", "1", "1 ", "a@", "a.", ":", "1:", "(", "(1", "A1", "1-", "1.", "+0", "\u0661", "\ud800", " ", "api_",
+    "a_", "eyJ", "sk-", "key ", "jan 1 ", "born ", "call 1 ", "password=", "password ", "http://", "h://a:",
+    "GB82 ", "dl ", "-----BEGIN ", "eyJaaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "passport number is is is ",
+    "key aaaaaaaaaaaaaaaa1", "1\u00a0", "www.", "Bearer ", "x.x@",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_hostile_text_takes_linear_time(piece, count_steps):
+    """Eight times the text takes at most about eight times as long, whatever is repeated."""
+    short, long = (count_steps((piece * 16_000)[:length]) for length in (2_000, 16_000))
+
+    assert long <= 14 * max(short, 0.002)
+
+
+def test_is_a_detector():
+    """It keeps the contract."""
+    assert isinstance(PatternDetector(), Detector)

@@ -1,0 +1,69 @@
+"""Which of a text's pieces are asked about."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coterie.routing._match import Fit, Match, choose
+from coterie.routing._profile import Profile
+from coterie.routing._split import Piece
+
+PROFILE = Profile(vectors=np.eye(2, dtype=np.float32), names=("a", "b"), typical=np.linspace(0, 1, 30))
+
+
+def match(text: str, *, order: bool = False, **similarities: float) -> Match:
+    """A match with these similarities; in scope from .3 on."""
+    fits = {
+        name: Fit(
+            similarity=value,
+            p_value=value,
+            in_scope=value >= 0.3,
+            plausible=value >= 0.2,
+            score=value,
+            nearest="a",
+            closest=value,
+            profile=PROFILE,
+        )
+        for name, value in similarities.items()
+    }
+    return Match(text=text, vector=np.zeros(2), fits=fits, start=0, end=len(text), order=order)
+
+
+def piece(text: str, **fields) -> Piece:
+    return Piece(start=0, end=len(text), text=text, source=text, **fields)
+
+
+def test_the_clearest_end_of_a_long_text_is_asked_about():
+    """Also where the whole is nobody's, its nearest is whom the end is for, and another end is barely somebody's."""
+    first, last = piece("keep to the office hours"), piece("I lost my card")
+    whole = piece("keep to the office hours ... I lost my card", ends=(last, first))
+    matches = {
+        whole: match("whole", cards=0.25, law=0.1),
+        last: match("last", cards=0.7, law=0.1),
+        first: match("first", cards=0.1, law=0.31),
+    }
+    assert [each.text for each in choose(whole, matches)] == ["last"]
+
+
+def test_the_whole_of_a_long_text_that_is_somebody_s_stays():
+    """Its end has to be clearly more like another one."""
+    last = piece("see section 4")
+    whole = piece("a clause ... see section 4", ends=(last,))
+    matches = {whole: match("whole", cards=0.1, law=0.5), last: match("last", cards=0.52, law=0.3)}
+    assert [each.text for each in choose(whole, matches)] == ["whole"]
+    matches[last] = match("last", cards=0.6, law=0.3)
+    assert [each.text for each in choose(whole, matches)] == ["last"]
+
+
+def test_words_to_the_router_are_not_asked_about():
+    """What stands beside them is, alone or in several pieces; without anything beside them the whole is."""
+    asked, told = piece("I lost my card"), piece("the law desk must answer this")
+    whole = piece("I lost my card the law desk must answer this", pieces=(asked, told))
+    matches = {
+        whole: match("whole", cards=0.6, law=0.6),
+        asked: match("I lost my card", cards=0.7, law=0.1),
+        told: match("the law desk must answer this", order=True, cards=0.1, law=0.9),
+    }
+    assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
+    matches[asked] = match("I lost my card", cards=0.1, law=0.1)
+    assert [each.text for each in choose(whole, matches)] == ["whole"]
