@@ -47,6 +47,7 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "personal_data",
     "energy",
     "egress",
     "injection",

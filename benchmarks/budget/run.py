@@ -53,11 +53,11 @@ from coterie.types import (
 CLAIM = "However many ask at once and whatever fails, no budget is exceeded by more than is stated."
 PRICE_IN, PRICE_OUT = Decimal(3), Decimal(12)
 TENANTS = 8
-JOULES = 220.0
+JOULES = 25.0
 """Of the limit, for each request."""
 LONG = "a " * 200
 """Words that every question has, one token each for the servers; a budget reserves two for each, one a byte."""
-PLACES = 250
+PLACES = 100
 """Requests that a process works on at once; the others wait, as they do before a gateway."""
 LEAVE = 0.1
 """Share of the askers that leave in the middle of an answer."""
@@ -68,9 +68,9 @@ KILLED = 20
 def sections(requests: int) -> dict[str, BudgetSection]:
     """Budgets of which each is used up before the requests are, for one tenant or for all."""
     return {
-        "money": BudgetSection(money=Decimal("0.0007") * requests, per="ever"),
-        "tokens": BudgetSection(tokens=200 * requests, per="ever"),
-        "tenant": BudgetSection(each="tenant", tokens=80 * requests, per="ever"),
+        "money": BudgetSection(money=Decimal("0.0002") * requests, per="ever"),
+        "tokens": BudgetSection(tokens=60 * requests, per="ever"),
+        "tenant": BudgetSection(each="tenant", tokens=25 * requests, per="ever"),
         "requests": BudgetSection(each="tenant", requests=int(0.4 * requests), per="ever"),
         "joules": BudgetSection(joules=JOULES * requests, reserve=50.0, per="ever"),
     }
