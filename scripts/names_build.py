@@ -161,7 +161,7 @@ def main() -> None:
     """Build, or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help="fit on part of the training templates only")
-    parser.add_argument("--ours", type=int, default=12, help="how often each of our templates is filled")
+    parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
     parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
     parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
     parser.add_argument("--rounds", type=int, default=60)

@@ -132,11 +132,11 @@ def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:
 
 
 def recase(rows: Sequence[Labelled], chance: random.Random) -> list[Labelled]:
-    """A fifth of the texts in lower case, one in 25 in capitals."""
+    """A quarter of the texts in lower case, one in 25 in capitals."""
     found = []
     for text, names in rows:
         draw = chance.random()
-        other = text.lower() if draw < 0.2 else text.upper() if draw < 0.24 else text
+        other = text.lower() if draw < 0.25 else text.upper() if draw < 0.29 else text
         found.append((other if len(other) == len(text) else text, names))
     return found
 

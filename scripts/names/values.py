@@ -43,6 +43,12 @@ NATIONALITIES = (
 )
 MONTHS = "January February March April May June July August September October November December"
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+_COMMON = (
+    "Will Mark April Grace May June Rose Hope Faith Joy Rich Frank Bill Art Pat Dawn Summer Autumn Jordan Chase "
+    "Hunter Drew Grant Miles Reed Dean Earl Christian Sky Amber Ruby Ivy Lily Daisy Violet Jade Pearl Olive "
+    "Basil Angel Robin Jack Rob"
+)
+"""Given names that are words."""
 _TITLES = "Mr. Mrs. Ms. Dr. Miss Mr Mrs Ms Dr Prof. Professor Sir"
 _STEMS = (
     "Blue Green North Summit Pioneer Atlas Vertex Quantum Global United First National Royal Golden Silver "
@@ -104,6 +110,8 @@ class Values:
             return self.random.choice(self._others).first_name()
         if chance < 0.15:
             return self.made()
+        if chance < 0.18:
+            return self._pick(_COMMON)
         return self._of_training("first", 0.35) or self.random.choice(self._fakers).first_name().split()[-1]
 
     def last(self) -> str:

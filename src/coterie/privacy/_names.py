@@ -23,7 +23,19 @@ from coterie.errors import ArtefactRefused
 
 from ._found import Kind, PersonalData, settle
 from ._patterns import PatternDetector
-from ._words import OFFSETS, Lexicon, Word, case_of, lower_of, own_features, pair_features, read_words, shape
+from ._words import (
+    OFFSETS,
+    Lexicon,
+    Word,
+    case_of,
+    form_pairs,
+    group_pairs,
+    lower_of,
+    own_features,
+    read_words,
+    shape,
+    word_pairs,
+)
 
 NAME_KINDS = (
     Kind.PERSON,
@@ -44,6 +56,7 @@ Floats = np.ndarray
 _REMEMBERED = 20_000
 """Words whose sums of weights are kept: some 3 kB each at most."""
 _TINY = 1e-300
+_STEPS = 8  # after so many a message is scaled: it is far from the smallest number until then
 
 
 class ChainModel(NamedTuple):
@@ -70,7 +83,10 @@ class NameDetector:
         self._least = least
         self._patterns = PatternDetector()
         self._moves = np.exp(model.transitions.astype(np.float64))
-        self._own = lru_cache(maxsize=_REMEMBERED)(self._sum_own)
+        remember = lru_cache(maxsize=_REMEMBERED)
+        self._own = remember(self._sum_own)
+        self._form_rows = remember(self._rows_of_forms)
+        self._group_rows = remember(self._rows_of_groups)
 
     @classmethod
     def bundled(cls) -> NameDetector:
@@ -108,24 +124,38 @@ class NameDetector:
         lower = [lower_of(word) for word in words]
         forms = [word.form if word.found else shape(word.form) for word in words]
         case = case_of(forms)
-        sums = np.zeros((len(words) + 4, TAGS))
-        coarse = []
-        for i, (each, form) in enumerate(zip(lower, forms, strict=True)):
-            own, group = self._own(each, form, case)
-            sums[i : i + 5] += own
-            coarse.append(group)
-        sums = sums[2:-2]
-        lower, forms, coarse = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *coarse, -1, -1]
-        terms, rows, starts = self._model.terms, list[int](), list[int]()
-        for i in range(len(words)):
-            starts.append(len(rows))
-            rows += [terms[name] for name in pair_features(i, lower, forms, case, coarse) if name in terms]
-            rows.append(len(terms))  # a row of zeros, so that no word is without one
-        sums += np.add.reduceat(self._model.weights[rows], starts, axis=0)
+        known = [self._own(each, form, case) for each, form in zip(lower, forms, strict=True)]
+        sums = self._pairs(lower, forms, case, [group for _, group in known])
+        own = np.stack([sums for sums, _ in known])  # (T, OFFSETS, TAGS)
+        for place, offset in enumerate(OFFSETS):
+            if abs(offset) < len(words):
+                sums[max(0, offset) : len(words) + min(0, offset)] += own[
+                    max(0, -offset) : len(words) - max(0, offset), place
+                ]
         for i, word in enumerate(words):
             if word.found and word.form != "<DATE>":
                 sums[i, 1:] = -_FORBIDDEN
         return sums
+
+    def _pairs(self, lower: list[str], forms: list[str], case: str, groups: list[int]) -> Floats:  # (T, TAGS)
+        """The weights of what neighbours say together."""
+        lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", *forms, "$"], [-1, *groups, -1]
+        get, rows, starts = self._model.terms.get, list[int](), list[int]()
+        for i in range(len(lower) - 4):
+            starts.append(len(rows))
+            rows += self._form_rows(case, *forms[i : i + 3])
+            rows += self._group_rows(*groups[i : i + 3])
+            rows += [row for name in word_pairs(*lower[i : i + 5]) if (row := get(name)) is not None]
+        return np.add.reduceat(self._model.weights[rows], starts, axis=0).astype(np.float64)
+
+    def _rows_of_forms(self, case: str, before: str, here: str, after: str) -> list[int]:
+        terms = self._model.terms
+        # A row of zeros at the end, so that no word is without a row.
+        return [terms[name] for name in form_pairs(case, before, here, after) if name in terms] + [len(terms)]
+
+    def _rows_of_groups(self, before: int, here: int, after: int) -> list[int]:
+        terms = self._model.terms
+        return [terms[name] for name in group_pairs(before, here, after) if name in terms]
 
     def _sum_own(self, lower: str, form: str, case: str) -> tuple[Floats, int]:  # (OFFSETS, TAGS)
         model = self._model
@@ -180,19 +210,20 @@ def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
     scaled = np.exp(emissions - emissions.max(axis=1, keepdims=True))
     scaled[0, 2::2] = 0.0  # nothing goes on at the beginning
     forward, back = np.empty_like(scaled), np.empty_like(scaled)
-    message = scaled[0] / max(scaled[0].sum(), _TINY)
-    forward[0] = message
+    forward[0] = message = scaled[0]
     for t in range(1, len(scaled)):
         message = (message @ moves) * scaled[t]
-        message /= max(message.sum(), _TINY)
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
         forward[t] = message
-    message = np.ones(scaled.shape[1])
-    back[-1] = message
+    back[-1] = message = np.ones(scaled.shape[1])
     for t in range(len(scaled) - 1, 0, -1):
         message = moves @ (message * scaled[t])
-        message /= max(message.sum(), _TINY)
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
         back[t - 1] = message
-    both = forward * back
+    forward /= np.maximum(forward.sum(axis=1, keepdims=True), _TINY)
+    both = forward * back / np.maximum(back.sum(axis=1, keepdims=True), _TINY)
     return np.asarray(both / np.maximum(both.sum(axis=1, keepdims=True), _TINY))
 
 

@@ -118,32 +118,37 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
     return near
 
 
-def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str, coarse: Sequence[int]) -> list[str]:
-    """What a word and its neighbours say together of its tag.
+def word_pairs(before2: str, before: str, here: str, after: str, after2: str) -> list[str]:
+    """What a word and its neighbours say together of its tag."""
+    return [
+        f"-10={before} {here}",
+        f"01={here} {after}",
+        f"-21={before2} {before}",
+        f"12={after} {after2}",
+        f"-11={before} {after}",
+    ]
+
+
+def form_pairs(case: str, before: str, here: str, after: str) -> list[str]:
+    """What the shapes of a word and its neighbours say, in a text of this use of capitals."""
+    return [f"s-={case}{before} {here}", f"s+={case}{here} {after}", f"s-+={case}{before} {here} {after}"]
+
+
+def group_pairs(before: int, here: int, after: int) -> list[str]:
+    """What the coarse groups of a word and its neighbours say; -1 is none."""
+    found = [f"c-={before} {here}"] if here >= 0 and before >= 0 else []
+    return found + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
+
+
+def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str, groups: Sequence[int]) -> list[str]:
+    """All of these for one word.
 
     Args:
         i: Which word.
         lower: Words of the text, and two more at both ends: word `i` is at `i + 2`.
         forms: Their shapes, likewise.
         case: How the text uses capitals.
-        coarse: Groups of the words, -1 for none, likewise.
+        groups: Coarse groups of the words, likewise.
     """
-    before2, before, here, after, after2 = lower[i : i + 5]
-    form_before, form, form_after = forms[i + 1 : i + 4]
-    found = [
-        f"-10={before} {here}",
-        f"01={here} {after}",
-        f"-21={before2} {before}",
-        f"12={after} {after2}",
-        f"-11={before} {after}",
-        f"s-={case}{form_before} {form}",
-        f"s+={case}{form} {form_after}",
-        f"s-+={case}{form_before} {form} {form_after}",
-    ]
-    group = coarse[i + 2]
-    if group >= 0:
-        if coarse[i + 1] >= 0:
-            found.append(f"c-={coarse[i + 1]} {group}")
-        if coarse[i + 3] >= 0:
-            found.append(f"c+={group} {coarse[i + 3]}")
-    return found
+    pairs = word_pairs(*lower[i : i + 5])
+    return pairs + form_pairs(case, *forms[i + 1 : i + 4]) + group_pairs(*groups[i + 1 : i + 4])
