@@ -4,8 +4,8 @@
 
 Test templates were seen by nobody: `_personal.py` has the split. Both detectors read the same texts in the same run and
 are scored alike: span F1 by type, for the same place and for any overlap; in lower case too; on values that occur in no
-training text; and how many of BANKING77's test messages, which name nobody, hold a person. Latency is of one call for
-500 characters on one core. `coterie[presidio]` is needed.
+training text; and how many of 1,027 of BANKING77's test messages, which name nobody, hold a person. Latency is of one
+call for 500 characters on one core. `coterie[presidio]` is needed.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def main() -> None:
         for word in words_of(text.text[span.start : span.end])
     }
     with (LENDER / "data" / "triage.test.csv").open(encoding="utf-8", newline="") as file:
-        messages = [row["text"] for row in csv.DictReader(file)]
+        messages = [row["text"] for row in csv.DictReader(file)][::3]
     detectors = {
         "names": NameDetector.bundled(),
         "presidio": PresidioDetector(patterns=False),

@@ -7,7 +7,8 @@ import pytest
 
 from coterie.config import PrivacySection, parse_config
 from coterie.errors import ConfigError, ExtraMissing
-from coterie.privacy import Detector, NameDetector, PatternDetector, PresidioDetector, open_detector
+from coterie.privacy import NameDetector, PatternDetector, PresidioDetector, open_detector
+from coterie.testing import check_detector
 
 PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None
 
@@ -31,16 +32,22 @@ def test_presidio_is_missing(monkeypatch):
         PresidioDetector()
 
 
+@pytest.mark.parametrize("name", ["patterns", "names"])
+async def test_detectors_keep_the_contract(name):
+    """Ours do what the protocol says."""
+    await check_detector(open_detector(PrivacySection(detector=name)))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not PRESIDIO, reason="coterie[presidio] is not installed")
 @pytest.mark.filterwarnings("ignore")
-def test_presidio_keeps_the_contract():
+async def test_presidio_keeps_the_contract():
     """Presidio's names and our secrets are found together, at their places, and nothing is fetched."""
     detector = open_detector(PrivacySection(detector="presidio"))
     text = "My name is David Johnson\x00 and my password=hunter2, mail bob@example.com"
     found = [(each.kind, text[each.start : each.end]) for each in detector.find(text)]
 
-    assert isinstance(detector, Detector)
+    await check_detector(detector)
     assert ("SECRET", "hunter2") in found
     assert ("EMAIL", "bob@example.com") in found
     assert ("PERSON", "David Johnson") in found
