@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 $(DEV): $(STAMP)
-	$(BIN)/python -m pip install --quiet --editable '.[docs,llama,postgres,sign,train,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[docs,llama,otel,postgres,sign,train,dev]'
 	touch $@
 
 run: $(STAMP) ## train the lender example, serve it, ask six questions, stay up until Ctrl-C

@@ -51,6 +51,10 @@ ORDER = (
     "energy",
     "fuzz",
     "soak",
+    "personal_data",
+    "egress",
+    "injection",
+    "overhead",
 )
 NONE = "-"
 

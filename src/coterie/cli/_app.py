@@ -24,6 +24,7 @@ from ._index import index
 from ._init import init
 from ._keys import keys
 from ._models import models
+from ._privacy import privacy
 from ._registry import registry
 from ._replay import replay
 from ._report import report
@@ -86,6 +87,7 @@ app.command()(erase)
 app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
+app.add_typer(privacy)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

@@ -24,6 +24,8 @@ from coterie.types import (
     Fact,
     Finding,
     Label,
+    Ledger,
+    LedgerRow,
     LedgerSummary,
     Output,
     Part,
@@ -423,7 +425,11 @@ class Memory:
         return await self.trace(feedback.trace_id, feedback.tenant) is not None
 
     async def ledger(self, *, since=0.0, by="day"):
-        """Not asked."""
+        """All in one row."""
+        traces = [s.trace for s in self.kept if s.trace.time >= since]
+        unpriced = sum(trace.usage.cost is None for trace in traces)
+        row = LedgerRow(key="all", requests=len(traces), unpriced=unpriced)
+        return Ledger(total=row, rows=(row,))
 
     async def record_training(self, training):
         """Not asked."""
