@@ -49,6 +49,9 @@ ORDER = (
     "audit",
     "personal_data",
     "energy",
+    "egress",
+    "injection",
+    "overhead",
 )
 NONE = "-"
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -24,13 +25,13 @@ from coterie.cascade import (
 )
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, NotTrained
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
 from coterie.privacy import Detector, open_detector
-from coterie.protocols import Engine, Meter, Retriever, Specialist, StreamingEngine
+from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
@@ -84,7 +85,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
-    store = await _open_store(config, folder)
+    store = _observed(config, await _open_store(config, folder))
     meter = CostMeter(
         config.accounting,
         config.models,
@@ -149,6 +150,22 @@ async def open_preview(folder: Path | str) -> Preview:
         engines=(encoder,),
     )
     return Preview(network=network, router=router)
+
+
+def _observed(config: Config, store: Store) -> Store:
+    """The store with whoever else is told of every request behind it. Raises `ExtraMissing`."""
+    endpoint = config.observe.otlp_endpoint
+    if endpoint is None:
+        return store
+    if find_spec("opentelemetry") is None:
+        raise ExtraMissing(
+            f"[observe] otlp_endpoint is {endpoint!r}, but the package 'opentelemetry-sdk' is not installed.",
+            hint="Install it: pip install 'coterie[otel]'",
+        )
+    from coterie.observe import observed  # noqa: PLC0415 - it needs an extra
+
+    name, currency = config.network.name, config.accounting.currency
+    return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
 
 
 async def _open_store(config: Config, folder: Path) -> SQLiteStore:

@@ -29,6 +29,7 @@ from ._accounting_section import AccountingSection as AccountingSection  # noqa:
 from ._budget_section import BudgetSection as BudgetSection  # noqa: PLC0414
 from ._cascade_section import CascadeSection as CascadeSection  # noqa: PLC0414
 from ._generalist_section import GeneralistSection as GeneralistSection  # noqa: PLC0414
+from ._observe_section import ObserveSection as ObserveSection  # noqa: PLC0414
 from ._price_section import PriceSection as PriceSection  # noqa: PLC0414
 from ._price_section import TokenPrices as TokenPrices  # noqa: PLC0414
 from ._price_section import day_of, prices_on
@@ -279,6 +280,7 @@ class Config(_Section):
     cascade: CascadeSection = CascadeSection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
+    observe: ObserveSection = ObserveSection()
     store: StoreSection = StoreSection()
     retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()

@@ -18,7 +18,9 @@ from coterie.types import (
     Feedback,
     Finding,
     Flow,
+    Grouping,
     Label,
+    Ledger,
     LedgerSummary,
     Output,
     Passage,
@@ -31,6 +33,7 @@ from coterie.types import (
     Step,
     Task,
     Trace,
+    Training,
     Usage,
     Verdict,
 )
@@ -204,6 +207,14 @@ class Store(Protocol):
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`, seconds since the epoch."""
+        ...
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        ...
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
         ...
 
     async def close(self) -> None:

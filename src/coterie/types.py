@@ -35,6 +35,10 @@ from ._label import Label as Label  # noqa: PLC0414
 from ._label import Labelled as Labelled  # noqa: PLC0414
 from ._label import Release as Release  # noqa: PLC0414
 from ._label import impersonal as impersonal  # noqa: PLC0414
+from ._ledger import Grouping as Grouping  # noqa: PLC0414
+from ._ledger import Ledger as Ledger  # noqa: PLC0414
+from ._ledger import LedgerRow as LedgerRow  # noqa: PLC0414
+from ._ledger import Training as Training  # noqa: PLC0414
 from ._usage import Usage as Usage  # noqa: PLC0414
 from ._usage import total_usage as total_usage  # noqa: PLC0414
 from ._written import Account as Account  # noqa: PLC0414
@@ -342,6 +346,8 @@ class Stage:
     name: str
     milliseconds: float
     note: str = ""
+    after: float = 0.0
+    """Milliseconds from the request's coming in to the stage's beginning."""
 
 
 Status = Literal["accepted", "abstained", "escalated"]

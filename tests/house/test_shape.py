@@ -14,13 +14,27 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 
 # Imports point down this list only; names on one line are siblings, ordered left to right.
 LAYERS = [
-    ["_lazy", "_label", "_known", "_usage", "_cpu", "_shared_time", "_written", "_concurrency", "types", "errors"],
+    [
+        "_lazy",
+        "_label",
+        "_known",
+        "_usage",
+        "_cpu",
+        "_shared_time",
+        "_ledger",
+        "charts",
+        "_written",
+        "_concurrency",
+        "types",
+        "errors",
+    ],
     [
         "_secret",
         "_section",
         "_price_section",
         "_accounting_section",
         "_budget_section",
+        "_observe_section",
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
@@ -131,6 +145,13 @@ def test_http_clients_only_where_something_may_leave():
     for path in MODULES:
         if concept(path) not in allowed | {"testing", "gateway", "cli"}:
             assert not {module for module, _ in imports_of(path)} & clients, path
+
+
+def test_telemetry_only_in_observe():
+    """Spans are made and exported in one package, whose test says that no words are in them."""
+    for path in MODULES:
+        if concept(path) != "observe":
+            assert not any(module.startswith("opentelemetry") for module, _ in imports_of(path)), path
 
 
 def test_import_is_light():

@@ -1,5 +1,7 @@
 """What an answer costs: joules and money for every step, and the totals for people and scripts."""
 
+from ._breakdown import Reporting, breakdown_csv, breakdown_json, row_json
+from ._html import report_html
 from ._meter import FRAME_TOKENS, JOULES_PER_TOKEN, CostMeter, most_read, token_money
 from ._overhead import OVERHEAD, Attendance, Overhead
 from ._rapl import PackageMeter
@@ -16,11 +18,16 @@ __all__ = [
     "Joules",
     "Overhead",
     "PackageMeter",
+    "Reporting",
+    "breakdown_csv",
+    "breakdown_json",
     "fewest_tokens",
     "format_money",
     "generation_joules",
     "most_read",
     "remote_joules",
+    "report_html",
+    "row_json",
     "summary_json",
     "token_money",
 ]

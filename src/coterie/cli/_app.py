@@ -18,6 +18,7 @@ from ._doctor import doctor
 from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._fairness import fairness
 from ._feedback import feedback
 from ._index import index
 from ._init import init
@@ -71,6 +72,7 @@ app.command()(train)
 app.command()(rightsize)
 app.command()(replay)
 app.command("eval")(evaluate)
+app.command()(fairness)
 app.command()(index)
 app.command()(search)
 app.command()(ask)

@@ -35,13 +35,15 @@ def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
     return run(_use(open_network(folder), use))
 
 
-def with_store(folder: Path, config: Config, use: Callable[[SQLiteStore], Awaitable[T]]) -> T | None:
-    """The same with the store alone; None, and no file made, when nothing has been settled yet."""
+def with_store(
+    folder: Path, config: Config, use: Callable[[SQLiteStore], Awaitable[T]], *, make: bool = False
+) -> T | None:
+    """The same with the store alone; None, and no file made unless asked to, when nothing has been settled yet."""
     from coterie.store import SQLiteStore
 
     section = config.store
     path = folder / section.path
-    if not path.exists():
+    if not path.exists() and not make:
         return None
     opening = SQLiteStore.open(
         path,

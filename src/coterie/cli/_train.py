@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coterie.errors import StoreError
+
 from ._audit import write_down
+from ._bridge import with_store
 from ._exits import BAR_MISSED
 from ._output import Json, interval, number, remark, say, shell, show_json, show_table, size
+
+if TYPE_CHECKING:
+    from coterie.protocols import Store
 
 _FLOOR = "lexical"
 _COLUMNS = ("rung", "{quality}", "95% range", "covered", "accepted", "ECE", "size", "time")
@@ -42,6 +50,7 @@ def train(
     for name, result in report["specialists"].items():
         about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
         write_down(folder, "train", about={**about, "reason": result["promotion"]})
+    _record(folder, report["specialists"])
     if as_json:
         show_json(report)
     else:
@@ -54,6 +63,34 @@ def train(
     if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result, folder)]:
         remark("\n".join(missed))
         raise typer.Exit(BAR_MISSED)
+
+
+def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what the trainings took into the ledger, from which `coterie report` spreads it over the answers."""
+    from coterie.config import load_config
+    from coterie.types import Training
+
+    now = time.time()
+    done = [
+        Training(specialist=name, version=result["version"], time=now, **(took | {"cost": _exact(took["cost"])}))
+        for name, result in trained.items()
+        if (took := result.get("took"))
+    ]
+
+    async def write(store: Store) -> None:
+        for each in done:
+            await store.record_training(each)
+
+    if not done:
+        return
+    try:
+        with_store(folder, load_config(folder), write, make=True)
+    except StoreError as error:  # the versions are stored all the same
+        remark(f"Warning: what the training took could not be written into the ledger: {error.message}")
+
+
+def _exact(cost: float | None) -> Decimal | None:
+    return None if cost is None else Decimal(str(cost))
 
 
 def _show(name: str, result: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How one sees what a network does: a trace as plain JSON or as a tree for a terminal, metrics for Prometheus."""
+"""How one sees what a network does: a trace as JSON or as a tree, metrics for Prometheus, spans for OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ._tree import draw_trace
 
 if TYPE_CHECKING:
     from ._metrics import Metrics
+    from ._spans import SpanMaker, observed
 
-__all__ = ["Metrics", "draw_trace", "plain", "summarise"]
+__all__ = ["Metrics", "SpanMaker", "draw_trace", "observed", "plain", "summarise"]
 
-# Only the gateway needs prometheus_client, and importing it takes a while.
-__getattr__ = lazy_face(__name__, {"Metrics": "_metrics"})
+# Only the gateway needs prometheus_client, and importing it takes a while; OpenTelemetry is an extra.
+__getattr__ = lazy_face(__name__, {"Metrics": "_metrics", "SpanMaker": "_spans", "observed": "_spans"})

@@ -48,13 +48,27 @@ class Metrics:
             registry=registry,
         )
         self._tokens = Counter(
-            "coterie_tokens", "Tokens read (in) and written (out) by engines.", ("direction",), registry=registry
+            "coterie_tokens",
+            "Tokens read (in, of them remembered: cached) and written (out) by engines.",
+            ("direction",),
+            registry=registry,
         )
         self._joules = Counter(
             "coterie_joules", "Energy of answers, measured or estimated.", ("kind",), registry=registry
         )
         self._cost = Counter(
             "coterie_cost", "Money spent on answers whose cost is known, in the network's currency.", registry=registry
+        )
+        self._steps = {
+            name: Counter(f"coterie_step_{name}", about, ("producer",), registry=registry)
+            for name, about in (
+                ("joules", "Energy by specialist, router, generalist and the network's own work."),
+                ("cpu_seconds", "CPU time by the same."),
+                ("cost", "Money by the same, of steps whose cost is known."),
+            )
+        }
+        self._counterfactual = Counter(
+            "coterie_counterfactual_cost", "What the generalist would have cost, at least.", registry=registry
         )
         self._unpriced = Counter("coterie_unpriced_answers", "Answers whose cost is not known.", registry=registry)
         self._feedback = Counter(
@@ -83,7 +97,15 @@ class Metrics:
         for finding in trace.findings:
             self._findings.labels(finding.specialist, str(finding.accepted).lower()).inc()
         self._joules.labels(usage.joules_kind).inc(usage.joules)
-        self.count_tokens(usage.tokens_in, usage.tokens_out)
+        self.count_tokens(usage.tokens_in, usage.tokens_out, cached=usage.tokens_cached)
+        for step in trace.steps:
+            took = step.usage
+            self._steps["joules"].labels(step.producer).inc(took.joules)
+            self._steps["cpu_seconds"].labels(step.producer).inc(took.cpu_seconds)
+            if took.cost is not None:
+                self._steps["cost"].labels(step.producer).inc(float(took.cost))
+        if trace.counterfactual_cost is not None:
+            self._counterfactual.inc(float(trace.counterfactual_cost))
         if usage.cost is None:
             self._unpriced.inc()
         else:
@@ -93,8 +115,9 @@ class Metrics:
         """An asker said something of an answer."""
         self._feedback.labels(feedback.thumb or "none").inc()
 
-    def count_tokens(self, tokens_in: int, tokens_out: int) -> None:
-        """Tokens that engines read and wrote."""
+    def count_tokens(self, tokens_in: int, tokens_out: int, *, cached: int = 0) -> None:
+        """Tokens that engines read and wrote; `cached` of those read were remembered."""
+        self._tokens.labels("cached").inc(cached)
         self._tokens.labels("in").inc(tokens_in)
         self._tokens.labels("out").inc(tokens_out)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from coterie.charts import Axis, Chart, span
 from coterie.training import Figure
 
 from ._figures import reliability, risk_curve
 from ._result import RightSizing
-from ._svg import Axis, Chart, span
 
 LARGE = "large"
 """Class of the large model's colour."""

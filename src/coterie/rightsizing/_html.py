@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from coterie.accounting import format_money
+from coterie.charts import STYLE, element, series_style
 from coterie.evaluation import Case
 
 from ._charts import LARGE, colour, quality_cost, reliability_chart, risk_coverage_chart
 from ._result import LargeRow, Per1000, RightSizing, RungRow
-from ._style import STYLE, series_style
-from ._svg import element
 
 _PAIRS = 12  # confused pairs shown
 _EXAMPLES = 2  # texts of each

@@ -142,12 +142,31 @@ def m005_feedback(connection: sqlite3.Connection) -> None:
     )
 
 
+def m006_trainings(connection: sqlite3.Connection) -> None:
+    """What trainings took: a version's report cannot say it, since the same data give the same version."""
+    connection.execute(
+        """
+        CREATE TABLE trainings (
+            specialist TEXT NOT NULL,
+            version TEXT NOT NULL,
+            time REAL NOT NULL,
+            seconds REAL NOT NULL,
+            cpu_seconds REAL NOT NULL,
+            joules REAL NOT NULL,
+            joules_kind TEXT NOT NULL,
+            cost TEXT
+        )
+        """
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_ledger,
     m002_sessions,
     m003_requests_of_a_session,
     m004_ranges_and_findings,
     m005_feedback,
+    m006_trainings,
 )
 """Every step, in order."""
 

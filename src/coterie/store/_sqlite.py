@@ -17,8 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.types import Context, Feedback, LedgerSummary, SessionSummary, Settlement, Trace
+from coterie.types import (
+    Context,
+    Feedback,
+    Grouping,
+    Ledger,
+    LedgerSummary,
+    SessionSummary,
+    Settlement,
+    Trace,
+    Training,
+)
 
+from ._breakdown import insert_training, select_ledger
 from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
 from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
 from ._feedback import check_feedback, insert_feedback, is_correct
@@ -208,6 +219,14 @@ class SQLiteStore:
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         """Totals over requests admitted at or after `since`; never delays the other reads."""
         return await self._totals.run(partial(select_summary, since=since))
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        return await self._totals.run(partial(select_ledger, since=since, by=by))
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
+        await self._writer.run(partial(insert_training, training=training))
 
     async def close(self) -> None:
         """Finish what is queued and free the file. A second call does nothing."""

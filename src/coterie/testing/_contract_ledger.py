@@ -170,6 +170,9 @@ async def _check_summary(store: Store) -> None:
     require("latencies are the middle and the slow end", (summary.p50_ms or 0) <= (summary.p95_ms or 0))
     late = await store.summary(since=_TIME + 100)
     require(f"a summary since a time counts what came at it or after: {late.requests}", late.requests == 1)
+    by_day = await store.ledger(by="day")
+    counted = (by_day.total.requests, sum(row.requests for row in by_day.rows), by_day.total.unpriced)
+    require(f"the ledger adds up, what has no price counted apart: {counted}", counted == (4, 4, 1))
     early = await store.summary(since=_TIME + 100.001)
     require("a summary of nothing has no latency", early.requests == 0 and early.p50_ms is None)
 

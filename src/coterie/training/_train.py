@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from coterie.accounting import CostMeter, PackageMeter
 from coterie.config import Config, SpecialistSection, load_config
 from coterie.data import Dataset, read_section, split_dataset
 from coterie.engines import OnnxEncoder
@@ -26,6 +27,7 @@ from coterie.protocols import Retriever
 from coterie.registry import CANDIDATE, CHAMPION, Registry, open_registry, write_card
 from coterie.routing import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.tuning import Checkpoints
+from coterie.types import Step, Usage
 
 from ._answer import check_indexed, divide_questions, train_answer
 from ._asked import find_asked
@@ -56,6 +58,8 @@ class TrainedSpecialist:
     """Why it was promoted, or was not."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Training time of each rung."""
+    took: Usage = field(default_factory=Usage)
+    """Time, CPU time, energy and money of the whole training; not what a model at a server took for it."""
 
     def to_json(self) -> dict[str, object]:
         """The report with what is true of this training only."""
@@ -65,7 +69,14 @@ class TrainedSpecialist:
             for row in (rungs if isinstance(rungs, Sequence) else ())
         ]
         decided = {"version": self.version, "promoted": self.promoted, "promotion": self.promotion}
-        return {**decided, **self.report, "rungs": timed}
+        took = {
+            "seconds": round(self.took.milliseconds / 1000, 3),
+            "cpu_seconds": round(self.took.cpu_seconds, 3),
+            "joules": round(self.took.joules, 3),
+            "joules_kind": self.took.joules_kind,
+            "cost": None if self.took.cost is None else float(self.took.cost),
+        }
+        return {**decided, **self.report, "rungs": timed, "took": took}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +203,8 @@ def _train_whole(
     job: Job, config: Config, folder: Path, registry: Registry, shelves: Mapping[str, Retriever] | None
 ) -> TrainedSpecialist:
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
+    package = PackageMeter() if config.accounting.energy_meter else None
+    wall, cpu = time.perf_counter(), time.process_time()
     if job.section.task == "answer":
         answers = train_answer(job, config, folder, shelves)
         trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
@@ -199,7 +212,10 @@ def _train_whole(
         trained = _train_one(job, config, folder, registry)
     if job.checkpoints:
         job.checkpoints.clear()
-    return trained
+    usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
+    meter = CostMeter(config.accounting, {}, None, package=package)
+    took = meter.price(Step(producer=job.name, engine="training", usage=usage))
+    return replace(trained, took=took.usage)
 
 
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:

@@ -1,5 +1,6 @@
 """`coterie report` and `coterie trace`: what the ledger kept."""
 
+import csv
 from datetime import UTC, datetime
 
 import pytest
@@ -48,6 +49,82 @@ def test_as_a_table(run, folder, network):
     assert "1 (100.0%)" in out
     assert "0.010000 USD" in out
     assert "J estimated" in out
+
+
+@pytest.mark.parametrize(("by", "keys"), [("tenant", ["default"]), ("specialist", ["triage"]), ("model", ["linear"])])
+def test_rows(run, folder, network, by, keys):
+    """`--by` says what the rows are; the total is that of the requests, whatever the rows share."""
+    network()
+    run("-C", folder, "ask", "one")
+    run("-C", folder, "ask", "two")
+    document = run("-C", folder, "report", "--by", by, "--json").json
+
+    assert document["by"] == by
+    assert [row["key"] for row in document["rows"]] == keys
+    assert (document["rows"][0]["requests"], document["total"]["requests"]) == (2, 2)
+    assert document["rows"][0]["known_cost"] == pytest.approx(0.02)
+    assert keys[0] in run("-C", folder, "report", "--by", by).out
+
+
+def test_what_was_said_of_answers(run, folder, network):
+    """With feedback the report has the share of right answers, and what a right one took."""
+    network()
+    ids = [run("-C", folder, "ask", text, "--json").json["trace_id"] for text in ("one", "two", "three")]
+    run("-C", folder, "feedback", ids[0], "--up")
+    run("-C", folder, "feedback", ids[1], "--down")
+    total = run("-C", folder, "report", "--json").json["total"]
+
+    assert (total["judged"], total["correct"], total["correct_share"]) == (2, 1, 0.5)
+    assert total["joules_per_correct"] == pytest.approx(0.5)
+    assert total["cost_per_correct"] == pytest.approx(0.02)
+    assert "1 of 2" in run("-C", folder, "report").out
+
+
+def test_grams(run, folder, network):
+    """With the grid's intensity the report has grams; without, none."""
+    network()
+    run("-C", folder, "ask", "one")
+    assert run("-C", folder, "report", "--json").json["total"]["grams_co2"] is None
+    (folder / "coterie.toml").write_text(
+        (folder / "coterie.toml").read_text() + "[accounting]\ngrams_co2_per_kwh = 360\n"
+    )
+    total = run("-C", folder, "report", "--json").json["total"]
+    assert total["grams_co2"] == pytest.approx(0.25 / 3.6e6 * 360)
+
+
+def test_as_csv(run, folder, network, tmp_path):
+    """`--csv` writes the rows, what is unknown as an empty cell."""
+    network()
+    run("-C", folder, "ask", "one")
+    file = tmp_path / "report.csv"
+    assert run("-C", folder, "report", "--by", "specialist", "--csv", file).code == 0
+    head, *rows = list(csv.reader(file.read_text().splitlines()))
+    assert head[:2] == ["specialist", "requests"]
+    assert [dict(zip(head, row, strict=True))["specialist"] for row in rows] == ["triage"]
+    assert dict(zip(head, rows[0], strict=True))["correct_share"] == ""
+
+
+def test_as_a_page(run, folder, network, tmp_path):
+    """`--html` writes a page that fetches nothing, runs nothing, and shows no text as markup."""
+    (folder / "coterie.toml").write_text((folder / "coterie.toml").read_text().replace("shop", "<b>shop</b>"))
+    network()
+    trace_id = run("-C", folder, "ask", "one", "--json").json["trace_id"]
+    run("-C", folder, "feedback", trace_id, "--up")
+    file = tmp_path / "report.html"
+    assert run("-C", folder, "report", "--html", file).code == 0
+    page = file.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.count("<svg") == 4
+    assert "&lt;b&gt;shop" in page
+    for word in ("<script", "<b>shop", "http://", "https://", "url(", "@import"):
+        assert word not in page
+
+
+def test_a_page_of_nothing(run, folder, tmp_path):
+    """Before the first request the page says so."""
+    assert run("-C", folder, "report", "--html", tmp_path / "r.html", "--csv", tmp_path / "r.csv").code == 0
+    assert "Nothing was asked." in (tmp_path / "r.html").read_text()
+    assert (tmp_path / "r.csv").read_text() == "day\n"
 
 
 def test_since_leaves_out_what_is_older(run, folder, network):

@@ -1,6 +1,7 @@
 """`coterie train` and `coterie eval`: what was trained, how good it is, and what a missed bar means."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -9,6 +10,7 @@ from coterie.data import Row
 from coterie.errors import DataError, NotTrained
 from coterie.evaluation import Confusion, Evaluation, Interval
 from coterie.training import TrainedSpecialist, TrainingReport
+from coterie.types import Usage
 
 
 def evaluation(accuracy: float) -> Evaluation:
@@ -50,7 +52,12 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
         "warnings": ["3 rows repeat an earlier one"],
     }
     trained = TrainedSpecialist(
-        name="triage", version="0123456789abcdef", promoted=promoted, report=result, promotion="accuracy fell"
+        name="triage",
+        version="0123456789abcdef",
+        promoted=promoted,
+        report=result,
+        promotion="accuracy fell",
+        took=Usage(milliseconds=12_300, cpu_seconds=11.5, joules=115.0, cost=Decimal("0.25")),
     )
     return TrainingReport(specialists={"triage": trained}, seconds=12.3)
 
@@ -102,6 +109,30 @@ def test_json(run, folder, training):
     assert trained["rung"] == "embedding"
     assert trained["bar_met"] is True
     assert trained["metrics"]["accuracy"] == 0.9
+
+
+def test_what_it_took(run, folder, network, training):
+    """A training is in the ledger, and `coterie report` spreads it over the answers that came of it."""
+    training(report(bar=None))
+    for _ in range(2):
+        run("-C", folder, "train", "triage")
+    network()
+    run("-C", folder, "ask", "one")
+    (found,) = run("-C", folder, "report", "--json").json["trainings"]
+
+    assert (found["specialist"], found["trainings"], found["seconds"], found["joules"]) == ("triage", 2, 24.6, 230.0)
+    assert (found["answers"], found["joules_per_answer"], found["cost_per_answer"]) == (1, 230.0, 0.5)
+
+
+def test_a_ledger_that_cannot_be_written(run, folder, training):
+    """The versions are stored all the same, and it is said."""
+    training(report(bar=None))
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state" / "coterie.db").write_bytes(b"no database at all" * 100)
+    result = run("-C", folder, "train", "triage")
+
+    assert result.code == 0
+    assert "could not be written into the ledger" in result.err
 
 
 @pytest.mark.parametrize(("promoted", "said"), [(True, "this one serves"), (False, "not promoted")])

@@ -24,6 +24,7 @@ from coterie.types import (
     Feedback,
     Finding,
     Label,
+    Ledger,
     LedgerSummary,
     Output,
     Part,
@@ -36,6 +37,7 @@ from coterie.types import (
     Step,
     Task,
     Trace,
+    Training,
     Usage,
 )
 
@@ -180,6 +182,12 @@ class _Memory:
         raise NotImplementedError
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
+        raise NotImplementedError
+
+    async def ledger(self, *, since: float = 0.0, by: str = "day") -> Ledger:
+        raise NotImplementedError
+
+    async def record_training(self, training: Training) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:

@@ -190,6 +190,12 @@ class Remembers:
     async def summary(self, *, since=0.0):
         """Not asked."""
 
+    async def ledger(self, *, since=0.0, by="day"):
+        """Not asked."""
+
+    async def record_training(self, training):
+        """Not asked."""
+
     async def close(self) -> None:
         """Note it."""
         self.closed = True

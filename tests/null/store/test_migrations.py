@@ -25,6 +25,7 @@ SCHEMA = {
     "findings": "request position specialist accepted confidence",
     "feedback": "request key specialist time thumb value comment correct",
     "traces": "request trace",
+    "trainings": "specialist version time seconds cpu_seconds joules joules_kind cost",
 }
 INDEXES = {"entries_by_session", "requests_by_session", "requests_by_time", "sessions_by_use"}
 

@@ -24,6 +24,8 @@ from coterie.types import (
     Fact,
     Finding,
     Label,
+    Ledger,
+    LedgerRow,
     LedgerSummary,
     Output,
     Part,
@@ -421,6 +423,16 @@ class Memory:
     async def feedback(self, feedback):
         """Whether there is what it is about."""
         return await self.trace(feedback.trace_id, feedback.tenant) is not None
+
+    async def ledger(self, *, since=0.0, by="day"):
+        """All in one row."""
+        traces = [s.trace for s in self.kept if s.trace.time >= since]
+        unpriced = sum(trace.usage.cost is None for trace in traces)
+        row = LedgerRow(key="all", requests=len(traces), unpriced=unpriced)
+        return Ledger(total=row, rows=(row,))
+
+    async def record_training(self, training):
+        """Not asked."""
 
     async def summary(self, *, since=0.0):
         """Totals."""

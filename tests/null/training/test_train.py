@@ -60,6 +60,9 @@ def test_same_seed_gives_the_same_version(trained, texts):
     assert first.report == second.report
     assert "seconds" not in json.dumps(first.report)
     assert all(rung["seconds"] > 0 for rung in first.to_json()["rungs"])
+    took = first.to_json()["took"]
+    assert took["joules"] == pytest.approx(10 * took["cpu_seconds"], abs=0.01)
+    assert (took["joules_kind"], took["cost"]) == ("estimated", None)
 
 
 def test_another_seed_gives_another_version(trained, texts):

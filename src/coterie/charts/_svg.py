@@ -38,6 +38,8 @@ class Axis:
     log: bool = False
     show: Callable[[float], str] = "{:g}".format
     """A tick in words."""
+    marks: tuple[float, ...] = ()
+    """The ticks, where they are not to be round values."""
 
     def share(self, value: float) -> float:
         """Where a value lies between low and high, 0 to 1."""
@@ -49,7 +51,9 @@ class Axis:
         return self.low if self.log else -math.inf
 
     def ticks(self) -> list[float]:
-        """Round values between low and high; powers of ten on a log axis."""
+        """Its marks, else round values between low and high; powers of ten on a log axis."""
+        if self.marks:
+            return list(self.marks)
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             every = max(1, math.ceil((last - first + 1) / (_TICKS + 2)))
@@ -92,6 +96,14 @@ class Chart:
         at_x, at_y = self.at(x, y)
         title = element("title", escape(says)) if says else ""
         self.parts.append(element("circle", title, cx=at_x, cy=at_y, r=5.0, class_=f"dot {class_}"))
+
+    def column(self, left: float, right: float, y: float, class_: str, *, says: str = "") -> None:
+        """A filled column from the axis up to a value, with what it says when pointed at."""
+        start, top = self.at(left, y)
+        end, bottom = self.at(right, self.y.low)
+        title = element("title", escape(says)) if says else ""
+        size = {"width": end - start, "height": bottom - top}
+        self.parts.append(element("rect", title, x=start, y=top, **size, class_=f"column {class_}"))
 
     def bar(self, x: float, low: float, high: float, class_: str) -> None:
         """A vertical interval with caps."""

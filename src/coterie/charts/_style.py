@@ -61,7 +61,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   .card { padding: 10px 12px; margin-bottom: 12px; } th, td { padding: 3px 5px; }
   .charts { grid-template-columns: repeat(3, 1fr); gap: 12px; margin-bottom: 12px; }
   .charts .card:nth-child(4) { grid-column: 1 / -1; }
-  .card, .verdict, tr { break-inside: avoid; } .dot, .key, tr.taken td { print-color-adjust: exact; }
+  .card, .verdict, tr { break-inside: avoid; } .dot, .column, .key, tr.taken td { print-color-adjust: exact; }
 }
 """
 
@@ -70,6 +70,7 @@ def series_style(names: tuple[str, ...]) -> str:
     """Rules that give each class its colour, as line, point, words and key."""
     return "\n".join(
         f".line.{name} {{ stroke: var(--{name}); }} .dot.{name} {{ fill: var(--{name}); }} "
+        f".column.{name} {{ fill: var(--{name}); }} "
         f".chart .text-{name} {{ fill: var(--{name}); }} .key.{name} {{ background: var(--{name}); }}"
         for name in names
     )

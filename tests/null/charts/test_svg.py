@@ -1,8 +1,10 @@
 """Axes: round ticks inside the bounds, also on a logarithmic axis."""
 
+import re
+
 import pytest
 
-from coterie.rightsizing._svg import Axis, Chart, element, span
+from coterie.charts import Axis, Chart, element, span
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,21 @@ def test_words_are_escaped():
 
     assert "<i>" not in chart.render()
     assert element("p", class_='"') == '<p class="&quot;"></p>'
+
+
+def test_marks_and_columns():
+    """An axis may have marks of its own; a column stands on the axis."""
+    chart = Chart(
+        x=Axis(title="", low=-0.5, high=1.5, marks=(0.0, 1.0), show=lambda at: "ab"[int(at)]),
+        y=Axis(title="", low=0.0, high=10.0),
+        about="two columns",
+    )
+    chart.column(-0.4, 0.4, 5.0, "c0", says="five <b>")
+    drawn = chart.render()
+    assert ">a</text>" in drawn
+    assert ">b</text>" in drawn
+    assert "<title>five &lt;b&gt;</title>" in drawn
+    (column,) = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', drawn)
+    x, y, width, height = map(float, column)
+    assert (x, y) == pytest.approx(chart.at(-0.4, 5.0), abs=0.06)
+    assert (x + width, y + height) == pytest.approx(chart.at(0.4, 0.0), abs=0.11)

@@ -1,0 +1,256 @@
+"""Spans of settled requests, as a real OTLP receiver gets them."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, server_attributes
+
+from coterie.config import LlamaModel, OpenAIModel
+from coterie.observe import SpanMaker, observed
+from coterie.types import Finding, Label, Route, Settlement, Stage, Step, Trace, Usage, total_usage
+
+MODELS = {
+    "large": OpenAIModel(engine="openai", base_url="https://api.example.com/v1", name="gpt-large"),
+    "smol": LlamaModel(engine="llama", name="smollm2"),
+}
+STEPS = (
+    Step(producer="router", engine="onnx", usage=Usage(tokens_in=9, milliseconds=2.0, joules=0.5, cost=Decimal(0))),
+    Step(producer="triage", engine="linear", usage=Usage(milliseconds=1.0, joules=0.25, cost=Decimal(0))),
+    Step(
+        producer="generalist",
+        engine="large",
+        note="it came too late",
+        usage=Usage(milliseconds=20.0, joules=1.0, cost=None),
+    ),
+    Step(
+        producer="generalist",
+        engine="large",
+        usage=Usage(
+            tokens_in=100,
+            tokens_cached=60,
+            tokens_out=20,
+            milliseconds=30.0,
+            joules=30.0,
+            joules_low=20.0,
+            joules_high=40.0,
+            cost=Decimal("0.002"),
+        ),
+    ),
+    Step(producer="network", engine="python", usage=Usage(cpu_seconds=0.001, joules=0.01, cost=Decimal(0))),
+)
+SECRET = "SECRETWORD"
+TRACE = Trace(
+    id="0af7651916cd43dd8448eb211c80319c",
+    time=1_700_000_000.25,
+    tenant="acme",
+    session=SECRET,
+    label=Label.INTERNAL,
+    status="escalated",
+    route=Route(parts=(), reason=SECRET),
+    findings=(
+        Finding(
+            specialist="triage",
+            value=SECRET,
+            text=SECRET,
+            confidence=0.4,
+            accepted=False,
+            reason=f"not sure of {SECRET}",
+        ),
+    ),
+    views=(),
+    verdicts=(),
+    stages=(
+        Stage(name="route", milliseconds=3.0, after=1.0),
+        Stage(name="consult", milliseconds=5.0, after=4.0, note="clauses, triage"),
+        Stage(name="decide", milliseconds=60.0, after=10.0),
+    ),
+    steps=STEPS,
+    usage=replace(total_usage(step.usage for step in STEPS), milliseconds=80.0),
+    counterfactual_cost=Decimal("0.003"),
+    restated=SECRET,
+)
+
+
+class Collector:
+    """An OTLP receiver: keeps what was sent, and answers with a status."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.bodies: list[bytes] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                assert self.path == "/v1/traces"
+                collector.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Nothing on standard error."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+
+    @property
+    def spans(self) -> list:
+        """Every span that came."""
+        found = []
+        for body in self.bodies:
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                names = {each.key: each.value.string_value for each in resource.resource.attributes}
+                assert names["service.name"] == "lender"
+                found += [span for scope in resource.scope_spans for span in scope.spans]
+        return found
+
+
+@contextmanager
+def collecting(status: int = 200):
+    """A collector that runs inside."""
+    collector = Collector(status)
+    thread = threading.Thread(target=collector.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield collector
+    finally:
+        collector.server.shutdown()
+        thread.join()
+        collector.server.server_close()
+
+
+class Keeps:
+    """A store that keeps settlements."""
+
+    def __init__(self) -> None:
+        self.settled, self.closed = [], False
+
+    async def settle(self, settlement):
+        """Keep it."""
+        self.settled.append(settlement)
+
+    async def trace(self, trace_id, tenant):
+        """What was settled first."""
+        return self.settled[0].trace
+
+    async def close(self):
+        """Note it."""
+        self.closed = True
+
+
+def attributes(span):
+    """A span's attributes as plain values."""
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+
+
+async def sent(trace=TRACE):
+    """The spans of a trace as they reached the collector."""
+    with collecting() as collector:
+        store = observed(Keeps(), endpoint=collector.endpoint, network="lender", models=MODELS, currency="EUR")
+        await store.settle(Settlement(trace=trace))
+        await store.close()
+    return collector
+
+
+async def test_what_a_collector_gets():
+    """One trace of the same id: the whole, whoever worked, and their steps, each in its place."""
+    spans = (await sent()).spans
+    assert [span.name for span in spans] == [
+        "invoke_workflow lender",
+        "invoke_agent router",
+        "embeddings onnx",
+        "invoke_agent triage",
+        "inference linear",
+        "invoke_agent generalist",
+        "chat gpt-large",
+        "chat gpt-large",
+    ]
+    assert {span.trace_id.hex() for span in spans} == {TRACE.id}
+    assert len({span.span_id for span in spans}) == len(spans)
+    whole, router, encoding, triage, _, large, failed, answered = spans
+    assert not whole.parent_span_id
+    assert {each.parent_span_id for each in (router, triage, large)} == {whole.span_id}
+    assert encoding.parent_span_id == router.span_id
+    assert {failed.parent_span_id, answered.parent_span_id} == {large.span_id}
+    begin = int(1_700_000_000.25e9)
+    milliseconds = [
+        ((span.start_time_unix_nano - begin) / 1e6, (span.end_time_unix_nano - begin) / 1e6)
+        for span in (whole, router, triage, large, failed, answered)
+    ]
+    assert milliseconds == [(0, 80), (1, 4), (4, 9), (10, 80), (10, 30), (30, 60)]
+    assert (failed.status.code, answered.status.code) == (2, 0)
+
+
+async def test_names_of_the_conventions():
+    """Every `gen_ai` and `server` attribute is one that the conventions know; energy and money stand beside them."""
+    spans = (await sent()).spans
+    known = {
+        value
+        for module in (gen_ai_attributes, server_attributes)
+        for value in vars(module).values()
+        if isinstance(value, str)
+    }
+    for span in spans:
+        keys = set(attributes(span))
+        assert {key for key in keys if not key.startswith("coterie.")} <= known
+        assert {"gen_ai.operation.name", "gen_ai.provider.name", "coterie.energy.joules"} <= keys
+    whole, answered = attributes(spans[0]), attributes(spans[-1])
+    assert answered["gen_ai.provider.name"] == "openai"
+    assert answered["gen_ai.request.model"] == "gpt-large"
+    assert (answered["server.address"], answered["server.port"]) == ("api.example.com", 443)
+    assert (answered["gen_ai.usage.input_tokens"], answered["gen_ai.usage.output_tokens"]) == (100, 20)
+    assert answered["gen_ai.usage.cache_read.input_tokens"] == 60
+    assert (answered["coterie.energy.joules"], answered["coterie.energy.kind"]) == (30.0, "estimated")
+    assert (answered["coterie.energy.low"], answered["coterie.energy.high"]) == (20.0, 40.0)
+    assert (answered["coterie.cost"], answered["coterie.currency"]) == (0.002, "EUR")
+    assert "coterie.cost" not in whole  # one step's is not known
+    assert (whole["coterie.status"], whole["coterie.counterfactual.cost"]) == ("escalated", 0.003)
+    assert whole["coterie.overhead.joules"] == 0.01
+
+
+async def test_no_content():
+    """No byte of what was asked, answered or reasoned reaches the collector, nor the session's name."""
+    assert SECRET.encode() not in b"".join((await sent()).bodies)
+
+
+async def test_a_collector_that_refuses():
+    """A request is settled whatever the collector says."""
+    kept = Keeps()
+    with collecting(status=400) as collector:
+        store = observed(kept, endpoint=collector.endpoint, network="lender", models=MODELS, currency="EUR")
+        await store.settle(Settlement(trace=TRACE))
+        assert await store.trace("x", "y") is TRACE
+        await store.close()
+    assert kept.closed
+    assert len(kept.settled) == 1
+
+
+async def test_a_store_that_fails():
+    """What could not be written down is not told."""
+
+    class Fails(Keeps):
+        async def settle(self, settlement):
+            raise OSError("full")
+
+    with collecting() as collector:
+        store = observed(Fails(), endpoint=collector.endpoint, network="lender", models={}, currency="EUR")
+        with pytest.raises(OSError, match="full"):
+            await store.settle(Settlement(trace=TRACE))
+        await store.close()
+    assert collector.bodies == []
+
+
+@pytest.mark.parametrize("trace_id", ["id0", "", "f" * 40, "0" * 32])
+def test_any_id(trace_id):
+    """An id that is no OpenTelemetry id becomes one; a local model has no server."""
+    steps = (Step(producer="reply", engine="smol", usage=Usage(tokens_out=3)),)
+    whole, _, chat = SpanMaker(network="lender", models=MODELS).spans(
+        replace(TRACE, id=trace_id, steps=steps, stages=())
+    )
+    assert 0 < whole.context.trace_id < 1 << 128
+    assert chat.name == "chat smollm2"
+    assert "server.address" not in chat.attributes
