@@ -272,7 +272,9 @@ class Network:
                     life.look_at(gathered)
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
-                        self._consult(self.specialists[name], self.dial.set_for(task, name, life.request), view, alone)
+                        self._consult(
+                            life, self.specialists[name], self.dial.set_for(task, name, life.request), view, alone
+                        )
                         for name, view in views.items()
                     )
                 with life.stage("check", note=", ".join(wave)):
@@ -305,12 +307,19 @@ class Network:
     def _secrets(self) -> SecretFinder:
         return SecretFinder(self.detector)
 
-    async def _consult(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
+    async def _consult(
+        self, life: Life, specialist: Specialist, task: Task, view: ContextView, say: Say | None
+    ) -> Finding:
         """Ask one specialist. What its engine cannot do becomes an abstention with the reason."""
+        card = specialist.card
         with billed() as bill:
-            finding = await self._ask_one(specialist, task, view, say)
-        steps = charged(finding.steps, specialist.card.name, bill)
-        return replace(self._priced(replace(finding, steps=steps)), task=specialist.card.task)
+            try:
+                finding = await self._ask_one(specialist, task, view, say)
+            except BaseException:  # who asked is gone: there is no finding, and what was spent was spent
+                life.steps += map(self.meter.price, charged((), card.name, bill))
+                raise
+        finding = replace(finding, task=card.task, steps=charged(finding.steps, card.name, bill))
+        return self._priced(finding)
 
     async def _ask_one(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:
         try:
@@ -345,7 +354,7 @@ class Network:
         if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
             return outcome
         view = pack_context(context, life.large.card)
-        finding = check(await self._consult(life.large, task, view, say), (), task, view)
+        finding = check(await self._consult(life, life.large, task, view, say), (), task, view)
         left = entries_of([(finding, view)], now=self.clock())
         outcome = outcome.having([finding], {finding.specialist: view}, left)
         failed = "" if (finding.accepted and not finding.broken) or refused(finding) else finding.reason

@@ -11,12 +11,13 @@ import sys
 import textwrap
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine
+from coterie.engines import LlamaEngine, OnnxEncoder
 from coterie.engines._llama_native import LlamaModel as NativeModel
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, ModelMissing, TooLong
 from coterie.models import locate
@@ -152,6 +153,29 @@ async def test_warm(engine):
     warm = await asyncio.gather(*(spent(f"{beginning}{n}") for n in range(2)))
     cold = await asyncio.gather(*(spent(f"{n}{beginning}") for n in range(2)))
     assert max(warm) < min(cold) / 2
+
+
+async def test_cpu_time_belongs_to_one(engine):
+    """Beside a busy encoder a generation is charged for its own threads alone, and both add up to the process' time."""
+    encoder = OnnxEncoder.bundled()
+    asked = prompt(STORY, max_tokens=24)
+    await asyncio.gather(engine.run([asked]), encoder.run([Prompt(text=STORY)]))  # loaded, and read once
+    (alone,) = await engine.run([asked])
+
+    process = time.process_time()
+    generating = asyncio.create_task(engine.run([asked, replace(asked, seed=1)]))
+    encoded = []
+    while not generating.done():
+        encoded += await encoder.run([Prompt(text=STORY * 10)])
+    process = time.process_time() - process
+    await encoder.close()
+
+    generated = sum(output.usage.cpu_seconds for output in generating.result())
+    encoding = sum(output.usage.cpu_seconds for output in encoded)
+    assert generated + encoding == pytest.approx(process, rel=0.15)
+    assert encoding > 0.2 * process
+    if sys.platform == "linux":
+        assert generated < 3 * alone.usage.cpu_seconds
 
 
 async def test_abort(engine):
@@ -292,7 +316,7 @@ def run_program(path, program):
     start = f"""
     import asyncio
     from pathlib import Path
-    from coterie.engines import LlamaEngine
+    from coterie.engines import LlamaEngine, OnnxEncoder
     from coterie.types import Message, Prompt
     engine = LlamaEngine("smollm2", Path({str(path)!r}), threads=1, parallel=2, window=512)
     story = Prompt(messages=(Message(role="user", text="Tell me a long story."),), max_tokens=400)

@@ -4,7 +4,7 @@ from ._breakdown import Reporting, breakdown_csv, breakdown_json, row_json
 from ._html import report_html
 from ._meter import FRAME_TOKENS, JOULES_PER_TOKEN, CostMeter, most_read, token_money
 from ._overhead import OVERHEAD, Attendance, Overhead
-from ._rapl import PackageMeter
+from ._rapl import POWERCAP, PackageMeter
 from ._remote_energy import Joules, generation_joules, remote_joules
 from ._report import format_money, summary_json
 from ._tokens import fewest_tokens
@@ -13,6 +13,7 @@ __all__ = [
     "FRAME_TOKENS",
     "JOULES_PER_TOKEN",
     "OVERHEAD",
+    "POWERCAP",
     "Attendance",
     "CostMeter",
     "Joules",

@@ -35,8 +35,8 @@ ones and are counted alike, so a long prompt is over-estimated. Data-centre over
 FRAME_TOKENS = 16
 """Tokens that a chat template puts around a text, at most."""
 
-_LONGEST_TOKEN = 64
-"""Characters: what is beyond so many a token of the window need not be counted."""
+_LONGEST_TOKEN = 16
+"""Characters: what is beyond so many a token of the window is not counted, so that a long text takes milliseconds."""
 _MILLION = Decimal(1_000_000)
 _SECONDS_PER_HOUR = Decimal(3600)
 _MONEY = Context(prec=18)
@@ -137,10 +137,11 @@ def _there(usage: Usage, model: OpenAIModel) -> Usage:
 
 
 def _least(request: Request, answered: str, window: int) -> Usage:
-    """The fewest tokens in which a request can be asked and answered; a document counts as far as it fits."""
+    """The fewest tokens in which a request can be asked and answered; texts count as far as they fit."""
     columns = json.dumps(dict(request.columns), ensure_ascii=False, default=str) if request.columns else ""
     document = request.document.text if request.document is not None else ""
-    tokens_in = sum(fewest_tokens(text) for text in (request.text, columns, document[: window * _LONGEST_TOKEN]))
+    room = window * _LONGEST_TOKEN
+    tokens_in = sum(fewest_tokens(text[:room]) for text in (request.text, columns, document))
     return Usage(tokens_in=min(tokens_in, window), tokens_out=fewest_tokens(answered))
 
 

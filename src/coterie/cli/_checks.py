@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from coterie.accounting import POWERCAP, PackageMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError
@@ -60,6 +61,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _models(config, folder)
     yield from _shelves(config, folder)
     yield from _secrets(config)
+    yield _energy(config)
     yield _store(config, folder)
     yield _port(config)
     yield _disk(folder)
@@ -84,6 +86,20 @@ def _encoder() -> Check:
     return Check(name="encoder", ok=True, found=f"sha256 {encoder.sha256[:16]} ...")
 
 
+def _energy(config: Config) -> Check:
+    """Where joules come from."""
+    watts = f"estimated: {config.accounting.watts_per_core:g} W a busy core"
+    if not config.accounting.energy_meter:
+        return Check(name="energy", ok=True, required=False, found=watts)
+    if PackageMeter(powercap=POWERCAP).present:
+        return Check(name="energy", ok=True, required=False, found="measured by the processor's counter")
+    if any(POWERCAP.glob("intel-rapl:*/energy_uj")):
+        fix = f"sudo chmod a+r {POWERCAP}/intel-rapl:*/energy_uj"
+        found = f"{watts}; the processor's counter may not be read"
+        return Check(name="energy", ok=False, required=False, found=found, fix=fix)
+    return Check(name="energy", ok=True, required=False, found=f"{watts}; this machine has no counter")
+
+
 def _extras(config: Config) -> Iterator[Check]:
     """The optional packages that the file needs."""
     if any(isinstance(model, LlamaModel) for model in config.models.values()):
@@ -98,6 +114,10 @@ def _extras(config: Config) -> Iterator[Check]:
         there = importlib.util.find_spec("cryptography") is not None
         found = "cryptography is installed" if there else "cryptography is not installed; signatures need it"
         yield Check(name="extra sign", ok=there, found=found, fix="pip install 'coterie[sign]'")
+    if config.observe.otlp_endpoint is not None:
+        there = importlib.util.find_spec("opentelemetry") is not None
+        found = "opentelemetry is installed" if there else "opentelemetry is not installed; otlp_endpoint needs it"
+        yield Check(name="extra otel", ok=there, found=found, fix="pip install 'coterie[otel]'")
 
 
 def _data(config: Config, folder: Path) -> Iterator[Check]:

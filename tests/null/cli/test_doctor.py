@@ -238,3 +238,29 @@ def test_it_changes_nothing(trained, examine):
     examine(trained)
 
     assert sorted(trained.rglob("*")) == before
+
+
+def test_energy(trained, examine, tmp_path, monkeypatch):
+    """It says where joules come from, and what to do where a counter may not be read."""
+    monkeypatch.setattr("coterie.cli._checks.POWERCAP", tmp_path / "powercap")
+    assert "no counter" in examine(trained)[1]["energy"]["found"]
+    (tmp_path / "powercap" / "intel-rapl:0").mkdir(parents=True)
+    (tmp_path / "powercap" / "intel-rapl:0" / "energy_uj").mkdir()  # what cannot be read as a file
+    code, checks = examine(trained)
+    assert code == 0  # it is no fault
+    assert not checks["energy"]["ok"]
+    assert "chmod" in checks["energy"]["fix"]
+    (tmp_path / "powercap" / "intel-rapl:0" / "energy_uj").rmdir()
+    for name, text in (("energy_uj", "5000000"), ("name", "package-0"), ("max_energy_range_uj", "1000000")):
+        (tmp_path / "powercap" / "intel-rapl:0" / name).write_text(text)
+    assert "measured" in examine(trained)[1]["energy"]["found"]
+    add(trained, "[accounting]\nenergy_meter = false")
+    assert "10 W" in examine(trained)[1]["energy"]["found"]
+
+
+def test_missing_extra_for_spans(trained, examine, monkeypatch):
+    """Without the package that sends spans, a network that says where they go lacks an extra."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    add(trained, '[observe]\notlp_endpoint = "http://localhost:4318/v1/traces"')
+
+    assert examine(trained)[1]["extra otel"]["fix"] == "pip install 'coterie[otel]'"

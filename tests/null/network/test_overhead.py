@@ -1,6 +1,9 @@
 """The network's own work has a row in the ledger, and so has searching."""
 
+import asyncio
 from decimal import Decimal
+
+import pytest
 
 from coterie._cpu import on_the_bill
 from coterie.accounting import Overhead
@@ -48,3 +51,25 @@ async def test_what_a_specialist_left_on_the_bill(bench):
     trace = (await bench.network(bench.Says("triage", before=stopped)).ask(Request(text="triage"))).trace
     assert [(step.engine, step.usage.cpu_seconds) for step in trace.steps] == [("onnx", 0.0), ("linear", 2.0)]
     assert trace.usage.cpu_seconds == 2.0
+
+
+async def test_who_leaves_pays(bench):
+    """What an engine put on the bill of an asker who left is in the ledger, though there is no finding."""
+    begun = asyncio.Event()
+
+    async def stopped():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            on_the_bill("small", Usage(cpu_seconds=2.0))
+
+    asked = asyncio.create_task(bench.network(bench.Says("triage", before=stopped)).ask(Request(text="triage")))
+    await begun.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    (settled,) = bench.store.settled
+    assert [(step.producer, step.engine, step.usage.cpu_seconds) for step in settled.trace.steps][1:] == [
+        ("triage", "small", 2.0)
+    ]
