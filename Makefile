@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check bench clean
+.PHONY: help install run demo test check bench lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,13 @@ check: $(DEV) ## format, lint, types and the fast tests, in under a minute
 
 bench: $(DEV) ## the quick benchmarks
 	$(BIN)/python benchmarks/run_quick.py
+
+lock: $(DEV) ## resolve the dependencies of this platform anew, with hashes
+	$(BIN)/python scripts/lock_build.py
+	$(BIN)/python scripts/licences_build.py
+
+sbom: $(DEV) ## the package's bill of materials (CycloneDX) in dist/
+	$(BIN)/python scripts/sbom_build.py
 
 clean: ## remove what these commands made
 	rm -rf $(VENV) $(DEMO) dist build

@@ -36,6 +36,11 @@ SOURCES = {
         ("master_clauses.csv", "full_contract_txt.tar.gz"),
     ),
     "medquad": Source("https://github.com/abachaa/MedQuAD (as JSON lines)", "CC BY 4.0", ("medquad.jsonl.gz",)),
+    "pii_presidio": Source(
+        "https://github.com/microsoft/presidio-research (data)",
+        "MIT",
+        ("generated_large.json", "synth_dataset_v2.json"),
+    ),
     "scifact_beir": Source(
         "https://github.com/beir-cellar/beir (scifact), claims from https://github.com/allenai/scifact",
         "CC BY 4.0 / ODC-By",

@@ -28,6 +28,7 @@ BUSY = 0.75
 _PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "onnxruntime", "tokenizers", "starlette", "uvicorn", "xllamacpp"),
     *("torch", "transformers", "peft", "gguf", "psycopg", "tantivy"),
+    *("presidio-analyzer", "spacy"),
 )
 _DIGITS = 6  # significant digits of a figure in a result file
 

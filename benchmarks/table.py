@@ -47,7 +47,11 @@ ORDER = (
     "prefix",
     "sessions",
     "audit",
+    "personal_data",
     "energy",
+    "egress",
+    "injection",
+    "overhead",
 )
 NONE = "-"
 

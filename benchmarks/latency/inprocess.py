@@ -43,6 +43,27 @@ async def route_and_classify(network: Network, text: str) -> list[float]:
     return [(routed - start) * 1000, (time.perf_counter() - routed) * 1000]
 
 
+async def routed_and_pinned(network: Network, text: str) -> list[float]:
+    """Milliseconds of routing and asking, and of asking the same specialists by name; which goes first changes."""
+    route = await network.router.route(Request(text=text), Context())
+    names = [name for part in route.parts for name in part.specialists]
+    pinned_first = len(text) % 2 == 0
+    start = time.perf_counter()
+    if pinned_first:
+        await _by_name(network, names, text)
+    between = time.perf_counter()
+    routed = sum(await route_and_classify(network, text))
+    if pinned_first:
+        return [routed, (between - start) * 1000]
+    start = time.perf_counter()
+    await _by_name(network, names, text)
+    return [routed, (time.perf_counter() - start) * 1000]
+
+
+async def _by_name(network: Network, names: Sequence[str], text: str) -> None:
+    await asyncio.gather(*(network.specialists[name].consult(Task(text=text), ContextView()) for name in names))
+
+
 async def ask(network: Network, text: str) -> list[float]:
     """Milliseconds of a whole life: admitted, routed, answered, and settled on disk."""
     start = time.perf_counter()
@@ -64,6 +85,7 @@ async def measure(folder: Path, texts: Sequence[str], requests: int) -> dict[str
         spent = time.process_time()
         bare = await _timed(route_and_classify, network, islice(cycle(texts), requests))
         spent = time.process_time() - spent
+        both = await _timed(routed_and_pinned, network, islice(cycle(texts), requests // 2))
         whole = await _timed(ask, network, islice(cycle(texts), requests))
     finally:
         await network.close()
@@ -75,6 +97,8 @@ async def measure(folder: Path, texts: Sequence[str], requests: int) -> dict[str
         "route_and_classify_cpu_ms": 1000 * spent / requests,
         "route_ms": percentiles(bare[:, 0]),
         "classify_ms": percentiles(bare[:, 1]),
+        "by_name_ms": percentiles(both[:, 1]),
+        "routing_adds_ms": percentiles(both[:, 0] - both[:, 1]),
         "with_settle_ms": percentiles(whole[:, 0]),
     }
 

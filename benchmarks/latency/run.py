@@ -37,6 +37,7 @@ SHORT = 80  # characters
 QUESTION = "I lost my card, what should I do?"
 CALLERS = (1, 16, 64)
 P50_BAR, P99_BAR, MEMORY_BAR = 5.0, 15.0, 600.0
+ADDED_P50_BAR, ADDED_P99_BAR = 2.5, 6.0
 
 _MIXED = 20  # requests before memory is read
 
@@ -137,11 +138,13 @@ def _trained(network: Path) -> set[str]:
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
     """What the figures must reach."""
-    bare = figures["in_process"]["route_and_classify_ms"]
+    bare, added = figures["in_process"]["route_and_classify_ms"], figures["in_process"]["routing_adds_ms"]
     whole = figures["memory"]["with_smollm2"] or figures["memory"]["specialists"]
     return [
         Bar(what="route + classify on one core, p50 ms", measured=bare["p50"], limit=P50_BAR, at_most=True),
         Bar(what="route + classify on one core, p99 ms", measured=bare["p99"], limit=P99_BAR, at_most=True),
+        Bar(what="what routing adds, p50 ms", measured=added["p50"], limit=ADDED_P50_BAR, at_most=True),
+        Bar(what="what routing adds, p99 ms", measured=added["p99"], limit=ADDED_P99_BAR, at_most=True),
         Bar(what="resident MB, the example loaded", measured=whole["resident_mb"], limit=MEMORY_BAR, at_most=True),
     ]
 

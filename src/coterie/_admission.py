@@ -10,7 +10,7 @@ from coterie._outcome import LONGEST_DOCUMENT, check_document, label_of
 from coterie._shelves import fetch, hidden
 from coterie.context import visible
 from coterie.errors import InputError, ReleaseRefused, UnknownSpecialist
-from coterie.governance import Asker, PseudonymBook, Sighting, sight, texts_of
+from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing import check_columns, split_columns
@@ -69,11 +69,13 @@ class Admission:
         request, verdicts = await label_request(request, self.default_label, self.detector)
         if request.document is not None and request.document.shelf and impersonal(request.document) > clearance:
             raise hidden(request.document)  # there is a secret in it
+        brought = [] if request.document is None else [request.document.text]
+        verdicts += suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
         whole = Context()
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)
         context = visible(whole, clearance)
-        own = (*texts_of(request), *(() if request.document is None else (request.document.text,)))
+        own = (*texts_of(request), *brought)
         asker = Asker(
             clearance=clearance,
             own=own,

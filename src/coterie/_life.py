@@ -15,10 +15,23 @@ from coterie._admission import Admitted
 from coterie._outcome import Outcome, label_of, refused
 from coterie.accounting import Attendance, Overhead
 from coterie.context import restate
-from coterie.governance import ACCOUNT, ASKER, Asker
+from coterie.governance import ACCOUNT, ASKER, Asker, suspect
 from coterie.hybrid import Generalist
 from coterie.protocols import Budget, Specialist
-from coterie.types import Account, Context, Finding, Request, Route, Stage, Step, Usage, Verdict, impersonal
+from coterie.types import (
+    Account,
+    Context,
+    ContextView,
+    Finding,
+    Passage,
+    Request,
+    Route,
+    Stage,
+    Step,
+    Usage,
+    Verdict,
+    impersonal,
+)
 
 T = TypeVar("T")
 
@@ -126,6 +139,12 @@ class Life:
             await self.done[before].wait()
             context = context.append(*self.outcomes[before].entries)
         return context
+
+    def look_at(self, views: Iterable[ContextView]) -> None:
+        """Note, once, that a passage that somebody is shown holds orders to a model."""
+        entries = (entry.content for view in views for entry in view.entries)
+        found = suspect((each.text for each in entries if isinstance(each, Passage)), "a passage")
+        self.verdicts += tuple(each for each in found if each not in self.verdicts)
 
     def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
         """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.

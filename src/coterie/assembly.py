@@ -30,7 +30,7 @@ from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_
 from coterie.hybrid import Generalist
 from coterie.models import checksum_of, describe_model, locate
 from coterie.network import Network
-from coterie.privacy import Detector, PatternDetector
+from coterie.privacy import Detector, open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
 from coterie.retrieval import open_shelf
@@ -77,7 +77,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
-    detector = PatternDetector()
+    detector = await asyncio.to_thread(open_detector, config.privacy)
     large = {above.model, *above.fallback} if above else set()
     models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = _dial(config, folder, versions)

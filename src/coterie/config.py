@@ -33,6 +33,7 @@ from ._observe_section import ObserveSection as ObserveSection  # noqa: PLC0414
 from ._price_section import PriceSection as PriceSection  # noqa: PLC0414
 from ._price_section import TokenPrices as TokenPrices  # noqa: PLC0414
 from ._price_section import day_of, prices_on
+from ._privacy_section import PrivacySection as PrivacySection  # noqa: PLC0414
 from ._retention_section import RetentionSection as RetentionSection  # noqa: PLC0414
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
@@ -284,6 +285,7 @@ class Config(_Section):
     retention: RetentionSection = RetentionSection()
     registry: RegistrySection = RegistrySection()
     audit: AuditSection = AuditSection()
+    privacy: PrivacySection = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
 
     def view_tokens(self, specialist: str) -> int:

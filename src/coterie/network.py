@@ -269,6 +269,7 @@ class Network:
                 with life.stage("gather", note=", ".join(wave)):
                     gathered = await side_by_side(self._gather(name, task, context, life) for name in wave)
                     views = dict(zip(wave, gathered, strict=True))
+                    life.look_at(gathered)
                 with life.stage("consult", note=", ".join(wave)):
                     found = await side_by_side(
                         self._consult(

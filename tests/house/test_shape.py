@@ -33,11 +33,12 @@ LAYERS = [
         "_section",
         "_price_section",
         "_accounting_section",
-        "_observe_section",
         "_budget_section",
+        "_observe_section",
         "_cascade_section",
         "_specialist_section",
         "_generalist_section",
+        "_privacy_section",
         "_retention_section",
         "protocols",
         "config",
@@ -144,6 +145,13 @@ def test_http_clients_only_where_something_may_leave():
     for path in MODULES:
         if concept(path) not in allowed | {"testing", "gateway", "cli"}:
             assert not {module for module, _ in imports_of(path)} & clients, path
+
+
+def test_telemetry_only_in_observe():
+    """Spans are made and exported in one package, whose test says that no words are in them."""
+    for path in MODULES:
+        if concept(path) != "observe":
+            assert not any(module.startswith("opentelemetry") for module, _ in imports_of(path)), path
 
 
 def test_import_is_light():

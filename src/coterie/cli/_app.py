@@ -18,11 +18,13 @@ from ._doctor import doctor
 from ._erase import erase, export
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._fairness import fairness
 from ._feedback import feedback
 from ._index import index
 from ._init import init
 from ._keys import keys
 from ._models import models
+from ._privacy import privacy
 from ._registry import registry
 from ._replay import replay
 from ._report import report
@@ -70,6 +72,7 @@ app.command()(train)
 app.command()(rightsize)
 app.command()(replay)
 app.command("eval")(evaluate)
+app.command()(fairness)
 app.command()(index)
 app.command()(search)
 app.command()(ask)
@@ -84,6 +87,7 @@ app.command()(erase)
 app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
+app.add_typer(privacy)
 app.add_typer(registry)
 app.add_typer(models)
 app.command()(doctor)

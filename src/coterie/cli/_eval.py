@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from coterie.config import Config, SpecialistSection
     from coterie.data import Dataset
     from coterie.evaluation import Evaluation
+    from coterie.protocols import Specialist
     from coterie.registry import Version
+    from coterie.retrieval import Shelf
 
 _FIGURES = {
     "token_f1": "token F1",
@@ -147,14 +150,38 @@ def _truncated(measured: Evaluation) -> Iterator[str]:
 
 async def _measure(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Evaluation:
     """Ask the specialist about every row, with progress."""
-    from coterie.assembly import open_models
-    from coterie.engines import OnnxEncoder
     from coterie.evaluation import evaluate as ask_about
     from coterie.evaluation import look_up_with, with_quotes
+
+    section, label = config.specialists[name], config.network.default_label
+    async with opened_specialist(name, config, folder, version) as (specialist, shelves):
+        with asking(name, dataset) as advance:
+            look_up = look_up_with(shelves, specialist.card) if shelves else None
+            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
+            return await ask_about(
+                specialist, rows, progress=advance, label=label, alike=section.alike, look_up=look_up
+            )
+
+
+@contextmanager
+def asking(name: str, dataset: Dataset) -> Iterator[Callable[[int], None]]:
+    """Progress over the rows of a file."""
+    from ._progress import TerminalProgress
+
+    with TerminalProgress() as progress:
+        progress.start(f"{name}: ask about {dataset.name}", len(dataset))
+        yield progress.advance
+
+
+@asynccontextmanager
+async def opened_specialist(
+    name: str, config: Config, folder: Path, version: Version
+) -> AsyncIterator[tuple[Specialist, Mapping[str, Shelf]]]:
+    """A specialist of one version with its engines and shelves, closed afterwards."""
+    from coterie.assembly import open_models
+    from coterie.engines import OnnxEncoder
     from coterie.retrieval import open_shelf
     from coterie.specialists import load_specialist
-
-    from ._progress import TerminalProgress
 
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
@@ -164,14 +191,7 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
         for shelf in section.knowledge
     }
     try:
-        specialist = load_specialist(name, section, version, encoder=encoder, models=models, data_label=label)
-        with TerminalProgress() as progress:
-            progress.start(f"{name}: ask about {dataset.name}", len(dataset))
-            look_up = look_up_with(shelves, specialist.card) if shelves else None
-            rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
-            return await ask_about(
-                specialist, rows, progress=progress.advance, label=label, alike=section.alike, look_up=look_up
-            )
+        yield load_specialist(name, section, version, encoder=encoder, models=models, data_label=label), shelves
     finally:
         for engine in (encoder, *models.values()):
             await engine.close()

@@ -14,6 +14,7 @@ from coterie.errors import CoterieError, UnknownSpecialist
 from ._exits import SETUP
 from ._output import Json, interval, number, remark, say, shell, show_json, show_table, size
 from ._registry_change import export, keygen, promote, rollback
+from ._registry_sbom import sbom
 from ._registry_show import diff, open_folder, show
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _checked(check: dict[str, Any]) -> list[object]:
 
 registry.command()(show)
 registry.command()(diff)
+registry.command()(sbom)
 registry.command()(promote)
 registry.command()(rollback)
 registry.command()(export)

@@ -16,7 +16,7 @@ from coterie.errors import DataError
 from coterie.types import TaskKind
 
 from ._dataset import Row
-from ._duplicates import normalise
+from ._normalise import normalise
 from ._words import Problem, count, lines, listing, nearest, quote
 
 FEWEST_ROWS = 10

@@ -9,15 +9,14 @@ their rarest trigrams are compared.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+
+from ._normalise import normalise
 
 SIMILARITY = 0.9
 """Jaccard similarity of trigrams from which two texts count as nearly the same."""
@@ -35,7 +34,6 @@ _CHUNK = 1024
 _OWNER_BITS, _HASH_BITS = np.uint64(10), np.uint64(54)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """Odd multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4)."""
-_NO_WORD = re.compile(r"[\W_]+")
 
 Ints = np.ndarray
 
@@ -47,12 +45,6 @@ class Duplicate(NamedTuple):
     b: int
     similarity: float
     """1.0 when they are the same, case, punctuation and spaces aside."""
-
-
-@lru_cache(maxsize=64)  # the pairs of one document follow each other
-def normalise(text: str) -> str:
-    """A text without case, punctuation and repeated spaces; itself if nothing else is in it."""
-    return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip() or text.strip()
 
 
 def near_duplicates(a: Sequence[str], b: Sequence[str]) -> list[Duplicate]:

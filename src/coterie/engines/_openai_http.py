@@ -17,6 +17,7 @@ from coterie.errors import (
     ConfigError,
     CoterieError,
     EngineBroken,
+    EngineError,
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
@@ -136,15 +137,25 @@ class Connection:
 
     async def _sent(self, content: bytes, deadline: Deadline) -> httpx.Response | CoterieError:
         """The answer's head, or what went wrong: raised by the caller, out of sight of the HTTP library's error."""
-        client = self._opened()
+        client, begun = self._opened(), list[str]()
+
+        async def note(event: str, _: object) -> None:
+            if event.endswith("send_request_headers.started"):
+                begun.append(event)
+
         try:
-            request = client.build_request("POST", self._url, content=content, headers=_HEADERS)
+            request = client.build_request(
+                "POST", self._url, content=content, headers=_HEADERS, extensions={"trace": note}
+            )
             async with deadline.limit():
                 return await client.send(request, stream=True, auth=self._auth)
         except CoterieError:
             raise
         except Exception as error:  # noqa: BLE001 - what the HTTP library lets through of its own libraries too
-            return self._mapped(error)
+            mapped = self._mapped(error)
+            if isinstance(mapped, EngineError) and self._transport is None and not begun:
+                mapped.turned_away = True  # it waited for a connection until its time was up: nothing was sent
+            return mapped
 
     def _opened(self) -> httpx.AsyncClient:
         if self._client is None:

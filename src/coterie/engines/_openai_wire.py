@@ -115,7 +115,7 @@ class Transcript:
 
         A server that was too slow or sent rubbish may bill for it: to count too much is better than too little.
         """
-        if isinstance(error, EngineTimeout | EngineBroken):
+        if isinstance(error, EngineTimeout | EngineBroken) and not error.turned_away:
             return Failure(reason=error.message, usage=self._usage())
         milliseconds = (time.perf_counter() - self.start) * 1000
         usage = Usage(milliseconds=milliseconds)

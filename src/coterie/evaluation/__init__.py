@@ -7,6 +7,7 @@ from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_u
 from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
+from ._fairness import FOUR_FIFTHS, Fairness, GroupFigures, Share, fairness, group_names, share
 from ._fields import FieldCase, FieldFigures, FieldReport, field_cases, is_right, judge_fields
 from ._judge import ALIKE, Case, judge, judge_rows
 from ._metrics import (
@@ -23,21 +24,29 @@ from ._metrics import (
     risk_coverage,
 )
 from ._overlap import best_f1, rouge_l, token_f1
+from ._proxies import TELLING, Proxies, Proxy, find_proxies
 from ._regression import interval_drop, paired_drop, worse
 from ._slices import Slice, pack, slice_labels, unpack
 
 __all__ = [
     "ALIKE",
+    "FOUR_FIFTHS",
+    "TELLING",
     "AnswerFigures",
     "Case",
     "Confusion",
     "Evaluation",
+    "Fairness",
     "FieldCase",
     "FieldFigures",
     "FieldReport",
+    "GroupFigures",
     "Interval",
     "LookUp",
+    "Proxies",
+    "Proxy",
     "RiskCoverage",
+    "Share",
     "Slice",
     "accepted_accuracy",
     "accuracy",
@@ -51,7 +60,10 @@ __all__ = [
     "ece",
     "evaluate",
     "exact_match",
+    "fairness",
     "field_cases",
+    "find_proxies",
+    "group_names",
     "holds_answer",
     "interval_drop",
     "is_right",
@@ -66,6 +78,7 @@ __all__ = [
     "paired_drop",
     "risk_coverage",
     "rouge_l",
+    "share",
     "slice_labels",
     "token_f1",
     "unpack",

@@ -10,6 +10,7 @@ from ._audit_verify import Fault, Verification, verify_audit
 from ._budget import ACCOUNT, Budgets, Spending, open_budgets
 from ._clearance import ClearancePolicy
 from ._egress import PSEUDONYMISED, Gate
+from ._injection import SUSPECTED, orders_in, suspect
 from ._keys import OWN_TENANT, PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
 from ._personal import Sighting, sight
@@ -22,6 +23,7 @@ __all__ = [
     "OWN_TENANT",
     "PERMISSIONS",
     "PSEUDONYMISED",
+    "SUSPECTED",
     "Asker",
     "AuditLog",
     "Budgets",
@@ -44,8 +46,10 @@ __all__ = [
     "audit_request",
     "open_audit",
     "open_budgets",
+    "orders_in",
     "read_entry",
     "sight",
+    "suspect",
     "texts_of",
     "verify_audit",
 ]

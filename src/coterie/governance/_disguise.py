@@ -18,7 +18,7 @@ NOTICE = (
     "Marks such as <{kind}_1> stand for values that you are not shown. Treat each as the value itself, and where you "
     "mention one, write its mark exactly as it is."
 )
-_EDGE = 120
+_EDGE = 64
 """Characters beside a pseudonym that are looked at again."""
 _PASSES = 4
 """Times that what is left between pseudonyms is looked at again."""

@@ -1,15 +1,17 @@
 """Pseudonyms: typed stand-ins for values that may not leave, such as `<PERSON_1>`.
 
 Within a session a value has one pseudonym, whoever asks. What stands for what is in the memory of this process alone:
-it is never written down and never sent, and it is gone with the session, or when too many others were used since.
+it is never written down and never sent, and it is gone with the session, after an hour without use, or when too many
+others were used since.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coterie.types import Label
@@ -18,6 +20,7 @@ LITERAL = "LITERAL"
 """Kind of what looks like a pseudonym in a text and is none."""
 _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
+_IDLE = 3600.0
 _UNNAMED = re.compile(r"[^A-Z]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
@@ -84,9 +87,19 @@ class Pseudonyms:
 class PseudonymBook:
     """The pseudonyms of the sessions that were used last."""
 
-    def __init__(self, *, most: int = _MOST_SESSIONS) -> None:
-        self._most = most
-        self._sessions: OrderedDict[tuple[str, str], Pseudonyms] = OrderedDict()
+    def __init__(
+        self, *, most: int = _MOST_SESSIONS, idle: float = _IDLE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """An empty book.
+
+        Args:
+            most: Sessions that are kept.
+            idle: Seconds after which a session that was not used is forgotten: a model remembers no pseudonym, so
+                beginning anew is not noticed, and what was erased elsewhere is not kept here.
+            clock: Seconds that only go forward.
+        """
+        self._most, self._idle, self._clock = most, idle, clock
+        self._sessions: OrderedDict[tuple[str, str], tuple[float, Pseudonyms]] = OrderedDict()
 
     def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
         """Those of a tenant's session; without a session, some that die with the request.
@@ -100,9 +113,12 @@ class PseudonymBook:
             return Pseudonyms()
         if not begun:
             self.forget(tenant, session)
-        found = self._sessions.setdefault((tenant, session), Pseudonyms())
-        self._sessions.move_to_end((tenant, session))
-        while len(self._sessions) > self._most:
+        now = self._clock()
+        while self._sessions and next(iter(self._sessions.values()))[0] < now - self._idle:
+            self._sessions.popitem(last=False)
+        _, found = self._sessions.pop((tenant, session), (now, Pseudonyms()))
+        self._sessions[tenant, session] = now, found
+        if len(self._sessions) > self._most:
             self._sessions.popitem(last=False)
         return found
 

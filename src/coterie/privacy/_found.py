@@ -69,7 +69,7 @@ class Detector(Protocol):
         """What is in it, in the text's order, none overlapping another.
 
         It never raises on a text, whatever is in it, and takes time in proportion to its length. May be called from
-        several threads at once.
+        several threads at once. `coterie.testing.check_detector` checks it.
         """
         ...
 

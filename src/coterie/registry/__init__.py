@@ -7,6 +7,7 @@ from ._history import Succession
 from ._promotion import champion_of, judge, promote_version, shortfalls
 from ._registry import CANDIDATE, CHAMPION, REGISTRY_FOLDER, Registry, open_registry
 from ._report import figure, interval_of, measures
+from ._sbom import bill_of_materials
 from ._signature import Signature, SignatureState, Signer, Trust, is_attested, open_signer, write_key
 from ._version import Version
 
@@ -23,6 +24,7 @@ __all__ = [
     "Succession",
     "Trust",
     "Version",
+    "bill_of_materials",
     "champion_of",
     "changed",
     "compare",

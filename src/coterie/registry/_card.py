@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ._report import mapping, number
-
-Table = Sequence[Sequence[str]]
+from ._card_fairness import fairness_sections
+from ._markdown import figure_of, listing, table, words
+from ._report import mapping, number, rung_row
 
 _HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
 _SLICE = ("n", "recall", "precision", "f1")
@@ -41,6 +40,15 @@ _LIMITS = (
     "An abstention is an answer: send it to a person or to a larger model, not to a guess.",
 )
 
+_FORBIDDEN = (
+    "A decision about a person that no person answers for: a person hears the objections to its reasons.",
+    "People, products, places or times other than those of the rows above, before it was measured on theirs.",
+    "Anything for which the law forbids automated scoring, or a use of its columns; it does not know the law.",
+    "Learning or guessing a protected attribute, also where columns above are said to tell one.",
+    "A ranking of people for any other purpose than the outcome it was trained on.",
+)
+"""Of a score about people."""
+
 
 def write_card(report: Mapping[str, object]) -> str:
     """The model card of a report.
@@ -50,23 +58,26 @@ def write_card(report: Mapping[str, object]) -> str:
             `rung`, `reason`, `bar`, `bar_met`, `labels` (a number), `seed`, `data` (for `train` and `held_out` each
             `file`, `sha256`, `rows`, `licence`), `base` (`name`, `source`, `sha256`, `licence`), `code_version`,
             `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
-            and `held_out`), `slices` (by label `n`, `recall`, `precision`, `f1`), `warnings`.
+            and `held_out`; of a score `fairness` and `proxies` by protected attribute), `slices` (by label `n`,
+            `recall`, `precision`, `f1`), `warnings`.
     """
-    name = _text(report.get("name"))
+    name = words(report.get("name"))
     parts = [
         _front_matter(report),
         f"# {name}",
-        _text(report.get("description")),
+        words(report.get("description")),
         f"A Coterie specialist: it {_job(report)}, or it abstains and says why.",
-        _table([("", ""), *_facts(report)]),
+        table([("", ""), *_facts(report)]),
         "## Data",
-        _table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
+        table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
         "## Held-out results",
         _results(report),
         _by_field(report),
         _weakest(report),
+        *fairness_sections(report),
         "## Intended use and limits",
-        _list([_use(report), *_LIMITS]),
+        listing([_use(report), *_LIMITS]),
+        *(["## Not to be used for", listing(_FORBIDDEN)] if report.get("task") == "score" else ()),
         *_warnings(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -74,7 +85,7 @@ def write_card(report: Mapping[str, object]) -> str:
 
 def _front_matter(report: Mapping[str, object]) -> str:
     """What the Hugging Face hub reads. The licence is the data's and the base's, so none is claimed for the model."""
-    task, rung = _text(report.get("task")), _text(report.get("rung"))
+    task, rung = words(report.get("task")), words(report.get("rung"))
     base = str(mapping(report.get("base")).get("source"))
     lines = ["library_name: coterie", f"pipeline_tag: {_PIPELINES[task]}" if task in _PIPELINES else ""]
     if rung != "lexical" and _HUB.fullmatch(base):
@@ -87,24 +98,24 @@ def _facts(report: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The rows of the table at the top."""
     for key, shown in (("task", "task"), ("rung", "rung"), ("labels", "labels"), ("seed", "seed")):
         if report.get(key) is not None:
-            yield shown, _text(report[key])
-    if reason := _text(report.get("reason")):
+            yield shown, words(report[key])
+    if reason := words(report.get("reason")):
         yield "chosen because", reason
     for measure, least in mapping(report.get("bar")).items():
         met = {True: "met", False: "MISSED"}.get(report.get("bar_met") is True, "")
-        yield "bar", f"{measure} >= {_number(least)}: {met}"
+        yield "bar", f"{measure} >= {figure_of(least)}: {met}"
     if base := mapping(report.get("base")):
-        yield "base model", f"{_text(base.get('name'))}, licence {_text(base.get('licence')) or 'not stated'}"
-        yield "base model SHA-256", _text(base.get("sha256")) or "not known"
-    if code := _text(report.get("code_version")):
+        yield "base model", f"{words(base.get('name'))}, licence {words(base.get('licence')) or 'not stated'}"
+        yield "base model SHA-256", words(base.get("sha256")) or "not known"
+    if code := words(report.get("code_version")):
         yield "made with", f"coterie {code}"
 
 
 def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
     for use, described in mapping(report.get("data")).items():
         about = mapping(described)
-        licence = _text(about.get("licence")) or "not stated"
-        yield _text(use), _text(about.get("file")), _text(about.get("rows")), _text(about.get("sha256")), licence
+        licence = words(about.get("licence")) or "not stated"
+        yield words(use), words(about.get("file")), words(about.get("rows")), words(about.get("sha256")), licence
 
 
 def _results(report: Mapping[str, object]) -> str:
@@ -112,21 +123,21 @@ def _results(report: Mapping[str, object]) -> str:
     chosen, floor = mapping(report.get("metrics")), _floor(report)
     if not chosen:
         return "Not measured."
-    rung = _text(report.get("rung"))
+    rung = words(report.get("rung"))
     header = ["measure", rung or "value", *(["lexical (floor)"] if floor else [])]
     names = [name for name in chosen if number(chosen[name]) is not None]
     rows = [[name, _figure(chosen, name), *([_figure(floor, name)] if floor else [])] for name in names]
     note = "Brackets hold 95% bootstrap intervals." if "intervals" in chosen else ""
     if not floor and rung == "lexical":
         note = f"This is the lexical floor itself. {note}"
-    return "\n\n".join(filter(None, [_table([header, *rows]), note.strip()]))
+    return "\n\n".join(filter(None, [table([header, *rows]), note.strip()]))
 
 
 def _by_field(report: Mapping[str, object]) -> str:
     """How well each field of an `extract` specialist is found, and how well it knows that one is not stated."""
     fields = mapping(mapping(report.get("metrics")).get("fields"))
-    rows = [(_text(name), *(_number(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
-    return "By field:\n\n" + _table([("field", *_FIELD), *rows]) if rows else ""
+    rows = [(words(name), *(figure_of(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
+    return "By field:\n\n" + table([("field", *_FIELD), *rows]) if rows else ""
 
 
 def _weakest(report: Mapping[str, object]) -> str:
@@ -135,18 +146,14 @@ def _weakest(report: Mapping[str, object]) -> str:
     ranked = sorted(slices.items(), key=lambda item: (number(item[1].get("recall")) or 0.0, item[0]))[:_WEAKEST]
     if not ranked:
         return ""
-    rows = [(_text(label), *(_number(each.get(key)) for key in _SLICE)) for label, each in ranked]
+    rows = [(words(label), *(figure_of(each.get(key)) for key in _SLICE)) for label, each in ranked]
     shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
-    return f"By label, {shown}:\n\n" + _table([("label", *_SLICE), *rows])
+    return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
 
 
 def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
     """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
-    rows = report.get("rungs")
-    if report.get("rung") == "lexical" or not isinstance(rows, Sequence):
-        return {}
-    found = (mapping(row) for row in rows)
-    return next((mapping(row.get("held_out")) for row in found if row.get("rung") == "lexical"), {})
+    return {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
 
 
 def _figure(metrics: Mapping[str, object], name: str) -> str:
@@ -156,13 +163,13 @@ def _figure(metrics: Mapping[str, object], name: str) -> str:
         return "-"
     interval = mapping(metrics.get("intervals")).get(name)
     if not isinstance(interval, Sequence) or isinstance(interval, str):
-        return _number(value)
-    return f"{_number(value)} [{', '.join(_number(bound) for bound in interval)}]"
+        return figure_of(value)
+    return f"{figure_of(value)} [{', '.join(figure_of(bound) for bound in interval)}]"
 
 
 def _job(report: Mapping[str, object]) -> str:
     """What it does, in a few words."""
-    task = _text(report.get("task"))
+    task = words(report.get("task"))
     if task == "generate" and not mapping(report.get("config")).get("reads"):
         return "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
     return _JOBS.get(task, "has one task")
@@ -178,30 +185,4 @@ def _warnings(report: Mapping[str, object]) -> list[str]:
     warnings = report.get("warnings")
     if not isinstance(warnings, Sequence) or isinstance(warnings, str) or not warnings:
         return []
-    return ["## Found in the data", _list([_text(warning) for warning in warnings])]
-
-
-# --- Markdown ------------------------------------------------------------------------------------
-
-
-def _table(rows: Table) -> str:
-    if len(rows) < 2:
-        return ""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def _list(items: Sequence[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _text(value: object) -> str:
-    """A value as one line of plain Markdown: what it says cannot become a heading, a cell or a tag."""
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
-
-
-def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _text(value) or "-"
+    return ["## Found in the data", listing([words(warning) for warning in warnings])]

@@ -45,3 +45,10 @@ def held_out_rows(report: Mapping[str, object]) -> str | None:
     """Checksum of the rows that it was measured on."""
     rows = mapping(mapping(report.get("data")).get("held_out")).get("rows_sha256")
     return rows if isinstance(rows, str) else None
+
+
+def rung_row(report: Mapping[str, object], rung: object) -> Mapping[str, object]:
+    """What a report says of a rung; nothing where it was not tried."""
+    rows = report.get("rungs")
+    found = (mapping(row) for row in rows) if isinstance(rows, Sequence) and not isinstance(rows, str) else iter(())
+    return next((row for row in found if row.get("rung") == rung), {})

@@ -9,6 +9,7 @@ from ._adapters import write_random_adapter
 from ._canaries import Canaries, Canary
 from ._clock import FakeClock
 from ._contract_context import check_policy, check_retriever, check_router
+from ._contract_detector import check_detector
 from ._contract_engine import check_choices, check_engine, check_streaming_engine
 from ._contract_ledger import check_meter, check_store
 from ._contract_shelf import check_shelf
@@ -29,6 +30,7 @@ __all__ = [
     "Reply",
     "ScriptedEngine",
     "check_choices",
+    "check_detector",
     "check_engine",
     "check_meter",
     "check_policy",

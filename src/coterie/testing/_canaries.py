@@ -36,9 +36,11 @@ class Canaries:
 
     seed: int
     made: list[Canary] = field(default_factory=list)
+    """In their order; one may be put in another's place that has another label."""
 
     def __post_init__(self) -> None:
         self._draw = random.Random(self.seed)  # noqa: S311 - no secret: reproducible
+        self._places: dict[bytes, list[int]] = {}  # in `made`, by the key
 
     def word(self, label: Label) -> Canary:
         """A word that nobody uses, in a text of this label."""
@@ -57,15 +59,13 @@ class Canaries:
 
     def found(self, received: bytes, *, clearance: Label) -> list[Canary]:
         """The canaries above a clearance that stand in what was received, in any case and with anything between."""
-        keys: dict[bytes, list[Canary]] = {}
-        for canary in self.made:
-            if canary.label > clearance:
-                keys.setdefault(canary.plain[:_KEY], []).append(canary)
         plain = _plain(received)
-        places = (at for at in range(len(plain) - _KEY + 1) if plain[at : at + _KEY] in keys)
-        return [canary for at in places for canary in keys[plain[at : at + _KEY]] if plain.startswith(canary.plain, at)]
+        places = (at for at in range(len(plain) - _KEY + 1) if plain[at : at + _KEY] in self._places)
+        near = ((at, self.made[number]) for at in places for number in self._places[plain[at : at + _KEY]])
+        return [canary for at, canary in near if canary.label > clearance and plain.startswith(canary.plain, at)]
 
     def _keep(self, canary: Canary) -> Canary:
+        self._places.setdefault(canary.plain[:_KEY], []).append(len(self.made))
         self.made.append(canary)
         return canary
 

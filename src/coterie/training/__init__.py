@@ -4,6 +4,7 @@ from ._answer_corpus import AnswerCorpus, gather_corpus
 from ._answer_fit import Fitted, deal, features_of, fit_scorer
 from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
+from ._chain import ChainFit, fit_chain
 from ._job import MEASURES, TextEncoder
 from ._progress import Progress, Silent
 from ._rungs import TrainedRungs, possible_rungs, train_rungs
@@ -15,6 +16,7 @@ __all__ = [
     "AnswerCorpus",
     "AskedModel",
     "Candidate",
+    "ChainFit",
     "Choice",
     "Figure",
     "Fitted",
@@ -27,6 +29,7 @@ __all__ = [
     "deal",
     "features_of",
     "find_asked",
+    "fit_chain",
     "fit_scorer",
     "gather_corpus",
     "possible_rungs",

@@ -19,7 +19,7 @@ from coterie.extraction import FORBIDDEN, TAGS
 Floats = np.ndarray
 Ints = np.ndarray
 
-_PENALTY = 0.3  # of the squared weights; 0.1 and 1 do no better on held-back contracts
+PENALTY = 0.3  # of the squared weights; 0.1 and 1 do no better on held-back contracts
 _ROUNDS = 40
 _TINY = 1e-300
 
@@ -27,8 +27,8 @@ _TINY = 1e-300
 class ChainFit(NamedTuple):
     """A fitted chain."""
 
-    weights: Floats  # (V, 3)
-    transitions: Floats  # (3, 3)
+    weights: Floats  # (V, K)
+    transitions: Floats  # (K, K)
 
 
 @dataclass(frozen=True)
@@ -46,45 +46,59 @@ class _Steps:
         return cls([begins[: np.count_nonzero(ranked > step)] + step for step in range(int(ranked[0]))])
 
 
-def fit_chain(features: csr_matrix, tags: Ints, lengths: Sequence[int]) -> ChainFit:
+def fit_chain(
+    features: csr_matrix,
+    tags: Ints,
+    lengths: Sequence[int],
+    *,
+    kinds: int = 1,
+    penalty: float = PENALTY,
+    rounds: int = _ROUNDS,
+) -> ChainFit:
     """The chain of highest penalised likelihood.
 
     Args:
         features: (N, V) of all words, sequence after sequence.
-        tags: (N,) 0, 1 or 2: outside, begins, goes on.
+        tags: (N,) 0 outside, then for each kind of value one that begins it and one that goes on: 1, 2, then 3, 4.
         lengths: Words of each sequence; they sum to N.
+        kinds: How many kinds of value the tags tell apart; K = 1 + 2 * kinds.
+        penalty: Of the squared weights.
+        rounds: Of L-BFGS, at most.
     """
-    steps, columns = _Steps.of(lengths), features.shape[1]
-    observed = np.asarray(features.T @ np.eye(TAGS)[tags])  # (V, 3)
-    pairs = _count_pairs(tags, lengths)
+    steps, columns, size = _Steps.of(lengths), features.shape[1], 1 + 2 * kinds
+    observed = np.asarray(features.T @ np.eye(size)[tags])  # (V, K)
+    pairs = _count_pairs(tags, lengths, size)
     transposed = features.T.tocsr()
 
     def loss(flat: Floats) -> tuple[float, Floats]:
-        weights, moves = flat[: columns * TAGS].reshape(columns, TAGS), flat[columns * TAGS :].reshape(TAGS, TAGS)
+        weights, moves = flat[: columns * size].reshape(columns, size), flat[columns * size :].reshape(size, size)
         emissions = np.asarray(features @ weights)
         logarithm, marginals, moved = _expectations(emissions, _allowed(moves), steps)
         score = float((emissions[np.arange(len(tags)), tags]).sum() + (pairs * moves).sum())
         gradient = np.concatenate([(np.asarray(transposed @ marginals) - observed).ravel(), (moved - pairs).ravel()])
         return (
-            logarithm - score + _PENALTY / 2 * float(flat @ flat),
-            gradient + _PENALTY * flat,
+            logarithm - score + penalty / 2 * float(flat @ flat),
+            gradient + penalty * flat,
         )
 
-    start = np.zeros(columns * TAGS + TAGS * TAGS)
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ROUNDS, "maxcor": 6}).x
-    weights, moves = best[: columns * TAGS].reshape(columns, TAGS), best[columns * TAGS :].reshape(TAGS, TAGS)
+    start = np.zeros(columns * size + size * size)
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds, "maxcor": 6}).x
+    weights, moves = best[: columns * size].reshape(columns, size), best[columns * size :].reshape(size, size)
     return ChainFit(weights.astype(np.float32), _allowed(moves).astype(np.float32))
 
 
 def _allowed(moves: Floats) -> Floats:
-    """Transitions with what may not be: an I after an O."""
+    """Transitions with what may not be: going on with a kind after anything but that kind."""
     allowed = moves.copy()
-    allowed[0, 2] = FORBIDDEN
+    for goes_on in range(2, len(moves), 2):
+        others = np.ones(len(moves), dtype=bool)
+        others[goes_on - 1 : goes_on + 1] = False
+        allowed[others, goes_on] = FORBIDDEN
     return allowed
 
 
-def _count_pairs(tags: Ints, lengths: Sequence[int]) -> Floats:  # (3, 3)
-    pairs = np.zeros((TAGS, TAGS))
+def _count_pairs(tags: Ints, lengths: Sequence[int], size: int = TAGS) -> Floats:  # (K, K)
+    pairs = np.zeros((size, size))
     inner = np.ones(len(tags) - 1, dtype=bool)
     inner[np.cumsum(lengths)[:-1] - 1] = False
     np.add.at(pairs, (tags[:-1][inner], tags[1:][inner]), 1)
@@ -92,21 +106,22 @@ def _count_pairs(tags: Ints, lengths: Sequence[int]) -> Floats:  # (3, 3)
 
 
 def _expectations(emissions: Floats, moves: Floats, steps: _Steps) -> tuple[float, Floats, Floats]:
-    """The sum of log partition functions, marginals of tags (N, 3) and expected numbers of moves (3, 3)."""
+    """The sum of log partition functions, marginals of tags (N, K) and expected numbers of moves (K, K)."""
+    size = len(moves)
+    opens = np.ones(size)
+    opens[2::2] = 0.0  # nothing goes on at the beginning
     peaks = emissions.max(axis=1)
     scaled = np.exp(emissions - peaks[:, None])
     moving = np.exp(moves)
     forward, backward = np.zeros_like(scaled), np.ones_like(scaled)
     logarithm = float(peaks.sum())
     for step, rows in enumerate(steps.rows):
-        if step:
-            message = (forward[steps.rows[step - 1][: len(rows)]] @ moving) * scaled[rows]
-        else:
-            message = scaled[rows] * np.array([1.0, 1.0, 0.0])
-        size = message.sum(axis=1)
-        logarithm += float(np.log(np.maximum(size, _TINY)).sum())
-        forward[rows] = message / np.maximum(size, _TINY)[:, None]
-    moved = np.zeros((TAGS, TAGS))
+        before = forward[steps.rows[step - 1][: len(rows)]] @ moving if step else opens
+        message = before * scaled[rows]
+        total = message.sum(axis=1)
+        logarithm += float(np.log(np.maximum(total, _TINY)).sum())
+        forward[rows] = message / np.maximum(total, _TINY)[:, None]
+    moved = np.zeros((size, size))
     for step in range(len(steps.rows) - 1, 0, -1):
         rows = steps.rows[step]
         before = steps.rows[step - 1][: len(rows)]

@@ -23,6 +23,7 @@ from coterie.types import Columns, Finding, Rung
 
 from ._candidates import Candidate, Figure
 from ._examples import deal_folds, text_examples
+from ._groups import look_at_groups
 from ._job import Job
 from ._measure import Encoded, measure
 from ._protected import Exclusion, exclusion
@@ -200,14 +201,23 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
     validation = _cross_validated(job.train, fitted, specialist)
     evaluation = validation if job.cross_validated else measure(job, rung, specialist)
     files = dump_head(fitted.head, specialist.describe())
+    alone = [specialist.acceptance.judge(float(each), None)[0] for each in confidence]
+    groups = look_at_groups(
+        job.train,
+        fitted.plan,
+        fitted.bins,
+        probabilities=expit(fitted.out_of_fold),
+        targets=targets.tolist(),
+        alone=alone,
+    )
     return Candidate(
         rung=rung,
         files=files | (text_files(dump_head(text.head, {})) if text else {}),
         validation={each: _figure(validation, each) for each in job.measures},
         evaluation=evaluation,
         seconds=fitted.seconds,
-        notes=_notes(job, fitted, threshold, targets, fold_of),
-        warnings=(*fitted.warnings, *(window_warnings(job, rung, evaluation) if text else ())),
+        notes=_notes(job, fitted, threshold, targets, fold_of) | groups.notes(),
+        warnings=(*fitted.warnings, *groups.warnings(), *(window_warnings(job, rung, evaluation) if text else ())),
     )
 
 

@@ -1,9 +1,11 @@
+import asyncio
+
 import httpx
 import pytest
 
 from coterie.config import OpenAIModel
 from coterie.engines import OpenAIEngine
-from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable
+from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import Reply
 from coterie.types import Message, Prompt
 
@@ -221,3 +223,26 @@ async def test_a_cut_stream_counts_what_came(connect, server, ask):
 
     (failure,) = failed.value.failures
     assert failure.usage.tokens_out >= 40
+
+
+async def test_what_was_not_sent_took_nothing(connect, server, ask, monkeypatch):
+    """A try that waits for a connection until its time is up is free; one that the server kept waiting is not."""
+    monkeypatch.setattr("coterie.engines._openai_http._CONNECTIONS", 1)
+    server.default = Reply(hang=True)
+    engine = connect(timeout=0.2, retries=0)
+    with pytest.raises(EngineTimeout) as kept_waiting:
+        await engine.run([ask()])
+    client = engine._connection._opened()
+    server.asked.clear()
+    other = asyncio.create_task(client.post(engine._connection._url, content=b"{}", timeout=None))
+    await server.asked.wait()  # it has the only connection
+    with pytest.raises((EngineTimeout, Overloaded)) as not_sent:
+        await engine.run([ask()])
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+    failures = not_sent.value.failures
+
+    assert not kept_waiting.value.turned_away
+    assert kept_waiting.value.failures[0].usage.tokens_in > 0
+    assert [(failure.turned_away, failure.usage.tokens_in) for failure in failures] in ([], [(True, 0)])
+    assert len(server.requests) == 2

@@ -12,7 +12,7 @@ from coterie.errors import EgressRefused, EngineBroken
 from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms
 from coterie.governance._disguise import changed, texts_of_prompt
 from coterie.privacy import Kind, PersonalData
-from coterie.testing import FakeOpenAIServer, Reply
+from coterie.testing import FakeClock, FakeOpenAIServer, Reply
 from coterie.types import Delta, Label, Message, Output, Prompt
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
@@ -309,6 +309,18 @@ def test_book():
     book.of("acme", "u")
     assert book.of("acme", "s") is not kept
     book.forget("acme", "nobody")
+
+
+def test_idle_sessions_are_forgotten():
+    """A session that was not used for an hour begins anew; one that is used goes on."""
+    clock = FakeClock()
+    book = PseudonymBook(clock=clock)
+    used, idle = book.of("acme", "used"), book.of("acme", "idle")
+    for _ in range(3):
+        clock.now += 1800.5
+        assert book.of("acme", "used") is used
+    assert len(book._sessions) == 1
+    assert book.of("acme", "idle") is not idle
 
 
 def test_one_value_one_pseudonym():

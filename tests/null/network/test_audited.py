@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import AuditError
-from coterie.types import Request
+from coterie.governance import ASKER
+from coterie.types import Request, Verdict
 
 
 class Notes:
@@ -84,3 +85,22 @@ async def test_an_asker_who_leaves(bench):
     await stream.aclose()
 
     assert len(notes.events) == 1
+
+
+async def test_every_crossing_is_in_it(bench):
+    """What the gate let out or refused stands there with its reason, also where no finding has it."""
+    notes = Notes()
+    lost = Verdict(allowed=True, rule="egress.pseudonymised", reason="pseudonymised: 1 value (1 EMAIL)")
+
+    def leave() -> None:
+        ASKER.get().crossings.append(lost)
+
+    network = audited(bench, notes, bench.Says("triage", before=leave))
+    await network.ask(Request(text="triage anna@example.org"))
+
+    rules = [(verdict["rule"], verdict["reason"]) for verdict in notes.events[0].about["verdicts"]]
+    assert rules == [
+        ("label.raised", "raised from internal to confidential: 1 EMAIL in what was asked"),
+        ("egress.pseudonymised", lost.reason),
+    ]
+    assert "anna" not in str(notes.events)

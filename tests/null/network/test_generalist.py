@@ -103,7 +103,7 @@ async def test_cited_passages_go_up(bench, server, above):
     network = bench.network(ask, knowledge={"docs": shelf}, generalist=above())
     await network.ask(Request(text="ask late fee", label=Label.INTERNAL))
 
-    assert "[fees.md]\nIf you ask: 12 pounds." in sent(server)
+    assert "[fees.md]\n> If you ask: 12 pounds." in sent(server)
     assert "diary" not in sent(server)
 
 

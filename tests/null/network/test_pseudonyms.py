@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import pytest
 
+from coterie.answering import load_defaults
 from coterie.config import GeneralistSection, OpenAIModel
 from coterie.governance import ClearancePolicy, Gate
 from coterie.hybrid import Generalist
+from coterie.specialists import Acceptance, AnswerSpecialist
 from coterie.testing import FakeOpenAIServer, Reply
-from coterie.types import Label, Request
+from coterie.types import Document, Label, Request, SpecialistCard
 
 ANNA, BOB = "anna@example.org", "bob@example.org"
 
@@ -115,3 +118,27 @@ async def test_no_value_is_written_down(bench, network):
     (settlement,) = bench.store.settled
     assert "EMAIL_1" not in str(settlement)
     assert ANNA not in str(answer.trace.verdicts) + str(answer.trace.stages)
+
+
+async def test_documents(bench, network, server):
+    """Quotes of a document go to the model under pseudonyms, and its conclusion comes back with the values."""
+    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
+    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
+    network.reader = AnswerSpecialist(
+        card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure
+    )
+
+    def conclude(asked):
+        found = re.findall(r"<EMAIL_\d>", "".join(each["content"] for each in asked["messages"][1:]))
+        said = {"questions": []} | ({"answer": f"Write to {found[-1]} [1]."} if found else {})
+        return Reply(text=json.dumps(said))
+
+    server.default = conclude
+    filler = " ".join(f"The clerk keeps paper number {n} in Leeds." for n in range(40))
+    document = Document(text=f"{filler} Complaints about a late fee go to {ANNA} by post. {filler}")
+    answer = await network.ask(Request(text="To whom do complaints about a late fee go?", document=document))
+
+    assert answer.text == f"Write to {ANNA} [1]."
+    assert "example.org" not in server.received.decode()
+    assert [v.rule for v in answer.trace.verdicts] == ["label.raised", "egress.clearance", "egress.pseudonymised"]
+    assert answer.trace.findings[-1].label is Label.CONFIDENTIAL

@@ -143,6 +143,27 @@ async def test_label_and_prompt_are_as_sensitive_as_what_was_used():
         assert finding.label == engine.prompts[-1].label == max(task, fact)
 
 
+async def test_source_texts_have_a_label():
+    """Prompt and reply are as sensitive as the source texts, with and without the personal data of the request."""
+    engine = Typewriter(SOURCE, Output(text=SOURCE))
+    task = Task(text=ASKED, label=Label.CONFIDENTIAL, impersonal=Label.PUBLIC)
+    seen = ContextView(
+        entries=(
+            Entry(
+                content=Fact(name="intent", value="card_arrival", confidence=0.9),
+                producer="triage",
+                label=Label.CONFIDENTIAL,
+                impersonal=Label.PUBLIC,
+                time=0.0,
+            ),
+        )
+    )
+    finding = await reply(engine, label=Label.INTERNAL).consult(task, seen)
+
+    assert (engine.prompts[0].label, engine.prompts[0].impersonal) == (Label.CONFIDENTIAL, Label.INTERNAL)
+    assert (finding.label, finding.impersonal) == (Label.CONFIDENTIAL, Label.INTERNAL)
+
+
 async def test_the_ledger_has_the_engines_usage():
     """A draft that ends by itself is written down with what the engine says it took."""
     usage = Usage(tokens_in=80, tokens_out=30, milliseconds=400.0, cpu_seconds=0.7)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+from itertools import permutations
 
 import pytest
 
@@ -268,3 +270,85 @@ def test_description_of_a_score_with_text(trained, applicants, tmp_path):
     assert described["text"] == {"column": "text", "source": "note"}
     assert described["columns"] == ["income", "home", "note"]
     assert {"text.model.json", "text.weights.safetensors"} <= files.keys()
+
+
+# --- Groups of people ----------------------------------------------------------------------------
+
+
+def grouped(rows):
+    """The rows with a sex that decides half of the incomes, and an age that decides nothing."""
+    return [
+        {
+            **row,
+            "sex": "f" if (index * 7919) % 3 else "m",
+            "club": "yes" if (index * 7919) % 3 else "no",
+            "age": index % 50,
+        }
+        for index, row in enumerate(columns_only(rows))
+    ]
+
+
+def test_the_report_looks_at_groups(trained, applicants, tmp_path):
+    """Every protected attribute is in report and card, with what gives it away; the card says what it is not for."""
+    trained_report = trained({**SCORE, "protected": ["sex", "age"]}, grouped(applicants(240)))
+    report, row = report_of(trained_report), report_of(trained_report)["rungs"][0]
+    sexes = {each["group"]: each for each in row["fairness"]["sex"]["groups"]}
+
+    assert set(row["left_out"]) == set(row["fairness"]) == set(row["proxies"]) == {"sex", "age"}
+    assert sexes["f"]["n"] + sexes["m"]["n"] == 240
+    assert sum(each["base"]["value"] * each["n"] for each in sexes.values()) == pytest.approx(
+        sum(int(each["default"]) for each in applicants(240))
+    )
+    assert row["proxies"]["sex"]["columns"][0]["column"] == "club"
+    assert row["proxies"]["sex"]["columns"][0]["auc"] == 1.0
+    assert any("columns that tell 'sex' although it is not used: club" in each for each in report["warnings"])
+    card = Registry(tmp_path / "registry").champion("it").files["card.md"].decode()
+    assert "## Fairness by group" in card
+    assert "| sex | rows | bad outcome | approved |" in card
+    assert "club 1.00" in card
+    assert "## Not to be used for" in card
+
+
+def test_without_protected_attributes_nothing_is_said(trained, applicants, tmp_path):
+    """No group, no section; what a score is not to be used for is said all the same."""
+    row = report_of(trained({**SCORE, "protected": []}, columns_only(applicants(120))))["rungs"][0]
+    card = Registry(tmp_path / "registry").champion("it").files["card.md"].decode()
+
+    assert (row["fairness"], row["proxies"]) == ({}, {})
+    assert "Fairness by group" not in card
+    assert "## Not to be used for" in card
+
+
+def shapley(value, names):
+    """Each name's average contribution over all orders in which they can come to be known (Shapley 1953)."""
+    orders = list(permutations(names))
+    return {
+        name: sum(
+            value({*order[: order.index(name)], name}) - value(set(order[: order.index(name)])) for order in orders
+        )
+        / len(orders)
+        for name in names
+    }
+
+
+def test_reason_codes_are_the_largest_contributions(trained, applicants, ask):
+    """The weight of each reason is the column's Shapley value in log-odds, and none that weighs more is left unsaid."""
+    learnt = [{**row, "pets": row["age"] % 3} for row in columns_only(applicants(200))]
+    trained({**SCORE, "exclude": ["age"]}, learnt)
+    for row in columns_only(applicants(12, seed=5)):
+        columns = {"income": row["income"], "home": row["home"], "pets": row["age"] % 3}
+
+        def log_odds(known, columns=columns):
+            """Of what it is told; of nothing, a value that it never learnt."""
+            told = {name: columns[name] if name in known else None for name in columns}
+            probability = ask(told if known else {"home": "castle"}).value
+            return math.log(probability / (1 - probability))
+
+        exact, finding = shapley(log_odds, list(columns)), ask(columns)
+        said = {reason.name: reason.weight for reason in finding.evidence}
+        raising = [name for name in said if said[name] > 0]
+
+        assert said == pytest.approx({name: exact[name] for name in said}, abs=1e-3)
+        assert raising == sorted((name for name in exact if exact[name] > 0.05), key=lambda name: -exact[name])
+        assert all(abs(exact[name]) <= 0.051 for name in exact if name not in said)
+        assert all(reason.text.startswith(f"{reason.name} is ") for reason in finding.evidence)

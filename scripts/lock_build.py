@@ -1,0 +1,117 @@
+"""What `pip` would install today, with versions and hashes: `requirements/PLATFORM.txt`.
+
+    python scripts/lock_build.py            # resolve anew and write the file of this platform
+    python scripts/lock_build.py --check    # every dependency of pyproject.toml is in it, within its range, with a hash
+
+pip itself resolves (`pip install --dry-run --report`), so the user's index, proxy, certificates and constraints hold. A
+file holds for one platform and Python, since wheels differ. The extra `train` is not in it: torch comes in builds for
+each accelerator, from indexes of their own, and is a range on purpose.
+
+    pip install --require-hashes --no-deps -r requirements/linux-x86_64-cp311.txt && pip install --no-deps coterie
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "requirements"
+LOCKED = ("docs", "llama", "postgres", "sign")
+"""Extras that are locked beside the core."""
+_LINE = re.compile(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
+
+
+def lock_file() -> Path:
+    """The file of this platform and Python."""
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    return FOLDER / f"{sys.platform}-{platform.machine()}-{python}.txt"
+
+
+def wanted() -> list[Requirement]:
+    """What pyproject.toml asks for, of the core and the locked extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (each for name in LOCKED for each in project["optional-dependencies"][name])
+    return [Requirement(each) for each in (*project["dependencies"], *extras)]
+
+
+def resolve() -> list[Mapping[str, Any]]:
+    """The report of pip on what it would install into an empty environment."""
+    words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-"]
+    command = [sys.executable, "-m", "pip", "install", *words, *map(str, wanted())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - pip, with our words
+    report: Mapping[str, Any] = json.loads(done.stdout)
+    return list(report["install"])
+
+
+def lines(installed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line a package, by name."""
+    for each in sorted(installed, key=lambda each: canonicalize_name(each["metadata"]["name"])):
+        name, version = canonicalize_name(each["metadata"]["name"]), each["metadata"]["version"]
+        digest = each["download_info"]["archive_info"]["hashes"]["sha256"]
+        yield f"{name}=={version} --hash=sha256:{digest}"
+
+
+def write() -> None:
+    """Resolve and write."""
+    FOLDER.mkdir(exist_ok=True)
+    head = "# Made by scripts/lock_build.py: the core and the extras " + ", ".join(LOCKED) + ". Install with --no-deps."
+    lock_file().write_text("\n".join([head, *lines(resolve())]) + "\n", encoding="utf-8")
+    print(f"Written: {lock_file().relative_to(ROOT)}")
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Versions by name. Raises `ValueError` for a line without a hash."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"{path.name}: {line!r} is no `name==version --hash=sha256:...`")
+        found[match[1]] = match[2]
+    return found
+
+
+def problems(path: Path) -> list[str]:
+    """What pyproject.toml asks for and a lock file does not have."""
+    found = locked(path)
+    missing = [str(each) for each in wanted() if canonicalize_name(each.name) not in found]
+    outside = [
+        f"{each} is locked at {found[canonicalize_name(each.name)]}"
+        for each in wanted()
+        if canonicalize_name(each.name) in found
+        and not each.specifier.contains(found[canonicalize_name(each.name)], prereleases=True)
+    ]
+    pinned = [name for name in found if name in {"torch", "triton"} or name.startswith("nvidia-")]
+    return [
+        *(f"{each} is not locked" for each in missing),
+        *outside,
+        *(f"{each} must not be pinned" for each in pinned),
+    ]
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="look at the files that are there, resolve nothing")
+    if not parser.parse_args().check:
+        write()
+    found = [f"{path.name}: {each}" for path in sorted(FOLDER.glob("*.txt")) for each in problems(path)]
+    print("\n".join(found))
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Texts to learn names from: public templates and our own, filled again and again, and texts without any name."""
+
+from __future__ import annotations
+
+import csv
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from values import MONTHS, NATIONALITIES, WEEKDAYS, Values
+
+from _personal import PLACE, Span, Text, is_title, without_title
+from coterie.privacy import Kind
+
+HERE = Path(__file__).parent
+Labelled = tuple[str, list[Span]]
+"""A text and the names in it."""
+
+KINDS = {
+    "PERSON": Kind.PERSON,
+    "LOCATION": Kind.LOCATION,
+    "GPE": Kind.LOCATION,
+    "ADDRESS": Kind.ADDRESS,
+    "STREET_ADDRESS": Kind.ADDRESS,
+    "ZIP_CODE": Kind.ADDRESS,
+    "ORGANIZATION": Kind.ORGANIZATION,
+    "NRP": Kind.NATIONALITY,
+    "DATE_TIME": Kind.DATE,
+    "AGE": Kind.AGE,
+}
+_SLOTS = {
+    **dict.fromkeys(("first", "last", "person"), Kind.PERSON),
+    **dict.fromkeys(("city", "country"), Kind.LOCATION),
+    **dict.fromkeys(("street", "num", "zip", "address"), Kind.ADDRESS),
+    **dict.fromkeys(("date", "year", "month", "weekday"), Kind.DATE),
+    "org": Kind.ORGANIZATION,
+    "nat": Kind.NATIONALITY,
+    "age": Kind.AGE,
+}
+_LITERAL = (  # values that stand in the public templates themselves and are not annotated
+    (re.compile(r"(?<![\w./-])(?:1[89]\d\d|20[0-3]\d)(?![\w/-])"), Kind.DATE),
+    (re.compile(rf"\b(?:{'|'.join(WEEKDAYS.split())})\b"), Kind.DATE),
+    (re.compile(rf"\b(?:{'|'.join(NATIONALITIES.split())})\b"), Kind.NATIONALITY),
+)
+_MONTHS = "|".join(word for word in f"{MONTHS} {WEEKDAYS}".split() if word != "May")
+_NAMED = re.compile(
+    r"\b(?:US|USA|UK|EU|Europe\w*|American?|Russia\w*|SEPA|London|Paris|Franc\w*|Germany?|Austria|Ital\w+|Spain|Spanish|Swi\w+|"
+    rf"Poland|Australia\w*|Canada|China|Brazil|India|{_MONTHS})\b|\d{{4}}"
+)
+_GAP = re.compile(r"[\s,.;:\-]*")
+
+
+def labelled(text: Text) -> Labelled:
+    """A public text with its names, and with those values of the template that its annotation passes over."""
+    names = [
+        Span(*without_title(text.text, span)[:2], KINDS[span.type])
+        if span.type == "PERSON"
+        else Span(span.start, span.end, KINDS[span.type])
+        for span in text.spans
+        if span.type in KINDS and not is_title(text.text[span.start : span.end])
+    ]
+    for pattern, kind in _LITERAL:
+        for match in pattern.finditer(text.text):
+            if not any(each.start < match.end() and match.start() < each.end for each in (*names, *text.spans)):
+                names.append(Span(match.start(), match.end(), kind))
+    return text.text, sorted(names)
+
+
+def known_values(texts: Sequence[Text]) -> Mapping[str, Sequence[str]]:
+    """The values of these texts, by what they are."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for text in texts:
+        for span in text.spans:
+            value, kind = text.text[span.start : span.end], KINDS.get(span.type)
+            parts = value.split()
+            if kind == Kind.PERSON:
+                found["person" if len(parts) > 1 else "last"].append(value)
+                if len(parts) == 2:
+                    found["first"].append(parts[0])
+                    found["last"].append(parts[1])
+            elif (
+                kind == Kind.ADDRESS
+                and len(value) > 12
+                and re.search(r"\d", value)
+                and re.search(r"[^\W\d_]{3}", value)
+            ):
+                found["address"].append(value)
+            elif kind == Kind.ADDRESS and re.search(r"[^\W\d_]{3}", value) and not re.match(r"(?i)apt|suite", value):
+                found["street"].append(value)
+            elif span.type in {"LOCATION", "GPE", "ORGANIZATION", "PHONE_NUMBER"}:
+                found[{"ORGANIZATION": "org", "PHONE_NUMBER": "phone"}.get(span.type, "city")].append(value)
+    return found
+
+
+def fill(template: str, values: Values) -> Labelled:
+    """One of our templates with values in it."""
+    text, names = "", []
+    for piece in re.split(r"(\{[a-z]+\})", template.replace("\\n", "\n")):
+        slot = piece[1:-1]
+        if not (piece.startswith("{") and hasattr(values, slot)):
+            text += piece
+            continue
+        value = getattr(values, slot)()
+        if slot in _SLOTS and value:
+            span = Span(len(text), len(text) + len(value), _SLOTS[slot])
+            names.append(without_title(text + value, span) if slot == "person" else span)
+        text += value
+    return text, names
+
+
+def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:
+    """A text with other values in the place of its own."""
+    makers = {
+        Kind.LOCATION: lambda _: values.random.choice([values.city, values.country])(),
+        Kind.ORGANIZATION: lambda _: values.org(),
+        Kind.NATIONALITY: lambda _: values.nat(),
+        Kind.AGE: lambda _: values.age(),
+        Kind.ADDRESS: lambda old: values.address() if len(old) > 20 else old,
+        Kind.PERSON: lambda old: values.person() if " " in old else values.random.choice([values.first, values.last])(),
+    }
+    filled, found, at = "", [], 0
+    for each in names:
+        old = text[each.start : each.end]
+        new = makers[Kind(each.type)](old) if each.type in makers else old
+        filled += text[at : each.start]
+        span = Span(len(filled), len(filled) + len(new), each.type)
+        filled, at = filled + new, each.end
+        found.append(without_title(filled, span) if each.type == Kind.PERSON else span)
+    return filled + text[at:], found
+
+
+def recase(rows: Sequence[Labelled], chance: random.Random) -> list[Labelled]:
+    """A quarter of the texts in lower case, one in 25 in capitals."""
+    found = []
+    for text, names in rows:
+        draw = chance.random()
+        other = text.lower() if draw < 0.25 else text.upper() if draw < 0.29 else text
+        found.append((other if len(other) == len(text) else text, names))
+    return found
+
+
+def join_addresses(rows: Sequence[Labelled]) -> list[Labelled]:
+    """Neighbouring parts of an address as one."""
+    joined = []
+    for text, names in rows:
+        found: list[Span] = []
+        for each in names:
+            last = found[-1] if found else None
+            if last and each.type == last.type == Kind.ADDRESS and _GAP.fullmatch(text[last.end : each.start]):
+                found[-1] = Span(last.start, each.end, each.type)
+            else:
+                found.append(each)
+        joined.append((text, found))
+    return joined
+
+
+def corpus(
+    texts: Sequence[Text], bank: Path, *, ours: int, nothing: int, messages: int, seed: int = 0
+) -> list[Labelled]:
+    """Everything to learn from.
+
+    Args:
+        texts: Public texts, training templates only.
+        bank: BANKING77's training messages, as CSV: they hold hardly any name, and those that do are left out.
+        ours: How often each of our templates is filled.
+        nothing: How often each of our texts without names comes.
+        messages: How many messages of `bank`.
+        seed: Of values and cases.
+    """
+    chance = random.Random(seed)  # noqa: S311 - examples, no secret
+    values = Values(known_values(texts), seed)
+    public = [labelled(text) for text in texts]
+    rows = public + recase([refill(text, names, values) for text, names in public], chance)
+    templates = (HERE / "templates.txt").read_text(encoding="utf-8").splitlines()
+    for _ in range(ours):
+        rows += recase([fill(template, values) for template in templates], chance)
+    empty = [
+        (line.replace("\\n", "\n"), []) for line in (HERE / "nothing.txt").read_text(encoding="utf-8").splitlines()
+    ]
+    for _ in range(nothing):
+        rows += recase(empty, chance)
+    with bank.open(encoding="utf-8", newline="") as file:
+        plain = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
+    rows += recase(chance.sample(plain, messages), chance)
+    return join_addresses(rows)
+
+
+__all__ = ["PLACE", "Labelled", "corpus"]

@@ -1,0 +1,207 @@
+"""Train the detector of names that ships inside the wheel.
+
+A chain over words (`coterie.privacy`), fitted on the training and validation templates of Presidio's two synthetic
+sets (MIT), on templates of our own (`scripts/names`), and on texts without names. Test templates are not read. Groups
+of like words come from the bundled encoder's input vectors. Needs Faker (MIT) and `coterie[train]`; takes minutes.
+
+    COTERIE_DATA=... python scripts/names_build.py             # writes src/coterie/privacy/names
+    COTERIE_DATA=... python scripts/names_build.py --measure   # fits on some of these templates, measures on the rest
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from scipy.sparse import csr_matrix
+from sklearn.cluster import MiniBatchKMeans
+from tokenizers import Tokenizer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
+
+from corpus import Labelled, corpus
+
+from _personal import SETS, Span, Text, as_scored, read_texts, score
+from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
+from coterie.extraction import numbered
+from coterie.privacy import (
+    NAME_KINDS,
+    OFFSETS,
+    ChainModel,
+    Lexicon,
+    NameDetector,
+    PatternDetector,
+    Word,
+    case_of,
+    lower_of,
+    own_features,
+    pair_features,
+    read_words,
+    shape,
+    store_model,
+)
+from coterie.training import ChainFit, fit_chain
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "src" / "coterie" / "privacy" / "names"
+BANK = ROOT / "examples" / "lender" / "data" / "triage.train.csv"
+GROUPS = (40, 200, 800)
+AT_LEAST = 2
+"""Times that a feature occurs."""
+SMALL = 0.02
+"""Weights below it are dropped."""
+_PATTERNS = PatternDetector()
+
+
+def lexicon() -> Lexicon:
+    """The encoder's whole words in groups by their input vectors, coarse, middle and fine, with their ranks."""
+    graph = onnx.load(str(BUNDLED_ENCODER / GRAPH_FILE)).graph
+    stored = {each.name: each for each in graph.initializer}
+    name = next(each for each in stored if each.endswith("word_embeddings.weight_int8"))
+    scale = numpy_helper.to_array(stored[name.replace("_int8", "_scale")]).astype(np.float32)
+    vectors = numpy_helper.to_array(stored[name]).astype(np.float32) * scale
+    ids = Tokenizer.from_file(str(BUNDLED_ENCODER / TOKENIZER_FILE)).get_vocab()
+    words = [word for word in sorted(ids, key=ids.__getitem__) if word.isalpha() and len(word) > 1]
+    rows = vectors[[ids[word] for word in words]]
+    rows -= rows.mean(axis=0)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    groups = [
+        MiniBatchKMeans(k, random_state=0, n_init=3, batch_size=4096, max_iter=60).fit(rows).labels_ for k in GROUPS
+    ]
+    ranks = [int(np.log2(place + 2)) for place in range(len(words))]
+    return Lexicon(dict(zip(words, zip(ranks, *(each.tolist() for each in groups), strict=True), strict=True)))
+
+
+def features(words: Sequence[Word], known: Lexicon) -> list[list[str]]:
+    """The features of each word, as the detector adds up their weights."""
+    lower = [lower_of(word) for word in words]
+    forms = [word.form if word.found else shape(word.form) for word in words]
+    case = case_of(forms)
+    own = [own_features(each, form, case, known) for each, form in zip(lower, forms, strict=True)]
+    coarse = [known.groups[each][1] if each in known.groups else -1 for each in lower]
+    lower, forms, coarse = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *coarse, -1, -1]
+    found = []
+    for i in range(len(words)):
+        names = pair_features(i, lower, forms, case, coarse)
+        for place, offset in enumerate(OFFSETS):
+            if 0 <= i - offset < len(words):
+                names += own[i - offset][place]
+        found.append(names)
+    return found
+
+
+def tags(words: Sequence[Word], names: Sequence[Span]) -> list[int]:
+    """0 for none, then for each kind one that begins and one that goes on."""
+    found = [0] * len(words)
+    for name in names:
+        tag = 1 + 2 * NAME_KINDS.index(name.type)
+        first = True
+        for i, word in enumerate(words):
+            apart = word.found and word.form not in {"<DATE>", "<DATE_OF_BIRTH>"}
+            if word.start < name.end and name.start < word.end and not apart:
+                found[i], first = tag + (not first), False
+    return found
+
+
+def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float) -> ChainModel:
+    """A chain of these texts."""
+    read = [(words, names) for text, names in rows if (words := read_words(text, _PATTERNS.find(text)))]
+    named = [features(words, known) for words, _ in read]
+    terms = numbered([each for text in named for each in text], AT_LEAST)
+    rows_of = [[terms[name] for name in each if name in terms] for text in named for each in text]
+    ends = np.cumsum([0, *(len(each) for each in rows_of)])
+    ones = np.ones(ends[-1], dtype=np.float32)
+    matrix = csr_matrix((ones, [n for each in rows_of for n in each], ends), shape=(len(rows_of), len(terms)))
+    wanted = np.array([tag for words, names in read for tag in tags(words, names)])
+    begun = time.perf_counter()
+    found = fit_chain(
+        matrix, wanted, [len(words) for words, _ in read], kinds=len(NAME_KINDS), penalty=penalty, rounds=rounds
+    )
+    print(f"{matrix.shape[0]:,} words, {len(terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
+    return slim(terms, found, known)
+
+
+def slim(terms: dict[str, int], found: ChainFit, known: Lexicon) -> ChainModel:
+    """Without features whose weights move nothing, and in the numbers that are stored."""
+    strong = np.abs(found.weights).max(axis=1) >= SMALL
+    kept = [term for term, number in terms.items() if strong[number]]
+    weights = found.weights[[terms[term] for term in kept]].astype(np.float16).astype(np.float32)
+    weights = np.concatenate([weights, np.zeros((1, weights.shape[1]), dtype=np.float32)])
+    return ChainModel({term: number for number, term in enumerate(kept)}, weights, found.transitions, known)
+
+
+def measure(model: ChainModel, texts: Sequence[tuple[str, Text]]) -> None:
+    """Print F1 by type of both sets."""
+    detector = NameDetector(model)
+    for name in SETS:
+        own = [text for each, text in texts if each == name]
+        found = [as_scored(text.text, detector.find(text.text)) for text in own]
+        types = ["PERSON", "PLACE", "ORGANIZATION", "DATE"] + ["NATIONALITY", "AGE"] * (name == "synth_dataset_v2")
+        for overlap in (False, True):
+            figures = score(own, found, types, overlap=overlap)
+            words = "overlap" if overlap else "exact"
+            shown = {
+                kind: f"{each['f1']:.3f} (p {each['precision']:.2f} r {each['recall']:.2f})"
+                for kind, each in figures.items()
+            }
+            print(f"{name:17} {words:8}", shown, flush=True)
+
+
+def main() -> None:
+    """Build, or measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help="fit on part of the training templates only")
+    parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
+    parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
+    parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--penalty", type=float, default=0.3)
+    parser.add_argument("--lexicon", type=Path, help="keep the groups of words in this file between runs")
+    given = parser.parse_args()
+    folder = Path(os.environ["COTERIE_DATA"]) / "pii_presidio"
+    texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
+    known = _kept_lexicon(given.lexicon)
+    own = [text for _, text in texts if not given.measure or text.place >= 60]
+    rows = corpus(own, BANK, ours=given.ours, nothing=given.nothing, messages=given.messages)
+    print(f"{len(rows):,} texts", flush=True)
+    model = fit(rows, known, rounds=given.rounds, penalty=given.penalty)
+    if given.measure:
+        measure(model, [(name, text) for name, text in texts if text.place < 60])
+        return
+    size = store_model(model, TARGET, _about(folder, rows))
+    print(f"{len(model.terms):,} features, {size / 1e6:.1f} MB in {TARGET}")
+
+
+def _kept_lexicon(path: Path | None) -> Lexicon:
+    if path and path.is_file():
+        return Lexicon({word: tuple(groups) for word, groups in json.loads(path.read_text()).items()})
+    known = lexicon()
+    if path:
+        path.write_text(json.dumps(known.groups))
+    return known
+
+
+def _about(folder: Path, rows: Sequence[Labelled]) -> dict[str, object]:
+    """Where it comes from."""
+    sums = {f"{name}.json": hashlib.sha256((folder / f"{name}.json").read_bytes()).hexdigest() for name in SETS}
+    return {
+        "licence": "Apache-2.0",
+        "made_by": "scripts/names_build.py",
+        "texts": len(rows),
+        "data": sums,
+        "encoder_sha256": hashlib.sha256((BUNDLED_ENCODER / GRAPH_FILE).read_bytes()).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Names, places, organisations and addresses, by a linear chain over words; what has a form, by the patterns.
+
+A linear-chain conditional random field (Lafferty, McCallum and Pereira 2001) over the words' letters, neighbours, use
+of capitals, and groups of words that the bundled encoder holds for alike. It has no list of names: a name is found by
+its look and its place in the sentence. It was trained on English texts with names from many countries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from coterie.errors import ArtefactRefused
+
+from ._found import Kind, PersonalData, settle
+from ._patterns import PatternDetector
+from ._words import (
+    OFFSETS,
+    Lexicon,
+    Word,
+    case_of,
+    form_pairs,
+    group_pairs,
+    lower_of,
+    own_features,
+    read_words,
+    shape,
+    word_pairs,
+)
+
+NAME_KINDS = (
+    Kind.PERSON,
+    Kind.LOCATION,
+    Kind.ADDRESS,
+    Kind.ORGANIZATION,
+    Kind.NATIONALITY,
+    Kind.DATE,
+    Kind.AGE,
+)
+"""What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
+TAGS = 1 + 2 * len(NAME_KINDS)
+FOLDER = Path(__file__).parent / "names"
+MODEL_FILE, ARRAYS_FILE = "names.json", "names.safetensors"
+
+Floats = np.ndarray
+
+_REMEMBERED = 20_000
+"""Words whose sums of weights are kept: some 3 kB each at most."""
+_TINY = 1e-300
+_STEPS = 8  # after so many a message is scaled: it is far from the smallest number until then
+
+
+class ChainModel(NamedTuple):
+    """A trained chain."""
+
+    terms: dict[str, int]
+    """Number of each feature."""
+    weights: Floats  # (V, TAGS)
+    transitions: Floats  # (TAGS, TAGS)
+    lexicon: Lexicon
+
+
+class NameDetector:
+    """Patterns and names in one pass. Safe for several threads."""
+
+    def __init__(self, model: ChainModel, *, least: float = 0.5) -> None:
+        """Serve a trained chain.
+
+        Args:
+            model: The chain.
+            least: Names less likely than this are left out: less finds more and takes more for names.
+        """
+        self._model = model
+        self._least = least
+        self._patterns = PatternDetector()
+        self._moves = np.exp(model.transitions.astype(np.float64))
+        remember = lru_cache(maxsize=_REMEMBERED)
+        self._own = remember(self._sum_own)
+        self._form_rows = remember(self._rows_of_forms)
+        self._group_rows = remember(self._rows_of_groups)
+
+    @classmethod
+    def bundled(cls) -> NameDetector:
+        """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+        return cls(_bundled())
+
+    def find(self, text: str) -> tuple[PersonalData, ...]:
+        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        found = self._patterns.find(text)
+        words = read_words(text, found)
+        if not words:
+            return found
+        return settle([*found, *self._names(words)])
+
+    def _names(self, words: Sequence[Word]) -> list[PersonalData]:
+        chances = marginals(self._emissions(words), self._moves)
+        named = np.concatenate([chances[:, :1], chances[:, 1::2] + chances[:, 2::2]], axis=1)  # (T, 1 + kinds)
+        best = named.argmax(axis=1).tolist()
+        begins = (chances[:, 1::2] > chances[:, 2::2]).tolist()
+        found: list[PersonalData] = []
+        at = 0
+        while at < len(words):
+            kind = best[at]
+            end = at + 1
+            while end < len(words) and kind and best[end] == kind and not begins[end][kind - 1]:
+                end += 1
+            if kind:
+                score = float(named[at:end, kind].min())
+                if score >= self._least:
+                    found += _trimmed(NAME_KINDS[kind - 1], words[at:end], score)
+            at = end
+        return found
+
+    def _emissions(self, words: Sequence[Word]) -> Floats:  # (T, TAGS)
+        lower = [lower_of(word) for word in words]
+        forms = [word.form if word.found else shape(word.form) for word in words]
+        case = case_of(forms)
+        known = [self._own(each, form, case) for each, form in zip(lower, forms, strict=True)]
+        sums = self._pairs(lower, forms, case, [group for _, group in known])
+        own = np.stack([sums for sums, _ in known])  # (T, OFFSETS, TAGS)
+        for place, offset in enumerate(OFFSETS):
+            if abs(offset) < len(words):
+                sums[max(0, offset) : len(words) + min(0, offset)] += own[
+                    max(0, -offset) : len(words) - max(0, offset), place
+                ]
+        for i, word in enumerate(words):
+            if word.found and word.form != "<DATE>":
+                sums[i, 1:] = -_FORBIDDEN
+        return sums
+
+    def _pairs(self, lower: list[str], forms: list[str], case: str, groups: list[int]) -> Floats:  # (T, TAGS)
+        """The weights of what neighbours say together."""
+        lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", *forms, "$"], [-1, *groups, -1]
+        get, rows, starts = self._model.terms.get, list[int](), list[int]()
+        for i in range(len(lower) - 4):
+            starts.append(len(rows))
+            rows += self._form_rows(case, *forms[i : i + 3])
+            rows += self._group_rows(*groups[i : i + 3])
+            rows += [row for name in word_pairs(*lower[i : i + 5]) if (row := get(name)) is not None]
+        return np.add.reduceat(self._model.weights[rows], starts, axis=0).astype(np.float64)
+
+    def _rows_of_forms(self, case: str, before: str, here: str, after: str) -> list[int]:
+        terms = self._model.terms
+        # A row of zeros at the end, so that no word is without a row.
+        return [terms[name] for name in form_pairs(case, before, here, after) if name in terms] + [len(terms)]
+
+    def _rows_of_groups(self, before: int, here: int, after: int) -> list[int]:
+        terms = self._model.terms
+        return [terms[name] for name in group_pairs(before, here, after) if name in terms]
+
+    def _sum_own(self, lower: str, form: str, case: str) -> tuple[Floats, int]:  # (OFFSETS, TAGS)
+        model = self._model
+        sums = np.zeros((len(OFFSETS), TAGS))
+        for place, names in enumerate(own_features(lower, form, case, model.lexicon)):
+            rows = [model.terms[name] for name in names if name in model.terms]
+            if rows:
+                sums[place] = model.weights[rows].sum(axis=0)
+        known = model.lexicon.groups.get(lower)
+        return sums, known[1] if known else -1
+
+
+_FORBIDDEN = 1e3
+_FULL_STOPS = "inc ltd co corp jr sr st str ave rd blvd dr ln apt no bros dept univ gov sa ag cia oy bv nv pty ul"
+"""Words that carry a full stop of their own."""
+_ABBREVIATED = frozenset(_FULL_STOPS.split())
+
+
+def _is_latin(form: str) -> bool:
+    return not form[0].isalpha() or unicodedata.name(form[0], "").startswith("LATIN")
+
+
+def _is_abbreviated(form: str) -> bool:
+    return len(form) == 1 or form.lower() in _ABBREVIATED
+
+
+def _trimmed(kind: Kind, words: Sequence[Word], score: float) -> list[PersonalData]:
+    """A name without signs, and without letters of another script, at its ends; the full stop of `Inc.` stays."""
+    first, last = 0, len(words)
+    while (
+        last > 1 and len(words[last - 1].form) == 1 and _is_latin(words[0].form) and not _is_latin(words[last - 1].form)
+    ):
+        last -= 1
+    while first < last and not words[first].form[0].isalnum() and not words[first].found:
+        first += 1
+    while last > first and not words[last - 1].form[0].isalnum() and not words[last - 1].found:
+        if words[last - 1].form == "." and _is_abbreviated(words[last - 2].form):
+            break
+        last -= 1
+    if first == last:
+        return []
+    return [PersonalData(kind=kind, start=words[first].start, end=words[last - 1].end, score=score)]
+
+
+def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
+    """How likely each tag of each word is under all taggings: messages forward and back, scaled (Rabiner 1989).
+
+    Args:
+        emissions: (T, TAGS) score of each tag at each word.
+        moves: (TAGS, TAGS) exponential of the score of one tag after another; 0 for what may not be.
+    """
+    scaled = np.exp(emissions - emissions.max(axis=1, keepdims=True))
+    scaled[0, 2::2] = 0.0  # nothing goes on at the beginning
+    forward, back = np.empty_like(scaled), np.empty_like(scaled)
+    forward[0] = message = scaled[0]
+    for t in range(1, len(scaled)):
+        message = (message @ moves) * scaled[t]
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
+        forward[t] = message
+    back[-1] = message = np.ones(scaled.shape[1])
+    for t in range(len(scaled) - 1, 0, -1):
+        message = moves @ (message * scaled[t])
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
+        back[t - 1] = message
+    forward /= np.maximum(forward.sum(axis=1, keepdims=True), _TINY)
+    both = forward * back / np.maximum(back.sum(axis=1, keepdims=True), _TINY)
+    return np.asarray(both / np.maximum(both.sum(axis=1, keepdims=True), _TINY))
+
+
+# --- The file ------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> ChainModel:
+    return load_model(FOLDER)
+
+
+def load_model(folder: Path) -> ChainModel:
+    """A chain from its folder. Raises `ArtefactRefused` if a file is not there or not what its checksum says."""
+    try:
+        description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        content = (folder / ARRAYS_FILE).read_bytes()
+        return _model_of(description, content)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ArtefactRefused(
+            f"The model of names in {str(folder)!r} cannot be used: {error}.", hint="Install Coterie again."
+        ) from error
+
+
+def store_model(model: ChainModel, folder: Path, about: Mapping[str, object]) -> int:
+    """Write a chain into a folder, with what is to be said of it, and give its bytes."""
+    words = list(model.lexicon.groups)
+    arrays: dict[str, Floats] = {
+        "weights": model.weights[:-1].astype(np.float16),
+        "transitions": model.transitions.astype(np.float32),
+        "groups": np.array([model.lexicon.groups[word] for word in words], dtype=np.int16),
+    }
+    content = save(arrays)
+    description = {
+        **about,
+        "kinds": [str(kind) for kind in NAME_KINDS],
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "words": words,
+        "terms": sorted(model.terms, key=model.terms.__getitem__),
+    }
+    text = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ARRAYS_FILE).write_bytes(content)
+    (folder / MODEL_FILE).write_bytes(text)
+    return len(content) + len(text)
+
+
+def _model_of(description: Mapping[str, Any], content: bytes) -> ChainModel:
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+        raise ValueError("the arrays are not those that its checksum names")
+    arrays = load(content)
+    terms = {str(term): number for number, term in enumerate(description["terms"])}
+    words, groups = description["words"], arrays["groups"]
+    weights, transitions = arrays["weights"].astype(np.float32), arrays["transitions"]
+    if weights.shape != (len(terms), TAGS) or transitions.shape != (TAGS, TAGS) or groups.shape != (len(words), 4):
+        raise ValueError("its parts do not fit each other")
+    if description["kinds"] != [str(kind) for kind in NAME_KINDS]:
+        raise ValueError(f"it is for kinds {description['kinds']!r}")
+    return ChainModel(
+        terms=terms,
+        weights=np.concatenate([weights, np.zeros((1, TAGS), dtype=np.float32)]),
+        transitions=transitions,
+        lexicon=Lexicon(dict(zip(words, map(tuple, groups.tolist()), strict=True))),
+    )

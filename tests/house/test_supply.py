@@ -1,0 +1,70 @@
+"""What Coterie brings along: locked with hashes, its licences listed, in a bill of materials."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def lock_build():
+    """The script, as a module."""
+    spec = importlib.util.spec_from_file_location("lock_build", ROOT / "scripts" / "lock_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_lock_has_every_dependency(lock_build):
+    """Of the core and the locked extras, within its range, with a hash; torch, which comes in builds, is not pinned."""
+    files = sorted((ROOT / "requirements").glob("*.txt"))
+
+    assert files
+    assert {path.name: lock_build.problems(path) for path in files} == {path.name: [] for path in files}
+
+
+def test_a_lock_that_lags_behind_is_found(lock_build, tmp_path, monkeypatch):
+    """A dependency that is missing, too old, or without a hash, and a pinned torch."""
+    line = "--hash=sha256:" + "a" * 64
+    path = tmp_path / "lock.txt"
+    path.write_text(f"# made\nnumpy==1.0 {line}\ntorch==2.9 {line}\n")
+    found = lock_build.problems(path)
+
+    assert "numpy>=2.0 is locked at 1.0" in found
+    assert "httpx>=0.27 is not locked" in found
+    assert "torch must not be pinned" in found
+    path.write_text("numpy==2.4\n")
+    with pytest.raises(ValueError, match="no `name==version"):
+        lock_build.problems(path)
+
+
+def test_every_dependency_has_a_licence(lock_build):
+    """In the page, and stated."""
+    rows = [line.split(" | ") for line in (ROOT / "docs/licences.md").read_text().splitlines() if line.startswith("| ")]
+    licences = {canonicalize_name(name.strip("| ")): licence.strip(" |") for name, licence in rows}
+
+    for each in lock_build.wanted():
+        assert licences[canonicalize_name(each.name)]
+    assert [name for name, licence in licences.items() if licence in {"", "not stated"}] == []
+
+
+@pytest.mark.slow
+def test_the_package_has_a_bill_of_materials(tmp_path):
+    """Valid CycloneDX with every locked package and the models in the wheel."""
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    from cyclonedx.schema import SchemaVersion
+
+    out = tmp_path / "bill.json"
+    subprocess.run([sys.executable, ROOT / "scripts/sbom_build.py", "--out", out], check=True, cwd=ROOT)
+    document = json.loads(out.read_text())
+    names = {part["name"] for part in document["components"]}
+
+    assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(out.read_text()) is None
+    assert {"numpy", "starlette", "engines/encoder/model.onnx"} <= names
+    assert all(part["hashes"] for part in document["components"])

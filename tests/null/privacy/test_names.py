@@ -1,0 +1,114 @@
+"""The chain of names: what it finds, in which cases, how it is stored, and how long it takes."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from coterie.errors import ArtefactRefused
+from coterie.privacy import Detector, NameDetector, load_model, marginals, redact, store_model
+
+
+@pytest.fixture(scope="module")
+def names():
+    """The bundled detector."""
+    return NameDetector.bundled()
+
+
+def found(detector, text):
+    """What is found, as kinds and words."""
+    return [(each.kind, text[each.start : each.end]) for each in detector.find(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("My name is Maria Schneider.", "PERSON", "Maria Schneider"),
+        ("i am olga petrova and my card is locked", "PERSON", "olga petrova"),
+        ("I live in Berlin.", "LOCATION", "Berlin"),
+        ("She works for Zwiebelwerk GmbH.", "ORGANIZATION", "Zwiebelwerk GmbH"),
+        ("My new address is 12 Baker Street, London.", "ADDRESS", "12 Baker Street"),
+        ("Please call Tom at +49 30 901820.", "PHONE", "+49 30 901820"),
+    ],
+)
+def test_found(names, text, kind, value):
+    """Names, places, organisations and addresses are found, also in lower case, and what patterns find as well."""
+    assert (kind, value) in found(names, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Will you mark this as done? May I ask why my card was declined?",
+        "How do I reset my PIN?",
+        "please cancel my subscription",
+        "The Supplier shall indemnify the Customer.",
+        "",
+        "\n\n  \n",
+        "?!",
+    ],
+)
+def test_nobody(names, text):
+    """Ordinary words in capitals, questions and empty texts name nobody."""
+    assert found(names, text) == []
+
+
+def test_spans_are_apart_and_in_order(names):
+    """Whatever is joined, nothing overlaps, also in a text of many kinds."""
+    text = "Dr. Anna Kowalska (born 3 May 1970), 14 High Street, Leeds, anna@example.org, works at Acme Ltd. " * 5
+    spans = names.find(text)
+
+    assert len(spans) > 10
+    assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
+    assert isinstance(names, Detector)
+
+
+def test_marginals_sum_over_taggings():
+    """Messages give what a sum over all taggings gives."""
+    random = np.random.default_rng(0)
+    emissions, scores = random.normal(size=(4, 5)), random.normal(size=(5, 5))
+    for goes_on in (2, 4):
+        scores[[tag for tag in range(5) if tag not in {goes_on - 1, goes_on}], goes_on] = -1e4
+    wanted = np.zeros((4, 5))
+    for tags in itertools.product(range(5), repeat=4):
+        if tags[0] not in {2, 4}:
+            moves = sum(scores[a, b] for a, b in itertools.pairwise(tags))
+            wanted[range(4), tags] += np.exp(emissions[range(4), tags].sum() + moves)
+
+    np.testing.assert_allclose(marginals(emissions, np.exp(scores)), wanted / wanted.sum(axis=1, keepdims=True))
+
+
+def test_long_and_hostile_texts(names):
+    """Two hundred thousand characters without a space, or of single letters, are read in time proportional to them."""
+    for piece in ("a", "Ab ", "\u0661", "\ud800x", "A.", "\n"):
+        taken = []
+        for length in (1_000, 8_000):
+            begun = time.thread_time()
+            names.find((piece * length)[:length])
+            taken.append(time.thread_time() - begun)
+        assert taken[1] <= 14 * max(taken[0], 0.01)
+
+
+def test_stored_and_refused(names, tmp_path):
+    """A stored chain is the same chain; a changed file is refused."""
+    model = names._model
+    store_model(model, tmp_path, {"licence": "Apache-2.0"})
+    again = load_model(tmp_path)
+
+    assert found(NameDetector(again), "My name is Maria Schneider.") == found(names, "My name is Maria Schneider.")
+    with (tmp_path / "names.safetensors").open("rb+") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    with pytest.raises(ArtefactRefused, match="checksum"):
+        load_model(tmp_path)
+    with pytest.raises(ArtefactRefused):
+        load_model(tmp_path / "nowhere")
+
+
+def test_redact(names):
+    """The same name has the same placeholder, whatever its capitals; the rest of the text is untouched."""
+    text = "I am Maria Schneider. MARIA SCHNEIDER, maria@example.org!"
+
+    assert redact(text, names.find(text)) == "I am <PERSON_1>. <PERSON_1>, <EMAIL_1>!"
+    assert redact("nothing", ()) == "nothing"
