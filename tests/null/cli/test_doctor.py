@@ -1,5 +1,6 @@
 """`coterie doctor`: what is missing and the command that fixes it."""
 
+import hashlib
 import socket
 import sqlite3
 
@@ -129,6 +130,20 @@ def test_missing_model(trained, examine):
 
     assert code == 1
     assert "coterie models pull smollm2" in checks["model small"]["fix"]
+
+
+def test_a_model_without_a_checksum(trained, examine):
+    """A file given by path is run as it is unless its checksum is pinned; the fix is the line that pins it."""
+    (trained / "my.gguf").write_bytes(b"GGUF and weights")
+    (trained / "pinned.gguf").write_bytes(b"GGUF and weights")
+    digest = hashlib.sha256(b"GGUF and weights").hexdigest()
+    add(trained, '[models.mine]\nengine = "llama"\nname = "my.gguf"')
+    add(trained, f'[models.pinned]\nengine = "llama"\nname = "pinned.gguf"\nsha256 = "{digest}"')
+    _, checks = examine(trained)
+
+    assert (checks["model mine"]["ok"], checks["model mine"]["required"]) == (False, False)
+    assert f'sha256 = "{digest}"' in checks["model mine"]["fix"]
+    assert checks["model pinned"]["ok"]
 
 
 def test_missing_extra(trained, examine, monkeypatch):
