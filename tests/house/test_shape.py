@@ -138,6 +138,13 @@ def test_remote_engine_only_behind_the_gate():
             assert "OpenAIEngine" not in path.read_text(), path
 
 
+def test_spans_only_from_observe():
+    """What sends spans to a collector is imported by `observe` alone."""
+    for path in MODULES:
+        if concept(path) != "observe":
+            assert not {m for m, _ in imports_of(path) if m.split(".")[0] == "opentelemetry"}, path
+
+
 def test_http_clients_only_where_something_may_leave():
     """An HTTP client is imported by the remote engine and the model download, and nowhere else."""
     allowed = {"engines", "models"}

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from ._context import last_before, words
+from ._context import Words, last_before
 from ._found import Kind, PersonalData
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
@@ -16,7 +16,7 @@ _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f]{0,4}:)[0-9a-f:]{3,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", re.I | re.A
 )
-_VERSION = words("version, v, release, firmware, build")
+_VERSION = Words("version, v, release, firmware, build")
 _TRAILING = ".,;:!?'\")]*"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ._context import last_before, words
+from ._context import Words, last_before
 from ._found import Kind, PersonalData
 
 _MONTH = (
@@ -22,18 +22,26 @@ _DATE = re.compile(
     rf"|{_MONTH}\s(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:,?\s(?:19|20)\d\d)?)(?![\w/-])(?!\.\d)",
     re.IGNORECASE,
 )
-_BIRTH = words(
+_BIRTH = Words(
     "born, birth, dob, d.o.b, birthday, birthdate, b, geboren, geburtsdatum, geburtstag, geb, n\u00e9, n\u00e9e, "
     "naissance, nacido, nacida, nacimiento, nato, nata, nascita, nascido, nascida, nascimento, geboortedatum, "
     "f\u00f6dd, f\u00f6delsedatum, urodzony, urodzona"
 )
 _REACH = 40
+_DIGIT = re.compile(r"\d")
 
 
 def date_places(text: str) -> Iterator[tuple[int, int]]:
     """Where days stand in a text, as numbers or with the month's name (English, German, French, Spanish, Italian)."""
+    if not _DIGIT.search(text):
+        return
     for match in _DATE.finditer(text):
         yield match.start(), match.start() + len(match[0].rstrip(" .,"))
+
+
+def begins_date(text: str, start: int) -> bool:
+    """Whether a day stands at a place of a text."""
+    return _DATE.match(text, start) is not None
 
 
 def find_births(text: str) -> Iterator[PersonalData]:

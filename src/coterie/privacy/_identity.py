@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from ._context import digits_of, near, words
+from ._context import Words, digits_of, near
 from ._found import Kind, PersonalData
 from ._payment import luhn
 
@@ -24,26 +24,31 @@ class _Number:
 
     form: re.Pattern[str]
     check: Check = lambda _: True
-    said: re.Pattern[str] | None = None
+    said: Words | None = None
     """Words beside which it counts."""
     alone: bool = False
     """It counts without such words too."""
 
 
+_LEFT, _RIGHT = r"(?<![^\W_])(?<!\d[.,/-])(?:", r")(?![^\W_])(?![.,/-]\d)"
+
+
 def _form(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![^\W_])(?<!\d[.,/-])(?:{pattern})(?![^\W_])(?![.,/-]\d)", re.IGNORECASE | re.ASCII)
+    return re.compile(_LEFT + pattern + _RIGHT, re.IGNORECASE | re.ASCII)
 
 
 def find_national_ids(text: str) -> Iterator[PersonalData]:
     """Numbers of tax, social security and identity, passports and driving licences."""
     if not any(sign.isdecimal() for sign in text):
         return
-    for number in _NUMBERS:
-        for match in number.form.finditer(text):
-            said = number.said is not None and near(number.said, text, match.start(), match.end())
-            if (said or number.alone) and number.check(match[0]):
-                score = 0.97 if said else 0.93
-                yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
+    for place in _ANY.finditer(text):
+        for number in _NUMBERS:
+            match = number.form.match(text, place.start())
+            if match and number.check(match[0]):
+                said = number.said is not None and near(number.said, text, match.start(), match.end())
+                if said or number.alone:
+                    score = 0.97 if said else 0.93
+                    yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
     for match in _PAPERS.finditer(text):
         yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start("number"), end=match.end("number"), score=0.8)
 
@@ -199,74 +204,81 @@ def verhoeff(digits: str) -> bool:
 
 # --- Forms ---------------------------------------------------------------------------------------
 
-_TAX = words("tax, tin, steuer*, idnr, tfn, itin, identifikationsnummer")
-_US = words("ssn, social security, social, itin")
+_TAX = Words("tax, tin, steuer*, idnr, tfn, itin, identifikationsnummer")
+_US = Words("ssn, social security, social, itin")
 _NUMBERS = (
     _Number(form=_form(r"\d{3}-\d{2}-\d{4}"), check=_us_ssn, said=_US, alone=True),
     _Number(form=_form(r"\d{3}( ?)\d{2}\1\d{4}"), check=_us_ssn, said=_US),
     _Number(
         form=_form(r"[a-ceghj-pr-tw-z][a-ceghj-npr-tw-z] ?\d{2} ?\d{2} ?\d{2} ?[a-d]"),
         check=_uk_nino,
-        said=words("national insurance, nino, ni"),
+        said=Words("national insurance, nino, ni"),
         alone=True,
     ),
-    _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=_uk_nhs, said=words("nhs")),
+    _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=_uk_nhs, said=Words("nhs")),
     _Number(form=_form(r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}"), check=_german_tax, said=_TAX),
     _Number(form=_form(r"[1-9]\d \d{3} \d{3} \d{3}"), check=_german_tax, alone=True),
     _Number(
         form=_form(r"\d{2} ?[0-3]\d[01]\d\d{2} ?[a-z] ?\d{3}"),
         check=_german_insurance,
-        said=words("sozialversicherung*, rentenversicherung*, versicherung*, sv, svnr"),
+        said=Words("sozialversicherung*, rentenversicherung*, versicherung*, sv, svnr"),
         alone=True,
     ),
     _Number(
         form=_form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-4]\d)[ .]?(?:\d{2}|2[ab])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}"),
         check=_french_nir,
-        said=words("sécu*, secu*, insee, nir"),
+        said=Words("sécu*, secu*, insee, nir"),
         alone=True,
     ),
     _Number(
         form=_form(r"[a-z]{6}[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2}[a-z][0-9lmnp-v]{3}[a-z]"),
         check=_italian_code,
-        said=words("codice, fiscale, cf"),
+        said=Words("codice, fiscale, cf"),
         alone=True,
     ),
     _Number(
         form=_form(r"(?:\d{8}|[xyz][ -]?\d{7})[ -]?[a-z]"),
         check=_spanish_id,
-        said=words("dni, nie, nif"),
+        said=Words("dni, nie, nif"),
         alone=True,
     ),
     _Number(
         form=_form(r"\d{9}|\d{4}[. ]\d{2}[. ]\d{3}"),
         check=_dutch_bsn,
-        said=words("bsn, burgerservicenummer, sofi*"),
+        said=Words("bsn, burgerservicenummer, sofi*"),
     ),
     _Number(form=_form(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}"), check=_belgian_number, alone=True),
-    _Number(form=_form(r"\d{11}"), check=_belgian_number, said=words("rijksregister*, registre national, insz, niss")),
-    _Number(form=_form(r"\d{11}"), check=_polish_pesel, said=words("pesel")),
+    _Number(form=_form(r"\d{11}"), check=_belgian_number, said=Words("rijksregister*, registre national, insz, niss")),
+    _Number(form=_form(r"\d{11}"), check=_polish_pesel, said=Words("pesel")),
     _Number(
         form=_form(r"(?:19|20)?\d{6}[-+]\d{4}"),
         check=_swedish_number,
-        said=words("personnummer, samordningsnummer"),
+        said=Words("personnummer, samordningsnummer"),
         alone=True,
     ),
     _Number(form=_form(r"[0-3]\d[01]\d\d{2}[-+a]\d{3}[0-9a-fhj-npr-y]"), check=_finnish_code, alone=True),
-    _Number(form=_form(r"756([. ]?)\d{4}\1\d{4}\1\d{2}"), check=_swiss_ahv, said=words("ahv*, avs"), alone=True),
-    _Number(form=_form(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), check=_brazilian_cpf, said=words("cpf"), alone=True),
-    _Number(form=_form(r"\d{11}"), check=_brazilian_cpf, said=words("cpf")),
+    _Number(form=_form(r"756([. ]?)\d{4}\1\d{4}\1\d{2}"), check=_swiss_ahv, said=Words("ahv*, avs"), alone=True),
+    _Number(form=_form(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), check=_brazilian_cpf, said=Words("cpf"), alone=True),
+    _Number(form=_form(r"\d{11}"), check=_brazilian_cpf, said=Words("cpf")),
     _Number(
         form=_form(r"\d{3}([ -]?)\d{3}\1\d{3}"),
         check=lambda found: luhn(digits_of(found)),
-        said=words("sin, social insurance"),
+        said=Words("sin, social insurance"),
     ),
-    _Number(form=_form(r"\d{3} ?\d{3} ?\d{3}"), check=_australian_tfn, said=words("tfn, tax file")),
+    _Number(form=_form(r"\d{3} ?\d{3} ?\d{3}"), check=_australian_tfn, said=Words("tfn, tax file")),
     _Number(
         form=_form(r"[2-9]\d{3}([ -]?)\d{4}\1\d{4}"),
         check=lambda found: verhoeff(digits_of(found)),
-        said=words("aadhaar, aadhar, uidai"),
+        said=Words("aadhaar, aadhar, uidai"),
     ),
 )
+_BODIES = (each.form.pattern.removeprefix(_LEFT).removesuffix(_RIGHT) for each in _NUMBERS)
+_ANY = re.compile(
+    # A reference to a group would mean another one among so many forms: more may stand there than its form allows.
+    rf"{_LEFT}(?={'|'.join(body.replace(chr(92) + '1', '[ .-]?') for body in _BODIES)}))",
+    re.IGNORECASE | re.ASCII,
+)
+"""Where any of the forms may begin: one pass instead of one for each."""
 _PAPERS = re.compile(
     r"(?<![^\W_])(?:driv(?:er|ing)(?:['\u2019]?s)?\s{1,3}licen[cs]e|dl|passport|identity\s{1,3}card|id\s{1,3}card|"
     r"f\u00fchrerschein|reisepass|personalausweis|passeport|pasaporte|passaporto)(?:\s{0,3}(?:number|no|nr|num|n\u00ba|"

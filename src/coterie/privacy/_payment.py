@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ._context import digits_of, near, words
+from ._context import Words, digits_of, near
 from ._found import Kind, PersonalData
 
 _SPACE = r"[ \u00a0\u202f\u2009.\-\u2010\u2011\u2013]"
@@ -37,7 +37,7 @@ _ISSUERS = (
     ("67", "69", tuple(range(12, 20))),
 )
 _SURE_LENGTHS = (14, 15, 16)
-_CARD_WORDS = words(
+_CARD_WORDS = Words(
     "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
     "cartão, kort, kortti, karta"
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ._context import digits_of, last_before, words
-from ._dates import date_places
+from ._context import Words, digits_of, last_before
+from ._dates import begins_date
 from ._found import Kind, PersonalData
 
 _DASH = r"\-\u2010\u2011\u2012\u2013"
@@ -24,13 +24,13 @@ _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(rf"(?:1{_GAP})?\(?([2-9]\d\d)\)?{_GAP}?{_GAP}?([2-9]\d\d){_GAP}\d{{4}}(?!\d)")
 _BRACKETS = re.compile(r"\(0?\d{1,4}\)")
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
-_SAID = words(
+_SAID = Words(
     "call*, phone*, tel, telephone*, mobile, cell, cellphone, fax, contact*, reach*, dial*, text, texts, texting, "
     "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, number, "
     "telefon*, handy*, mobil*, anruf*, rufnummer, t\u00e9l*, portable, appele*, m\u00f3vil, tel\u00e9fono, llam*, "
     "cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, bel"
 )
-_OTHER = words(
+_OTHER = Words(
     "order*, account*, invoice*, ticket*, reference, ref, case, id, policy, customer*, tracking, booking, iban, "
     "card, version, model, serial, part, isbn, vat, tax, amount, total, price, item, sku, batch, zip, postcode, "
     "postal, po, box, transaction, contract, claim, page, pages, port, error, code, pin, $, usd, eur, gbp, chf, "
@@ -57,14 +57,9 @@ _COUNTRIES = frozenset(_CODES.split())
 
 def find_phones(text: str) -> Iterator[PersonalData]:
     """Telephone numbers, with extensions; what else a run of digits may be is asked first."""
-    days: set[int] | None = None
     for match in _PHONE.finditer(text):
         score = _score(text, match)
-        if not score:
-            continue
-        if days is None:
-            days = {start for start, _ in date_places(text)}
-        if match.start() not in days:
+        if score and not begins_date(text, match.start()):
             yield PersonalData(kind=Kind.PHONE, start=match.start(), end=match.end(), score=score)
 
 

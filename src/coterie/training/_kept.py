@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from coterie._cpu import on_the_bill
 from coterie.errors import CoterieError, StoreError
 from coterie.protocols import Engine
 from coterie.types import Output, Prompt, Usage
@@ -146,6 +147,7 @@ class RememberingEngine:
     async def _ask(self, key: str, prompt: Prompt) -> Output:
         """Ask, and keep the answer."""
         (output,) = await self._engine.run([prompt])
+        on_the_bill(self.name, output.usage)
         self._kept.keep(key, output)
         self.given[key] = output
         return output

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from coterie._cpu import billed
 from coterie.accounting import CostMeter, PackageMeter
-from coterie.config import Config, SpecialistSection, load_config
+from coterie.config import Config, OpenAIModel, SpecialistSection, load_config
 from coterie.data import Dataset, read_section, split_dataset
 from coterie.engines import OnnxEncoder
 from coterie.errors import ConfigError, SetupError, UnknownSpecialist
@@ -41,6 +42,8 @@ from ._unchanged import check_unchanged
 
 _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
+_HERE = "training"
+"""Engine of what a training takes in this process."""
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
 """Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
 
@@ -59,7 +62,7 @@ class TrainedSpecialist:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Training time of each rung."""
     took: Usage = field(default_factory=Usage)
-    """Time, CPU time, energy and money of the whole training; not what a model at a server took for it."""
+    """Time, CPU time, energy and money of the whole training, those of answers that a server gave for it included."""
 
     def to_json(self) -> dict[str, object]:
         """The report with what is true of this training only."""
@@ -205,17 +208,21 @@ def _train_whole(
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
-    if job.section.task == "answer":
-        answers = train_answer(job, config, folder, shelves)
-        trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
-    else:
-        trained = _train_one(job, config, folder, registry)
+    with billed() as bill:
+        if job.section.task == "answer":
+            answers = train_answer(job, config, folder, shelves)
+            trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
+        else:
+            trained = _train_one(job, config, folder, registry)
     if job.checkpoints:
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
-    meter = CostMeter(config.accounting, {}, None, package=package)
-    took = meter.price(Step(producer=job.name, engine="training", usage=usage))
-    return replace(trained, took=took.usage)
+    meter = CostMeter(config.accounting, config.models, None, package=package)
+    took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
+    for engine, each in bill:  # a model in this process is in its CPU time
+        if isinstance(config.models.get(engine), OpenAIModel):
+            took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
+    return replace(trained, took=took)
 
 
 def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:

@@ -143,7 +143,7 @@ async def test_senseless_usage(connect, server, ask, usage):
         (Reply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: quota"),
         (Reply(cut_after=30), EngineBroken, "broke off"),
         (Reply(cut_after=0), EngineBroken, "broke off"),
-        (Reply(hang=True), EngineTimeout, "no answer within 0.05 s"),
+        (Reply(hang=True), EngineTimeout, "no answer within 0.4 s"),
         (Reply(body=b"x" * 9_000_000), EngineBroken, "more than 8388608 bytes"),
         (Reply(headers={"content-encoding": "gzip"}), EngineBroken, "compressed"),
     ],
@@ -151,7 +151,7 @@ async def test_senseless_usage(connect, server, ask, usage):
 async def test_mapped(connect, server, reply, error, found):
     """Whatever a server does becomes an error of ours that says what was found."""
     server.default = reply
-    timeout = 0.05 if reply.hang else 20
+    timeout = 0.4 if reply.hang else 20
     prompt = Prompt(messages=(Message(role="user", text="What is the capital of France?"),))
     with pytest.raises(error) as failure:
         await connect(retries=0, timeout=timeout).run([prompt])

@@ -79,15 +79,20 @@ def test_marginals_sum_over_taggings():
     np.testing.assert_allclose(marginals(emissions, np.exp(scores)), wanted / wanted.sum(axis=1, keepdims=True))
 
 
-def test_long_and_hostile_texts(names):
-    """Two hundred thousand characters without a space, or of single letters, are read in time proportional to them."""
-    for piece in ("a", "Ab ", "\u0661", "\ud800x", "A.", "\n"):
-        taken = []
-        for length in (1_000, 8_000):
+@pytest.mark.parametrize("piece", ["a", "Ab ", "\u0661", "\ud800x", "A.", "\n"])
+def test_long_and_hostile_texts(names, piece):
+    """A text without a space, or of single letters, takes eight times as long when it is eight times as long."""
+
+    def taken(length):
+        times = []
+        for _ in range(4):
             begun = time.thread_time()
             names.find((piece * length)[:length])
-            taken.append(time.thread_time() - begun)
-        assert taken[1] <= 14 * max(taken[0], 0.01)
+            times.append(time.thread_time() - begun)
+        return min(times)
+
+    taken(100)  # what is loaded once
+    assert taken(16_000) <= 32 * max(taken(2_000), 0.01)  # squares would take 64 times as long
 
 
 def test_stored_and_refused(names, tmp_path):

@@ -88,6 +88,9 @@ def test_it_is_trained_measured_and_stored(folder, texts, encoder, giant):
     assert found["held_out"]["coverage"] > 0.8
     tokens = found["usage"]
     assert tokens["money"] == pytest.approx((tokens["tokens_in"] * 10 + tokens["tokens_out"] * 30) / 1e6)
+    took = report.specialists["it"].took
+    assert took.joules - 10 * took.cpu_seconds == pytest.approx(took.tokens_in + took.tokens_out)  # 1 J a token
+    assert (took.tokens_in, took.tokens_out) == (tokens["tokens_in"], tokens["tokens_out"])
     assert any("192 training texts (internal)" in warning for warning in whole["warnings"])
     assert any("measured on 20 of 48 held-out rows" in warning for warning in whole["warnings"])
 
