@@ -69,12 +69,19 @@ def asked(case) -> dict[str, object]:
     }
     content = given.get("data")
     if "json" in given:
-        content = json.dumps(given["json"]).encode("utf-8", "surrogatepass")
+        content = json.dumps(meant(given["json"])).encode("utf-8", "surrogatepass")
         headers.setdefault("content-type", "application/json")
     if isinstance(content, str):
         content = content.encode("utf-8", "surrogatepass")
     params = given.get("params") or None
     return {"method": given["method"], "url": given["url"], "params": params, "headers": headers, "content": content}
+
+
+def meant(body: object) -> object:
+    """The body for a model that is there, two times in three: nobody guesses one, and a 404 looks at nothing else."""
+    if not isinstance(body, dict) or "model" not in body or not (chosen := len(str(body)) % 3):
+        return body
+    return body | {"model": "coterie" if chosen == 1 else "coterie/reply"}
 
 
 def note(*said) -> None:
