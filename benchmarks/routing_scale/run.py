@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads than cores would wait for one another
+
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
