@@ -76,7 +76,7 @@ async def test_routes_and_answers(folder):
         await network.close()
 
     assert (lost.text, lost.trace.route.specialists) == ("lost_or_stolen_card", ("triage",))
-    assert [step.engine for step in lost.trace.steps] == ["onnx", "linear"]  # encoded once, by the router
+    assert [step.engine for step in lost.trace.steps] == ["onnx", "linear", "python"]  # encoded once, by the router
     assert other.trace.route.parts == ()
     assert late.trace.route.specialists == ("risk",)
     assert late.trace.findings[0].value > 0.8
