@@ -10,15 +10,13 @@ from coterie._outcome import LONGEST_DOCUMENT, check_document, label_of
 from coterie._shelves import fetch, hidden
 from coterie.context import visible
 from coterie.errors import InputError, ReleaseRefused, UnknownSpecialist
-from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of
+from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of, worth_a_thread
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing import check_columns, split_columns
 from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict, impersonal
 
 RAISED, RELEASED = "label.raised", "label.released"
-_ASIDE = 20_000
-"""Characters from which a text is looked at in a thread: others are served meanwhile."""
 _LONGEST_REASON = 300
 
 
@@ -131,7 +129,7 @@ async def _label_document(document: Document, least: Label, detector: Detector) 
 
 
 async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
-    if sum(map(len, texts)) > _ASIDE:
+    if worth_a_thread(texts):
         return await asyncio.to_thread(sight, detector, texts)
     return sight(detector, texts)
 

@@ -13,7 +13,7 @@ from ._egress import PSEUDONYMISED, Gate
 from ._injection import SUSPECTED, orders_in, suspect
 from ._keys import OWN_TENANT, PERMISSIONS, Key, KeyRing, NewKey, Permission, Role
 from ._open_audit import attests, open_audit
-from ._personal import Sighting, sight
+from ._personal import Sighting, sight, worth_a_thread
 from ._pseudonyms import PseudonymBook, Pseudonyms, Value
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "suspect",
     "texts_of",
     "verify_audit",
+    "worth_a_thread",
 ]

@@ -25,7 +25,7 @@ from coterie.types import Delta, Flow, Label, Output, Prompt, Verdict
 from ._asker import ASKER, Asker
 from ._budget import Budgets
 from ._disguise import Disguised, Undisguisable, disguise, texts_of_prompt
-from ._personal import Sighting, sight
+from ._personal import Sighting, sight, worth_a_thread
 from ._pseudonyms import TooManyValues
 from ._restore import Restorer
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from coterie.engines import EngineOptions
 
 PSEUDONYMISED = "egress.pseudonymised"
-_ASIDE = 20_000
-"""Characters of a prompt from which it is looked at in a thread: others are served meanwhile."""
 
 
 class Gate:
@@ -101,7 +99,7 @@ class _Judge:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
         asker = ASKER.get() or Asker()
         try:
-            if sum(map(len, texts_of_prompt(prompt))) > _ASIDE:
+            if worth_a_thread(texts_of_prompt(prompt)):
                 return await asyncio.to_thread(self._judge, prompt, asker)
             return self._judge(prompt, asker)
         except EgressRefused as refusal:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from coterie.privacy import Detector, Kind, label_of
 from coterie.types import Label
 
+_ASIDE = 20_000
+"""Characters that are looked at where they come up; more of them in a thread."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
@@ -47,6 +50,11 @@ def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], b
             ):
                 counts[str(each.kind)] += 1
     return Sighting(counts=counts)
+
+
+def worth_a_thread(texts: Iterable[str]) -> bool:
+    """Whether looking at some texts takes so long that others are to be served meanwhile."""
+    return sum(map(len, texts)) > _ASIDE
 
 
 def in_words(counts: Mapping[str, int]) -> str:

@@ -30,22 +30,22 @@ class Bank:
         self.cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         self._counts = counts
 
-    def compare(self, vectors: np.ndarray, which: Sequence[int] | np.ndarray) -> Compared:  # (T, D), (S',)
+    def compare(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
         """How like each of these specialists each text is, as `Profile.compare` says it of one."""
         shape = len(vectors), len(which)
         together = Compared(np.empty(shape), np.empty(shape, dtype=np.int64), np.empty(shape))
         columns = np.arange(len(which))
-        large = self._counts[np.asarray(which, dtype=np.int64)] > _LARGE
+        large = self._counts[which] > _LARGE
         for column in columns[large]:
             for whole, part in zip(together, self.profiles[which[column]].compare(vectors), strict=True):
                 whole[:, column] = part
         small = columns[~large]
         if len(small):
-            for whole, part in zip(together, self._padded(vectors, [which[i] for i in small]), strict=True):
+            for whole, part in zip(together, self._padded(vectors, which[small]), strict=True):
                 whole[:, small] = part
         return together
 
-    def _padded(self, vectors: np.ndarray, which: Sequence[int]) -> Compared:  # (T, D), (S',) -> each (T, S')
+    def _padded(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
         """The same for small ones: a row of cosines each, filled up with nothing."""
         counts = self._counts[which]
         cosines = np.full((len(vectors), len(which), max(NEIGHBOURS, int(counts.max()))), _NOTHING, dtype=np.float32)

@@ -218,17 +218,17 @@ class LearnedRouter:
         outputs, steps = await self._encode(readings, request, states=True)
         clearest = self._clearest(outputs)
         text, output = readings[clearest], outputs[clearest]
-        orders = self._orders_in(text, output)
-        rest = "".join(text[start:end] for start, end in self._reader.clauses(text) if (start, end) not in orders)
-        if not orders or not rest.strip():
+        spans = self._reader.clauses(text) if self._order_sense is not None else []
+        orders = self._orders_in(text, output, spans)
+        rest = "".join(text[start:end] for start, end in spans if (start, end) not in orders) if orders else ""
+        if not rest.strip():
             return replace(reading, text=text), output, steps
         (output,), again = await self._encode([rest], request, states=True)
         named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
         return replace(reading, text=rest, orders=named), output, (*steps, *again)
 
-    def _orders_in(self, text: str, output: Output) -> list[tuple[int, int]]:
-        """Which clauses of a text are words to the router, by its tokens' states."""
-        spans = self._reader.clauses(text) if self._order_sense is not None else []
+    def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Which of a text's clauses are words to the router, by its tokens' states."""
         if self._order_sense is None or not spans or output.states is None or output.offsets is None:
             return []
         found = self._order_sense.are_orders(span_means(output.states, output.offsets, np.array(spans)))
@@ -280,7 +280,7 @@ class LearnedRouter:
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
         """How each text fits each specialist, of very many those that are nearest."""
         vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
-        which = np.asarray(self._shortlist.nearest(vectors))  # (S',)
+        which = self._shortlist.nearest(vectors)  # (S',)
         compared = self._bank.compare(vectors, which)
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
         kept = self._kept(scores, compared, which)

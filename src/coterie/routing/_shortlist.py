@@ -38,11 +38,11 @@ class Shortlist:
         self._axes = _axes(self._centroids) if self._count > MOST_COMPARED else None  # (D, A)
         self._sketch = self._centroids @ self._axes if self._axes is not None else None  # (C, A)
 
-    def nearest(self, vectors: np.ndarray) -> list[int]:  # (T, D)
+    def nearest(self, vectors: np.ndarray) -> np.ndarray:  # (T, D) -> (S',)
         """Positions of the specialists to compare the texts with, ascending: those nearest to any of them."""
         if self._count <= MOST_COMPARED:
-            return list(range(self._count))
-        return [int(position) for position in self._closest(vectors, MOST_COMPARED)]
+            return np.arange(self._count)
+        return self._closest(vectors, MOST_COMPARED)
 
     def judge(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (M, D) -> (M, S'), (S',)
         """Cosine of each vector to the nearest centroid of each specialist, and which these are: all, or those near."""

@@ -31,7 +31,7 @@ def test_a_bank_compares_as_each_profile_does(texts):
     vectors = random.normal(size=(texts, 32)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     for which in ([0, 1, 2, 3, 4], [3], [4, 0], [2], [1, 2]):
-        compared = bank.compare(vectors, which)
+        compared = bank.compare(vectors, np.array(which))
         for column, position in enumerate(which):
             alone = profiles[position].compare(vectors)
             at_once = compared.column(column)
