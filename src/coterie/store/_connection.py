@@ -16,8 +16,8 @@ Connect = Callable[[Path, float], sqlite3.Connection]
 _WAL_BYTES = 16 * 1024 * 1024
 """The write-ahead log is cut back to this size after a checkpoint."""
 _WAL_PAGES = 4_000
-"""Pages after which it is folded into the database. A commit waits for that, some milliseconds: with SQLite's own 1,000 it
-was one request in a hundred."""
+"""Pages after which it is folded into the database. A commit waits for that, some milliseconds: with SQLite's own
+1,000 it was one request in a hundred."""
 
 _HINTS = {
     "SQLITE_NOTADB": "It is no SQLite file. Move it away to start a new one, or change `path` under [store].",
