@@ -168,8 +168,10 @@ class _Work:
         for value in self.pseudonyms.near(small):
             if value.kind != LITERAL:
                 spans += [(start, end, value) for start, end in _places(lowered(value.text), small)]
-        marks = pattern_of(self.pseudonyms.kinds() | {LITERAL})
-        for match in marks.finditer(text):
+        kinds = self.pseudonyms.kinds() | {LITERAL}
+        if not any(kind.partition("_")[0].lower() in small for kind in kinds):
+            return spans  # nothing that looks like one
+        for match in pattern_of(kinds).finditer(text):
             spans.append((match.start(), match.end(), self.pseudonyms.of(LITERAL, match[0], self.label)))
         return spans
 
