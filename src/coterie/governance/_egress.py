@@ -99,7 +99,7 @@ class _Judge:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
         asker, texts = ASKER.get() or Asker(), texts_of_prompt(prompt)
         try:
-            if worth_a_thread(texts):
+            if worth_a_thread(self.detector, texts):
                 return await asyncio.to_thread(self._judge, prompt, texts, asker)
             return self._judge(prompt, texts, asker)
         except EgressRefused as refusal:
