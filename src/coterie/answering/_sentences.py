@@ -13,7 +13,7 @@ _ITEM = re.compile(r"\n+(?=[ \t]*(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))
 """A line that begins like a list's item, a table's row or a heading begins a sentence."""
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
-"""A line with a name and its value: what a row of a CSV file becomes, an entry of an address, an item of a price list."""
+"""A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
 _NEXT = re.compile(r"[.;!?]\s+[A-Z]")
 """A value with this in it is prose."""
 _LONGEST_ROW = 600
