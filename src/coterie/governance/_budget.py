@@ -27,6 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from coterie._concurrency import to_the_end
 from coterie.accounting import most_read, token_money
 from coterie.config import BudgetSection, OpenAIModel
 from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
@@ -100,7 +101,9 @@ class Budgets:
             BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
         """
         limits = self._of(account, lambda section: section.requests is not None or section.joules is not None)
-        return await asyncio.to_thread(self._admit, limits, account) if limits else ()
+        if not limits:
+            return ()
+        return await to_the_end(asyncio.to_thread(self._admit, limits, account), undo=self._given_back)
 
     async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
         """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
@@ -122,7 +125,8 @@ class Budgets:
             return
         self._refuse_unpriced(limits, model, name)
         reserved = _times(model.retries + 1, _sum(_most(prompt, model) for prompt in prompts))
-        numbers = await asyncio.to_thread(self._reserve, limits, reserved, account)
+        reserving = asyncio.to_thread(self._reserve, limits, reserved, account)
+        numbers = await to_the_end(reserving, undo=self._given_back)
         held = Held()
         took = reserved  # of what is cut off nobody knows how far it came, and how often
         try:
@@ -134,7 +138,11 @@ class Budgets:
         finally:
             if held.outputs:
                 took = _took(prompts, held.outputs, model)
-            await asyncio.shield(asyncio.to_thread(self._settle, numbers, took))
+            await to_the_end(asyncio.to_thread(self._settle, numbers, took))
+
+    async def _given_back(self, numbers: Sequence[int]) -> None:
+        """Free what was reserved for somebody who went away before anything was done for them."""
+        await asyncio.to_thread(self._settle, numbers, Amount())
 
     def spending(self) -> list[Spending]:
         """How each budget stands in its present span. Raises `StoreError`."""

@@ -22,6 +22,7 @@ _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
 _IDLE = 3600.0
 _UNNAMED = re.compile(r"[^A-Z]+")
+_WORD = re.compile(r"\w+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
 
@@ -52,6 +53,8 @@ class Pseudonyms:
     def __init__(self) -> None:
         self._values: dict[str, Value] = {}
         self._by_name: dict[tuple[str, int], Value] = {}
+        self._by_word: dict[str, list[str]] = {}
+        """Keys of `_values` by the first word in each: what a text has no word of, it need not be searched for."""
         self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -65,6 +68,8 @@ class Pseudonyms:
                     raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
                 number = self._next[kind] = self._next.get(kind, 0) + 1
                 value = Value(kind=kind, number=number, text=text, label=label)
+                first = _WORD.search(lowered(text))
+                self._by_word.setdefault(first[0] if first else "", []).append(key)
             elif label < value.label:
                 value = Value(kind=value.kind, number=value.number, text=value.text, label=label)
             self._values[key] = self._by_name[value.kind, value.number] = value
@@ -78,6 +83,12 @@ class Pseudonyms:
         """Every value there is."""
         with self._lock:
             return tuple(self._values.values())
+
+    def near(self, text: str) -> Sequence[Value]:
+        """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
+        words = {"", *_WORD.findall(text)}
+        with self._lock:
+            return [self._values[key] for word in words for key in self._by_word.get(word, ())]
 
     def kinds(self) -> frozenset[str]:
         """Of the values there are."""
@@ -125,6 +136,14 @@ class PseudonymBook:
     def forget(self, tenant: str, session: str) -> None:
         """Forget a session's. Requests under way keep theirs until they are answered."""
         self._sessions.pop((tenant, session), None)
+
+
+def lowered(text: str) -> str:
+    """In lower case, each character in its place."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 def normal(text: str) -> str:

@@ -22,6 +22,8 @@ _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
 _ENDINGS = ("'s", "\u2019s", "s", "'", "\u2019")
 """What a model may put into the brackets behind the number."""
+_IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
+"""Where no pseudonym begins: within a word."""
 _FLAT = re.compile(r"&#95;|[^a-z]")
 
 
@@ -37,9 +39,11 @@ def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
     """
     spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
     names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
-    inside = rf"\s?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits})(?P<ending>{_any(_ENDINGS)})?"
+    inside = rf"[\s\u00a0]?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits})(?P<ending>{_any(_ENDINGS)})?"
     bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits})(?![0-9])"
-    return re.compile(f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE)
+    return re.compile(
+        f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE | re.ASCII
+    )  # no dotless i, no long s
 
 
 class Restorer:
@@ -80,8 +84,10 @@ class Restorer:
     def _certain(self, text: str) -> int:
         """Up to where nothing can become a pseudonym any more."""
         for place in range(max(len(self._before), len(text) - LONGEST_HELD), len(text)):
+            if text[place].lower()[0] not in self._firsts or (place and _IN_WORD.match(text, place - 1)):
+                continue
             rest = text[place:].lower()
-            if rest[0] in self._firsts and any(_may_become(rest, form) for form in self._forms):
+            if any(_may_become(rest, form) for form in self._forms):
                 return place
         return len(text)
 

@@ -109,6 +109,25 @@ async def test_failed_calls(budgets, error, tokens):
     assert (spent.tokens, spent.held) == (tokens, 0)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_gone_before_it_began(budgets, times):
+    """What is reserved for somebody who goes away meanwhile, however often they are cancelled, is free again."""
+    made = budgets(daily={"money": "1"}, energy={"joules": 100.0, "reserve": 5.0})
+    async with asyncio.timeout(20):
+        with made._file.writing():  # whoever reserves waits for us
+            waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Account()))]
+            for _ in range(times):
+                await asyncio.sleep(0)
+                for task in waiting:
+                    task.cancel()
+        gone = await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()  # no thread is at work any more
+
+    assert [type(each) for each in gone] == [asyncio.CancelledError] * 2
+    daily, energy = made.spending()
+    assert (daily.money, daily.held, energy.joules, energy.held_joules) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("failures", "tokens"),
     [

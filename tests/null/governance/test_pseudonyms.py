@@ -9,8 +9,8 @@ import pytest
 
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused, EngineBroken
-from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms
-from coterie.governance._disguise import changed, texts_of_prompt
+from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms, _disguise
+from coterie.governance._disguise import _places, changed, texts_of_prompt
 from coterie.privacy import Kind, PersonalData
 from coterie.testing import FakeClock, FakeOpenAIServer, Reply
 from coterie.types import Delta, Label, Message, Output, Prompt
@@ -135,6 +135,22 @@ async def test_across_turns(opened, server, asking):
 
     assert server.requests[1].json["messages"][-1]["content"] == "<PERSON_2>, <PERSON_2> and <PERSON_1>: <IBAN_1>"
     assert [value.text for value in asker.pseudonyms.values()] == ["Anna", "Bob", IBAN]
+
+
+async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch):
+    """Only values whose first word stands in a text are searched for in it, however many the session has."""
+    searched = []
+    monkeypatch.setattr(_disguise, "_places", lambda value, text: searched.append(value) or _places(value, text))
+    asker = asking()
+    for number in range(2000):
+        asker.pseudonyms.of("PERSON", f"Person{number} Smith", Label.INTERNAL)
+        asker.pseudonyms.of("PHONE", f"+{number} 30 1234", Label.INTERNAL)
+    await opened().run([prompt("Write to PERSON7  smith or person8 smithers, at +9 30\n1234 (Anna)")])
+
+    assert server.requests[0].json["messages"][-1]["content"] == (
+        "Write to <PERSON_8> or person8 smithers, at <PHONE_10> (<PERSON_2001>)"
+    )
+    assert set(searched) <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
 
 
 async def test_sessions_know_nothing_of_each_other(opened, server, asking):

@@ -37,6 +37,10 @@ def restorer(**options):
         ("PERSON_1.", "Anna."),
         ("PERSON_12", 'Bob "B"'),
         ("<DATE_OF_BIRTH_3> <date of birth 3> DATE_OF_BIRTH_3", "1.1.1970 1.1.1970 1.1.1970"),
+        (
+            "<PER\u017fON_1> PER\u017fON_1 <DATE_OF_B\u0131RTH_3>",
+            "<PER\u017fON_1> PER\u017fON_1 <DATE_OF_B\u0131RTH_3>",
+        ),
         ("<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>", "<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>"),
     ],
 )
@@ -53,7 +57,7 @@ def test_json():
 SHARDS = st.sampled_from(
     [
         *("<", ">", "PERSON", "person", "_", "1", "2", "3", " ", "-", "x", "s", "'", "&lt;", "&", "l", "&gt;", "\\"),
-        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600"),
+        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600", "\u017f", "\u0131", "B", "RTH"),
     ]
 )
 
@@ -71,7 +75,8 @@ def test_wherever_it_is_cut(text, data):
 
 
 @pytest.mark.parametrize(
-    "beginning", ["<", "<PER", "<PERSON_", "<PERSON_1", "&lt", "\\<PERSON\\", "a PERSON_1", "<date of"]
+    "beginning",
+    ["<", "PER", "PERSON_1", "<PER", "<PERSON_", "<PERSON_1", "&lt", "\\<PERSON\\", "a PERSON_1", "<date of"],
 )
 def test_nothing_unfinished_is_shown(beginning):
     """What may still become a pseudonym is held back from its first character on."""
