@@ -25,7 +25,7 @@ _HEADINGS = (
     "memory",
     "size",
     "training",
-    "joules / 1,000",
+    "J / 1,000",
 )
 
 
@@ -71,7 +71,8 @@ def _table_caption(found: RightSizing) -> str:
     return (
         f"On held-out rows, which choose nothing. Answered alone: confidence above the threshold that keeps the error "
         f"at or below {found.target_risk:.0%}. Latency: single requests in one thread. Memory: a process with this "
-        "rung alone, and what of it came after importing coterie. Energy and money are estimated."
+        "rung alone, and what of it came after importing coterie. Energy (J) and money are estimated; a dash means not "
+        "known."
     )
 
 
@@ -143,8 +144,8 @@ def _size(count: int) -> str:
 
 
 def _per_1000(per_1000: Per1000) -> tuple[str, str]:
-    joules = "unknown" if per_1000.joules is None else _short(per_1000.joules)
-    return joules, format_money(per_1000.money, "").strip()
+    joules = "-" if per_1000.joules is None else _short(per_1000.joules)
+    return joules, "-" if per_1000.money is None else format_money(per_1000.money, "").strip()
 
 
 # --- The charts ----------------------------------------------------------------------------------
