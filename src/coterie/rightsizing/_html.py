@@ -20,8 +20,7 @@ _HEADINGS = (
     "answered alone",
     "accuracy of those",
     "calibration error",
-    "p50 ms",
-    "p95 ms",
+    "p50 / p95 ms",
     "memory",
     "size",
     "training",
@@ -93,8 +92,7 @@ def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
         "-" if evaluation.coverage is None else f"{evaluation.coverage:.1%}",
         _number(evaluation.accepted_accuracy),
         _number(evaluation.ece),
-        _short(row.p50),
-        _short(row.p95),
+        _times(row.p50, row.p95),
         _memory(row),
         _size(row.bytes),
         f"{row.seconds:,.1f} s",
@@ -115,7 +113,7 @@ def _large_row(large: LargeRow) -> str:
         _key(large.name, LARGE),
         _figure_cell(large),
         *["-"] * 3,
-        *("-" if time is None else _short(time) for time in (large.p50, large.p95)),
+        "-" if large.p50 is None or large.p95 is None else _times(large.p50, large.p95),
         *["-"] * 3,
         *_per_1000(large.per_1000),
     ]
@@ -133,6 +131,10 @@ def _key(name: str, class_: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _times(p50: float, p95: float) -> str:
+    return f"{_short(p50)} / {_short(p95)}"
 
 
 def _short(value: float) -> str:
