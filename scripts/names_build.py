@@ -5,7 +5,7 @@ sets (MIT), on templates of our own (`scripts/names`), and on texts without name
 of like words come from the bundled encoder's input vectors. Needs Faker (MIT) and `coterie[train]`; takes minutes.
 
     COTERIE_DATA=... python scripts/names_build.py             # writes src/coterie/privacy/names
-    COTERIE_DATA=... python scripts/names_build.py --measure   # fits on some of these templates, measures on the rest
+    COTERIE_DATA=... python scripts/names_build.py --measure   # fits on two thirds, measures on the other, thrice
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 
 from corpus import Labelled, corpus
 
-from _personal import SETS, Span, Text, as_scored, read_texts, score
+from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
 from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
 from coterie.extraction import numbered
 from coterie.privacy import (
@@ -58,8 +58,11 @@ BANK = ROOT / "examples" / "lender" / "data" / "triage.train.csv"
 GROUPS = (40, 200, 800)
 AT_LEAST = 2
 """Times that a feature occurs."""
+FOLDS = 3
+"""Parts of the training and validation templates that are measured in turn, after fitting on the others."""
 SMALL = 0.02
 """Weights below it are dropped."""
+_TYPES = ("PERSON", "PLACE", "ORGANIZATION", "DATE", "NATIONALITY", "AGE")
 _PATTERNS = PatternDetector()
 
 
@@ -140,27 +143,58 @@ def slim(terms: dict[str, int], found: ChainFit, known: Lexicon) -> ChainModel:
     return ChainModel({term: number for number, term in enumerate(kept)}, weights, found.transitions, known)
 
 
-def measure(model: ChainModel, texts: Sequence[tuple[str, Text]]) -> None:
-    """Print F1 by type of both sets."""
-    detector = NameDetector(model)
+def folds_of(templates: Sequence[str]) -> dict[str, int]:
+    """The part of each template; those that share more than half of their words, of either, are in one part."""
+    kinds = list[tuple[set[str], int]]()
+    found = dict[str, int]()
+    for template in templates:
+        words = set(template.split())
+        like = (part for other, part in kinds if len(words & other) > 0.5 * min(len(words), len(other)) + 0.5)
+        digest = int(hashlib.sha256(template.encode()).hexdigest()[:8], 16)
+        found[template] = part = next(like, digest % FOLDS)
+        kinds.append((words, part))
+    return found
+
+
+Counted = dict[tuple[str, str, bool], Count]
+"""Values found, wrong and missed: by set, type, and whether any common character is enough."""
+
+
+def measure(model: ChainModel, texts: Sequence[tuple[str, Text]], misses: list[str]) -> Counted:
+    """Count what is right on texts that the model was not fitted on, and note down what is not."""
+    detector, counted = NameDetector(model), Counted()
+    for name, text in texts:
+        wanted, found = annotated(text), as_scored(text.text, detector.find(text.text))
+        for kind in _TYPES[: len(_TYPES) - 2 * (name == "generated_large")]:
+            for overlap in (False, True):
+                key = (name, kind, overlap)
+                counted[key] = counted.get(key, Count()) + count(wanted, found, kind, overlap=overlap)
+        misses += [_miss(text.text, each, "missed") for each in sorted(wanted - found) if each.type in _TYPES]
+        misses += [_miss(text.text, each, "wrong") for each in sorted(found - wanted) if each.type in _TYPES]
+    return counted
+
+
+def _miss(text: str, span: Span, what: str) -> str:
+    value, after = text[span.start : span.end], text[span.end : span.end + 40]
+    return f"{span.type} {what}: {text[max(0, span.start - 40) : span.start]!r} {value!r} {after!r}"
+
+
+def show(counted: Counted) -> None:
+    """Print F1 by set and type."""
     for name in SETS:
-        own = [text for each, text in texts if each == name]
-        found = [as_scored(text.text, detector.find(text.text)) for text in own]
-        types = ["PERSON", "PLACE", "ORGANIZATION", "DATE"] + ["NATIONALITY", "AGE"] * (name == "synth_dataset_v2")
         for overlap in (False, True):
-            figures = score(own, found, types, overlap=overlap)
-            words = "overlap" if overlap else "exact"
-            shown = {
-                kind: f"{each['f1']:.3f} (p {each['precision']:.2f} r {each['recall']:.2f})"
-                for kind, each in figures.items()
-            }
-            print(f"{name:17} {words:8}", shown, flush=True)
+            own = {kind: each for (of, kind, how), each in counted.items() if of == name and how is overlap}
+            figures = {kind: each.figures() for kind, each in {**own, "all": sum(own.values(), Count())}.items()}
+            shown = [f"{k} {f['f1']:.3f} ({f['precision']:.2f} {f['recall']:.2f})" for k, f in figures.items()]
+            print(f"{name:17}", "overlap" if overlap else "exact  ", ", ".join(shown), flush=True)
 
 
 def main() -> None:
     """Build, or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="fit on part of the training templates only")
+    parser.add_argument("--measure", action="store_true", help="fit on some templates, measure on the others")
+    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of the parts to measure on")
+    parser.add_argument("--misses", type=Path, help="write what was missed and what was wrong into this file")
     parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
     parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
     parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
@@ -171,13 +205,24 @@ def main() -> None:
     folder = Path(os.environ["COTERIE_DATA"]) / "pii_presidio"
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
     known = _kept_lexicon(given.lexicon)
-    own = [text for _, text in texts if not given.measure or text.place >= 60]
-    rows = corpus(own, BANK, ours=given.ours, nothing=given.nothing, messages=given.messages)
-    print(f"{len(rows):,} texts", flush=True)
-    model = fit(rows, known, rounds=given.rounds, penalty=given.penalty)
+
+    def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
+        rows = corpus(own, BANK, ours=given.ours, nothing=given.nothing, messages=given.messages)
+        print(f"{len(rows):,} texts", flush=True)
+        return fit(rows, known, rounds=given.rounds, penalty=given.penalty), rows
+
     if given.measure:
-        measure(model, [(name, text) for name, text in texts if text.place < 60])
+        counted, misses = Counted(), list[str]()
+        parts = folds_of(sorted({text.template for _, text in texts}))
+        for fold in given.folds:
+            model, _ = fitted([text for _, text in texts if parts[text.template] != fold])
+            for key, each in measure(model, [t for t in texts if parts[t[1].template] == fold], misses).items():
+                counted[key] = counted.get(key, Count()) + each
+        show(counted)
+        if given.misses:
+            given.misses.write_text("\n".join(misses), encoding="utf-8")
         return
+    model, rows = fitted([text for _, text in texts])
     size = store_model(model, TARGET, _about(folder, rows))
     print(f"{len(model.terms):,} features, {size / 1e6:.1f} MB in {TARGET}")
 

@@ -26,7 +26,8 @@ class CascadeSection(BaseModel):
     outcomes: str | None = None
     """JSONL file of recorded outcomes (docs/cascade.md) with the generalist's `[models]` key among the models.
 
-    It says how often the generalist is right; without one it is taken to be always right.
+    It says how often the generalist is right, for a specialist on the lines whose `domain` is its name, where there are
+    60 of them; without outcomes it is taken to be always right.
     """
 
     @model_validator(mode="after")

@@ -20,6 +20,7 @@ from coterie.cascade import (
     NetworkDial,
     Price,
     Purse,
+    generalist_by_domain,
     generalist_quality,
     read_outcomes,
 )
@@ -258,7 +259,9 @@ def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> Netw
         return dial
     dial.known = {name: judged for name, version in versions.items() if (judged := _judged(name, version)) is not None}
     if section.outcomes is not None:
-        dial.generalist, dial.source = generalist_quality(read_outcomes(folder / section.outcomes), above.model)
+        outcomes = read_outcomes(folder / section.outcomes)
+        dial.generalist, dial.source = generalist_quality(outcomes, above.model)
+        dial.domains = generalist_by_domain(outcomes, above.model)
     return dial
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ._dial import Aim, Calibration, Setting, decide, turn
     from ._features import PromptFeatures, fit_features
     from ._keep import Judged, Line, keep_from
-    from ._network_dial import NetworkDial, generalist_quality
+    from ._network_dial import NetworkDial, generalist_by_domain, generalist_quality
     from ._outcomes import Attempt, Outcome, Outcomes, read_outcomes
+    from ._page import replay_page
+    from ._points import Domain
     from ._profile import OutcomeProfile, fit_profile, profile_of_rows
     from ._purse import BudgetedEngine, Price, Purse, allowance
     from ._replay import Player, Replay, Shown, replay
@@ -31,6 +33,7 @@ __all__ = [
     "Chains",
     "ChosenChain",
     "Confidence",
+    "Domain",
     "Judged",
     "Line",
     "NetworkDial",
@@ -54,6 +57,7 @@ __all__ = [
     "fit_confidence",
     "fit_features",
     "fit_profile",
+    "generalist_by_domain",
     "generalist_quality",
     "keep_from",
     "mean_p_value",
@@ -61,6 +65,7 @@ __all__ = [
     "read_outcomes",
     "recovery",
     "replay",
+    "replay_page",
     "turn",
 ]
 
@@ -73,6 +78,7 @@ _HOMES = {
     "Chains": "_chain",
     "ChosenChain": "_chain",
     "Confidence": "_chain",
+    "Domain": "_points",
     "Judged": "_keep",
     "Line": "_keep",
     "NetworkDial": "_network_dial",
@@ -96,6 +102,7 @@ _HOMES = {
     "fit_confidence": "_chain",
     "fit_features": "_features",
     "fit_profile": "_profile",
+    "generalist_by_domain": "_network_dial",
     "generalist_quality": "_network_dial",
     "keep_from": "_keep",
     "mean_p_value": "_risk",
@@ -103,6 +110,7 @@ _HOMES = {
     "read_outcomes": "_outcomes",
     "recovery": "_curve",
     "replay": "_replay",
+    "replay_page": "_page",
     "turn": "_dial",
 }
 

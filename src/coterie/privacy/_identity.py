@@ -39,7 +39,7 @@ def _form(pattern: str) -> re.Pattern[str]:
 
 
 def find_national_ids(text: str) -> Iterator[PersonalData]:
-    """Numbers of tax, social security and identity, passports and driving licences."""
+    """Numbers of tax, social security and identity."""
     if not _DIGIT.search(text):
         return
     for place in _START.finditer(text):
@@ -52,8 +52,6 @@ def find_national_ids(text: str) -> Iterator[PersonalData]:
                 if said or number.alone:
                     score = 0.97 if said else 0.93
                     yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
-    for match in _PAPERS.finditer(text):
-        yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start("number"), end=match.end("number"), score=0.8)
 
 
 # --- Check digits --------------------------------------------------------------------------------
@@ -286,10 +284,3 @@ _START = re.compile(
     r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{5}[0-9lmnp-v])", re.IGNORECASE | re.ASCII
 )
 """Where one may begin: with a digit, or with one, two or six letters before what stands for one."""
-_PAPERS = re.compile(
-    r"(?<![^\W_])(?:driv(?:er|ing)(?:['\u2019]?s)?\s{1,3}licen[cs]e|dl|passport|identity\s{1,3}card|id\s{1,3}card|"
-    r"f\u00fchrerschein|reisepass|personalausweis|passeport|pasaporte|passaporto)(?:\s{0,3}(?:number|no|nr|num|n\u00ba|"
-    r"nummer|n\u00famero|numero|is|was|id|with|the|my|our|has|#|:|=|\.|,|-)){0,5}\s{0,3}"
-    r"(?P<number>(?:[a-z]{1,5}[ -]?)?\d(?:[ -]?\d){3}(?:[ -]?[a-z\d]{1,3}){1,5})(?![^\W_])",
-    re.IGNORECASE,
-)

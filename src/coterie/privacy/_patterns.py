@@ -8,6 +8,7 @@ from ._contact import find_emails, find_ips, find_urls
 from ._dates import find_births
 from ._found import PersonalData, settle
 from ._identity import find_national_ids
+from ._papers import find_papers
 from ._payment import find_cards, find_ibans
 from ._phone import find_phones
 from ._secrets import find_secrets
@@ -17,6 +18,7 @@ _OF_NUMBERS = (
     find_ibans,
     find_cards,
     find_national_ids,
+    find_papers,
     find_ips,
     find_phones,
     find_births,

@@ -54,3 +54,15 @@ def test_bad_options_are_explained(run, file, options, said):
 
     assert refused.code != 0
     assert said in refused.err
+
+
+def test_the_page_is_written_beside_the_tables(run, file, tmp_path):
+    """`--html` writes the same as a page; domains of the file are in it and in the JSON."""
+    lines = [json.loads(line) | {"domain": f"kind {i % 2}"} for i, line in enumerate(file.read_text().splitlines())]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    shown = run("replay", file, "--html", tmp_path / "page.html", "--json")
+
+    assert [domain["name"] for domain in json.loads(shown.out)["domains"]] == ["kind 0", "kind 1"]
+    page = (tmp_path / "page.html").read_text()
+    assert "By domain" in page
+    assert "SHA-256" in page
