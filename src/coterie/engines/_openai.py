@@ -176,7 +176,7 @@ class OpenAIEngine:
                 return transcript.output()
 
     async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
-        with self._breaker.attempt():
+        with self._breaker.attempt() as answered:
             async with self._response(transcript.prompt, stream=True) as (response, deadline):
                 if response.headers.get("content-type", "").startswith("application/json"):
                     # A server that does not stream: its whole answer is one piece.
@@ -188,7 +188,9 @@ class OpenAIEngine:
                             if text := transcript.take_event(data):
                                 deadline.renew()
                                 yield Delta(text=text)
-                yield transcript.output()
+                output = transcript.output()
+                answered()
+                yield output
 
     @asynccontextmanager
     async def _response(self, prompt: Prompt, *, stream: bool) -> AsyncIterator[tuple[httpx.Response, Deadline]]:
