@@ -172,7 +172,7 @@ async def test_abandoned_stream_keeps_the_circuit(connect, server, clock, ask):
 
 
 async def test_a_reader_that_has_the_answer_and_leaves(connect, server, ask):
-    """An answer that was read counts as one, also where its reader takes the output and goes: the failures begin anew."""
+    """An answer that was read counts as one, also where its reader takes it and goes: the failures begin anew."""
     engine = connect(retries=0)
     for _ in range(3):
         server.script = [*[Reply.refused(503)] * 4, OK]
