@@ -129,7 +129,7 @@ async def _label_document(document: Document, least: Label, detector: Detector) 
 
 
 async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
-    if worth_a_thread(texts):
+    if worth_a_thread(detector, texts):
         return await asyncio.to_thread(sight, detector, texts)
     return sight(detector, texts)
 

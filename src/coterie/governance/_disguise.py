@@ -61,6 +61,9 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
     hidden = replace(changed(prompt, work.hide), vector=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
+        names = {each.name for each in work.used.values()}
+        again = (each for each in work.used.values() if each.form and (each.kind, each.number, 0) in names)
+        notice += "".join(f" {each.pseudonym} is <{each.kind}_{each.number}>, named otherwise." for each in again)
         hidden = replace(hidden, messages=(Message(role="system", text=notice), *hidden.messages))
     return Disguised(prompt=hidden, values=tuple(work.used.values()))
 

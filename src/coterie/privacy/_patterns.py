@@ -30,6 +30,9 @@ _DIGIT = re.compile(r"\d")
 class PatternDetector:
     """Finds what has a form: it knows no names and no places."""
 
+    quick = 20_000
+    """Characters that take it about ten milliseconds."""
+
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
         finders = (*_FINDERS, *_OF_NUMBERS) if _DIGIT.search(text) else _FINDERS
