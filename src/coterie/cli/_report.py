@@ -186,7 +186,7 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
     )
 
 
-def parse_since(since: str | None, *, now: float) -> float:
+def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
     """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning."""
     if since is None:
         return 0.0
@@ -196,6 +196,6 @@ def parse_since(since: str | None, *, now: float) -> float:
         moment = datetime.fromisoformat(since.strip())
     except ValueError:
         raise InputError(
-            f"--since is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
+            f"{option} is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
