@@ -76,11 +76,12 @@ class ClassifySpecialist:
         if self.scope is not None and vector is not None:
             in_scope = self.scope.score(scaled, vector)
         chosen, confidence, ranked = self._decode(scaled)
-        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep)
+        text = ", ".join(chosen) or "none of the labels"
+        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)
         return Finding(
             specialist=self.card.name,
             value=chosen if self.multi_label else chosen[0],
-            text=", ".join(chosen) or "none of the labels",
+            text=text,
             confidence=confidence,
             accepted=accepted,
             reason=reason,

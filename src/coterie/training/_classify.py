@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coterie.calibration import (
-    accept_threshold,
     fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
@@ -28,6 +27,7 @@ from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
 from ._measure import Encoded, measure, rated
 from ._prompted import train_prompted
+from ._provable import provable
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
@@ -75,12 +75,11 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     fitted = fit_confidence(said, right)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
-    threshold = accept_threshold(
-        confidence, right, target_risk=job.section.target_risk, groups=[job.train.rows[row].group for row in fit.rows]
-    )
+    shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
+    threshold = shown.threshold
     scope, least = _scope(fit, scaled, examples)
     acceptance = Acceptance(
-        temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
+        temperature=temperature, threshold=threshold.value, target_risk=shown.risk, scope_threshold=least
     )
     specialist, files = _built(job, fit, acceptance, line, scope)
     # What the dial between this specialist and a generalist is turned by.
@@ -99,7 +98,7 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
-        warnings=tuple(_warnings(job, fit, evaluation)),
+        warnings=tuple(filter(None, [shown.warning, *_warnings(job, fit, evaluation)])),
     )
 
 
