@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from scipy.sparse import csr_matrix
 from sklearn.cluster import MiniBatchKMeans
 from tokenizers import Tokenizer
 
@@ -33,37 +32,24 @@ from corpus import Labelled, corpus
 
 from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
 from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
-from coterie.extraction import numbered
 from coterie.privacy import (
-    NAME_KINDS,
-    OFFSETS,
+    AnnotatedText,
     ChainModel,
     Lexicon,
     NameDetector,
-    PatternDetector,
-    Word,
-    case_of,
-    lower_of,
-    own_features,
-    pair_features,
-    read_words,
-    shape,
+    PersonalData,
     store_model,
 )
-from coterie.training import ChainFit, fit_chain
+from coterie.training import fit_names
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src" / "coterie" / "privacy" / "names"
 BANK = ROOT / "examples" / "lender" / "data" / "triage.train.csv"
+CONTRACTS = ROOT / "examples" / "lender" / "data" / "clauses.train.jsonl"
 GROUPS = (40, 200, 800)
-AT_LEAST = 2
-"""Times that a feature occurs."""
 FOLDS = 3
 """Parts of the training and validation templates that are measured in turn, after fitting on the others."""
-SMALL = 0.02
-"""Weights below it are dropped."""
 _TYPES = ("PERSON", "PLACE", "ORGANIZATION", "DATE", "NATIONALITY", "AGE")
-_PATTERNS = PatternDetector()
 
 
 def lexicon() -> Lexicon:
@@ -85,62 +71,19 @@ def lexicon() -> Lexicon:
     return Lexicon(dict(zip(words, zip(ranks, *(each.tolist() for each in groups), strict=True), strict=True)))
 
 
-def features(words: Sequence[Word], known: Lexicon) -> list[list[str]]:
-    """The features of each word, as the detector adds up their weights."""
-    lower = [lower_of(word) for word in words]
-    forms = [word.form if word.found else shape(word.form) for word in words]
-    case = case_of(forms)
-    own = [own_features(each, form, case, known) for each, form in zip(lower, forms, strict=True)]
-    coarse = [known.groups[each][1] if each in known.groups else -1 for each in lower]
-    lower, forms, coarse = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *coarse, -1, -1]
-    found = []
-    for i in range(len(words)):
-        names = pair_features(i, lower, forms, case, coarse)
-        for place, offset in enumerate(OFFSETS):
-            if 0 <= i - offset < len(words):
-                names += own[i - offset][place]
-        found.append(names)
-    return found
-
-
-def tags(words: Sequence[Word], names: Sequence[Span]) -> list[int]:
-    """0 for none, then for each kind one that begins and one that goes on."""
-    found = [0] * len(words)
-    for name in names:
-        tag = 1 + 2 * NAME_KINDS.index(name.type)
-        first = True
-        for i, word in enumerate(words):
-            apart = word.found and word.form not in {"<DATE>", "<DATE_OF_BIRTH>"}
-            if word.start < name.end and name.start < word.end and not apart:
-                found[i], first = tag + (not first), False
-    return found
-
-
 def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float) -> ChainModel:
     """A chain of these texts."""
-    read = [(words, names) for text, names in rows if (words := read_words(text, _PATTERNS.find(text)))]
-    named = [features(words, known) for words, _ in read]
-    terms = numbered([each for text in named for each in text], AT_LEAST)
-    rows_of = [[terms[name] for name in each if name in terms] for text in named for each in text]
-    ends = np.cumsum([0, *(len(each) for each in rows_of)])
-    ones = np.ones(ends[-1], dtype=np.float32)
-    matrix = csr_matrix((ones, [n for each in rows_of for n in each], ends), shape=(len(rows_of), len(terms)))
-    wanted = np.array([tag for words, names in read for tag in tags(words, names)])
     begun = time.perf_counter()
-    found = fit_chain(
-        matrix, wanted, [len(words) for words, _ in read], kinds=len(NAME_KINDS), penalty=penalty, rounds=rounds
-    )
-    print(f"{matrix.shape[0]:,} words, {len(terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
-    return slim(terms, found, known)
-
-
-def slim(terms: dict[str, int], found: ChainFit, known: Lexicon) -> ChainModel:
-    """Without features whose weights move nothing, and in the numbers that are stored."""
-    strong = np.abs(found.weights).max(axis=1) >= SMALL
-    kept = [term for term, number in terms.items() if strong[number]]
-    weights = found.weights[[terms[term] for term in kept]].astype(np.float16).astype(np.float32)
-    weights = np.concatenate([weights, np.zeros((1, weights.shape[1]), dtype=np.float32)])
-    return ChainModel({term: number for number, term in enumerate(kept)}, weights, found.transitions, known)
+    texts = [
+        AnnotatedText(
+            text=text,
+            spans=tuple(PersonalData(kind=each.type, start=each.start, end=each.end, score=1.0) for each in names),
+        )
+        for text, names in rows
+    ]
+    model = fit_names(texts, known, penalty=penalty, rounds=rounds)
+    print(f"{len(rows):,} texts, {len(model.terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
+    return model
 
 
 def folds_of(templates: Sequence[str]) -> dict[str, int]:
@@ -207,8 +150,7 @@ def main() -> None:
     known = _kept_lexicon(given.lexicon)
 
     def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
-        rows = corpus(own, BANK, ours=given.ours, nothing=given.nothing, messages=given.messages)
-        print(f"{len(rows):,} texts", flush=True)
+        rows = corpus(own, BANK, CONTRACTS, ours=given.ours, nothing=given.nothing, messages=given.messages)
         return fit(rows, known, rounds=given.rounds, penalty=given.penalty), rows
 
     if given.measure:

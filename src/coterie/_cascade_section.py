@@ -30,6 +30,13 @@ class CascadeSection(BaseModel):
     60 of them; without outcomes it is taken to be always right.
     """
 
+    spot_checks: float = Field(default=0.0, ge=0, le=1)
+    """Share of requests that a coin chooses, before they are answered, to be judged by a person.
+
+    `coterie spotchecks` lists them and, with `--update`, lets what was said of them move the dial. Other feedback never
+    does: who gives it chooses what is known.
+    """
+
     @model_validator(mode="after")
     def _one_aim(self) -> CascadeSection:
         if self.quality is not None and self.budget is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._curve import Point, Recovery, area_under_error, recovery
     from ._dial import Aim, Calibration, Setting, decide, turn
     from ._features import PromptFeatures, fit_features
+    from ._frontier import Policy, frontier
     from ._keep import Judged, Line, keep_from
     from ._network_dial import NetworkDial, generalist_by_domain, generalist_quality
     from ._outcomes import Attempt, Outcome, Outcomes, read_outcomes
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from ._purse import BudgetedEngine, Price, Purse, allowance
     from ._replay import Player, Replay, Shown, replay
     from ._risk import mean_p_value
+    from ._spot import SPOT_CHECKS_FILE, SpotChecks, collect, dump_checks, is_chosen, load_checks
 
 __all__ = [
+    "SPOT_CHECKS_FILE",
     "Aim",
     "Attempt",
     "BudgetedEngine",
@@ -42,6 +45,7 @@ __all__ = [
     "Outcomes",
     "Player",
     "Point",
+    "Policy",
     "Price",
     "PromptFeatures",
     "Purse",
@@ -49,17 +53,23 @@ __all__ = [
     "Replay",
     "Setting",
     "Shown",
+    "SpotChecks",
     "allowance",
     "area_under_error",
     "choose_chain",
+    "collect",
     "decide",
     "describe_chain",
+    "dump_checks",
     "fit_confidence",
     "fit_features",
     "fit_profile",
+    "frontier",
     "generalist_by_domain",
     "generalist_quality",
+    "is_chosen",
     "keep_from",
+    "load_checks",
     "mean_p_value",
     "profile_of_rows",
     "read_outcomes",
@@ -70,6 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SPOT_CHECKS_FILE": "_spot",
     "Aim": "_dial",
     "Attempt": "_outcomes",
     "BudgetedEngine": "_purse",
@@ -87,6 +98,7 @@ _HOMES = {
     "Outcomes": "_outcomes",
     "Player": "_replay",
     "Point": "_curve",
+    "Policy": "_frontier",
     "Price": "_purse",
     "PromptFeatures": "_features",
     "Purse": "_purse",
@@ -94,17 +106,23 @@ _HOMES = {
     "Replay": "_replay",
     "Setting": "_dial",
     "Shown": "_replay",
+    "SpotChecks": "_spot",
     "allowance": "_purse",
     "area_under_error": "_curve",
     "choose_chain": "_chain",
+    "collect": "_spot",
     "decide": "_dial",
     "describe_chain": "_chain",
+    "dump_checks": "_spot",
     "fit_confidence": "_chain",
     "fit_features": "_features",
     "fit_profile": "_profile",
+    "frontier": "_frontier",
     "generalist_by_domain": "_network_dial",
     "generalist_quality": "_network_dial",
+    "is_chosen": "_spot",
     "keep_from": "_keep",
+    "load_checks": "_spot",
     "mean_p_value": "_risk",
     "profile_of_rows": "_profile",
     "read_outcomes": "_outcomes",

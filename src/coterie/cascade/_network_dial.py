@@ -20,6 +20,7 @@ from ._keep import Judged, Line, keep_from
 from ._outcomes import Outcomes
 from ._purse import Purse, allowance
 from ._risk import mean_interval
+from ._spot import SpotChecks, line_with_checks
 
 _MOST_LINES = 1000
 _FEWEST = 60
@@ -33,6 +34,8 @@ class NetworkDial:
     default: Aim | None = None
     known: Mapping[str, Judged] = field(default_factory=dict)
     """Calibration outcomes by specialist; one without any keeps its own threshold."""
+    checked: Mapping[str, SpotChecks] = field(default_factory=dict)
+    """Spot checks by specialist, of the version that serves."""
     generalist: float = 1.0
     """How often it is right; 1, the most that it can be, where no outcome of it is recorded."""
     source: str = "taken to be always right: no outcome of it is recorded"
@@ -67,7 +70,8 @@ class NetworkDial:
         if line.value is None:
             return replace(task, keep=Keep(confidence=None, reason=f"{line.reason} {aim.quality:g} of {large} is kept"))
         sent = f"{1 - line.kept:.0%} of such requests go to it"
-        reason = f"which keeps {aim.quality:g} of {large}: {line.expected:.3f} expected, {sent}"
+        by = f", {line.reason}" if line.reason else ""
+        reason = f"which keeps {aim.quality:g} of {large}: {line.expected:.3f} expected, {sent}{by}"
         return replace(task, keep=Keep(confidence=line.value, reason=reason))
 
     def line(self, specialist: str, quality: float) -> Line:
@@ -77,8 +81,14 @@ class NetworkDial:
             if len(self._lines) >= _MOST_LINES:
                 self._lines.clear()
             generalist = self._generalist_on(specialist)[0]
-            self._lines[key] = keep_from(self.known[specialist], quality=key[1], generalist=generalist)
+            self._lines[key] = self._line(specialist, key[1], generalist)
         return self._lines[key]
+
+    def _line(self, specialist: str, quality: float, generalist: float) -> Line:
+        known, checks = self.known[specialist], self.checked.get(specialist)
+        if checks is None:
+            return keep_from(known, quality=quality, generalist=generalist)
+        return line_with_checks(known, checks, quality=quality, generalist=generalist)
 
     def _generalist_on(self, specialist: str) -> tuple[float, str]:
         """How often the generalist is right on a specialist's prompts, and where that comes from."""

@@ -14,7 +14,8 @@ from coterie.errors import InputError
 
 from ._files import write_bytes
 from ._large import parse_money
-from ._output import Json, dim, interval, number, paragraph, remark, show_json, show_table
+from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table
+from ._replay_update import join_outcomes
 
 if TYPE_CHECKING:
     from coterie.cascade import Aim, Point, Replay
@@ -24,6 +25,7 @@ _SHOWN = 12
 
 
 def replay(
+    context: typer.Context,
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded outcomes, JSONL; see docs/cascade.md.")],
     quality: Annotated[
@@ -45,6 +47,9 @@ def replay(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as a page with a chart that needs no network.")
     ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Then add FILE to the network's own outcomes, which its dial goes by.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Play recorded outcomes again: which model the dial would have picked, and what that would have cost.
@@ -78,10 +83,14 @@ def replay(
         write_bytes(
             html, replay_page(found, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
         )
+    joined = join_outcomes(context.obj, file) if update else None
     if as_json:
-        show_json(_document(found))
-    else:
-        _show(found)
+        show_json(_document(found) | ({} if joined is None else {"update": joined}))
+        return
+    _show(found)
+    if joined is not None:
+        was, now = (joined[key] or "unknown" for key in ("generalist_before", "generalist_after"))
+        say(f"{joined['added']:,} lines added to {joined['file']!r}. The generalist is right: {was}; now {now}.")
 
 
 def _aim(quality: float | None, budget: str | None) -> Aim | None:
