@@ -54,7 +54,7 @@ from coterie.types import (
 CLAIM = "However many ask at once and whatever fails, no budget is exceeded by more than is stated."
 PRICE_IN, PRICE_OUT = Decimal(3), Decimal(12)
 TENANTS = 8
-JOULES = 100.0
+JOULES = 28.0
 """Of the limit, for each request."""
 LONG = "a " * 200
 """Words that every question has, one token each for the servers; a budget reserves two for each, one a byte."""
@@ -74,7 +74,7 @@ def sections(requests: int) -> dict[str, BudgetSection]:
         "money": BudgetSection(money=Decimal("0.0002") * requests, per="ever"),
         "tokens": BudgetSection(tokens=60 * requests, per="ever"),
         "tenant": BudgetSection(each="tenant", tokens=25 * requests, per="ever"),
-        "requests": BudgetSection(each="tenant", requests=int(0.4 * requests), per="ever"),
+        "requests": BudgetSection(each="tenant", requests=int(0.05 * requests), per="ever"),
         "joules": BudgetSection(joules=JOULES * requests, reserve=50.0, per="ever"),
     }
 
