@@ -29,12 +29,21 @@ class CircuitBreaker:
         return self._open_until is not None
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Around each try. Raises `EngineUnavailable` at once while the circuit is open."""
+    def attempt(self) -> Iterator[Callable[[], None]]:
+        """Around each try. Raises `EngineUnavailable` at once while the circuit is open.
+
+        Call what it gives once the whole answer is there: whoever reads a stream leaves when they have that, and
+        leaving says nothing of the server.
+        """
         probe = self._enter()
-        failed: bool | None = None  # None: abandoned, which says nothing of the server
+        failed: bool | None = None  # None: abandoned
+
+        def answered() -> None:
+            nonlocal failed
+            failed = False
+
         try:
-            yield
+            yield answered
             failed = False
         except EngineError as error:
             failed = error.retryable

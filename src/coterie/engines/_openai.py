@@ -180,7 +180,7 @@ class OpenAIEngine:
                 return transcript.output()
 
     async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
-        with self._breaker.attempt():
+        with self._breaker.attempt() as answered:
             async with self._response(transcript.prompt, stream=True) as (response, deadline):
                 kind = response.headers.get("content-type", "")
                 if kind.startswith("text/html"):  # a proxy's page, or the server's own: whatever it says, no answer
@@ -199,7 +199,9 @@ class OpenAIEngine:
                             if text := transcript.take_event(data):
                                 deadline.renew()
                                 yield Delta(text=text)
-                yield transcript.output()
+                output = transcript.output()
+                answered()
+                yield output
 
     @asynccontextmanager
     async def _response(self, prompt: Prompt, *, stream: bool) -> AsyncIterator[tuple[httpx.Response, Deadline]]:

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 
 import httpx
@@ -8,7 +9,7 @@ from coterie.config import OpenAIModel
 from coterie.engines import OpenAIEngine
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import Reply
-from coterie.types import Message, Prompt
+from coterie.types import Message, Output, Prompt
 
 OK = Reply(text="Paris")
 
@@ -191,6 +192,20 @@ async def test_abandoned_stream_keeps_the_circuit(connect, server, clock, ask):
     await anext(stream)
     await stream.aclose()
     assert (await engine.run([ask()]))[0].text
+
+
+async def test_a_reader_that_has_the_answer_and_leaves(connect, server, ask):
+    """An answer that was read counts as one, also where its reader takes it and goes: the failures begin anew."""
+    engine = connect(retries=0)
+    for _ in range(3):
+        server.script = [*[Reply.refused(503)] * 4, OK]
+        for _ in range(4):
+            with pytest.raises(EngineUnavailable, match="status 503"):
+                await engine.run([ask()])
+        async with aclosing(engine.stream(ask())) as events:
+            async for event in events:
+                if isinstance(event, Output):
+                    break
 
 
 async def test_timeout_counts_the_whole_answer(ask):
