@@ -29,8 +29,8 @@ _STEPS = 12
 """Sums of money from one model's price to the next one's."""
 _NEARLY = 0.1
 """Where so little is missing to a better model's price, a policy must be ahead of that model too."""
-_KNOWN = 0.01
-"""So exactly a price is known: prompts to come are longer or shorter. So little less is no lower price."""
+_KNOWN = 0.05
+"""So exactly the mean price of a few hundred prompts is known. So little less is no lower price."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

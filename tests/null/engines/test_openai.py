@@ -137,7 +137,7 @@ async def test_senseless_usage(connect, server, ask, usage):
         (Reply(body=b"[" * 100_000), EngineBroken, "no JSON object"),
         (Reply(body=b"{}"), EngineBroken, "without choices"),
         (Reply(body=b'{"choices": ["x"]}'), EngineBroken, "without choices"),
-        (Reply(body=b'{"choices": []}'), EngineBroken, "broke off"),
+        (Reply(body=b'{"choices": []}'), EngineBroken, "without choices"),
         (Reply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
         (Reply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
         (Reply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
