@@ -5,7 +5,7 @@ sets (MIT), on templates of our own (`scripts/names`), and on texts without name
 of like words come from the bundled encoder's input vectors. Needs Faker (MIT) and `coterie[train]`; takes minutes.
 
     COTERIE_DATA=... python scripts/names_build.py             # writes src/coterie/privacy/names
-    COTERIE_DATA=... python scripts/names_build.py --measure   # fits on some of these templates, measures on the rest
+    COTERIE_DATA=... python scripts/names_build.py --measure   # fits on two thirds, measures on the other, thrice
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from scipy.sparse import csr_matrix
 from sklearn.cluster import MiniBatchKMeans
 from tokenizers import Tokenizer
 
@@ -31,36 +30,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 
 from corpus import Labelled, corpus
 
-from _personal import SETS, Span, Text, as_scored, read_texts, score
+from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
 from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
-from coterie.extraction import numbered
 from coterie.privacy import (
-    NAME_KINDS,
-    OFFSETS,
+    AnnotatedText,
     ChainModel,
     Lexicon,
     NameDetector,
-    PatternDetector,
-    Word,
-    case_of,
-    lower_of,
-    own_features,
-    pair_features,
-    read_words,
-    shape,
+    PersonalData,
     store_model,
 )
-from coterie.training import ChainFit, fit_chain
+from coterie.training import fit_names
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src" / "coterie" / "privacy" / "names"
 BANK = ROOT / "examples" / "lender" / "data" / "triage.train.csv"
+CONTRACTS = ROOT / "examples" / "lender" / "data" / "clauses.train.jsonl"
 GROUPS = (40, 200, 800)
-AT_LEAST = 2
-"""Times that a feature occurs."""
-SMALL = 0.02
-"""Weights below it are dropped."""
-_PATTERNS = PatternDetector()
+FOLDS = 3
+"""Parts of the training and validation templates that are measured in turn, after fitting on the others."""
+_TYPES = ("PERSON", "PLACE", "ORGANIZATION", "DATE", "NATIONALITY", "AGE")
 
 
 def lexicon() -> Lexicon:
@@ -82,85 +71,73 @@ def lexicon() -> Lexicon:
     return Lexicon(dict(zip(words, zip(ranks, *(each.tolist() for each in groups), strict=True), strict=True)))
 
 
-def features(words: Sequence[Word], known: Lexicon) -> list[list[str]]:
-    """The features of each word, as the detector adds up their weights."""
-    lower = [lower_of(word) for word in words]
-    forms = [word.form if word.found else shape(word.form) for word in words]
-    case = case_of(forms)
-    own = [own_features(each, form, case, known) for each, form in zip(lower, forms, strict=True)]
-    coarse = [known.groups[each][1] if each in known.groups else -1 for each in lower]
-    lower, forms, coarse = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *coarse, -1, -1]
-    found = []
-    for i in range(len(words)):
-        names = pair_features(i, lower, forms, case, coarse)
-        for place, offset in enumerate(OFFSETS):
-            if 0 <= i - offset < len(words):
-                names += own[i - offset][place]
-        found.append(names)
-    return found
-
-
-def tags(words: Sequence[Word], names: Sequence[Span]) -> list[int]:
-    """0 for none, then for each kind one that begins and one that goes on."""
-    found = [0] * len(words)
-    for name in names:
-        tag = 1 + 2 * NAME_KINDS.index(name.type)
-        first = True
-        for i, word in enumerate(words):
-            apart = word.found and word.form not in {"<DATE>", "<DATE_OF_BIRTH>"}
-            if word.start < name.end and name.start < word.end and not apart:
-                found[i], first = tag + (not first), False
-    return found
-
-
 def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float) -> ChainModel:
     """A chain of these texts."""
-    read = [(words, names) for text, names in rows if (words := read_words(text, _PATTERNS.find(text)))]
-    named = [features(words, known) for words, _ in read]
-    terms = numbered([each for text in named for each in text], AT_LEAST)
-    rows_of = [[terms[name] for name in each if name in terms] for text in named for each in text]
-    ends = np.cumsum([0, *(len(each) for each in rows_of)])
-    ones = np.ones(ends[-1], dtype=np.float32)
-    matrix = csr_matrix((ones, [n for each in rows_of for n in each], ends), shape=(len(rows_of), len(terms)))
-    wanted = np.array([tag for words, names in read for tag in tags(words, names)])
     begun = time.perf_counter()
-    found = fit_chain(
-        matrix, wanted, [len(words) for words, _ in read], kinds=len(NAME_KINDS), penalty=penalty, rounds=rounds
-    )
-    print(f"{matrix.shape[0]:,} words, {len(terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
-    return slim(terms, found, known)
+    texts = [
+        AnnotatedText(
+            text=text,
+            spans=tuple(PersonalData(kind=each.type, start=each.start, end=each.end, score=1.0) for each in names),
+        )
+        for text, names in rows
+    ]
+    model = fit_names(texts, known, penalty=penalty, rounds=rounds)
+    print(f"{len(rows):,} texts, {len(model.terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
+    return model
 
 
-def slim(terms: dict[str, int], found: ChainFit, known: Lexicon) -> ChainModel:
-    """Without features whose weights move nothing, and in the numbers that are stored."""
-    strong = np.abs(found.weights).max(axis=1) >= SMALL
-    kept = [term for term, number in terms.items() if strong[number]]
-    weights = found.weights[[terms[term] for term in kept]].astype(np.float16).astype(np.float32)
-    weights = np.concatenate([weights, np.zeros((1, weights.shape[1]), dtype=np.float32)])
-    return ChainModel({term: number for number, term in enumerate(kept)}, weights, found.transitions, known)
+def folds_of(templates: Sequence[str]) -> dict[str, int]:
+    """The part of each template; those that share more than half of their words, of either, are in one part."""
+    kinds = list[tuple[set[str], int]]()
+    found = dict[str, int]()
+    for template in templates:
+        words = set(template.split())
+        like = (part for other, part in kinds if len(words & other) > 0.5 * min(len(words), len(other)) + 0.5)
+        digest = int(hashlib.sha256(template.encode()).hexdigest()[:8], 16)
+        found[template] = part = next(like, digest % FOLDS)
+        kinds.append((words, part))
+    return found
 
 
-def measure(model: ChainModel, texts: Sequence[tuple[str, Text]]) -> None:
-    """Print F1 by type of both sets."""
-    detector = NameDetector(model)
+Counted = dict[tuple[str, str, bool], Count]
+"""Values found, wrong and missed: by set, type, and whether any common character is enough."""
+
+
+def measure(model: ChainModel, texts: Sequence[tuple[str, Text]], misses: list[str]) -> Counted:
+    """Count what is right on texts that the model was not fitted on, and note down what is not."""
+    detector, counted = NameDetector(model), Counted()
+    for name, text in texts:
+        wanted, found = annotated(text), as_scored(text.text, detector.find(text.text))
+        for kind in _TYPES[: len(_TYPES) - 2 * (name == "generated_large")]:
+            for overlap in (False, True):
+                key = (name, kind, overlap)
+                counted[key] = counted.get(key, Count()) + count(wanted, found, kind, overlap=overlap)
+        misses += [_miss(text.text, each, "missed") for each in sorted(wanted - found) if each.type in _TYPES]
+        misses += [_miss(text.text, each, "wrong") for each in sorted(found - wanted) if each.type in _TYPES]
+    return counted
+
+
+def _miss(text: str, span: Span, what: str) -> str:
+    value, after = text[span.start : span.end], text[span.end : span.end + 40]
+    return f"{span.type} {what}: {text[max(0, span.start - 40) : span.start]!r} {value!r} {after!r}"
+
+
+def show(counted: Counted) -> None:
+    """Print F1 by set and type."""
     for name in SETS:
-        own = [text for each, text in texts if each == name]
-        found = [as_scored(text.text, detector.find(text.text)) for text in own]
-        types = ["PERSON", "PLACE", "ORGANIZATION", "DATE"] + ["NATIONALITY", "AGE"] * (name == "synth_dataset_v2")
         for overlap in (False, True):
-            figures = score(own, found, types, overlap=overlap)
-            words = "overlap" if overlap else "exact"
-            shown = {
-                kind: f"{each['f1']:.3f} (p {each['precision']:.2f} r {each['recall']:.2f})"
-                for kind, each in figures.items()
-            }
-            print(f"{name:17} {words:8}", shown, flush=True)
+            own = {kind: each for (of, kind, how), each in counted.items() if of == name and how is overlap}
+            figures = {kind: each.figures() for kind, each in {**own, "all": sum(own.values(), Count())}.items()}
+            shown = [f"{k} {f['f1']:.3f} ({f['precision']:.2f} {f['recall']:.2f})" for k, f in figures.items()]
+            print(f"{name:17}", "overlap" if overlap else "exact  ", ", ".join(shown), flush=True)
 
 
 def main() -> None:
     """Build, or measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="fit on part of the training templates only")
+    parser.add_argument("--measure", action="store_true", help="fit on some templates, measure on the others")
+    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of the parts to measure on")
+    parser.add_argument("--misses", type=Path, help="write what was missed and what was wrong into this file")
     parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
     parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
     parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
@@ -171,13 +148,23 @@ def main() -> None:
     folder = Path(os.environ["COTERIE_DATA"]) / "pii_presidio"
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
     known = _kept_lexicon(given.lexicon)
-    own = [text for _, text in texts if not given.measure or text.place >= 60]
-    rows = corpus(own, BANK, ours=given.ours, nothing=given.nothing, messages=given.messages)
-    print(f"{len(rows):,} texts", flush=True)
-    model = fit(rows, known, rounds=given.rounds, penalty=given.penalty)
+
+    def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
+        rows = corpus(own, BANK, CONTRACTS, ours=given.ours, nothing=given.nothing, messages=given.messages)
+        return fit(rows, known, rounds=given.rounds, penalty=given.penalty), rows
+
     if given.measure:
-        measure(model, [(name, text) for name, text in texts if text.place < 60])
+        counted, misses = Counted(), list[str]()
+        parts = folds_of(sorted({text.template for _, text in texts}))
+        for fold in given.folds:
+            model, _ = fitted([text for _, text in texts if parts[text.template] != fold])
+            for key, each in measure(model, [t for t in texts if parts[t[1].template] == fold], misses).items():
+                counted[key] = counted.get(key, Count()) + each
+        show(counted)
+        if given.misses:
+            given.misses.write_text("\n".join(misses), encoding="utf-8")
         return
+    model, rows = fitted([text for _, text in texts])
     size = store_model(model, TARGET, _about(folder, rows))
     print(f"{len(model.terms):,} features, {size / 1e6:.1f} MB in {TARGET}")
 

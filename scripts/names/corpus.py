@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from values import MONTHS, NATIONALITIES, WEEKDAYS, Values
+from values import LANGUAGES, MONTHS, NATIONALITIES, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
 from coterie.privacy import Kind
@@ -36,18 +37,26 @@ _SLOTS = {
     **dict.fromkeys(("street", "num", "zip", "address"), Kind.ADDRESS),
     **dict.fromkeys(("date", "year", "month", "weekday"), Kind.DATE),
     "org": Kind.ORGANIZATION,
-    "nat": Kind.NATIONALITY,
+    **dict.fromkeys(("nat", "nats"), Kind.NATIONALITY),
     "age": Kind.AGE,
 }
+_AMBIGUOUS = frozenset({"Christian", "Dominican", "Roman", "Jain", "Orthodox", "Liberal", "Conservative", "Baptist"})
+"""Names of groups that are names of persons or other words as well."""
 _LITERAL = (  # values that stand in the public templates themselves and are not annotated
     (re.compile(r"(?<![\w./-])(?:1[89]\d\d|20[0-3]\d)(?![\w/-])"), Kind.DATE),
     (re.compile(rf"\b(?:{'|'.join(WEEKDAYS.split())})\b"), Kind.DATE),
-    (re.compile(rf"\b(?:{'|'.join(NATIONALITIES.split())})\b"), Kind.NATIONALITY),
+    (
+        re.compile(rf"\b(?:{'|'.join(word for word in NATIONALITIES.split() if word not in _AMBIGUOUS)})\b"),
+        Kind.NATIONALITY,
+    ),
 )
 _MONTHS = "|".join(word for word in f"{MONTHS} {WEEKDAYS}".split() if word != "May")
 _NAMED = re.compile(
     r"\b(?:US|USA|UK|EU|Europe\w*|American?|Russia\w*|SEPA|London|Paris|Franc\w*|Germany?|Austria|Ital\w+|Spain|Spanish|Swi\w+|"
     rf"Poland|Australia\w*|Canada|China|Brazil|India|{_MONTHS})\b|\d{{4}}"
+)
+_LEGAL = re.compile(
+    r"[^\W_]{3}.*\b(?:Inc|Ltd|LLC|Corp|Corporation|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Bank)\b", re.I
 )
 _GAP = re.compile(r"[\s,.;:\-]*")
 
@@ -92,6 +101,14 @@ def known_values(texts: Sequence[Text]) -> Mapping[str, Sequence[str]]:
             elif span.type in {"LOCATION", "GPE", "ORGANIZATION", "PHONE_NUMBER"}:
                 found[{"ORGANIZATION": "org", "PHONE_NUMBER": "phone"}.get(span.type, "city")].append(value)
     return found
+
+
+def companies(contracts: Path) -> Sequence[str]:
+    """The parties of contracts that have a company's legal form; those that are a person or a role are left out."""
+    with contracts.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    parties = (row["text"] for row in rows if row["label"] == "Parties")
+    return sorted({text for text in parties if len(text) < 50 and _LEGAL.search(text)})
 
 
 def fill(template: str, values: Values) -> Labelled:
@@ -157,25 +174,31 @@ def join_addresses(rows: Sequence[Labelled]) -> list[Labelled]:
 
 
 def corpus(
-    texts: Sequence[Text], bank: Path, *, ours: int, nothing: int, messages: int, seed: int = 0
+    texts: Sequence[Text], bank: Path, contracts: Path, *, ours: int, nothing: int, messages: int, seed: int = 0
 ) -> list[Labelled]:
     """Everything to learn from.
 
     Args:
         texts: Public texts, training templates only.
         bank: BANKING77's training messages, as CSV: they hold hardly any name, and those that do are left out.
+        contracts: CUAD's training clauses, as JSON lines: their parties are names of companies.
         ours: How often each of our templates is filled.
         nothing: How often each of our texts without names comes.
         messages: How many messages of `bank`.
         seed: Of values and cases.
     """
     chance = random.Random(seed)  # noqa: S311 - examples, no secret
-    values = Values(known_values(texts), seed)
+    values = Values(known_values(texts), companies(contracts), seed)
     public = [labelled(text) for text in texts]
     rows = public + recase([refill(text, names, values) for text, names in public], chance)
     templates = (HERE / "templates.txt").read_text(encoding="utf-8").splitlines()
     for _ in range(ours):
         rows += recase([fill(template, values) for template in templates], chance)
+    for language, locales in LANGUAGES.items():
+        abroad = Values(known_values(texts), companies(contracts), seed, locales)
+        carriers = (HERE / f"templates.{language}.txt").read_text(encoding="utf-8").splitlines()
+        for _ in range(ours):
+            rows += recase([fill(carrier, abroad) for carrier in carriers], chance)
     empty = [
         (line.replace("\\n", "\n"), []) for line in (HERE / "nothing.txt").read_text(encoding="utf-8").splitlines()
     ]
@@ -187,4 +210,4 @@ def corpus(
     return join_addresses(rows)
 
 
-__all__ = ["PLACE", "Labelled", "corpus"]
+__all__ = ["PLACE", "Labelled", "companies", "corpus"]

@@ -7,6 +7,7 @@ detector learns how names look and where they stand instead of a list of them.
 from __future__ import annotations
 
 import random
+import re
 import string
 from collections.abc import Mapping, Sequence
 
@@ -30,16 +31,39 @@ LOCALES = (
     ),
     *("tr_TR", "sv_SE", "no_NO", "da_DK", "cs_CZ", "ro_RO", "vi_VN", "id_ID", "fil_PH", "hr_HR", "sl_SI", "az_AZ"),
 )
+LANGUAGES = {
+    "de": ("de_DE", "de_AT", "de_CH"),
+    "fr": ("fr_FR", "fr_CH", "fr_BE"),
+    "es": ("es_ES", "es_MX", "es_CO"),
+}
+"""Languages of templates besides English, with Faker's countries for their values."""
 OTHER_SCRIPTS = ("ru_RU", "el_GR", "uk_UA", "bg_BG")
 ROMANISED = ("ja_JP", "zh_CN", "zh_TW")
 NATIONALITIES = (
-    "American British English Scottish Welsh Irish French German Austrian Swiss Dutch Belgian Spanish Portuguese "
-    "Italian Greek Turkish Polish Czech Slovak Hungarian Romanian Bulgarian Serbian Croatian Slovenian Ukrainian "
-    "Russian Belarusian Lithuanian Latvian Estonian Finnish Swedish Norwegian Danish Icelandic Canadian Mexican "
-    "Brazilian Argentinian Chilean Peruvian Colombian Cuban Chinese Japanese Korean Vietnamese Thai Indonesian "
-    "Malaysian Filipino Indian Pakistani Bangladeshi Iranian Iraqi Syrian Lebanese Israeli Palestinian Egyptian "
-    "Moroccan Algerian Tunisian Nigerian Ghanaian Kenyan Ethiopian Australian Jewish Muslim Christian Catholic "
-    "Buddhist Hindu Kurdish Asian African European Arab"
+    "American British English Scottish Welsh Irish French German Austrian Swiss Dutch Belgian Flemish Walloon "
+    "Luxembourgish Spanish Catalan Basque Galician Portuguese Italian Sicilian Sardinian Greek Cypriot Maltese "
+    "Turkish Kurdish Polish Czech Slovak Moravian Hungarian Romanian Moldovan Bulgarian Serbian Croatian Bosnian "
+    "Slovenian Slovene Montenegrin Macedonian Albanian Kosovar Ukrainian Russian Belarusian Lithuanian Latvian "
+    "Estonian Finnish Swedish Norwegian Danish Icelandic Faroese Greenlandic Greenlander Sami Georgian Armenian "
+    "Azerbaijani Azeri Chechen Dagestani Tatar Kazakh Uzbek Turkmen Kyrgyz Tajik Mongolian Canadian Quebecer "
+    "Mexican Guatemalan Honduran Salvadoran Nicaraguan Panamanian Cuban Dominican Haitian Jamaican Bahamian "
+    "Barbadian Trinidadian Bermudian Belizean Brazilian Argentinian Argentine Chilean Peruvian Bolivian Colombian "
+    "Venezuelan Ecuadorian Uruguayan Paraguayan Guyanese Surinamese Chinese Taiwanese Tibetan Uyghur Japanese "
+    "Korean Vietnamese Thai Laotian Cambodian Khmer Burmese Indonesian Javanese Balinese Malaysian Malay "
+    "Singaporean Bruneian Filipino Timorese Indian Punjabi Bengali Tamil Kashmiri Pakistani Bangladeshi Nepali "
+    "Nepalese Bhutanese Maldivian Afghan Pashtun Iranian Persian Iraqi Syrian Lebanese Israeli Palestinian "
+    "Jordanian Saudi Kuwaiti Qatari Emirati Omani Bahraini Yemeni Egyptian Moroccan Algerian Tunisian Libyan "
+    "Sudanese Ethiopian Eritrean Somali Djiboutian Kenyan Ugandan Tanzanian Rwandan Burundian Congolese Angolan "
+    "Zambian Zimbabwean Malawian Mozambican Namibian Motswana Swazi Zulu Malagasy Mauritian Seychellois Comoran "
+    "Nigerian Ghanaian Togolese Beninese Ivorian Liberian Senegalese Gambian Guinean Malian Nigerien Burkinabe "
+    "Mauritanian Chadian Cameroonian Gabonese Australian Aboriginal Maori Fijian Samoan Tongan Tahitian Hawaiian "
+    "Papuan Palauan Micronesian Marshallese Tuvaluan Vanuatuan Scot Welshman Englishman Irishman Frenchman Dutchman "
+    "Spaniard Dane Swede Finn Icelander Pole Turk Croat Serb Kurd Briton Texan Californian Londoner Parisian "
+    "Berliner Viennese Venetian Roman Bavarian Prussian Castilian European Asian African Arab Arabic Latino "
+    "Hispanic Caribbean Scandinavian Nordic Balkan Slavic Germanic Celtic Iberian Eurasian Jewish Muslim Christian "
+    "Catholic Protestant Orthodox Lutheran Calvinist Anglican Methodist Baptist Evangelical Mormon Quaker Amish "
+    "Buddhist Hindu Sikh Jain Taoist Shinto Sunni Shia Shiite Sufi Ismaili Druze Yazidi Zoroastrian Atheist "
+    "Democrat Republican Conservative Socialist Communist Liberal Marxist Libertarian Nationalist Zionist"
 )
 MONTHS = "January February March April May June July August September October November December"
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
@@ -63,7 +87,12 @@ _TRADES = (
     "Electric|Steel|Chemicals|Books|Trust"
 )
 _FORMS = "Inc.|Inc|Ltd|Ltd.|LLC|GmbH|AG|plc|S.A.|B.V.|Corp.|Corporation|Limited|and Co.|& Co.|SE|Oy|AB|SpA"
+_ENDINGS = "ly ify io hub data soft tech net ware lab labs map maps quest cloud pay base works bit box eo ia ex x media"
+_FORM = re.compile(
+    r",? (?:Inc|Ltd|LLC|Corp|Corporation|Company|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Co)\b\.?,?", re.I
+)
 _OFFICES = "Health|Finance|Education|Justice|Transport|Defence|Labour|Agriculture"
+_LINES = "\n|, | "
 _COUNTRIES = (
     "USA|UK|U.S.|United States|Netherlands|England|Scotland|Europe|America|Germany|France|Italy|Spain|India|China|Japan"
 )
@@ -84,8 +113,22 @@ _DATES = (
 class Values:
     """Makes values; the same seed gives the same values."""
 
-    def __init__(self, known: Mapping[str, Sequence[str]], seed: int, locales: Sequence[str] = LOCALES) -> None:
-        """Known values by what they are: `first`, `last`, `person`, `org`, `city`, `street`, `address`, `phone`."""
+    def __init__(
+        self,
+        known: Mapping[str, Sequence[str]],
+        companies: Sequence[str],
+        seed: int,
+        locales: Sequence[str] = LOCALES,
+    ) -> None:
+        """Take what values are made from.
+
+        Args:
+            known: Values by what they are: `first`, `last`, `person`, `org`, `city`, `street`, `address`, `phone`.
+            companies: Names of registered companies.
+            seed: Of everything that is drawn.
+            locales: Faker's countries.
+        """
+        self._companies = companies
         self.random = random.Random(seed)  # noqa: S311 - examples, no secret
         self._known = known
         self._fakers = [Faker(locale) for locale in locales]
@@ -148,17 +191,20 @@ class Values:
 
     def org(self) -> str:
         """A company, an authority, a school."""
-        known, chance = self._of_training("org", 0.4), self.random.random()
-        if known:
-            return known
-        if chance < 0.17:
-            return self.random.choice(self._fakers[:12]).company()
-        if chance < 0.27:
-            return "".join(self.random.choices(string.ascii_uppercase, k=self.random.randint(2, 5)))
-        if chance < 0.33:
-            return f"University of {self.city()}"
-        if chance < 0.38:
-            return f"{self._pick('Ministry|Department|Institute|Office', '|')} of {self._pick(_OFFICES, '|')}"
+        kinds = {
+            lambda: self.random.choice(self._known["org"]): 25,
+            lambda: self.random.choice(self._fakers[:12]).company(): 11,
+            self._registered: 12,
+            self._young: 15,
+            self._traditional: 26,
+            lambda: "".join(self.random.choices(string.ascii_uppercase, k=self.random.randint(2, 5))): 5,
+            lambda: f"University of {self.city()}": 3,
+            lambda: f"{self._pick('Ministry|Department|Institute|Office', '|')} of {self._pick(_OFFICES, '|')}": 3,
+        }
+        return str(self.random.choices(list(kinds), weights=list(kinds.values()))[0]())
+
+    def _traditional(self) -> str:
+        """A stem, what is done, and the legal form, or some of these."""
         stem = self.random.choice(
             [
                 self.last,
@@ -166,11 +212,35 @@ class Values:
                 self.made,
                 lambda: self._pick(_STEMS),
                 lambda: self._pick(_STEMS) + self._pick(_STEMS).lower(),
+                lambda: f"{self.last()} & {self.last()}",
             ]
         )()
         shape = self.random.random()
         parts = [stem] + [self._pick(_TRADES, "|")] * (shape < 0.65) + [self._pick(_FORMS, "|")] * (0.5 < shape < 0.85)
         return " ".join(parts)
+
+    def _registered(self) -> str:
+        """A company that signed a contract, often without its legal form."""
+        name = self.random.choice(self._companies)
+        if self.random.random() < 0.5:
+            name = _FORM.sub("", name)
+        return name.title() if name.isupper() and len(name) > 5 and self.random.random() < 0.7 else name
+
+    def _young(self) -> str:
+        """What a young company calls itself: common words, joined or not, or one with an ending."""
+        first, second = self._english.word().capitalize(), self._english.word().capitalize()
+        chance = self.random.random()
+        if chance < 0.35:
+            name = f"{first} {second}"
+        elif chance < 0.6:
+            name = first + (second if self.random.random() < 0.3 else second.lower())
+        elif chance < 0.7:
+            name = f"{first} {second} {self._english.word().capitalize()}"
+        elif chance < 0.85:
+            name = first + self._pick(_ENDINGS)
+        else:
+            name = self._pick(_ENDINGS).capitalize() + first.lower()
+        return name + (f" {self._pick(_FORMS + '|' + _TRADES, '|')}" if self.random.random() < 0.3 else "")
 
     def city(self) -> str:
         """A town."""
@@ -195,19 +265,52 @@ class Values:
     def address(self) -> str:
         """Street and house, often with the town."""
         known, chance = self._of_training("address", 0.45), self.random.random()
-        if known:
-            return known
-        if chance < 0.55:
-            whole = self.random.choice(self._fakers).address()
-            return whole if chance < 0.28 else whole.replace("\n", ", ")
-        town = self.random.random() < 0.6
-        if chance < 0.75:
-            return f"{self.num()} {self.street()}" + (f", {self.city()}" if town else "")
-        return f"{self.street()} {self.num()}" + (f", {self.zip()} {self.city()}" if town else "")
+        forms = (
+            (0.28, self._posted),
+            (0.55, lambda: self._posted().replace("\n", ", ")),
+            (0.60, lambda: f"the corner of {self.street()} {self.num()} and {self.street()}"),
+            (0.66, self._flat),
+            (0.74, self._parcel),
+            (0.87, lambda: f"{self.num()} {self.street()}" + (f", {self.city()}" if self._often() else "")),
+            (
+                1.00,
+                lambda: f"{self.street()} {self.num()}" + (f", {self.zip()} {self.city()}" if self._often() else ""),
+            ),
+        )
+        return known or next(form for limit, form in forms if chance < limit)()
+
+    def _often(self) -> bool:
+        return self.random.random() < 0.6
+
+    def _posted(self) -> str:
+        return self.random.choice(self._fakers).address()
+
+    def _flat(self) -> str:
+        """An address that begins with the flat."""
+        flat = f"{self._pick('Apt. Suite Flat Unit')} {self.random.randint(1, 999)}"
+        return f"{flat} {self.num()} {self.street()}{self._pick(_LINES, '|')}{self.city()} {self.zip()}"
+
+    def _parcel(self) -> str:
+        """Where a parcel goes, in one line or several, to the country."""
+        between, flat = self._pick(_LINES, "|"), ""
+        if self.random.random() < 0.5:
+            flat = f" {self._pick('Apt. Suite')} {self.random.randint(1, 999)}"
+        number = f"{self.num()} {self.num()}" if self.random.random() < 0.4 else self.num()
+        end = self.random.choice(
+            ["", f" {self.zip()}", f"{between}{self.country()}", f"{between}{self.country()} {self.zip()}"]
+        )
+        return f"{number} {self.street()}{flat}{between}{self.city()}{end}"
 
     def nat(self) -> str:
         """A nationality, or a group that people belong to."""
         return self._pick(NATIONALITIES)
+
+    def nats(self) -> str:
+        """Several people of one nationality or group."""
+        pick = self._pick(NATIONALITIES)
+        if pick.endswith("man"):
+            return pick if self.random.random() < 0.5 else pick[:-3] + "men"
+        return pick if pick.endswith(("ish", "ese", "ch", "ss", "s")) else f"{pick}s"
 
     def date(self) -> str:
         """A day."""
@@ -245,6 +348,14 @@ class Values:
     def email(self) -> str:
         """An e-mail address."""
         return self._english.email()
+
+    def card(self) -> str:
+        """A card."""
+        return self._english.credit_card_number()
+
+    def url(self) -> str:
+        """A page."""
+        return self._english.url()
 
     def iban(self) -> str:
         """An account."""

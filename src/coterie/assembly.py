@@ -81,7 +81,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
     budgets = open_budgets(config.budgets, folder)
-    detector = await asyncio.to_thread(open_detector, config.privacy)
+    detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
     dial = network_dial(config, folder, versions)

@@ -25,6 +25,8 @@ from ._init import init
 from ._keys import keys
 from ._models import models
 from ._privacy import privacy
+from ._privacy_train import evaluate as evaluate_privacy
+from ._privacy_train import train as train_privacy
 from ._registry import registry
 from ._replay import replay
 from ._report import report
@@ -89,6 +91,8 @@ app.command()(erase)
 app.command()(export)
 app.add_typer(audit)
 app.add_typer(keys)
+privacy.command("train")(train_privacy)
+privacy.command("eval")(evaluate_privacy)
 app.add_typer(privacy)
 app.add_typer(registry)
 app.add_typer(models)

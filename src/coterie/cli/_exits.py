@@ -17,7 +17,7 @@ USAGE = 2
 BAR_MISSED = 3
 """`train`: a specialist was trained and stored, but missed its bar or is worse than the one that serves.
 
-`rightsize`: no rung is shown to meet the bar.
+`rightsize`: no rung is shown to meet the bar. `privacy train`: the new model is worse, and was not written.
 """
 FORBIDDEN = 4
 """A policy forbids it."""
@@ -35,7 +35,7 @@ EXIT_CODES = {
     SETUP: "the set-up needs a change (the hint says which), or `doctor` found something required missing",
     USAGE: "the command line, the request or the data cannot be used as it is",
     BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion; "
-    "`rightsize`: no rung is shown to meet the bar",
+    "`rightsize`: no rung is shown to meet the bar; `privacy train`: the new model is worse and was not written",
     FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",

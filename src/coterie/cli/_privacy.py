@@ -19,15 +19,10 @@ if TYPE_CHECKING:
 
 privacy = typer.Typer(
     name="privacy",
-    help="Personal data and secrets in texts: find, redact.",
+    help="Personal data and secrets in texts: find, redact, learn from marked texts, measure.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-
-@privacy.callback()
-def _group() -> None:
-    """Keep `find` a command of its own while it is the only one."""
 
 
 @privacy.command()
@@ -52,7 +47,7 @@ def find(
     from coterie.privacy import open_detector
 
     text = _read(file)
-    found = open_detector(_section(context.obj, detector)).find(text)
+    found = open_detector(section_of(context.obj, detector), context.obj).find(text)
     if as_json:
         show_json(_document(text, found, redacted=redacted))
     elif redacted:
@@ -63,7 +58,7 @@ def find(
         _show(text, found)
 
 
-def _section(folder: Path, detector: str | None) -> PrivacySection:
+def section_of(folder: Path, detector: str | None) -> PrivacySection:
     """What the option names, else the network's setting, else names: a text needs no network."""
     from coterie.config import FILE_NAME, PrivacySection, load_config
 

@@ -33,12 +33,13 @@ _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
 
 
 class EngineOptions(TypedDict, total=False):
-    """What can be put in place of the network, the clock and chance, as `OpenAIEngine` takes it."""
+    """What can be put in place of the network, the clock, chance and patience, as `OpenAIEngine` takes it."""
 
     transport: httpx.AsyncBaseTransport
     clock: Callable[[], float]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    threshold: int
 
 
 class OpenAIEngine:
@@ -58,6 +59,7 @@ class OpenAIEngine:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        threshold: int = _BREAKER_THRESHOLD,
     ) -> None:
         """Describe the connection; nothing is opened before the first prompt.
 
@@ -68,6 +70,7 @@ class OpenAIEngine:
             clock: seconds that only go forward, for the circuit breaker.
             random: a number from 0 to 1, for the jitter.
             sleep: waits between tries.
+            threshold: failures in a row after which the server is not asked for a while.
         """
         self.name = name
         self.clearance = model.clearance
@@ -76,7 +79,7 @@ class OpenAIEngine:
         self._sleep = sleep
         self._connection = Connection(name, model, transport)
         self._dialect = Dialect()
-        self._breaker = CircuitBreaker(name, threshold=_BREAKER_THRESHOLD, cooldown=_BREAKER_COOLDOWN, clock=clock)
+        self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """One answer a prompt, asked side by side.

@@ -1,16 +1,25 @@
 """Personal data and secrets in text: what a detector finds, and the label that it asks for. It knows no policy."""
 
+from ._annotated import (
+    AnnotatedFile,
+    AnnotatedText,
+    SpanFigures,
+    kinds_of,
+    measure_detector,
+    read_annotated,
+)
 from ._found import Detector, Kind, PersonalData, label_of, least_label, settle
-from ._names import NAME_KINDS, ChainModel, NameDetector, load_model, marginals, store_model
+from ._names import NAME_KINDS, ChainModel, NameDetector, bundled_model, load_model, marginals, store_model
 from ._open import open_detector
 from ._patterns import PatternDetector
 from ._presidio import PresidioDetector
 from ._redact import redact
-from ._words import OFFSETS, Lexicon, Word, case_of, lower_of, own_features, pair_features, read_words, shape
+from ._words import Lexicon, Word, read_words, text_features
 
 __all__ = [
     "NAME_KINDS",
-    "OFFSETS",
+    "AnnotatedFile",
+    "AnnotatedText",
     "ChainModel",
     "Detector",
     "Kind",
@@ -19,19 +28,20 @@ __all__ = [
     "PatternDetector",
     "PersonalData",
     "PresidioDetector",
+    "SpanFigures",
     "Word",
-    "case_of",
+    "bundled_model",
+    "kinds_of",
     "label_of",
     "least_label",
     "load_model",
-    "lower_of",
     "marginals",
+    "measure_detector",
     "open_detector",
-    "own_features",
-    "pair_features",
+    "read_annotated",
     "read_words",
     "redact",
     "settle",
-    "shape",
     "store_model",
+    "text_features",
 ]

@@ -12,11 +12,13 @@ from ._found import Kind, PersonalData
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"(?<![\w.%+'-])[\w.%+'-]{{1,64}}@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
-_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
+_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f]{0,4}:)[0-9a-f:]{3,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", re.I | re.A
 )
-_VERSION = Words("version, v, release, firmware, build")
+_VERSION = Words("version, v, release, firmware, build, section*, clause*, paragraph*, article*, chapter")
+_HEADING = re.compile(r"(?:\A|\n|\s{3})$")
+"""Before the number of a paragraph, which stands at the beginning of its line."""
 _TRAILING = ".,;:!?'\")]*"
 
 
@@ -32,6 +34,8 @@ def find_emails(text: str) -> Iterator[PersonalData]:
 
 def find_urls(text: str) -> Iterator[PersonalData]:
     """Addresses of pages that begin with their scheme or with `www.`, without the sentence's own punctuation."""
+    if "://" not in text and "www." not in text.lower():
+        return
     for match in _URL.finditer(text):
         length = len(match[0].rstrip(_TRAILING))
         if "." in match[0][:length] or "localhost" in match[0]:
@@ -41,7 +45,7 @@ def find_urls(text: str) -> Iterator[PersonalData]:
 def find_ips(text: str) -> Iterator[PersonalData]:
     """Addresses of machines, save those that every machine has for itself and numbers of versions."""
     for match in _IPV4.finditer(text):
-        if _is_somebody(match[0]) and last_before(_VERSION, text, match.start(), reach=12) < 0:
+        if _is_somebody(match[0]) and not _is_numbering(text, match):
             yield PersonalData(kind=Kind.IP, start=match.start(), end=match.end(), score=0.95)
     if ":" not in text:
         return
@@ -49,6 +53,18 @@ def find_ips(text: str) -> Iterator[PersonalData]:
         address = match[0].removesuffix(":") if not match[0].endswith("::") else match[0]
         if _looks_like_v6(address) and _is_somebody(address):
             yield PersonalData(kind=Kind.IP, start=match.start(), end=match.start() + len(address), score=0.95)
+
+
+def _is_numbering(text: str, match: re.Match[str]) -> bool:
+    """Whether four numbers are those of a version or of a paragraph."""
+    if last_before(_VERSION, text, match.start(), reach=12) >= 0:
+        return True
+    small = all(len(number) < 3 for number in match[0].split("."))
+    return (
+        small
+        and bool(_HEADING.search(text, max(0, match.start() - 3), match.start()))
+        and text[match.end() :][:1] == " "
+    )
 
 
 def _looks_like_v6(address: str) -> bool:

@@ -12,6 +12,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,13 @@ from ._words import (
     Lexicon,
     Word,
     case_of,
+    ends_name,
     form_pairs,
     group_pairs,
     lower_of,
     own_features,
     read_words,
     shape,
-    word_pairs,
 )
 
 NAME_KINDS = (
@@ -54,7 +55,7 @@ MODEL_FILE, ARRAYS_FILE = "names.json", "names.safetensors"
 Floats = np.ndarray
 
 _REMEMBERED = 20_000
-"""Words whose sums of weights are kept: some 3 kB each at most."""
+"""Words whose sums of weights are kept: less than 1 kB each."""
 _TINY = 1e-300
 _STEPS = 8  # after so many a message is scaled: it is far from the smallest number until then
 
@@ -72,6 +73,9 @@ class ChainModel(NamedTuple):
 class NameDetector:
     """Patterns and names in one pass. Safe for several threads."""
 
+    quick = 1_500
+    """Characters that take it about ten milliseconds."""
+
     def __init__(self, model: ChainModel, *, least: float = 0.5) -> None:
         """Serve a trained chain.
 
@@ -84,14 +88,16 @@ class NameDetector:
         self._patterns = PatternDetector()
         self._moves = np.exp(model.transitions.astype(np.float64))
         remember = lru_cache(maxsize=_REMEMBERED)
-        self._own = remember(self._sum_own)
+        self._beside = _rows_of_pairs(model.terms, ("-10", "01", "-21", "12"))
+        self._apart = {pair: rows[0] for pair, rows in _rows_of_pairs(model.terms, ("-11",)).items()}
+        self._own: dict[tuple[str, str, str], Floats] = {}
         self._form_rows = remember(self._rows_of_forms)
         self._group_rows = remember(self._rows_of_groups)
 
     @classmethod
     def bundled(cls) -> NameDetector:
         """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
-        return cls(_bundled())
+        return cls(bundled_model())
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
@@ -112,6 +118,8 @@ class NameDetector:
             kind = best[at]
             end = at + 1
             while end < len(words) and kind and best[end] == kind and not begins[end][kind - 1]:
+                if ends_name(words, end):
+                    break
                 end += 1
             if kind:
                 score = float(named[at:end, kind].min())
@@ -121,31 +129,62 @@ class NameDetector:
         return found
 
     def _emissions(self, words: Sequence[Word]) -> Floats:  # (T, TAGS)
+        found = [word.found for word in words]
         lower = [lower_of(word) for word in words]
-        forms = [word.form if word.found else shape(word.form) for word in words]
+        forms = [word.form if known else shape(word.form) for word, known in zip(words, found, strict=True)]
         case = case_of(forms)
-        known = [self._own(each, form, case) for each, form in zip(lower, forms, strict=True)]
-        sums = self._pairs(lower, forms, case, [group for _, group in known])
-        own = np.stack([sums for sums, _ in known])  # (T, OFFSETS, TAGS)
+        own, groups = self._owned(lower, forms, case)  # (T, OFFSETS, TAGS)
+        sums = self._pairs(lower, forms, case, groups)
         for place, offset in enumerate(OFFSETS):
             if abs(offset) < len(words):
                 sums[max(0, offset) : len(words) + min(0, offset)] += own[
                     max(0, -offset) : len(words) - max(0, offset), place
                 ]
-        for i, word in enumerate(words):
-            if word.found and word.form != "<DATE>":
-                sums[i, 1:] = -_FORBIDDEN
+        patterned = [i for i, known in enumerate(found) if known and words[i].form != "<DATE>"]
+        if patterned:
+            sums[patterned, 1:] = -_FORBIDDEN
         return sums
+
+    def _owned(self, lower: list[str], forms: list[str], case: str) -> tuple[Floats, list[int]]:
+        """What each word says by itself of the words about it (T, OFFSETS, TAGS), and its coarse group."""
+        keys = list(zip(lower, forms, repeat(case)))
+        known = {key: self._own.get(key) for key in keys}
+        if fresh := [key for key, sums in known.items() if sums is None]:
+            known |= (learnt := self._sum_own(fresh))
+            if len(self._own) > _REMEMBERED:
+                self._own.clear()
+            self._own.update(learnt)
+        groups = self._model.lexicon.groups
+        coarse = [groups[word][1] if word in groups else -1 for word in lower]
+        return np.array([known[key] for key in keys]), coarse
+
+    def _sum_own(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Floats]:
+        """The sums of words with their shapes in texts of a use of capitals: (OFFSETS, TAGS) each."""
+        model, rows, starts = self._model, list[int](), list[int]()
+        get, nothing = model.terms.get, len(model.terms)
+        for lower, form, case in keys:
+            for names in own_features(lower, form, case, model.lexicon):
+                starts.append(len(rows))
+                rows.append(nothing)  # a row of zeros, so that no place is without a row
+                rows += [row for name in names if (row := get(name)) is not None]
+        sums = np.add.reduceat(model.weights[rows], starts, axis=0, dtype=np.float64)
+        return dict(zip(keys, sums.reshape(len(keys), len(OFFSETS), -1), strict=True))
 
     def _pairs(self, lower: list[str], forms: list[str], case: str, groups: list[int]) -> Floats:  # (T, TAGS)
         """The weights of what neighbours say together."""
         lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", *forms, "$"], [-1, *groups, -1]
-        get, rows, starts = self._model.terms.get, list[int](), list[int]()
+        beside, apart = self._beside.get, self._apart.get
+        pairs = [beside(pair, _NO_ROWS) for pair in map(_join, lower, lower[1:])]  # of words i and i + 1
+        rows, starts = list[int](), list[int]()
         for i in range(len(lower) - 4):
             starts.append(len(rows))
-            rows += self._form_rows(case, *forms[i : i + 3])
-            rows += self._group_rows(*groups[i : i + 3])
-            rows += [row for name in word_pairs(*lower[i : i + 5]) if (row := get(name)) is not None]
+            rows += self._form_rows(case, forms[i], forms[i + 1], forms[i + 2])
+            rows += self._group_rows(groups[i], groups[i + 1], groups[i + 2])
+            rows += pairs[i + 1][0]
+            rows += pairs[i + 2][1]
+            rows += pairs[i][2]
+            rows += pairs[i + 3][3]
+            rows += apart(_join(lower[i + 1], lower[i + 3]), ())
         return np.add.reduceat(self._model.weights[rows], starts, axis=0).astype(np.float64)
 
     def _rows_of_forms(self, case: str, before: str, here: str, after: str) -> list[int]:
@@ -157,15 +196,22 @@ class NameDetector:
         terms = self._model.terms
         return [terms[name] for name in group_pairs(before, here, after) if name in terms]
 
-    def _sum_own(self, lower: str, form: str, case: str) -> tuple[Floats, int]:  # (OFFSETS, TAGS)
-        model = self._model
-        sums = np.zeros((len(OFFSETS), TAGS))
-        for place, names in enumerate(own_features(lower, form, case, model.lexicon)):
-            rows = [model.terms[name] for name in names if name in model.terms]
-            if rows:
-                sums[place] = model.weights[rows].sum(axis=0)
-        known = model.lexicon.groups.get(lower)
-        return sums, known[1] if known else -1
+
+_NO_ROWS: tuple[tuple[int, ...], ...] = ((), (), (), ())
+
+
+def _join(one: str, other: str) -> str:
+    return f"{one} {other}"
+
+
+def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Of each pair of words the rows of the features that have these names before it."""
+    places, found = {name: place for place, name in enumerate(names)}, dict[str, list[tuple[int, ...]]]()
+    for term, row in terms.items():
+        name, _, pair = term.partition("=")
+        if name in places:
+            found.setdefault(pair, [()] * len(names))[places[name]] = (row,)
+    return {pair: tuple(rows) for pair, rows in found.items()}
 
 
 _FORBIDDEN = 1e3
@@ -209,21 +255,22 @@ def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
     """
     scaled = np.exp(emissions - emissions.max(axis=1, keepdims=True))
     scaled[0, 2::2] = 0.0  # nothing goes on at the beginning
-    forward, back = np.empty_like(scaled), np.empty_like(scaled)
-    forward[0] = message = scaled[0]
-    for t in range(1, len(scaled)):
-        message = (message @ moves) * scaled[t]
+    rows, dot = list(scaled), np.dot
+    forward, back = [rows[0]], [np.ones(scaled.shape[1])]
+    for t in range(1, len(rows)):
+        message = dot(forward[-1], moves)
+        message *= rows[t]
         if not t % _STEPS:
             message /= max(message.sum(), _TINY)
-        forward[t] = message
-    back[-1] = message = np.ones(scaled.shape[1])
-    for t in range(len(scaled) - 1, 0, -1):
-        message = moves @ (message * scaled[t])
+        forward.append(message)
+    for t in range(len(rows) - 1, 0, -1):
+        message = dot(moves, back[-1] * rows[t])
         if not t % _STEPS:
             message /= max(message.sum(), _TINY)
-        back[t - 1] = message
-    forward /= np.maximum(forward.sum(axis=1, keepdims=True), _TINY)
-    both = forward * back / np.maximum(back.sum(axis=1, keepdims=True), _TINY)
+        back.append(message)
+    before, behind = np.array(forward), np.array(back[::-1])
+    before /= np.maximum(before.sum(axis=1, keepdims=True), _TINY)
+    both = before * behind / np.maximum(behind.sum(axis=1, keepdims=True), _TINY)
     return np.asarray(both / np.maximum(both.sum(axis=1, keepdims=True), _TINY))
 
 
@@ -231,7 +278,8 @@ def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
 
 
 @lru_cache(maxsize=1)
-def _bundled() -> ChainModel:
+def bundled_model() -> ChainModel:
+    """The chain that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
     return load_model(FOLDER)
 
 
@@ -243,7 +291,8 @@ def load_model(folder: Path) -> ChainModel:
         return _model_of(description, content)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ArtefactRefused(
-            f"The model of names in {str(folder)!r} cannot be used: {error}.", hint="Install Coterie again."
+            f"The model of names in {str(folder)!r} cannot be used: {error}.",
+            hint="Train it again: coterie privacy train." if folder != FOLDER else "Install Coterie again.",
         ) from error
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from coterie.config import PrivacySection
 
 from ._found import Detector
-from ._names import NameDetector
+from ._names import NameDetector, load_model
 from ._patterns import PatternDetector
 from ._presidio import PresidioDetector
 
 
-def open_detector(section: PrivacySection) -> Detector:
+def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
     """Load what `[privacy]` names.
+
+    Args:
+        section: The setting.
+        folder: The network's, from which a path in it is read.
 
     Raises:
         ExtraMissing: it needs a package.
@@ -19,4 +25,6 @@ def open_detector(section: PrivacySection) -> Detector:
     """
     if section.detector == "presidio":
         return PresidioDetector()
-    return NameDetector.bundled() if section.detector == "names" else PatternDetector()
+    if section.detector == "names":
+        return NameDetector(load_model(folder / section.model)) if section.model else NameDetector.bundled()
+    return PatternDetector()

@@ -10,8 +10,9 @@ from ._found import Kind, PersonalData
 
 _SPACE = r"[ \u00a0\u202f\u2009.\-\u2010\u2011\u2013]"
 _CARD = re.compile(
-    rf"(?<!\d)(?<!\d[.,-])(?:\d{{12,19}}|\d{{4}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
-    rf"|\d{{4}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
+    # It begins with the digit, and not with what may not stand before it: so the library skips to the digits of a text.
+    rf"\d(?<!\d\d)(?<!\d[.,-]\d)(?:\d{{11,18}}|\d{{3}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
+    rf"|\d{{3}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
 )
 _ISSUERS = (
     # first digits from, to, lengths; ISO/IEC 7812 and what the issuers publish
@@ -32,11 +33,14 @@ _ISSUERS = (
     ("62", "62", (16, 17, 18, 19)),  # UnionPay
     ("2200", "2204", (16, 17, 18, 19)),  # Mir
     ("50", "50", tuple(range(12, 20))),  # Maestro
+    ("0604", "0604", tuple(range(12, 20))),
     ("56", "58", tuple(range(12, 20))),
     ("60", "63", tuple(range(12, 20))),
     ("67", "69", tuple(range(12, 20))),
 )
 _SURE_LENGTHS = (14, 15, 16)
+_PLAIN = 16
+"""The length that nearly all cards have."""
 _CARD_WORDS = Words(
     "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
     "cartão, kort, kortti, karta"
@@ -67,7 +71,7 @@ def luhn(digits: str) -> bool:
 
 
 def find_cards(text: str) -> Iterator[PersonalData]:
-    """Numbers whose check digit is right: of an issuer, or of anybody beside a word for a card.
+    """Numbers of an issuer whose check digit is right, and beside a word for a card those of shops' own cards.
 
     Lengths that few cards have count only beside such a word.
     """
@@ -75,9 +79,10 @@ def find_cards(text: str) -> Iterator[PersonalData]:
         digits = digits_of(match[0])
         if len(set(digits)) == 1 or not luhn(digits):
             continue
-        if near(_CARD_WORDS, text, match.start(), match.end()):
+        issued = _issued(digits)
+        if (issued or len(digits) == _PLAIN) and near(_CARD_WORDS, text, match.start(), match.end()):
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.99)
-        elif len(digits) in _SURE_LENGTHS and _issued(digits):
+        elif issued and len(digits) in _SURE_LENGTHS:
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.9)
 
 

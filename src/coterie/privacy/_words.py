@@ -14,6 +14,8 @@ from ._dates import date_places
 from ._found import PersonalData, settle
 
 _TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|[^\w\s]|_")
+_QUOTING = frozenset(">|?*")
+_BEFORE_QUOTING = "\n>|?*"
 OFFSETS = (-2, -1, 0, 1, 2)
 """Words of whose own features a word's tags depend, itself in the middle."""
 
@@ -62,7 +64,7 @@ def shape(form: str) -> str:
     """What kind of word: `Aa`, `AA`, `A`, `aA`, `a`, digits as nines, another sign as it is."""
     first = form[0]
     if not first.isalnum():
-        return "\n" if first == "\n" else form
+        return _line_end(form) if first == "\n" else form
     if form[0].isdigit():
         return "9" * min(len(form), 6)
     if form.islower():
@@ -81,8 +83,18 @@ def case_of(shapes: Sequence[str]) -> str:
 
 
 def lower_of(word: Word) -> str:
-    """Its letters in lower case; all ends of lines are one."""
-    return word.form if word.found else "\n" if word.form[0] == "\n" else word.form.lower()
+    """Its letters in lower case; all ends of lines are one, and all ends of paragraphs."""
+    return word.form if word.found else _line_end(word.form) if word.form[0] == "\n" else word.form.lower()
+
+
+def _line_end(form: str) -> str:
+    return "\n\n" if form.count("\n") > 1 else "\n"
+
+
+def ends_name(words: Sequence[Word], i: int) -> bool:
+    """Whether no name goes over a word: the end of a paragraph, or a sign of quoting at the beginning of a line."""
+    form = words[i].form
+    return form.count("\n") > 1 or (form in _QUOTING and i > 0 and words[i - 1].form[0] in _BEFORE_QUOTING)
 
 
 def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[list[str]]:
@@ -138,6 +150,24 @@ def group_pairs(before: int, here: int, after: int) -> list[str]:
     """What the coarse groups of a word and its neighbours say; -1 is none."""
     found = [f"c-={before} {here}"] if here >= 0 and before >= 0 else []
     return found + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
+
+
+def text_features(words: Sequence[Word], lexicon: Lexicon) -> list[list[str]]:
+    """The features of each word, as a detector adds up their weights."""
+    lower = [lower_of(word) for word in words]
+    forms = [word.form if word.found else shape(word.form) for word in words]
+    case = case_of(forms)
+    own = [own_features(each, form, case, lexicon) for each, form in zip(lower, forms, strict=True)]
+    groups = [lexicon.groups[each][1] if each in lexicon.groups else -1 for each in lower]
+    lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *groups, -1, -1]
+    found = []
+    for i in range(len(words)):
+        names = pair_features(i, lower, forms, case, groups)
+        for place, offset in enumerate(OFFSETS):
+            if 0 <= i - offset < len(words):
+                names += own[i - offset][place]
+        found.append(names)
+    return found
 
 
 def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str, groups: Sequence[int]) -> list[str]:

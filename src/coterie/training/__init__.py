@@ -6,11 +6,13 @@ from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
 from ._chain import ChainFit, fit_chain
 from ._job import MEASURES, TextEncoder
+from ._names import TrainedNames, fit_names, train_names
 from ._progress import Progress, Silent
 from ._rungs import TrainedRungs, possible_rungs, train_rungs
-from ._train import HELD_OUT, TrainedSpecialist, TrainingReport, train
+from ._train import CHECKPOINTS_FOLDER, HELD_OUT, TrainedSpecialist, TrainingReport, train
 
 __all__ = [
+    "CHECKPOINTS_FOLDER",
     "HELD_OUT",
     "MEASURES",
     "AnswerCorpus",
@@ -23,6 +25,7 @@ __all__ = [
     "Progress",
     "Silent",
     "TextEncoder",
+    "TrainedNames",
     "TrainedRungs",
     "TrainedSpecialist",
     "TrainingReport",
@@ -30,9 +33,11 @@ __all__ = [
     "features_of",
     "find_asked",
     "fit_chain",
+    "fit_names",
     "fit_scorer",
     "gather_corpus",
     "possible_rungs",
     "train",
+    "train_names",
     "train_rungs",
 ]

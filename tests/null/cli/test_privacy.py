@@ -1,6 +1,7 @@
 """`coterie privacy find`: what a text has in it, shown, as JSON, and taken out."""
 
 import io
+import json
 import sys
 
 import pytest
@@ -73,3 +74,81 @@ def test_bad_input(run, tmp_path, letter):
         told = run("privacy", "find", *words)
         assert told.code in {2, 3}, told
         assert message in told.err
+
+
+@pytest.fixture
+def marked(tmp_path):
+    """A file of texts with what is in them."""
+    rows = [
+        {"text": f"{name} wrote to {name.lower()}@example.org", "spans": [
+            {"kind": "PERSON", "start": 0, "end": len(name)},
+            {"kind": "EMAIL", "start": len(name) + 10, "end": 2 * len(name) + 22},
+        ]}
+        for name in ("Maria", "Tom")
+    ]  # fmt: skip
+    rows.append({"text": "x", "spans": [{"kind": "MOOD", "start": 0, "end": 1}]})
+    path = tmp_path / "marked.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def test_measured(run, marked):
+    """Each marked kind with precision and recall, as a table and for scripts; kinds that nobody knows are named."""
+    told = run("privacy", "eval", marked, "--detector", "patterns")
+    document = run("privacy", "eval", marked, "--detector", "patterns", "--json").json
+
+    assert told.code == 0
+    assert "MOOD (1)" in told.err
+    assert [line.split()[:3] for line in told.out.splitlines() if "EMAIL" in line] == [["EMAIL", "2", "2"]]
+    assert document["kinds"]["EMAIL"] == {
+        "precision": 1.0, "recall": 1.0, "f1": 1.0, "marked": 2, "found": 2, "right": 2,
+    }  # fmt: skip
+    assert document["kinds"]["PERSON"]["recall"] == 0.0
+    assert document["kinds"]["PERSON"]["precision"] is None
+    assert document["unknown_kinds"] == {"MOOD": 1}
+
+
+def test_trained_on_too_little(run, folder, marked):
+    """Two names are too few: it is said how many there must be, and nothing is written."""
+    told = run("-C", folder, "privacy", "train", marked)
+
+    assert told.code == 2
+    assert "training needs 20" in told.err
+    assert not (folder / "detector").exists()
+
+
+def test_trained_over_something_else(run, marked, tmp_path):
+    """A folder that is no model is never replaced."""
+    (tmp_path / "photos").mkdir()
+    told = run("privacy", "train", marked, "--out", tmp_path / "photos")
+
+    assert told.code == 2
+    assert "is no model" in told.err
+    assert (tmp_path / "photos").is_dir()
+
+
+@pytest.mark.slow
+def test_trained(run, folder, tmp_path):
+    """A model of one's own texts is written, measured beside the one before, and served when coterie.toml names it."""
+    texts = ("unit {} reports", "we saw {} at noon", "ask {} about it", "the badge of {} is lost", "{} on leave")
+    rows = [
+        {"text": text.format(name), "spans": [{"kind": "PERSON", "start": at, "end": at + len(name)}]}
+        for text in texts
+        for at in [text.index("{")]
+        for name in ("zork", "blarg", "quim", "vexo", "dran", "plum", "korb", "snee", "trux")
+    ]  # fmt: skip
+    (tmp_path / "own.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    document = run("-C", folder, "privacy", "train", tmp_path / "own.jsonl", "--json").json
+    again = run("-C", folder, "privacy", "train", tmp_path / "own.jsonl")
+    config = folder / "coterie.toml"
+    config.write_text(config.read_text() + '\n[privacy]\ndetector = "names"\nmodel = "detector"\n')
+    (tmp_path / "letter.txt").write_text("ask trux about it")
+
+    assert document["after"]["PERSON"]["f1"] > document["before"]["PERSON"]["f1"]
+    assert document["data"]["texts"] == len(rows)
+    assert again.code == 0
+    assert [
+        each["text"] for each in run("-C", folder, "privacy", "find", tmp_path / "letter.txt", "--json").json["found"]
+    ] == ["trux"]
+    figures = run("-C", folder, "privacy", "eval", tmp_path / "own.jsonl", "--json").json["kinds"]
+    assert figures["PERSON"]["recall"] > 0.9

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.privacy import Detector, NameDetector, load_model, marginals, redact, store_model
+from coterie.privacy import (
+    Detector,
+    NameDetector,
+    PatternDetector,
+    load_model,
+    marginals,
+    read_words,
+    redact,
+    store_model,
+    text_features,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +127,24 @@ def test_redact(names):
 
     assert redact(text, names.find(text)) == "I am <PERSON_1>. <PERSON_1>, <EMAIL_1>!"
     assert redact("nothing", ()) == "nothing"
+
+
+def test_sums_are_those_of_the_features(names):
+    """What the detector adds up for a word is the weights of the features that training gives it."""
+    model = names._model
+    text = "On 3 May 2020 Ms. O'Neil of Smith & Sons (a@b.example) met\nTOM.\n\n> In new york, 10115 Berlin \u00df"
+    words = read_words(text, PatternDetector().find(text))
+    rows = [[model.terms[name] for name in each if name in model.terms] for each in text_features(words, model.lexicon)]
+    wanted = np.stack([model.weights[each].sum(axis=0) for each in rows])
+    plain = [i for i, word in enumerate(words) if not word.found or word.form == "<DATE>"]
+
+    np.testing.assert_allclose(names._emissions(words)[plain], wanted[plain], atol=1e-4)
+
+
+def test_no_name_goes_over_a_paragraph(names):
+    """Quoted lines and paragraphs keep names apart."""
+    text = "Acme Ltd.\n\n12 Baker Street\nLondon\n> Maria Schneider\n> Paris"
+
+    assert not [
+        each for each in names.find(text) if "\n\n" in text[each.start : each.end] or ">" in text[each.start : each.end]
+    ]

@@ -6,8 +6,15 @@ import sys
 import pytest
 
 from coterie.config import PrivacySection, parse_config
-from coterie.errors import ConfigError, ExtraMissing
-from coterie.privacy import NameDetector, PatternDetector, PresidioDetector, open_detector
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
+from coterie.privacy import (
+    NameDetector,
+    PatternDetector,
+    PresidioDetector,
+    bundled_model,
+    open_detector,
+    store_model,
+)
 from coterie.testing import check_detector
 
 PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None
@@ -23,6 +30,18 @@ def test_names():
     assert isinstance(open_detector(PrivacySection(detector="names")), NameDetector)
     with pytest.raises(ConfigError, match=r"privacy\.detector"):
         parse_config('[privacy]\ndetector = "magic"')
+
+
+def test_own_model(tmp_path):
+    """A model of one's own is read from the network's folder; one that is missing, or is for nobody, is refused."""
+    store_model(bundled_model(), tmp_path / "own", {})
+    section = PrivacySection(detector="names", model="own")
+
+    assert open_detector(section, tmp_path).find("My name is Maria Schneider.")
+    with pytest.raises(ArtefactRefused, match="coterie privacy train"):
+        open_detector(section, tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="the detector is"):
+        parse_config('[privacy]\nmodel = "own"')
 
 
 def test_presidio_is_missing(monkeypatch):

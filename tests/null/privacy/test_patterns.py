@@ -66,6 +66,28 @@ def test_phones_said(number):
 
 
 @pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("phone #030 123 4567", ["030 123 4567"]),
+        ("tel-0911 828 834", ["0911 828 834"]),
+        ("Tel.:+420 603 107 356", ["+420 603 107 356"]),
+        ("(+420 603 107 356)", ["+420 603 107 356"]),
+        ("((505)498-8487x6837)", ["(505)498-8487x6837"]),
+        ("Ph: 0513179177", ["0513179177"]),
+        ("M: 0101891446 F: 0101891447", ["0101891446", "0101891447"]),
+        ("36 85 25 24 is my new mobile number", ["36 85 25 24"]),
+        ("call 882 385 120 or 888 488 078", ["882 385 120", "888 488 078"]),
+        ("+48 575 925 807/517 599 236 (office)", ["+48 575 925 807", "517 599 236"]),
+        ("0911/1234567", ["0911/1234567"]),
+        ("483-178-1824x126", ["483-178-1824x126"]),
+    ],
+)
+def test_phones_beside_signs(text, numbers):
+    """Signs that join a number to its word, stand around it or part it from the next are no part of it."""
+    assert found(text) == [("PHONE", number) for number in numbers]
+
+
+@pytest.mark.parametrize(
     "number",
     [
         "536-90-4399",  # United States
@@ -116,6 +138,11 @@ def test_national_ids_said(word, number, wrong):
         ("driver's license number is D1234567", "D1234567"),
         ("my driving licence: MORGA657054SM9IJ", "MORGA657054SM9IJ"),
         ("passport no. X12345678", "X12345678"),
+        ("Driver's licence 4278104 expired", "4278104"),
+        ("change my driver's license to 04021419, please", "04021419"),
+        ("What is your licence number? It's B919-0114-4463", "B919-0114-4463"),
+        ("DL ID T2R1G9", "T2R1G9"),
+        ("C4XG94S86 is the number of my passport.", "C4XG94S86"),
     ],
 )
 def test_papers(text, number):
@@ -185,6 +212,11 @@ def test_private_keys():
         "I am 46 years old and have 12 000 000 reasons, 50-60 of them good.",
         "Call me at 10:30 or 2024. Text 1 of 20.",
         "2001: A Space Odyssey",
+        "each cell contacts 300-600 neurons, 73.9-86.3 on average (J. Cell Biol. 83, 544-555)",
+        "the cells were treated with PD-0332991",
+        "subject to Section 11.1.1.3(c)\n11.1.1.4 The Buyer pays. ",
+        "my license cost 12000 dollars in 2019, and the passport 60 euros",
+        "credit card 940426070014",
         "",
     ],
 )
@@ -206,6 +238,8 @@ HOSTILE = [
     "a_", "eyJ", "sk-", "key ", "jan 1 ", "born ", "call 1 ", "password=", "password ", "http://", "h://a:",
     "GB82 ", "dl ", "-----BEGIN ", "eyJaaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "passport number is is is ",
     "key aaaaaaaaaaaaaaaa1", "1\u00a0", "www.", "Bearer ", "x.x@",
+    "1/1", "1/1 ", "1 is my ", "A1-A1-", "A1 ", "AA 1 1 ", "passport ", "my licence . ", "#1", "tel-1", "T: 1 ",
+    "1.1-1.1 ", "1 or ",
 ]  # fmt: skip
 
 
