@@ -272,7 +272,17 @@ def test_no_field_is_forgotten():
         choices=("n", "o"),
         stop=("p",),
     )
-    without_words = {"vector", "label", "impersonal", "max_tokens", "temperature", "seed", "logprobs", "states"}
+    without_words = {
+        "vector",
+        "label",
+        "impersonal",
+        "max_tokens",
+        "patience",
+        "temperature",
+        "seed",
+        "logprobs",
+        "states",
+    }
     with_words = {"text", "columns", "messages", "json_schema", "grammar", "adapter", "choices", "stop"}
     assert {field.name for field in fields(Prompt)} == without_words | with_words
     assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnop7")
