@@ -62,6 +62,8 @@ PLACES = 40
 """Requests that a process works on at once; the others wait, as they do before a gateway."""
 LEAVE = 0.1
 """Share of the askers that leave in the middle of an answer."""
+NEVER = 1_000_000_000
+"""Failures in a row after which a model is not asked for a while."""
 KILLED = 20
 """Requests of the process that is killed."""
 
@@ -162,9 +164,8 @@ async def open_it(folder: Path, urls: list[str], requests: int) -> Network:
     }
     budgets = open_budgets(sections(requests), folder)
     gate = Gate(ClearancePolicy(), budgets)
-    # A circuit breaker that opens closes again at once, so that the servers go on being asked, and the budgets used.
-    hurried = {"clock": lambda: time.monotonic() * 10_000}
-    engines = {name: gate.open(name, model, **hurried) for name, model in models.items()}
+    # A circuit breaker would turn most of the requests away while a probe hangs, and the budgets would not be reached.
+    engines = {name: gate.open(name, model, threshold=NEVER) for name, model in models.items()}
     meter = CostMeter(AccountingSection(), models, "large")
     section = GeneralistSection(model="large", fallback=("other",), hedge_after=3.0, deadline=60)
     return Network(

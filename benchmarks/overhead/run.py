@@ -160,15 +160,15 @@ def texts(count: int, *, sure: bool, personal: bool, seed: int) -> list[str]:
     return found
 
 
-async def timed(network: Network, text: str) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
+async def timed(network: Network, text: str) -> tuple[float, float]:
+    """Milliseconds, and those of CPU in all threads."""
+    start, cpu = time.perf_counter(), time.process_time()
     await network.ask(Request(text=text))
-    return (time.perf_counter() - start) * 1000
+    return (time.perf_counter() - start) * 1000, (time.process_time() - cpu) * 1000
 
 
 async def compare(bare: Network, served: Network, asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Milliseconds (N,) of each text through the one and the other, the one that goes first changing."""
+    """Milliseconds and those of CPU (N, 2) of each text through the one and the other, the first one changing."""
     figures = []
     for place, text in enumerate(asked):
         if place % 2:
@@ -178,19 +178,20 @@ async def compare(bare: Network, served: Network, asked: Sequence[str]) -> tuple
             first = await timed(bare, text)
             second = await timed(served, text)
         figures.append((first, second))
-    columns = np.array(figures[WARM_UP:])
+    columns = np.array(figures[WARM_UP:])  # (N, bare and served, 2)
     return columns[:, 0], columns[:, 1]
 
 
 def summary(bare: np.ndarray, served: np.ndarray) -> dict[str, float]:
     """What is added: of each text's two times the difference."""
-    added = served - bare
+    added, cpu = (served - bare).T
     return {
         "requests": len(added),
-        "bare_p50_ms": float(np.quantile(bare, 0.5)),
-        "served_p50_ms": float(np.quantile(served, 0.5)),
+        "bare_p50_ms": float(np.quantile(bare[:, 0], 0.5)),
+        "served_p50_ms": float(np.quantile(served[:, 0], 0.5)),
         "added_p50_ms": float(np.quantile(added, 0.5)),
         "added_p99_ms": float(np.quantile(added, 0.99)),
+        "added_cpu_p50_ms": float(np.quantile(cpu, 0.5)),
     }
 
 

@@ -29,7 +29,8 @@ from coterie.testing import EchoEngine
 from coterie.types import Label
 
 CLAIM = (
-    "A shelf in PostgreSQL is asked in milliseconds at 100,000 chunks, and its graph of vectors misses next to nothing."
+    "A shelf in PostgreSQL is asked in a fraction of a second at 100,000 chunks, and its graph of vectors misses next"
+    " to nothing."
 )
 VARIABLE = "COTERIE_TEST_POSTGRES"
 DIMENSION, CENTRES, VOCABULARY, WORDS, QUERY_WORDS, PER_DOCUMENT, PER_UPDATE = 384, 500, 40_000, 110, 8, 20, 2_000

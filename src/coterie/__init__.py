@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coterie._lazy import lazy_face
+from coterie._offline import report_nothing
 
 if TYPE_CHECKING:
     from coterie.assembly import open_network
@@ -34,5 +35,7 @@ _HOMES = {
     "Request": "types",
     "open_network": "assembly",
 }
+
+report_nothing()
 
 __getattr__ = lazy_face(__name__, _HOMES)

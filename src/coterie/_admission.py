@@ -129,7 +129,7 @@ async def _label_document(document: Document, least: Label, detector: Detector) 
 
 
 async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
-    if worth_a_thread(texts):
+    if worth_a_thread(detector, texts):
         return await asyncio.to_thread(sight, detector, texts)
     return sight(detector, texts)
 
@@ -178,7 +178,9 @@ def _refusal(reason: str) -> ReleaseRefused:
 
 def _history(request: Request, context: Context, now: float) -> tuple[Entry, ...]:
     """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
+    if not request.history:
+        return ()
     label, bare = label_of(request), request.impersonal
-    remembered = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
+    remembered = {entry.content for entry in context.entries if isinstance(entry.content, Message)}
     turns = (turn for turn in request.history if turn not in remembered)
     return tuple(Entry(content=turn, producer=turn.role, label=label, impersonal=bare, time=now) for turn in turns)

@@ -15,7 +15,7 @@ class BudgetSection(BaseModel):
     model_config = STRICT
 
     per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """Span after which it is full again, in UTC; `minute` makes it a rate limit."""
+    """What it is a limit for: any `minute` or `hour`, wherever it begins (a rate limit), or one day or month in UTC."""
     tenant: str | None = None
     """Only for this tenant's requests."""
     key: str | None = None

@@ -26,7 +26,15 @@ class CascadeSection(BaseModel):
     outcomes: str | None = None
     """JSONL file of recorded outcomes (docs/cascade.md) with the generalist's `[models]` key among the models.
 
-    It says how often the generalist is right; without one it is taken to be always right.
+    It says how often the generalist is right, for a specialist on the lines whose `domain` is its name, where there are
+    60 of them; without outcomes it is taken to be always right.
+    """
+
+    spot_checks: float = Field(default=0.0, ge=0, le=1)
+    """Share of requests that a coin chooses, before they are answered, to be judged by a person.
+
+    `coterie spotchecks` lists them and, with `--update`, lets what was said of them move the dial. Other feedback never
+    does: who gives it chooses what is known.
     """
 
     @model_validator(mode="after")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,13 +26,43 @@ async def cancel(tasks: Sequence[asyncio.Task[T]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def to_the_end(work: Coroutine[object, object, T]) -> T:
-    """The result of work that is finished even if whoever waits for it is gone."""
+Undo = Callable[[T], Coroutine[object, object, object]]
+
+
+async def to_the_end(work: Coroutine[object, object, T], *, undo: Undo[T] | None = None) -> T:
+    """The result of work that is finished even if whoever waits for it is gone, however often they are cancelled.
+
+    Args:
+        work: What is done.
+        undo: What is done with a result that nobody is left to take.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: nobody is left to be told
+        await _abandoned(task, undo)
         raise
+
+
+async def cancelled_once(work: Coroutine[object, object, T], *, undo: Undo[T] | None = None) -> T:
+    """The same of work that is cancelled with its caller, but hears of the first time only, and is waited for.
+
+    A second cancellation would come while it cleans up behind the first, and what it holds, such as a connection, would
+    be held for ever.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        await _abandoned(task, undo)
+        raise
+
+
+async def _abandoned(task: asyncio.Task[T], undo: Undo[T] | None) -> None:
+    """Wait until a task has ended that nobody is left to hear of, and undo what it gave."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and undo is not None:
+        await to_the_end(undo(task.result()))

@@ -142,12 +142,11 @@ async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool)
 async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping[str, tuple[str, ...]]:
     """Documents that mention somebody; by shelf."""
     found: dict[str, tuple[str, ...]] = {}
-    keys = KeyRing(folder / config.gateway.keys).keys()
-    tenants = {OWN_TENANT, *(key.tenant for key in keys)}
-    tenants |= {section.tenant for section in config.knowledge.values() if section.tenant}
     async with _shelves(folder, config) as shelves:
         for name, shelf in shelves.items():
-            texts = [(document, await _text(shelf, document, tenants)) for document in await _names(shelf)]
+            names = await _names(shelf)
+            tenants = {OWN_TENANT, *(await shelf.tenants())} if names else set()
+            texts = [(document, await _text(shelf, document, tenants)) for document in names]
             about = [document for document, text in texts if mention.within(document) or mention.within(text)]
             if about:
                 found[name] = tuple(sorted(about))

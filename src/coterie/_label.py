@@ -19,25 +19,32 @@ class Label(StrEnum):
     RESTRICTED = "restricted"
     """Never leaves this process in clear: secrets, health, credentials."""
 
+    _rank: int
+
     @property
     def rank(self) -> int:
         """Position in the order, 0 for `public`."""
-        return _LABEL_RANKS[self.value]
+        return self._rank
 
     def __lt__(self, other: str) -> bool:
-        return self.rank < Label(other).rank
+        return self._rank < _rank_of(other)
 
     def __le__(self, other: str) -> bool:
-        return self.rank <= Label(other).rank
+        return self._rank <= _rank_of(other)
 
     def __gt__(self, other: str) -> bool:
-        return self.rank > Label(other).rank
+        return self._rank > _rank_of(other)
 
     def __ge__(self, other: str) -> bool:
-        return self.rank >= Label(other).rank
+        return self._rank >= _rank_of(other)
 
 
-_LABEL_RANKS = {"public": 0, "internal": 1, "confidential": 2, "restricted": 3}
+def _rank_of(label: str) -> int:
+    return (label if isinstance(label, Label) else Label(label)).rank
+
+
+for _position, _label in enumerate(Label):
+    _label._rank = _position  # noqa: SLF001 - looked up for every entry of a session: no dictionary, no property
 
 
 class Labelled(Protocol):

@@ -73,7 +73,11 @@ class SpecialistSection(BaseModel):
     Left out, these are the columns whose name says sex, age, origin, religion and the like.
     """
     target_risk: float = Field(default=0.05, gt=0, lt=1)
-    """Highest share of wrong answers among accepted ones, held with 95% confidence."""
+    """Highest share of wrong answers among accepted ones, held with 95% confidence.
+
+    Left out, a `classify` specialist whose examples cannot show that answers at the smallest share that they
+    can show, up to 30%, and training says which; one that is set is held, or nothing is accepted.
+    """
     bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""
     alike: float = Field(default=0.8, gt=0, le=1)

@@ -14,13 +14,17 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting import CostMeter, Overhead, PackageMeter
 from coterie.cascade import (
+    SPOT_CHECKS_FILE,
     Aim,
     BudgetedEngine,
     Judged,
     NetworkDial,
     Price,
     Purse,
+    SpotChecks,
+    generalist_by_domain,
     generalist_quality,
+    load_checks,
     read_outcomes,
 )
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
@@ -70,7 +74,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     folder = Path(folder)
     config = load_config(folder)
     memory = config.network.budget(len(config.specialists))
-    versions = _versions(config, folder, outlines=memory is not None)
+    versions = champions(config, folder, outlines=memory is not None)
     audit = open_audit(config.audit, folder)
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
@@ -80,7 +84,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
-    dial = _dial(config, folder, versions)
+    dial = network_dial(config, folder, versions)
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
@@ -134,7 +138,7 @@ async def open_preview(folder: Path | str) -> Preview:
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
-    versions = _versions(config, folder, outlines=True)
+    versions = champions(config, folder, outlines=True)
     encoder = await asyncio.to_thread(OnnxEncoder.bundled)
     _check_encoder(versions, encoder)
     specialists = _specialists(config, versions, encoder, {}, budget=0)
@@ -179,7 +183,7 @@ async def _open_store(config: Config, folder: Path) -> SQLiteStore:
     )
 
 
-def _versions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
+def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
     """The champion of each specialist; of outlines, a file is read when it is needed."""
     if not config.specialists:
         raise NotTrained(
@@ -247,7 +251,7 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     ]
 
 
-def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
+def network_dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
     """Between quality and money: where the file puts it, and what it is turned by."""
     section, above = config.cascade, config.generalist
     aim = None
@@ -257,9 +261,24 @@ def _dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> Netw
     if above is None or not above.escalate:
         return dial
     dial.known = {name: judged for name, version in versions.items() if (judged := _judged(name, version)) is not None}
+    dial.checked = spot_checks(config, folder, versions)
     if section.outcomes is not None:
-        dial.generalist, dial.source = generalist_quality(read_outcomes(folder / section.outcomes), above.model)
+        outcomes = read_outcomes(folder / section.outcomes)
+        dial.generalist, dial.source = generalist_quality(outcomes, above.model)
+        dial.domains = generalist_by_domain(outcomes, above.model)
     return dial
+
+
+def spot_checks_path(config: Config, folder: Path) -> Path:
+    """Where the spot checks are that were folded in: beside the store's file."""
+    return (folder / config.store.path).with_name(SPOT_CHECKS_FILE)
+
+
+def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, SpotChecks]:
+    """The spot checks that were folded in, of the versions that serve. Raises `ArtefactRefused`."""
+    path = spot_checks_path(config, folder)
+    found = load_checks(path.read_bytes()) if path.exists() else {}
+    return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
 
 
 def _judged(name: str, version: Version) -> Judged | None:

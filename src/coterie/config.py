@@ -87,7 +87,7 @@ class LlamaModel(_Section):
     name: str
     """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Checksum of a file given by path; named models carry theirs."""
+    """Checksum of a file given by path, which is not run without one: `coterie models pin` records it."""
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
     """Licence of a file given by path, in SPDX's words; named models carry theirs. Adapters trained on it state it."""
     threads: int = Field(default=2, ge=1, le=256)

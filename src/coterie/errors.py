@@ -5,6 +5,7 @@
     │   ├── ConfigError         coterie.toml does not say what it should
     │   ├── NotTrained          a specialist has no trained version yet
     │   ├── ModelMissing        a model file is not on this machine
+    │   ├── ModelUnpinned       a model file whose checksum is not recorded
     │   ├── ExtraMissing        an optional package is not installed
     │   ├── ArtefactRefused     a stored version, model or index is tampered with, truncated or unknown
     │   ├── NotIndexed          a shelf has no index yet
@@ -79,6 +80,12 @@ class ModelMissing(SetupError):
     """A model file is not on this machine."""
 
     code = "model_missing"
+
+
+class ModelUnpinned(SetupError):
+    """A model file is given by its path, and what it should be is not recorded, so it is not run."""
+
+    code = "model_unpinned"
 
 
 class ExtraMissing(SetupError):

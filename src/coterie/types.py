@@ -433,6 +433,8 @@ class Prompt:
     seed: int = 0
     logprobs: bool = False
     """Ask how likely the text is, where the engine can say it."""
+    patience: float | None = None
+    """Seconds that the waits before further tries may take together, such as a server asks for. None: 20 for each."""
     states: bool = False
     """Ask an encoder for the tokens' states beside the vector; one that has none leaves them out."""
 

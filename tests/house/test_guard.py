@@ -61,6 +61,41 @@ def test_refused_and_noted(way, refused):
     assert "socket." in refused.read_text()
 
 
+@pytest.mark.parametrize(
+    ("conninfo", "environment"),
+    [
+        (f"host={AWAY} connect_timeout=1", {}),
+        (f"postgresql://user@127.0.0.1:1,{AWAY}:5432/base?connect_timeout=1", {}),
+        (f"host=localhost hostaddr={AWAY} connect_timeout=1", {}),
+        ("connect_timeout=1", {"PGHOST": AWAY}),
+        ("host=127.0.0.1 connect_timeout=1", {"PGHOSTADDR": AWAY}),
+        ("service=elsewhere", {}),
+    ],
+)
+def test_databases_are_guarded(refused, monkeypatch, conninfo, environment):
+    """PostgreSQL's library, whose sockets no event tells of, is given no address but of this machine."""
+    psycopg = pytest.importorskip("psycopg")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConnectionError, match="socket guard"):
+        psycopg.connect(conninfo)
+    with pytest.raises(ConnectionError, match="socket guard"):
+        asyncio.run(psycopg.AsyncConnection.connect(conninfo))
+    assert refused.read_text().count("psycopg.connect") == 2
+
+
+def test_databases_here_are_reached(refused):
+    """One of this machine is asked, by number or by the file system, also from a process that a test starts."""
+    psycopg = pytest.importorskip("psycopg")
+    for conninfo in ("host=127.0.0.1 port=1", "host=/nowhere", "host=/nowhere,::1 port=1"):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(f"{conninfo} connect_timeout=1")
+    assert refused.read_text() == ""
+    code = f"import psycopg; psycopg.connect('host={AWAY} connect_timeout=1')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "socket guard" in done.stderr
+
+
 def test_processes_are_guarded(refused):
     """A Python process that a test starts is refused too."""
     code = f"import socket; socket.socket().connect(('{AWAY}', 80))"

@@ -16,6 +16,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
 LAYERS = [
     [
         "_lazy",
+        "_offline",
         "_label",
         "_known",
         "_usage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from coterie.assembly import open_network
+from coterie.cli import main
 from coterie.errors import ConfigError
 from coterie.testing import FakeOpenAIServer, Reply
 from coterie.training import train
-from coterie.types import Request
+from coterie.types import Feedback, Request
 
 MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"
 LABELS = {"card_arrival", "card_delivery_estimate", "lost_or_stolen_card"}
@@ -100,6 +102,31 @@ async def test_recorded_outcomes_say_how_good_the_generalist_is(configured):
 
     assert answer.trace.status == "accepted"
     assert "0.500 of 200 recorded outcomes" in answer.trace.findings[0].reason
+
+
+@pytest.mark.slow
+async def test_spot_checks_move_the_dial_when_they_are_folded_in(configured, capsys):
+    """Kept answers that people found wrong, folded in by the command, send the next ones to the generalist."""
+    request = Request(text=DOUBTFUL, specialist="triage")
+    async with FakeOpenAIServer(default=Reply(text="It is on its way.")) as server:
+        folder = configured(server, dial="quality = 0.5\nspot_checks = 1.0")
+        network = await open_network(folder)
+        kept = [(await network.ask(request)).trace for _ in range(80)]
+        for trace in kept:
+            await network.store.feedback(Feedback(trace_id=trace.id, time=trace.time, value="lost_or_stolen_card"))
+        await network.close()
+        assert {trace.status for trace in kept} == {"accepted"}
+
+        code = await asyncio.to_thread(main, ["-C", str(folder), "spotchecks", "--update", "--json"])
+        found = json.loads(capsys.readouterr().out)["specialists"][0]
+        assert (code, found["judged"], found["right"]) == (0, 80, 0)
+        network = await open_network(folder)
+        answer = await network.ask(request)
+        await network.close()
+        (folder / "state" / "spotchecks.json").unlink()
+
+    assert answer.trace.status == "escalated"
+    assert "spot checks show of the calibrated line that not" in answer.trace.findings[0].reason
 
 
 @pytest.mark.slow

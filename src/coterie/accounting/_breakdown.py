@@ -82,7 +82,7 @@ def row_json(row: LedgerRow, reporting: Reporting, *, seconds: float | None) -> 
         "joules_high": _rounded(row.joules_high),
         "joules_measured": _rounded(row.joules_measured),
         "grams_co2": None if grams is None else _rounded(row.joules / _JOULES_PER_KWH * grams),
-        "known_cost": _rounded(row.cost),
+        "known_cost": None if row.unpriced and not row.cost else _rounded(row.cost),
         "unpriced": row.unpriced,
         "joules_per_answer": _each(row.joules, row.answered),
         "cost_per_answer": _each(cost, row.answered),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coterie.extraction import Document
@@ -11,6 +11,13 @@ from coterie.types import Citation, Passage
 
 _ITEM = re.compile(r"\n+(?=[ \t]*(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S)")
 """A line that begins like a list's item, a table's row or a heading begins a sentence."""
+_PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
+_PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
+"""A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
+_NEXT = re.compile(r"[.;!?]\s+[A-Z]")
+"""A value with this in it is prose."""
+_LONGEST_ROW = 600
+"""Characters."""
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
 _FEWEST = 3
 """Letters and digits of what says anything."""
@@ -64,12 +71,31 @@ def _cut(text: str) -> list[tuple[int, int]]:
     places: list[tuple[int, int]] = []
     start = 0
     for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
-        for place in Document(text[start:end]).sentences:
-            trimmed = _trim(text, start + place.start, start + place.end)
+        for at, to in _sentences(text[start:end]):
+            trimmed = _trim(text, start + at, start + to)
             if sum(sign.isalnum() for sign in text[slice(*trimmed)]) >= _FEWEST:
                 places.append(trimmed)
         start = end
     return places
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of one item stand. A paragraph of names with values is one: a value says nothing alone."""
+    start = 0
+    for end, after in [*(match.span() for match in _PARAGRAPH.finditer(text)), (len(text), len(text))]:
+        if _is_row(text[start:end]):
+            yield start, end
+        else:
+            yield from ((start + each.start, start + each.end) for each in Document(text[start:end]).sentences)
+        start = after
+
+
+def _is_row(paragraph: str) -> bool:
+    """Whether every line is a name with its value."""
+    lines = paragraph.strip().split("\n")
+    return len(paragraph) <= _LONGEST_ROW and all(
+        _PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in lines
+    )
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:

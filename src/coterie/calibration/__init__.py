@@ -4,7 +4,15 @@ Pure functions of arrays. Every fit is made on rows that the weights were not fi
 """
 
 from ._pool import fit_pool
-from ._probability import Platt, fit_platt, fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
+from ._probability import (
+    Platt,
+    fit_confidence,
+    fit_platt,
+    fit_sigmoid_temperature,
+    fit_temperature,
+    sigmoid,
+    softmax,
+)
 from ._scope import energy, max_logit, scope_threshold
 from ._threshold import Threshold, accept_threshold
 
@@ -13,6 +21,7 @@ __all__ = [
     "Threshold",
     "accept_threshold",
     "energy",
+    "fit_confidence",
     "fit_platt",
     "fit_pool",
     "fit_sigmoid_temperature",

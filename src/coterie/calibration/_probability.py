@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logit, logsumexp
 
 from coterie.errors import DataError
 
 Floats = np.ndarray
 
+_FEWEST = 30
+"""Answers from which a line through confidences is fitted, and right and wrong ones among them at least `_EITHER`."""
+_EITHER = 5
+_SUREST = 1e-6
+"""A confidence is taken to be at least so far from 0 and from 1."""
 _WIDEST = 5.0
 """Temperatures are sought between e^-5 and e^5 (0.007 and 148)."""
 
@@ -104,6 +109,24 @@ def fit_platt(logits: ArrayLike, targets: ArrayLike) -> Platt:
 
     slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
     return Platt(slope=float(slope / scale), intercept=float(intercept - slope * center / scale))
+
+
+def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Platt | None:
+    """The line through the log-odds of confidences that makes them true of the answer given; None leaves them.
+
+    A temperature is the best for the probabilities of all labels together; of the likeliest one alone it still says too
+    much or too little (Gupta and Ramdas 2022, "Top-label calibration and multiclass-to-binary reductions"). The order
+    of answers stays. Of too few answers, or where hardly any are right or wrong, there is none.
+
+    Args:
+        confidence: (N,) of answers to rows that the weights were not fitted on.
+        right: (N,) whether each was right.
+    """
+    sure, hits = np.clip(np.asarray(confidence, dtype=float), _SUREST, 1 - _SUREST), np.asarray(right, dtype=bool)
+    if len(hits) < _FEWEST or min(hits.sum(), (~hits).sum()) < _EITHER:
+        return None
+    line = fit_platt(logit(sure), hits)
+    return line if line.slope > 0 else None
 
 
 def _best_temperature(loss: Callable[[float], float]) -> float:

@@ -14,15 +14,20 @@ if TYPE_CHECKING:
     from ._curve import Point, Recovery, area_under_error, recovery
     from ._dial import Aim, Calibration, Setting, decide, turn
     from ._features import PromptFeatures, fit_features
+    from ._frontier import Policy, frontier
     from ._keep import Judged, Line, keep_from
-    from ._network_dial import NetworkDial, generalist_quality
+    from ._network_dial import NetworkDial, generalist_by_domain, generalist_quality
     from ._outcomes import Attempt, Outcome, Outcomes, read_outcomes
+    from ._page import replay_page
+    from ._points import Domain
     from ._profile import OutcomeProfile, fit_profile, profile_of_rows
     from ._purse import BudgetedEngine, Price, Purse, allowance
     from ._replay import Player, Replay, Shown, replay
     from ._risk import mean_p_value
+    from ._spot import SPOT_CHECKS_FILE, SpotChecks, collect, dump_checks, is_chosen, load_checks
 
 __all__ = [
+    "SPOT_CHECKS_FILE",
     "Aim",
     "Attempt",
     "BudgetedEngine",
@@ -31,6 +36,7 @@ __all__ = [
     "Chains",
     "ChosenChain",
     "Confidence",
+    "Domain",
     "Judged",
     "Line",
     "NetworkDial",
@@ -39,6 +45,7 @@ __all__ = [
     "Outcomes",
     "Player",
     "Point",
+    "Policy",
     "Price",
     "PromptFeatures",
     "Purse",
@@ -46,25 +53,34 @@ __all__ = [
     "Replay",
     "Setting",
     "Shown",
+    "SpotChecks",
     "allowance",
     "area_under_error",
     "choose_chain",
+    "collect",
     "decide",
     "describe_chain",
+    "dump_checks",
     "fit_confidence",
     "fit_features",
     "fit_profile",
+    "frontier",
+    "generalist_by_domain",
     "generalist_quality",
+    "is_chosen",
     "keep_from",
+    "load_checks",
     "mean_p_value",
     "profile_of_rows",
     "read_outcomes",
     "recovery",
     "replay",
+    "replay_page",
     "turn",
 ]
 
 _HOMES = {
+    "SPOT_CHECKS_FILE": "_spot",
     "Aim": "_dial",
     "Attempt": "_outcomes",
     "BudgetedEngine": "_purse",
@@ -73,6 +89,7 @@ _HOMES = {
     "Chains": "_chain",
     "ChosenChain": "_chain",
     "Confidence": "_chain",
+    "Domain": "_points",
     "Judged": "_keep",
     "Line": "_keep",
     "NetworkDial": "_network_dial",
@@ -81,6 +98,7 @@ _HOMES = {
     "Outcomes": "_outcomes",
     "Player": "_replay",
     "Point": "_curve",
+    "Policy": "_frontier",
     "Price": "_purse",
     "PromptFeatures": "_features",
     "Purse": "_purse",
@@ -88,21 +106,29 @@ _HOMES = {
     "Replay": "_replay",
     "Setting": "_dial",
     "Shown": "_replay",
+    "SpotChecks": "_spot",
     "allowance": "_purse",
     "area_under_error": "_curve",
     "choose_chain": "_chain",
+    "collect": "_spot",
     "decide": "_dial",
     "describe_chain": "_chain",
+    "dump_checks": "_spot",
     "fit_confidence": "_chain",
     "fit_features": "_features",
     "fit_profile": "_profile",
+    "frontier": "_frontier",
+    "generalist_by_domain": "_network_dial",
     "generalist_quality": "_network_dial",
+    "is_chosen": "_spot",
     "keep_from": "_keep",
+    "load_checks": "_spot",
     "mean_p_value": "_risk",
     "profile_of_rows": "_profile",
     "read_outcomes": "_outcomes",
     "recovery": "_curve",
     "replay": "_replay",
+    "replay_page": "_page",
     "turn": "_dial",
 }
 

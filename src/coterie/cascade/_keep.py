@@ -102,10 +102,10 @@ def _last(shown: Sequence[bool], start: int) -> int:
 
 def _p_value(judged: Judged, line: float, aim: float, generalist: float) -> float:
     values = np.where(judged.confidence >= line, judged.right, generalist) - aim
-    return mean_p_value(_by_group(values, judged.group), 0.0, low=-aim, high=1.0 - aim, delta=DELTA / len(_STARTS))
+    return mean_p_value(by_group(values, judged.group), 0.0, low=-aim, high=1.0 - aim, delta=DELTA / len(_STARTS))
 
 
-def _by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+def by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Each group's mean, shuffled always the same way: a test of a sequence must not meet the surest first."""
     _, places = np.unique(group, return_inverse=True)
     means = np.bincount(places, weights=values) / np.bincount(places)

@@ -20,8 +20,11 @@ from ._keep import Judged, Line, keep_from
 from ._outcomes import Outcomes
 from ._purse import Purse, allowance
 from ._risk import mean_interval
+from ._spot import SpotChecks, line_with_checks
 
 _MOST_LINES = 1000
+_FEWEST = 60
+"""Outcomes of a domain from which they count by themselves."""
 
 
 @dataclass(kw_only=True)
@@ -31,10 +34,14 @@ class NetworkDial:
     default: Aim | None = None
     known: Mapping[str, Judged] = field(default_factory=dict)
     """Calibration outcomes by specialist; one without any keeps its own threshold."""
+    checked: Mapping[str, SpotChecks] = field(default_factory=dict)
+    """Spot checks by specialist, of the version that serves."""
     generalist: float = 1.0
     """How often it is right; 1, the most that it can be, where no outcome of it is recorded."""
     source: str = "taken to be always right: no outcome of it is recorded"
     """Where that number comes from."""
+    domains: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """The same by specialist, where outcomes of its own domain are recorded: how often it is right, and the source."""
     purse: Purse | None = None
     """Of the whole network."""
     _lines: dict[tuple[str, float], Line] = field(default_factory=dict, repr=False)
@@ -58,11 +65,13 @@ class NetworkDial:
         aim = self.aim_of(request)
         if aim is None or aim.quality is None or specialist not in self.known:
             return task
-        line, large = self.line(specialist, aim.quality), f"the generalist's quality ({self.source})"
+        source = self._generalist_on(specialist)[1]
+        line, large = self.line(specialist, aim.quality), f"the generalist's quality ({source})"
         if line.value is None:
             return replace(task, keep=Keep(confidence=None, reason=f"{line.reason} {aim.quality:g} of {large} is kept"))
         sent = f"{1 - line.kept:.0%} of such requests go to it"
-        reason = f"which keeps {aim.quality:g} of {large}: {line.expected:.3f} expected, {sent}"
+        by = f", {line.reason}" if line.reason else ""
+        reason = f"which keeps {aim.quality:g} of {large}: {line.expected:.3f} expected, {sent}{by}"
         return replace(task, keep=Keep(confidence=line.value, reason=reason))
 
     def line(self, specialist: str, quality: float) -> Line:
@@ -71,8 +80,19 @@ class NetworkDial:
         if key not in self._lines:
             if len(self._lines) >= _MOST_LINES:
                 self._lines.clear()
-            self._lines[key] = keep_from(self.known[specialist], quality=key[1], generalist=self.generalist)
+            generalist = self._generalist_on(specialist)[0]
+            self._lines[key] = self._line(specialist, key[1], generalist)
         return self._lines[key]
+
+    def _line(self, specialist: str, quality: float, generalist: float) -> Line:
+        known, checks = self.known[specialist], self.checked.get(specialist)
+        if checks is None:
+            return keep_from(known, quality=quality, generalist=generalist)
+        return line_with_checks(known, checks, quality=quality, generalist=generalist)
+
+    def _generalist_on(self, specialist: str) -> tuple[float, str]:
+        """How often the generalist is right on a specialist's prompts, and where that comes from."""
+        return self.domains.get(specialist, (self.generalist, self.source))
 
 
 def generalist_quality(outcomes: Outcomes, model: str) -> tuple[float, str]:
@@ -83,8 +103,27 @@ def generalist_quality(outcomes: Outcomes, model: str) -> tuple[float, str]:
     Raises:
         DataError: the outcomes are of other models.
     """
+    return _upper_end(outcomes.scores[:, outcomes.model(model)], "recorded outcomes")
+
+
+def generalist_by_domain(outcomes: Outcomes, model: str) -> dict[str, tuple[float, str]]:
+    """The same for each domain that has outcomes enough of it: a large model is not as good at everything.
+
+    Raises:
+        DataError: the outcomes are of other models.
+    """
     scores = outcomes.scores[:, outcomes.model(model)]
+    asked = ~np.isnan(scores)
+    found = {}
+    for domain in sorted(set(outcomes.domains) - {""}):
+        rows = asked & (outcomes.domains == domain)
+        if rows.sum() >= _FEWEST:
+            found[domain] = _upper_end(scores[rows], f"recorded outcomes of {domain}")
+    return found
+
+
+def _upper_end(scores: np.ndarray, what: str) -> tuple[float, str]:
     scores = scores[~np.isnan(scores)]
     high = mean_interval(scores)[1]
     high = 1.0 if np.isnan(high) else min(1.0, high)
-    return high, f"{scores.mean():.3f} of {len(scores):,} recorded outcomes, {high:.3f} at most"
+    return high, f"{scores.mean():.3f} of {len(scores):,} {what}, {high:.3f} at most"

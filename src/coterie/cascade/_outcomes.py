@@ -8,13 +8,14 @@ A record is one prompt with the models that were asked:
 `score` is how good the answer was, 0 to 1. `cost` is the money it took; left out or null, it is unknown, never 0.
 `confidence` (0 to 1) or `logprob` (0 or below) is what the model itself said of its answer. `answer` lets a cascade see
 whether two models agree. `tokens` are those of the prompt and the answer. A model that was not asked is left out.
+`domain`, beside `prompt`, says what kind of prompt it is, such as the specialist that it is for; it may be left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Outcome:
 
     prompt: str
     attempts: Mapping[str, Attempt]
+    domain: str = ""
+    """What kind of prompt it is; empty where nobody said."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +70,11 @@ class Outcomes:
     def prompts(self) -> list[str]:
         """The texts, one a row."""
         return [row.prompt for row in self.rows]
+
+    @cached_property
+    def domains(self) -> np.ndarray:  # (N,) of str
+        """What kind of prompt each is; empty where nobody said."""
+        return np.array([row.domain for row in self.rows], dtype=object)
 
     @cached_property
     def scores(self) -> np.ndarray:  # (N, M)
@@ -113,7 +121,7 @@ class Outcomes:
                 for name, attempt in row.attempts.items()
                 if name not in windows or _tokens(row.prompt, attempt) <= windows[name]
             }
-            rows.append(Outcome(prompt=row.prompt, attempts=fits))
+            rows.append(replace(row, attempts=fits))
         return Outcomes(rows=tuple(rows), models=self.models)
 
     def model(self, name: str) -> int:
@@ -175,9 +183,11 @@ def _outcome(record: Record, lines: Lines) -> Outcome:
     if not isinstance(models, dict) or not models:
         found = f"has models {str(models)[:60]!r}, which are no object of models"
         raise lines.error(found, f"A record: {_HINT}", line=record.line)
-    return Outcome(
-        prompt=prompt, attempts={str(name): _attempt(name, cell, record, lines) for name, cell in models.items()}
-    )
+    domain = record.cells.get("domain")
+    if domain is not None and not isinstance(domain, str):
+        raise lines.error(f"has the domain {domain!r}, which is no text", f"A record: {_HINT}", line=record.line)
+    attempts = {str(name): _attempt(name, cell, record, lines) for name, cell in models.items()}
+    return Outcome(prompt=prompt, attempts=attempts, domain=(domain or "").strip())
 
 
 def _attempt(name: str, cell: object, record: Record, lines: Lines) -> Attempt:

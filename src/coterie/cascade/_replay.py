@@ -14,14 +14,13 @@ import numpy as np
 
 from coterie.errors import DataError
 
-from ._chain import Walked
 from ._curve import Point, Recovery, recovery
 from ._dial import Aim, Calibration, Setting, decide, rates, turn
 from ._features import PromptFeatures, fit_features
 from ._outcomes import Outcomes
+from ._points import Domain, domains_of, played_point, walked_point
 from ._profile import profile_of_rows
 from ._replay_chain import can_chain, replay_chains
-from ._risk import mean_interval
 
 FOLDS = 5
 FEWEST = 20
@@ -53,6 +52,8 @@ class Replay:
     """Where every model said how sure it was: chains that ask the cheapest first, from the dearest chain on."""
     chosen_chain: Point | None = None
     chain_reason: str = ""
+    domains: tuple[Domain, ...] = ()
+    """Every model's quality by domain, where rows name theirs; most rows first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,6 +121,7 @@ def replay(
 def _summary(outcomes: Outcomes, played: Played, source: str, player: Player, known: Outcomes) -> Replay:
     """What was played, in figures; the baselines are chosen by the outcomes that are `known`."""
     found, span = _recovery(outcomes, played, player.seed)
+    aim, choices = str(player.aim), None if player.aim is None else _choices(outcomes, played)
     return Replay(
         rows=len(outcomes),
         models=outcomes.models,
@@ -127,11 +129,12 @@ def _summary(outcomes: Outcomes, played: Played, source: str, player: Player, kn
         generalist=outcomes.models[player.generalist],
         curve=tuple(_curve(outcomes, played)),
         baselines=tuple(_baselines(outcomes, player.generalist, known)),
-        chosen=None if player.aim is None else _chosen(player.aim, outcomes, played),
+        chosen=None if choices is None else played_point(aim, outcomes, choices),
         reason=next((setting.reason for setting in played.settings if setting), ""),
         recovery=found,
         recovery_interval=span,
         warnings=tuple(_warnings(outcomes)),
+        domains=tuple(domains_of(outcomes, choices, aim)),
     )
 
 
@@ -141,11 +144,11 @@ def _with_chains(outcomes: Outcomes, train: Outcomes | None, aim: Aim | None, se
     if not (can_chain(outcomes, None if train else folds) and (train is None or can_chain(train, None))):
         return found
     played = replay_chains(outcomes, train, folds=folds, aim=aim, generalist=found.generalist, seed=seed)
-    points = [_point_of("chain", each, outcomes.models) for each in played.curve]
+    points = [walked_point("chain", each, outcomes.models) for each in played.curve]
     return replace(
         found,
         chains=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
-        chosen_chain=None if played.chosen is None else _point_of(f"{aim}, chain", played.chosen, outcomes.models),
+        chosen_chain=None if played.chosen is None else walked_point(f"{aim}, chain", played.chosen, outcomes.models),
         chain_reason=played.reason,
     )
 
@@ -229,38 +232,19 @@ def _dearest(outcomes: Outcomes) -> int:
 # --- Points --------------------------------------------------------------------------------------
 
 
-def _point(name: str, outcomes: Outcomes, chosen: np.ndarray) -> Point:
-    """What a choice of columns came to; a row where the chosen model was not asked does not count."""
-    rows = np.arange(len(chosen))
-    given = Walked(outcomes.scores[rows, chosen], outcomes.costs[rows, chosen], chosen)
-    return _point_of(name, given, outcomes.models)
-
-
-def _point_of(name: str, given: Walked, models: Sequence[str]) -> Point:
-    known = ~np.isnan(given.scores) & (given.last >= 0)
-    scores, costs, last = (column[known] for column in given)
-    unpriced = np.isnan(costs).any()
-    return Point(
-        name=name,
-        quality=float(scores.mean()) if known.any() else float("nan"),
-        per_1000=None if unpriced else 1000 * float(costs.mean()),
-        interval=mean_interval(scores),
-        shares=tuple(float((last == column).mean()) if known.any() else 0.0 for column in range(len(models))),
-    )
-
-
 def _curve(outcomes: Outcomes, played: Played) -> list[Point]:
     usable = ~np.isnan(outcomes.scores)
     points: list[Point] = []
     for rate in rates(played.costs):
         setting = Setting(rate=float(rate), always=0, reason="")
-        point = _point(f"rate {rate:.4g}", outcomes, decide(played.predicted, played.costs, setting, usable))
+        point = played_point(f"rate {rate:.4g}", outcomes, decide(played.predicted, played.costs, setting, usable))
         if not points or point.shares != points[-1].shares:
             points.append(point)
     return points[::-1]
 
 
-def _chosen(aim: Aim, outcomes: Outcomes, played: Played) -> Point:
+def _choices(outcomes: Outcomes, played: Played) -> np.ndarray:  # (N,)
+    """The column that each row's setting of the dial takes; -1 for none."""
     usable = ~np.isnan(outcomes.scores)
     chosen = np.full(len(outcomes), -1)
     groups: dict[int, list[int]] = {}
@@ -270,7 +254,7 @@ def _chosen(aim: Aim, outcomes: Outcomes, played: Played) -> Point:
         setting = played.settings[rows[0]]
         if setting is not None:
             chosen[rows] = decide(played.predicted[rows], played.costs[rows], setting, usable[rows])
-    return _point(str(aim), outcomes, chosen)
+    return chosen
 
 
 def _baselines(outcomes: Outcomes, strong: int, known: Outcomes) -> list[Point]:
@@ -278,18 +262,18 @@ def _baselines(outcomes: Outcomes, strong: int, known: Outcomes) -> list[Point]:
     n = len(outcomes)
     means = np.where(np.isnan(known.costs).all(axis=0), np.inf, np.nanmean(np.nan_to_num(known.costs, nan=0.0), axis=0))
     best = int(np.nanmean(known.scores, axis=0).argmax())
-    points = [_point(f"largest: {outcomes.models[strong]}", outcomes, np.full(n, strong))]
+    points = [played_point(f"largest: {outcomes.models[strong]}", outcomes, np.full(n, strong))]
     if np.isfinite(means).any():
         cheapest = int(means.argmin())
-        low = _point(f"cheapest: {outcomes.models[cheapest]}", outcomes, np.full(n, cheapest))
+        low = played_point(f"cheapest: {outcomes.models[cheapest]}", outcomes, np.full(n, cheapest))
         points = [low, _halfway(low, points[0]), *points]
     scores = np.nan_to_num(outcomes.scores, nan=-1.0)
     costs = np.nan_to_num(outcomes.costs, nan=0.0)
     hindsight = (scores - 1e-6 * costs / max(float(costs.max()), 1e-300)).argmax(axis=1)
     return [
         *points,
-        _point(f"best single: {outcomes.models[best]}", outcomes, np.full(n, best)),
-        _point("oracle (hindsight)", outcomes, hindsight),
+        played_point(f"best single: {outcomes.models[best]}", outcomes, np.full(n, best)),
+        played_point("oracle (hindsight)", outcomes, hindsight),
     ]
 
 

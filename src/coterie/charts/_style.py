@@ -30,7 +30,7 @@ p { margin: 0; } .soft { color: var(--soft); } .caption { color: var(--soft); fo
 .charts .card { margin: 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; color: var(--soft); font-size: 12px; vertical-align: bottom; }
-th, td { padding: 7px 9px; border-bottom: 1px solid var(--rule); }
+th, td { padding: 7px 6px; border-bottom: 1px solid var(--rule); }
 td { text-align: right; white-space: nowrap; } tr:last-child td { border-bottom: 0; }
 th:first-child, td:first-child, .words th, .words td { text-align: left; }
 .words td { white-space: normal; vertical-align: top; } .words td.count { text-align: right; }

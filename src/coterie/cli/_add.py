@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from ._data_options import (
     parse_fields,
 )
 from ._files import copy_file, find_file, write_bytes
+from ._index import check_name as check_shelf
 from ._output import Json, remark, say, shell, show_json
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ _Data = Annotated[
 ]
 _Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")]
 _Knowledge = Annotated[
-    list[str] | None, typer.Option(metavar="SHELF", help="answer: a [knowledge] shelf that it reads.")
+    list[str] | None,
+    typer.Option(metavar="SHELF", help="answer: a shelf that it reads, from [knowledge] or as it was indexed."),
 ]
 _Rungs = Annotated[list[str] | None, typer.Option("--rung", metavar="RUNG", help="A rung to try; see `rungs`.")]
 _Description = Annotated[
@@ -150,10 +152,12 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     """Check everything, then write: data first, coterie.toml last."""
     from coterie.config import FILE_NAME, load_config, parse_config
 
-    _check_name(name, load_config(folder).specialists)
+    config = load_config(folder)
+    _check_name(name, config.specialists)
+    shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
-    added = _with_table(text, name, settings)
+    added = _with_tables(text, {**{("knowledge", each): {} for each in shelves}, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
     except ConfigError as error:
@@ -167,11 +171,33 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     for warning in warnings:
         remark(f"Warning: {warning}")
     copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
-    document = {"name": name, "settings": settings, "rows": counts, "copied": copied, "warnings": warnings}
+    document = {
+        "name": name,
+        "settings": settings,
+        "rows": counts,
+        "copied": copied,
+        "shelves": shelves,
+        "warnings": warnings,
+    }
     if as_json:
         show_json(document)
     else:
         _show(folder, document)
+
+
+def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:
+    """The shelves that are indexed and not yet in coterie.toml. Raises `InputError` for one that is neither."""
+    from coterie.retrieval import shelf_folder
+
+    new = [name for name in dict.fromkeys(wanted) if name not in listed]
+    for name in new:
+        check_shelf(name)
+        if not shelf_folder(folder, name).is_dir():
+            raise InputError(
+                f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(listed)}) nor indexed.",
+                hint=f"Index documents for it: {shell(folder, 'index', name, 'PATH')}",
+            )
+    return new
 
 
 def _check_name(name: str, taken: Mapping[str, object]) -> None:
@@ -217,8 +243,17 @@ def _place(folder: Path, stem: str, given: Path) -> _File:
     return _File(source=source, target=target, in_toml=target.relative_to(home).as_posix())
 
 
-def _with_table(text: str, name: str, settings: Mapping[str, Any]) -> str:
-    """The file's text with one more table at its end; everything before stays as it is, to the byte."""
+def _with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """The file's text with more tables at its end, such as `specialists.NAME`; what was there stays, to the byte."""
+    snippet = "\n".join(_table(*names, settings) for names, settings in tables.items())
+    newline = "\r\n" if "\r\n" in text else "\n"
+    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
+    added = added.replace("\r\n", "\n").replace("\n", newline)
+    _check_only_added(text, added, tables, snippet)
+    return added
+
+
+def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
     import tomlkit
 
     table = tomlkit.table()
@@ -227,13 +262,8 @@ def _with_table(text: str, name: str, settings: Mapping[str, Any]) -> str:
     parent = tomlkit.table(is_super_table=True)
     parent.add(name, table)
     document = tomlkit.document()
-    document.add("specialists", parent)
-    snippet = tomlkit.dumps(document)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
-    added = added.replace("\r\n", "\n").replace("\n", newline)
-    _check_only_added(text, added, name, snippet)
-    return added
+    document.add(kind, parent)
+    return tomlkit.dumps(document)
 
 
 def _inline(value: object) -> object:
@@ -247,15 +277,16 @@ def _inline(value: object) -> object:
     return table
 
 
-def _check_only_added(before: str, after: str, name: str, snippet: str) -> None:
-    """Refuse to write a file that would say anything else than before and the new table."""
+def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
+    """Refuse to write a file that would say anything else than before and the new tables."""
     import tomllib
 
     try:
         found = tomllib.loads(after)
     except tomllib.TOMLDecodeError:
         found = {}
-    if not found.get("specialists", {}).pop(name, None) or _filled(found) != _filled(tomllib.loads(before)):
+    whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
+    if not whole or _filled(found) != _filled(tomllib.loads(before)):
         raise ConfigError(
             "coterie.toml writes its specialists in a form that a table cannot be added to.",
             hint=f"Add this by hand:\n\n{snippet}",
@@ -286,4 +317,8 @@ def _show(folder: Path, document: Mapping[str, Any]) -> None:
     say(f"Added {name}: {settings['task']}{f', {rows}' if rows else ''}.")
     for source, target in document["copied"].items():
         say(f"Copied {source} to {target}, so that the folder is complete by itself.")
+    for shelf in document["shelves"]:
+        say(
+            f"Added [knowledge.{shelf}] as it is indexed; with its `paths` in coterie.toml, `coterie index` finds them."
+        )
     say(f"Next: {shell(folder, 'train', name)}")

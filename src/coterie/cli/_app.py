@@ -35,6 +35,7 @@ from ._route import route
 from ._search import search
 from ._serve import serve
 from ._session import session
+from ._spotchecks import spotchecks
 from ._trace import trace
 from ._train import train
 
@@ -84,6 +85,7 @@ app.command()(report)
 app.command()(budgets)
 app.command()(trace)
 app.command()(feedback)
+app.command()(spotchecks)
 app.add_typer(session)
 app.command()(erase)
 app.command()(export)

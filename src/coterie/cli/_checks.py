@@ -15,8 +15,8 @@ from pathlib import Path
 from coterie.accounting import POWERCAP, PackageMeter
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import OnnxEncoder
-from coterie.errors import CoterieError
-from coterie.models import CATALOGUE, checksum_of, locate
+from coterie.errors import CoterieError, ModelUnpinned
+from coterie.models import locate
 from coterie.registry import open_registry
 from coterie.retrieval import shelf_folder, shelf_state
 from coterie.routing import PROFILE_FILE
@@ -160,12 +160,8 @@ def _models(config: Config, folder: Path) -> Iterator[Check]:
         try:
             path = locate(model, folder)
         except CoterieError as error:
-            yield Check(name=f"model {key}", ok=False, found=error.message, fix=error.hint)
-            continue
-        if model.sha256 is None and model.name not in CATALOGUE:
-            fix = f'Under [models.{key}]: sha256 = "{checksum_of(path)}"'
-            found = f"{path} (no checksum is pinned: whatever lies there is run)"
-            yield Check(name=f"model {key}", ok=False, required=False, found=found, fix=fix)
+            fix = shell(folder, "models", "pin", key) if isinstance(error, ModelUnpinned) else error.hint
+            yield Check(name=f"model {key}", ok=False, found=error.message, fix=fix)
         else:
             yield Check(name=f"model {key}", ok=True, found=f"{path} (checksum right)")
 

@@ -69,13 +69,25 @@ def index(
         return
     _show(name, folder, report)
     if new:
-        listed = json.dumps([str(path) for path in paths or []], ensure_ascii=False)
         remark(
-            f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. To keep it there, add:\n"
-            f"[knowledge.{name}]" + (f"\npaths = {listed}" if paths else "")
+            f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. For one that does:\n"
+            f"{shell(folder, 'add', 'NAME', '--task', 'answer', '--knowledge', name)}\n"
+            f"or keep it in coterie.toml:\n{_as_table(name, folder, paths or [], label)}"
         )
     if empty is not None:
         raise empty
+
+
+def _as_table(name: str, folder: Path, paths: list[Path], label: str | None) -> str:
+    """The shelf as coterie.toml would have it, where paths are relative to the network's folder."""
+    home = folder.resolve()
+    listed = [
+        os.path.relpath(path, home) if path.resolve().is_relative_to(home) else str(path.resolve()) for path in paths
+    ]
+    lines = [f"[knowledge.{name}]"]
+    lines += [f"paths = {json.dumps(listed, ensure_ascii=False)}"] if paths else []
+    lines += [f'label = "{label}"'] if label else []
+    return "\n".join(lines)
 
 
 def _empty(name: str, found: Found, report: Indexed) -> InputError | None:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coterie.errors import ConfigError, InputError
+
+from ._files import write_bytes
 from ._output import Json, say, show_json, show_table, size
 
 if TYPE_CHECKING:
+    from coterie.config import Config, LlamaModel
     from coterie.models import KnownModel
 
 models = typer.Typer(name="models", help="List and get model files.", no_args_is_help=True, rich_markup_mode=None)
@@ -64,3 +68,69 @@ def pull(
         show_json({"name": name, "path": str(path)})
     else:
         say(f"{name} is at {path}")
+
+
+@models.command()
+def pin(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key of a [models] entry, or the file it names.")],
+    as_json: Json = False,
+) -> None:
+    """Record the checksum of a model file of your own.
+
+    It is written into coterie.toml as `sha256` of the entry: from then on a file that differs is refused. A file
+    without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
+    """
+    from coterie.config import FILE_NAME, load_config
+    from coterie.models import hash_file
+
+    folder: Path = context.obj
+    key, model = _own(load_config(folder), name)
+    path = folder / Path(model.name).expanduser()
+    if not path.is_file():
+        raise InputError(f"[models.{key}] names {model.name!r}, and there is no file {str(path)!r}.")
+    checksum = hash_file(path)
+    config = folder / FILE_NAME
+    write_bytes(config, _with_checksum(config.read_bytes().decode("utf-8"), key, checksum).encode())
+    if as_json:
+        show_json({"model": key, "path": str(path), "sha256": checksum, "before": model.sha256})
+    else:
+        before = f" (it was {model.sha256})" if model.sha256 not in {None, checksum} else ""
+        say(f"[models.{key}] is {path} with the checksum {checksum}{before}")
+
+
+def _own(config: Config, name: str) -> tuple[str, LlamaModel]:
+    """The entry of this key, or that names this file, and its key."""
+    from coterie.config import LlamaModel
+    from coterie.models import CATALOGUE
+
+    own = {key: each for key, each in config.models.items() if isinstance(each, LlamaModel)}
+    found = [(key, each) for key, each in own.items() if name in {key, each.name}]
+    if len(found) != 1:
+        kind = "several" if found else "no"
+        raise InputError(
+            f"{name!r} is {kind} model that runs in this process; coterie.toml has {sorted(own)}.",
+            hint="Name one of these keys.",
+        )
+    if found[0][1].name in CATALOGUE:
+        raise InputError(f"{found[0][1].name!r} is a known model: its checksum comes with Coterie.")
+    return found[0]
+
+
+def _with_checksum(text: str, key: str, checksum: str) -> str:
+    """The file's text with the checksum in that entry, and nothing else changed. Raises `ConfigError`."""
+    import tomllib
+
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    document["models"][key]["sha256"] = checksum
+    changed, expected = tomlkit.dumps(document), tomllib.loads(text)
+    expected["models"][key]["sha256"] = checksum
+    if tomllib.loads(changed) != expected:
+        raise ConfigError(
+            f"coterie.toml writes [models.{key}] in a form that a line cannot be added to.",
+            hint=f'Add it by hand: sha256 = "{checksum}"',
+        )
+    return changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,10 @@ import typer
 
 from coterie.errors import InputError
 
+from ._files import write_bytes
 from ._large import parse_money
-from ._output import Json, dim, interval, number, paragraph, remark, show_json, show_table
+from ._output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table
+from ._replay_update import join_outcomes
 
 if TYPE_CHECKING:
     from coterie.cascade import Aim, Point, Replay
@@ -22,6 +25,7 @@ _SHOWN = 12
 
 
 def replay(
+    context: typer.Context,
     *,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded outcomes, JSONL; see docs/cascade.md.")],
     quality: Annotated[
@@ -40,6 +44,12 @@ def replay(
         typer.Option(metavar="MODEL=TOKENS", help="A prompt of more tokens is not sent to the model; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as a page with a chart that needs no network.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Then add FILE to the network's own outcomes, which its dial goes by.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Play recorded outcomes again: which model the dial would have picked, and what that would have cost.
@@ -48,10 +58,13 @@ def replay(
     --quality or --budget puts the dial, and what the cheapest model, the largest, the best single one, chance and
     hindsight come to. A prompt's own outcome never decides about it. No model is asked.
     """
-    from coterie.cascade import read_outcomes
+    from threadpoolctl import threadpool_limits
+
+    from coterie.cascade import read_outcomes, replay_page
     from coterie.cascade import replay as play
     from coterie.engines import OnnxEncoder
 
+    threadpool_limits(1, user_api="blas")  # many small products: two threads take ten times as long on a busy machine
     aim = _aim(quality, budget)
     windows = _windows(window or [])
     outcomes = read_outcomes(file).within(windows)
@@ -66,10 +79,18 @@ def replay(
         generalist=generalist,
         seed=seed,
     )
+    if html is not None:
+        write_bytes(
+            html, replay_page(found, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
+        )
+    joined = join_outcomes(context.obj, file) if update else None
     if as_json:
-        show_json(_document(found))
-    else:
-        _show(found)
+        show_json(_document(found) | ({} if joined is None else {"update": joined}))
+        return
+    _show(found)
+    if joined is not None:
+        was, now = (joined[key] or "unknown" for key in ("generalist_before", "generalist_after"))
+        say(f"{joined['added']:,} lines added to {joined['file']!r}. The generalist is right: {was}; now {now}.")
 
 
 def _aim(quality: float | None, budget: str | None) -> Aim | None:
@@ -92,12 +113,29 @@ def _windows(given: Sequence[str]) -> dict[str, int]:
     return windows
 
 
+def _conditions(file: Path, train: Path | None, windows: Sequence[str] | None, seed: int) -> dict[str, str]:
+    """What it takes to have the same figures again, for the page."""
+    from hashlib import sha256
+
+    from coterie import __version__
+
+    files = [("outcomes", file), *([("training file", train)] if train else [])]
+    found = {what: f"{path.name}, SHA-256 {sha256(path.read_bytes()).hexdigest()}" for what, path in files}
+    return found | {"windows": ", ".join(windows or []) or "none", "seed": str(seed), "coterie": __version__}
+
+
 def _document(found: Replay) -> dict[str, object]:
     document = asdict(found)
     lists = (document["curve"], document["baselines"], document["chains"])
-    for point in (*(each for points in lists for each in points), document["chosen"], document["chosen_chain"]):
+    alone = [domain["models"] for domain in document["domains"]]
+    chosen = [document["chosen"], document["chosen_chain"], *(domain["chosen"] for domain in document["domains"])]
+    for point in (*(each for points in (*lists, *alone) for each in points), *chosen):
         if point is not None:
             point["shares"] = dict(zip(found.models, point["shares"], strict=False))
+            if isnan(point["quality"]):
+                point["quality"] = None
+            if point["interval"] is not None and isnan(point["interval"][0]):
+                point["interval"] = None
     return document
 
 
@@ -117,10 +155,25 @@ def _show(found: Replay) -> None:
     if found.chosen is not None:
         show_table(columns, [_row(found.chosen, found)], title="Where the dial stands")
         paragraph(f"{found.reason[:1].upper()}{found.reason[1:]}.")
+    if found.domains:
+        _show_domains(found)
     if found.recovery is not None and found.recovery_interval is not None:
         dim(_recovered(found))
     for warning in found.warnings:
         remark(f"Note: {warning}.")
+
+
+def _show_domains(found: Replay) -> None:
+    """Each model's quality on each kind of prompt, and the dial's."""
+    dial = [] if found.chosen is None else ["dial", "per 1,000"]
+    rows = []
+    for domain in found.domains:
+        own = next(each for each in domain.models if each.name == found.generalist)
+        cells = [domain.name or "(none named)", domain.rows, *(_quality(each) for each in domain.models)]
+        taken = [] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]
+        rows.append([*cells, interval(own.interval), *taken])
+    columns = ["domain", "prompts", *found.models, f"95% range of {found.generalist}", *dial]
+    show_table(columns, rows, title="Quality by domain")
 
 
 def _recovered(found: Replay) -> str:
@@ -132,7 +185,14 @@ def _recovered(found: Replay) -> str:
     )
 
 
+def _quality(point: Point) -> str:
+    return number(None if isnan(point.quality) else point.quality)
+
+
+def _money(point: Point) -> str:
+    return "unknown" if point.per_1000 is None else f"{point.per_1000:.4g}"
+
+
 def _row(point: Point, found: Replay) -> Sequence[object]:
-    money = "unknown" if point.per_1000 is None else f"{point.per_1000:.4g}"
     shares = [f"{share:.0%}" for share in point.shares] or ["-"] * len(found.models)
-    return [point.name, number(point.quality), interval(point.interval), money, *shares]
+    return [point.name, _quality(point), interval(point.interval), _money(point), *shares]

@@ -151,7 +151,9 @@ def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
     """What is there only where somebody judged, something is not priced, or the grid is known."""
     found = []
     if total["unpriced"]:
-        found.append(("of unknown cost", f"{total['unpriced']:,}; the others {total['known_cost']:,.6f} {currency}"))
+        known = total["known_cost"]
+        others = "" if known is None else f"; the others {known:,.6f} {currency}"
+        found.append(("of unknown cost", f"{total['unpriced']:,}{others}"))
     if total["joules_low"] != total["joules_high"]:
         found.append(("energy, range", f"{total['joules_low']:,.2f} to {total['joules_high']:,.2f} J"))
     if total["grams_co2"] is not None:
@@ -175,7 +177,7 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
         f"{row['requests']:,}",
         "-" if row["local_share"] is None else f"{row['local_share']:.1%}",
         f"{row['joules']:,.2f}",
-        f"{row['known_cost']:,.6f} {currency}",
+        "-" if row["known_cost"] is None else f"{row['known_cost']:,.6f} {currency}",
         f"{row['unpriced']:,}",
         figure("joules_per_answer"),
         figure("cost_per_answer"),
@@ -184,7 +186,7 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
     )
 
 
-def parse_since(since: str | None, *, now: float) -> float:
+def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
     """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning."""
     if since is None:
         return 0.0
@@ -194,6 +196,6 @@ def parse_since(since: str | None, *, now: float) -> float:
         moment = datetime.fromisoformat(since.strip())
     except ValueError:
         raise InputError(
-            f"--since is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
+            f"{option} is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -19,6 +19,7 @@ from ._output import Json, interval, number, remark, say, shell, show_json, show
 
 if TYPE_CHECKING:
     from coterie.protocols import Store
+    from coterie.training import TrainingReport
 
 _FLOOR = "lexical"
 _COLUMNS = ("rung", "{quality}", "95% range", "covered", "accepted", "ECE", "size", "time")
@@ -40,13 +41,8 @@ def train(
     bar, or is measurably worse than the champion, that is said loudly and the exit code is 3. The version that served
     before stays, if there was one, unless it was worse still; the other one is the candidate: see `coterie registry`.
     """
-    from coterie.training import train as train_network
-
-    from ._progress import TerminalProgress
-
     folder: Path = context.obj
-    with TerminalProgress() as progress:
-        report: dict[str, Any] = train_network(folder, names or (), progress=progress).to_json()
+    report: dict[str, Any] = _trained(folder, names or ()).to_json()
     for name, result in report["specialists"].items():
         about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
         write_down(folder, "train", about={**about, "reason": result["promotion"]})
@@ -63,6 +59,22 @@ def train(
     if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result, folder)]:
         remark("\n".join(missed))
         raise typer.Exit(BAR_MISSED)
+
+
+def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
+    """Train, with progress; an interruption says what is kept of it."""
+    from coterie.training import CHECKPOINTS_FOLDER
+    from coterie.training import train as train_network
+
+    from ._progress import TerminalProgress
+
+    try:
+        with TerminalProgress() as progress:
+            return train_network(folder, names, progress=progress)
+    except KeyboardInterrupt:
+        if any((folder / CHECKPOINTS_FOLDER).rglob("*.safetensors")):
+            remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+        raise
 
 
 def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:

@@ -77,12 +77,12 @@ def visible(context: Context, clearance: Label) -> Context:
     if not hidden:
         return context
     touched = {_what(entry) for entry in hidden} - {None}
+    above = {label: f"{label.value} is above the asker's clearance ({clearance.value})" for label in Label}
     omitted: Counter[tuple[str, str]] = Counter()
     kept: list[Entry] = []
     for entry, gone in zip(context.entries, why_gone(context.entries), strict=True):
         if entry.label > clearance:
-            reason = f"{entry.label.value} is above the asker's clearance ({clearance.value})"
-            omitted[describe(entry), reason] += 1
+            omitted[describe(entry), above[entry.label]] += 1
         elif gone is not None and _what(entry) in touched:
             omitted[describe(entry), gone.reason] += 1
         else:

@@ -56,8 +56,10 @@ def build_view(
     reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
     wanted = [place for place, reason in enumerate(reasons) if not reason]
     sizes = [tokens_of(log[place]) for place in wanted]
-    values = worth(log, first_found=len(context.entries))
-    fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
+    fitting = [True] * len(wanted)
+    if card.view_tokens is not None and sum(sizes) > card.view_tokens:
+        values = worth(log, first_found=len(context.entries))
+        fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
     for place, fits in zip(wanted, fitting, strict=True):
         reasons[place] = "" if fits else f"did not fit the budget of {card.view_tokens:,} tokens"
     seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)

@@ -262,7 +262,7 @@ def _few_to_calibrate(found: Found) -> Iterator[str]:
     if not found.for_evaluation and len(found.rows) < _CALIBRATED_ROWS:
         yield (
             f"only {count(len(found.rows), 'row')}: fewer than {_CALIBRATED_ROWS} cannot show a low risk with "
-            "confidence, so expect abstentions"
+            "confidence, so expect abstentions; about 20 examples a label are a good start"
         )
 
 

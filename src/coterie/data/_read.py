@@ -150,6 +150,10 @@ class _Plan:
         text = self.text if self.text_required else None
         return tuple(name for name in (text, self.label, self.group, self.pair, self.learn_only) if name is not None)
 
+    def one_each(self, names: Collection[str]) -> bool:
+        """Whether the fields that are looked for have a column each, in place of one for all."""
+        return self.label == _DEFAULT_FIELDS not in names and not self.fields.keys().isdisjoint(names)
+
     @property
     def taken(self) -> frozenset[str]:
         """Columns that are no features."""
@@ -220,15 +224,24 @@ def _extract_row(record: Record, plan: _Plan, lines: Lines, read: _Read) -> Row:
     )
 
 
+def _gathered(record: Record, plan: _Plan) -> Record:
+    """A record with a column for each field as one with all of them under `fields`; an empty cell is not stated."""
+    found = {name: cell for name, cell in record.cells.items() if name in plan.fields}
+    rest = {name: cell for name, cell in record.cells.items() if name not in plan.fields}
+    return Record(record.line, {**rest, _DEFAULT_FIELDS: {name: cell or None for name, cell in found.items()}})
+
+
 def _records(lines: Lines, plan: _Plan) -> Iterator[Record]:
     """The file's records, chat records flattened to text and label."""
 
     def check_names(names: Sequence[str]) -> None:
-        _check_columns(lines.name, names, plan)
+        _check_columns(lines.name, [*names, _DEFAULT_FIELDS] if plan.one_each(names) else names, plan)
 
     for record in read_records(lines, wanted=plan.wanted, check_names=check_names):
         if "messages" in record.cells and plan.text not in record.cells and plan.label is not None:
             yield flatten_chat(record, text=plan.text, label=plan.label, lines=lines)
+        elif plan.one_each(record.cells):
+            yield _gathered(record, plan)
         elif plan.pair is not None and "pairs" in record.cells and plan.pair not in record.cells:
             yield from flatten_pairs(record, lines)
         else:
@@ -339,9 +352,12 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
         if near:
             hints.append(f"Did you mean {near!r}? Then set {key} = {near!r} for this specialist.")
     shown = listing((quote(column) for column in names), shown=12)
+    usual = f"The first line names the columns, such as: {','.join(plan.wanted)}"
+    if plan.task == "extract":
+        usual = f"Beside the text each field has a column, or `fields` holds them all: {', '.join(plan.fields)}."
     raise DataError(
         f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {shown}.",
-        hint=" ".join(hints) or f"The first line names the columns, such as: {','.join(plan.wanted)}",
+        hint=" ".join(hints) or usual,
     )
 
 

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict, TypeVar
 
 import httpx
@@ -33,12 +33,13 @@ _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
 
 
 class EngineOptions(TypedDict, total=False):
-    """What can be put in place of the network, the clock and chance, as `OpenAIEngine` takes it."""
+    """What can be put in place of the network, the clock, chance and patience, as `OpenAIEngine` takes it."""
 
     transport: httpx.AsyncBaseTransport
     clock: Callable[[], float]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    threshold: int
 
 
 class OpenAIEngine:
@@ -46,7 +47,7 @@ class OpenAIEngine:
 
     Connection errors, timeouts, 408, 409, 425, 429, 5xx and broken answers are tried again with full jitter,
     but never once a stream has given its first piece. `Retry-After` is honoured; one that asks for more than
-    20 seconds is left to the caller. CPU-seconds are 0: they are spent elsewhere.
+    20 seconds, or than the prompt's patience, is left to the caller. CPU-seconds are 0: they are spent elsewhere.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class OpenAIEngine:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        threshold: int = _BREAKER_THRESHOLD,
     ) -> None:
         """Describe the connection; nothing is opened before the first prompt.
 
@@ -68,6 +70,7 @@ class OpenAIEngine:
             clock: seconds that only go forward, for the circuit breaker.
             random: a number from 0 to 1, for the jitter.
             sleep: waits between tries.
+            threshold: failures in a row after which the server is not asked for a while.
         """
         self.name = name
         self.clearance = model.clearance
@@ -76,7 +79,7 @@ class OpenAIEngine:
         self._sleep = sleep
         self._connection = Connection(name, model, transport)
         self._dialect = Dialect()
-        self._breaker = CircuitBreaker(name, threshold=_BREAKER_THRESHOLD, cooldown=_BREAKER_COOLDOWN, clock=clock)
+        self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 
     async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
         """One answer a prompt, asked side by side.
@@ -94,7 +97,7 @@ class OpenAIEngine:
         """Pieces as they come, then the `Output`. Raises what `run` raises."""
         self._check(prompt)
         failures: tuple[Failure, ...] = ()
-        started = False
+        started, waits = False, _Waits(prompt.patience)
         while True:
             transcript = self._transcript(prompt)
             try:
@@ -105,7 +108,7 @@ class OpenAIEngine:
                 return
             except EngineError as error:
                 error.failures = failures = (*failures, transcript.failure(error))
-                if started or not await self._pause(len(failures) - 1, error):
+                if started or not await self._pause(len(failures) - 1, error, waits):
                     raise
             except Overloaded as error:
                 error.failures = failures
@@ -119,25 +122,29 @@ class OpenAIEngine:
 
     async def _answer(self, prompt: Prompt) -> Output:
         failures: tuple[Failure, ...] = ()
+        waits = _Waits(prompt.patience)
         while True:
             transcript = self._transcript(prompt)
             try:
                 return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
                 error.failures = failures = (*failures, transcript.failure(error))
-                if not await self._pause(len(failures) - 1, error):
+                if not await self._pause(len(failures) - 1, error, waits):
                     raise
             except Overloaded as error:
                 error.failures = failures
                 raise
 
-    async def _pause(self, attempt: int, error: EngineError) -> bool:
+    async def _pause(self, attempt: int, error: EngineError, waits: _Waits) -> bool:
         """Wait before the next try; False when there should be none."""
         asked = getattr(error, "retry_after", None) or 0.0
+        longest = waits.longest
         last = attempt >= self._model.retries
-        if last or not error.retryable or self._breaker.is_open or asked > _LONGEST_PAUSE:
+        if last or not error.retryable or self._breaker.is_open or asked > longest:
             return False
-        await self._sleep(asked + self._random() * min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+        pause = asked + self._random() * min(_FIRST_PAUSE * 2**attempt, longest)
+        waits.waited += pause
+        await self._sleep(pause)
         return True
 
     def _check(self, prompt: Prompt) -> None:
@@ -175,7 +182,14 @@ class OpenAIEngine:
     async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
         with self._breaker.attempt():
             async with self._response(transcript.prompt, stream=True) as (response, deadline):
-                if response.headers.get("content-type", "").startswith("application/json"):
+                kind = response.headers.get("content-type", "")
+                if kind.startswith("text/html"):  # a proxy's page, or the server's own: whatever it says, no answer
+                    raise EngineBroken(
+                        f"Engine {self.name!r} sent a web page in place of an answer.",
+                        engine=self.name,
+                        hint="Check `base_url` (up to and including /v1), and whether a proxy stands before it.",
+                    )
+                if kind.startswith("application/json"):
                     # A server that does not stream: its whole answer is one piece.
                     body = await self._connection.read_answer(response, deadline)
                     yield Delta(text=transcript.take(body, part="message"))
@@ -227,6 +241,19 @@ class OpenAIEngine:
             said=quotable(error, prompt),
             retry_after=read_retry_after(response.headers),
         )
+
+
+@dataclass
+class _Waits:
+    """What one prompt has spent on waiting for another try."""
+
+    patience: float | None
+    waited: float = 0.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the next wait may take."""
+        return _LONGEST_PAUSE if self.patience is None else min(self.patience - self.waited, _LONGEST_PAUSE)
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 import httpx
 
+from coterie._concurrency import cancelled_once, to_the_end
 from coterie.config import EnvSecret, OpenAIModel
 from coterie.errors import (
     ConfigError,
@@ -85,8 +86,7 @@ class Connection:
         try:
             yield response
         finally:
-            with suppress(httpx.HTTPError, OSError):
-                await response.aclose()
+            await to_the_end(_close(response))
 
     async def chunks(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[bytes, None]:
         """An answer's bytes as they come. Raises `EngineTimeout` or `EngineBroken`."""
@@ -99,7 +99,7 @@ class Connection:
             chunk, failure = None, None
             try:
                 async with deadline.limit():
-                    chunk = await anext(chunks, None)
+                    chunk = await cancelled_once(_next(chunks))
             except Exception as error:  # noqa: BLE001 - see `_sent`
                 failure = self._mapped(error, answering=True)
             if failure is not None:
@@ -148,7 +148,7 @@ class Connection:
                 "POST", self._url, content=content, headers=_HEADERS, extensions={"trace": note}
             )
             async with deadline.limit():
-                return await client.send(request, stream=True, auth=self._auth)
+                return await cancelled_once(client.send(request, stream=True, auth=self._auth), undo=_close)
         except CoterieError:
             raise
         except Exception as error:  # noqa: BLE001 - what the HTTP library lets through of its own libraries too
@@ -188,6 +188,17 @@ class Connection:
             engine=engine,
             hint="Check the model's `base_url` in coterie.toml.",
         )
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    """The next chunk; None at the end."""
+    return await anext(chunks, None)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Give a connection back to the pool. The HTTP library forgets one for ever if this is cancelled in the middle."""
+    with suppress(httpx.HTTPError, OSError):
+        await response.aclose()
 
 
 class _KeyAuth(httpx.Auth):

@@ -88,6 +88,8 @@ class Transcript:
             raise EngineBroken(f"Engine {self.engine!r} sent an answer without choices.", engine=self.engine)
         self.tokens = _tokens(content.get("usage")) or self.tokens
         self.cached = _cached(content.get("usage")) or self.cached
+        if not choices and part == "message":
+            raise EngineBroken(f"Engine {self.engine!r} sent an answer without choices.", engine=self.engine)
         if not choices:  # the chunk that carries nothing but usage
             return ""
         message, finish = choices[0].get(part) or {}, choices[0].get("finish_reason")

@@ -1,13 +1,16 @@
 """Finding typed fields in long texts: sentences ranked, words tagged, values weighed. It knows no training."""
 
+from ._calibrator import Calibrator, Found
 from ._chain import FORBIDDEN, TAGS, Stretch, stretches
 from ._choose import Option, options
 from ._document import Document, Place
-from ._extractor import ENCODED, OUTCOMES, Extractor, FieldModel, Found, Survey, Weigher, second_look, shortlist
+from ._extractor import ENCODED, OUTCOMES, Extractor, Survey, Weigher, second_look, shortlist
 from ._features import word_features
+from ._field import FieldModel
 from ._passages import ReadTags, first_tokens, passages
 from ._quote import Quote, Quoting, Said, quoted
 from ._rank import PLACES, Ranker, best_rows, place_features
+from ._signs import SIGNS, Statement
 from ._tag import (
     EVIDENCE,
     RANK_FEATURES,
@@ -29,7 +32,9 @@ __all__ = [
     "OUTCOMES",
     "PLACES",
     "RANK_FEATURES",
+    "SIGNS",
     "TAGS",
+    "Calibrator",
     "Candidate",
     "Document",
     "Extractor",
@@ -44,6 +49,7 @@ __all__ = [
     "Reading",
     "Region",
     "Said",
+    "Statement",
     "Stretch",
     "Survey",
     "Tagger",

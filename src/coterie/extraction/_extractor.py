@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coterie.data import MANY, normalise_value
 from coterie.engines import stored_array
-from coterie.types import Scalar
 
-from ._choose import choose
+from ._calibrator import Calibrator, Found
 from ._document import Document, Place
+from ._field import FieldModel
 from ._passages import ReadTags, passages
 from ._quote import Quoting, Said, quoted
 from ._rank import Ranker, best_rows
+from ._signs import NOT_STATED, Signs, Statement
 from ._tag import EVIDENCE, Candidate, Reading, Tagger, rows_to_read
 
 Floats = np.ndarray
@@ -25,57 +25,6 @@ OUTCOMES = ("right", "not stated", "wrong")
 """What may be true of a candidate: it is right; the field is not stated at all; it is stated, but otherwise."""
 ENCODED = 8
 """Sentences a field whose encodings are asked for."""
-
-
-class Found(NamedTuple):
-    """One value of a field, or that it is not stated."""
-
-    start: int | None
-    end: int | None
-    confidence: float
-    """Calibrated probability that this is right."""
-
-
-NOT_STATED = (None, None)
-_TINY = 1e-6  # a chance is never less, nor is that of the contrary
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldModel:
-    """What is looked for, and how sure to be of what is found."""
-
-    name: str
-    type: str
-    choices: tuple[str, ...] = ()
-    """Of a `choice`: the values of the training data, the most frequent first."""
-    chooser: Mapping[str, float] | None = None
-    """Of a typed field: weights of what stands around the value that is meant. None takes the first in the quote."""
-
-    @property
-    def many(self) -> bool:
-        """Whether there may be several values."""
-        return self.type.endswith(MANY)
-
-    def value(self, quote: str) -> Scalar:
-        """The value that a quote states."""
-        if self.chooser is not None:
-            return choose(self.type.removesuffix(MANY), quote, self.chooser)
-        return normalise_value(self.type, quote, self.choices)
-
-    def describe(self) -> dict[str, object]:
-        """As JSON values."""
-        chooser = None if self.chooser is None else dict(self.chooser)
-        return {"name": self.name, "type": self.type, "choices": list(self.choices), "chooser": chooser}
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> FieldModel:
-        """What `describe` was asked of."""
-        name, kind, choices = described["name"], described["type"], described["choices"]
-        if not isinstance(name, str) or not isinstance(kind, str) or not all(isinstance(each, str) for each in choices):
-            raise ValueError(f"{described!r} describes no field")
-        weights = described["chooser"]
-        chooser = None if weights is None else {str(term): float(weight) for term, weight in weights.items()}
-        return cls(name=name, type=kind, choices=tuple(choices), chooser=chooser)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +37,6 @@ class Weigher:
     bias: Floats  # (F, 3)
     least: Floats  # (F,)
     """Of a field of several values: the probability from which a candidate is one of them."""
-    slope: Floats  # (F,)
-    shift: Floats  # (F,)
-    """Line through the log-odds of what is said, which is the best of several candidates and so sounds too sure."""
 
     def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
         """Probabilities of `OUTCOMES` for each candidate of a field."""
@@ -99,29 +45,22 @@ class Weigher:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
-    def decide(self, number: int, candidates: Sequence[Candidate], *, many: bool) -> list[Found]:
-        """What a field's candidates come to: at least one `Found`, in the text's order."""
+    def decide(self, number: int, field: FieldModel, candidates: Sequence[Candidate], text: str) -> list[Statement]:
+        """What a field's candidates come to: at least one statement, in the text's order."""
         if not candidates:
-            return [Found(*NOT_STATED, 1.0)]
+            return [Statement(*NOT_STATED, ())]
         chances = self.weigh(number, [each.evidence for each in candidates])
+        signs = Signs.of(field, candidates, chances, text)
         right, missing = chances[:, 0], chances[:, 1]
         best = int(right.argmax())
-        if many:
+        if field.many:
             kept = np.flatnonzero(right >= self.least[number])
             if len(kept):
                 places = sorted(kept.tolist(), key=lambda k: candidates[k].start)
-                return [self._stated(number, candidates[k], float(right[k])) for k in places]
+                return [signs.stated(k) for k in places]
         elif right[best] >= missing[best]:
-            return [self._stated(number, candidates[best], float(right[best]))]
-        return [Found(*NOT_STATED, self._sure(number, float(missing[best])))]
-
-    def _stated(self, number: int, candidate: Candidate, chance: float) -> Found:
-        return Found(candidate.start, candidate.end, self._sure(number, chance))
-
-    def _sure(self, number: int, chance: float) -> float:
-        """A chance as a confidence."""
-        chance = min(max(chance, _TINY), 1 - _TINY)
-        return float(1 / (1 + np.exp(-(self.slope[number] * np.log(chance / (1 - chance)) + self.shift[number]))))
+            return [signs.stated(best)]
+        return [signs.not_stated(best)]
 
     def store(self) -> dict[str, Floats]:
         """The arrays that restore it."""
@@ -140,8 +79,6 @@ class Weigher:
             weights=stored_array(arrays, "weigh.weights", fields, wide, len(OUTCOMES)),
             bias=stored_array(arrays, "weigh.bias", fields, len(OUTCOMES)),
             least=stored_array(arrays, "weigh.least", fields),
-            slope=stored_array(arrays, "weigh.slope", fields),
-            shift=stored_array(arrays, "weigh.shift", fields),
         )
 
 
@@ -169,6 +106,7 @@ class Extractor:
     ranker: Ranker
     tagger: Tagger | None
     weigher: Weigher
+    calibrator: Calibrator
     quoting: Quoting | None = None
     """In the tagger's place, where a generative model reads."""
 
@@ -218,7 +156,8 @@ class Extractor:
             else:
                 own = said[number] if said else None
                 candidates = quoted(survey.document, survey.places, own, scores[:, number])
-            found.append(self.weigher.decide(number, candidates, many=each.many))
+            said_of_it = self.weigher.decide(number, each, candidates, survey.document.text)
+            found.append([self.calibrator.believe(number, statement) for statement in said_of_it])
         return found
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
@@ -231,7 +170,7 @@ class Extractor:
             "tag": tagging,
             "quote": self.quoting.describe() if self.quoting else None,
         }
-        return described, rank_arrays | tag_arrays | self.weigher.store()
+        return described, rank_arrays | tag_arrays | self.weigher.store() | self.calibrator.store()
 
     @classmethod
     def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
@@ -247,6 +186,7 @@ class Extractor:
             ranker=Ranker.restore(described["rank"], arrays, len(fields)),
             tagger=None if tagging is None else Tagger.restore(tagging, arrays, len(fields)),
             weigher=Weigher.restore(arrays, len(fields)),
+            calibrator=Calibrator.restore(arrays, len(fields)),
             quoting=None if quoting is None else Quoting.restore(quoting),
         )
 

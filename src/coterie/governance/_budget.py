@@ -22,11 +22,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from coterie._concurrency import to_the_end
 from coterie.accounting import most_read, token_money
 from coterie.config import BudgetSection, OpenAIModel
 from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
@@ -34,10 +34,10 @@ from coterie.types import Account, Failure, Output, Prompt, Usage, Verdict
 
 from . import _budget_file as table
 from ._budget_file import MICRO, NANO, Amount, BudgetFile, micro, nano
+from ._budget_span import Span, span_of
 
 RULE = "budget"
 _FILE = "state/budgets.db"
-_PERIODS = {"minute": "%Y-%m-%dT%H:%M", "hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m", "ever": "ever"}
 _OWN = "\x1f"
 """Between a budget's name and whose it is, where each has one."""
 
@@ -100,7 +100,9 @@ class Budgets:
             BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
         """
         limits = self._of(account, lambda section: section.requests is not None or section.joules is not None)
-        return await asyncio.to_thread(self._admit, limits, account) if limits else ()
+        if not limits:
+            return ()
+        return await to_the_end(asyncio.to_thread(self._admit, limits, account), undo=self._given_back)
 
     async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
         """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
@@ -122,7 +124,8 @@ class Budgets:
             return
         self._refuse_unpriced(limits, model, name)
         reserved = _times(model.retries + 1, _sum(_most(prompt, model) for prompt in prompts))
-        numbers = await asyncio.to_thread(self._reserve, limits, reserved, account)
+        reserving = asyncio.to_thread(self._reserve, limits, reserved, account)
+        numbers = await to_the_end(reserving, undo=self._given_back)
         held = Held()
         took = reserved  # of what is cut off nobody knows how far it came, and how often
         try:
@@ -134,7 +137,11 @@ class Budgets:
         finally:
             if held.outputs:
                 took = _took(prompts, held.outputs, model)
-            await asyncio.shield(asyncio.to_thread(self._settle, numbers, took))
+            await to_the_end(asyncio.to_thread(self._settle, numbers, took))
+
+    async def _given_back(self, numbers: Sequence[int]) -> None:
+        """Free what was reserved for somebody who went away before anything was done for them."""
+        await asyncio.to_thread(self._settle, numbers, Amount())
 
     def spending(self) -> list[Spending]:
         """How each budget stands in its present span. Raises `StoreError`."""
@@ -162,7 +169,7 @@ class Budgets:
             held = [(bucket, self._checked(connection, bucket, account)) for bucket in buckets]
             numbers = []
             for bucket, energy in held:
-                period = self._period(bucket.name)
+                period = self._begin(connection, bucket)
                 if self._sections[bucket.name].requests is not None:
                     table.count(connection, bucket.row, period)
                 if energy is not None:
@@ -171,36 +178,42 @@ class Budgets:
 
     def _checked(self, connection: sqlite3.Connection, bucket: _Bucket, account: Account) -> Amount | None:
         """The energy to reserve for one more request; None where it is not limited. Raises `BudgetExceeded`."""
-        section, row = self._sections[bucket.name], table.row(connection, bucket.row, self._period(bucket.name))
+        section, span = self._sections[bucket.name], self._span(bucket.name)
+        row = table.row(connection, bucket.row, span.since)
         if section.requests is not None and row.requests >= section.requests:
-            raise self._exceeded(bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", account)
+            wait = self._wait(connection, bucket, span, "requests", row.requests + 1 - section.requests)
+            raise self._exceeded(bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", account, wait)
         if section.joules is None:
             return None
         energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
         left = micro(section.joules) - row.micro - row.held_micro
         if energy > left:
             said = f"{left / MICRO:,.1f} are left, and this request may take {energy / MICRO:,.1f}"
-            raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, account)
+            wait = self._wait(connection, bucket, span, "micro", energy - left)
+            raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, account, wait)
         return Amount(micro=energy)
 
     def _reserve(self, buckets: Sequence[_Bucket], amount: Amount, account: Account) -> list[int]:
         with self._file.writing() as connection:
             for bucket in buckets:
                 self._check(connection, bucket, amount, account)
-            return [table.hold(connection, each.row, self._period(each.name), amount) for each in buckets]
+            return [table.hold(connection, each.row, self._begin(connection, each), amount) for each in buckets]
 
     def _check(self, connection: sqlite3.Connection, bucket: _Bucket, amount: Amount, account: Account) -> None:
-        row, section = table.row(connection, bucket.row, self._period(bucket.name)), self._sections[bucket.name]
+        section, span = self._sections[bucket.name], self._span(bucket.name)
+        row = table.row(connection, bucket.row, span.since)
         if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
             left = section.tokens - row.tokens - row.held_tokens
             said = f"{left:,} are left, and this call may take {amount.tokens:,}"
-            raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, account)
+            wait = self._wait(connection, bucket, span, "tokens", amount.tokens - left)
+            raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, account, wait)
         if section.money is not None:
             left_nano = nano(section.money) - row.nano - row.held_nano
             if amount.nano > left_nano:
                 left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
                 said = f"{left_money:.6f} are left, and this call may take {most:.6f}"
-                raise self._exceeded(bucket, f"{section.money:f} of money", said, account)
+                wait = self._wait(connection, bucket, span, "nano", amount.nano - left_nano)
+                raise self._exceeded(bucket, f"{section.money:f} of money", said, account, wait)
 
     def _settle(self, numbers: Sequence[int], took: Amount | None) -> None:
         with self._file.writing() as connection:
@@ -208,31 +221,32 @@ class Budgets:
                 table.settle(connection, number, took)
 
     def _stand(self, connection: sqlite3.Connection, name: str) -> Iterator[Spending]:
-        section, period = self._sections[name], self._period(name)
-        rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, period)
+        section, span = self._sections[name], self._span(name)
+        rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, span.since)
         for each in rows:
-            row = table.row(connection, each, period)
+            row = table.row(connection, each, span.since)
             money, held = (Decimal(value) / NANO for value in (row.nano, row.held_nano))
             joules, held_joules = row.micro / MICRO, row.held_micro / MICRO
             whose = each.partition(_OWN)[2]
-            yield Spending(name, period, row.requests, row.tokens, money, held, joules, held_joules, whose)
+            yield Spending(name, span.name, row.requests, row.tokens, money, held, joules, held_joules, whose)
 
     # --- spans and refusals ----------------------------------------------------------------------
 
-    def _period(self, name: str) -> str:
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        return now.strftime(_PERIODS[self._sections[name].per])
+    def _span(self, name: str) -> Span:
+        return span_of(self._sections[name].per, self._clock())
 
-    def _wait(self, name: str) -> float | None:
-        """Seconds until a budget is full again; None for never."""
-        per, now = self._sections[name].per, datetime.fromtimestamp(self._clock(), UTC)
-        if per == "ever":
-            return None
-        ends = {"minute": now.replace(second=0) + timedelta(minutes=1)}
-        ends["hour"] = now.replace(minute=0, second=0) + timedelta(hours=1)
-        ends["day"] = now.replace(hour=0, minute=0, second=0) + timedelta(days=1)
-        ends["month"] = (now.replace(day=1, hour=0, minute=0, second=0) + timedelta(days=32)).replace(day=1)
-        return (ends[per].replace(microsecond=0) - now).total_seconds()
+    def _begin(self, connection: sqlite3.Connection, bucket: _Bucket) -> str:
+        """The piece of its span in which something is taken now; those that count no more are dropped."""
+        span = self._span(bucket.name)
+        if span.slides:
+            table.forget(connection, bucket.row, span.since)
+        return span.now
+
+    @staticmethod
+    def _wait(connection: sqlite3.Connection, bucket: _Bucket, span: Span, unit: str, need: int) -> float | None:
+        """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
+        piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
+        return span.wait(piece)
 
     def _refuse_unpriced(self, buckets: Iterable[_Bucket], model: OpenAIModel, name: str) -> None:
         for bucket in buckets:
@@ -240,7 +254,7 @@ class Budgets:
                 reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
                 raise BudgetExceeded(_refusal(bucket.name, reason), hint="Set price_in and price_out of the model.")
 
-    def _exceeded(self, bucket: _Bucket, limit: str, said: str, account: Account) -> BudgetExceeded:
+    def _exceeded(self, bucket: _Bucket, limit: str, said: str, account: Account, wait: float | None) -> BudgetExceeded:
         """The refusal; what others took of a budget that is shared is not told to who holds a key."""
         section = self._sections[bucket.name]
         own = section.each or section.tenant is not None or section.key is not None or not account.key
@@ -248,10 +262,8 @@ class Budgets:
         reason = f"budget {bucket.name!r} is {limit}{span}: {said}" if own else f"budget {bucket.name!r} is used up"
         return BudgetExceeded(
             _refusal(bucket.name, reason),
-            retry_after=self._wait(bucket.name),
-            hint=f"Wait for the next {section.per}, or raise [budgets.{bucket.name}]."
-            if span
-            else f"Raise [budgets.{bucket.name}].",
+            retry_after=wait,
+            hint=f"Raise [budgets.{bucket.name}]." if wait is None else f"Wait, or raise [budgets.{bucket.name}].",
         )
 
 

@@ -1,6 +1,7 @@
 """The figures of budgets in a SQLite file that several processes may share. It knows no limit.
 
-A row a budget and span: what was taken, what is held for calls that run, and the dearest request. What a process that
+A row a budget and span, or piece of a span that slides: what was taken, what is held for calls that run, and the
+dearest request. What a process that
 is gone had held counts as taken when the file is opened: nobody knows how far it came.
 """
 
@@ -21,6 +22,11 @@ from coterie.errors import StoreError
 NANO = Decimal(10) ** 9
 MICRO = 1_000_000
 _COLUMNS = ("requests", "tokens", "nano", "micro", "held_tokens", "held_nano", "held_micro", "most_micro")
+_TAKEN = {
+    "requests": "requests",
+    **{unit: f"coalesce({unit}, 0) + coalesce(held_{unit}, 0)" for unit in ("tokens", "nano", "micro")},
+}
+"""What counts of each unit."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
     budget TEXT, period TEXT, requests INTEGER DEFAULT 0, tokens INTEGER DEFAULT 0, nano INTEGER DEFAULT 0,
@@ -118,19 +124,50 @@ class BudgetFile:
                 settle(connection, each["id"], None)
 
 
-def row(connection: sqlite3.Connection, budget: str, period: str) -> Row:
-    """How a budget stands; all 0 where nothing was taken."""
-    found = connection.execute("SELECT * FROM spent WHERE budget = ? AND period = ?", (budget, period)).fetchone()
-    return Row() if found is None else Row(**{column: int(found[column] or 0) for column in _COLUMNS})
-
-
-def budgets_like(connection: sqlite3.Connection, start: str, period: str) -> list[str]:
-    """Budgets of a span whose names begin so."""
+def row(connection: sqlite3.Connection, budget: str, since: str) -> Row:
+    """How a budget stands in all pieces from one on; all 0 where nothing was taken."""
+    sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
     found = connection.execute(
-        "SELECT budget FROM spent WHERE period = ? AND substr(budget, 1, ?) = ? ORDER BY budget",
-        (period, len(start), start),
+        f"SELECT {sums} FROM spent WHERE budget = ? AND period >= ?",  # noqa: S608 - our names
+        (budget, since),
+    ).fetchone()
+    return Row(*(int(found[column]) for column in _COLUMNS))
+
+
+def freed_by(connection: sqlite3.Connection, budget: str, since: str, unit: str, need: int) -> str | None:
+    """The piece with which, the oldest first, so much of a unit is free again; None where all of them do not do."""
+    found = connection.execute(
+        f"SELECT period, {_TAKEN[unit]} FROM spent WHERE budget = ? AND period >= ? ORDER BY period",  # noqa: S608
+        (budget, since),
+    )
+    for period, taken in found.fetchall():
+        need -= taken
+        if need <= 0:
+            return str(period)
+    return None
+
+
+def budgets_like(connection: sqlite3.Connection, start: str, since: str) -> list[str]:
+    """Budgets of which something was taken from a piece on, whose names begin so."""
+    found = connection.execute(
+        "SELECT DISTINCT budget FROM spent WHERE period >= ? AND substr(budget, 1, ?) = ? ORDER BY budget",
+        (since, len(start), start),
     )
     return [budget for (budget,) in found.fetchall()]
+
+
+def forget(connection: sqlite3.Connection, budget: str, before: str) -> None:
+    """Drop the pieces before one; the dearest request in them is still known."""
+    old = "FROM spent WHERE budget = ? AND period > '' AND period < ?"
+    if connection.execute(f"SELECT 1 {old} LIMIT 1", (budget, before)).fetchone() is None:
+        return
+    (most,) = connection.execute(f"SELECT max(most_micro) {old}", (budget, before)).fetchone()
+    _add(connection, budget, "", {})
+    connection.execute(
+        "UPDATE spent SET most_micro = max(coalesce(most_micro, 0), ?) WHERE budget = ? AND period = ''",
+        (int(most or 0), budget),
+    )
+    connection.execute(f"DELETE {old}", (budget, before))
 
 
 def dearest(connection: sqlite3.Connection, budget: str) -> int:
@@ -172,6 +209,8 @@ def settle(connection: sqlite3.Connection, number: int, took: Amount | None) -> 
 
 def _add(connection: sqlite3.Connection, budget: str, period: str, amounts: dict[str, int]) -> None:
     connection.execute("INSERT OR IGNORE INTO spent (budget, period) VALUES (?, ?)", (budget, period))
+    if not amounts:
+        return
     changes = ", ".join(f"{column} = coalesce({column}, 0) + ?" for column in amounts)
     changed = f"UPDATE spent SET {changes} WHERE budget = ? AND period = ?"  # noqa: S608 - our names
     connection.execute(changed, (*amounts.values(), budget, period))

@@ -11,7 +11,7 @@ from coterie.privacy import Detector, Kind, PersonalData, label_of
 from coterie.types import Label, Message, Prompt
 
 from ._personal import in_words
-from ._pseudonyms import LITERAL, Pseudonyms, Value
+from ._pseudonyms import LITERAL, Pseudonyms, Value, lowered
 from ._restore import pattern_of
 
 NOTICE = (
@@ -61,6 +61,9 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
     hidden = replace(changed(prompt, work.hide), vector=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
+        names = {each.name for each in work.used.values()}
+        again = (each for each in work.used.values() if each.form and (each.kind, each.number, 0) in names)
+        notice += "".join(f" {each.pseudonym} is <{each.kind}_{each.number}>, named otherwise." for each in again)
         hidden = replace(hidden, messages=(Message(role="system", text=notice), *hidden.messages))
     return Disguised(prompt=hidden, values=tuple(work.used.values()))
 
@@ -164,12 +167,14 @@ class _Work:
             (each.start, each.end, self.pseudonyms.of(each.kind, text[each.start : each.end], self.label))
             for each in self._find(text)
         ]
-        lowered = _lowered(text)
-        for value in self.pseudonyms.values():
+        small = lowered(text)
+        for value in self.pseudonyms.near(small):
             if value.kind != LITERAL:
-                spans += [(start, end, value) for start, end in _places(_lowered(value.text), lowered)]
-        marks = pattern_of(self.pseudonyms.kinds() | {LITERAL})
-        for match in marks.finditer(text):
+                spans += [(start, end, value) for start, end in _places(lowered(value.text), small)]
+        kinds = self.pseudonyms.kinds() | {LITERAL}
+        if not any(kind.partition("_")[0].lower() in small for kind in kinds):
+            return spans  # nothing that looks like one
+        for match in pattern_of(kinds).finditer(text):
             spans.append((match.start(), match.end(), self.pseudonyms.of(LITERAL, match[0], self.label)))
         return spans
 
@@ -190,18 +195,18 @@ class _Work:
             yield text[place:]
 
 
-def _places(value: str, lowered: str) -> Iterator[tuple[int, int]]:
+def _places(value: str, text: str) -> Iterator[tuple[int, int]]:
     """Where a value stands as words of its own, with any white space in it; both in lower case.
 
     No regular expression: the library keeps those it has compiled, and a value is to be gone with its session.
     """
     words = value.split()
-    start = lowered.find(words[0]) if words else -1
+    start = text.find(words[0]) if words else -1
     while start >= 0:
-        end = _end_of(words, lowered, start)
-        if end and not _is_word(lowered[start - 1 : start]) and not _is_word(lowered[end : end + 1]):
+        end = _end_of(words, text, start)
+        if end and not _is_word(text[start - 1 : start]) and not _is_word(text[end : end + 1]):
             yield start, end
-        start = lowered.find(words[0], start + 1)
+        start = text.find(words[0], start + 1)
 
 
 def _end_of(words: Sequence[str], text: str, place: int) -> int:
@@ -218,11 +223,3 @@ def _end_of(words: Sequence[str], text: str, place: int) -> int:
 
 def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
-
-
-def _lowered(text: str) -> str:
-    """In lower case, each character in its place."""
-    lowered = text.lower()
-    if len(lowered) == len(text):
-        return lowered
-    return "".join(low if len(low := character.lower()) == 1 else character for character in text)

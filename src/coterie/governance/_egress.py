@@ -97,19 +97,19 @@ class _Judge:
 
     async def judge(self, prompt: Prompt) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
-        asker = ASKER.get() or Asker()
+        asker, texts = ASKER.get() or Asker(), texts_of_prompt(prompt)
         try:
-            if worth_a_thread(texts_of_prompt(prompt)):
-                return await asyncio.to_thread(self._judge, prompt, asker)
-            return self._judge(prompt, asker)
+            if worth_a_thread(self.detector, texts):
+                return await asyncio.to_thread(self._judge, prompt, texts, asker)
+            return self._judge(prompt, texts, asker)
         except EgressRefused as refusal:
             asker.crossings.append(refusal.verdict)
             raise
 
-    def _judge(self, prompt: Prompt, asker: Asker) -> _Sent:
+    def _judge(self, prompt: Prompt, texts: Sequence[str], asker: Asker) -> _Sent:
         detector = _Remembering(self.detector)
         ignore = asker.sent if asker.released else None
-        seen = sight(detector, texts_of_prompt(prompt), ignore=ignore)
+        seen = sight(detector, texts, ignore=ignore)
         verdict = self._ask(max(Label(prompt.label), seen.label))
         if verdict.allowed is True:
             return _Sent(prompt=prompt, verdict=verdict, asker=asker)
@@ -202,10 +202,14 @@ class _Remembering:
 
 def _restorer(hidden: Disguised, asker: Asker, *, as_json: bool) -> Restorer | None:
     """Puts back what this prompt had and the asker may see: a pseudonym that a model makes up stands for nothing."""
-    shown = {(each.kind, each.number): each for each in hidden.values if asker.may_see(each)}
+    shown = {each.name: each for each in hidden.values if asker.may_see(each)}
+    for each in tuple(
+        shown.values()
+    ):  # of a person who is named in another form only, that is how the model names them
+        shown.setdefault((each.kind, each.number, 0), each)
     if not shown:
         return None
-    return Restorer(lambda *name: shown.get(name), {kind for kind, _ in shown}, as_json=as_json)
+    return Restorer(lambda *name: shown.get(name), {kind for kind, *_ in shown}, as_json=as_json)
 
 
 def _read(output: Output, sent: _Sent) -> Output:

@@ -1,8 +1,9 @@
 """Pseudonyms: typed stand-ins for values that may not leave, such as `<PERSON_1>`.
 
-Within a session a value has one pseudonym, whoever asks. What stands for what is in the memory of this process alone:
-it is never written down and never sent, and it is gone with the session, after an hour without use, or when too many
-others were used since.
+Within a session a value has one pseudonym, whoever asks. Part of a name that only one person of the session has is
+another form of that person's: `<PERSON_1_2>` beside `<PERSON_1>`, and each is put back as it was written. What stands
+for what is in the memory of this process alone: it is never written down and never sent, and it is gone with the
+session, after an hour without use, or when too many others were used since.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from coterie.privacy import Kind
 from coterie.types import Label
 
 LITERAL = "LITERAL"
@@ -22,6 +24,14 @@ _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
 _IDLE = 3600.0
 _UNNAMED = re.compile(r"[^A-Z]+")
+_TITLES = frozenset(
+    {
+        *("mr", "mrs", "ms", "mx", "miss", "sir", "dr", "prof", "the"),
+        *("herr", "frau", "hr", "fr", "mme", "mlle", "monsieur", "madame", "sr", "sra", "signor", "signora"),
+    }
+)
+_POSSESSIVE = re.compile(r"['\u2019]s?$")
+_WORD = re.compile(r"\w+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
 
@@ -39,11 +49,18 @@ class Value:
     """As it was seen first."""
     label: Label
     """Of the least sensitive text that it stood in: who may see that may see the value."""
+    form: int = 0
+    """From 2 on for other ways to write what has this number; 0 for the first."""
+
+    @property
+    def name(self) -> tuple[str, int, int]:
+        """By which a pseudonym finds it."""
+        return self.kind, self.number, self.form
 
     @property
     def pseudonym(self) -> str:
-        """`<PERSON_1>`."""
-        return f"<{self.kind}_{self.number}>"
+        """`<PERSON_1>`, or `<PERSON_1_2>` for another form of it."""
+        return f"<{self.kind}_{self.number}{f'_{self.form}' if self.form else ''}>"
 
 
 class Pseudonyms:
@@ -51,7 +68,13 @@ class Pseudonyms:
 
     def __init__(self) -> None:
         self._values: dict[str, Value] = {}
-        self._by_name: dict[tuple[str, int], Value] = {}
+        self._by_name: dict[tuple[str, int, int], Value] = {}
+        self._people: dict[str, set[int]] = {}
+        """Numbers of persons by the words of the names that they have first."""
+        self._forms: dict[int, int] = {}
+        """How many forms each of them has."""
+        self._by_word: dict[str, list[str]] = {}
+        """Keys of `_values` by the first word in each: what a text has no word of, it need not be searched for."""
         self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -63,21 +86,43 @@ class Pseudonyms:
             if value is None:
                 if len(self._values) >= _MOST_VALUES:
                     raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
-                number = self._next[kind] = self._next.get(kind, 0) + 1
-                value = Value(kind=kind, number=number, text=text, label=label)
+                value = self._named(kind, text, label)
+                first = _WORD.search(lowered(text))
+                self._by_word.setdefault(first[0] if first else "", []).append(key)
             elif label < value.label:
-                value = Value(kind=value.kind, number=value.number, text=value.text, label=label)
-            self._values[key] = self._by_name[value.kind, value.number] = value
+                value = replace(value, label=label)
+            self._values[key] = self._by_name[value.name] = value
         return value
 
-    def find(self, kind: str, number: int) -> Value | None:
+    def _named(self, kind: str, text: str, label: Label) -> Value:
+        """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
+        words = _words_of(text) if kind == Kind.PERSON else frozenset()
+        whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
+        if len(whole) == 1:
+            (number,) = whole
+            form = self._forms[number] = self._forms[number] + 1
+            return Value(kind=kind, number=number, text=text, label=label, form=form)
+        number = self._next[kind] = self._next.get(kind, 0) + 1
+        for word in words:
+            self._people.setdefault(word, set()).add(number)
+        if words:
+            self._forms[number] = 1
+        return Value(kind=kind, number=number, text=text, label=label)
+
+    def find(self, kind: str, number: int, form: int = 0) -> Value | None:
         """What a pseudonym stands for; None if it stands for nothing."""
-        return self._by_name.get((kind, number))
+        return self._by_name.get((kind, number, form))
 
     def values(self) -> Sequence[Value]:
         """Every value there is."""
         with self._lock:
             return tuple(self._values.values())
+
+    def near(self, text: str) -> Sequence[Value]:
+        """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
+        words = {"", *_WORD.findall(text)}
+        with self._lock:
+            return [self._values[key] for word in words for key in self._by_word.get(word, ())]
 
     def kinds(self) -> frozenset[str]:
         """Of the values there are."""
@@ -125,6 +170,20 @@ class PseudonymBook:
     def forget(self, tenant: str, session: str) -> None:
         """Forget a session's. Requests under way keep theirs until they are answered."""
         self._sessions.pop((tenant, session), None)
+
+
+def _words_of(name: str) -> frozenset[str]:
+    """The words of a name that tell persons apart: no title, no possessive, no single letter."""
+    words = (_POSSESSIVE.sub("", word).strip(".,") for word in normal(name).split())
+    return frozenset(word for word in words if len(word) > 1 and word not in _TITLES)
+
+
+def lowered(text: str) -> str:
+    """In lower case, each character in its place."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 def normal(text: str) -> str:

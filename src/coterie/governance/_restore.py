@@ -22,6 +22,8 @@ _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
 _ENDINGS = ("'s", "\u2019s", "s", "'", "\u2019")
 """What a model may put into the brackets behind the number."""
+_IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
+"""Where no pseudonym begins: within a word."""
 _FLAT = re.compile(r"&#95;|[^a-z]")
 
 
@@ -33,25 +35,28 @@ def _any(forms: Collection[str]) -> str:
 def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
     """Finds pseudonyms of these kinds: in brackets of any form, or bare with an underscore.
 
-    Groups: `kind`, `number` and `ending` of one in brackets, else `bare` and `bare_number`.
+    Groups: `kind`, `number`, `form` and `ending` of one in brackets, else `bare`, `bare_number` and `bare_form`.
     """
     spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
     names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
-    inside = rf"\s?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits})(?P<ending>{_any(_ENDINGS)})?"
-    bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits})(?![0-9])"
-    return re.compile(f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE)
+    form, bare_form = (rf"(?:{_any(_UNDERSCORE)}(?P<{name}>[0-9]{{1,3}}))?" for name in ("form", "bare_form"))
+    inside = rf"[\s\u00a0]?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits}){form}(?P<ending>{_any(_ENDINGS)})?"
+    bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits}){bare_form}(?![0-9])"
+    return re.compile(
+        f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE | re.ASCII
+    )  # no dotless i, no long s
 
 
 class Restorer:
     """Restores one answer: piece by piece, or whole."""
 
     def __init__(
-        self, find: Callable[[str, int], Value | None], kinds: Collection[str], *, as_json: bool = False
+        self, find: Callable[[str, int, int], Value | None], kinds: Collection[str], *, as_json: bool = False
     ) -> None:
         """Take the pseudonyms.
 
         Args:
-            find: The value of a kind and number, if it may be shown; else None.
+            find: The value of a kind, number and form, if it may be shown; else None.
             kinds: Of the pseudonyms that there are.
             as_json: The answer is JSON: values are written as in its strings.
         """
@@ -80,8 +85,10 @@ class Restorer:
     def _certain(self, text: str) -> int:
         """Up to where nothing can become a pseudonym any more."""
         for place in range(max(len(self._before), len(text) - LONGEST_HELD), len(text)):
+            if text[place].lower()[0] not in self._firsts or (place and _IN_WORD.match(text, place - 1)):
+                continue
             rest = text[place:].lower()
-            if rest[0] in self._firsts and any(_may_become(rest, form) for form in self._forms):
+            if any(_may_become(rest, form) for form in self._forms):
                 return place
         return len(text)
 
@@ -100,7 +107,8 @@ class Restorer:
 
     def _put_back(self, match: re.Match[str]) -> str:
         kind = self._kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
-        value = self._find(kind, int(match["number"] or match["bare_number"]))
+        number, form = match["number"] or match["bare_number"], match["form"] or match["bare_form"]
+        value = self._find(kind, int(number), int(form or 0))
         if value is None:
             return match[0]
         text = json.dumps(value.text, ensure_ascii=False)[1:-1] if self._as_json else value.text
@@ -113,8 +121,11 @@ class Restorer:
 def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
     """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
     words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
-    bracketed: list[tuple[str, ...]] = [_OPEN, ("", " "), *words, (*_GAP, ""), (), (*_ENDINGS, ""), _CLOSE]
-    return [bracketed, [*words, _UNDERSCORE, ()]]
+    opened: list[tuple[str, ...]] = [_OPEN, ("", " "), *words, (*_GAP, ""), ()]
+    bare: list[tuple[str, ...]] = [*words, _UNDERSCORE, ()]
+    form: list[tuple[str, ...]] = [_UNDERSCORE, ()]
+    closed: list[tuple[str, ...]] = [(*_ENDINGS, ""), _CLOSE]
+    return [[*opened, *closed], [*opened, *form, *closed], bare, [*bare, *form]]
 
 
 def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:

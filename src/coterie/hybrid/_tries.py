@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import cast
 
@@ -22,6 +22,8 @@ from coterie.types import Delta, Failure, Output, Prompt, Step, Usage, Verdict
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
 """What a model that cannot be asked raises; anything else is a mistake of ours."""
+_IMPATIENCE = 1.0
+"""Seconds that a model may pause before it tries again, while another has not been asked yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,11 +187,16 @@ class Tries:
             except InputError as error:
                 self._reasons.append(error.message.rstrip("."))
                 continue
-            each = _Try(candidate=candidate, prompt=prompt, note=note)
+            each = _Try(candidate=candidate, prompt=replace(prompt, patience=self._patience()), note=note)
             self._running[each] = asyncio.create_task(self._follow(each))
             self._tasks.append(self._running[each])
             self._last_asked = asyncio.get_running_loop().time()
             return
+
+    def _patience(self) -> float:
+        """How long a model may wait before it tries again: within the time, and hardly where another could answer."""
+        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        return min(left, _IMPATIENCE) if self._waiting else left
 
     async def _follow(self, each: _Try) -> None:
         """Put what a model says into the queue."""

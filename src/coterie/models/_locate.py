@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 import platformdirs
 
 from coterie.config import LlamaModel, Model
-from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
 
 from ._catalogue import CATALOGUE, KnownModel
 
@@ -36,6 +37,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
 
     Raises:
         ModelMissing: there is no such file; the hint is the command that fetches it.
+        ModelUnpinned: a file given by path has no checksum to be held against; the hint is the command that records it.
         ArtefactRefused: its checksum is not the one that is pinned.
     """
     known = _generative().get(model.name)
@@ -44,6 +46,11 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         locate_known(known)
     elif not path.is_file():
         raise _missing(model.name, path, None)
+    elif model.sha256 is None:
+        raise ModelUnpinned(
+            f"Model file {str(path)!r} has no recorded checksum, so whatever lay there would be run.",
+            hint=f"Record what lies there now: coterie models pin {quote(model.name)}",
+        )
     if model.sha256 is not None:
         hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
         _verify(path, model.sha256, hint)

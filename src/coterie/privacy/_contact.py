@@ -12,7 +12,7 @@ from ._found import Kind, PersonalData
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"(?<![\w.%+'-])[\w.%+'-]{{1,64}}@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
-_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
+_IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f]{0,4}:)[0-9a-f:]{3,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])", re.I | re.A
 )
@@ -34,6 +34,8 @@ def find_emails(text: str) -> Iterator[PersonalData]:
 
 def find_urls(text: str) -> Iterator[PersonalData]:
     """Addresses of pages that begin with their scheme or with `www.`, without the sentence's own punctuation."""
+    if "://" not in text and "www." not in text.lower():
+        return
     for match in _URL.finditer(text):
         length = len(match[0].rstrip(_TRAILING))
         if "." in match[0][:length] or "localhost" in match[0]:

@@ -25,7 +25,17 @@ class Words:
                 self._whole.add(name)
             else:
                 self._phrases.append(re.escape(name))
+        self._rare = [word for word in self._whole if len(word) > 1]
+        short = "".join(word for word in self._whole if len(word) == 1)
+        self._short = re.compile(rf"[{re.escape(short)}](?<![^\W_].)(?![^\W_])") if short else None
         self._phrase = re.compile(rf"(?<![^\W_])(?:{'|'.join(self._phrases)})(?![^\W_])", re.IGNORECASE)
+
+    def may_stand_in(self, text: str) -> bool:
+        """Whether it is worth looking for them: False only where none of them stands in the text."""
+        small = text.lower()
+        if any(word in small for word in self._rare) or any(word in small for word in self._begins):
+            return True
+        return bool((self._short and self._short.search(small)) or (self._phrases and self._phrase.search(text)))
 
     def ends(self, text: str) -> Iterator[int]:
         """Where such words end in a text."""

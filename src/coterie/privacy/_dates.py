@@ -46,6 +46,8 @@ def begins_date(text: str, start: int) -> bool:
 
 def find_births(text: str) -> Iterator[PersonalData]:
     """Dates behind words for a birth; between them stand no other date and no end of a paragraph."""
+    if not _BIRTH.may_stand_in(text):
+        return
     before = 0
     for start, end in date_places(text):
         said = last_before(_BIRTH, text, start, reach=min(_REACH, start - before))

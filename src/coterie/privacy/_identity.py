@@ -16,6 +16,7 @@ from ._found import Kind, PersonalData
 from ._payment import luhn
 
 Check = Callable[[str], bool]
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,11 @@ def _form(pattern: str) -> re.Pattern[str]:
 
 def find_national_ids(text: str) -> Iterator[PersonalData]:
     """Numbers of tax, social security and identity."""
-    if not any(sign.isdecimal() for sign in text):
+    if not _DIGIT.search(text):
         return
-    for place in _ANY.finditer(text):
+    for place in _START.finditer(text):
+        if not _ANY.match(text, place.start()):
+            continue
         for number in _NUMBERS:
             match = number.form.match(text, place.start())
             if match and number.check(match[0]):
@@ -276,4 +279,8 @@ _ANY = re.compile(
     rf"{_LEFT}(?={'|'.join(body.replace(chr(92) + '1', '[ .-]?') for body in _BODIES)}))",
     re.IGNORECASE | re.ASCII,
 )
-"""Where any of the forms may begin: one pass instead of one for each."""
+"""Any of the forms: one look instead of one for each."""
+_START = re.compile(
+    r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{5}[0-9lmnp-v])", re.IGNORECASE | re.ASCII
+)
+"""Where one may begin: with a digit, or with one, two or six letters before what stands for one."""

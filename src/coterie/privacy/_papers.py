@@ -19,20 +19,12 @@ _NAMES = (
 )
 _NAME = f"(?i:{'|'.join(_NAMES)})"
 _HINTS = (
-    "licen",
-    "permi",
-    "pass",
-    "pasap",
-    "paspo",
-    "dl",
-    "card",
-    "patente",
-    "carnet",
-    "f\u00fchrer",
-    "ausweis",
-    "rijb",
+    *("licen", "permi", "passport", "passeport", "reisepass", "pasaporte", "passaporto", "paspoort"),
+    *("patente", "carnet", "f\u00fchrer", "ausweis", "rijb"),
 )
-"""Pieces of those names, one of which every text with a name has."""
+"""Pieces of those names, one of which every text with a name has, but for those that are pieces of many words."""
+_SHORT = re.compile(r"dl(?<![^\W_]dl)|i(?:dentity|d)\s{1,3}card", re.IGNORECASE)
+"""These two."""
 _NUMBER = (
     r"(?P<number>(?:(?!ID |NO |NR )[A-Z]{1,3} )?(?!(?:ID|NO|NR)[ -])[A-Za-z]{0,8}\d[A-Za-z\d]{0,20}"
     r"(?:-[A-Za-z\d]{1,8}){0,5}(?: \d[A-Z\d]{1,8}){0,5})(?![\w@/])"
@@ -46,8 +38,8 @@ _SIGNS, _DIGITS = 5, 3
 
 def find_papers(text: str) -> Iterator[PersonalData]:
     """Numbers before and behind the name of such a paper."""
-    lower = text.lower()
-    if not any(hint in lower for hint in _HINTS):
+    lower = text.casefold()
+    if not (any(hint in lower for hint in _HINTS) or _SHORT.search(lower)):
         return
     for pattern in (_BEFORE, _BEHIND):
         for match in pattern.finditer(text):

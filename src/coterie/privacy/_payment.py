@@ -10,8 +10,9 @@ from ._found import Kind, PersonalData
 
 _SPACE = r"[ \u00a0\u202f\u2009.\-\u2010\u2011\u2013]"
 _CARD = re.compile(
-    rf"(?<!\d)(?<!\d[.,-])(?:\d{{12,19}}|\d{{4}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
-    rf"|\d{{4}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
+    # It begins with the digit, and not with what may not stand before it: so the library skips to the digits of a text.
+    rf"\d(?<!\d\d)(?<!\d[.,-]\d)(?:\d{{11,18}}|\d{{3}}(?:{_SPACE}\d{{4}}){{2,3}}(?:{_SPACE}\d{{1,3}})?"
+    rf"|\d{{3}}{_SPACE}\d{{6}}{_SPACE}\d{{4,5}})(?!\d)"
 )
 _ISSUERS = (
     # first digits from, to, lengths; ISO/IEC 7812 and what the issuers publish

@@ -50,7 +50,21 @@ _DISORDER = 3.0
 """Bits a character from which a long token is no word: English words joined have under 3 with a digit among them."""
 
 
-_HINT = re.compile(r"pass|pwd|secret|key|token|credential|mot de|contrase|kennwort|auth|bearer|basic", re.IGNORECASE)
+_HINTS = (
+    "pass",
+    "pwd",
+    "secret",
+    "key",
+    "token",
+    "credential",
+    "mot de",
+    "contrase",
+    "kennwort",
+    "auth",
+    "bearer",
+    "basic",
+)
+"""Pieces of the words beside secrets, one of which every text with such a word has."""
 _LONG = re.compile(r"[A-Za-z0-9_.-]{16}")
 
 
@@ -63,7 +77,8 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))
         yield from (_secret(match.start(1), match.end(1), 1.0) for match in _USERINFO.finditer(text))
-    if _HINT.search(text):
+    folded = text.casefold()
+    if any(hint in folded for hint in _HINTS):
         yield from (_secret(match.start(1), match.end(1), 0.97) for match in _BEARER.finditer(text))
         yield from _named(text)
         yield from _disorderly(text)

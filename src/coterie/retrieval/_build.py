@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from coterie.engines import TokenStates
 from coterie.models import hash_file
@@ -148,7 +149,10 @@ async def build_index(
         present = dict(await shelf.documents())
         with closing(Draft(folder / "draft.db", encoder.sha256, encoder.dimension)) as draft:
             build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
-            report = await _stoppable(build.read)
+            # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
+            # takes a third of the cores from the encoder.
+            with threadpool_limits(1, user_api="blas"):
+                report = await _stoppable(build.read)
             gone = [each for each in present if found.scope(each) and each not in build.known]
             if build.wanted or gone:
                 progress.start("writing the index", None)

@@ -68,6 +68,10 @@ class Shelf(Retriever, Protocol):
         """The `sha256` of every document, by name."""
         ...
 
+    async def tenants(self) -> frozenset[str]:
+        """Every tenant that has documents of its own here: erasure must look at those of tenants that are gone, too."""
+        ...
+
     async def update(self, put: Sequence[Document], remove: Collection[str] = ()) -> None:
         """Put documents in the place of those of the same name, and take others away.
 

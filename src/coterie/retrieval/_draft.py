@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from coterie.errors import StoreError
 from coterie.types import Label
 
 from ._document import Chunk, Document
@@ -27,19 +29,21 @@ class Draft:
     """Documents of a build under way, in one SQLite file; what is committed survives a killed process."""
 
     def __init__(self, path: Path, encoder: str, dimension: int) -> None:
-        """Open it; what another encoder left there, or what is damaged, is thrown away."""
+        """Open it; what another encoder left there, or what is damaged, is thrown away.
+
+        Raises:
+            StoreError: it cannot be used: no room, no right. So does whatever else is asked of it.
+        """
         self._path, self._dimension = path, dimension
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._connection = self._connect()
-            known = self._connection.execute("select sha256 from encoder").fetchall()
-        except sqlite3.DatabaseError:
-            known = [("damaged",)]
-        if known and known != [(encoder,)]:
-            self.discard()
-            self._connection = self._connect()
-        with self._connection:
-            self._connection.execute("insert or ignore into encoder values (?)", (encoder,))
+        with self._explained():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                self._connection = self._open(encoder)
+            except sqlite3.OperationalError:  # no room, no right: nothing is damaged
+                raise
+            except sqlite3.DatabaseError:
+                self._remove()
+                self._connection = self._open(encoder)
 
     def hashes(self) -> dict[str, str]:
         """The hash of every document in it, by name."""
@@ -47,7 +51,7 @@ class Draft:
 
     def add(self, documents: Iterable[Document]) -> None:
         """Keep these; on return they are on the disk."""
-        with self._connection:
+        with self._explained(), self._connection:
             self._connection.executemany(
                 "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -68,17 +72,50 @@ class Draft:
     def discard(self) -> None:
         """Throw all of it away."""
         self.close()
-        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
-            path.unlink(missing_ok=True)
+        self._remove()
 
     def close(self) -> None:
         """Free the file."""
         self._connection.close()
 
+    def _open(self, encoder: str) -> sqlite3.Connection:
+        """A connection to a draft of this encoder's. Raises `sqlite3.Error`."""
+        connection = self._connect()
+        try:
+            known = connection.execute("select sha256 from encoder").fetchall()
+            if known and known != [(encoder,)]:
+                connection.close()
+                self._remove()
+                connection = self._connect()
+            with connection:
+                connection.execute("insert or ignore into encoder values (?)", (encoder,))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, check_same_thread=False)
-        connection.executescript(_SCHEMA)
+        try:
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _remove(self) -> None:
+        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"Cannot write {str(self._path)!r}: {error}. The shelf is as it was.",
+                hint="Check that the folder is writable and the disk has space, then index again.",
+            ) from error
 
     def _document(self, name: str) -> Document:
         sha256, text, label, tenant, chunks, vectors, tokens = self._connection.execute(

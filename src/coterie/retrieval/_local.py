@@ -139,6 +139,10 @@ class LocalShelf:
         """The hash of every document, by name; none where nothing was indexed yet."""
         return await self._in_thread(self._hashes)
 
+    async def tenants(self) -> frozenset[str]:
+        """Every tenant that has documents of its own."""
+        return await self._in_thread(self._tenants)
+
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """`text[start:end]` of a document; None if it is not there or may not be seen."""
         found = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
@@ -252,6 +256,10 @@ class LocalShelf:
     def _hashes(self) -> Mapping[str, str]:
         generation = self._fresh()
         return {} if generation is None else table.hashes(generation.rows)
+
+    def _tenants(self) -> frozenset[str]:
+        generation = self._fresh()
+        return frozenset() if generation is None else table.tenants(generation.rows)
 
     def _passage(self, row: Row, score: float) -> Passage:
         return Passage(

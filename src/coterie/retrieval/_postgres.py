@@ -143,6 +143,19 @@ class PostgresShelf:
 
         return {} if self._rebuild else await self._read(ask)
 
+    async def tenants(self) -> frozenset[str]:
+        """Every tenant that has documents of its own."""
+
+        async def ask(connection: Connection) -> frozenset[str]:
+            found = await connection.execute(
+                "SELECT DISTINCT c.tenant FROM documents d JOIN compartments c ON c.id = d.compartment"
+                " JOIN shelves s ON s.id = c.shelf WHERE s.network = %s AND s.name = %s AND c.tenant IS NOT NULL",
+                [self._network, self._name],
+            )
+            return frozenset(str(tenant) for (tenant,) in await found.fetchall())
+
+        return frozenset() if self._rebuild else await self._read(ask)
+
     async def update(self, put: Sequence[Document], remove: Collection[str] = ()) -> None:
         """Put documents and take others away, in one transaction; a second writer waits until it is done.
 

@@ -137,6 +137,12 @@ def hashes(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("select name, sha256 from document order by name"))
 
 
+def tenants(connection: sqlite3.Connection) -> frozenset[str]:
+    """Every tenant that has documents of its own."""
+    found = connection.execute("select distinct tenant from document where tenant is not null")
+    return frozenset(tenant for (tenant,) in found)
+
+
 def groups(connection: sqlite3.Connection) -> dict[Group, int]:
     """Every group that has chunks, with how many."""
     found = connection.execute(

@@ -11,6 +11,8 @@ from coterie.training import Figure
 from ._figures import reliability, risk_curve
 from ._result import RightSizing
 
+_NARROWEST = 0.5
+"""Where the axes of reliability begin at the latest: narrower ones would show chance as if it were a slope."""
 LARGE = "large"
 """Class of the large model's colour."""
 
@@ -102,7 +104,7 @@ def reliability_chart(found: RightSizing) -> str:
     """Share of right answers by confidence, in ten bins; the diagonal is perfect."""
     binned = [reliability(row.cases) for row in found.rungs]
     ends = [value for bins in binned for each in bins for value in (each.confidence, each.accuracy)] or [0.0]
-    low = span(ends, least=0.1)[0]
+    low = min(_NARROWEST, span(ends, least=0.1)[0])
     chart = Chart(
         x=Axis(title="confidence", low=low, high=1.0, show="{:.1f}".format),
         y=Axis(title="share right", low=low, high=1.0, show="{:.1f}".format),

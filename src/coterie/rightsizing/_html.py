@@ -20,12 +20,11 @@ _HEADINGS = (
     "answered alone",
     "accuracy of those",
     "calibration error",
-    "p50 ms",
-    "p95 ms",
+    "p50 / p95 ms",
     "memory",
     "size",
     "training",
-    "joules / 1,000",
+    "J / 1,000",
 )
 
 
@@ -71,7 +70,8 @@ def _table_caption(found: RightSizing) -> str:
     return (
         f"On held-out rows, which choose nothing. Answered alone: confidence above the threshold that keeps the error "
         f"at or below {found.target_risk:.0%}. Latency: single requests in one thread. Memory: a process with this "
-        "rung alone, and what of it came after importing coterie. Energy and money are estimated."
+        "rung alone, and what of it came after importing coterie. Energy (J) and money are estimated; a dash means not "
+        "known."
     )
 
 
@@ -92,8 +92,7 @@ def _rung_row(row: RungRow, place: int, *, taken: bool) -> str:
         "-" if evaluation.coverage is None else f"{evaluation.coverage:.1%}",
         _number(evaluation.accepted_accuracy),
         _number(evaluation.ece),
-        _short(row.p50),
-        _short(row.p95),
+        _times(row.p50, row.p95),
         _memory(row),
         _size(row.bytes),
         f"{row.seconds:,.1f} s",
@@ -114,7 +113,7 @@ def _large_row(large: LargeRow) -> str:
         _key(large.name, LARGE),
         _figure_cell(large),
         *["-"] * 3,
-        *("-" if time is None else _short(time) for time in (large.p50, large.p95)),
+        "-" if large.p50 is None or large.p95 is None else _times(large.p50, large.p95),
         *["-"] * 3,
         *_per_1000(large.per_1000),
     ]
@@ -134,6 +133,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def _times(p50: float, p95: float) -> str:
+    return f"{_short(p50)} / {_short(p95)}"
+
+
 def _short(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
@@ -143,8 +146,8 @@ def _size(count: int) -> str:
 
 
 def _per_1000(per_1000: Per1000) -> tuple[str, str]:
-    joules = "unknown" if per_1000.joules is None else _short(per_1000.joules)
-    return joules, format_money(per_1000.money, "").strip()
+    joules = "-" if per_1000.joules is None else _short(per_1000.joules)
+    return joules, "-" if per_1000.money is None else format_money(per_1000.money, "").strip()
 
 
 # --- The charts ----------------------------------------------------------------------------------

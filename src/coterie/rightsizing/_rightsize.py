@@ -27,6 +27,9 @@ from ._result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from ._rows import Rows
 from ._verdict import decide
 
+_BUSY = 0.5
+"""Load a core from which the times that follow say more of the machine than of a rung."""
+
 
 def rightsize(
     rows: Rows,
@@ -145,12 +148,20 @@ def _result(
         verdict=decide(measured, trained.choice, bar, comparisons, large, measure=measure),
         reason=trained.choice.reason,
         conditions=conditions,
-        warnings=tuple(dict.fromkeys((*rows.warnings, *odd, *_partial(large)))),
+        warnings=tuple(dict.fromkeys((*rows.warnings, *odd, *_partial(large), *_busy(conditions)))),
     )
 
 
 def _about(data: Dataset) -> dict[str, object]:
     return {"file": data.name, "sha256": data.sha256, "rows": len(data)}
+
+
+def _busy(conditions: Conditions) -> list[str]:
+    """Whether others kept the machine busy when this began."""
+    load, cores = conditions.machine.get("load"), conditions.machine.get("cores")
+    if not isinstance(load, int | float) or not isinstance(cores, int) or load <= _BUSY * cores:
+        return []
+    return [f"the machine was busy (load {load:.1f} on {cores} cores when this began): times are upper bounds"]
 
 
 def _partial(large: LargeRow | None) -> list[str]:

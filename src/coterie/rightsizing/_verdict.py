@@ -85,7 +85,7 @@ def _first(
         best = f"the best is {taken.rung} ({before})"
         return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
     return (
-        f"{taken.rung} was enough out of fold, but on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
+        f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
         "more rows would tell."
     )
 

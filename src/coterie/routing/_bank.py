@@ -29,6 +29,8 @@ class Bank:
         )
         self.cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         self._counts = counts
+        self._starts = ends - counts
+        self._block = block
 
     def compare(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
         """How like each of these specialists each text is, as `Profile.compare` says it of one."""
@@ -48,12 +50,12 @@ class Bank:
     def _padded(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
         """The same for small ones: a row of cosines each, filled up with nothing."""
         counts = self._counts[which]
-        cosines = np.full((len(vectors), len(which), max(NEIGHBOURS, int(counts.max()))), _NOTHING, dtype=np.float32)
-        for column, (position, count) in enumerate(zip(which, counts, strict=True)):
-            if count:
-                known = self.profiles[position].vectors
-                for row, vector in enumerate(vectors):
-                    np.dot(known, vector, out=cosines[row, column, :count])
+        places = np.arange(max(NEIGHBOURS, int(counts.max())))
+        there = places < counts[:, None]  # (S', W)
+        known = self._block[(self._starts[which, None] + places)[there]]  # (K, D)
+        cosines = np.full((len(vectors), *there.shape), _NOTHING, dtype=np.float32)
+        for row, vector in enumerate(vectors if len(known) else ()):
+            cosines[row][there] = known @ vector
         nearest = cosines.argmax(axis=2)
         closest = np.take_along_axis(cosines, nearest[..., None], axis=2)[..., 0]
         mean = np.partition(cosines, -NEIGHBOURS, axis=2)[..., -NEIGHBOURS:].mean(axis=2)

@@ -45,10 +45,10 @@ class Discriminant:
             looked_at = vectors[:: -(-len(vectors) // most)]
             moment += looked_at.T @ looked_at / len(looked_at)
         moment[np.diag_indices(dimension)] += _SHRINKAGE * len(known)
-        self._weights = np.linalg.solve(moment, means.T)  # (D, S)
+        self._weights = np.ascontiguousarray(np.linalg.solve(moment, means.T).T)  # (S, D)
 
     def scores(self, vectors: np.ndarray, which: Sequence[int] | np.ndarray) -> np.ndarray:  # (T, D) -> (T, S')
         """How much each text is like these specialists and unlike the others, about 0 to 1."""
         if self._weights is None:
             return np.zeros((len(vectors), len(which)))
-        return np.asarray(vectors @ self._weights[:, np.asarray(which)])
+        return np.asarray(vectors @ self._weights[np.asarray(which)].T)

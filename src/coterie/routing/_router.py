@@ -86,6 +86,8 @@ class LearnedRouter:
         self._reader = Reader(cards)
         self._spelling = Spelling(words)
         self._order_sense = order_sense
+        self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
+        """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
@@ -163,7 +165,8 @@ class LearnedRouter:
                 parts.append(self._part(match))
         if len(parts) == 1:
             return (replace(parts[0], waves=self._waves_of(names[0], known)),)
-        planned = plan_parts(names, self._cards, known=known)
+        cards = self._linked | {name: self._cards[name] for name in names}
+        planned = plan_parts(names, cards, known=known)
         return tuple(
             replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
         )

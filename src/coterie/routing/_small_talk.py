@@ -6,17 +6,21 @@ it is known for what it is, unless a specialist has an example that is closer: o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from coterie.protocols import Engine
-from coterie.types import Label, Prompt
+from coterie.types import Label, Output, Prompt
 
 from ._match import Match
 from ._profile import SURE_SIMILARITY
 
 _LONGEST = 8  # words
+_AT_ONCE = 16
+"""Phrases that are handed to the encoder together: others wait for it too, and so many may and no more."""
 SMALL_TALK = (
     *("hi", "hello", "hey", "hey there", "hi there", "hello, how are you?", "how is it going?", "what's up?"),
     *("good morning", "good afternoon", "good evening", "nice to meet you", "is anybody there?", "welcome"),
@@ -47,19 +51,28 @@ class SmallTalk:
     def __init__(self, encoder: Engine) -> None:
         self._encoder = encoder
         self._vectors: np.ndarray | None = None  # (P, D)
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def find(self, matches: Sequence[Match]) -> list[str | None]:
         """The phrase that each text is like, None for those that are no small talk or no specialist wants anyway."""
         return [await self._phrase(match) if _may_be(match) else None for match in matches]
 
     async def _phrase(self, match: Match) -> str | None:
-        if self._vectors is None:
-            outputs = await self._encoder.run([Prompt(text=phrase, label=Label.PUBLIC) for phrase in SMALL_TALK])
-            self._vectors = np.stack([np.asarray(output.vector) for output in outputs])
-        cosines = self._vectors @ match.vector
+        cosines = await self._phrases() @ match.vector
         nearest = int(cosines.argmax())
         own = max(fit.closest for fit in match.fits.values())
         return SMALL_TALK[nearest] if cosines[nearest] >= SURE_SIMILARITY and cosines[nearest] > own else None
+
+    async def _phrases(self) -> np.ndarray:  # (P, D)
+        """Their encodings. The first to ask has them made, and those who ask meanwhile wait for them."""
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            if self._vectors is None:
+                found: list[Output] = []
+                for start in range(0, len(SMALL_TALK), _AT_ONCE):
+                    phrases = SMALL_TALK[start : start + _AT_ONCE]
+                    found += await self._encoder.run([Prompt(text=each, label=Label.PUBLIC) for each in phrases])
+                self._vectors = np.stack([np.asarray(each.vector) for each in found])
+            return self._vectors
 
 
 def _may_be(match: Match) -> bool:

@@ -10,8 +10,9 @@ reading of the request tells which of all boundaries parts it best, joining word
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -25,10 +26,6 @@ MOST_PARTS = 8
 """Pieces beyond which it is a list or a story: it stays whole."""
 MOST_JUDGED = 4
 """Pieces that are proposed from tokens' states: each may have to be encoded."""
-
-LEAST_GAIN = -0.05
-"""What the tokens of two pieces must say more than those of the whole: the smaller gain and half of the larger one.
-Each proposal costs an encoding; chosen on the half `dev` of `benchmarks/compound`, where it loses no right split."""
 
 Mark = Literal["sentence", "joiner", "comma", "gap"]
 """What shows that a piece ends: the end of a sentence or line, a joining word, a comma or dash, nothing."""
@@ -50,6 +47,13 @@ _SENTENCE = re.compile(r"[.?!;\u2026]")
 _LEAD = re.compile(r"\s*(?:1[.)]\s+|(?:first|firstly)\b[,:]?\s+)", re.IGNORECASE)
 _SHORTEST = 3  # words; a shorter piece is no request of its own
 _TRIMMED = " ,;:\n\t-"
+LEAST_GAIN: Mapping[Mark, float] = {"sentence": -0.05, "joiner": -0.05, "comma": -0.05, "gap": 0.05}
+"""What the tokens of two pieces must say more than those of the whole, to be proposed: the smaller gain and half of the
+larger one. Each proposal costs an encoding, and where nothing stands between the pieces nearly all are in vain. Chosen
+on the half `dev` of `benchmarks/compound`, where it loses no right split (the least gain of one at a gap is 0.059)."""
+_LEAST_GAIN_ALIKE: Mapping[Mark, float] = {"sentence": 0.03, "joiner": 0.03, "comma": 0.06, "gap": math.inf}
+"""The same where both pieces seem to be for the same specialist, of the nearest two; chosen there too. Without it one
+compound request in twenty was never looked at in pieces."""
 _LEANING: dict[Mark, float] = {"sentence": 0.10, "joiner": 0.08, "comma": 0.05, "gap": 0.0}
 """What a mark adds to a boundary's score among all boundaries of a text; chosen on the half `dev` of
 `benchmarks/compound`."""
@@ -184,14 +188,47 @@ def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boun
     left, right, whole = likeness[:count], likeness[count : 2 * count], likeness[-1]
     if likeness.shape[1] < 2:
         return None
-    rows = np.arange(count)
-    one, other = left.argmax(axis=1), right.argmax(axis=1)
-    gains = np.stack([left[rows, one] - whole[one], right[rows, other] - whole[other]])  # (2, B)
+    gain, alike = _gain(left - whole, right - whole, left, right)
+    needed = [(_LEAST_GAIN_ALIKE if same else LEAST_GAIN)[each.mark] for each, same in zip(within, alike, strict=True)]
     leaning = np.array([_LEANING[each.mark] for each in within])
-    gain = gains.min(axis=0) + 0.5 * gains.max(axis=0)
-    scores = np.where((one != other) & (gain > LEAST_GAIN), gain + leaning, -np.inf)
+    scores = np.where(gain > np.array(needed), gain + leaning, -np.inf)
     best = int(scores.argmax())
     return within[best] if np.isfinite(scores[best]) else None
+
+
+def _gain(
+    lefts: np.ndarray, rights: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:  # each (B, S) -> (B,), (B,)
+    """What the sides of each boundary say more than the whole, of two specialists, and whether both are most like one.
+
+    Each side is about the one that it is most like. Where that is the same, one of them is about its second: tokens
+    know of those around them, so that a side alone may be like another one than its tokens are here.
+
+    Args:
+        lefts: How much more than the whole each left side is like each specialist.
+        rights: The right sides.
+        left: How like each specialist each left side is.
+        right: The right sides.
+    """
+    one, other = left.argmax(axis=1), right.argmax(axis=1)
+    rows = np.arange(len(left))
+
+    def of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        gains = np.stack([lefts[rows, first], rights[rows, second]])  # (2, B)
+        return np.asarray(gains.min(axis=0) + 0.5 * gains.max(axis=0))
+
+    alike = one == other
+    if not alike.any():
+        return of(one, other), alike
+    gain = np.maximum(of(one, _without(right, other)), of(_without(left, one), other))
+    return np.where(alike, gain, of(one, other)), alike
+
+
+def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (B,) -> (B,)
+    """The second best of each row."""
+    others = likeness.copy()
+    others[np.arange(len(others)), best] = -np.inf
+    return np.asarray(others.argmax(axis=1))
 
 
 def _stands(text: str, start: int, end: int, boundary: Boundary) -> bool:

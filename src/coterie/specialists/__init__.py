@@ -15,6 +15,7 @@ from ._few_shot import DEFAULT_INSTRUCTION, NEIGHBOURS, FewShot, Form, tokens_of
 from ._generate import GenerateSpecialist
 from ._grounding import Grounding, check_grounding
 from ._layout import context_first
+from ._line import ConfidenceLine
 from ._load import card_of, load_specialist
 from ._naming import find_label, match_label
 from ._on_demand import OnDemand, WeightMemory
@@ -45,6 +46,7 @@ __all__ = [
     "Centroids",
     "ChoiceHead",
     "ClassifySpecialist",
+    "ConfidenceLine",
     "Demonstrations",
     "Draft",
     "Drafting",

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from coterie.types import Keep
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
+_NOTHING_SHOWN = (
+    "confidence {confidence:.2f}; its examples show no confidence that keeps {risk}, so it never decides: "
+    "more examples may, or a higher target_risk"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +35,38 @@ class Acceptance:
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature!r}, not above 0")
 
-    def judge(self, confidence: float, in_scope: float | None, keep: Keep | None = None) -> tuple[bool, str]:
-        """Accepted or not, and why in words. What the dial says takes the place of the threshold, not of the scope."""
+    def judge(
+        self, confidence: float, in_scope: float | None, keep: Keep | None = None, *, guess: str = ""
+    ) -> tuple[bool, str]:
+        """Accepted or not, and why in words. What the dial says takes the place of the threshold, not of the scope.
+
+        Args:
+            confidence: The probability that the answer is right.
+            in_scope: The in-scope score, where there is one.
+            keep: What the dial says.
+            guess: What the answer would be, if it is short: whoever is told that it is not sure can then go on.
+        """
+        unsure = f"not sure enough that it is {guess!r}" if guess else "not sure enough"
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
             found, needed = _apart(in_scope, self.scope_threshold)
             return False, f"unlike anything it was trained on (in-scope score {found}, needs {needed})"
         if keep is not None:
-            return _kept(confidence, keep)
+            return _kept(confidence, keep, unsure)
         risk = f"the error at {100 * self.target_risk:g}% or below"
         if self.threshold is None:
-            return False, f"no confidence level keeps {risk}, so it never decides"
+            return False, f"{unsure} ({_NOTHING_SHOWN.format(confidence=confidence, risk=risk)})"
         found, needed = _apart(confidence, self.threshold)
         if confidence < self.threshold:
-            return False, f"not sure enough (confidence {found}, needs {needed})"
+            return False, f"{unsure} (confidence {found}, needs {needed})"
         return True, f"confidence {found} reaches {needed}, which keeps {risk}"
 
 
-def _kept(confidence: float, keep: Keep) -> tuple[bool, str]:
+def _kept(confidence: float, keep: Keep, unsure: str) -> tuple[bool, str]:
     if keep.confidence is None:
         return False, f"the dial keeps no answer of it: {keep.reason}"
     found, needed = _apart(confidence, keep.confidence)
     if confidence < keep.confidence:
-        return False, f"not sure enough (confidence {found}, needs {needed}, {keep.reason})"
+        return False, f"{unsure} (confidence {found}, needs {needed}, {keep.reason})"
     return True, f"confidence {found} reaches {needed}, {keep.reason}"
 
 

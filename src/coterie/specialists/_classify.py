@@ -2,8 +2,8 @@
 
 The rung decides what the head looks at: n-grams alone (`lexical`), an encoding too (`embedding`, `encoder`), or how
 likely a small model that was tuned to say the label is to say each (`slm`). Logits become
-probabilities by one temperature; a finding is accepted when its confidence reaches the threshold that holds the
-target risk and the text looks like what the specialist was trained on.
+probabilities by one temperature, and that of the answer a confidence by one line; a finding is accepted when its
+confidence reaches the threshold that holds the target risk and the text looks like what the specialist was trained on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, 
 
 from ._abstention import abstention
 from ._acceptance import Acceptance
+from ._line import STRAIGHT, ConfidenceLine
 from ._scope import Scope
 from ._truncated import truncated_finding
 
@@ -31,6 +32,8 @@ class ClassifySpecialist:
     head: Engine
     labels: tuple[str, ...]
     acceptance: Acceptance
+    line: ConfidenceLine = STRAIGHT
+    """From the probability of the answer to its confidence."""
     encoder: Engine | None = None
     multi_label: bool = False
     scope: Scope | None = None
@@ -63,6 +66,7 @@ class ClassifySpecialist:
             "labels": list(self.labels),
             "multi_label": self.multi_label,
             "acceptance": asdict(self.acceptance),
+            "line": asdict(self.line),
             "columns": [],
         }
 
@@ -72,11 +76,12 @@ class ClassifySpecialist:
         if self.scope is not None and vector is not None:
             in_scope = self.scope.score(scaled, vector)
         chosen, confidence, ranked = self._decode(scaled)
-        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep)
+        text = ", ".join(chosen) or "none of the labels"
+        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)
         return Finding(
             specialist=self.card.name,
             value=chosen if self.multi_label else chosen[0],
-            text=", ".join(chosen) or "none of the labels",
+            text=text,
             confidence=confidence,
             accepted=accepted,
             reason=reason,
@@ -93,12 +98,13 @@ class ClassifySpecialist:
         if self.multi_label:
             probabilities = 0.5 * (1.0 + np.tanh(scaled / 2.0))  # the sigmoid, without overflow
             chosen = np.flatnonzero(probabilities >= 0.5)
-            confidence = float(np.prod(np.maximum(probabilities, 1.0 - probabilities)))
+            confidence = float(self.line.believe(np.prod(np.maximum(probabilities, 1.0 - probabilities))))
         else:
             exponentials = np.exp(scaled - scaled.max())
             probabilities = exponentials / exponentials.sum()
             chosen = probabilities.argmax(keepdims=True)
-            confidence = float(probabilities.max())
+            confidence = float(self.line.believe(probabilities.max()))
+            probabilities = _around(probabilities, int(chosen[0]), confidence)
         best = np.argsort(-probabilities, kind="stable")[: _ALTERNATIVES + 1]
         ranked = tuple(self._alternative(index, float(probabilities[index])) for index in best)
         return tuple(self.labels[index] for index in chosen), confidence, ranked
@@ -114,3 +120,11 @@ class ClassifySpecialist:
 
     def _step(self, engine: Engine, output: Output) -> Step:
         return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
+
+
+def _around(probabilities: np.ndarray, chosen: int, confidence: float) -> np.ndarray:  # (L,) -> (L,)
+    """Probabilities in which the chosen label has its confidence; the others share the rest, none more than it."""
+    rest = max(1.0 - float(probabilities[chosen]), np.finfo(float).tiny)
+    shared = np.minimum(probabilities * ((1.0 - confidence) / rest), confidence)
+    shared[chosen] = confidence
+    return shared

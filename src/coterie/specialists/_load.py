@@ -26,6 +26,7 @@ from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._extract import load_extract
 from ._generate import load_generate
+from ._line import ConfidenceLine
 from ._own_encoder import load_own_encoder
 from ._pairs import load_pairs
 from ._prompted import load_prompted
@@ -205,6 +206,7 @@ def _classify(
         head=head,
         labels=labels,
         acceptance=Acceptance(**described["acceptance"]),
+        line=ConfidenceLine(**described.get("line", {})),
         encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=Scope.from_files(files, len(labels)),
@@ -223,6 +225,7 @@ def _choose(
         head=ChoiceHead(engine=engine, adapter=card.name, prompting=prompting, labels=labels),
         labels=labels,
         acceptance=Acceptance(**described["acceptance"]),
+        line=ConfidenceLine(**described.get("line", {})),
     )
 
 

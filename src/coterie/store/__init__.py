@@ -2,7 +2,8 @@
 
 from ._content import without_content
 from ._erasure import Holdings, Scope
+from ._feedback import Complaints
 from ._mentions import Mention
 from ._sqlite import SQLiteStore
 
-__all__ = ["Holdings", "Mention", "SQLiteStore", "Scope", "without_content"]
+__all__ = ["Complaints", "Holdings", "Mention", "SQLiteStore", "Scope", "without_content"]

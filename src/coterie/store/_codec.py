@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace, UnionType
-from typing import TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+Revive = Callable[[object], object]
 
 _UNRESOLVED = {"np": SimpleNamespace(ndarray=object)}
 """Names that the value types import for type checkers only; the fields that use them are never stored."""
@@ -29,7 +30,12 @@ def to_json(value: object) -> str:
 
 def from_json(kind: type[T], text: str) -> T:
     """The dataclass `kind` from its JSON. Raises `ValueError` or `TypeError` if it is not one."""
-    value = _revive(kind, json.loads(text))
+    return from_plain(kind, json.loads(text))
+
+
+def from_plain(kind: type[T], data: object) -> T:
+    """The dataclass `kind` from its JSON as it was parsed. Raises `ValueError` or `TypeError` if it is not one."""
+    value = _reviver(cast("Hashable", kind))(data)
     if not isinstance(value, kind):
         raise TypeError(f"expected the JSON of a {kind.__name__}")
     return value
@@ -50,26 +56,41 @@ def _plain(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be stored")
 
 
-def _revive(kind: object, data: object) -> object:
-    """The value of type `kind` that JSON `data` stands for."""
+@cache
+def _reviver(kind: object) -> Revive:
+    """What makes a value of type `kind` of JSON data; found once a type, as a long session has many of each."""
     if get_origin(kind) in (Union, UnionType):
-        kind = _member(kind, data)
-    if isinstance(data, list) and get_origin(kind) is tuple:
-        return tuple(_revive(get_args(kind)[0], item) for item in data)
-    if isinstance(data, dict) and isinstance(kind, type) and is_dataclass(kind):
-        make: Callable[..., object] = kind
-        return make(**{name: _revive(hint, data[name]) for name, hint in _stored(kind).items() if name in data})
-    if isinstance(data, str) and isinstance(kind, type) and issubclass(kind, Decimal | Enum):
-        return kind(data)
+        return _member_reviver([member for member in get_args(kind) if member is not type(None)])
+    if get_origin(kind) is tuple:
+        each = _reviver(get_args(kind)[0])
+        return lambda data: tuple(map(each, data)) if isinstance(data, list) else data
+    if isinstance(kind, type) and is_dataclass(kind):
+        return partial(_revive_dataclass, kind)
+    if isinstance(kind, type) and issubclass(kind, Decimal | Enum):
+        return lambda data: kind(data) if isinstance(data, str) else data
+    return _as_it_is
+
+
+def _member_reviver(members: Sequence[object]) -> Revive:
+    """For a union: a tuple is a list in JSON, and plain values stand for themselves."""
+    listed = next((_reviver(member) for member in members if get_origin(member) is tuple), _as_it_is)
+    other = _reviver(members[0]) if len(members) == 1 else _as_it_is
+    return lambda data: listed(data) if isinstance(data, list) else other(data)
+
+
+def _revive_dataclass(kind: Callable[..., object], data: object) -> object:
+    if not isinstance(data, dict):
+        return data
+    return kind(**{name: revive(data[name]) for name, revive in _revivers(kind) if name in data})
+
+
+@cache
+def _revivers(kind: type) -> Sequence[tuple[str, Revive]]:
+    return [(name, _reviver(hint)) for name, hint in _stored(kind).items()]
+
+
+def _as_it_is(data: object) -> object:
     return data
-
-
-def _member(union: object, data: object) -> object:
-    """Which member of a union holds `data`: a tuple is a list in JSON, and plain values stand for themselves."""
-    members = [m for m in get_args(union) if m is not type(None)]
-    if isinstance(data, list):
-        return next((m for m in members if get_origin(m) is tuple), object)
-    return members[0] if len(members) == 1 else object
 
 
 @cache

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from coterie.types import Evidence, Fact, Field, Finding, Label, Omission, Route, Scalar, Step, Trace, ViewRecord
+from coterie.types import Evidence, Fact, Field, Finding, Label, Omission, Route, Scalar, Stage, Step, Trace, ViewRecord
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",
@@ -39,12 +39,18 @@ def without_content(trace: Trace) -> Trace:
         restated=_length(trace.restated),
         degraded=scrub(trace.degraded),
         steps=tuple(_step(step, scrub) for step in trace.steps),
-        stages=tuple(replace(stage, note=scrub(stage.note)) for stage in trace.stages),
+        stages=tuple(_stage(stage, scrub) for stage in trace.stages),
     )
 
 
 def _step(step: Step, scrub: _Scrubber) -> Step:
-    return replace(step, note=scrub(step.note))
+    note = scrub(step.note)
+    return step if note == step.note else replace(step, note=note)
+
+
+def _stage(stage: Stage, scrub: _Scrubber) -> Stage:
+    note = scrub(stage.note)
+    return stage if note == stage.note else replace(stage, note=note)
 
 
 def _route(route: Route, scrub: _Scrubber) -> Route:

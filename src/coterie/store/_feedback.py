@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Sequence
+from math import sqrt
+from typing import Any, NamedTuple
 
 from coterie.errors import InputError
 from coterie.types import Feedback, Finding, Trace
+
+from ._rows import read_trace
+
+_ALARM = 1.645
+"""Standard errors above what confidences let expect: 95%, one-sided."""
 
 
 def check_feedback(feedback: Feedback, trace: Trace) -> None:
@@ -47,3 +55,82 @@ def _says(finding: Finding, value: object) -> bool:
     found = list(finding.value) if isinstance(finding.value, tuple) else finding.value
     wanted = list(value) if isinstance(value, tuple | list) else value
     return found == wanted or (isinstance(found, list) and found == [wanted])
+
+
+def select_chosen(
+    connection: sqlite3.Connection,
+    chooses: Callable[[str], bool],
+    *,
+    since: float,
+    until: float,
+    keys: Sequence[str] | None,
+) -> list[tuple[Trace, tuple[Feedback, ...]]]:
+    """Traces whose ids are chosen, oldest first, each with what was said of it, oldest word first."""
+    ids = connection.execute(
+        "SELECT id, tenant FROM requests WHERE time >= ? AND time < ? ORDER BY time, id", (since, until)
+    )
+    found = []
+    for request, tenant in [each for each in ids if chooses(each[0])]:
+        row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
+        if row is not None:
+            said = _said(connection, request, tenant)
+            found.append(
+                (read_trace(request, row[0]), tuple(each for each in said if keys is None or each.key in keys))
+            )
+    return found
+
+
+def _said(connection: sqlite3.Connection, request: str, tenant: str) -> list[Feedback]:
+    rows = connection.execute(
+        "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
+    )
+    return [
+        Feedback(
+            trace_id=request,
+            tenant=tenant,
+            key=key,
+            specialist=specialist,
+            time=time,
+            thumb=thumb,
+            value=_value(value),
+            comment=comment,
+        )
+        for key, specialist, time, thumb, value, comment in rows
+    ]
+
+
+def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
+    found = None if text is None else json.loads(text)
+    return tuple(found) if isinstance(found, list) else found
+
+
+class Complaints(NamedTuple):
+    """What was said of a specialist's answers by those who chose to."""
+
+    answers: int
+    wrong: int
+    """Of which somebody said that they were wrong; others may be wrong, too."""
+    expected: float
+    """Wrong ones that the confidences of all of them let expect."""
+    variance: float
+
+    @property
+    def alarm(self) -> bool:
+        """More complaints alone than there should be errors: the confidences no longer hold. Fewer mean nothing."""
+        return self.wrong > self.expected + _ALARM * sqrt(self.variance)
+
+
+def select_complaints(connection: sqlite3.Connection, *, since: float, until: float) -> dict[str, Complaints]:
+    """By specialist, of the findings that were accepted; a word about the whole answer is about each of them."""
+    rows = connection.execute(
+        """
+        SELECT findings.specialist, count(*), total(EXISTS (
+            SELECT 1 FROM feedback WHERE feedback.request = findings.request AND correct = 0
+            AND feedback.specialist IN ('', findings.specialist)
+        )), total(1 - confidence), total(confidence * (1 - confidence))
+        FROM findings JOIN requests ON id = findings.request
+        WHERE accepted AND time >= ? AND time < ? GROUP BY findings.specialist
+        """,
+        (since, until),
+    )
+    return {name: Complaints(answers, int(wrong), *figures) for name, answers, wrong, *figures in rows}

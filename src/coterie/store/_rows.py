@@ -22,7 +22,7 @@ from coterie.types import (
     Usage,
 )
 
-from ._codec import from_json, to_json
+from ._codec import from_json, from_plain, to_json
 from ._content import without_content
 
 CONTEXT_LINES = 2000
@@ -207,22 +207,19 @@ def _content(entry: Entry) -> str:
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
+        said = json.loads(content)
+        bare = said.get(_IMPERSONAL)
         return Entry(
-            content=from_json(CONTENT_KINDS[kind], content),
+            content=from_plain(CONTENT_KINDS[kind], said),
             producer=producer,
             label=Label(label),
-            impersonal=_impersonal(content),
+            impersonal=None if bare is None else Label(bare),
             time=time,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
             "A stored line of this session cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
         ) from error
-
-
-def _impersonal(content: str) -> Label | None:
-    said = json.loads(content).get(_IMPERSONAL) if _IMPERSONAL in content else None
-    return None if said is None else Label(said)
 
 
 def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, expired: float) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,14 @@ from coterie.types import (
 from ._breakdown import insert_training, select_ledger
 from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
 from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
-from ._feedback import check_feedback, insert_feedback, is_correct
+from ._feedback import (
+    Complaints,
+    check_feedback,
+    insert_feedback,
+    is_correct,
+    select_chosen,
+    select_complaints,
+)
 from ._migrations import migrate
 from ._rows import (
     delete_sessions,
@@ -223,6 +230,19 @@ class SQLiteStore:
     async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
         """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
         return await self._totals.run(partial(select_ledger, since=since, by=by))
+
+    async def chosen(
+        self, chooses: Callable[[str], bool], *, since: float, until: float, keys: Sequence[str] | None = None
+    ) -> list[tuple[Trace, tuple[Feedback, ...]]]:
+        """Traces whose ids are chosen, admitted from `since` on and before `until`, each with what was said of it.
+
+        With `keys` only what came with one of them counts. Oldest request first, oldest word first.
+        """
+        return await self._totals.run(partial(select_chosen, chooses=chooses, since=since, until=until, keys=keys))
+
+    async def complaints(self, *, since: float, until: float) -> dict[str, Complaints]:
+        """By specialist: answers, how many somebody called wrong, and how many its confidences let expect."""
+        return await self._totals.run(partial(select_complaints, since=since, until=until))
 
     async def record_training(self, training: Training) -> None:
         """Write down what a training took."""

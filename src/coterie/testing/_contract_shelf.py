@@ -207,6 +207,7 @@ async def _check_visibility(bench: _Bench) -> None:
     await bench.shelf.update(
         [bench.document(name, f"{_LATE} {name}", label=label, tenant=tenant) for name, (label, tenant) in kinds.items()]
     )
+    require("tenants with documents of their own are named", await bench.shelf.tenants() == {"acme", "other"})
     for clearance, tenant in product(Label, ("default", "acme")):
         may = {name for name, (label, owner) in kinds.items() if label <= clearance and owner in {None, tenant}}
         for query in ("late payment fee", "zzz", " ".join(kinds)):

@@ -9,9 +9,10 @@ from ._job import MEASURES, TextEncoder
 from ._names import TrainedNames, fit_names, train_names
 from ._progress import Progress, Silent
 from ._rungs import TrainedRungs, possible_rungs, train_rungs
-from ._train import HELD_OUT, TrainedSpecialist, TrainingReport, train
+from ._train import CHECKPOINTS_FOLDER, HELD_OUT, TrainedSpecialist, TrainingReport, train
 
 __all__ = [
+    "CHECKPOINTS_FOLDER",
     "HELD_OUT",
     "MEASURES",
     "AnswerCorpus",

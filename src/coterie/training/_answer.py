@@ -33,6 +33,7 @@ from ._answer_profile import answer_profile
 from ._candidates import Candidate, Choice, Figure, choose
 from ._job import Job, TextEncoder
 from ._measure import finish
+from ._provable import RISKS, as_met
 from ._report import write_report
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 FEWEST_ROWS = 20
 """Questions from which the reader is calibrated anew."""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
-_RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
@@ -225,30 +225,15 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
     )
 
 
-def _provable(
+def _shown(
     confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
 ) -> tuple[Threshold, float]:
-    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
-
-    It is then not laxer than the one from which the target was met on these questions: not shown, but likelier.
-    """
-    for risk in (target, *(each for each in _RISKS if each > target)):
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can."""
+    for risk in (target, *(each for each in RISKS if each > target)):
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
         if found.value is not None:
             break
-    met = _met(confidence, right, target) if risk > target else None
-    if found.value is not None and met is not None and met > found.value:
-        found = replace(found, value=met, reason=f"{found.reason} From {met:.3f} on at most {target:g} were wrong.")
-    return found, risk
-
-
-def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
-    """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
-    order = np.argsort(-confidence, kind="stable")
-    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(wrong <= target)
-    good = good[good >= FEWEST_ROWS - 1]
-    return float(confidence[order[good[-1]]]) if len(good) else None
+    return (as_met(found, confidence, right, target) if risk > target else found), risk
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -335,7 +320,7 @@ class _Fit:
             ("silence, asked before", ~answers & before, 1 - self.stated),
         ):
             if rows.any():
-                threshold, risk = _provable(confidence[rows], right[rows], groups[rows], job.section.target_risk)
+                threshold, risk = _shown(confidence[rows], right[rows], groups[rows], job.section.target_risk)
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
                 self.notes[f"{name} reason"] = threshold.reason

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coterie.calibration import (
-    accept_threshold,
+    fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
     max_logit,
@@ -19,13 +20,14 @@ from coterie.calibration import (
 from coterie.cascade import Judged
 from coterie.engines import LinearEngine, dump_head
 from coterie.evaluation import Evaluation
-from coterie.specialists import Acceptance, ClassifySpecialist, Scope, own_encoder_files
+from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, Scope, own_encoder_files
 
 from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
 from ._measure import Encoded, measure, rated
 from ._prompted import train_prompted
+from ._provable import provable
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
@@ -69,15 +71,17 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     several, targets = examples.several, examples.targets(fit.logits)
     temperature = (fit_sigmoid_temperature if several else fit_temperature)(fit.logits, targets)
     scaled = fit.logits / temperature
-    confidence, predicted, right = _confidence(scaled, examples)
-    threshold = accept_threshold(
-        confidence, right, target_risk=job.section.target_risk, groups=[job.train.rows[row].group for row in fit.rows]
-    )
+    said, predicted, right = _confidence(scaled, examples)
+    fitted = fit_confidence(said, right)
+    line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
+    confidence = line.believe(said)
+    shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
+    threshold = shown.threshold
     scope, least = _scope(fit, scaled, examples)
     acceptance = Acceptance(
-        temperature=temperature, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=least
+        temperature=temperature, threshold=threshold.value, target_risk=shown.risk, scope_threshold=least
     )
-    specialist, files = _built(job, fit, acceptance, scope)
+    specialist, files = _built(job, fit, acceptance, line, scope)
     # What the dial between this specialist and a generalist is turned by.
     judged = Judged(confidence=confidence, right=right, group=_numbers([job.train.rows[r].group for r in fit.rows]))
     evaluation = measure(job, fit.rung, specialist)
@@ -89,11 +93,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
         seconds=fit.seconds,
         notes={
             "temperature": temperature,
+            "line": [line.slope, line.intercept],
             **({"pool": [float(share) for share in fit.shares]} if isinstance(fit, TextFit) else {}),
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
-        warnings=tuple(_warnings(job, fit, evaluation)),
+        warnings=tuple(filter(None, [shown.warning, *_warnings(job, fit, evaluation)])),
     )
 
 
@@ -111,12 +116,12 @@ def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterat
 
 
 def _built(
-    job: Job, fit: TextFit | SlmFit, acceptance: Acceptance, scope: Scope | None
+    job: Job, fit: TextFit | SlmFit, acceptance: Acceptance, line: ConfidenceLine, scope: Scope | None
 ) -> tuple[ClassifySpecialist, Mapping[str, bytes]]:
     """The specialist, and the files that make it again."""
     if not isinstance(fit, TextFit):
         specialist = ClassifySpecialist(
-            card=job.card(fit.rung), head=fit.head, labels=job.train.label_names, acceptance=acceptance
+            card=job.card(fit.rung), head=fit.head, labels=job.train.label_names, acceptance=acceptance, line=line
         )
         return specialist, fit.files_of(specialist)
     specialist = ClassifySpecialist(
@@ -124,6 +129,7 @@ def _built(
         head=LinearEngine(fit.head),
         labels=job.train.label_names,
         acceptance=acceptance,
+        line=line,
         encoder=fit.encoder or (job.encoder if fit.rung == "embedding" else None),
         multi_label=job.section.multi_label,
         scope=scope,
@@ -143,7 +149,7 @@ def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) ->
 
 
 def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidence (N,), what is predicted (N,) or (N, L), and whether it is right (N,); as the specialist decides."""
+    """Probability (N,) of what is predicted (N,) or (N, L), and whether it is right (N,); as the specialist decides."""
     if not examples.several:
         probabilities = softmax(logits)
         predicted = probabilities.argmax(axis=1)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coterie.calibration import Threshold, accept_threshold
 from coterie.data import Row
-from coterie.evaluation import FieldCase, field_cases, is_right, judge_fields
-from coterie.extraction import Candidate as Stretch
-from coterie.extraction import Extractor, FieldModel, Found
-from coterie.specialists import Acceptance, ExtractSpecialist, as_fields, own_encoder_files
-from coterie.types import Finding, Rung
+from coterie.errors import DataError
+from coterie.evaluation import FieldCase, field_cases, judge_fields
+from coterie.extraction import Extractor, FieldModel
+from coterie.specialists import Acceptance, ExtractSpecialist, own_encoder_files
+from coterie.types import Rung
 
 from ._candidates import Candidate, Figure
 from ._corpus import Corpus
 from ._examples import deal_folds
-from ._extract_fields import field_models, spans_of
+from ._extract_calibrate import calibrate
+from ._extract_fields import field_models
 from ._extract_rank import Ranked, rank_by_vectors, rank_by_words, shortlisted
 from ._extract_reader import Reader
 from ._extract_tag import tag_fields
-from ._extract_weigh import fit_weigher, level
+from ._extract_unseen import Unseen
 from ._job import Job
 from ._measure import encode, measure
 from ._window import held_out_warnings
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ._extract_tuned import TunedTags
 
 FOLDS = 3
+"""Parts of the texts, each read by models of the others."""
+PARTS = 5
+"""Parts of what was read so, each weighed and believed as the others teach."""
 
 
 def train_extract(job: Job) -> list[Candidate]:
@@ -97,23 +100,22 @@ def _candidate(job: Job, corpus: Corpus, reader: Reader, spent: float) -> Candid
     start = time.perf_counter()
     numbers = sorted(reader.candidates)
     models = field_models(job.train.rows, job.section.fields)
-    unseen = _Unseen(
+    unseen = Unseen(
         [job.train.rows[number] for number in numbers],
         [reader.candidates[number] for number in numbers],
         _unseen_models(job, corpus),
         corpus.folds[numbers],
     )
-    spans = [corpus.spans[number] for number in numbers]
-    counts = np.array([[len(own) for own in each] for each in spans], dtype=np.int64)
-    many = np.array([model.many for model in models])
-    wanted = np.where(many, counts, np.minimum(counts, 1))
-    weigher = fit_weigher(unseen.candidates, counts > 0, many.tolist(), unseen.right, wanted)
+    believed = calibrate(unseen, _parts(job, numbers))
     extractor = Extractor(
-        fields=models, ranker=reader.ranker, tagger=reader.tagger, weigher=weigher, quoting=reader.quoting
+        fields=models,
+        ranker=reader.ranker,
+        tagger=reader.tagger,
+        weigher=unseen.fit_weigher(),
+        calibrator=believed.calibrator,
+        quoting=reader.quoting,
     )
-    first = field_cases(unseen.rows, unseen.findings(extractor))
-    extractor = replace(extractor, weigher=level(weigher, first, [model.name for model in models]))
-    cases = field_cases(unseen.rows, unseen.findings(extractor))
+    cases = field_cases(unseen.rows, believed.findings)
     thresholds = [_threshold(job, model.name, unseen.rows, cases) for model in models]
     specialist = ExtractSpecialist(
         card=job.card(reader.rung),
@@ -139,53 +141,20 @@ def _candidate(job: Job, corpus: Corpus, reader: Reader, spent: float) -> Candid
     )
 
 
+def _parts(job: Job, numbers: Sequence[int]) -> np.ndarray:  # (N,)
+    """The part of each of these texts; one part for all where they are of one group."""
+    try:
+        return deal_folds(job.train.take(numbers), PARTS, job.section.seed)
+    except DataError:
+        return np.zeros(len(numbers), dtype=np.int64)
+
+
 def _unseen_models(job: Job, corpus: Corpus) -> dict[int, tuple[FieldModel, ...]]:
     rows = np.array(job.train.rows, dtype=object)
     return {
         int(fold): field_models(rows[corpus.folds != fold].tolist(), job.section.fields)
         for fold in np.unique(corpus.folds)
     }
-
-
-@dataclass(frozen=True)
-class _Unseen:
-    """What models that did not see a text say of it."""
-
-    rows: Sequence[Row]
-    candidates: Sequence[Sequence[Sequence[Stretch]]]
-    """By row and field."""
-    models: Mapping[int, Sequence[FieldModel]]
-    """By fold, of the other folds' rows."""
-    folds: np.ndarray  # (N,)
-
-    def right(self, number: int, field: int, candidate: Stretch) -> bool:
-        """Whether a stretch is right."""
-        row, model = self.rows[number], self.models[int(self.folds[number])][field]
-        (said,) = as_fields([model], [[_found(candidate)]], [_never()], row.text)
-        return is_right(said, row.text, spans_of(row, model.name))
-
-    def findings(self, extractor: Extractor) -> list[Finding]:
-        """A finding a text, nothing of it accepted."""
-        return [self._finding(number, row, extractor) for number, row in enumerate(self.rows)]
-
-    def _finding(self, number: int, row: Row, extractor: Extractor) -> Finding:
-        models = self.models[int(self.folds[number])]
-        decided = [
-            extractor.weigher.decide(field, candidates, many=model.many)
-            for field, (candidates, model) in enumerate(zip(self.candidates[number], models, strict=True))
-        ]
-        fields = as_fields(models, decided, [_never()] * len(models), row.text)
-        return Finding(
-            specialist="", value=None, text="", confidence=0.0, accepted=False, reason="", task="extract", fields=fields
-        )
-
-
-def _found(candidate: Stretch) -> Found:
-    return Found(candidate.start, candidate.end, 0.0)
-
-
-def _never() -> Acceptance:
-    return _acceptance(None, 0.5)
 
 
 def _acceptance(threshold: float | None, target_risk: float) -> Acceptance:

@@ -1,22 +1,18 @@
-"""How sure to be of what is found: from candidates of texts that the models have not seen."""
+"""How likely candidates are: from those of texts that the models have not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from coterie.calibration import fit_platt
-from coterie.evaluation import FieldCase
 from coterie.extraction import EVIDENCE, OUTCOMES, Candidate, Weigher
 
 RIGHT, NOT_STATED, WRONG = range(len(OUTCOMES))
 _LOOKED_AT = 3  # candidates a text of a field with one value
 _LOOKED_AT_MANY = 20
 _C = 1.0
-_FEWEST = 30  # things said of a field from which its confidence is levelled
 _RARE = -4.0  # logit of an outcome that never occurs
 _LEVELS = np.linspace(0.2, 0.8, 25)
 
@@ -53,31 +49,7 @@ def fit_weigher(
         for field, several in enumerate(many)
     ]
     center, scale, weights, bias, least = (np.stack(parts) for parts in zip(*fits, strict=True))
-    straight = np.ones(len(many)), np.zeros(len(many))
-    return Weigher(
-        center=center, scale=scale, weights=weights, bias=bias, least=least, slope=straight[0], shift=straight[1]
-    )
-
-
-def level(weigher: Weigher, cases: Sequence[FieldCase], names: Sequence[str]) -> Weigher:
-    """The weigher with confidences that are true of what is said of unseen texts (Platt 1999, a line a field).
-
-    Args:
-        weigher: As it is fitted to candidates.
-        cases: What it said of texts that the models had not seen, and whether it was right.
-        names: Of the fields, in order.
-    """
-    slope, shift = weigher.slope.copy(), weigher.shift.copy()
-    for number, name in enumerate(names):
-        own = [case for case in cases if case.field.name == name]
-        right = np.array([case.correct for case in own], dtype=bool)
-        if len(own) < _FEWEST or right.all() or not right.any():
-            continue
-        chance = np.clip([case.field.confidence for case in own], 1e-6, 1 - 1e-6)
-        line = fit_platt(np.log(chance / (1 - chance)), right)
-        if line.slope > 0:
-            slope[number], shift[number] = line.slope, line.intercept
-    return replace(weigher, slope=slope, shift=shift)
+    return Weigher(center=center, scale=scale, weights=weights, bias=bias, least=least)
 
 
 def _fit(

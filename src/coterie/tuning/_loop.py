@@ -85,7 +85,7 @@ def _take(loss: Tensor, optimizer: Optimizer, parameters: Sequence[Tensor]) -> N
     if not torch.isfinite(loss):
         raise TrainingDiverged(
             "The loss of fine-tuning is no finite number: nothing was stored.",
-            hint="Look for odd texts in the data, or use the rung 'embedding'.",
+            hint="Look for odd texts in the data and at whether the base is whole, or use the rung 'embedding'.",
         )
     loss.backward()  # type: ignore[no-untyped-call]
     clip_grad_norm_(parameters, _LARGEST_GRADIENT)

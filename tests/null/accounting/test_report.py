@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting import format_money, summary_json
-from coterie.types import LedgerSummary
+from coterie.accounting import Reporting, format_money, row_json, summary_json
+from coterie.config import AccountingSection
+from coterie.types import LedgerRow, LedgerSummary
 
 SUMMARY = LedgerSummary(
     requests=7,
@@ -51,3 +52,14 @@ def test_money_for_people_has_three_digits_and_no_exponent():
     assert format_money(Decimal("12.5"), "EUR") == "12.50 EUR"
     assert format_money(Decimal(0), "USD") == "0.00 USD"
     assert format_money(None, "USD") == "unknown"
+
+
+def test_where_no_cost_is_known_the_row_has_none():
+    """Steps without a price cost what nobody knows, which is not nothing; beside known ones they are counted apart."""
+    reporting = Reporting(by="day", since=0.0, now=1.0, cores=2, accounting=AccountingSection())
+    known = [
+        row_json(LedgerRow(key="a", requests=3, unpriced=unpriced, cost=cost), reporting, seconds=None)["known_cost"]
+        for unpriced, cost in [(3, Decimal(0)), (1, Decimal("0.5")), (0, Decimal(0))]
+    ]
+
+    assert known == [None, 0.5, 0.0]

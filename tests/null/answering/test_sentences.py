@@ -68,3 +68,17 @@ def test_the_best_document_comes_first():
     of_a, of_b = (next(each for each in found if each.passage.document == name) for name in ("a.md", "b.md"))
 
     assert [each.document for each in cite([of_b, of_a])] == ["b.md", "a.md"]
+
+
+def test_a_row_of_names_and_values_is_one_sentence():
+    """A value says nothing without its name and its row; prose after a colon is cut as ever."""
+    rows = "office: Tax office\ntelephone: 01632 960001\ncloses: 16:30\n\noffice: Registrar\ntelephone: 01632 960003"
+    prose = "\n\nLaw: It is that of Ohio. Nothing else counts."
+
+    assert [each.text for each in cut_passages([passage(rows + prose)])] == [
+        "office: Tax office\ntelephone: 01632 960001\ncloses: 16:30",
+        "office: Registrar\ntelephone: 01632 960003",
+        "Law:",
+        "It is that of Ohio.",
+        "Nothing else counts.",
+    ]

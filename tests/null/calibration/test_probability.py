@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from coterie.calibration import fit_platt, fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
+from coterie.calibration import fit_confidence, fit_platt, fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
 from coterie.errors import DataError
 
 
@@ -91,3 +91,29 @@ def test_nothing_to_calibrate_on(fit):
         fit(np.empty((0, 2)), np.empty(0))
     with pytest.raises(DataError, match="1 of 2 logits"):
         fit(np.array([[1.0, np.nan]]), np.array([0]))
+
+
+def test_the_line_through_confidences_is_found():
+    """Answers right as often as half the log-odds of what is said: the line says so, and keeps their order."""
+    random = np.random.default_rng(0)
+    true = random.normal(1.0, 1.0, 20_000)
+    line = fit_confidence(sigmoid(2 * true + 0.5), random.random(20_000) < sigmoid(true))
+
+    assert line is not None
+    assert (line.slope, line.intercept) == pytest.approx((0.5, -0.25), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "right", [[True] * 100, [False] * 100, [True, False] * 10, [True] * 96 + [False] * 4, [False] * 50 + [True] * 50]
+)
+def test_no_line_through_what_says_nothing(right):
+    """All right, all wrong, few answers, hardly any wrong ones, or the sure ones wrong: there is no line."""
+    assert fit_confidence(np.linspace(0.99, 0.2, len(right)), right) is None
+
+
+def test_certainty_has_a_line_too():
+    """Confidences of exactly 1 and 0 are taken for nearly so."""
+    line = fit_confidence([1.0] * 50 + [0.0] * 50, [True] * 45 + [False] * 5 + [True] * 5 + [False] * 45)
+
+    assert line is not None
+    assert line.probability(13.8) == pytest.approx(0.9, abs=0.02)

@@ -85,3 +85,13 @@ def test_a_prompt_is_not_sent_where_it_does_not_fit(write):
     assert np.isnan(outcomes.scores).tolist() == [[False, False], [True, False]]
     with pytest.raises(DataError, match="giant"):
         outcomes.within({"giant": 5})
+
+
+def test_a_domain_is_read_and_checked(write):
+    """A record may say what kind of prompt it is; what is no text is refused with its line."""
+    models = {"small": {"score": 1}}
+    good = [{"prompt": "a", "domain": " triage ", "models": models}, {"prompt": "b", "models": models}]
+    assert read_outcomes(write(good)).domains.tolist() == ["triage", ""]
+
+    with pytest.raises(DataError, match="domain 3, which is no text"):
+        read_outcomes(write([{"prompt": "a", "domain": 3, "models": models}], "bad.jsonl"))

@@ -1,9 +1,13 @@
 """`coterie models`: what is known, what is here, how it gets here."""
 
+import hashlib
+import tomllib
+
 import pytest
 
-from coterie.errors import ModelMissing
-from coterie.models import CATALOGUE
+from coterie.config import load_config
+from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
+from coterie.models import CATALOGUE, locate
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +67,73 @@ def test_ctrl_c_in_a_pull(run, monkeypatch):
     monkeypatch.setattr("coterie.models.pull", pull)
 
     assert run("models", "pull", "smollm2").code == 130
+
+
+NETWORK = """# ours
+[network]
+name = "n"
+
+[models.mine]  # from a friend
+engine = "llama"
+name = "my model.gguf"
+threads = 1  # no more
+
+[models.known]
+engine = "llama"
+name = "smollm2"
+
+[models.far]
+engine = "openai"
+base_url = "http://x/v1"
+name = "far"
+"""
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A network with a model file of its own."""
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "coterie.toml").write_text(NETWORK)
+    (folder / "my model.gguf").write_bytes(b"weights")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["mine", "my model.gguf"])
+def test_pin(run, network, name):
+    """A file of one's own is run once its checksum is recorded, and no other in its place; nothing else changes."""
+    model = load_config(network).models["mine"]
+    with pytest.raises(ModelUnpinned, match="no recorded checksum") as refused:
+        locate(model, network)
+    assert refused.value.hint == "Record what lies there now: coterie models pin 'my model.gguf'"
+
+    said = run("-C", str(network), "models", "pin", name, "--json").json
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert (said["model"], said["sha256"], said["before"]) == ("mine", digest, None)
+    written = (network / "coterie.toml").read_text()
+    assert [line for line in written.splitlines() if line not in NETWORK.splitlines()] == [f'sha256 = "{digest}"']
+    assert tomllib.loads(written)["models"]["mine"]["sha256"] == digest
+    assert locate(load_config(network).models["mine"], network) == network / "my model.gguf"
+
+    (network / "my model.gguf").write_bytes(b"other weights")
+    with pytest.raises(ArtefactRefused):
+        locate(load_config(network).models["mine"], network)
+    assert f"(it was {digest})" in run("-C", str(network), "models", "pin", "mine").out
+    assert locate(load_config(network).models["mine"], network)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("known", "comes with Coterie"), ("far", "no model that runs"), ("nobody", "['known', 'mine']")]
+)
+def test_pin_fails(run, network, name, said):
+    """Only an entry with a file of its own is pinned, and nothing is written otherwise."""
+    result = run("-C", str(network), "models", "pin", name)
+    assert result.code != 0
+    assert said in result.err
+    assert (network / "coterie.toml").read_text() == NETWORK
+
+
+def test_pin_without_the_file(run, network):
+    """What is not there has no checksum."""
+    (network / "my model.gguf").unlink()
+    assert "there is no file" in run("-C", str(network), "models", "pin", "mine").err

@@ -54,3 +54,54 @@ def test_bad_options_are_explained(run, file, options, said):
 
     assert refused.code != 0
     assert said in refused.err
+
+
+def test_the_page_is_written_beside_the_tables(run, file, tmp_path):
+    """`--html` writes the same as a page; domains of the file are in it and in the JSON."""
+    lines = [json.loads(line) | {"domain": f"kind {i % 2}"} for i, line in enumerate(file.read_text().splitlines())]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    shown = run("replay", file, "--html", tmp_path / "page.html", "--json")
+
+    assert [domain["name"] for domain in json.loads(shown.out)["domains"]] == ["kind 0", "kind 1"]
+    page = (tmp_path / "page.html").read_text()
+    assert "By domain" in page
+    assert "SHA-256" in page
+
+
+ABOVE = """
+[models.large]
+engine = "openai"
+base_url = "http://127.0.0.1:9/v1"
+name = "large-1"
+
+[generalist]
+model = "large"
+
+[cascade]
+outcomes = "outcomes.jsonl"
+"""
+
+
+def test_new_outcomes_join_the_network_s(run, folder, file):
+    """`--update` adds what is not there yet, once, and says what that makes of the generalist."""
+    with (folder / "coterie.toml").open("a") as config:
+        config.write(ABOVE)
+    first = run("-C", folder, "replay", file, "--update", "--json").json["update"]
+    again = run("-C", folder, "replay", file, "--update", "--json").json["update"]
+
+    assert (first["added"], again["added"], again["rows"]) == (40, 0, 40)
+    assert first["generalist_before"] is None
+    assert first["generalist_after"] == "1.000 of 40 recorded outcomes, 1.000 at most"
+    assert (folder / "outcomes.jsonl").read_text() == file.read_text()
+
+
+def test_without_a_file_of_its_own_nothing_joins(run, folder, file):
+    """A network that names no outcomes is told which setting to make, and so is who gives it its own file."""
+    refused = run("-C", folder, "replay", file, "--update")
+    assert refused.code != 0
+    assert 'outcomes = "outcomes.jsonl"' in refused.err
+
+    with (folder / "coterie.toml").open("a") as config:
+        config.write(ABOVE)
+    (folder / "outcomes.jsonl").write_text(file.read_text())
+    assert "own file" in run("-C", folder, "replay", folder / "outcomes.jsonl", "--update").err

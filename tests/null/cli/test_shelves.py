@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
+from coterie.config import load_config
 from coterie.engines import TokenStates
 from coterie.types import Output
 
@@ -146,6 +147,24 @@ def test_a_shelf_that_is_not_in_the_file(run, folder, tmp_path):
     assert indexed.code == 0
     assert "[knowledge.beir]" in indexed.err
     assert measured.json == {"queries": 1, "ndcg@10": 1.0, "recall@100": 1.0, "mode": "hybrid"}
+
+
+def test_a_shelf_that_is_indexed_can_be_read(run, shop, tmp_path):
+    """A specialist is added for a shelf that only the command line knew; one that nobody knows is refused."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.md").write_text("Parking costs two dollars.")
+
+    early = run("-C", shop, "add", "help", "--task", "answer", "--knowledge", "extra")
+    indexed = run("-C", shop, "index", "extra", tmp_path / "more", "--label", "public")
+    added = run("-C", shop, "add", "help", "--task", "answer", "--knowledge", "extra")
+
+    assert early.code == 2
+    assert "nor indexed" in early.err
+    assert f'[knowledge.extra]\npaths = ["{(tmp_path / "more").resolve()}"]\nlabel = "public"' in indexed.err
+    assert added.code == 0, added.err
+    config = load_config(shop)
+    assert config.specialists["help"].knowledge == ("extra",)
+    assert config.knowledge["extra"].paths == ()
 
 
 @pytest.mark.parametrize(

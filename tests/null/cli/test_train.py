@@ -9,7 +9,7 @@ from coterie.cli._train import _drafts
 from coterie.data import Row
 from coterie.errors import DataError, NotTrained
 from coterie.evaluation import Confusion, Evaluation, Interval
-from coterie.training import TrainedSpecialist, TrainingReport
+from coterie.training import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
 from coterie.types import Usage
 
 
@@ -194,6 +194,18 @@ def test_ctrl_c_while_training(run, folder, training):
 
     assert (result.code, result.out) == (130, "")
     assert result.err.strip() == "Interrupted."
+
+
+def test_ctrl_c_says_what_is_kept(run, folder, training):
+    """Where a checkpoint is there, the same command goes on from it, and that is said."""
+    kept = folder / CHECKPOINTS_FOLDER / "triage" / "0a1b.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"")
+    training(KeyboardInterrupt())
+    result = run("-C", folder, "train")
+
+    assert (result.code, result.out) == (130, "")
+    assert "the same command goes on there" in result.err
 
 
 @pytest.fixture

@@ -56,6 +56,35 @@ def test_fields_in_a_csv_are_json(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", 'text,parties,law\n"Acme here",Acme,\nnothing,,\n'),
+        ("data.jsonl", '{"text": "Acme here", "parties": ["Acme"]}\n{"text": "nothing", "parties": null}\n'),
+    ],
+)
+def test_a_column_a_field(tmp_path, name, content):
+    """Without one column for all, one named like a field holds what is stated of it; an empty cell is not stated."""
+    path = tmp_path / name
+    path.write_text(content)
+
+    dataset = read_dataset(path, task="extract", fields=TYPES, for_evaluation=True)
+
+    assert dataset.rows[0].fields["parties"].spans == (Span(start=0, end=4),)
+    assert "law" not in dataset.rows[0].fields
+    assert dataset.rows[1].fields == {}
+
+
+def test_neither_a_column_for_all_nor_one_a_field(tmp_path):
+    """It is said how fields are stated."""
+    path = tmp_path / "data.csv"
+    path.write_text("text,vendor\na,b\n")
+
+    with pytest.raises(DataError, match="has no column 'fields'") as caught:
+        read_dataset(path, task="extract", fields=TYPES)
+    assert "each field has a column" in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("fields", "found"),
     [
         ({"parties": "Coyote"}, "line 1 states field 'parties' as 'Coyote', which is not in its text"),

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from contextlib import aclosing
 
 import httpx
 import pytest
@@ -136,7 +137,7 @@ async def test_senseless_usage(connect, server, ask, usage):
         (Reply(body=b"[" * 100_000), EngineBroken, "no JSON object"),
         (Reply(body=b"{}"), EngineBroken, "without choices"),
         (Reply(body=b'{"choices": ["x"]}'), EngineBroken, "without choices"),
-        (Reply(body=b'{"choices": []}'), EngineBroken, "broke off"),
+        (Reply(body=b'{"choices": []}'), EngineBroken, "without choices"),
         (Reply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
         (Reply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
         (Reply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
@@ -327,6 +328,33 @@ async def test_cancelled(connect, server, ask):
     with pytest.raises(asyncio.CancelledError):
         await task
     await server.disconnected.wait()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begun):
+    """A caller that is cancelled once more while the connection is being closed still gives it back."""
+    monkeypatch.setattr("coterie.engines._openai_http._CONNECTIONS", 1)
+    engine, forever = connect(retries=0, timeout=5.0), asyncio.Event()
+
+    async def listen(reached):
+        async with aclosing(engine.stream(ask())) as events:
+            async for _ in events:
+                reached.set()
+                await forever.wait()
+
+    for steps in range(12):
+        server.script = [Reply(pieces=["word "] * 50) if begun else Reply(hang=True)]
+        server.asked.clear()
+        reached = asyncio.Event() if begun else server.asked
+        task = asyncio.create_task(listen(reached))
+        await reached.wait()
+        task.cancel()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (await engine.run([ask()]))[0].text  # by the only connection
 
 
 async def test_closes_twice(connect, ask):

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -113,6 +114,28 @@ async def test_long_retry_after(connect, server, clock, ask):
         await connect().run([ask()])
     assert failure.value.retry_after == 3600
     assert clock.slept == []
+
+
+@pytest.mark.parametrize(("patience", "slept"), [(None, [3.25]), (5.0, [3.25]), (2.0, None)])
+async def test_a_prompt_s_patience_ends_the_waiting(connect, server, clock, ask, *, patience, slept):
+    """A wish beyond what the prompt allows is handed to the caller at once; within it, it is honoured."""
+    server.script = [Reply.refused(429, retry_after="3"), OK]
+    asked = replace(ask(), patience=patience)
+    if slept is None:
+        with pytest.raises(EngineUnavailable) as failure:
+            await connect().run([asked])
+        assert failure.value.retry_after == 3
+    else:
+        await connect().run([asked])
+    assert clock.slept == (slept or [])
+
+
+async def test_waits_together_stay_within_the_patience(connect, server, clock, ask):
+    """What was waited for an earlier try is no longer there for the next."""
+    server.script = [Reply.refused(429, retry_after="3")] * 3
+    with pytest.raises(EngineUnavailable):
+        await connect(retries=5).run([replace(ask(), patience=5.0)])
+    assert clock.slept == [3.25]
 
 
 async def test_stream_is_retried_before_its_first_piece(connect, server, ask):

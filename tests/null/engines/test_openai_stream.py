@@ -94,6 +94,19 @@ async def test_whole_answer_instead(stream):
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "found"),
+    [
+        (b"<!doctype html><html>Log in</html>", "text/html; charset=utf-8", "sent a web page in place of an answer"),
+        (b'{"choices": []}', "application/json", "without choices"),
+    ],
+)
+async def test_no_answer_at_all(stream, body, kind, found):
+    """A page with status 200, and an answer without any choice, are told for what they are."""
+    with pytest.raises(EngineBroken, match=found):
+        await stream(body, headers={"content-type": kind})
+
+
+@pytest.mark.parametrize(
     ("body", "found"),
     [
         (b"", "broke off"),

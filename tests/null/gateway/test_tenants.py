@@ -137,6 +137,10 @@ class Files(FakeRetriever):
         """Not asked here."""
         raise AssertionError
 
+    async def tenants(self) -> frozenset[str]:
+        """Not asked here."""
+        raise AssertionError
+
     async def update(self, put: object, remove: object = ()) -> None:
         """Not asked here."""
         raise AssertionError

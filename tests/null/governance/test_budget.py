@@ -109,6 +109,25 @@ async def test_failed_calls(budgets, error, tokens):
     assert (spent.tokens, spent.held) == (tokens, 0)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_gone_before_it_began(budgets, times):
+    """What is reserved for somebody who goes away meanwhile, however often they are cancelled, is free again."""
+    made = budgets(daily={"money": "1"}, energy={"joules": 100.0, "reserve": 5.0})
+    async with asyncio.timeout(20):
+        with made._file.writing():  # whoever reserves waits for us
+            waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Account()))]
+            for _ in range(times):
+                await asyncio.sleep(0)
+                for task in waiting:
+                    task.cancel()
+        gone = await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()  # no thread is at work any more
+
+    assert [type(each) for each in gone] == [asyncio.CancelledError] * 2
+    daily, energy = made.spending()
+    assert (daily.money, daily.held, energy.joules, energy.held_joules) == (0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("failures", "tokens"),
     [
@@ -196,14 +215,83 @@ async def test_an_unknown_price(budgets):
 
 
 async def test_requests(budgets, clock):
-    """So many are taken a minute, then none until the next one."""
+    """So many are taken in a minute, wherever it begins: none more around the turn of one of the clock."""
     made = budgets(rate={"requests": 3, "per": "minute"})
+    clock.now += 59
     for _ in range(3):
         await made.admit(Account())
-    with pytest.raises(BudgetExceeded, match="3 requests a minute"):
-        await made.admit(Account())
-    clock.now += 60
+    for later in (0, 1, 59):
+        clock.now += later
+        with pytest.raises(BudgetExceeded, match="3 requests a minute"):
+            await made.admit(Account())
+    clock.now += 1
     await made.admit(Account())
+
+
+@pytest.mark.parametrize(("per", "span", "piece"), [("minute", 60, 1), ("hour", 3600, 60)])
+async def test_never_more_within_a_span(budgets, clock, per, span, piece):
+    """Of requests at any moments no span has more than the limit, and none waits a piece longer than it must."""
+    made, chance, taken = budgets(rate={"requests": 4, "per": per}), random.Random(7), []
+    for _ in range(300):
+        clock.now += chance.choice([0.0, 0.3, piece, span / 7, span / 2]) * chance.random()
+        try:
+            await made.admit(Account())
+        except BudgetExceeded:
+            assert sum(when > clock.now - span - piece for when in taken) >= 4
+            continue
+        taken.append(clock.now)
+        assert sum(when > clock.now - span for when in taken) <= 4
+    assert 50 < len(taken) < 300
+    assert made.spending()[0].period == f"the last {per}"
+
+
+async def test_comes_again_when_it_is_told(budgets, clock):
+    """Who waits as long as a refusal says is taken, and a moment earlier is not."""
+    made = budgets(rate={"requests": 3, "per": "minute"}, tokens={"tokens": 500, "per": "minute"})
+    for later in (0.25, 20, 30):
+        clock.now += later
+        await made.admit(Account())
+    with pytest.raises(BudgetExceeded) as caught:
+        await made.admit(Account())
+    assert caught.value.retry_after == 10.75
+
+    clock.now += caught.value.retry_after - 0.001
+    with pytest.raises(BudgetExceeded):
+        await made.admit(Account())
+    clock.now += 0.001
+    await made.admit(Account())
+
+    for _ in range(2):  # 200 each are reserved for a call, and 200 taken
+        await call(made, tokens=(100, 100))
+        clock.now += 10
+    with pytest.raises(BudgetExceeded) as caught:
+        await call(made)
+    clock.now += caught.value.retry_after
+    await call(made)
+
+
+async def test_what_slid_away_is_dropped(budgets, clock, tmp_path):
+    """The file does not grow with the pieces that count no more, and the dearest request is known beyond them."""
+    made = budgets(rate={"requests": 9, "joules": 900.0, "per": "minute"})
+    await ask(made, 300.0)
+    for _ in range(200):
+        clock.now += 30
+        await ask(made, 1.0)
+    with closing(sqlite3.connect(tmp_path / "budgets.db")) as file:
+        (rows,) = file.execute("SELECT count(*) FROM spent").fetchone()
+    assert rows <= 4
+    clock.now += 3600
+    await made.admit(Account())
+    assert made.spending()[0].held_joules == 300.0
+
+
+async def test_a_rate_at_once(budgets):
+    """Two processes' worth of requests at once are taken up to the limit and not one more."""
+    several = [budgets(rate={"requests": 25, "per": "minute"}) for _ in range(3)]
+    done = await asyncio.gather(*(each.admit(Account()) for each in several * 20), return_exceptions=True)
+
+    assert sum(each == () for each in done) == 25
+    assert all(each == () or isinstance(each, BudgetExceeded) for each in done)
 
 
 async def test_whose(budgets):
@@ -372,10 +460,10 @@ async def test_each_has_its_own(budgets):
 
 @pytest.mark.parametrize(
     ("per", "seconds"),
-    [("minute", 29.5), ("hour", 1829.5), ("day", 45_029.5), ("month", 477_029.5), ("ever", None)],
+    [("minute", None), ("hour", None), ("day", 45_029.5), ("month", 477_029.5), ("ever", None)],
 )
 async def test_how_long_to_wait(budgets, clock, per, seconds):
-    """Until the next span begins in UTC, over the end of a month too."""
+    """Until the next day or month begins in UTC; for ever where a span that slides never has as much."""
     clock.now = 1_764_070_170.5  # 2025-11-25 11:29:30.5
     made = budgets(rate={"requests": 0, "per": per})
     with pytest.raises(BudgetExceeded) as caught:

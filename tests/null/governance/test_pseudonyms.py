@@ -9,8 +9,8 @@ import pytest
 
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused, EngineBroken
-from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms
-from coterie.governance._disguise import changed, texts_of_prompt
+from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms, _disguise
+from coterie.governance._disguise import _places, changed, texts_of_prompt
 from coterie.privacy import Kind, PersonalData
 from coterie.testing import FakeClock, FakeOpenAIServer, Reply
 from coterie.types import Delta, Label, Message, Output, Prompt
@@ -135,6 +135,72 @@ async def test_across_turns(opened, server, asking):
 
     assert server.requests[1].json["messages"][-1]["content"] == "<PERSON_2>, <PERSON_2> and <PERSON_1>: <IBAN_1>"
     assert [value.text for value in asker.pseudonyms.values()] == ["Anna", "Bob", IBAN]
+
+
+NAMED = re.compile(r"(?:(?:Ms|Dr|Frau)\.? )?(?:Anna |Bob )?(?:Maria )?(?:Schmidt(?:'s)?|Smith|Anna)")
+
+
+async def test_part_of_a_name(opened, server, asking, monkeypatch):
+    """A part of one person's name is another form of that person's pseudonym, and comes back as it was written."""
+    monkeypatch.setattr(Names, "PATTERN", re.compile(f"(?P<PERSON>{NAMED.pattern})"))
+    asker = asking()
+    text = "Anna Maria Schmidt and Bob Smith met. Ms Schmidt wrote; Schmidt's letter, Dr. Smith and Anna"
+    (output,) = await opened().run([prompt(text)])
+
+    told = server.requests[0].json["messages"]
+    assert told[-1]["content"] == (
+        "<PERSON_1> and <PERSON_2> met. <PERSON_1_2> wrote; <PERSON_1_3> letter, <PERSON_2_2> and <PERSON_1_4>"
+    )
+    assert "<PERSON_1_2> is <PERSON_1>, named otherwise" in told[0]["content"]
+    assert output.text == text
+    assert asker.pseudonyms.find("PERSON", 1, 2).text == "Ms Schmidt"
+
+
+async def test_only_part_of_a_name(opened, server, asking, monkeypatch):
+    """Where a prompt has a person in another form only, the bare pseudonym is put back as that form."""
+    monkeypatch.setattr(Names, "PATTERN", re.compile(f"(?P<PERSON>{NAMED.pattern})"))
+    asking()
+    await opened().run([prompt("Anna Maria Schmidt")])
+    server.default = Reply(text="Dear <PERSON_1>, dear <PERSON_1_2>")
+    (output,) = await opened().run([prompt("Ms Schmidt")])
+
+    assert output.text == "Dear Ms Schmidt, dear Ms Schmidt"
+    assert "named otherwise" not in server.requests[1].json["messages"][0]["content"]
+
+
+def test_part_of_two_names():
+    """What may be either of two persons is neither; a longer name is no form of a shorter one, nor is other data."""
+    session = Pseudonyms()
+    for kind, text, pseudonym in [
+        ("PERSON", "Schmidt", "<PERSON_1>"),
+        ("PERSON", "Anna Schmidt", "<PERSON_2>"),
+        ("PERSON", "Bob Schmidt", "<PERSON_3>"),
+        ("PERSON", "Herr Schmidt", "<PERSON_4>"),
+        ("PERSON", "Mr Bob", "<PERSON_3_2>"),
+        ("PERSON", "SCHMIDT, Anna", "<PERSON_2_2>"),
+        ("PERSON", "B.", "<PERSON_5>"),
+        ("PERSON", "Dr", "<PERSON_6>"),
+        ("ORGANIZATION", "Schmidt AG", "<ORGANIZATION_1>"),
+        ("PERSON", "anna  schmidt", "<PERSON_2>"),
+    ]:
+        assert session.of(kind, text, Label.INTERNAL).pseudonym == pseudonym
+    assert session.find("PERSON", 3, 2).text == "Mr Bob"
+
+
+async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch):
+    """Only values whose first word stands in a text are searched for in it, however many the session has."""
+    searched = []
+    monkeypatch.setattr(_disguise, "_places", lambda value, text: searched.append(value) or _places(value, text))
+    asker = asking()
+    for number in range(2000):
+        asker.pseudonyms.of("PERSON", f"Person{number} Smith", Label.INTERNAL)
+        asker.pseudonyms.of("PHONE", f"+{number} 30 1234", Label.INTERNAL)
+    await opened().run([prompt("Write to PERSON7  smith or person8 smithers, at +9 30\n1234 (Anna)")])
+
+    assert server.requests[0].json["messages"][-1]["content"] == (
+        "Write to <PERSON_8> or person8 smithers, at <PHONE_10> (<PERSON_2001>)"
+    )
+    assert set(searched) <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
 
 
 async def test_sessions_know_nothing_of_each_other(opened, server, asking):

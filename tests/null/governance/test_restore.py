@@ -10,15 +10,20 @@ from coterie.governance._pseudonyms import Value
 from coterie.governance._restore import LONGEST_HELD, Restorer
 from coterie.types import Label
 
-VALUES = {("PERSON", 1): "Anna", ("PERSON", 12): 'Bob "B"', ("DATE_OF_BIRTH", 3): "1.1.1970"}
+VALUES = {
+    ("PERSON", 1, 0): "Anna",
+    ("PERSON", 12, 0): 'Bob "B"',
+    ("PERSON", 1, 2): "Ann",
+    ("DATE_OF_BIRTH", 3, 0): "1.1.1970",
+}
 
 
 def restorer(**options):
-    """Knows three values."""
+    """Knows three values, one of them in two forms."""
 
-    def find(kind, number):
-        text = VALUES.get((kind, number))
-        return text and Value(kind=kind, number=number, text=text, label=Label.PUBLIC)
+    def find(kind, number, form):
+        text = VALUES.get((kind, number, form))
+        return text and Value(kind=kind, number=number, text=text, label=Label.PUBLIC, form=form)
 
     return Restorer(find, {"PERSON", "DATE_OF_BIRTH"}, **options)
 
@@ -37,6 +42,12 @@ def restorer(**options):
         ("PERSON_1.", "Anna."),
         ("PERSON_12", 'Bob "B"'),
         ("<DATE_OF_BIRTH_3> <date of birth 3> DATE_OF_BIRTH_3", "1.1.1970 1.1.1970 1.1.1970"),
+        (
+            "<PER\u017fON_1> PER\u017fON_1 <DATE_OF_B\u0131RTH_3>",
+            "<PER\u017fON_1> PER\u017fON_1 <DATE_OF_B\u0131RTH_3>",
+        ),
+        (r"<PERSON_1_2>'s <PERSON_1_2s> person_1_2, \<PERSON\_1\_2\> <PERSON_1>", "Ann's Anns Ann, Ann Anna"),
+        ("<PERSON_1_3> PERSON_1_2024 PERSON_12_2", "<PERSON_1_3> Anna_2024 PERSON_12_2"),
         ("<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>", "<PERSON_2> PERSON_123 xPERSON_1 person 1 <b>"),
     ],
 )
@@ -53,7 +64,7 @@ def test_json():
 SHARDS = st.sampled_from(
     [
         *("<", ">", "PERSON", "person", "_", "1", "2", "3", " ", "-", "x", "s", "'", "&lt;", "&", "l", "&gt;", "\\"),
-        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600"),
+        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600", "\u017f", "\u0131", "B", "RTH"),
     ]
 )
 
@@ -71,7 +82,8 @@ def test_wherever_it_is_cut(text, data):
 
 
 @pytest.mark.parametrize(
-    "beginning", ["<", "<PER", "<PERSON_", "<PERSON_1", "&lt", "\\<PERSON\\", "a PERSON_1", "<date of"]
+    "beginning",
+    ["<", "PER", "PERSON_1", "<PER", "<PERSON_", "<PERSON_1", "&lt", "\\<PERSON\\", "a PERSON_1", "<date of"],
 )
 def test_nothing_unfinished_is_shown(beginning):
     """What may still become a pseudonym is held back from its first character on."""

@@ -54,6 +54,17 @@ async def test_a_fallback_is_asked_when_one_fails(make, error):
     assert heard.reason == error.message.rstrip(".")
 
 
+async def test_who_could_be_asked_next_decides_how_long_a_model_may_wait(make):
+    """With another waiting a model may pause for a second; the last may use the time that is left, and no more."""
+    first, second = make.Breaks("a", down("a")), ScriptedEngine(["No."], name="b")
+    seen = []
+    first.stream = lambda prompt, ask=first.stream: (seen.append(prompt.patience), ask(prompt))[1]
+    await tries(make.candidates(first, second), seconds=30.0).ask()
+
+    assert seen == [1.0]
+    assert 20.0 < second.prompts[0].patience <= 30.0
+
+
 async def test_a_mistake_of_ours_is_not_hidden(make):
     """An exception that no engine should raise goes through."""
     with pytest.raises(ZeroDivisionError):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import socket
@@ -107,8 +108,9 @@ def test_folder_that_cannot_be_written(tiny, tmp_path, home, content, monkeypatc
 def test_by_path(tmp_path, content):
     """A file of one's own is found relative to the network's folder, or by its whole path."""
     (tmp_path / "mine.gguf").write_bytes(content)
-    assert locate(named("mine.gguf"), tmp_path) == tmp_path / "mine.gguf"
-    assert locate(named(str(tmp_path / "mine.gguf")), tmp_path / "elsewhere") == tmp_path / "mine.gguf"
+    pinned = {"sha256": hashlib.sha256(content).hexdigest()}
+    assert locate(named("mine.gguf", **pinned), tmp_path) == tmp_path / "mine.gguf"
+    assert locate(named(str(tmp_path / "mine.gguf"), **pinned), tmp_path / "elsewhere") == tmp_path / "mine.gguf"
 
 
 def test_by_path_with_checksum(tmp_path, model, content):

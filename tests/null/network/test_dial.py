@@ -5,7 +5,18 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade import Aim, BudgetedEngine, Judged, NetworkDial, Price, Purse
+from coterie.cascade import (
+    Aim,
+    Attempt,
+    BudgetedEngine,
+    Judged,
+    NetworkDial,
+    Outcome,
+    Outcomes,
+    Price,
+    Purse,
+    generalist_by_domain,
+)
 from coterie.errors import InputError
 from coterie.specialists import Acceptance
 from coterie.testing import EchoEngine
@@ -85,6 +96,29 @@ async def test_a_specialist_without_outcomes_keeps_its_own_threshold(dialled):
     answer = await network.ask(Request(text="triage", quality=0.5))
 
     assert answer.trace.status == "escalated"
+
+
+async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(dialled):
+    """Where outcomes of the specialist's own domain are recorded, they count, and the reason names them."""
+    network, large = dialled(generalist=1.0, domains={"triage": (0.7, "0.650 of 90 recorded outcomes of triage")})
+    answer = await network.ask(Request(text="triage", quality=0.99))
+
+    assert answer.trace.status == "accepted"  # at a generalist that is always right it is not
+    assert "90 recorded outcomes of triage" in answer.trace.findings[0].reason
+    assert not large.tasks
+
+
+def test_domains_with_few_outcomes_do_not_count_by_themselves():
+    """From sixty on a domain has its own figure; of fewer the whole file's is used."""
+    rows = [
+        Outcome(prompt=f"p{i}", attempts={"large": Attempt(score=i % 2)}, domain="many" if i < 80 else "few")
+        for i in range(100)
+    ]
+    found = generalist_by_domain(Outcomes(rows=tuple(rows), models=("large",)), "large")
+
+    assert list(found) == ["many"]
+    assert 0.5 < found["many"][0] < 0.65
+    assert "0.500 of 80 recorded outcomes of many" in found["many"][1]
 
 
 async def test_an_aim_that_is_none_is_refused(dialled):

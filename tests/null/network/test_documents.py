@@ -164,6 +164,9 @@ class Stands(FakeRetriever):
     async def documents(self):
         """Not asked."""
 
+    async def tenants(self):
+        """Not asked."""
+
     async def update(self, put, remove=()):
         """Not asked."""
 

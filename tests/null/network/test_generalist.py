@@ -29,7 +29,11 @@ async def above(server):
 
     def make(*names: str, clearance=Label.INTERNAL, model: Mapping[str, object] | None = None, **section: object):
         described = OpenAIModel(
-            engine="openai", base_url=server.base_url, name="big", clearance=clearance, retries=0, **(model or {})
+            engine="openai",
+            base_url=server.base_url,
+            name="big",
+            clearance=clearance,
+            **{"retries": 0, **(model or {})},
         )
         chain = [(Gate(ClearancePolicy()).open(name, described), described) for name in ("large", *names)]
         engines.extend(engine for engine, _ in chain)
@@ -161,6 +165,21 @@ async def test_a_fallback_and_its_money(bench, server, above):
     ]
     assert steps[0].usage.tokens_in > 0
     assert steps[1].note == "fallback: 'large' failed"
+
+
+async def test_a_server_that_wants_to_be_waited_for_is_not(bench, server, above):
+    """Rate-limited for eight seconds: who else there is answers at once; alone, the true reason is told in time."""
+    server.script = [Reply.refused(429, retry_after="8")]
+    triage = bench.Says("triage", "card_lost", accepted=False)
+    network = bench.network(triage, generalist=above("other", model={"retries": 2}))
+    answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
+    assert (answer.text, len(server.requests)) == ("A claim on property.", 2)
+
+    server.script = [Reply.refused(429, retry_after="8")]
+    network = bench.network(triage, generalist=above(model={"retries": 2}, deadline=5))
+    answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
+    assert "status 429" in answer.trace.degraded
+    assert len(server.requests) == 3
 
 
 async def test_a_hedge_is_seen(bench, server, above):

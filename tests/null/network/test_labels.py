@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -209,3 +210,33 @@ async def test_release_of_one_turn(bench):
     await network.ask(Request(text=PERSONAL, session="s", clearance=Label.CONFIDENTIAL))
     answer = await network.ask(released("triage", session="s", clearance=Label.CONFIDENTIAL))
     assert answer.trace.findings[0].label is Label.CONFIDENTIAL
+
+
+class Noting:
+    """A detector that finds nothing, and notes in which thread it looks."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def find(self, text):
+        """Nothing."""
+        self.threads.add(threading.get_ident())
+        return ()
+
+
+class Quick(Noting):
+    """One that says how much it looks through quickly."""
+
+    quick = 20_000
+
+
+@pytest.mark.parametrize(
+    ("detector", "length", "here"),
+    [(Quick, 15_000, True), (Quick, 25_000, False), (Noting, 400, True), (Noting, 900, False)],
+)
+async def test_a_slow_detector_holds_nobody_up(bench, detector, length, here):
+    """What a detector does not look through quickly it looks through in a thread, while others are served."""
+    noting = detector()
+    network = replace(bench.network(bench.Says("triage")), detector=noting)
+    await network.ask(Request(text="triage " * (length // 7)))
+    assert (noting.threads == {threading.get_ident()}) is here

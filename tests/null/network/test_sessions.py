@@ -264,3 +264,21 @@ async def test_a_session_is_not_pinned_to_its_first_route(bench):
     routes = [(await network.ask(Request(text=text, session="s"))).trace.route.specialists for text in asked]
 
     assert routes == [("triage",), ("clauses",), ("triage", "clauses"), ("triage",)]
+
+
+async def test_a_long_session_is_not_looked_through_again(bench):
+    """What is remembered was looked at when it came: after 300 turns as much is looked through as after 3."""
+    looked = []
+
+    class Counting:
+        def find(self, text):
+            looked.append(len(text))
+            return ()
+
+    network, took = replace(bench.network(bench.Says("triage", "lost")), detector=Counting()), {}
+    for turn in range(301):
+        looked.clear()
+        await network.ask(Request(text="triage", session="s"))
+        took[turn] = sum(looked)
+
+    assert took[3] == took[300] == len("triage")

@@ -5,6 +5,7 @@ import hashlib
 import threading
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from coterie.errors import DataError, IndexBusy, InputError
 from coterie.retrieval import Access, build_index, find_files, read_corpus
@@ -142,6 +143,20 @@ async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path)
     assert (report.documents, report.added, report.resumed) == (8, 8, 4)
     assert healthy.encoded == 4
     assert not (tmp_path / "docs" / "draft.db").exists()
+
+
+async def test_products_do_not_wait_for_each_other(place, build):
+    """While texts are encoded BLAS has one thread: more would take the cores from the encoder."""
+    seen = []
+
+    class Looking(WordEncoder):
+        def encode(self, texts, *, progress=None):
+            seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+            return super().encode(texts, progress=progress)
+
+    await build(find(place, "docs"), encoder=Looking())
+    assert seen
+    assert set(seen) == {1}
 
 
 async def test_a_cancelled_build_stops_soon(place, open_shelf, tmp_path, monkeypatch):

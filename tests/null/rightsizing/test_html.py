@@ -85,3 +85,13 @@ def test_a_score_has_a_report_too(job, size, applicants):
 
     assert not parsed(page).open
     assert "income" in page
+
+
+def test_a_tick_says_where_it_is(job, size, texts):
+    """No two ticks of an axis say the same, also where all answers are sure and right."""
+    page = html_report(size(job(texts(each=40))))
+    reliability = page.split("Share of right answers by confidence")[1].split("</svg>")[0]
+
+    for axis in ("tick end", "tick middle"):
+        said = re.findall(rf'class="{axis}">([^<]+)<', reliability)
+        assert len(said) == len(set(said)) > 2

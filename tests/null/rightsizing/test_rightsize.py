@@ -1,6 +1,7 @@
 """Right-sizing from end to end: a row a rung, nothing stored, test data choosing nothing."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,8 @@ from coterie.config import AccountingSection
 from coterie.errors import DataError, InputError
 from coterie.registry import Registry
 from coterie.rightsizing import Answer, Prices, judge_answers
+
+from .conftest import CONDITIONS
 
 
 def test_a_row_a_rung(job, size, texts):
@@ -143,3 +146,12 @@ def test_a_writer_has_no_rungs(job, texts):
     """`generate` is refused."""
     with pytest.raises(InputError, match="generate"):
         job(texts(), task="generate", model="m", reads=["intent"])
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.3, False), (2.5, True), (None, False)])
+def test_a_busy_machine_is_said(job, size, texts, load, warned):
+    """Times taken beside other work are upper bounds, and a warning says so."""
+    machine = {"cores": 2} | ({} if load is None else {"load": load})
+    found = size(job(texts()), conditions=replace(CONDITIONS, machine=machine))
+
+    assert any("load 2.5 on 2 cores" in warning for warning in found.warnings) == warned

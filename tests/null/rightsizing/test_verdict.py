@@ -123,7 +123,7 @@ def test_missed_on_held_out_rows():
     found = verdict([row], row, {"accuracy": 0.9})
 
     assert found.outcome == "missed"
-    assert "was enough out of fold, but" in str(found)
+    assert "was enough out of fold; on held-out rows" in str(found)
     assert "does not reach 0.9" in str(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -55,8 +56,9 @@ class Places:
         self.batches: list[list[str]] = []
 
     async def run(self, batch):
-        """A vector a text."""
+        """A vector a text, after others had their turn."""
         self.batches.append([prompt.text for prompt in batch])
+        await asyncio.sleep(0)
         elsewhere = np.random.default_rng(99)
         return [
             Output(

@@ -1,5 +1,6 @@
 """Where requests go: the right specialist, several, or nobody, and why."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from coterie.routing import Profile, make_profile
+from coterie.routing._small_talk import SMALL_TALK
 from coterie.testing import check_router
 from coterie.types import Label, Request
 
@@ -342,14 +344,15 @@ async def test_a_specialist_may_be_made_for_small_talk(tools, talk):
 
 
 async def test_small_talk_is_encoded_once(tools, talk):
-    """And only when a short text needs it."""
+    """And only when a short text needs it; of many who come at once the first has it done and the others wait."""
     profile, places = talk
     by = tools.router({"parties": profile}, places)
     await tools.route(by, "a long text that happens to lie where hello lies")
     assert len(by._encoder.batches) == 1
-    await tools.route(by, "Hello?")
-    await tools.route(by, "Hello?")
-    assert len(by._encoder.batches) == 4
+    await asyncio.gather(*(tools.route(by, "Hello?") for _ in range(8)))
+    phrases = [len(batch) for batch in by._encoder.batches if len(batch) > 1 or batch[0] in SMALL_TALK]
+    assert sum(phrases) == len(SMALL_TALK)
+    assert max(phrases) <= 16
 
 
 async def test_a_cut_text_is_told(tools):

@@ -31,7 +31,17 @@ def test_no_threshold_never_decides():
     accepted, reason = Acceptance(**USUAL | {"threshold": None, "target_risk": 0.005}).judge(1.0, 5.0)
 
     assert not accepted
-    assert reason == "no confidence level keeps the error at 0.5% or below, so it never decides"
+    assert reason == (
+        "not sure enough (confidence 1.00; its examples show no confidence that keeps the error at 0.5% or below, so "
+        "it never decides: more examples may, or a higher target_risk)"
+    )
+
+
+def test_an_abstention_says_what_it_would_have_been():
+    """Whoever is told that nobody is sure can go on with the guess."""
+    accepted, reason = Acceptance(**USUAL).judge(0.5, 0.0, guess="refund")
+
+    assert (accepted, reason) == (False, "not sure enough that it is 'refund' (confidence 0.50, needs 0.90)")
 
 
 def test_without_a_scope_threshold_anything_is_in_scope():

@@ -3,15 +3,24 @@
 import numpy as np
 import pytest
 
-from coterie.specialists import Acceptance, Centroids, ClassifySpecialist, Neighbours, Scope
+from coterie.specialists import Acceptance, Centroids, ClassifySpecialist, ConfidenceLine, Neighbours, Scope
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 
 ANY = Acceptance(temperature=1.0, threshold=0.5, target_risk=0.05, scope_threshold=None)
+PLAIN = ConfidenceLine()
 LABELS = ("card", "parcel", "refund")
 
 
-def specialist(*logits: float, scope=None, encoder=None, acceptance=ANY, several=False, writes=("intent",)):
+def specialist(
+    *logits: float,
+    scope=None,
+    encoder=None,
+    acceptance=ANY,
+    line=PLAIN,
+    several=False,
+    writes=("intent",),
+):
     """A classifier whose head always gives these logits."""
     outputs = [Output(scores=np.array(logits), usage=Usage(tokens_in=3))] * 10
     return ClassifySpecialist(
@@ -21,6 +30,7 @@ def specialist(*logits: float, scope=None, encoder=None, acceptance=ANY, several
         head=ScriptedEngine(outputs, name="linear"),
         labels=LABELS[: len(logits)],
         acceptance=acceptance,
+        line=line,
         encoder=encoder,
         multi_label=several,
         scope=scope,
@@ -50,6 +60,37 @@ async def test_one_label():
     assert finding.facts[0].value == "card"
     assert finding.label is Label.CONFIDENTIAL
     assert finding.steps[0].engine == "linear"
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_a_line_makes_the_confidence(several):
+    """What the answer's probability is worth: the confidence; order and label stay, and runners-up share the rest."""
+    line = ConfidenceLine(slope=0.5, intercept=0.2)
+    before = await consult(specialist(2.0, -1.0, -1.0, several=several))
+    after = await consult(specialist(2.0, -1.0, -1.0, line=line, several=several))
+    log_odds = np.log(before.confidence / (1 - before.confidence))
+
+    assert after.value == before.value
+    assert after.confidence == pytest.approx(1 / (1 + np.exp(-0.5 * log_odds - 0.2)))
+    if not several:
+        assert after.evidence[0].weight == pytest.approx(after.confidence)
+        assert sum(each.weight for each in after.evidence) == pytest.approx(1.0)
+
+
+async def test_no_runner_up_is_likelier_than_the_answer():
+    """Where a line makes little of a narrow lead, the runner-up is shown as no better."""
+    finding = await consult(specialist(0.1, 0.0, -9.0, line=ConfidenceLine(slope=1.0, intercept=-2.0)))
+
+    assert finding.value == "card"
+    assert finding.evidence[0].name == "card"
+    assert finding.evidence[0].weight == finding.evidence[1].weight == finding.confidence
+
+
+@pytest.mark.parametrize("wrong", [{"slope": 0.0}, {"slope": -1.0}, {"intercept": float("nan")}])
+def test_a_line_that_does_not_rise_is_none(wrong):
+    """It would turn the order of answers, or lose it."""
+    with pytest.raises(ValueError, match="does not rise"):
+        ConfidenceLine(**wrong)
 
 
 async def test_temperature_softens():

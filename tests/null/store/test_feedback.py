@@ -97,3 +97,36 @@ async def test_erased_with_the_session(open_store, path):
     assert [row[0] for row in rows(path)] == ["t2"]
     await store.close()
     assert b"SECRETWORD" not in b"".join(each.read_bytes() for each in path.parent.iterdir())
+
+
+async def test_chosen_requests_come_with_what_was_said(open_store):
+    """Those that are chosen, of every tenant, within the time, oldest first; only the words of the keys asked for."""
+    store = await open_store()
+    for number, tenant in enumerate(["default", "acme", "default", "default"]):
+        await store.settle(settlement(f"t{number}", tenant=tenant, time=NOW + number))
+    await store.feedback(replace(SAID, trace_id="t0", value=("card_lost",), thumb=None))
+    await store.feedback(replace(SAID, trace_id="t1", tenant="acme", key="k1", thumb="down", specialist="triage"))
+    await store.feedback(replace(SAID, trace_id="t1", tenant="acme", key="k2", time=NOW + 5))
+
+    found = await store.chosen(lambda request: request != "t2", since=NOW, until=NOW + 3)
+    assert [trace.id for trace, _ in found] == ["t0", "t1"]
+    assert found[0][1][0].value == ("card_lost",)
+    assert [word.key for word in found[1][1]] == ["k1", "k2"]
+    limited = await store.chosen(lambda request: True, since=NOW + 1, until=NOW + 2, keys=["k2"])
+    assert [word.thumb for _, said in limited for word in said] == ["up"]
+
+
+async def test_complaints_are_counted_beside_what_was_to_be_expected(open_store):
+    """Complaints about a finding, or about the whole answer, beside the sum of its doubts; praise is no complaint."""
+    store = await open_store()
+    for number in range(4):
+        await store.settle(settlement(f"t{number}"))
+    await store.feedback(replace(SAID, trace_id="t0", thumb="down"))
+    await store.feedback(replace(SAID, trace_id="t1", thumb="down", specialist="triage"))
+    await store.feedback(replace(SAID, trace_id="t2"))
+
+    found = (await store.complaints(since=0.0, until=NOW + 1))["triage"]
+    assert (found.answers, found.wrong) == (4, 2)
+    assert found.expected == pytest.approx(4 * (1 - TRIAGE.confidence))
+    assert found.alarm == (found.expected + 1.645 * found.variance**0.5 < 2)
+    assert await store.complaints(since=NOW + 1, until=NOW + 2) == {}

@@ -30,6 +30,10 @@ class MemoryShelf:
         """All of them."""
         return {name: document.sha256 for name, document in self.kept.items()}
 
+    async def tenants(self):
+        """Of all documents."""
+        return frozenset(document.tenant for document in self.kept.values() if document.tenant is not None)
+
     async def update(self, put, remove=()):
         """Copy, change, and put the copy in place at once."""
         state = {name: document for name, document in self.kept.items() if name not in set(remove)}

@@ -17,7 +17,8 @@ from coterie.routing import PROFILE_FILE, Profile
 from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training import train
-from coterie.training._answer import _met, _provable
+from coterie.training._answer import _shown
+from coterie.training._provable import _met
 from coterie.types import Label, Passage, Task
 
 ASKED = {
@@ -184,7 +185,7 @@ def test_a_risk_that_cannot_be_shown_is_still_kept_on_the_questions():
     confidence, right = np.linspace(1.0, 0.5, 200), np.arange(200) % 2 == 0
     right[:100] = ~np.isin(np.arange(100), [30, 50, 70, 90])
 
-    threshold, risk = _provable(confidence, right, list(range(200)), 0.03)
+    threshold, risk = _shown(confidence, right, list(range(200)), 0.03)
 
     assert risk == 0.15
     assert threshold.value == confidence[69]

@@ -179,3 +179,16 @@ def test_description_is_json_that_restores_itself(trained, texts, tmp_path):
 
     assert described["labels"] == ["card", "parcel", "refund"]
     assert described["acceptance"].keys() == {"temperature", "threshold", "target_risk", "scope_threshold"}
+
+
+@pytest.mark.parametrize(("set_by_hand", "accepted"), [({}, True), ({"target_risk": 0.05}, False)])
+def test_few_examples_answer_at_what_they_can_show(trained, texts, ask, set_by_hand, accepted):
+    """Forty examples cannot show an error of 5%: by default they answer at what they show; a set target is held."""
+    report = (
+        trained({**CLASSIFY, "rungs": ["embedding"], **set_by_hand}, texts(labels=2, each=20)).specialists["it"].report
+    )
+    finding = ask("please where is the parcel courier")
+
+    assert finding.accepted is accepted
+    assert ("keeps the error at 15% or below" in finding.reason) is accepted
+    assert any("cannot show an error of 5% or below, only of 15%" in each for each in report["warnings"]) is accepted

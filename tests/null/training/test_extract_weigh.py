@@ -1,20 +1,19 @@
-"""Confidence of what is found in texts."""
+"""What candidates in texts come to."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from coterie.evaluation import FieldCase, ece
-from coterie.extraction import EVIDENCE, Candidate
-from coterie.training._extract_weigh import fit_weigher, level
-from coterie.types import Field
+from coterie.extraction import EVIDENCE, SIGNS, Candidate, FieldModel
+from coterie.training._extract_weigh import fit_weigher
 
-FIELD = "law"
+TEXT = "Ohio law and Utah law and the laws of Ohio"
+LAW = FieldModel(name="law", type="choice", choices=("Ohio", "Utah"))
 
 
-def _candidate(log_odds):
-    return Candidate(0, 4, (log_odds, *[0.0] * (len(EVIDENCE) - 1)))
+def _candidate(log_odds, start=0):
+    return Candidate(start, start + 4, (log_odds, *[0.0] * (len(EVIDENCE) - 1)))
 
 
 @pytest.fixture
@@ -33,40 +32,39 @@ def weigher():
 
 
 def test_strong_evidence_is_a_value_and_weak_evidence_is_none(weigher):
-    """The likelier of right and not stated is what is said; without a candidate it is certain that nothing is."""
-    (sure,) = weigher.decide(0, [_candidate(4.0)], many=False)
-    (none,) = weigher.decide(0, [_candidate(-4.0)], many=False)
+    """The likelier of right and not stated is what is said, with its chance; without a candidate nothing is weighed."""
+    (sure,) = weigher.decide(0, LAW, [_candidate(4.0)], TEXT)
+    (none,) = weigher.decide(0, LAW, [_candidate(-4.0)], TEXT)
+    (empty,) = weigher.decide(0, LAW, [], TEXT)
 
-    assert (sure.start, sure.end) == (0, 4)
+    assert (sure.start, sure.end, sure.stated) == (0, 4, True)
     assert none.start is None
-    assert min(sure.confidence, none.confidence) > 0.9
-    assert weigher.decide(0, [], many=False)[0].confidence == 1.0
+    assert min(_sign(sure, "chance"), _sign(none, "chance")) > 2
+    assert max(_sign(sure, "contrary"), _sign(none, "contrary")) < 0.1
+    assert empty.signs == ()
+    assert not empty.stated
 
 
-def test_levelled_confidence_is_true(weigher):
-    """Said at nine in ten and right seven times in ten: after levelling, seven in ten is what it says."""
-    random = np.random.default_rng(1)
-    said = random.uniform(0.8, 0.97, 400)
-    right = random.random(400) < said - 0.2
-    cases = [
-        FieldCase(number, _said(confidence), bool(correct), stated=True)
-        for number, (confidence, correct) in enumerate(zip(said, right, strict=True))
-    ]
+def test_others_that_say_the_same_agree(weigher):
+    """The chances of other places with the same value count together; a place with another value does not."""
+    ohio, utah = TEXT.rindex("Ohio"), TEXT.index("Utah")
+    (alone,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, utah)], TEXT)
+    (backed,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, ohio)], TEXT)
 
-    levelled = level(weigher, cases, [FIELD])
-    after = [levelled._sure(0, confidence) for confidence in said]
-
-    assert ece(said, right) > 0.15
-    assert ece(after, right) < 0.06
-    assert sorted(after) == [after[place] for place in np.argsort(said)]
+    assert _sign(alone, "agreement") == 0.0
+    assert _sign(backed, "agreement") == _sign(backed, "rival") > 0.5
+    assert _sign(backed, "candidates") == pytest.approx(np.log(2))
 
 
-def test_few_answers_level_nothing(weigher):
-    """A line through a handful of answers would say more of chance than of confidence."""
-    cases = [FieldCase(number, _said(0.9), number % 2 == 0, stated=True) for number in range(10)]
+def test_a_quote_without_a_value_says_so(weigher):
+    """A typed field whose quote has no value of the type; of words alone nothing more is expected."""
+    words = FieldModel(name="law", type="text")
+    (known,) = weigher.decide(0, LAW, [_candidate(4.0)], TEXT)
+    (lost,) = weigher.decide(0, LAW, [_candidate(4.0, TEXT.index("laws"))], TEXT)
+    (plain,) = weigher.decide(0, words, [_candidate(4.0, TEXT.index("laws"))], TEXT)
 
-    assert level(weigher, cases, [FIELD]).slope[0] == 1.0
+    assert [_sign(each, "no value") for each in (known, lost, plain)] == [0.0, 1.0, 0.0]
 
 
-def _said(confidence):
-    return Field(name=FIELD, value=None, text="Ohio", start=0, end=4, confidence=confidence, accepted=False, reason="")
+def _sign(statement, name):
+    return statement.signs[SIGNS.index(name)]

@@ -6,6 +6,7 @@ import pytest
 from coterie.config import LlamaModel, OpenAIModel, SpecialistSection
 from coterie.data import Dataset, Row
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
+from coterie.models import hash_file
 from coterie.testing._adapters import gguf_bytes
 from coterie.training import possible_rungs, train_rungs
 from coterie.tuning import find_causal_base
@@ -42,7 +43,7 @@ def test_only_a_model_in_this_process_is_tuned(encoder):
 def write_model(path, architecture: str) -> LlamaModel:
     """A GGUF file of one small matrix."""
     path.write_bytes(gguf_bytes({"general.architecture": architecture}, {"token_embd.weight": np.ones((4, 8))}))
-    return LlamaModel(engine="llama", name=path.name, licence="MIT")
+    return LlamaModel(engine="llama", name=path.name, licence="MIT", sha256=hash_file(path))
 
 
 def test_an_architecture_whose_adapters_are_not_known(tmp_path):

@@ -1,0 +1,84 @@
+"""The accept threshold where rows may be too few to show the target risk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from coterie.calibration import Threshold, accept_threshold
+from coterie.config import SpecialistSection
+
+RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
+"""Laxer targets, the strictest first."""
+_DELTA = 0.05
+_FEWEST_MET = 20
+"""Answers of which at most the target's share must be wrong, to say that the target was met."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provable:
+    """A threshold, and the risk that it was shown to hold."""
+
+    threshold: Threshold
+    risk: float
+    warning: str = ""
+    """That the risk is not the target; empty where it is."""
+
+
+def provable(
+    section: SpecialistSection, confidence: np.ndarray, right: np.ndarray, groups: Sequence[object]
+) -> Provable:
+    """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that can be shown.
+
+    A few dozen examples cannot show an error of 5%, however right the answers are, and a specialist that never
+    answers helps nobody. A `target_risk` that somebody wrote down is held or nothing is accepted. The laxer risks
+    share the level among them (Bonferroni), so that picking one by the outcome costs no confidence.
+
+    Args:
+        section: Of the specialist.
+        confidence: (N,) of rows that the weights were not fitted on.
+        right: (N,) whether each answer was right.
+        groups: (N,) the group of each row, None for one of its own.
+    """
+    target = section.target_risk
+    first = accept_threshold(confidence, right, target_risk=target, groups=groups)
+    if first.value is not None or "target_risk" in section.model_fields_set:
+        return Provable(threshold=first, risk=target)
+    for risk in RISKS:
+        found = accept_threshold(confidence, right, target_risk=risk, delta=_DELTA / len(RISKS), groups=groups)
+        if found.value is not None:
+            return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
+    return Provable(threshold=first, risk=target)
+
+
+def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
+    """A laxer risk's threshold, raised to where the target was met on these rows: not shown, but likelier."""
+    met = _met(confidence, right, target)
+    if found.value is None or met is None or met <= found.value:
+        return found
+    kept = confidence >= met
+    return replace(
+        found,
+        value=met,
+        coverage=float(kept.mean()),
+        realised_risk=float((~right[kept]).mean()),
+        reason=f"{found.reason} From {met:.3f} on at most {target:g} were wrong.",
+    )
+
+
+def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
+    """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
+    order = np.argsort(-confidence, kind="stable")
+    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(wrong <= target)
+    good = good[good >= _FEWEST_MET - 1]
+    return float(confidence[order[good[-1]]]) if len(good) else None
+
+
+def _warn(target: float, risk: float) -> str:
+    return (
+        f"its rows cannot show an error of {target:.0%} or below, only of {risk:.0%}: it answers at that; "
+        "more examples show less, and a target_risk that you set is held"
+    )

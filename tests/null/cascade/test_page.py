@@ -1,0 +1,70 @@
+"""A replay as a page: its figures, its domains, nothing fetched, nothing taken for markup."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from coterie.cascade import Aim, Outcomes, replay, replay_page
+
+from .conftest import make_world
+
+
+def named(outcomes, names):
+    """The outcomes with a domain each: the made-up world's two kinds."""
+    rows = [replace(row, domain=names["capital" not in row.prompt]) for row in outcomes.rows]
+    return Outcomes(rows=tuple(rows), models=outcomes.models)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A replay with an aim and domains, one of them with a name that wants to be markup."""
+    world = make_world(120)
+    return replay(named(world.outcomes, ("capitals", "<b>sums</b>")), world.vectors, aim=Aim(quality=0.7))
+
+
+def test_each_domain_says_what_every_model_is_worth(found):
+    """The small model knows the one kind and not the other, the generalist both; the dial follows."""
+    by_name = {domain.name: domain for domain in found.domains}
+    small, large = by_name["<b>sums</b>"].models
+
+    assert sum(domain.rows for domain in found.domains) == found.rows
+    assert small.quality < 0.5 < large.quality
+    assert by_name["capitals"].models[0].quality > 0.8
+    assert by_name["<b>sums</b>"].chosen.shares[1] > by_name["capitals"].chosen.shares[1]
+
+
+def test_without_domains_there_is_no_table(found):
+    """Where no row says what kind it is, nothing is made up."""
+    world = make_world(40)
+    other = replay(world.outcomes, world.vectors)
+
+    assert other.domains == ()
+    assert "By domain" not in replay_page(other, file="a.jsonl", conditions={})
+
+
+def test_the_page_has_curve_domains_and_conditions(found):
+    """One chart, each table, where the dial stands, and what it takes to check it."""
+    page = replay_page(found, file="a.jsonl", conditions={"seed": "7"})
+
+    assert page.count("<svg") == 1
+    assert page.count("<polyline") == 2  # the dial's curve and the chains'
+    for words in ("Replay of a.jsonl", "Without a dial", "By domain", "quality 0.7", "<dt>seed</dt><dd>7</dd>"):
+        assert words in page
+
+
+def test_text_is_no_markup_and_nothing_is_fetched(found):
+    """Names of files and domains are escaped; there is no script, no link, no image."""
+    page = replay_page(found, file="<script>x</script>", conditions={"<i>": "<u>"})
+
+    assert "&lt;b&gt;sums" in page
+    assert not re.search(r"<(script|link|img|b>|i>|u>)|https?:", page)
+
+
+def test_without_prices_the_share_of_the_generalist_takes_the_place_of_money():
+    """Where no price is known, the page counts how often the generalist is asked, and says so."""
+    world = make_world(60, costs={"small": None, "large": None})
+    page = replay_page(replay(world.outcomes, world.vectors), file="a.jsonl", conditions={})
+
+    assert "share that large answers" in page
+    assert "No price is known" in page

@@ -1,0 +1,181 @@
+"""Spot checks: chosen by chance, worst case where nobody judged, and no line that they do not bear."""
+
+import numpy as np
+import pytest
+
+from coterie.cascade import Judged, NetworkDial, SpotChecks, collect, dump_checks, is_chosen, load_checks
+from coterie.errors import ArtefactRefused
+from coterie.types import Feedback, Finding, Label, Route, Trace, Usage
+
+
+def trace_of(*findings):
+    """A request that came to these findings."""
+    return Trace(
+        id="t",
+        time=1.0,
+        tenant="default",
+        session=None,
+        label=Label.INTERNAL,
+        status="accepted",
+        route=Route(parts=(), reason=""),
+        findings=findings,
+        views=(),
+        verdicts=(),
+        stages=(),
+        steps=(),
+        usage=Usage(),
+        counterfactual_cost=None,
+    )
+
+
+def finding(value="refund", *, accepted=True, confidence=0.8, specialist="triage"):
+    """What a specialist found."""
+    return Finding(
+        specialist=specialist,
+        value=value,
+        text=value,
+        confidence=confidence,
+        accepted=accepted,
+        reason="",
+        task="classify",
+    )
+
+
+def said(thumb=None, value=None, specialist="", time=1.0):
+    """What somebody said of it."""
+    return Feedback(trace_id="t", time=time, thumb=thumb, value=value, specialist=specialist)
+
+
+def checks(right, *, confidence=None, version="v1"):
+    """Spot checks by their judgements."""
+    n = len(right)
+    return SpotChecks(
+        version=version,
+        share=0.1,
+        since=0.0,
+        until=9.0,
+        confidence=tuple(np.linspace(0.99, 0.5, n) if confidence is None else confidence),
+        right=tuple(right),
+        group=tuple(range(n)),
+    )
+
+
+def calibrated(n=2000, share=0.97):
+    """Calibration outcomes by which nearly everything may be kept."""
+    random = np.random.default_rng(0)
+    return Judged(confidence=random.uniform(0.5, 1.0, n), right=random.random(n) < share, group=np.arange(n))
+
+
+def test_the_coin_is_the_id_s():
+    """Close to the share is chosen, always the same ones, and a larger share has the smaller in it."""
+    ids = [f"{i:032x}" for i in range(20_000)]
+    small, large = ({each for each in ids if is_chosen(each, share)} for share in (0.02, 0.1))
+
+    assert 320 < len(small) < 480
+    assert 1850 < len(large) < 2150
+    assert small < large
+    assert not any(is_chosen(each, 0.0) for each in ids)
+    assert all(is_chosen(each, 1.0) for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("findings", "words", "expected"),
+    [
+        ([finding()], [], None),
+        ([finding()], [said("up")], True),
+        ([finding()], [said("down")], False),
+        ([finding()], [said("up"), said("down", time=2.0)], False),
+        ([finding()], [said(value="refund")], True),
+        ([finding()], [said(value=("refund",))], True),
+        ([finding()], [said(value="delivery")], False),
+        ([finding(accepted=False), finding("a text", specialist="generalist")], [said(value="refund")], True),
+        ([finding(accepted=False), finding("a text", specialist="generalist")], [said("up")], None),
+        ([finding(accepted=False)], [said("up", specialist="triage")], True),
+        ([finding(), finding("x", specialist="reply")], [said("down")], None),
+        ([finding()], [said("down", specialist="triage"), said("up", time=2.0)], False),
+    ],
+)
+def test_what_a_judgement_means(findings, words, expected):
+    """A value is compared also with a guess; a bare thumb counts where the answer was the specialist's alone."""
+    trace = trace_of(*findings)
+    found = collect([(trace, words)], "triage", version="v1", share=0.1, since=0.0, until=9.0)
+
+    assert found.right == (expected,)
+    assert found.judged == (expected is not None)
+
+
+def test_requests_of_others_do_not_count():
+    """A chosen request that the specialist did not look at is none of its checks; two findings of one are a group."""
+    other = trace_of(finding(specialist="reply"))
+    twice = trace_of(finding(), finding("delivery"))
+    found = collect([(other, []), (twice, [])], "triage", version="v1", share=0.1, since=0.0, until=9.0)
+
+    assert len(found) == 2
+    assert len(set(found.group)) == 1
+
+
+def line(found, *, quality=0.9):
+    """The line by calibration and these checks."""
+    return NetworkDial(known={"triage": calibrated()}, checked={"triage": found}).line("triage", quality)
+
+
+def test_checks_that_show_a_line_take_its_place():
+    """Where live answers are as good, the line is theirs, and the reason says so."""
+    found = line(checks([True] * 400))
+
+    assert found.value is not None
+    assert found.reason == "by 400 spot checks"
+
+
+def test_few_checks_change_nothing():
+    """Under what can be shown, the calibrated line stands."""
+    before = NetworkDial(known={"triage": calibrated()}).line("triage", 0.9)
+
+    assert line(checks([True] * 20)) == before
+    assert line(checks([None] * 400)) == before  # nobody judged: neither for nor against
+
+
+def test_checks_that_speak_against_a_line_end_it():
+    """Where live answers are wrong, nothing is kept, however good the calibration was."""
+    found = line(checks([i % 2 == 0 for i in range(200)]))
+
+    assert found.value is None
+    assert "200 spot checks show" in found.reason
+
+
+def test_what_nobody_judged_never_loosens():
+    """A hundred answers praised among two hundred that nobody looked at show nothing."""
+    praised = checks([True] * 100 + [None] * 200, confidence=np.random.default_rng(0).uniform(0.5, 1.0, 300))
+
+    assert line(praised) == NetworkDial(known={"triage": calibrated()}).line("triage", 0.9)
+
+
+@pytest.mark.slow
+def test_the_promise_holds_whoever_stays_silent():
+    """Of 200 samples whose wrong answers are judged half as often, about 5% at most keep less than promised."""
+    random, broken = np.random.default_rng(1), 0
+    truth = random.beta(5, 1, size=200_000)
+    truly_right = random.random(len(truth)) < truth
+    for _ in range(200):
+        confidence = random.beta(5, 1, size=500)
+        right = random.random(500) < confidence
+        silent = random.random(500) < np.where(right, 0.02, 0.5)
+        judgements = [None if quiet else bool(good) for quiet, good in zip(silent, right, strict=True)]
+        dial = NetworkDial(known={}, checked={})
+        dial.known = {"triage": Judged(confidence=np.zeros(0), right=np.zeros(0, bool), group=np.zeros(0, int))}
+        dial.checked = {"triage": checks(judgements, confidence=confidence)}
+        value = dial.line("triage", 0.85).value
+        kept = truth >= (np.inf if value is None else value)
+        broken += np.where(kept, truly_right, 1.0).mean() < 0.85 - 0.001
+
+    assert broken <= 20
+
+
+def test_stored_and_read_back():
+    """What was folded in is read back as it was; a damaged file is refused with the command that mends it."""
+    found = {"triage": checks([True, None, False])}
+
+    assert load_checks(dump_checks(found)) == found
+    for damaged in (b"{", b'{"triage": {}}', dump_checks(found).replace(b"null", b"7"), b"[]"):
+        with pytest.raises(ArtefactRefused, match=r"spotchecks\.json"):
+            load_checks(damaged)

@@ -1,0 +1,136 @@
+"""`coterie spotchecks`: who was chosen, what was said of them, and nothing else moves the dial."""
+
+import asyncio
+import json
+import time
+
+import numpy as np
+import pytest
+
+from coterie.cascade import Judged
+from coterie.config import load_config
+from coterie.registry import open_registry
+from coterie.store import SQLiteStore
+from coterie.types import Finding, Label, Route, Settlement, Trace, Usage
+
+ABOVE = """
+[models.large]
+engine = "openai"
+base_url = "http://127.0.0.1:9/v1"
+name = "large-1"
+
+[generalist]
+model = "large"
+
+[cascade]
+quality = 0.9
+spot_checks = 1.0
+"""
+
+
+def settle(folder, n, *, value="refund"):
+    """Answers of the specialist, as a running network leaves them behind."""
+
+    async def work():
+        store = await SQLiteStore.open(
+            folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
+        )
+        for i in range(n):
+            found = Finding(
+                specialist="triage",
+                value=value,
+                text=value,
+                confidence=0.95 - 0.001 * i,
+                accepted=True,
+                reason="",
+                task="classify",
+            )
+            trace = Trace(
+                id=f"{i:032x}",
+                time=time.time(),
+                tenant="default",
+                session=None,
+                label=Label.INTERNAL,
+                status="accepted",
+                route=Route(parts=(), reason=""),
+                findings=(found,),
+                views=(),
+                verdicts=(),
+                stages=(),
+                steps=(),
+                usage=Usage(),
+                counterfactual_cost=None,
+            )
+            await store.settle(Settlement(trace=trace))
+        await store.close()
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def dialled(folder):
+    """A network with a generalist, and a version of the specialist that has calibration outcomes."""
+    with (folder / "coterie.toml").open("a") as file:
+        file.write(ABOVE)
+    random = np.random.default_rng(0)
+    judged = Judged(confidence=random.uniform(0.5, 1, 500), right=random.random(500) < 0.97, group=np.arange(500))
+    registry = open_registry(folder, load_config(folder).registry)
+    report = {"report.json": json.dumps({"task": "classify", "rung": "lexical"}).encode()}
+    registry.promote("triage", registry.add("triage", {**judged.to_files(), **report}))
+    return folder
+
+
+def test_chosen_requests_wait_until_they_are_judged(run, dialled):
+    """They are listed, judged by feedback, and counted; what nobody judged stays listed."""
+    settle(dialled, 3)
+    run("-C", dialled, "feedback", f"{0:032x}", "--value", "refund")
+    run("-C", dialled, "feedback", f"{1:032x}", "--value", "delivery")
+    found = run("-C", dialled, "spotchecks", "--json").json["specialists"][0]
+
+    assert (found["chosen"], found["judged"], found["right"]) == (3, 2, 1)
+    assert [each["trace_id"] for each in found["waiting"]] == [f"{2:032x}"]
+    assert f"{2:032x}" in run("-C", dialled, "spotchecks", "--waiting").out
+    assert run("-C", dialled, "spotchecks", "--reviewer", "key1", "--json").json["specialists"][0]["judged"] == 0
+
+
+@pytest.mark.slow
+def test_judgements_move_the_dial_when_told_to(run, dialled):
+    """Answers that prove wrong end the calibrated line; nothing is kept in a file before `--update` asks for it."""
+    settle(dialled, 80)
+    for i in range(80):
+        run("-C", dialled, "feedback", f"{i:032x}", "--down")
+    shown = run("-C", dialled, "spotchecks", "--json").json["specialists"][0]
+    path = dialled / "state" / "spotchecks.json"
+
+    assert shown["calibrated"]["from"] is not None
+    assert shown["checked"]["from"] is None
+    assert not path.exists()
+    told = run("-C", dialled, "spotchecks", "--update")
+    assert told.code == 0
+    assert "80 spot checks show of the calibrated line that not 0.9 is kept." in told.out
+    assert "Alarm: 80 of 80 answers of 'triage' were called wrong" in told.err
+    assert len(json.loads(path.read_text())["triage"]["right"]) == 80
+
+
+def test_nothing_judged_is_not_folded_in(run, dialled):
+    """`--update` without a judgement is refused and keeps nothing."""
+    settle(dialled, 2)
+    refused = run("-C", dialled, "spotchecks", "--update")
+
+    assert refused.code == 2
+    assert "Nobody has judged" in refused.err
+    assert not (dialled / "state" / "spotchecks.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [("spot_checks = 1.0", "spot_checks is 0"), ('[generalist]\nmodel = "large"', "no dial to move")],
+)
+def test_what_is_missing_is_named(run, dialled, without, said):
+    """No share, or no dial: the setting to make is said."""
+    path = dialled / "coterie.toml"
+    path.write_text(path.read_text().replace(without, "").replace("quality = 0.9\n", ""))
+
+    refused = run("-C", dialled, "spotchecks")
+    assert refused.code != 0
+    assert said in refused.err

@@ -1,0 +1,51 @@
+"""The accept threshold where rows are too few to show the target."""
+
+import numpy as np
+import pytest
+
+from coterie.config import SpecialistSection
+from coterie.training._provable import RISKS, provable
+
+UNSET = SpecialistSection(task="classify", data="x")
+SET = SpecialistSection(task="classify", data="x", target_risk=0.05)
+
+
+def sure(rows: int) -> np.ndarray:
+    """Confidences from high to low."""
+    return np.linspace(1.0, 0.5, rows)
+
+
+@pytest.mark.parametrize(("rows", "risk"), [(12, None), (14, 0.3), (30, 0.15), (50, 0.1), (60, 0.05)])
+def test_the_smallest_risk_that_rows_without_a_mistake_show(rows, risk):
+    """The fewer rows, the laxer the risk; too few show none, and then nothing is accepted."""
+    found = provable(UNSET, sure(rows), np.ones(rows, dtype=bool), [None] * rows)
+
+    assert (found.threshold.value is not None) == (risk is not None)
+    assert found.risk == (risk or 0.05)
+    assert bool(found.warning) == (risk not in {None, 0.05})
+
+
+def test_a_target_that_was_set_is_held():
+    """Whoever writes a target down gets it, or no answer."""
+    assert provable(SET, sure(50), np.ones(50, dtype=bool), [None] * 50).threshold.value is None
+
+
+def test_guessing_is_never_accepted():
+    """Rows that are right by chance show no risk up to the laxest."""
+    right = np.random.default_rng(0).random(500) < 0.5
+
+    assert provable(UNSET, sure(500), right, [None] * 500).threshold.value is None
+
+
+def test_what_it_says_it_holds_is_held():
+    """Over 400 draws of 40 rows the true risk exceeds the one that is said in no more than the level, of 5%."""
+    rng = np.random.default_rng(5)
+    exceeded = 0
+    for _ in range(400):
+        confidence = rng.uniform(0.3, 1.0, 40)  # true: so often it is right
+        found = provable(UNSET, confidence, rng.random(40) < confidence, [None] * 40)
+        line = found.threshold.value
+        exceeded += line is not None and 1 - (1 + line) / 2 > found.risk
+
+    assert exceeded <= 0.05 * 400
+    assert max(RISKS) == 0.3
