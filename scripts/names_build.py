@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 
-from corpus import Labelled, corpus
+from corpus import Labelled, corpus, without_names
 
 from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
 from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
@@ -138,19 +138,23 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="fit on some templates, measure on the others")
     parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of the parts to measure on")
     parser.add_argument("--misses", type=Path, help="write what was missed and what was wrong into this file")
-    parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
+    parser.add_argument("--ours", type=int, default=4, help="how often each of our templates is filled")
     parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
     parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=45)
     parser.add_argument("--penalty", type=float, default=0.3)
     parser.add_argument("--lexicon", type=Path, help="keep the groups of words in this file between runs")
     given = parser.parse_args()
-    folder = Path(os.environ["COTERIE_DATA"]) / "pii_presidio"
+    data = Path(os.environ["COTERIE_DATA"])
+    folder = data / "pii_presidio"
+    plain = without_names(
+        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=900, asked=500
+    )
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
     known = _kept_lexicon(given.lexicon)
 
     def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
-        rows = corpus(own, BANK, CONTRACTS, ours=given.ours, nothing=given.nothing, messages=given.messages)
+        rows = corpus(own, BANK, CONTRACTS, plain, ours=given.ours, nothing=given.nothing, messages=given.messages)
         return fit(rows, known, rounds=given.rounds, penalty=given.penalty), rows
 
     if given.measure:

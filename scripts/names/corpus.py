@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import random
 import re
@@ -10,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from faker.providers.address.en_US import Provider
 from values import LANGUAGES, MONTHS, NATIONALITIES, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
@@ -57,6 +59,20 @@ _NAMED = re.compile(
 )
 _LEGAL = re.compile(
     r"[^\W_]{3}.*\b(?:Inc|Ltd|LLC|Corp|Corporation|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Bank)\b", re.I
+)
+_PLACED = re.compile(
+    rf"\b(?:{'|'.join(map(re.escape, Provider.countries))}|{'|'.join(NATIONALITIES.split())}|Universit\w+|Institut\w+|"
+    r"Hospitals?|Organi[sz]ation|College|Center|Centre|Medicare|Foundation|Department|Agency|Society|Association|[A-Z]\w+'s)\b"
+)
+_UNNAMED = (
+    "transfer balance freeze_account report_fraud pay_bill min_payment pin_change account_blocked "
+    "interest_rate order_checks credit_limit card_declined expiration_date damaged_card report_lost_card "
+    "replacement_card_duration rewards_balance apr improve_credit_score new_card recipe ingredients_list "
+    "cook_time nutrition_info calories food_last meal_suggestion ingredient_substitution todo_list "
+    "todo_list_update shopping_list shopping_list_update order order_status alarm timer calculator definition "
+    "spelling flip_coin roll_dice greeting goodbye thank_you what_can_i_ask_you tell_joke yes no maybe repeat "
+    "change_volume change_speed whisper_mode cancel reset_settings smart_home gas oil_change_how tire_pressure "
+    "pto_balance pto_request payday w2 taxes insurance"
 )
 _GAP = re.compile(r"[\s,.;:\-]*")
 
@@ -109,6 +125,25 @@ def companies(contracts: Path) -> Sequence[str]:
         rows = [json.loads(line) for line in file]
     parties = (row["text"] for row in rows if row["label"] == "Parties")
     return sorted({text for text in parties if len(text) < 50 and _LEGAL.search(text)})
+
+
+def without_names(abstracts: Path, requests: Path, *, sentences: int, asked: int, seed: int = 0) -> Sequence[str]:
+    """Sentences of research and requests that name nobody and no place.
+
+    Args:
+        abstracts: SciFact's corpus; every second abstract is left for measuring.
+        requests: CLINC150; of its training requests those of `_UNNAMED`, domains in which hardly anything is named.
+        sentences: How many of `abstracts`.
+        asked: How many of `requests`.
+        seed: Of the choice.
+    """
+    chance, unnamed = random.Random(seed), set(_UNNAMED.split())  # noqa: S311 - examples, no secret
+    with gzip.open(abstracts, "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file][1::2]
+    found = [each for text in texts for each in re.split(r"(?<=[a-z)][.?!])\s*(?=[A-Z])", text) if 40 < len(each) < 300]
+    said = [text for text, intent in json.loads(requests.read_text(encoding="utf-8"))["train"] if intent in unnamed]
+    plain = [each for each in found if not (_NAMED.search(each) or _PLACED.search(each))]
+    return chance.sample(plain, sentences) + chance.sample(said, asked)
 
 
 def fill(template: str, values: Values) -> Labelled:
@@ -174,7 +209,15 @@ def join_addresses(rows: Sequence[Labelled]) -> list[Labelled]:
 
 
 def corpus(
-    texts: Sequence[Text], bank: Path, contracts: Path, *, ours: int, nothing: int, messages: int, seed: int = 0
+    texts: Sequence[Text],
+    bank: Path,
+    contracts: Path,
+    plain: Sequence[str],
+    *,
+    ours: int,
+    nothing: int,
+    messages: int,
+    seed: int = 0,
 ) -> list[Labelled]:
     """Everything to learn from.
 
@@ -182,6 +225,7 @@ def corpus(
         texts: Public texts, training templates only.
         bank: BANKING77's training messages, as CSV: they hold hardly any name, and those that do are left out.
         contracts: CUAD's training clauses, as JSON lines: their parties are names of companies.
+        plain: Texts of other kinds without names.
         ours: How often each of our templates is filled.
         nothing: How often each of our texts without names comes.
         messages: How many messages of `bank`.
@@ -205,9 +249,10 @@ def corpus(
     for _ in range(nothing):
         rows += recase(empty, chance)
     with bank.open(encoding="utf-8", newline="") as file:
-        plain = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
-    rows += recase(chance.sample(plain, messages), chance)
+        unnamed = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
+    rows += recase(chance.sample(unnamed, messages), chance)
+    rows += [(text, []) for text in plain]
     return join_addresses(rows)
 
 
-__all__ = ["PLACE", "Labelled", "companies", "corpus"]
+__all__ = ["PLACE", "Labelled", "companies", "corpus", "without_names"]

@@ -75,8 +75,8 @@ class SpecialistSection(BaseModel):
     target_risk: float = Field(default=0.05, gt=0, lt=1)
     """Highest share of wrong answers among accepted ones, held with 95% confidence.
 
-    Left out, a `classify` specialist whose examples cannot show that answers at the smallest share that they
-    can show, up to 30%, and training says which; one that is set is held, or nothing is accepted.
+    Left out, a `classify` or `extract` specialist whose examples cannot show that answers at the smallest share that
+    they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted.
     """
     bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""

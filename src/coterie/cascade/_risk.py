@@ -35,8 +35,8 @@ def mean_p_value(values: np.ndarray, least: float, *, low: float, high: float, d
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of a mean by the normal approximation: for curves, where nothing is promised."""
+    """The 95% interval of a mean of scores by the normal approximation: for curves, where nothing is promised."""
     if len(values) < 2:
         return (float("nan"), float("nan"))
-    half = 1.96 * float(np.std(values, ddof=1)) / sqrt(len(values))
-    return (float(np.mean(values)) - half, float(np.mean(values)) + half)
+    mean, half = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1)) / sqrt(len(values))
+    return (max(0.0, mean - half), min(1.0, mean + half))

@@ -58,27 +58,9 @@ def replay(
     --quality or --budget puts the dial, and what the cheapest model, the largest, the best single one, chance and
     hindsight come to. A prompt's own outcome never decides about it. No model is asked.
     """
-    from threadpoolctl import threadpool_limits
+    from coterie.cascade import replay_page
 
-    from coterie.cascade import read_outcomes, replay_page
-    from coterie.cascade import replay as play
-    from coterie.engines import OnnxEncoder
-
-    threadpool_limits(1, user_api="blas")  # many small products: two threads take ten times as long on a busy machine
-    aim = _aim(quality, budget)
-    windows = _windows(window or [])
-    outcomes = read_outcomes(file).within(windows)
-    learned = None if train is None else read_outcomes(train).within(windows)
-    encoder = OnnxEncoder.bundled(threads=2)
-    found = play(
-        outcomes,
-        encoder.encode(outcomes.prompts),
-        aim=aim,
-        train=learned,
-        train_vectors=None if learned is None else encoder.encode(learned.prompts),
-        generalist=generalist,
-        seed=seed,
-    )
+    found = _play(file, train, _windows(window or []), aim=_aim(quality, budget), generalist=generalist, seed=seed)
     if html is not None:
         write_bytes(
             html, replay_page(found, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
@@ -91,6 +73,30 @@ def replay(
     if joined is not None:
         was, now = (joined[key] or "unknown" for key in ("generalist_before", "generalist_after"))
         say(f"{joined['added']:,} lines added to {joined['file']!r}. The generalist is right: {was}; now {now}.")
+
+
+def _play(
+    file: Path, train: Path | None, windows: dict[str, int], *, aim: Aim | None, generalist: str | None, seed: int
+) -> Replay:
+    from threadpoolctl import threadpool_limits
+
+    from coterie.cascade import read_outcomes
+    from coterie.cascade import replay as play
+    from coterie.engines import OnnxEncoder
+
+    threadpool_limits(1, user_api="blas")  # many small products: two threads take ten times as long on a busy machine
+    outcomes = read_outcomes(file).within(windows)
+    learned = None if train is None else read_outcomes(train).within(windows)
+    encoder = OnnxEncoder.bundled(threads=2)
+    return play(
+        outcomes,
+        encoder.encode(outcomes.prompts),
+        aim=aim,
+        train=learned,
+        train_vectors=None if learned is None else encoder.encode(learned.prompts),
+        generalist=generalist,
+        seed=seed,
+    )
 
 
 def _aim(quality: float | None, budget: str | None) -> Aim | None:

@@ -169,7 +169,9 @@ def _invalid(error: ValidationError) -> ErrorResponse:
     deepest = [problem for problem in problems if len(problem["loc"]) == depth]
     param = _param(deepest[0]["loc"])
     said = " or ".join(
-        dict.fromkeys(_sentence(problem["msg"]) for problem in deepest if _param(problem["loc"]) == param)
+        dict.fromkeys(
+            _sentence(problem["type"], problem["msg"]) for problem in deepest if _param(problem["loc"]) == param
+        )
     )
     message = f"{param}: {said}." if param else f"{said}."
     return ErrorResponse(400, "invalid_request", message, param=param)
@@ -186,7 +188,9 @@ def _param(location: tuple[str | int, ...]) -> str | None:
     return path[:_LONGEST] or None
 
 
-def _sentence(message: str) -> str:
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "There is no such key; GET /openapi.json lists those there are"
     return message.removeprefix("Value error, ").rstrip(".")
 
 

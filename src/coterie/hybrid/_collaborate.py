@@ -220,11 +220,14 @@ class Collaboration:
         asked = next((each for each in self._extracts if each.question == self.task.text), None)
         if sure:
             quotes = list({(each.start, each.end): each for finding in sure for each in finding.citations}.values())
-            text = "\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(quotes, start=1))
+            lines = [f"{_flat(each.text)} [{number}]" for number, each in enumerate(quotes, start=1)]
             best = max(sure, key=lambda finding: finding.confidence)
-            reason = f"quoted from {self.document.name!r}: {best.reason}"
             return self._finding(
-                self.reader.card.name, text, reason, confidence=best.confidence, citations=tuple(quotes)
+                self.reader.card.name,
+                "\n".join([*lines, *self._unanswered()]),
+                best.reason,
+                confidence=best.confidence,
+                citations=tuple(quotes),
             )
         if self._extracts and all(extract.absent for extract in self._extracts):
             doubt = min(self._extracts, key=lambda extract: extract.finding.confidence).finding
@@ -243,6 +246,14 @@ class Collaboration:
             label=self.label,
             impersonal=self.impersonal,
         )
+
+    def _unanswered(self) -> list[str]:
+        """A line for each part of the question that the quotes do not answer: nobody is to take them for the whole."""
+        rest = [each for each in self._extracts if not each.sure and each.question != self.task.text]
+        return [
+            f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
+            for each in rest
+        ]
 
     def _finding(
         self, name: str, text: str, reason: str, *, confidence: float, citations: tuple[Citation, ...] = ()

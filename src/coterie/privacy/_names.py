@@ -118,7 +118,7 @@ class NameDetector:
             kind = best[at]
             end = at + 1
             while end < len(words) and kind and best[end] == kind and not begins[end][kind - 1]:
-                if ends_name(words, end):
+                if ends_name(words, end) or (kind == _PERSON and _ends_sentence(words, end)):
                     break
                 end += 1
             if kind:
@@ -215,6 +215,7 @@ def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, 
 
 
 _FORBIDDEN = 1e3
+_PERSON = 1 + NAME_KINDS.index(Kind.PERSON)
 _FULL_STOPS = "inc ltd co corp jr sr st str ave rd blvd dr ln apt no bros dept univ gov sa ag cia oy bv nv pty ul"
 """Words that carry a full stop of their own."""
 _ABBREVIATED = frozenset(_FULL_STOPS.split())
@@ -226,6 +227,11 @@ def _is_latin(form: str) -> bool:
 
 def _is_abbreviated(form: str) -> bool:
     return len(form) == 1 or form.lower() in _ABBREVIATED
+
+
+def _ends_sentence(words: Sequence[Word], i: int) -> bool:
+    """Whether a word is a full stop that belongs to no initial and no short form."""
+    return words[i].form == "." and not _is_abbreviated(words[i - 1].form)
 
 
 def _trimmed(kind: Kind, words: Sequence[Word], score: float) -> list[PersonalData]:

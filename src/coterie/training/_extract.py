@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coterie.calibration import Threshold, accept_threshold
+from coterie.calibration import Threshold
 from coterie.data import Row
 from coterie.errors import DataError
 from coterie.evaluation import FieldCase, field_cases, judge_fields
@@ -27,6 +27,7 @@ from ._extract_tag import tag_fields
 from ._extract_unseen import Unseen
 from ._job import Job
 from ._measure import encode, measure
+from ._provable import Provable, provable
 from ._window import held_out_warnings
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ def _candidate(job: Job, corpus: Corpus, reader: Reader, spent: float) -> Candid
         quoting=reader.quoting,
     )
     cases = field_cases(unseen.rows, believed.findings)
-    thresholds = [_threshold(job, model.name, unseen.rows, cases) for model in models]
+    shown = [_shown(job, model.name, unseen.rows, cases) for model in models]
     specialist = ExtractSpecialist(
         card=job.card(reader.rung),
         extractor=extractor,
-        acceptances=tuple(_acceptance(each.value, job.section.target_risk) for each in thresholds),
+        acceptances=tuple(_acceptance(each.threshold.value, each.risk) for each in shown),
         encoder=reader.encoder,
         model=reader.model,
     )
@@ -134,10 +135,13 @@ def _candidate(job: Job, corpus: Corpus, reader: Reader, spent: float) -> Candid
         seconds=seconds,
         notes={
             **reader.notes,
-            "threshold": _thresholds_in_words(models, thresholds),
+            "threshold": _thresholds_in_words(models, [each.threshold for each in shown]),
             "out_of_fold": {name: each.to_json() for name, each in report.fields.items()},
         },
-        warnings=tuple(held_out_warnings(job, reader.rung, evaluation)),
+        warnings=(
+            *(f"{model.name}: {each.warning}" for model, each in zip(models, shown, strict=True) if each.warning),
+            *held_out_warnings(job, reader.rung, evaluation),
+        ),
     )
 
 
@@ -161,14 +165,14 @@ def _acceptance(threshold: float | None, target_risk: float) -> Acceptance:
     return Acceptance(temperature=1.0, threshold=threshold, target_risk=target_risk, scope_threshold=None)
 
 
-def _threshold(job: Job, name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Threshold:
+def _shown(job: Job, name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:
     """From which confidence a field is accepted; several values of one text are not independent."""
     own = [case for case in cases if case.field.name == name]
-    return accept_threshold(
-        [case.field.confidence for case in own],
-        [case.correct for case in own],
-        target_risk=job.section.target_risk,
-        groups=[rows[case.document].group or case.document for case in own],
+    return provable(
+        job.section,
+        np.array([case.field.confidence for case in own], dtype=float),
+        np.array([case.correct for case in own], dtype=bool),
+        [rows[case.document].group or case.document for case in own],
     )
 
 

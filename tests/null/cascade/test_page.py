@@ -43,6 +43,13 @@ def test_without_domains_there_is_no_table(found):
     assert "By domain" not in replay_page(other, file="a.jsonl", conditions={})
 
 
+def test_an_interval_of_a_share_stays_within_0_and_1(found):
+    """Scores are 0 to 1, and so are the ends of their intervals."""
+    points = [*found.curve, *found.baselines, *(point for domain in found.domains for point in domain.models)]
+
+    assert all(0 <= low <= high <= 1 for low, high in (each.interval for each in points if each.interval))
+
+
 def test_the_page_has_curve_domains_and_conditions(found):
     """One chart, each table, where the dial stands, and what it takes to check it."""
     page = replay_page(found, file="a.jsonl", conditions={"seed": "7"})

@@ -96,6 +96,15 @@ async def test_an_unknown_model_is_404(client, chat_body):
     }
 
 
+async def test_an_unknown_key_of_ours_is_called_one(client, chat_body):
+    """A slip in the `coterie` object is named, with where the keys are listed."""
+    response = await client().post("/v1/chat/completions", json=chat_body("hi", coterie={"sesion": "anna"}))
+
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "coterie.sesion"
+    assert "no such key; GET /openapi.json lists" in response.json()["error"]["message"]
+
+
 async def test_columns_and_label_reach_the_specialist(client, network, chat_body):
     """Both from the extension, and columns also as JSON in the message."""
     extension = {"label": "confidential", "columns": {"amount": 5}}

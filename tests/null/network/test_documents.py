@@ -99,6 +99,18 @@ async def test_without_a_large_model_the_quotes_are_the_answer(bench, reader):
     assert notes(answer, "plan") == ["the question itself, in 1 part(s)"]
 
 
+async def test_a_part_that_the_quotes_do_not_answer_is_named(bench, reader):
+    """Of two questions one is answered: the other is not passed over in silence."""
+    text = f"{QUESTION} Which architect designed the opera house in Sydney?"
+    answer = await bench.network(reader=reader).ask(Request(text=text, document=Document(text=story(3))))
+
+    quote, *rest = answer.text.split("\n")
+    assert quote == f"{FEE} [1]"
+    assert len(rest) == 1
+    assert rest[0].startswith(("Not in the document: “", "Nothing sure was found on “"))
+    assert "architect" in rest[0]
+
+
 async def test_what_is_not_in_it_is_said_not_to_be(bench, reader):
     """Where nothing in the document is like an answer, that is the answer."""
     network = bench.network(bench.Says("triage"), reader=reader)

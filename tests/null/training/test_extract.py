@@ -6,17 +6,19 @@ import asyncio
 import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from coterie.cli import main
-from coterie.config import load_config
+from coterie.config import SpecialistSection, load_config
 from coterie.data import read_dataset
 from coterie.errors import ArtefactRefused
 from coterie.registry import REGISTRY_FOLDER, Registry
 from coterie.specialists import load_specialist
 from coterie.training import train
+from coterie.training._extract import _shown
 from coterie.types import ContextView, Task
 
 FIELDS = {"parties": "text*", "signed": "date", "law": "choice", "notice": "duration"}
@@ -321,3 +323,17 @@ def test_many_texts_at_once_do_not_crowd_the_encoder(folder, shared_encoder):
 
     assert 0 < narrow.most <= 16
     assert [each.fields for each in first] == [each.fields for each in second]
+
+
+@pytest.mark.parametrize(("more", "risk"), [({}, 0.1), ({"target_risk": 0.05}, None)])
+def test_few_texts_answer_at_what_they_can_show(more, risk):
+    """Fifty texts cannot show an error of 5%: by default a field is accepted at what they show; a set one is held."""
+    section = SpecialistSection(task="extract", data="x", fields={"law": "text"}, **more)
+    cases = [
+        SimpleNamespace(field=SimpleNamespace(name="law", confidence=0.9 + n / 1000), correct=True, document=n)
+        for n in range(50)
+    ]
+    shown = _shown(SimpleNamespace(section=section), "law", [SimpleNamespace(group=None)] * 50, cases)
+
+    assert (shown.threshold.value is not None) == (risk is not None)
+    assert shown.risk == (risk or 0.05)
