@@ -117,7 +117,9 @@ class NameDetector:
         while at < len(words):
             kind = best[at]
             end = at + 1
-            while end < len(words) and kind and best[end] == kind and not begins[end][kind - 1]:
+            while end < len(words) and kind and best[end] == kind:
+                if begins[end][kind - 1] and not (kind == _PERSON and _is_same(words, end)):
+                    break
                 if ends_name(words, end) or (kind == _PERSON and _ends_sentence(words, end)):
                     break
                 end += 1
@@ -227,6 +229,12 @@ def _is_latin(form: str) -> bool:
 
 def _is_abbreviated(form: str) -> bool:
     return len(form) == 1 or form.lower() in _ABBREVIATED
+
+
+def _is_same(words: Sequence[Word], i: int) -> bool:
+    """Whether a word is of the same person as the one before it: nobody names two with nothing but a blank between."""
+    before, here = words[i - 1], words[i]
+    return here.start == before.end + 1 and before.form[-1].isalpha() and here.form[0].isalpha()
 
 
 def _ends_sentence(words: Sequence[Word], i: int) -> bool:
