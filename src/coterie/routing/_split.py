@@ -53,7 +53,8 @@ larger one. Each proposal costs an encoding, and where nothing stands between th
 on the half `dev` of `benchmarks/compound`, where it loses no right split (the least gain of one at a gap is 0.059)."""
 _LEAST_GAIN_ALIKE: Mapping[Mark, float] = {"sentence": 0.03, "joiner": 0.03, "comma": 0.06, "gap": math.inf}
 """The same where both pieces seem to be for the same specialist, of the nearest two; chosen there too. Without it one
-compound request in twenty was never looked at in pieces."""
+compound request in twenty was never looked at in pieces. Pieces of pieces gain nothing by it."""
+_NEVER: Mapping[Mark, float] = dict.fromkeys(LEAST_GAIN, math.inf)
 _LEANING: dict[Mark, float] = {"sentence": 0.10, "joiner": 0.08, "comma": 0.05, "gap": 0.0}
 """What a mark adds to a boundary's score among all boundaries of a text; chosen on the half `dev` of
 `benchmarks/compound`."""
@@ -147,7 +148,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
     start = lead.end() if lead else 0
     if start >= len(text.rstrip()):
         start = 0
-    found = _part(tokens, start, len(text), boundaries, budget)
+    found = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
     return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
 
 
@@ -163,11 +164,19 @@ class _Tokens:
         return means_between(self.sums, self.offsets, starts, ends)
 
 
-def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], budget: list[int]) -> Piece:
+def _part(
+    tokens: _Tokens,
+    start: int,
+    end: int,
+    boundaries: list[Boundary],
+    budget: list[int],
+    *,
+    alike: Mapping[Mark, float] = _NEVER,
+) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
     within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
     whole = _piece(tokens.text, start, end)
-    best = _best(tokens, start, end, within) if within and budget[0] > 0 else None
+    best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
     if best is None:
         return whole
     budget[0] -= 1
@@ -178,7 +187,9 @@ def _part(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary], bud
     return Piece(start=start, end=end, text=whole.text, mark=best.mark, pieces=halves, source=tokens.text)
 
 
-def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boundary | None:
+def _best(
+    tokens: _Tokens, start: int, end: int, within: list[Boundary], alike: Mapping[Mark, float]
+) -> Boundary | None:
     """The boundary whose two sides say most more than the whole, each about another specialist; None if none does."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
@@ -188,8 +199,8 @@ def _best(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> Boun
     left, right, whole = likeness[:count], likeness[count : 2 * count], likeness[-1]
     if likeness.shape[1] < 2:
         return None
-    gain, alike = _gain(left - whole, right - whole, left, right)
-    needed = [(_LEAST_GAIN_ALIKE if same else LEAST_GAIN)[each.mark] for each, same in zip(within, alike, strict=True)]
+    gain, sames = _gain(left - whole, right - whole, left, right)
+    needed = [(alike if same else LEAST_GAIN)[each.mark] for each, same in zip(within, sames, strict=True)]
     leaning = np.array([_LEANING[each.mark] for each in within])
     scores = np.where(gain > np.array(needed), gain + leaning, -np.inf)
     best = int(scores.argmax())
