@@ -7,7 +7,7 @@ from decimal import Decimal
 from html import escape
 from typing import Any, NamedTuple
 
-from coterie.charts import STYLE, Axis, Chart, element, series_style
+from coterie.charts import Axis, Chart, card, element, page
 
 from ._report import format_money
 
@@ -41,14 +41,10 @@ def report_html(document: Mapping[str, Any], *, network: str, since: str, date: 
         element("p", escape(f"By {document['by']}, {since}. {date}."), class_="soft"),
         element("p", escape(_verdict(document)), class_="verdict no_bar"),
         element("div", "".join(_charts(document)), class_="charts"),
-        _card(f"By {document['by']}", _caption(document), element("div", _table(document), class_="scroll")),
+        card(f"By {document['by']}", _caption(document), element("div", _table(document), class_="scroll")),
         _trainings(document),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    style = STYLE + series_style(("c0", "c1", "c2", "large"))
-    head += element("title", escape(title)) + element("style", style)
-    page = element("html", element("head", head) + element("body", element("main", "".join(body))), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    return page(title, body, colours=("c0", "c1", "c2", "large"))
 
 
 def _verdict(document: Mapping[str, Any]) -> str:
@@ -146,7 +142,7 @@ def _chart(title: str, caption: str, rows: Sequence[Row], series: Sequence[_Seri
                 width = 0.8 / len(known)
                 chart.column(at - 0.4 + place * width, at - 0.4 + (place + 0.94) * width, value, each.colour, says=says)
     keys = "".join(element("span", element("span", class_=f"key {each.colour}") + escape(each.name)) for each in known)
-    return _card(title, caption, element("div", keys, class_="legend"), chart.render())
+    return card(title, caption, element("div", keys, class_="legend"), chart.render())
 
 
 def _fitting(name: str, count: int) -> str:
@@ -230,7 +226,7 @@ def _trainings(document: Mapping[str, Any]) -> str:
     ]
     table = element("table", element("thead", head) + element("tbody", "".join(rows)))
     caption = "Spread over all accepted findings up to now; in none of the sums above."
-    return _card("Training", caption, element("div", table, class_="scroll"))
+    return card("Training", caption, element("div", table, class_="scroll"))
 
 
 def _training_cells(each: Row, currency: str) -> list[str]:
@@ -244,11 +240,6 @@ def _training_cells(each: Row, currency: str) -> list[str]:
         _short(each["joules_per_answer"]),
         _money(each["cost_per_answer"], currency),
     ]
-
-
-def _card(title: str, caption: str, *content: str) -> str:
-    said = element("p", escape(caption), class_="caption") if caption else ""
-    return element("section", element("h2", escape(title)) + said + "".join(content), class_="card")
 
 
 def _percent(share: float | None) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from math import ceil, floor, isnan, log10
 from typing import NamedTuple
 
-from coterie.charts import STYLE, Axis, Chart, element, series_style, span
+from coterie.charts import Axis, Chart, card, element, page, span
 
 from ._curve import Point
 from ._replay import Replay
@@ -42,11 +42,7 @@ def replay_page(found: Replay, *, file: str, conditions: Mapping[str, str]) -> s
         _warnings(found.warnings),
         _conditions(found, conditions),
     ]
-    style = STYLE + series_style((_DIAL, _CHAINS, _ALONE, _CHOSEN, _CHOSEN_CHAIN))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += element("title", escape(title)) + element("style", style)
-    page = element("html", element("head", head) + element("body", element("main", "".join(body))), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    return page(title, body, colours=(_DIAL, _CHAINS, _ALONE, _CHOSEN, _CHOSEN_CHAIN))
 
 
 def _subtitle(found: Replay) -> str:
@@ -70,16 +66,11 @@ def _verdict(found: Replay) -> str:
     return element("p", "<br>".join(map(escape, said)), class_="verdict no_bar") if said else ""
 
 
-def _card(title: str, caption: str, *content: str) -> str:
-    caption = element("p", escape(caption), class_="caption") if caption else ""
-    return element("section", element("h2", escape(title)) + caption + "".join(content), class_="card")
-
-
 # --- The chart -----------------------------------------------------------------------------------
 
 
 def _curve_card(found: Replay) -> str:
-    return _card("Quality and money", _caption(found), _legend(found), _chart(found))
+    return card("Quality and money", _caption(found), _legend(found), _chart(found))
 
 
 def _caption(found: Replay) -> str:
@@ -201,13 +192,13 @@ def _points_card(title: str, caption: str, found: Replay, points: Sequence[Point
     step = max(1, -(-len(points) // _ROWS))
     kept = [*points[::step], *(points[-1:] if (len(points) - 1) % step else [])]
     rows = [[escape(point.name), _quality(point), _money(point), *_shares(point, found)] for point in kept]
-    return _card(title, caption, _table(["", "quality, 95% interval", "per 1,000", *found.models], rows))
+    return card(title, caption, _table(["", "quality, 95% interval", "per 1,000", *found.models], rows))
 
 
 def _baselines(found: Replay) -> str:
     rows = [[escape(point.name), _quality(point), _money(point)] for point in found.baselines]
     about = "Each has the same prompts; hindsight knows every outcome and is no policy."
-    return _card("Without a dial", about, _table(["", "quality, 95% interval", "per 1,000"], rows))
+    return card("Without a dial", about, _table(["", "quality, 95% interval", "per 1,000"], rows))
 
 
 def _domains(found: Replay) -> str:
@@ -221,7 +212,7 @@ def _domains(found: Replay) -> str:
         cells = [escape(domain.name) or "none named", f"{domain.rows:,}", *models]
         rows.append(cells + ([] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]))
     caption = f"Mean score of each model alone; {found.generalist} is the generalist."
-    return _card("By domain", caption, _table(["domain", "prompts", *found.models, *dial], rows))
+    return card("By domain", caption, _table(["domain", "prompts", *found.models, *dial], rows))
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -254,7 +245,7 @@ def _number(value: float) -> str:
 
 def _warnings(warnings: Sequence[str]) -> str:
     items = "".join(element("li", escape(warning)) for warning in warnings)
-    return _card("What makes these figures doubtful", "", element("ul", items)) if items else ""
+    return card("What makes these figures doubtful", "", element("ul", items)) if items else ""
 
 
 def _conditions(found: Replay, conditions: Mapping[str, str]) -> str:
@@ -267,4 +258,4 @@ def _conditions(found: Replay, conditions: Mapping[str, str]) -> str:
             f"of it with {figures.cpt50:.0%} strong calls, 95% of the quality with {figures.strong_for_95:.0%}"
         )
     items = "".join(element("dt", escape(name)) + element("dd", escape(text)) for name, text in rows.items())
-    return _card("Conditions", "", element("dl", items))
+    return card("Conditions", "", element("dl", items))

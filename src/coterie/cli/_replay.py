@@ -121,12 +121,11 @@ def _windows(given: Sequence[str]) -> dict[str, int]:
 
 def _conditions(file: Path, train: Path | None, windows: Sequence[str] | None, seed: int) -> dict[str, str]:
     """What it takes to have the same figures again, for the page."""
-    from hashlib import sha256
-
     from coterie import __version__
+    from coterie.models import hash_file
 
     files = [("outcomes", file), *([("training file", train)] if train else [])]
-    found = {what: f"{path.name}, SHA-256 {sha256(path.read_bytes()).hexdigest()}" for what, path in files}
+    found = {what: f"{path.name}, SHA-256 {hash_file(path)}" for what, path in files}
     return found | {"windows": ", ".join(windows or []) or "none", "seed": str(seed), "coterie": __version__}
 
 

@@ -20,7 +20,7 @@ from ._output import Json, paragraph, remark, say, show_json, show_table
 from ._report import parse_since
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from coterie.cascade import Line, NetworkDial, SpotChecks
     from coterie.config import Config
@@ -128,11 +128,13 @@ def _look(
         )
     end = now if until is None else parse_since(until, now=now, option="--until")
     aim = Aim(quality=quality if quality is not None else config.cascade.quality or _QUALITY).quality or 0.0
-    registry, rows = open_registry(folder, config.registry), []
+    registry, begins, rows = open_registry(folder, config.registry), dict[str, float](), []
     for name in dial.known:
         promoted = max((datetime.fromisoformat(each.time).timestamp() for each in registry.history(name)), default=0.0)
-        begin = max(promoted, parse_since(since, now=now))
-        chosen, complaints = _read(folder, config, share, (begin, end), reviewers)
+        begins[name] = max(promoted, parse_since(since, now=now))
+    read = _read(folder, config, begins=set(begins.values()), until=end, reviewers=reviewers)
+    for name, begin in begins.items():
+        chosen, complaints = read.get(begin, ([], {}))
         version = versions[name].version
         checks = collect(chosen, name, version=version, share=share, since=begin, until=end)
         rows.append(_row(name, chosen, checks, complaints=complaints.get(name), dial=dial, quality=aim))
@@ -143,21 +145,23 @@ _Chosen = list[tuple["Trace", tuple["Feedback", ...]]]
 
 
 def _read(
-    folder: Path, config: Config, share: float, span: tuple[float, float], reviewers: Sequence[str] | None
-) -> tuple[_Chosen, Mapping[str, Complaints]]:
+    folder: Path, config: Config, *, begins: Iterable[float], until: float, reviewers: Sequence[str] | None
+) -> Mapping[float, tuple[_Chosen, Mapping[str, Complaints]]]:
+    """What was chosen and what was complained of since each of these times; empty where there is no store yet."""
     from functools import partial
 
     from coterie.cascade import is_chosen
     from coterie.store import SQLiteStore
 
-    since, until = span
+    async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
+        chooses = partial(is_chosen, share=config.cascade.spot_checks)
+        found: dict[float, tuple[_Chosen, Mapping[str, Complaints]]] = {}
+        for since in begins:
+            chosen = await store.chosen(chooses, since=since, until=until, keys=reviewers or None)
+            found[since] = chosen, await store.complaints(since=since, until=until)
+        return found
 
-    async def read(store: SQLiteStore) -> tuple[_Chosen, Mapping[str, Complaints]]:
-        chooses = partial(is_chosen, share=share)
-        chosen = await store.chosen(chooses, since=since, until=until, keys=reviewers or None)
-        return chosen, await store.complaints(since=since, until=until)
-
-    return with_store(folder, config, read) or ([], {})
+    return with_store(folder, config, read) or {}
 
 
 def _row(

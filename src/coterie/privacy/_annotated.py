@@ -11,21 +11,16 @@ from typing import NamedTuple
 
 from coterie.data import Lines, Record, open_lines, read_records
 
-from ._found import Detector, Kind, PersonalData
+from ._found import PRESIDIO_NAMES, Detector, Kind, PersonalData
 
 OTHER_NAMES: Mapping[str, Kind] = {
     **dict.fromkeys(("PER", "NAME"), Kind.PERSON),
     **dict.fromkeys(("GPE", "LOC", "CITY", "COUNTRY"), Kind.LOCATION),
     **dict.fromkeys(("STREET_ADDRESS", "ZIP_CODE"), Kind.ADDRESS),
     **dict.fromkeys(("ORG", "COMPANY"), Kind.ORGANIZATION),
-    **dict.fromkeys(("NRP", "NORP"), Kind.NATIONALITY),
-    "DATE_TIME": Kind.DATE,
-    "EMAIL_ADDRESS": Kind.EMAIL,
-    "PHONE_NUMBER": Kind.PHONE,
-    "CREDIT_CARD": Kind.CARD,
-    "IBAN_CODE": Kind.IBAN,
-    "IP_ADDRESS": Kind.IP,
+    "NORP": Kind.NATIONALITY,
     "DOMAIN_NAME": Kind.URL,
+    **PRESIDIO_NAMES,
     **dict.fromkeys(("US_SSN", "US_DRIVER_LICENSE", "US_PASSPORT", "US_ITIN", "UK_NHS", "UK_NINO"), Kind.NATIONAL_ID),
 }
 """What Presidio, spaCy and others call our kinds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -46,6 +46,18 @@ class Kind(StrEnum):
     """A number that a state gave to a person: tax, social security, identity card, passport, driving licence."""
     SECRET = "SECRET"  # noqa: S105 - the kind's name
     """What opens something: a password, a key, a token."""
+
+
+PRESIDIO_NAMES: Mapping[str, Kind] = {
+    "NRP": Kind.NATIONALITY,
+    "DATE_TIME": Kind.DATE,
+    "EMAIL_ADDRESS": Kind.EMAIL,
+    "PHONE_NUMBER": Kind.PHONE,
+    "CREDIT_CARD": Kind.CARD,
+    "IBAN_CODE": Kind.IBAN,
+    "IP_ADDRESS": Kind.IP,
+}
+"""What Presidio calls kinds that have other names here."""
 
 
 @dataclass(frozen=True, kw_only=True)

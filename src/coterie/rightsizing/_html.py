@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from coterie.accounting import format_money
-from coterie.charts import STYLE, element, series_style
+from coterie.charts import card, element, page
 from coterie.evaluation import Case
 
 from ._charts import LARGE, colour, quality_cost, reliability_chart, risk_coverage_chart
@@ -36,17 +36,13 @@ def html_report(found: RightSizing) -> str:
         element("h1", escape(title)),
         element("p", escape(_subtitle(found)), class_="soft"),
         element("p", escape(str(found.verdict)), class_=f"verdict {found.verdict.outcome}"),
-        _card("One row a rung", _table_caption(found), element("div", _table(found), class_="scroll")),
+        card("One row a rung", _table_caption(found), element("div", _table(found), class_="scroll")),
         element("div", "".join(_charts(found)), class_="charts"),
         "" if found.task == "extract" else _confusions(found.taken),
         _warnings(found.warnings),
         _conditions(found),
     ]
-    style = STYLE + series_style((*(colour(i) for i in range(5)), LARGE))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += element("title", escape(title)) + element("style", style)
-    page = element("html", element("head", head) + element("body", element("main", "".join(body))), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    return page(title, body, colours=(*(colour(i) for i in range(5)), LARGE))
 
 
 def _subtitle(found: RightSizing) -> str:
@@ -56,11 +52,6 @@ def _subtitle(found: RightSizing) -> str:
         f"Trained on {train['rows']:,} rows, measured on {held_out['rows']:,} held-out rows. Bar: {bar}. "
         f"Target risk: {found.target_risk:.0%}. {found.conditions.date[:10]}."
     )
-
-
-def _card(title: str, caption: str, *content: str) -> str:
-    caption = element("p", escape(caption), class_="caption") if caption else ""
-    return element("section", element("h2", escape(title)) + caption + "".join(content), class_="card")
 
 
 # --- The table -----------------------------------------------------------------------------------
@@ -156,14 +147,14 @@ def _per_1000(per_1000: Per1000) -> tuple[str, str]:
 def _charts(found: RightSizing) -> Iterable[str]:
     keys = [_key(row.rung, colour(i)) for i, row in enumerate(found.rungs)]
     legend = element("div", "".join(element("span", key) for key in keys), class_="legend")
-    yield _card("Quality and cost", "Up and to the left is better; bars are 95% intervals.", quality_cost(found))
-    yield _card(
+    yield card("Quality and cost", "Up and to the left is better; bars are 95% intervals.", quality_cost(found))
+    yield card(
         "Risk and coverage",
         "What answering more costs in errors. The dot is where the accept threshold stands.",
         legend,
         risk_coverage_chart(found),
     )
-    yield _card(
+    yield card(
         "Reliability",
         "On the dashed line a confidence says what it means: of answers at 0.9, nine in ten are right.",
         legend,
@@ -183,7 +174,7 @@ def _confusions(row: RungRow) -> str:
             pairs["|".join(case.row.labels), _said(case)].append(case)
     most = sorted(pairs.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_PAIRS]
     if not most:
-        return _card("Confused pairs", f"{row.rung} took no label for another.")
+        return card("Confused pairs", f"{row.rung} took no label for another.")
     head = element("tr", "".join(element("th", name) for name in ("right", "said", "rows", "such as")))
     rows = [
         element(
@@ -198,7 +189,7 @@ def _confusions(row: RungRow) -> str:
     table = element("table", element("thead", head) + element("tbody", "".join(rows)), class_="words")
     wrong = sum(map(len, pairs.values()))
     caption = f"{row.rung} is wrong on {wrong:,} of {len(row.cases):,} rows; the most frequent mistakes."
-    return _card("Confused pairs", caption, element("div", table, class_="scroll"))
+    return card("Confused pairs", caption, element("div", table, class_="scroll"))
 
 
 def _said(case: Case) -> str:
@@ -221,14 +212,14 @@ def _thresholds(found: RightSizing) -> str:
     rows = [(row.rung, row.threshold) for row in found.rungs if row.threshold]
     items = "".join(element("dt", escape(rung)) + element("dd", escape(reason)) for rung, reason in rows)
     caption = "Fitted out of fold on the training rows, for each rung."
-    return _card("When a rung answers alone", caption, element("dl", items)) if rows else ""
+    return card("When a rung answers alone", caption, element("dl", items)) if rows else ""
 
 
 def _warnings(warnings: Sequence[str]) -> str:
     if not warnings:
         return ""
     items = "".join(element("li", escape(warning)) for warning in warnings)
-    return _card("What makes these figures doubtful", "", element("ul", items))
+    return card("What makes these figures doubtful", "", element("ul", items))
 
 
 def _conditions(found: RightSizing) -> str:
@@ -250,4 +241,4 @@ def _conditions(found: RightSizing) -> str:
     if found.large is not None:
         rows.insert(2, (found.large.name, found.large.source))
     items = "".join(element("dt", escape(name)) + element("dd", escape(text)) for name, text in rows)
-    return _card("Conditions", "", element("dl", items))
+    return card("Conditions", "", element("dl", items))

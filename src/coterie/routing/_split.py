@@ -199,7 +199,7 @@ def _best(
     left, right, whole = likeness[:count], likeness[count : 2 * count], likeness[-1]
     if likeness.shape[1] < 2:
         return None
-    gain, sames = _gain(left - whole, right - whole, left, right)
+    gain, sames = _gain(left, right, whole)
     needed = [(alike if same else LEAST_GAIN)[each.mark] for each, same in zip(within, sames, strict=True)]
     leaning = np.array([_LEANING[each.mark] for each in within])
     scores = np.where(gain > np.array(needed), gain + leaning, -np.inf)
@@ -207,32 +207,29 @@ def _best(
     return within[best] if np.isfinite(scores[best]) else None
 
 
-def _gain(
-    lefts: np.ndarray, rights: np.ndarray, left: np.ndarray, right: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:  # each (B, S) -> (B,), (B,)
+def _gain(left: np.ndarray, right: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (B,), (B,)
     """What the sides of each boundary say more than the whole, of two specialists, and whether both are most like one.
 
     Each side is about the one that it is most like. Where that is the same, one of them is about its second: tokens
     know of those around them, so that a side alone may be like another one than its tokens are here.
 
     Args:
-        lefts: How much more than the whole each left side is like each specialist.
-        rights: The right sides.
-        left: How like each specialist each left side is.
-        right: The right sides.
+        left: (B, S) how like each specialist each left side is.
+        right: (B, S) the right sides.
+        whole: (S,) the text that they are the sides of.
     """
-    one, other = left.argmax(axis=1), right.argmax(axis=1)
     rows = np.arange(len(left))
 
-    def of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        gains = np.stack([lefts[rows, first], rights[rows, second]])  # (2, B)
+    def of(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        gains = np.stack([left[rows, one] - whole[one], right[rows, other] - whole[other]])  # (2, B)
         return np.asarray(gains.min(axis=0) + 0.5 * gains.max(axis=0))
 
+    one, other = left.argmax(axis=1), right.argmax(axis=1)
     alike = one == other
-    if not alike.any():
-        return of(one, other), alike
-    gain = np.maximum(of(one, _without(right, other)), of(_without(left, one), other))
-    return np.where(alike, gain, of(one, other)), alike
+    gain = of(one, other)
+    if alike.any():
+        gain[alike] = np.maximum(of(one, _without(right, other)), of(_without(left, one), other))[alike]
+    return gain, alike
 
 
 def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (B,) -> (B,)

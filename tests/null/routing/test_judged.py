@@ -181,28 +181,24 @@ async def test_earlier_turns_do_not_pin_the_route(router):
     assert (food.specialists, bank.specialists) == (("food",), ("bank",))
 
 
-@pytest.mark.parametrize(("mark", "pieces"), [(". ", 2), (" and ", 2), (" ", 0)])
-def test_a_bare_space_must_promise_more(mark, pieces):
-    """Pieces that say hardly more than the whole are looked at only where something stands between them."""
+def halves(mark, judge):
+    """What is proposed of two halves with a mark between them: the left one is (1, 0), the right one (0, 1)."""
     text = f"one two three{mark}four five six"
     second = text.index("four")
     offsets = np.array([match.span() for match in re.finditer(r"\w+", text)])
     states = np.array([[1.0, 0.0] if start < second else [0.0, 1.0] for start, _ in offsets])
+    return propose_judged(text, states, offsets, judge)
 
-    proposed = propose_judged(text, states, offsets, lambda vectors: 0.02 * np.sign(vectors - vectors[:, ::-1]))
+
+@pytest.mark.parametrize(("mark", "pieces"), [(". ", 2), (" and ", 2), (" ", 0)])
+def test_a_bare_space_must_promise_more(mark, pieces):
+    """Pieces that say hardly more than the whole are looked at only where something stands between them."""
+    proposed = halves(mark, lambda vectors: 0.02 * np.sign(vectors - vectors[:, ::-1]))
     assert len(proposed.pieces) == pieces
 
 
 @pytest.mark.parametrize(("mark", "pieces"), [(". ", 2), (" and ", 2), (" ", 0)])
 def test_pieces_that_seem_to_be_for_one_are_looked_at_where_something_stands_between(mark, pieces):
     """Both sides are most like the first specialist, and the second side is more like another one than the whole is."""
-    text = f"one two three{mark}four five six"
-    second = text.index("four")
-    offsets = np.array([match.span() for match in re.finditer(r"\w+", text)])
-    states = np.array([[1.0, 0.0] if start < second else [0.0, 1.0] for start, _ in offsets])
-
-    def judge(vectors):  # the left side is (1, 0), the right one (0, 1), the whole between them
-        return np.stack([0.6 + 0.05 * vectors[:, 0] ** 2, 0.59 * vectors[:, 1] ** 4], axis=1)
-
-    proposed = propose_judged(text, states, offsets, judge)
+    proposed = halves(mark, lambda vectors: np.stack([0.6 + 0.05 * vectors[:, 0] ** 2, 0.59 * vectors[:, 1] ** 4], 1))
     assert len(proposed.pieces) == pieces
