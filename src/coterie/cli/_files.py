@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from coterie._durable import replacing
 from coterie.errors import InputError
 
 
@@ -47,13 +47,7 @@ def copy_file(source: Path, path: Path) -> None:
 
 
 def _replace(path: Path, fill: Callable[[Path], object]) -> None:
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
+    with replacing(path) as draft:
         fill(draft)
         if path.exists():
             draft.chmod(path.stat().st_mode)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -15,7 +15,6 @@ key of this log's own.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import hmac
 import json
@@ -28,6 +27,7 @@ from time import time as wall_clock
 from typing import NamedTuple, Protocol
 
 from coterie._concurrency import cancel
+from coterie._durable import hold
 from coterie.errors import AuditError, Overloaded
 from coterie.types import AuditEvent
 
@@ -176,7 +176,7 @@ class AuditLog:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            hold(file)
             yield file
         finally:
             os.close(file)  # frees the lock

@@ -7,11 +7,9 @@ as soon as it changes, so a revoked key is out at its next request; one that can
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 import time
@@ -21,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from coterie._durable import locked, replacing, write_new
 from coterie.errors import InputError, SetupError
 from coterie.types import Label
 
@@ -242,30 +241,14 @@ class KeyRing:
         """The keys, to be changed; written whole or not at all, one change at a time."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            with locked(self._path.with_name(f".{self._path.name}.lock"), mode=0o600):
+                keys = self._parse() if self._path.exists() else {}
+                yield keys
+                content = json.dumps({"keys": [_plain(key) for key in keys.values()]}, indent=1).encode() + b"\n"
+                with replacing(self._path) as draft:
+                    write_new(draft, content, mode=0o600)
         except OSError as error:
             raise self._unwritable(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            keys = self._parse() if self._path.exists() else {}
-            yield keys
-            self._write(keys)
-        finally:
-            os.close(lock)
-
-    def _write(self, keys: Mapping[str, Key]) -> None:
-        content = json.dumps({"keys": [_plain(key) for key in keys.values()]}, indent=1).encode() + b"\n"
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        try:
-            with open(draft, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _unwritable(self, error: OSError) -> SetupError:
         return SetupError(

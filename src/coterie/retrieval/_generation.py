@@ -13,20 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from coterie._durable import hold, replacing, sync
 from coterie.errors import IndexBusy
-
-if os.name == "nt":
-    import msvcrt
-
-    def _try_lock(file: int) -> None:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-
-else:
-    import fcntl
-
-    def _try_lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
 
 POINTER = "current"
 _GENERATION = re.compile(r"^generation-(\d{1,12})$")
@@ -59,12 +47,9 @@ def next_generation(folder: Path) -> Iterator[tuple[Path | None, Path]]:
     try:
         yield old, new
         for path in (*new.rglob("*"), new, folder):
-            _sync(path)
-        draft = folder / f"{POINTER}.draft"
-        draft.write_text(new.name, encoding="ascii")
-        _sync(draft)
-        draft.replace(folder / POINTER)
-        _sync(folder)
+            sync(path)
+        with replacing(folder / POINTER) as draft:
+            draft.write_text(new.name, encoding="ascii")
     except BaseException:
         if present(folder) != new:
             shutil.rmtree(new, ignore_errors=True)
@@ -83,7 +68,7 @@ def sole_writer(path: Path, what: str) -> Iterator[None]:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
-            _try_lock(file)
+            hold(file, wait=False)
         except OSError:
             raise IndexBusy(
                 f"Another process is indexing {what} just now.",
@@ -102,14 +87,3 @@ def _sweep(folder: Path, *, keep: Path | None) -> None:
     for path in folder.iterdir():
         if _GENERATION.match(path.name) and path != keep:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from coterie._durable import replacing
 from coterie.errors import SetupError
 
 from ._checkpoints import Checkpoints
@@ -115,15 +113,5 @@ def _shapes(found: Mapping[str, Tensor], place: int) -> tuple[torch.Size | None,
 def _replace(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write beside the file, then take its place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
-    try:
-        file = partial / path.name
-        save_file(dict(tensors), file, metadata=dict(metadata))
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        file.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with replacing(path) as draft:
+        save_file(dict(tensors), draft, metadata=dict(metadata))
