@@ -34,6 +34,10 @@ SURE_SIMILARITY = 0.75
 """Similarity that counts as in scope however alike the examples are: those made from a few patterns are so alike that
 a text in other words would be less typical than all of them. Of CLINC150's out-of-scope texts 1 in 1,000 has it."""
 
+NEAR_COPY = 0.8
+"""Cosine from which two examples are near copies, as those made from one pattern are: neither says how alike the other
+is to what somebody writes in other words. Of CLINC150's texts it changes what is in scope by 1 in 100 (docs/log.md)."""
+
 _ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
 _SHORTEST_PHRASE = 4  # characters
 
@@ -198,12 +202,14 @@ def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
 
 
 def _typical(vectors: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:  # (N, D) -> (at most N,)
-    """Each example's mean cosine to its nearest examples of other groups, where it has enough of them."""
+    """Each example's mean cosine to its nearest examples of other groups that are no copies, where it has enough."""
     numbers: dict[str, int] = {}
     codes = np.array([-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups)])
     alike = codes[:, None] == codes[None, :]  # (N, N), itself included
-    comparable = (~alike).sum(axis=1) >= NEIGHBOURS
+    cosines = vectors @ vectors.T
+    left_out = alike | (cosines >= NEAR_COPY)
+    comparable = (~left_out).sum(axis=1) >= NEIGHBOURS
     if not comparable.any():
         return np.empty(0)
-    cosines = np.where(alike, -1.0, vectors @ vectors.T)[comparable]
+    cosines = np.where(left_out, -1.0, cosines)[comparable]
     return np.asarray(np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(axis=1))

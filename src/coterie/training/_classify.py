@@ -12,8 +12,6 @@ from coterie.calibration import (
     fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
-    max_logit,
-    scope_threshold,
     sigmoid,
     softmax,
 )
@@ -28,7 +26,7 @@ from ._job import Job
 from ._measure import Encoded, measure, rated
 from ._prompted import train_prompted
 from ._provable import provable
-from ._scope import fit_scope
+from ._scope import ScopeLine, draw_line
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from ._slm import SlmFit
 
 FOLDS = 5
-FALSE_REJECTION = 0.02  # share of in-scope rows that the out-of-scope score may reject
 
 
 def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
@@ -75,20 +72,28 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     fitted = fit_confidence(said, right)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
+    copies, chosen, chosen_right = None, predicted, right
+    if isinstance(fit, TextFit) and fit.apart is not None:
+        # Rungs differ in what they make of other words, not in what they make of copies.
+        _, chosen, chosen_right = _confidence(fit.apart.logits / temperature, examples)
+        copies = _copies_warning(right, chosen_right)
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
-    scope, least = _scope(fit, scaled, examples)
+    scope_line = _scope(fit, temperature, examples)
     acceptance = Acceptance(
-        temperature=temperature, threshold=threshold.value, target_risk=shown.risk, scope_threshold=least
+        temperature=temperature,
+        threshold=threshold.value,
+        target_risk=shown.risk,
+        scope_threshold=scope_line.least if scope_line else None,
     )
-    specialist, files = _built(job, fit, acceptance, line, scope)
+    specialist, files = _built(job, fit, acceptance, line, scope_line.scope if scope_line else None)
     # What the dial between this specialist and a generalist is turned by.
     judged = Judged(confidence=confidence, right=right, group=_numbers([job.train.rows[r].group for r in fit.rows]))
     evaluation = measure(job, fit.rung, specialist)
     return Candidate(
         rung=fit.rung,
         files={**files, **judged.to_files()},
-        validation={name: rated(name, right, predicted, targets) for name in job.measures},
+        validation={name: rated(name, chosen_right, chosen, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=fit.seconds,
         notes={
@@ -98,7 +103,7 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
-        warnings=tuple(filter(None, [shown.warning, *_warnings(job, fit, evaluation)])),
+        warnings=tuple(filter(None, [shown.warning, copies, *_warnings(job, fit, evaluation)])),
     )
 
 
@@ -106,6 +111,15 @@ def _numbers(groups: Sequence[str | None]) -> np.ndarray:
     """A number for each row's group (N,); a row without one is a group of its own."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(("row", i) if g is None else g, len(numbers)) for i, g in enumerate(groups)])
+
+
+def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:
+    """That the figures are of near copies; both are whether each row is named right out of fold, (N,)."""
+    return (
+        f"the training texts are near copies of each other: {with_copies.mean():.0%} are named right out of fold, "
+        f"{without.mean():.0%} without a text's near copies. That is nearer to what to expect of texts in other words: "
+        "add some as people write them"
+    )
 
 
 def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
@@ -138,14 +152,14 @@ def _built(
     return specialist, dump_head(fit.head, specialist.describe()) | scope_files | own_encoder_files(fit.files)
 
 
-def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Scope | None, float | None]:
-    """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
-    if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
-        return None, None
-    if not isinstance(fit, TextFit) or fit.compared is None or fit.nearest is None:
-        return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(fit.compared, fit.nearest, scaled)
-    return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
+def _scope(fit: TextFit | SlmFit, temperature: float, examples: TextExamples) -> ScopeLine | None:
+    """From where a text counts as in scope; None where "none of the labels" is an answer, so nothing is out of it."""
+    if examples.several:
+        return None
+    if not isinstance(fit, TextFit):
+        return draw_line(None, None, fit.logits / temperature, None)
+    apart = fit.apart and fit.apart._replace(logits=fit.apart.logits / temperature)
+    return draw_line(fit.compared, fit.nearest, fit.logits / temperature, apart)
 
 
 def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,14 +6,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie.calibration import max_logit, scope_threshold
 from coterie.specialists import Neighbours, Scope
 
+from ._copies import Apart
 from ._examples import TextExamples, in_turn
 
 AXES = 64
 """Directions that are looked at. From 48 to 128 makes no difference that could be measured (docs/log.md)."""
 MOST_ROWS = 20_000
 """Training texts that are kept, labels in turn: 2.5 MB, and a product of 0.3 ms."""
+FALSE_REJECTION = 0.02  # share of in-scope rows that the score may reject
+REJECTED_APART = 0.05
+"""Share of rows without their near copies that it may reject. They lack all that is said in their way, so the last of
+them are far out."""
 _LEAST_SPREAD = 1e-6
 _BLOCK = 1_024  # rows compared at once
 
@@ -23,6 +29,35 @@ class ScopeFit(NamedTuple):
 
     scope: Scope
     scores: np.ndarray  # (N,)
+
+
+class ScopeLine(NamedTuple):
+    """From where a text counts as in scope, and of which score."""
+
+    scope: Scope | None
+    """What the score is made of; None for the largest logit alone."""
+    least: float
+
+
+def draw_line(
+    neighbours: Neighbours | None, nearest: np.ndarray | None, logits: np.ndarray, apart: Apart | None
+) -> ScopeLine:
+    """The line that rejects few of the rows; of rows that are near copies, few of them without the others.
+
+    Args:
+        neighbours: The training texts, where there are encodings.
+        nearest: (N,) as in `fit_scope`, where there are neighbours.
+        logits: (N, L) out of fold, divided by the temperature.
+        apart: The same two without each row's near copies, where that is what counts.
+    """
+    if apart is not None:
+        nearest, logits = apart.nearest, apart.logits
+    scope, scores = None, max_logit(logits)
+    if neighbours is not None and nearest is not None:
+        scope, scores = fit_scope(neighbours, nearest, logits)
+    return ScopeLine(
+        scope, scope_threshold(scores, false_rejection=FALSE_REJECTION if apart is None else REJECTED_APART)
+    )
 
 
 def fit_scope(neighbours: Neighbours, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:

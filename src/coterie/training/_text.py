@@ -25,6 +25,7 @@ from coterie.routing import hint_texts
 from coterie.specialists import Neighbours
 from coterie.types import Rung
 
+from ._copies import Apart, hold_out_copies, made_of_patterns
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
@@ -66,6 +67,8 @@ class TextFit:
     """The training texts, where there are encodings."""
     nearest: np.ndarray | None = None  # (R,)
     """Each row's nearness to training texts that it is not among."""
+    apart: Apart | None = None
+    """What is said of each row without its near copies, where the rows are made from a few patterns."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
     tuned_on: int | None = None
@@ -87,6 +90,7 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
+    apart, apart_logits = _without_copies(job, examples, encoded.vectors, matrix, held)
     lexical = TextFit(
         rung="lexical",
         head=build_head(linear, None, np.ones(1), features),
@@ -94,19 +98,41 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
         shares=np.ones(1),
         seconds=time.perf_counter() - start,
         rows=everything,
+        apart=Apart(apart_logits, None) if apart_logits is not None else None,
     )
     fits = [lexical]
     if "embedding" in job.measured_rungs:
-        fits.append(_fit_embedding(job, examples, encoded, lexical, (linear, features)))
+        fits.append(_fit_embedding(job, examples, encoded, lexical, (linear, features), apart=apart))
     if "encoder" in job.measured_rungs:
         fits.append(_fit_encoder(job, examples, lexical, (linear, features)))
     return fits
 
 
+def _without_copies(
+    job: Job, examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
+) -> tuple[TextExamples | None, np.ndarray | None]:
+    """The rows with near copies in one fold, and what is then said of them (N, L); for rows made from a few patterns."""
+    if job.section.task != "classify":
+        return None, None
+    apart = hold_out_copies(examples, vectors, [row.group for row in job.train.rows])
+    if apart is None:
+        return None, None
+    logits = lexical_out_of_fold(matrix, apart)
+    return (apart, logits) if made_of_patterns(held, logits) else (None, None)
+
+
 Lexical = tuple[Linear, Sequence[NgramFeatures]]
 
 
-def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: TextFit, parts: Lexical) -> TextFit:
+def _fit_embedding(
+    job: Job,
+    examples: TextExamples,
+    encoded: Encoded,
+    lexical: TextFit,
+    parts: Lexical,
+    *,
+    apart: TextExamples | None,
+) -> TextFit:
     start = time.perf_counter()
     job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
     words = label_words(job, examples)
@@ -124,7 +150,17 @@ def _fit_embedding(job: Job, examples: TextExamples, encoded: Encoded, lexical: 
         rows=lexical.rows,
         compared=compared,
         nearest=nearest_out_of_fold(compared, encoded.vectors, examples),
+        apart=_embedding_apart(lexical, encoded.vectors, apart, shares, compared) if apart else None,
     )
+
+
+def _embedding_apart(
+    lexical: TextFit, vectors: np.ndarray, apart: TextExamples, shares: np.ndarray, compared: Neighbours
+) -> Apart | None:
+    """What the pool says of each row without its near copies."""
+    assert lexical.apart is not None, "fitted first"  # noqa: S101
+    logits = shares[0] * lexical.apart.logits + shares[1] * fit_kernel(vectors, apart).out_of_fold
+    return Apart(logits, nearest_out_of_fold(compared, vectors, apart))
 
 
 def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexical) -> TextFit:
@@ -234,13 +270,14 @@ def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Lin
     return Linear(weights=weights, bias=bias)
 
 
-def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress) -> np.ndarray:
+def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress | None = None) -> np.ndarray:
     """Logits (N, L) of every row from a model that did not see the row's fold."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
     for fold in np.unique(examples.folds):
         held = examples.folds == fold
         logits[held] = fit_lexical(features, examples, np.flatnonzero(~held)).logits(features[held])
-        progress.advance(1)
+        if progress is not None:
+            progress.advance(1)
     return logits
 
 

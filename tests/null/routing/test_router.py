@@ -67,8 +67,8 @@ async def test_false_rejection_is_as_configured(tools, share):
     assert share * 0.4 <= rejected <= share * 1.6 + 0.01
 
 
-async def test_groups_keep_scores_honest(tools):
-    """Examples that come in near-copies within groups do not make fresh texts look untypical."""
+async def test_near_copies_keep_scores_honest(tools):
+    """Examples that come in near copies do not make fresh texts look untypical, whether groups tell of them or not."""
     cloud = tools.Cloud(4, spread=1.3)
     origins = cloud.draw(100)
     copies = tools.unit(np.repeat(origins, 5, axis=0) + 0.01 * cloud.random.normal(size=(500, origins.shape[1])))
@@ -79,7 +79,7 @@ async def test_groups_keep_scores_honest(tools):
         by = tools.router({"it": profile})
         return float(np.mean([not fit.in_scope for fit in by._fits(0, profile.compare(fresh), np.zeros(500))]))
 
-    assert rejected([None] * 500) > 0.5
+    assert rejected([None] * 500) < 0.1
     assert rejected([f"g{i // 5}" for i in range(500)]) < 0.1
 
 
