@@ -61,11 +61,11 @@ def plain_tfidf(train: Rows, test: Rows) -> dict[str, Any]:
     return {"accuracy": float(np.mean(predicted == np.array([label for _, label in test]))), "seconds": seconds}
 
 
-def setfit(python: Path, encoder: Path, train: Rows, test: Rows, seed: int) -> dict[str, Any]:
+def setfit(given: argparse.Namespace, train: Rows, test: Rows, seed: int) -> dict[str, Any]:
     """SetFit's own recipe, in its own interpreter."""
     with tempfile.TemporaryDirectory() as name:
         files = [str(write_rows(Path(name) / f"{part}.csv", rows)) for part, rows in (("train", train), ("test", test))]
-        words = [str(python), str(PEER), *files, str(encoder), str(seed)]
+        words = [str(given.setfit), str(PEER), *files, str(given.encoder), str(seed), str(given.setfit_iterations)]
         done = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 - the caller's interpreter
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
@@ -90,7 +90,7 @@ def run_shots(record: Record, shots: int, given: argparse.Namespace) -> None:
             keep(record, given.out)
         # SetFit takes longer than all else, so it is asked on the first draw only.
         if given.setfit and seed == record.seeds[0] and shots in given.setfit_shots and "SetFit" not in runs[str(seed)]:
-            runs[str(seed)]["SetFit"] = setfit(given.setfit, given.encoder, drawn, test, seed)
+            runs[str(seed)]["SetFit"] = setfit(given, drawn, test, seed)
             keep(record, given.out)
 
 
@@ -133,6 +133,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the draws")
     parser.add_argument("--setfit", type=Path, help="an interpreter with SetFit")
     parser.add_argument("--setfit-shots", nargs="+", type=int, default=list(BARS), help="where SetFit stands beside")
+    parser.add_argument("--setfit-iterations", type=int, default=20, help="of its pair sampling; 20 in its paper")
     parser.add_argument("--anew", action="store_true", help="measure again what the result file has already")
     parser.add_argument("--encoder", type=Path, help="all-MiniLM-L6-v2 for SetFit, a folder")
     given = parser.parse_args(words)

@@ -33,7 +33,7 @@ FOREIGN = ("what's the weather like tomorrow?", "who painted the Mona Lisa?", "b
 
 def from_patterns() -> list[dict[str, str]]:
     """Two hundred rows, as a script of ten lines makes them."""
-    draw = random.Random(0)  # noqa: S311 - of examples
+    draw = random.Random(0)
     rows = []
     for _ in range(200):
         label = draw.choice(list(PATTERNS))
@@ -89,12 +89,12 @@ async def test_the_foreign_is_refused(made):
 
 
 def test_who_made_them_is_told(made):
-    """Both figures are said: with the copies of a text, and without them; the rung is chosen by the second."""
+    """That the texts are copies is said, with both figures: with the copies of a text, and without them."""
     report = made[1].specialists["help"].report
     [warning] = [each for each in report["warnings"] if "near copies" in each]
 
     assert "100% are named right out of fold" in warning
-    assert report["taken"] == "embedding"
+    assert "without a text's near copies" in warning
 
 
 def test_people_are_not_suspected(tmp_path):

@@ -66,17 +66,15 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
         examples: The rows of its out-of-fold logits.
     """
     several, targets = examples.several, examples.targets(fit.logits)
-    temperature = (fit_sigmoid_temperature if several else fit_temperature)(fit.logits, targets)
-    scaled = fit.logits / temperature
-    said, predicted, right = _confidence(scaled, examples)
+    apart = fit.apart if isinstance(fit, TextFit) else None
+    # Rungs differ in what they make of other words, not in what they make of copies; and so do confidences.
+    logits = fit.logits if apart is None else apart.logits
+    temperature = (fit_sigmoid_temperature if several else fit_temperature)(logits, targets)
+    said, predicted, right = _confidence(logits / temperature, examples)
     fitted = fit_confidence(said, right)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
-    copies, chosen, chosen_right = None, predicted, right
-    if isinstance(fit, TextFit) and fit.apart is not None:
-        # Rungs differ in what they make of other words, not in what they make of copies.
-        _, chosen, chosen_right = _confidence(fit.apart.logits / temperature, examples)
-        copies = _copies_warning(right, chosen_right)
+    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if apart else None
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
@@ -93,7 +91,7 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     return Candidate(
         rung=fit.rung,
         files={**files, **judged.to_files()},
-        validation={name: rated(name, chosen_right, chosen, targets) for name in job.measures},
+        validation={name: rated(name, right, predicted, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=fit.seconds,
         notes={

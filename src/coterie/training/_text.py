@@ -111,7 +111,7 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
 def _without_copies(
     job: Job, examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
 ) -> tuple[TextExamples | None, np.ndarray | None]:
-    """The rows with near copies in one fold, and what is then said of them (N, L); for rows made from a few patterns."""
+    """The rows with near copies in one fold, and what is then said of them (N, L), if a few patterns made them."""
     if job.section.task != "classify":
         return None, None
     apart = hold_out_copies(examples, vectors, [row.group for row in job.train.rows])
