@@ -1,12 +1,12 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
-from ._experts import PLACES, Experts, Gate, answer_directions, open_gate, place_odds, place_of
+from ._experts import PLACES, Experts, place_odds, place_of
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
+from ._gate import SAME, Gate, Known, Metric, answer_directions, fit_metric, open_gate, plain_metric
 from ._reader import (
     MOST_CITED,
     MOST_SENTENCES,
-    SAME,
     Reader,
     Reading,
     Survey,
@@ -35,7 +35,9 @@ __all__ = [
     "Defaults",
     "Experts",
     "Gate",
+    "Known",
     "Line",
+    "Metric",
     "Outcomes",
     "Reader",
     "Reading",
@@ -48,6 +50,7 @@ __all__ = [
     "cited_rows",
     "cut_passages",
     "encoded_features",
+    "fit_metric",
     "lexical_features",
     "likely_rows",
     "load_defaults",
@@ -55,6 +58,7 @@ __all__ = [
     "outcome_features",
     "place_odds",
     "place_of",
+    "plain_metric",
     "support_features",
     "survey",
     "terms",

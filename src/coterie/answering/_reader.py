@@ -14,8 +14,9 @@ import numpy as np
 
 from coterie.types import Citation, Passage
 
-from ._experts import Experts, Gate
+from ._experts import Experts
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
+from ._gate import SAME, Gate
 from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
@@ -23,8 +24,6 @@ MOST_SENTENCES = 96
 """Sentences that are encoded and compared, of all passages together."""
 MOST_CITED = 3
 """Sentences cited at most."""
-SAME = 0.98
-"""Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
 
 Floats = np.ndarray
 
