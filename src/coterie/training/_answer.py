@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 FEWEST_ROWS = 20
 """Questions from which the reader is calibrated anew."""
 _MARGIN = 0.5
-"""Share of the target that has to be met where it cannot be shown."""
+"""Share of the target that has to be met by questions in new words where it cannot be shown: what is met on a few kinds
+of questions is not met on the next kinds as a rule."""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
@@ -228,18 +229,17 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
 
 
 def _shown(
-    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float, *, met: float
 ) -> tuple[Threshold, float]:
     """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
 
-    That one is raised to where half of the target was met: what is met on a few kinds of questions, and shown by none,
-    is not met on the next kinds as a rule.
+    That one is raised to where no more than `met` were wrong.
     """
     for risk in (target, *(each for each in RISKS if each > target)):
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
         if found.value is not None:
             break
-    return (as_met(found, confidence, right, _MARGIN * target) if risk > target else found), risk
+    return (as_met(found, confidence, right, met) if risk > target else found), risk
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -325,18 +325,20 @@ class _Fit:
         silent = np.array([not each.stated for each in corpus.asked])
         right = np.where(answers, self.sound, silent)
         documents = np.array([str(each) for each in corpus.groups()])
-        topics = np.array(corpus.topics) if gates else documents
+        topics = np.array(corpus.topics)
         before = np.array([gate.nearest >= SAME for gate in gates] or [False] * len(right))
-        for name, rows, confidence, groups in (
-            ("answering", answers & ~before, self.right, topics),
-            ("silence", ~answers & ~before, 1 - self.stated, topics),
-            ("answering, asked before", answers & before, self.right, documents),
-            ("silence, asked before", ~answers & before, 1 - self.stated, documents),
+        target = job.section.target_risk
+        for name, rows, confidence, anew in (
+            ("answering", answers & ~before, self.right, bool(gates)),
+            ("silence", ~answers & ~before, 1 - self.stated, bool(gates)),
+            ("answering, asked before", answers & before, self.right, False),
+            ("silence, asked before", ~answers & before, 1 - self.stated, False),
         ):
             if rows.any():
-                threshold, risk = _shown(confidence[rows], right[rows], groups[rows], job.section.target_risk)
-                if threshold.value is None and groups is topics:
-                    threshold, risk = _shown(confidence[rows], right[rows], documents[rows], job.section.target_risk)
+                by, share = (topics, _MARGIN) if anew else (documents, 1.0)
+                threshold, risk = _shown(confidence[rows], right[rows], by[rows], target, met=share * target)
+                if threshold.value is None and anew:
+                    threshold, risk = _shown(confidence[rows], right[rows], documents[rows], target, met=share * target)
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
                 self.notes[f"{name} reason"] = threshold.reason
