@@ -118,7 +118,7 @@ def quoted(rows: Sequence[Row], texts: Mapping[str, str]) -> list[Row]:
     ]
 
 
-def asked(  # noqa: PLR0913, PLR0917 - whom, what, and of what
+def asked(  # noqa: PLR0917 - whom, what, and of what
     folder: Path,
     name: str,
     encoder: Remembering,

@@ -15,7 +15,7 @@ from ._reader import (
     survey,
     weigh,
 )
-from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, outcome_features
+from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, in_own_words, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
 from ._words import terms
@@ -51,6 +51,7 @@ __all__ = [
     "cut_passages",
     "encoded_features",
     "fit_metric",
+    "in_own_words",
     "lexical_features",
     "likely_rows",
     "load_defaults",

@@ -102,10 +102,10 @@ class Experts:
         if "experts.answers" in arrays:  # versions of before did without
             answers = stored_array(arrays, "experts.answers", *answers.shape)
             places = stored_array(arrays, "experts.places", *places.shape)
-        metric = plain_metric(questions.shape[1])
+        metric = plain_metric(questions.shape[1])  # versions of before have no other
         if "experts.scale" in arrays:
-            centre, scale = (stored_array(arrays, f"experts.{name}", *of.shape) for name, of in metric._asdict().items())
-            metric = Metric(centre, scale.astype(np.float32))
+            centre = stored_array(arrays, "experts.centre", *metric.centre.shape)
+            metric = Metric(centre, stored_array(arrays, "experts.scale", *metric.scale.shape).astype(np.float32))
         return cls(
             questions=questions,
             kinds=kinds,

@@ -17,9 +17,6 @@ Floats = np.ndarray
 
 SAME = 0.98
 """Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
-_ASKED, _ANSWERED = 5.0, 22.0
-"""What the likeness to a kind's questions and to its answers counts, fitted on questions about CUAD's training
-contracts, each with its wording left out: see docs/log.md."""
 _SHRINKAGE = 1.0
 """How much of the mean variance is added to the variance in each direction."""
 _STRANGE, _FAMILIAR = 0.4, 0.6
@@ -44,6 +41,10 @@ class Metric(NamedTuple):
 
     centre: Floats  # (D,)
     scale: Floats  # (D, D)
+    asked: float = 5.0
+    """What the likeness to a kind's questions counts, and what that to its answers: fitted on questions about CUAD's
+    training contracts, each with its wording left out (docs/log.md)."""
+    answered: float = 22.0
 
     def of(self, vectors: Floats) -> Floats:  # (..., D) -> (..., D)
         """Vectors whose products are the likeness of what they encode."""
@@ -59,8 +60,8 @@ def fit_metric(questions: Floats, sentences: Floats) -> Metric:  # (Q, D), (S, D
 
 
 def plain_metric(dimension: int) -> Metric:
-    """The one that leaves encodings as they are."""
-    return Metric(np.zeros(dimension), np.eye(dimension))
+    """The one that leaves encodings as they are, with the weights of versions that know no other."""
+    return Metric(np.zeros(dimension), np.eye(dimension), asked=20.0, answered=10.0)
 
 
 class Known(NamedTuple):
@@ -83,18 +84,19 @@ class Known(NamedTuple):
 
 
 def open_gate(question: Floats, known: Known) -> Gate:  # (D,)
-    """The share of each kind in a question: by its nearest question, by all of its questions alike, and by its answers."""
+    """The share of each kind in a question: by its nearest question, by all of its questions, and by its answers."""
     cosines, count, kinds = known.questions @ question, len(known.answers), known.kinds
     closest = float(cosines.max())
     if closest >= SAME:
         shares = np.bincount(kinds[cosines >= SAME], minlength=count).astype(np.float64)
         return Gate(shares / shares.sum(), closest)
-    question = known.metric.of(question)
+    metric = known.metric
+    question = metric.of(question)
     alike = known.compared @ question
     nearest = np.full(count, -np.inf)
     np.maximum.at(nearest, kinds, alike)
     mean = np.bincount(kinds, weights=alike, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
-    votes = _ASKED * (nearest + mean) / 2 + _ANSWERED * (known.answers @ question)
+    votes = metric.asked * (nearest + mean) / 2 + metric.answered * (known.answers @ question)
     votes = np.exp(votes - votes.max())
     return Gate(votes / votes.sum(), closest)
 

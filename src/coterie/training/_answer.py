@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from coterie.answering import MOST_CITED, SAME, Gate, Line, Reader, cited_rows, load_defaults, outcome_features
+from coterie.answering import (
+    MOST_CITED,
+    SAME,
+    Gate,
+    Line,
+    Reader,
+    cited_rows,
+    in_own_words,
+    load_defaults,
+    outcome_features,
+)
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
@@ -282,7 +292,7 @@ class _Made:
 class _Fit:
     """A reader fitted on one's own questions, and what it says of each when it did not see it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - arrays of the same questions
+    def __init__(
         self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray, sound: np.ndarray
     ) -> None:
         self.reader, self.right, self.stated, self.best, self.sound = reader, right, stated, best, sound
@@ -351,6 +361,7 @@ def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: Reader) -> _F
     scorer, outcomes, best, sound = shipped.plain, [], [], []
     for each, own in zip(corpus.asked, columns, strict=True):
         scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
+        scores = in_own_words(scores, own["covered"], each.ranks)
         outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
         best.append(bool(each.answers[scores.argmax()]))
         sound.append(is_sound(each, scores, scorer.also))

@@ -171,7 +171,9 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
 
 def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, own: np.ndarray) -> float:  # own (N,) bool
     """The lowest log-odds from which sentences beside the best one are right so often, of a part of the questions."""
-    others = {number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in np.flatnonzero(own)}
+    others = {
+        number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in np.flatnonzero(own)
+    }
     values = np.concatenate([scores[number][rows] for number, rows in others.items()])
     right = np.concatenate([corpus.asked[number].answers[rows] for number, rows in others.items()])
     order = np.argsort(-values, kind="stable")
@@ -286,7 +288,8 @@ class _Work:
     def _others(self, question: str) -> np.ndarray:  # (Q,) bool
         """The known questions without this one and, of each other kind that has several, without one of those.
 
-        Were it left out alone, its own kind would be told from fewer questions than all others, as happens to no new one.
+        Were it left out alone, its own kind would be told from fewer questions than all others, which happens to no
+        new one.
         """
         own, kinds = np.array([text == question for text in self.asked]), self.known.kinds
         drawn = np.random.default_rng([self.seed, *question.encode()]).random(len(own))

@@ -16,6 +16,7 @@ from coterie.answering import (
     Scorer,
     answer_directions,
     fit_metric,
+    in_own_words,
     load_defaults,
     open_gate,
     place_odds,
@@ -194,7 +195,8 @@ def test_the_gate_hears_what_answered_before():
 def test_the_very_words_of_a_question_need_no_vote():
     """A known question is of its own kind, though it is like the answers of another."""
     directions = answer_directions([np.eye(4)[[1]], np.eye(4)[[0]]])
-    known = Known.of(np.eye(2, 4, dtype=np.float32), np.array([0, 1]), directions, plain_metric(4))
+    metric = plain_metric(4)._replace(asked=5.0, answered=22.0)
+    known = Known.of(np.eye(2, 4, dtype=np.float32), np.array([0, 1]), directions, metric)
     question = np.eye(4, dtype=np.float32)[0]
 
     assert open_gate(question, known).shares.tolist() == [1.0, 0.0]
@@ -213,6 +215,43 @@ def test_what_all_sentences_vary_in_tells_questions_apart_least():
     assert whitened[0] @ whitened[2] > plain[0] @ plain[2]
     assert whitened[0] @ whitened[1] < plain[0] @ plain[1]
     assert np.allclose(np.linalg.norm(whitened, axis=1), 1.0)
+
+
+def test_under_a_heading_with_the_words_of_the_question_its_own_words_count():
+    """Where the heading has all that is asked, the sentence that says it goes before its neighbours."""
+    text = "The pool opens at 9:00 from Tuesday to Saturday. On Sundays it closes at 17:00."
+    passage = Passage(
+        document="pool.md",
+        start=0,
+        end=len(text),
+        text=text,
+        score=1.0,
+        label=Label.PUBLIC,
+        heading="Opening hours of the pool",
+    )
+    seen = survey("When does the pool open?", [passage])
+    lexical = load_defaults().readers["lexical"]
+
+    plain = lexical.plain.sentence.of(np.column_stack([seen.words]))
+    read = lexical.read(seen)
+
+    assert plain.argmax() == 1
+    assert read is not None
+    assert read.cited[0].text.startswith("The pool opens")
+    assert read.scores.max() == plain.max()
+
+
+def test_own_words_change_nothing_elsewhere():
+    """Another passage, a sentence far less likely, or one that lacks a word stays where it is."""
+    scores = np.array([1.0, 0.0, -1.0])
+    for covered, ranks, far in (
+        ([0.5, 1.0, 0.0], [0, 1, 0], 0.0),
+        ([0.5, 0.9, 0.0], [0, 0, 0], 0.0),
+        ([0.5, 1.0, 0.0], [0, 0, 0], 9.0),
+    ):
+        given = scores - far * np.array([0.0, 1.0, 1.0])
+        assert in_own_words(given, np.array(covered), ranks).tolist() == given.tolist()
+    assert in_own_words(scores, np.array([0.5, 1.0, 0.0]), [0, 0, 0]).tolist() == [0.0, 1.0, -1.0]
 
 
 def test_where_answers_stand_counts():
@@ -250,6 +289,7 @@ def test_experts_of_unknown_kinds_are_refused():
     old = {name: array for name, array in arrays.items() if name not in later}
     assert np.allclose(Experts.restore(described, arrays).metric.scale, experts.metric.scale, atol=1e-3)
     assert np.array_equal(Experts.restore(described, old).metric.scale, np.eye(4))
+    assert Experts.restore(described, old).metric.answered < Experts.restore(described, arrays).metric.answered
     assert not Experts.restore(described, old).answers.any()
     assert not Experts.restore(described, old).places.any()
     with pytest.raises(ValueError, match="kinds"):

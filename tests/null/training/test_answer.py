@@ -228,7 +228,7 @@ def test_a_question_left_out_is_told_from_as_many_questions_as_others(encoder):
         row | {"question": asked.get(row["question"], row["question"]) if number % 6 > 2 else row["question"]}
         for number, row in enumerate(rows)
     ]
-    topics = {question: other for question, other in asked.items()} | {other: other for other in asked.values()}
+    topics = asked | {other: other for other in asked.values()}
     corpus = asyncio.run(_gathered([row | {"topic": topics.get(row["question"], "term")} for row in rows], passages))
     corpus.encode(encoder.encode)
     kept = {topic: place for place, topic in enumerate(dict.fromkeys(corpus.topics))}
