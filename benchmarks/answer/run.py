@@ -71,10 +71,15 @@ def measure(
         write_network(folder, sections, knowledge={"contracts": {"label": "public"}})
         report = train(folder, progress=Steps(), shelves=shelves).to_json()["specialists"]
         for rung in rungs:
+            encoder = Remembering(OnnxEncoder.bundled(threads=2))
             figures[rung] = {
                 "training": report[rung]["rungs"][0] | {"seconds": None},
-                **{words: asked(folder, rung, folder / f"{words}.jsonl", shelves, texts) for words in ("seen", "new")},
+                **{
+                    words: asked(folder, rung, encoder, folder / f"{words}.jsonl", shelves, texts)
+                    for words in ("seen", "new")
+                },
             }
+            asyncio.run(encoder.close())
     return figures
 
 
@@ -113,12 +118,18 @@ def quoted(rows: Sequence[Row], texts: Mapping[str, str]) -> list[Row]:
     ]
 
 
-def asked(folder: Path, name: str, file: Path, shelves: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+def asked(  # noqa: PLR0917 - whom, what, and of what
+    folder: Path,
+    name: str,
+    encoder: Remembering,
+    file: Path,
+    shelves: Mapping[str, Any],
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
     """The champion's findings, one question after the other through `consult`."""
     config = load_config(folder)
     section = config.specialists[name]
     rows = quoted(read_section(section, file, for_evaluation=True).rows, texts)
-    encoder = Remembering(OnnxEncoder.bundled(threads=2))
     version = open_registry(folder, config.registry).champion(name)
     specialist = load_specialist(name, section, version, encoder=encoder, models={})
     look_up, milliseconds = look_up_with(shelves, specialist.card), []
@@ -131,7 +142,6 @@ def asked(folder: Path, name: str, file: Path, shelves: Mapping[str, Any], texts
             found += await consult_rows(specialist, [row], look_up=look_up, label=Label.PUBLIC)
             if encoder.forgets:
                 milliseconds.append(1000 * (time.perf_counter() - start))
-        await encoder.close()
         return found
 
     findings = asyncio.run(every())

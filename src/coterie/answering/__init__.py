@@ -1,12 +1,12 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
-from ._experts import PLACES, Experts, Gate, answer_directions, open_gate, place_odds, place_of
+from ._experts import PLACES, Experts, place_odds, place_of
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
+from ._gate import SAME, Gate, Known, Metric, answer_directions, fit_metric, open_gate, plain_metric
 from ._reader import (
     MOST_CITED,
     MOST_SENTENCES,
-    SAME,
     Reader,
     Reading,
     Survey,
@@ -15,7 +15,7 @@ from ._reader import (
     survey,
     weigh,
 )
-from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, outcome_features
+from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, in_own_words, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
 from ._words import terms
@@ -35,7 +35,9 @@ __all__ = [
     "Defaults",
     "Experts",
     "Gate",
+    "Known",
     "Line",
+    "Metric",
     "Outcomes",
     "Reader",
     "Reading",
@@ -48,6 +50,8 @@ __all__ = [
     "cited_rows",
     "cut_passages",
     "encoded_features",
+    "fit_metric",
+    "in_own_words",
     "lexical_features",
     "likely_rows",
     "load_defaults",
@@ -55,6 +59,7 @@ __all__ = [
     "outcome_features",
     "place_odds",
     "place_of",
+    "plain_metric",
     "support_features",
     "survey",
     "terms",

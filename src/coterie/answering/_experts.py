@@ -1,53 +1,33 @@
 """What answered such questions before: a linear model for each kind of question that training has seen often.
 
-Which kind a question is, its encoding says: the nearest known questions vote. A mixture of linear experts with a fixed
-gate (after Jacobs et al. 1991, "Adaptive Mixtures of Local Experts").
+Which kind a question is, its gate says. A mixture of linear experts with a fixed gate (after Jacobs et al. 1991,
+"Adaptive Mixtures of Local Experts").
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from coterie.engines import NgramFeatures, stored_array
 
+from ._gate import Gate, Known, Metric, open_gate, plain_metric
+
 Floats = np.ndarray
 
-_WARMTH = 0.05
-"""Cosine by which a question's vote falls to a third."""
 _DRAWN = 5.0
 """Answers that stand where any sentence does, counted beside those that were seen."""
-_ANSWERS = 0.5
-"""What a question's likeness to the answers of a kind counts beside its likeness to the questions of that kind."""
 PLACES = (150, 400, 1_000, 3_000, 10_000, 40_000)
 """Characters of a document that part its places: a title stands among the first, a signature far behind."""
-_STRANGE, _FAMILIAR = 0.4, 0.6
-"""Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
-
-
-class Gate(NamedTuple):
-    """Whom to listen to about a question."""
-
-    shares: Floats  # (K,), which sum to 1
-    nearest: float
-    """Cosine to the nearest known question."""
-
-    @property
-    def familiar(self) -> float:
-        """How far the experts are listened to, 0 to 1."""
-        return float(np.clip((self.nearest - _STRANGE) / (_FAMILIAR - _STRANGE), 0.0, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Experts:
-    """Linear models of what answers each of K kinds of question.
-
-    A kind has a direction in which its answers lie, away from all others': a question in new words is often nearer to
-    what answers it than to how it was asked before.
-    """
+    """Linear models of what answers each of K kinds of question."""
 
     questions: Floats  # (Q, D), encodings of questions that training has seen
     kinds: Floats  # (Q,) int, the kind of each
@@ -56,12 +36,19 @@ class Experts:
     word_bias: Floats  # (K,)
     vector_weights: Floats  # (D, K)
     vector_bias: Floats  # (K,)
-    answers: Floats  # (K, D), unit vectors or zero
+    answers: Floats  # (K, D), unit vectors or zero, by the metric: the direction in which the answers of each lie
     places: Floats  # (K, len(PLACES) + 1), log-odds of an answer for standing there
+    metric: Metric
 
     def gate(self, question: Floats) -> Gate:  # (D,)
         """Whom to listen to about a question."""
-        return open_gate(question, self.questions.astype(np.float32), self.kinds, self.answers.astype(np.float32))
+        return open_gate(question, self.known)
+
+    @cached_property
+    def known(self) -> Known:
+        """What the gate knows."""
+        questions, answers = self.questions.astype(np.float32), self.answers.astype(np.float32)
+        return Known.of(questions, self.kinds, answers, self.metric)
 
     def scores(
         self, shares: Floats, texts: Sequence[str], starts: Floats, vectors: Floats
@@ -97,6 +84,8 @@ class Experts:
             "experts.vector_bias": self.vector_bias.astype(np.float32),
             "experts.answers": self.answers.astype(np.float16),
             "experts.places": self.places.astype(np.float16),
+            "experts.centre": self.metric.centre.astype(np.float32),
+            "experts.scale": self.metric.scale.astype(np.float16),
         }
         return {"ngrams": self.ngrams.describe()}, arrays
 
@@ -113,6 +102,10 @@ class Experts:
         if "experts.answers" in arrays:  # versions of before did without
             answers = stored_array(arrays, "experts.answers", *answers.shape)
             places = stored_array(arrays, "experts.places", *places.shape)
+        metric = plain_metric(questions.shape[1])  # versions of before have no other
+        if "experts.scale" in arrays:
+            centre = stored_array(arrays, "experts.centre", *metric.centre.shape)
+            metric = Metric(centre, stored_array(arrays, "experts.scale", *metric.scale.shape).astype(np.float32))
         return cls(
             questions=questions,
             kinds=kinds,
@@ -123,25 +116,8 @@ class Experts:
             vector_bias=stored_array(arrays, "experts.vector_bias", len(bias)),
             answers=answers,
             places=places,
+            metric=metric,
         )
-
-
-def open_gate(question: Floats, known: Floats, kinds: Floats, answers: Floats) -> Gate:
-    """The share of each kind in a question: by its nearest question, by all of its questions alike, and by its answers.
-
-    Args:
-        question: (D,) the encoding.
-        known: (Q, D) those of questions that training has seen.
-        kinds: (Q,) the kind of each, from 0.
-        answers: (K, D) where the answers of each kind lie.
-    """
-    cosines, count = known @ question, len(answers)
-    nearest = np.full(count, -1.0)
-    np.maximum.at(nearest, kinds, cosines)
-    mean = np.bincount(kinds, weights=cosines, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
-    near = np.where(nearest > -1.0, (nearest + mean) / 2 + _ANSWERS * (answers @ question), -1.0)
-    votes = np.exp((near - near.max()) / _WARMTH)
-    return Gate(votes / votes.sum(), float(cosines.max()))
 
 
 def place_of(starts: Floats) -> Floats:  # (S,) -> (S,) int
@@ -158,15 +134,3 @@ def place_odds(answered: Floats, shown: Floats) -> Floats:
     """
     usual = (shown + 1) / (shown + 1).sum()
     return np.asarray(np.log((answered + _DRAWN * usual) / (answered.sum() + _DRAWN) / usual))
-
-
-def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)
-    """Where the answers of each kind lie, away from the mean of all kinds.
-
-    Args:
-        vectors: By kind the encodings (A, D) of what answered it; zero where that is nothing.
-    """
-    means = np.stack([each.mean(axis=0) if len(each) else np.zeros(each.shape[1]) for each in vectors])
-    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-    apart = means - means.mean(axis=0)
-    return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9))

@@ -123,6 +123,7 @@ def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
     return [other for other in (row - 1, row + 1) if 0 <= other < len(ranks) and ranks[other] == ranks[row]]
 
 
+@lru_cache(maxsize=16384)
 def _has(text: str, kind: str) -> bool:
     """Whether a text has a value of a kind, or of one that answers as well."""
     if not any(sign.isdigit() for sign in text) and kind != "duration":

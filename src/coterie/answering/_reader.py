@@ -14,17 +14,16 @@ import numpy as np
 
 from coterie.types import Citation, Passage
 
-from ._experts import Experts, Gate
+from ._experts import Experts
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
-from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, outcome_features, probability
+from ._gate import SAME, Gate
+from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, in_own_words, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
 MOST_SENTENCES = 96
 """Sentences that are encoded and compared, of all passages together."""
 MOST_CITED = 3
 """Sentences cited at most."""
-SAME = 0.98
-"""Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
 
 Floats = np.ndarray
 
@@ -193,6 +192,8 @@ def weigh(
     """What a scorer makes of sentences whose features (S,) are known by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])
     scores = scorer.sentence.of(features)
+    if gate is None:
+        scores = in_own_words(scores, columns["covered"], [each.rank for each in sentences])
     rows = cited_rows(scores, scorer.also, MOST_CITED)
     nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
     outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=agreed)

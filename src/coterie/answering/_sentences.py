@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from coterie.extraction import Document
 from coterie.types import Citation, Passage
@@ -66,8 +67,12 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     return found
 
 
-def _cut(text: str) -> list[tuple[int, int]]:
-    """Where sentences stand, without the marks of lists and headings around them."""
+@lru_cache(maxsize=4096)
+def _cut(text: str) -> tuple[tuple[int, int], ...]:
+    """Where sentences stand, without the marks of lists and headings around them.
+
+    Remembered, as one document is asked about again and again.
+    """
     places: list[tuple[int, int]] = []
     start = 0
     for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
@@ -76,7 +81,7 @@ def _cut(text: str) -> list[tuple[int, int]]:
             if sum(sign.isalnum() for sign in text[slice(*trimmed)]) >= _FEWEST:
                 places.append(trimmed)
         start = end
-    return places
+    return tuple(places)
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from coterie.answering import MOST_CITED, SAME, Gate, Line, Reader, cited_rows, load_defaults, outcome_features
+from coterie.answering import (
+    MOST_CITED,
+    SAME,
+    Gate,
+    Line,
+    Reader,
+    cited_rows,
+    in_own_words,
+    load_defaults,
+    outcome_features,
+)
 from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
@@ -28,7 +38,7 @@ from coterie.specialists import Acceptance, AnswerSpecialist, Thresholds
 from coterie.types import Label, Output, Prompt, Rung
 
 from ._answer_corpus import AnswerCorpus, gather_corpus
-from ._answer_fit import Columns, deal, features_of, fit_experts, fit_scorer
+from ._answer_fit import Columns, deal, features_of, fit_experts, fit_scorer, is_sound
 from ._answer_profile import answer_profile
 from ._candidates import Candidate, Choice, Figure, choose
 from ._job import Job, TextEncoder
@@ -41,6 +51,9 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 20
 """Questions from which the reader is calibrated anew."""
+_MARGIN = 0.5
+"""Share of the target that has to be met by questions in new words where it cannot be shown: what is met on a few kinds
+of questions is not met on the next kinds as a rule."""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
@@ -226,14 +239,17 @@ def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
 
 
 def _shown(
-    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float, *, met: float
 ) -> tuple[Threshold, float]:
-    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can."""
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
+
+    That one is raised to where no more than `met` were wrong.
+    """
     for risk in (target, *(each for each in RISKS if each > target)):
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
         if found.value is not None:
             break
-    return (as_met(found, confidence, right, target) if risk > target else found), risk
+    return (as_met(found, confidence, right, met) if risk > target else found), risk
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -276,8 +292,10 @@ class _Made:
 class _Fit:
     """A reader fitted on one's own questions, and what it says of each when it did not see it."""
 
-    def __init__(self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray) -> None:
-        self.reader, self.right, self.stated, self.best = reader, right, stated, best
+    def __init__(
+        self, reader: Reader, right: np.ndarray, stated: np.ndarray, best: np.ndarray, sound: np.ndarray
+    ) -> None:
+        self.reader, self.right, self.stated, self.best, self.sound = reader, right, stated, best, sound
         self.thresholds: dict[str, Threshold] = {}
         self.risks: dict[str, float] = {}
         """What each threshold holds: the target, or the smallest that the questions can show."""
@@ -298,7 +316,7 @@ class _Fit:
             corpus = found.corpus
             fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, gates=found.gates)
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
-            fit = cls(reader, fitted.right, fitted.stated, fitted.best)
+            fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:
             corpus = corpus.narrowed()
             fit = _recalibrated(corpus, features_of(corpus, encoded=shipped.encodes), shipped)
@@ -307,40 +325,57 @@ class _Fit:
         return fit
 
     def decide(self, job: Job, corpus: AnswerCorpus, gates: Sequence[Gate]) -> None:
-        """From which confidence to answer and to be silent; by themselves of questions that were asked before."""
+        """From which confidence to answer and to be silent; by themselves of questions that were asked before.
+
+        What is asked before is asked about new documents: those are what comes anew. Of questions in new words the
+        words are: a hundred documents asked in words that are taken for another kind are one mistake, made a hundred
+        times. Where there are too few topics to show anything, documents have to do.
+        """
         answers = self.right >= 1 - self.stated
         silent = np.array([not each.stated for each in corpus.asked])
-        right = np.where(answers, self.best, silent)
-        groups = np.array([str(each) for each in corpus.groups()])
+        right = np.where(answers, self.sound, silent)
+        documents = np.array([str(each) for each in corpus.groups()])
+        topics = np.array(corpus.topics)
         before = np.array([gate.nearest >= SAME for gate in gates] or [False] * len(right))
-        for name, rows, confidence in (
-            ("answering", answers & ~before, self.right),
-            ("silence", ~answers & ~before, 1 - self.stated),
-            ("answering, asked before", answers & before, self.right),
-            ("silence, asked before", ~answers & before, 1 - self.stated),
+        target = job.section.target_risk
+        for name, rows, confidence, anew in (
+            ("answering", answers & ~before, self.right, bool(gates)),
+            ("silence", ~answers & ~before, 1 - self.stated, bool(gates)),
+            ("answering, asked before", answers & before, self.right, False),
+            ("silence, asked before", ~answers & before, 1 - self.stated, False),
         ):
             if rows.any():
-                threshold, risk = _shown(confidence[rows], right[rows], groups[rows], job.section.target_risk)
+                by, share = (topics, _MARGIN) if anew else (documents, 1.0)
+                threshold, risk = _shown(confidence[rows], right[rows], by[rows], target, met=share * target)
+                if threshold.value is None and anew:
+                    threshold, risk = _shown(confidence[rows], right[rows], documents[rows], target, met=share * target)
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
                 self.notes[f"{name} reason"] = threshold.reason
-        self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+        decided = np.where(answers, self.best, silent)
+        self.figure = Figure(float(decided.mean()), bootstrap_mean(decided, seed=0))
 
 
 def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: Reader) -> _Fit:
     """The shipped reader, its probabilities scaled to what came true here."""
-    scorer, outcomes, best = shipped.plain, [], []
+    scorer, outcomes, best, sound = shipped.plain, [], [], []
     for each, own in zip(corpus.asked, columns, strict=True):
         scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
+        scores = in_own_words(scores, own["covered"], each.ranks)
         outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
         best.append(bool(each.answers[scores.argmax()]))
+        sound.append(is_sound(each, scores, scorer.also))
     seen = np.vstack(outcomes)
     stated = np.array([each.stated for each in corpus.asked])
     right, said = scorer.right.of(seen), scorer.stated.of(seen)
     right_line, stated_line = fit_platt(right, np.array(best)), fit_platt(said, stated)
     scaled = replace(scorer, right=_scaled(scorer.right, right_line), stated=_scaled(scorer.stated, stated_line))
     return _Fit(
-        replace(shipped, plain=scaled), right_line.probability(right), stated_line.probability(said), np.array(best)
+        replace(shipped, plain=scaled),
+        right_line.probability(right),
+        stated_line.probability(said),
+        np.array(best),
+        np.array(sound),
     )
 
 

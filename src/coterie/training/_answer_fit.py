@@ -25,12 +25,14 @@ from coterie.answering import (
     SAME,
     Experts,
     Gate,
+    Known,
     Line,
     Outcomes,
     Scorer,
     answer_directions,
     cited_rows,
     encoded_features,
+    fit_metric,
     likely_rows,
     open_gate,
     outcome_features,
@@ -62,6 +64,7 @@ class Fitted(NamedTuple):
     right: Floats  # (N,) probability that the best sentence answers
     stated: Floats  # (N,) probability that the documents answer
     best: np.ndarray  # (N,) bool, whether it does
+    sound: np.ndarray  # (N,) bool, whether every sentence cited does
 
 
 def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
@@ -112,11 +115,12 @@ def fit_scorer(
         line = _line(names, stacked[owners != fold], answers[owners != fold])
         for number in np.flatnonzero(folds == fold):
             scores[number] = line.of(features[number])
-    also = _also(corpus, scores, precision)
+    before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(columns))
+    also = max(_also(corpus, scores, precision, before == again) for again in np.unique(before))
     outcomes = _outcomes(columns, scores, also, gates)
     best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
+    sound = np.array([is_sound(each, row, also) for each, row in zip(corpus.asked, scores, strict=True)])
     stated = np.array([each.stated for each in corpus.asked])
-    before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(best))
     lines: dict[bool, Outcomes] = {}
     probable = np.zeros((2, len(best)))  # that it answers, that anything does
     for again in {bool(each) for each in before}:  # how sure one is of questions asked before says little of others
@@ -128,7 +132,12 @@ def fit_scorer(
     scorer = Scorer(
         sentence=_line(names, stacked, answers), right=new.right, stated=new.stated, also=also, again=lines.get(True)
     )
-    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best)
+    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best, sound=sound)
+
+
+def is_sound(asked: Asked, scores: Floats, also: float) -> bool:
+    """Whether every sentence that is cited for these scores (S,) answers: a wrong one beside a right one misleads."""
+    return bool(asked.answers[cited_rows(scores, also, MOST_CITED)].all())
 
 
 def _outcomes(columns: Columns, scores: Sequence[Floats], also: float, gates: Sequence[Gate] | None) -> Floats:
@@ -160,11 +169,13 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
     return found
 
 
-def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float) -> float:
-    """The lowest log-odds from which sentences beside the best one are right so often."""
-    others = [np.delete(np.arange(len(each)), each.argmax()) for each in scores]
-    values = np.concatenate([each[rows] for each, rows in zip(scores, others, strict=True)])
-    right = np.concatenate([asked.answers[rows] for asked, rows in zip(corpus.asked, others, strict=True)])
+def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, own: np.ndarray) -> float:  # own (N,) bool
+    """The lowest log-odds from which sentences beside the best one are right so often, of a part of the questions."""
+    others = {
+        number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in np.flatnonzero(own)
+    }
+    values = np.concatenate([scores[number][rows] for number, rows in others.items()])
+    right = np.concatenate([corpus.asked[number].answers[rows] for number, rows in others.items()])
     order = np.argsort(-values, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(shares >= precision)
@@ -182,13 +193,14 @@ _FEWEST_BESIDE = 20  # sentences that the share must be of
 class Familiar:
     """The experts, and what those that did not see a question's document say of it.
 
-    Every question is there twice: as it will be asked in words that training has seen, and in words that it has not.
+    A question is there twice: as it will be asked in words that training has seen, and in words that it has not. One of
+    a topic without an expert is there once: its words are none that the experts know.
     """
 
     experts: Experts
     corpus: AnswerCorpus
     columns: Columns
-    folds: np.ndarray  # (2 N,)
+    folds: np.ndarray  # (M,)
     gates: list[Gate]
 
 
@@ -209,23 +221,24 @@ def fit_experts(
     work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
     whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
     asked = [each.row.text for each in corpus.asked]
+    every = range(len(asked))
+    looks = [*((each, True) for each in every if topics[each] in kept), *((each, False) for each in every)]
     opened = {(text, known): work.gate(text, known=known) for known in (True, False) for text in dict.fromkeys(asked)}
-    gates = [opened[text, known] for known in (True, False) for text in asked]
-    count = len(asked)
-    seen = [*corpus.asked, *corpus.asked]
-    columns: Columns = [{}] * len(gates)
+    gates = [opened[asked[number], known] for number, known in looks]
+    numbers = np.array([number for number, _ in looks])
+    seen = [corpus.asked[number] for number in numbers]
+    columns: Columns = [{}] * len(looks)
     for fold in np.unique(folds):
         experts = work.fit(folds != fold, advance)
         weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
-        for number in np.flatnonzero(folds == fold):
-            for place in (int(number), count + int(number)):
-                gate = gates[place]
-                seen[place], columns[place] = work.look(experts, corpus.asked[number], gate, weights[id(gate)])
+        for place in np.flatnonzero(folds[numbers] == fold):
+            gate = gates[place]
+            seen[place], columns[place] = work.look(experts, seen[place], gate, weights[id(gate)])
     return Familiar(
         experts=whole,
         corpus=replace(corpus, asked=seen),
         columns=columns,
-        folds=np.concatenate([folds, folds]),
+        folds=folds[numbers],
         gates=gates,
     )
 
@@ -254,9 +267,10 @@ class _Work:
         asked = dict.fromkeys((each.row.text, topic) for each, topic in zip(corpus.asked, topics, strict=True))
         known = [(text, kept[topic]) for text, topic in asked if topic in kept]
         self.asked = [text for text, _ in known]
-        self.questions = np.stack([corpus.questions[text] for text in self.asked])
-        self.kinds = np.array([kind for _, kind in known], dtype=np.int32)
-        self.answers = answer_directions([self.vectors[sorted(ids)] for ids in self._answering()])
+        questions = np.stack([corpus.questions[text] for text in self.asked])
+        metric = fit_metric(questions, self.vectors)
+        answers = answer_directions([metric.of(self.vectors[sorted(ids)]) for ids in self._answering()])
+        self.known = Known.of(questions, np.array([kind for _, kind in known], dtype=np.int32), answers, metric)
 
     def _answering(self) -> list[set[int]]:
         """By kind the sentences that answered it."""
@@ -268,11 +282,23 @@ class _Work:
 
     def gate(self, question: str, *, known: bool) -> Gate:
         """How a question finds its experts: in words that training has seen, or as if it had not."""
-        others = np.array([known or text != question for text in self.asked])
-        if not others.any():
-            others[:] = True
         vector = self.corpus.questions[question]
-        return open_gate(vector, self.questions[others], self.kinds[others], self.answers)
+        return open_gate(vector, self.known if known else self.known.take(self._others(question)))
+
+    def _others(self, question: str) -> np.ndarray:  # (Q,) bool
+        """The known questions without this one and, of each other kind that has several, without one of those.
+
+        Were it left out alone, its own kind would be told from fewer questions than all others, which happens to no
+        new one.
+        """
+        own, kinds = np.array([text == question for text in self.asked]), self.known.kinds
+        drawn = np.random.default_rng([self.seed, *question.encode()]).random(len(own))
+        order = np.lexsort((drawn, kinds))
+        last = order[np.append(np.diff(kinds[order]) > 0, True)]  # one of each kind
+        several = np.bincount(kinds)[kinds[last]] > 1
+        kept = ~own
+        kept[last[several & ~np.isin(kinds[last], kinds[own])]] = False
+        return kept if kept.any() else np.ones(len(own), dtype=bool)
 
     def look(
         self, experts: Experts, asked: Asked, gate: Gate, weights: Floats
@@ -310,15 +336,16 @@ class _Work:
                     weights[:, kind], bias[kind] = model.coef_[0], model.intercept_[0]
             advance(1)
         return Experts(
-            questions=self.questions.astype(np.float16),
-            kinds=self.kinds,
+            questions=self.known.questions.astype(np.float16),
+            kinds=self.known.kinds,
             ngrams=self.ngrams,
             word_weights=word_weights.astype(np.float16),
             word_bias=word_bias.astype(np.float32),
             vector_weights=vector_weights.astype(np.float16),
             vector_bias=vector_bias.astype(np.float32),
-            answers=self.answers.astype(np.float16),
+            answers=self.known.answers.astype(np.float16),
             places=np.stack([self._places(numbers) for numbers in of_topic]),
+            metric=self.known.metric,
         )
 
     def _places(self, numbers: Sequence[int]) -> Floats:

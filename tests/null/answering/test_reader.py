@@ -10,14 +10,18 @@ from coterie.answering import (
     PLACES,
     Experts,
     Gate,
+    Known,
     Outcomes,
     Reader,
     Scorer,
     answer_directions,
+    fit_metric,
+    in_own_words,
     load_defaults,
     open_gate,
     place_odds,
     place_of,
+    plain_metric,
     survey,
 )
 from coterie.types import Label, Passage
@@ -138,6 +142,7 @@ def expert_of_laws(question):
         vector_bias=np.zeros(1),
         answers=np.zeros((1, len(question))),
         places=np.zeros((1, len(PLACES) + 1)),
+        metric=plain_metric(len(question)),
     )
 
 
@@ -161,10 +166,11 @@ def test_what_answered_before_is_looked_at_though_it_shares_no_word():
 
 def test_the_gate_follows_the_nearest_questions():
     """A question goes to the kind whose questions it is like; one like none of them is strange."""
-    known, kinds = np.eye(3, 8, dtype=np.float32), np.array([0, 0, 1])
+    known = np.eye(3, 8, dtype=np.float32)
+    seen = Known.of(known, np.array([0, 0, 1]), np.zeros((2, 8)), plain_metric(8))
 
-    near = open_gate(known[2], known, kinds, np.zeros((2, 8)))
-    strange = open_gate(np.eye(8, dtype=np.float32)[7], known, kinds, np.zeros((2, 8)))
+    near = open_gate(known[2], seen)
+    strange = open_gate(np.eye(8, dtype=np.float32)[7], seen)
 
     assert near.shares.argmax() == 1
     assert (near.familiar, strange.familiar) == (1.0, 0.0)
@@ -177,11 +183,75 @@ def test_the_gate_hears_what_answered_before():
     question = np.array([0.5, 0.5, 0.0, 0.7], dtype=np.float32)
     vectors = [np.eye(4)[[2]], np.eye(4)[[3, 3]]]
 
-    blind = open_gate(question, known, kinds, answer_directions([each[:0] for each in vectors]))
-    hearing = open_gate(question, known, kinds, answer_directions(vectors))
+    blind, hearing = (
+        open_gate(question, Known.of(known, kinds, answer_directions(each), plain_metric(4)))
+        for each in ([each[:0] for each in vectors], vectors)
+    )
 
     assert blind.shares.tolist() == [0.5, 0.5]
     assert hearing.shares[1] > 0.9
+
+
+def test_the_very_words_of_a_question_need_no_vote():
+    """A known question is of its own kind, though it is like the answers of another."""
+    directions = answer_directions([np.eye(4)[[1]], np.eye(4)[[0]]])
+    metric = plain_metric(4)._replace(asked=5.0, answered=22.0)
+    known = Known.of(np.eye(2, 4, dtype=np.float32), np.array([0, 1]), directions, metric)
+    question = np.eye(4, dtype=np.float32)[0]
+
+    assert open_gate(question, known).shares.tolist() == [1.0, 0.0]
+    assert open_gate(0.9 * question, known).shares[1] > 0.9
+
+
+def test_what_all_sentences_vary_in_tells_questions_apart_least():
+    """Where sentences vary much in a direction, two questions that agree there alone are hardly alike."""
+    sentences = np.array([[each, 0.1 * other, 0.1] for each in (-1.0, 1.0) for other in (-1.0, 1.0)])
+    question, same_in_much, same_in_little = np.array([[1.0, 0.2, 0.0], [1.0, -0.2, 0.0], [-0.1, 0.2, 0.0]])
+
+    metric = fit_metric(np.zeros((1, 3)), sentences)
+    whitened = metric.of(np.stack([question, same_in_much, same_in_little]))
+    plain = plain_metric(3).of(np.stack([question, same_in_much, same_in_little]))
+
+    assert whitened[0] @ whitened[2] > plain[0] @ plain[2]
+    assert whitened[0] @ whitened[1] < plain[0] @ plain[1]
+    assert np.allclose(np.linalg.norm(whitened, axis=1), 1.0)
+
+
+def test_under_a_heading_with_the_words_of_the_question_its_own_words_count():
+    """Where the heading has all that is asked, the sentence that says it goes before its neighbours."""
+    text = "The pool opens at 9:00 from Tuesday to Saturday. On Sundays it closes at 17:00."
+    passage = Passage(
+        document="pool.md",
+        start=0,
+        end=len(text),
+        text=text,
+        score=1.0,
+        label=Label.PUBLIC,
+        heading="Opening hours of the pool",
+    )
+    seen = survey("When does the pool open?", [passage])
+    lexical = load_defaults().readers["lexical"]
+
+    plain = lexical.plain.sentence.of(np.column_stack([seen.words]))
+    read = lexical.read(seen)
+
+    assert plain.argmax() == 1
+    assert read is not None
+    assert read.cited[0].text.startswith("The pool opens")
+    assert read.scores.max() == plain.max()
+
+
+def test_own_words_change_nothing_elsewhere():
+    """Another passage, a sentence far less likely, or one that lacks a word stays where it is."""
+    scores = np.array([1.0, 0.0, -1.0])
+    for covered, ranks, far in (
+        ([0.5, 1.0, 0.0], [0, 1, 0], 0.0),
+        ([0.5, 0.9, 0.0], [0, 0, 0], 0.0),
+        ([0.5, 1.0, 0.0], [0, 0, 0], 9.0),
+    ):
+        given = scores - far * np.array([0.0, 1.0, 1.0])
+        assert in_own_words(given, np.array(covered), ranks).tolist() == given.tolist()
+    assert in_own_words(scores, np.array([0.5, 1.0, 0.0]), [0, 0, 0]).tolist() == [0.0, 1.0, -1.0]
 
 
 def test_where_answers_stand_counts():
@@ -209,12 +279,17 @@ def test_experts_of_unknown_kinds_are_refused():
         vector_bias=np.zeros(2),
         answers=np.eye(2, 4),
         places=np.ones((2, len(PLACES) + 1)),
+        metric=fit_metric(np.eye(2, 4), np.eye(4)[[0, 0, 1, 2]]),
     )
     described, arrays = experts.store()
 
     assert Experts.restore(described, arrays).kinds.tolist() == [0, 1]
     assert np.array_equal(Experts.restore(described, arrays).answers, np.eye(2, 4))
-    old = {name: array for name, array in arrays.items() if name not in {"experts.answers", "experts.places"}}
+    later = {"experts.answers", "experts.places", "experts.centre", "experts.scale"}
+    old = {name: array for name, array in arrays.items() if name not in later}
+    assert np.allclose(Experts.restore(described, arrays).metric.scale, experts.metric.scale, atol=1e-3)
+    assert np.array_equal(Experts.restore(described, old).metric.scale, np.eye(4))
+    assert Experts.restore(described, old).metric.answered < Experts.restore(described, arrays).metric.answered
     assert not Experts.restore(described, old).answers.any()
     assert not Experts.restore(described, old).places.any()
     with pytest.raises(ValueError, match="kinds"):
