@@ -24,6 +24,7 @@ ORDER = (
     "entailment",
     "extract",
     "answer",
+    "everyday",
     "underwriting",
     "abstention",
     "scope",
