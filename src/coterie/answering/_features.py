@@ -79,6 +79,8 @@ def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  #
     for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
         heading = sets[row] | above[each.rank]
+        if not sets[row].isdisjoint(asked):  # the columns of a row that is asked about, not those of every row
+            heading = heading.union(_terms(each.head))
         typed = bool(kind) and _has(each.text, kind)
         found[row] = (
             *(

@@ -49,7 +49,7 @@ class Survey:
     @property
     def texts(self) -> list[str]:
         """What is to be encoded: the sentences, in order."""
-        return [each.text for each in self.sentences]
+        return [each.said for each in self.sentences]
 
     def take(self, rows: Floats) -> Survey:
         """Some of the sentences, by their places (K,)."""

@@ -6,12 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from coterie.extraction import Document
 from coterie.types import Citation, Passage
 
-_ITEM = re.compile(r"\n+(?=[ \t]*(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S)")
-"""A line that begins like a list's item, a table's row or a heading begins a sentence."""
+_ITEM = re.compile(r"\n+(?=[ \t]*(?:```|(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S))")
+"""A line that begins like a list's item, a table's row, a heading or a fence begins a sentence."""
+_TABLE = re.compile(
+    r"^(?P<head>[^\n]*\S)[ \t]*\n[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+(?:[ \t]*:?-{3,}:?)?[ \t]*\n", re.MULTILINE
+)
+"""The names of a table's columns, and the line under them."""
+_ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
 """A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
@@ -35,6 +41,13 @@ class Sentence:
     end: int
     """`start` and `end`: characters of the document's text."""
     text: str
+    head: str = ""
+    """The names of the columns, of a table's row: its values say nothing without them."""
+
+    @property
+    def said(self) -> str:
+        """What it says to one who does not see where it stands."""
+        return f"{self.head}: {self.text}" if self.head else self.text
 
     def cite(self) -> Citation:
         """Where it stands."""
@@ -57,31 +70,54 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
         places = taken.setdefault((passage.shelf, passage.document), [])
-        for start, end in _cut(passage.text):
+        for start, end, head in _cut(passage.text):
             at, to = passage.start + start, passage.start + end
             if any(at < other_end and other_start < to for other_start, other_end in places):
                 continue
             places.append((at, to))
             text = passage.text[start:end]
-            found.append(Sentence(passage=passage, rank=rank, start=at, end=to, text=text))
+            found.append(Sentence(passage=passage, rank=rank, start=at, end=to, text=text, head=head))
     return found
 
 
 @lru_cache(maxsize=4096)
-def _cut(text: str) -> tuple[tuple[int, int], ...]:
-    """Where sentences stand, without the marks of lists and headings around them.
+def _cut(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Where sentences stand, without the marks of lists and headings around them, and what their columns are called.
 
-    Remembered, as one document is asked about again and again.
+    The names of columns are no sentence. Remembered, as one document is asked about again and again.
     """
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, str]] = []
+    tables = _tables(text)
     start = 0
     for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
-        for at, to in _sentences(text[start:end]):
-            trimmed = _trim(text, start + at, start + to)
-            if sum(sign.isalnum() for sign in text[slice(*trimmed)]) >= _FEWEST:
-                places.append(trimmed)
+        for begin, until in _sentences(text[start:end]):
+            at, to = _trim(text, start + begin, start + until)
+            table = next((each for each in tables if each.start <= at < each.end), None)
+            names = table is not None and at < table.rows
+            if not names and sum(sign.isalnum() for sign in text[at:to]) >= _FEWEST:
+                places.append((at, to, table.head if table else ""))
         start = end
     return tuple(places)
+
+
+class _Table(NamedTuple):
+    """Where a table stands in a text."""
+
+    start: int
+    rows: int
+    """Where its rows begin."""
+    end: int
+    head: str
+    """The names of its columns."""
+
+
+def _tables(text: str) -> list[_Table]:
+    found = []
+    for match in _TABLE.finditer(text):
+        rows = _ROWS.match(text, match.end())
+        if "|" in match["head"] and rows is not None and rows.end() > match.end():
+            found.append(_Table(match.start(), match.end(), rows.end(), match["head"].strip(_MARKS)))
+    return found
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:

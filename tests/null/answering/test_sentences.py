@@ -1,6 +1,8 @@
 """Passages cut into sentences, and citations put together from them."""
 
-from coterie.answering import cite, cut_passages
+import pytest
+
+from coterie.answering import LEXICAL, cite, cut_passages, survey
 from coterie.types import Label, Passage
 
 TEXT = """# Fees
@@ -27,12 +29,11 @@ def test_offsets_are_the_documents():
 
 
 def test_rows_of_a_table_are_sentences_and_rules_are_none():
-    """Each row of a table can be cited by itself; the line between head and rows says nothing."""
+    """Each row of a table can be cited by itself; its head and the line under that say nothing."""
     assert [each.text for each in cut_passages([passage()])] == [
         "Fees",
         "The account is free.",
         "A paper statement costs 3 pounds.",
-        "What | Fee",
         "Late | 12 pounds",
     ]
 
@@ -57,7 +58,7 @@ def test_neighbours_become_one_citation():
 
 def test_sentences_apart_are_cited_apart():
     """What stands between two sentences is not quoted with them."""
-    _, free, _, _, late = cut_passages([passage()])
+    _, free, _, late = cut_passages([passage()])
 
     assert [each.text for each in cite([late, free])] == ["The account is free.", "Late | 12 pounds"]
 
@@ -82,3 +83,40 @@ def test_a_row_of_names_and_values_is_one_sentence():
         "It is that of Ohio.",
         "Nothing else counts.",
     ]
+
+
+def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
+    """The names are no sentence of their own, and what is cited is the row as it stands."""
+    rows = "| Germany | 28 EUR |\n| France | 40 EUR |"
+    text = f"Allowances:\n\n| Destination | Daily allowance |\n|---|---:|\n{rows}\n\nAsk Finance."
+
+    found = cut_passages([passage(text)])
+
+    assert [each.text for each in found] == ["Allowances:", "Germany | 28 EUR", "France | 40 EUR", "Ask Finance."]
+    assert [each.head for each in found] == ["", "Destination | Daily allowance", "Destination | Daily allowance", ""]
+    assert found[2].said == "Destination | Daily allowance: France | 40 EUR"
+    assert all(text[each.start - 100 : each.end - 100] == each.text for each in found)
+
+
+def test_the_words_of_a_column_are_words_of_its_rows():
+    """A row that is asked about is found by what its column is called, too; another row is not."""
+    text = "| Destination | Daily allowance |\n|---|---|\n| Germany | 28 EUR |\n| France | 40 EUR |\n"
+    seen = survey("What is the daily allowance for France?", [passage(text)])
+
+    assert seen.words[:, LEXICAL.index("covered_heading")].tolist() == [0.0, 1.0]
+    assert seen.texts[1].startswith("Destination | Daily allowance: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b\nc | d", "---\ntitle: x\n---\nBody of it.", "| a | b |\n|---|---|\n\nNo rows here."]
+)
+def test_what_is_no_table_has_no_columns(text):
+    """Bars alone, the lines around a document's settings and a head without rows are text as any other."""
+    assert not any(each.head for each in cut_passages([passage(text)]))
+
+
+def test_code_in_fences_is_not_part_of_the_sentence_after_it():
+    """A fence ends what stood before it."""
+    found = cut_passages([passage("```\nexpense submit\n```\nClaims are submitted within 30 days.")])
+
+    assert [each.text for each in found][-1] == "Claims are submitted within 30 days."
