@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from ._replay import Player, Replay, Shown, replay
     from ._risk import mean_p_value
     from ._spot import SPOT_CHECKS_FILE, SpotChecks, collect, dump_checks, is_chosen, load_checks
+    from ._stops import STOPS, RungOutcomes, promised_stop, shown_stops
 
 __all__ = [
     "SPOT_CHECKS_FILE",
+    "STOPS",
     "Aim",
     "Attempt",
     "BudgetedEngine",
@@ -51,6 +53,7 @@ __all__ = [
     "Purse",
     "Recovery",
     "Replay",
+    "RungOutcomes",
     "Setting",
     "Shown",
     "SpotChecks",
@@ -72,15 +75,18 @@ __all__ = [
     "load_checks",
     "mean_p_value",
     "profile_of_rows",
+    "promised_stop",
     "read_outcomes",
     "recovery",
     "replay",
     "replay_page",
+    "shown_stops",
     "turn",
 ]
 
 _HOMES = {
     "SPOT_CHECKS_FILE": "_spot",
+    "STOPS": "_stops",
     "Aim": "_dial",
     "Attempt": "_outcomes",
     "BudgetedEngine": "_purse",
@@ -104,6 +110,7 @@ _HOMES = {
     "Purse": "_purse",
     "Recovery": "_curve",
     "Replay": "_replay",
+    "RungOutcomes": "_stops",
     "Setting": "_dial",
     "Shown": "_replay",
     "SpotChecks": "_spot",
@@ -125,10 +132,12 @@ _HOMES = {
     "load_checks": "_spot",
     "mean_p_value": "_risk",
     "profile_of_rows": "_profile",
+    "promised_stop": "_stops",
     "read_outcomes": "_outcomes",
     "recovery": "_curve",
     "replay": "_replay",
     "replay_page": "_page",
+    "shown_stops": "_stops",
     "turn": "_dial",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,16 @@ from coterie.calibration import (
 )
 from coterie.cascade import Judged
 from coterie.engines import LinearEngine, dump_head
-from coterie.evaluation import Evaluation
+from coterie.evaluation import Evaluation, judge
 from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, Scope, own_encoder_files
 
 from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
-from ._measure import Encoded, measure, rated
+from ._measure import Encoded, ask_held_out, rated
 from ._prompted import train_prompted
 from ._provable import provable
+from ._rung_chain import Calibrated, Made, train_rung_chain
 from ._scope import fit_scope
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
@@ -50,17 +51,20 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
-    candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
+    made = [_make(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
+    candidates = [each.candidate for each in made]
+    if job.section.chain:
+        candidates.append(train_rung_chain(job, made))
     if "slm" in job.measured_rungs:
         # Imported here: it needs torch, which nothing else does.
         from ._slm import fit_slm  # noqa: PLC0415
 
         with fit_slm(job, examples) as fit:
-            candidates.append(_candidate(job, fit, examples.take(fit.rows)))
+            candidates.append(_make(job, fit, examples.take(fit.rows)).candidate)
     return [*candidates, *prompted]
 
 
-def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candidate:
+def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     """Calibrate, decide from which confidence to accept, measure on held-out rows.
 
     Args:
@@ -77,15 +81,17 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     confidence = line.believe(said)
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
-    scope, least = _scope(fit, scaled, examples)
+    scope, least, in_scope = _scope(fit, scaled, examples)
     acceptance = Acceptance(
         temperature=temperature, threshold=threshold.value, target_risk=shown.risk, scope_threshold=least
     )
     specialist, files = _built(job, fit, acceptance, line, scope)
     # What the dial between this specialist and a generalist is turned by.
-    judged = Judged(confidence=confidence, right=right, group=_numbers([job.train.rows[r].group for r in fit.rows]))
-    evaluation = measure(job, fit.rung, specialist)
-    return Candidate(
+    judged = Judged(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
+    findings = ask_held_out(job, fit.rung, specialist)
+    evaluation = judge(job.held_out.rows, findings, task="classify")
+    unread = tuple(_warnings(job, fit, evaluation))
+    candidate = Candidate(
         rung=fit.rung,
         files={**files, **judged.to_files()},
         validation={name: rated(name, right, predicted, targets) for name in job.measures},
@@ -98,14 +104,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
-        warnings=tuple(filter(None, [shown.warning, *_warnings(job, fit, evaluation)])),
+        warnings=tuple(filter(None, [shown.warning, *unread])),
     )
-
-
-def _numbers(groups: Sequence[str | None]) -> np.ndarray:
-    """A number for each row's group (N,); a row without one is a group of its own."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(("row", i) if g is None else g, len(numbers)) for i, g in enumerate(groups)])
+    calibrated = Calibrated(
+        rows=fit.rows, confidence=confidence, right=right, in_scope=in_scope, predicted=predicted, targets=targets
+    )
+    return Made(candidate, specialist, files, calibrated, findings, unread)
 
 
 def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:
@@ -138,14 +142,17 @@ def _built(
     return specialist, dump_head(fit.head, specialist.describe()) | scope_files | own_encoder_files(fit.files)
 
 
-def _scope(fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples) -> tuple[Scope | None, float | None]:
-    """What the in-scope score is made of, beside the largest logit, and from where a text counts as in scope."""
+def _scope(
+    fit: TextFit | SlmFit, scaled: np.ndarray, examples: TextExamples
+) -> tuple[Scope | None, float | None, np.ndarray]:
+    """What the in-scope score is made of, beside the largest logit; from where a text is in scope; which rows are."""
     if examples.several:  # "none of the labels" is an answer there, so nothing is out of scope
-        return None, None
-    if not isinstance(fit, TextFit) or fit.compared is None or fit.nearest is None:
-        return None, scope_threshold(max_logit(scaled), false_rejection=FALSE_REJECTION)
-    scope, scores = fit_scope(fit.compared, fit.nearest, scaled)
-    return scope, scope_threshold(scores, false_rejection=FALSE_REJECTION)
+        return None, None, np.ones(len(scaled), dtype=bool)
+    scope, scores = None, max_logit(scaled)
+    if isinstance(fit, TextFit) and fit.compared is not None and fit.nearest is not None:
+        scope, scores = fit_scope(fit.compared, fit.nearest, scaled)
+    least = scope_threshold(scores, false_rejection=FALSE_REJECTION)
+    return scope, least, scores >= least
 
 
 def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,12 +16,13 @@ from coterie.evaluation import (
     Evaluation,
     bootstrap_interval,
     bootstrap_mean,
-    evaluate,
+    consult_rows,
+    judge,
     macro_f1,
     multilabel_f1,
 )
 from coterie.protocols import Specialist
-from coterie.types import Rung
+from coterie.types import Finding, Rung
 
 from ._candidates import Figure
 from ._job import Job
@@ -39,7 +40,12 @@ class Encoded(NamedTuple):
 
 
 def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
-    """The specialist's figures on the job's held-out rows, with progress.
+    """The specialist's figures on the job's held-out rows, with progress."""
+    return judge(job.held_out.rows, ask_held_out(job, rung, specialist), task=specialist.card.task)
+
+
+def ask_held_out(job: Job, rung: Rung, specialist: Specialist) -> list[Finding]:
+    """What the specialist finds on the job's held-out rows, in order, with progress.
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
     asked about one after the other, so that the same version has the same figures, to the last digit of the report that
@@ -52,15 +58,16 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     advance = job.progress.advance
     rows = job.held_out.rows
-    asked = evaluate(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
-    evaluation = finish(asked)
+    asked = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
+    findings = finish(asked)
     job.progress.finish("")
-    return evaluation
+    return findings
 
 
 def _encodes_whole(job: Job, rung: Rung) -> bool:
     """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
-    return rung == "embedding" and job.section.task != "extract" and not job.pairs
+    looks = rung == "embedding" or (rung == "chain" and "embedding" in (job.section.chain or ()))
+    return looks and job.section.task != "extract" and not job.pairs
 
 
 def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:
