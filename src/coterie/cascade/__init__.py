@@ -11,7 +11,7 @@ from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._chain import Chain, Chains, ChosenChain, Confidence, choose_chain, describe_chain, fit_confidence
-    from ._curve import Point, Recovery, area_under_error, recovery
+    from ._curve import Point, Recovery, area_under_error, recovery, worst_excess
     from ._dial import Aim, Calibration, Setting, decide, turn
     from ._features import PromptFeatures, fit_features
     from ._frontier import Policy, frontier
@@ -82,6 +82,7 @@ __all__ = [
     "replay_page",
     "shown_stops",
     "turn",
+    "worst_excess",
 ]
 
 _HOMES = {
@@ -139,6 +140,7 @@ _HOMES = {
     "replay_page": "_page",
     "shown_stops": "_stops",
     "turn": "_dial",
+    "worst_excess": "_curve",
 }
 
 __getattr__ = lazy_face(__name__, _HOMES)
