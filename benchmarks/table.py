@@ -30,6 +30,7 @@ ORDER = (
     "routellm",
     "cascades",
     "live_cascade",
+    "rung_chain",
     "headlines_cascade",
     "slm",
     "adapters",

@@ -36,7 +36,6 @@ from coterie.training import choose_stop, train
 from coterie.types import ContextView, Finding, Task
 
 CLAIM = "A chain of rungs keeps 0.99 of what its last rung gets right, and holds its risk, at less energy."
-CHAIN = ("lexical", "embedding", "encoder")
 NAMES = ("banking77", "clinc150")
 TIMED = 1000
 """Rows of which the time is taken, each asked of every rung in turn."""
@@ -57,7 +56,7 @@ def cut(rows: Sequence[tuple[str, str]], each: int, seed: int) -> tuple[list[tup
     return parts
 
 
-def make(folder: Path, name: str, most: int, seed: int) -> None:
+def make(folder: Path, name: str, rungs: Sequence[str], *, most: int, seed: int) -> None:
     """A network with the one specialist, trained."""
     every = SETS[name]()
     each = most // len({label for _, label in every})
@@ -65,7 +64,7 @@ def make(folder: Path, name: str, most: int, seed: int) -> None:
         lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
         (folder / f"{name}.{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     files = {"data": f"{name}.train.jsonl", "test": f"{name}.rest.jsonl"}
-    write_network(folder, {name: {"task": "classify", **files, "chain": list(CHAIN), "seed": seed}})
+    write_network(folder, {name: {"task": "classify", **files, "chain": list(rungs), "seed": seed}})
     train(folder, progress=Steps())
 
 
@@ -152,7 +151,8 @@ def measured(folder: Path, name: str, seed: int) -> dict[str, Any]:
     vectors = encoder.encode([row.text for row in rows])
     ways: dict[str, ChainSpecialist | ClassifySpecialist] = {**dict(chain.links), "chain": chain}
     findings = {way: asyncio.run(found(each, rows, vectors)) for way, each in ways.items()}
-    outcomes = outcomes_of(chain, findings, rows)
+    names = [rung for rung, _ in chain.links]
+    outcomes, last = outcomes_of(chain, findings, rows), names[-1]
     sample = np.random.default_rng(seed).permutation(len(rows))[:TIMED]
     some = [rows[place] for place in sample]
     alone = asyncio.run(timed(ways, some, None))
@@ -160,8 +160,8 @@ def measured(folder: Path, name: str, seed: int) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "rows": {"trained_on": version.report["data"]["train"]["rows"], "measured_on": len(rows)},  # type: ignore[index,call-overload]
         "stop": rung_report(version, "chain")["stop"],
-        "answered": dict(zip(CHAIN, outcomes.answered(chain.stop), strict=True)),
-        "asked": dict(zip(CHAIN, outcomes.asked(chain.stop), strict=True)),
+        "answered": dict(zip(names, outcomes.answered(chain.stop), strict=True)),
+        "asked": dict(zip(names, outcomes.asked(chain.stop), strict=True)),
     }
     for way in ways:
         held = rung_report(version, way)["held_out"]
@@ -169,26 +169,26 @@ def measured(folder: Path, name: str, seed: int) -> dict[str, Any]:
         figures[way] = said | {"interval": held["intervals"]["accuracy"]} | alone[way]
         figures[way]["behind_the_router"] = routed[way]
     right = {way: np.array([f.value in r.labels for f, r in zip(findings[way], rows, strict=True)]) for way in ways}
-    lost = right["chain"].astype(float) - right["encoder"]
+    lost = right["chain"].astype(float) - right[last]
     joules = [{way: times[way]["joules_per_1000"] for way in ways} for times in (alone, routed)]
-    figures["against_encoder"] = {
+    figures["against_last"] = {
         "accuracy": float(lost.mean()),
         "interval": list(bootstrap_mean(lost, seed=0)),
-        "kept": float(right["chain"].mean() / right["encoder"].mean()),
-        "times_less_energy": joules[0]["encoder"] / joules[0]["chain"],
-        "times_less_energy_behind_the_router": joules[1]["encoder"] / joules[1]["chain"],
+        "kept": float(right["chain"].mean() / right[last].mean()),
+        "times_less_energy": joules[0][last] / joules[0]["chain"],
+        "times_less_energy_behind_the_router": joules[1][last] / joules[1]["chain"],
     }
-    figures["curve"] = curve(outcomes, alone)
+    figures["curve"] = curve(names, outcomes, alone)
     figures["promises"] = promises(section, outcomes, seed)
     return figures
 
 
-def curve(outcomes: RungOutcomes, alone: Mapping[str, Any]) -> list[dict[str, Any]]:
+def curve(names: Sequence[str], outcomes: RungOutcomes, alone: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Quality and energy at each stop, as `coterie rightsize` works it out: the sum of what is asked."""
     points = []
     for stop in (None, *STOPS):
         asked = outcomes.asked(stop)
-        joules = sum(share * alone[rung]["joules_per_1000"] for rung, share in zip(CHAIN, asked, strict=True))
+        joules = sum(share * alone[rung]["joules_per_1000"] for rung, share in zip(names, asked, strict=True))
         points.append({"stop": stop, "accuracy": float(outcomes.at(stop).right.mean()), "joules_per_1000": joules})
     return points
 
@@ -197,6 +197,7 @@ def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
     parser.add_argument("--rows", type=int, default=3000, help="rows to train on, as many of each label")
+    parser.add_argument("--chain", nargs="+", default=["lexical", "embedding", "encoder"], help="rungs, cheapest first")
     parser.add_argument("--sets", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="folder for the networks; one that is trained already is not again")
@@ -208,7 +209,7 @@ def main() -> None:
             folder = (given.work or Path(temporary)).resolve() / name
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "registry").exists():
-                make(folder, name, given.rows, given.seed)
+                make(folder, name, given.chain, most=given.rows, seed=given.seed)
             record.figures[name] = said = measured(folder, name, given.seed)
             print(json.dumps(said, indent=1), flush=True)
             record.bars += bars(name, said)
@@ -218,7 +219,7 @@ def main() -> None:
 
 def bars(name: str, said: Mapping[str, Any]) -> list[Bar]:
     """What the claim comes to on one set."""
-    against, promised = said["against_encoder"], said["promises"]
+    against, promised = said["against_last"], said["promises"]
     return [
         Bar(what=f"{name}: share of the last rung's right answers kept", measured=against["kept"], limit=0.99),
         Bar(what=f"{name}: times less energy than the last rung", measured=against["times_less_energy"], limit=1.0),

@@ -89,8 +89,9 @@ def choose_chain(candidates: Sequence[Candidate]) -> Choice | None:
     chain = next((each for each in candidates if each.rung == "chain"), None)
     if chain is None:
         return None
-    name, figure = chain.quality, chain.figure
-    return Choice(candidate=chain, reason=f"the chain that is asked for (out-of-fold {name} {figure.value:.3f})")
+    rungs, figure = chain.notes.get("chain"), f"out-of-fold {chain.quality} {chain.figure.value:.3f}"
+    named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else "of rungs"
+    return Choice(candidate=chain, reason=f"the chain {named} that is asked for ({figure})")
 
 
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
