@@ -146,9 +146,8 @@ def add(
         "writes": writes,
         "model": model,
         "knowledge": knowledge,
-        "rungs": rungs,
-        "chain": chain and [rung.strip() for rung in chain.split(",")],
     }
+    given |= {"rungs": rungs, "chain": chain and [rung.strip() for rung in chain.split(",")]}
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
     _add(folder, name, settings, files, as_json=as_json)
 

@@ -150,13 +150,11 @@ def rightsize(
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
-    left_out = {"exclude": exclude, "protected": protected}
+    named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain}
     limits = {"bar": parse_bars(bar or ()), "model": tune, "target_risk": target_risk, "seed": seed}
-    limits |= {"rungs": rungs, "chain": chain}
     asks = _asks(rungs, model, tune, save_answers)
-    if asks:
-        limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}
-    section = _section(folder, data, test, {"task": task, **columns, **features, **left_out, **limits})
+    limits |= _asking(model, label, model_rows) if asks else {}
+    section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits})
     large = Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
@@ -238,6 +236,11 @@ def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | N
             hint="Its answers are kept in state/answers.jsonl of the network's folder, and never asked for twice.",
         )
     return True
+
+
+def _asking(model: str | None, label: str | None, rows: int) -> dict[str, object]:
+    """What the rung `llm` asks, and how often."""
+    return {"model": model, "data_label": label, "calibration_calls": rows, "test_calls": rows}
 
 
 def _split_rungs(option: str, typed: str | None) -> list[str] | None:
