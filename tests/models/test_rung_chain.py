@@ -86,6 +86,14 @@ def test_ask_shows_the_rungs(folder, capsys):
     assert "rung lexical: " in shown.split("after lexical:")[-1]
 
 
+def test_it_is_measured_like_any_other(folder, capsys):
+    """`coterie eval` asks the whole chain."""
+    main(["-C", str(folder), "eval", "triage", "--data", str(folder / "triage.jsonl"), "--json"])
+    figures = json.loads(capsys.readouterr().out)
+
+    assert figures["accuracy"] > 0.95
+
+
 async def test_the_generalist_stands_above_the_chain(folder, tmp_path):
     """What the last rung is not sure of goes up; what a rung before it is sure of does not."""
     copy = shutil.copytree(folder, tmp_path / "copy")

@@ -62,10 +62,16 @@ class ChainSpecialist:
             "task": "classify",
             "rung": "chain",
             "links": [rung for rung, _ in self.links],
+            "labels": list(self.labels),
             "stop": self.stop,
             "acceptance": asdict(self.acceptance),
             "columns": [],
         }
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of all its rungs."""
+        return self.links[0].specialist.labels
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -155,6 +161,8 @@ def load_chain(
         if about["rung"] != rung:
             raise ValueError(f"its rung {rung!r} is of {about['rung']!r}")
         links.append(Link(rung, load(replace(card, rung=rung), about, content)))
+    if any(list(each.labels) != described["labels"] for _, each in links):
+        raise ValueError("its rungs have other labels than it has")
     stop = described["stop"]
     acceptance = Acceptance(**described["acceptance"])
     return make_chain(card, links, stop=None if stop is None else float(stop), acceptance=acceptance)

@@ -168,10 +168,11 @@ def test_a_changed_rung_is_refused(chained):
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
-        ("lexical-model.json", {"labels": ["a", "b", "c"]}, "different labels"),
+        ("lexical-model.json", {"labels": ["a", "b", "c"]}, "other labels"),
         ("lexical-model.json", {"rung": "embedding"}, "its rung 'lexical' is of 'embedding'"),
         ("model.json", {"links": ["embedding", "lexical"]}, "a chain of"),
         ("model.json", {"links": ["lexical"]}, "a chain of"),
+        ("model.json", {"labels": ["card", "parcel"]}, "other labels"),
         ("model.json", {"links": ["lexical", "encoder"]}, "model.json"),
         ("model.json", {"stop": 0.1}, "it stops from 0.1"),
         ("model.json", {"stop": "high"}, "could not convert"),
