@@ -151,7 +151,7 @@ def rightsize(
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
     named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain}
-    limits = {"bar": parse_bars(bar or ()), "model": tune, "target_risk": target_risk, "seed": seed}
+    limits: dict[str, Any] = {"bar": parse_bars(bar or ()), "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
     limits |= _asking(model, label, model_rows) if asks else {}
     section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits})
