@@ -224,7 +224,7 @@ async def test_train_and_ask(folder):
 
 
 async def test_a_chain_holds_its_own_encoder(folder):
-    """Below a fine-tuned encoder a cheaper rung answers what it is sure of; the encoder is opened and closed with it."""
+    """Before a fine-tuned encoder a cheaper rung answers what it is sure of; the encoder is opened with the chain."""
     path = folder / "coterie.toml"
     path.write_text(
         path.read_text().replace('rungs = ["encoder"]', 'chain = ["lexical", "encoder"]\nchain_quality = 0.5')
