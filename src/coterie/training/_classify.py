@@ -25,7 +25,7 @@ from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, 
 from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
-from ._measure import Encoded, ask_held_out, rated
+from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
 from ._provable import provable
 from ._rung_chain import Calibrated, Made, train_rung_chain
@@ -88,7 +88,8 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     specialist, files = _built(job, fit, acceptance, line, scope)
     # What the dial between this specialist and a generalist is turned by.
     judged = Judged(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
-    findings = ask_held_out(job, fit.rung, specialist)
+    vectors = held_out_vectors(job, fit.rung)
+    findings = ask_held_out(job, fit.rung, specialist, vectors)
     evaluation = judge(job.held_out.rows, findings, task="classify")
     unread = tuple(_warnings(job, fit, evaluation))
     candidate = Candidate(
@@ -109,7 +110,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     calibrated = Calibrated(
         rows=fit.rows, confidence=confidence, right=right, in_scope=in_scope, predicted=predicted, targets=targets
     )
-    return Made(candidate, specialist, files, calibrated, findings, unread)
+    return Made(candidate, specialist, files, calibrated, findings, vectors, unread)
 
 
 def _warnings(job: Job, fit: TextFit | SlmFit, evaluation: Evaluation) -> Iterator[str]:

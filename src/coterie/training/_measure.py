@@ -41,20 +41,23 @@ class Encoded(NamedTuple):
 
 def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     """The specialist's figures on the job's held-out rows, with progress."""
-    return judge(job.held_out.rows, ask_held_out(job, rung, specialist), task=specialist.card.task)
+    findings = ask_held_out(job, rung, specialist, held_out_vectors(job, rung))
+    return judge(job.held_out.rows, findings, task=specialist.card.task)
 
 
-def ask_held_out(job: Job, rung: Rung, specialist: Specialist) -> list[Finding]:
+def held_out_vectors(job: Job, rung: Rung) -> np.ndarray | None:  # (N, D)
+    """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
+    return encode(job, job.held_out.texts, f"measure {rung}").vectors if _encodes_whole(job, rung) else None
+
+
+def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarray | None) -> list[Finding]:
     """What the specialist finds on the job's held-out rows, in order, with progress.
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
     asked about one after the other, so that the same version has the same figures, to the last digit of the report that
     it is named by.
     """
-    vectors = truncated = None
-    if _encodes_whole(job, rung):
-        vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
-        truncated = job.encoder.exceeds(job.held_out.texts)
+    truncated = None if vectors is None else job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     advance = job.progress.advance
     rows = job.held_out.rows
@@ -66,8 +69,7 @@ def ask_held_out(job: Job, rung: Rung, specialist: Specialist) -> list[Finding]:
 
 def _encodes_whole(job: Job, rung: Rung) -> bool:
     """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
-    looks = rung == "embedding" or (rung == "chain" and "embedding" in (job.section.chain or ()))
-    return looks and job.section.task != "extract" and not job.pairs
+    return rung == "embedding" and job.section.task != "extract" and not job.pairs
 
 
 def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:

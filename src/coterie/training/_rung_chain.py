@@ -17,13 +17,13 @@ import numpy as np
 
 from coterie.cascade import STOPS, RungOutcomes, promised_stop, shown_stops
 from coterie.config import SpecialistSection
-from coterie.evaluation import bootstrap_mean, judge_rows
+from coterie.evaluation import bootstrap_mean, judge, judge_rows
 from coterie.specialists import Acceptance, ChainSpecialist, ClassifySpecialist, Link, chain_files, make_chain
 from coterie.types import Finding
 
 from ._candidates import Candidate
 from ._job import Job
-from ._measure import measure, rated
+from ._measure import ask_held_out, rated
 from ._provable import DELTA, Provable, provable
 
 _PROMISED, _NONE = 0.7, 0.1
@@ -57,6 +57,8 @@ class Made(NamedTuple):
     calibrated: Calibrated
     findings: Sequence[Finding]
     """On the held-out rows."""
+    vectors: np.ndarray | None
+    """Of the held-out texts, if the rung looks at them; (N, D)."""
     unread: tuple[str, ...] = ()
     """What of the texts it did not read."""
 
@@ -89,7 +91,9 @@ def train_rung_chain(job: Job, made: Sequence[Made]) -> Candidate:
     )
     chosen = choose_stop(job.section, outcomes)
     specialist = _specialist(job, kept, chosen)
-    evaluation = measure(job, "chain", specialist)
+    vectors = next((each.vectors for each in kept if each.vectors is not None), None)
+    findings = ask_held_out(job, "chain", specialist, vectors)
+    evaluation = judge(job.held_out.rows, findings, task="classify")
     predicted, targets = _said(calibrated, outcomes.answering(chosen.stop))
     judged, threshold = outcomes.at(chosen.stop), chosen.shown.threshold
     return Candidate(
