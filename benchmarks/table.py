@@ -31,6 +31,7 @@ ORDER = (
     "routellm",
     "cascades",
     "live_cascade",
+    "rung_chain",
     "headlines_cascade",
     "slm",
     "adapters",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from coterie.types import Label, Rung, TaskKind
+from coterie.types import Label, TaskKind
 
 from ._section import STRICT, FieldType, Measure, Name
+
+_CHAINED = ("lexical", "embedding", "encoder")
+"""Rungs that a chain may be made of, cheapest first."""
 
 
 class SpecialistSection(BaseModel):
@@ -50,12 +53,20 @@ class SpecialistSection(BaseModel):
     """
     multi_label: bool = False
     """A text may have several labels at once, or none."""
-    rungs: tuple[Rung, ...] | None = None
+    rungs: tuple[Literal["lexical", "embedding", "encoder", "slm", "llm"], ...] | None = None
     """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them.
 
     So must `llm` be named, which asks `model` with examples from the training data: each question may cost money, and
     the examples go where the model runs.
     """
+    chain: tuple[Literal["lexical", "embedding", "encoder"], ...] | None = None
+    """`classify` only: rungs to keep together, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
+
+    Each is asked where the one before it is not sure enough; from which confidence it is, is shown in training. Above
+    the last one stands the `[generalist]`, if there is one.
+    """
+    chain_quality: float = Field(default=0.99, gt=0, le=1)
+    """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
     base: str = "minilm"
     """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
     base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
@@ -145,8 +156,7 @@ class SpecialistSection(BaseModel):
             raise ValueError("task 'answer' has the rungs 'lexical', 'embedding', 'slm' and 'llm'")
         if self.model is None:
             self._rungs_fit_no_model()
-        if self.multi_label and self.task != "classify":
-            raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
+        self._labels_fit()
         if self.pair_column is not None:
             self._pairs_fit()
         elif self.learn_only_column is not None:
@@ -164,6 +174,25 @@ class SpecialistSection(BaseModel):
             raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if "llm" in (self.rungs or ()):
             raise ValueError("rung 'llm' needs `model`, the key of a [models] entry")
+
+    def _labels_fit(self) -> None:
+        if self.multi_label and self.task != "classify":
+            raise ValueError(f"multi_label is for task 'classify', not {self.task!r}")
+        if self.chain is not None:
+            self._chain_fits()
+
+    def _chain_fits(self) -> None:
+        chain = self.chain or ()
+        if self.task != "classify" or self.pair_column is not None:
+            what = f"task {self.task!r}" if self.task != "classify" else "a specialist with pair_column"
+            raise ValueError(f"chain is for task 'classify' over one text, not for {what}")
+        if self.rungs is not None:
+            raise ValueError("chain says which rungs are trained and kept: leave `rungs` out")
+        ordered = [rung for rung in _CHAINED if rung in chain]
+        if len(ordered) < 2 or list(chain) != ordered:
+            raise ValueError(
+                f"chain is {list(chain)}; it takes two or more of {list(_CHAINED)}, each once and in this order"
+            )
 
     def _fields_fit(self) -> None:
         if self.task == "extract" and not self.fields:

@@ -41,6 +41,7 @@ from coterie.retrieval import open_shelf
 from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
+    ChainSpecialist,
     ChoiceHead,
     ClassifySpecialist,
     ExtractSpecialist,
@@ -242,7 +243,8 @@ def _shelves(
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     """Encoders that came with a version and belong to one specialist."""
-    return [
+    chained = [engine for each in specialists.values() if isinstance(each, ChainSpecialist) for engine in each.engines]
+    return chained + [
         each.encoder
         for each in specialists.values()
         if isinstance(each, ClassifySpecialist | ExtractSpecialist)

@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
 
-Rung = Literal["lexical", "embedding", "encoder", "slm", "llm"]
-"""How much machinery a specialist uses, cheapest first."""
+Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
+"""How much machinery a specialist uses, cheapest first; `chain` is several of them, each asked where the one before
+is not sure."""
 
 
 # --- What is asked -------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ class Step:
     engine: str
     usage: Usage
     note: str = ""
-    """How it came to be asked, or why it gave nothing: a fallback, a hedge, a try that failed."""
+    """How it came to be asked, or why it gave nothing: a fallback, a hedge, a failed try, a rung that was not sure."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -223,6 +223,31 @@ async def test_train_and_ask(folder):
         await network.close()
 
 
+async def test_a_chain_holds_its_own_encoder(folder):
+    """Before a fine-tuned encoder a cheaper rung answers what it is sure of; the encoder is opened with the chain."""
+    path = folder / "coterie.toml"
+    path.write_text(
+        path.read_text().replace('rungs = ["encoder"]', 'chain = ["lexical", "encoder"]\nchain_quality = 0.5')
+    )
+    report = (await asyncio.to_thread(train, folder)).specialists["topic"].report
+    version = Registry(folder / "registry").champion("topic")
+    network = await open_network(folder)
+    try:
+        easy, odd = [
+            (await network.ask(Request(text=text, specialist="topic"))).trace.findings[0]
+            for text in ("my parcel delivery is late today", "sir today please")
+        ]
+    finally:
+        await network.close()
+
+    assert (report["rung"], report["rungs"][-1]["chain"]) == ("chain", ["lexical", "encoder"])
+    assert {f"encoder-encoder.{name}" for name in ENCODER_FILES} <= version.files.keys()
+    assert easy.value == "parcel"
+    assert [step.engine for step in easy.steps if step.engine != "linear"] == []
+    assert "encoder of topic" in [step.engine for step in odd.steps]
+    assert [engine.name for engine in network.engines] == ["onnx", "encoder of topic"]
+
+
 async def test_the_same_data_give_the_same_version(folder):
     """Also through fine-tuning and export."""
     first, second = [(await asyncio.to_thread(train, folder)).specialists["topic"].version for _ in range(2)]

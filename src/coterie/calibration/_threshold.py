@@ -118,7 +118,7 @@ class _Aim:
         return ceil(log(self.delta) / log(1 - self.target_risk))
 
     def __str__(self) -> str:
-        sure = f"with {1 - self.delta:.0%} confidence"
+        sure = f"with {100 * (1 - self.delta):.3g}% confidence"
         return f"to show {sure} that at most {self.target_risk:.1%} of accepted answers are wrong"
 
 

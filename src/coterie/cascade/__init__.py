@@ -11,7 +11,7 @@ from coterie._lazy import lazy_face
 
 if TYPE_CHECKING:
     from ._chain import Chain, Chains, ChosenChain, Confidence, choose_chain, describe_chain, fit_confidence
-    from ._curve import Point, Recovery, area_under_error, recovery
+    from ._curve import Point, Recovery, area_under_error, recovery, worst_excess
     from ._dial import Aim, Calibration, Setting, decide, turn
     from ._features import PromptFeatures, fit_features
     from ._frontier import Policy, frontier
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from ._replay import Player, Replay, Shown, replay
     from ._risk import mean_p_value
     from ._spot import SPOT_CHECKS_FILE, SpotChecks, collect, dump_checks, is_chosen, load_checks
+    from ._stops import STOPS, RungOutcomes, promised_stop, shown_stops
 
 __all__ = [
     "SPOT_CHECKS_FILE",
+    "STOPS",
     "Aim",
     "Attempt",
     "BudgetedEngine",
@@ -51,6 +53,7 @@ __all__ = [
     "Purse",
     "Recovery",
     "Replay",
+    "RungOutcomes",
     "Setting",
     "Shown",
     "SpotChecks",
@@ -72,15 +75,19 @@ __all__ = [
     "load_checks",
     "mean_p_value",
     "profile_of_rows",
+    "promised_stop",
     "read_outcomes",
     "recovery",
     "replay",
     "replay_page",
+    "shown_stops",
     "turn",
+    "worst_excess",
 ]
 
 _HOMES = {
     "SPOT_CHECKS_FILE": "_spot",
+    "STOPS": "_stops",
     "Aim": "_dial",
     "Attempt": "_outcomes",
     "BudgetedEngine": "_purse",
@@ -104,6 +111,7 @@ _HOMES = {
     "Purse": "_purse",
     "Recovery": "_curve",
     "Replay": "_replay",
+    "RungOutcomes": "_stops",
     "Setting": "_dial",
     "Shown": "_replay",
     "SpotChecks": "_spot",
@@ -125,11 +133,14 @@ _HOMES = {
     "load_checks": "_spot",
     "mean_p_value": "_risk",
     "profile_of_rows": "_profile",
+    "promised_stop": "_stops",
     "read_outcomes": "_outcomes",
     "recovery": "_curve",
     "replay": "_replay",
     "replay_page": "_page",
+    "shown_stops": "_stops",
     "turn": "_dial",
+    "worst_excess": "_curve",
 }
 
 __getattr__ = lazy_face(__name__, _HOMES)

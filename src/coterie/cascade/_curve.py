@@ -77,3 +77,21 @@ def area_under_error(points: Sequence[tuple[float, float]], low: float, high: fl
     ordered = sorted(points)
     costs, errors = [cost for cost, _ in ordered], [1.0 - quality for _, quality in ordered]
     return float(np.interp(np.linspace(low, high, steps), costs, errors).mean())
+
+
+def worst_excess(
+    points: Sequence[tuple[float, float]], singles: Sequence[tuple[float, float]], *, steps: int = 400
+) -> float:
+    """The most by which a curve of policies is behind the best single model that the same money pays for.
+
+    Args:
+        points: (cost, quality) of the curve's policies; between two of them a coin is thrown.
+        singles: (cost, quality) of models, each taken to be better than those before it. Nothing lies between them.
+        steps: Costs at which it is measured, from the lowest to the dearest of the models.
+    """
+    prices = np.array([cost for cost, _ in singles])
+    grid = np.linspace(prices.min(), prices.max(), steps)
+    ordered = sorted(points)
+    ours = np.interp(grid, [cost for cost, _ in ordered], [quality for _, quality in ordered])
+    paid = np.maximum((grid[:, None] >= prices - 1e-15).cumsum(axis=1).argmax(axis=1), 0)
+    return float((np.array([quality for _, quality in singles])[paid] - ours).max())

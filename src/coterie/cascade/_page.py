@@ -13,7 +13,7 @@ from coterie.charts import Axis, Chart, card, element, page, span
 from ._curve import Point
 from ._replay import Replay
 
-_DIAL, _CHAINS, _ALONE, _CHOSEN, _CHOSEN_CHAIN = "c0", "c2", "large", "c1", "c4"
+_DIAL, _CHAINS, _FRONTIER, _ALONE, _CHOSEN, _CHOSEN_CHAIN = "c0", "c2", "c3", "large", "c1", "c4"
 """Classes of the series' colours."""
 _STEEP = 20.0
 """Where the dearest point costs as many times the cheapest, the axis of money is logarithmic."""
@@ -38,11 +38,12 @@ def replay_page(found: Replay, *, file: str, conditions: Mapping[str, str]) -> s
         element("div", _curve_card(found) + _baselines(found), class_="charts"),
         _points_card("Where the dial may stand", "Each row is one rate between score and money.", found, found.curve),
         _points_card("Chains: the cheapest model first", "", found, found.chains),
+        _points_card("Frontier: the best policy for the money", _beside_singles(found), found, found.frontier),
         _domains(found),
         _warnings(found.warnings),
         _conditions(found, conditions),
     ]
-    return page(title, body, colours=(_DIAL, _CHAINS, _ALONE, _CHOSEN, _CHOSEN_CHAIN))
+    return page(title, body, colours=(_DIAL, _CHAINS, _FRONTIER, _ALONE, _CHOSEN, _CHOSEN_CHAIN))
 
 
 def _subtitle(found: Replay) -> str:
@@ -52,12 +53,22 @@ def _subtitle(found: Replay) -> str:
     )
 
 
+def _beside_singles(found: Replay) -> str:
+    """What the frontier is worth beside single models."""
+    excess = found.frontier_excess
+    if excess is None:
+        return ""
+    behind = "nowhere" if excess <= 0 else f"nowhere more than {100 * excess:.1f} points"
+    return f"A chain, a single model or a coin between two. At equal cost it is {behind} behind the best single model."
+
+
 def _verdict(found: Replay) -> str:
     """Where the aim puts the dial, and the chain for it; nothing without an aim."""
     said = []
     for which, point, reason in (
         ("The dial", found.chosen, found.reason),
         ("The chain", found.chosen_chain, found.chain_reason),
+        ("The frontier", found.chosen_frontier, found.frontier_reason),
     ):
         if point is not None and found.chosen is not None:
             money = "money unknown" if point.per_1000 is None else f"{point.per_1000:.4g} per 1,000"
@@ -85,7 +96,8 @@ def _priced(found: Replay) -> bool:
 
 
 def _legend(found: Replay) -> str:
-    keys = [(_DIAL, "dial"), *([(_CHAINS, "chains")] if found.chains else []), (_ALONE, "without a dial")]
+    keys = [(_DIAL, "dial"), *([(_CHAINS, "chains")] if found.chains else [])]
+    keys += [*([(_FRONTIER, "frontier")] if found.frontier else []), (_ALONE, "without a dial")]
     if found.chosen is not None:
         keys.append((_CHOSEN, f"dial, {found.chosen.name}"))
     if found.chosen_chain is not None:
@@ -96,7 +108,8 @@ def _legend(found: Replay) -> str:
 
 def _chart(found: Replay) -> str:
     """Quality by money, or by the share that goes to the generalist where no price is known."""
-    lines = [(_DIAL, _placed(found.curve, found)), (_CHAINS, _placed(found.chains, found))]
+    series = ((_DIAL, found.curve), (_CHAINS, found.chains), (_FRONTIER, found.frontier))
+    lines = [(colour, _placed(points, found)) for colour, points in series if points]
     dots = [(_ALONE, _placed(found.baselines, found))]
     for colour, chosen in ((_CHOSEN, found.chosen), (_CHOSEN_CHAIN, found.chosen_chain)):
         dots.append((colour, _placed([] if chosen is None else [chosen], found)))

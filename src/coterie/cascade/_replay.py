@@ -20,7 +20,7 @@ from ._features import PromptFeatures, fit_features
 from ._outcomes import Outcomes
 from ._points import Domain, domains_of, played_point, walked_point
 from ._profile import profile_of_rows
-from ._replay_chain import can_chain, replay_chains
+from ._replay_chain import can_chain, check_frontier, replay_chains, replay_frontier
 
 FOLDS = 5
 FEWEST = 20
@@ -52,6 +52,13 @@ class Replay:
     """Where every model said how sure it was: chains that ask the cheapest first, from the dearest chain on."""
     chosen_chain: Point | None = None
     chain_reason: str = ""
+    frontier: tuple[Point, ...] = ()
+    """Where it was asked for: the best policy for each sum of money, a chain, a single model or a coin between two."""
+    chosen_frontier: Point | None = None
+    """The policy for a budget."""
+    frontier_reason: str = ""
+    frontier_excess: float | None = None
+    """The most by which the frontier is behind the best single model at equal cost."""
     domains: tuple[Domain, ...] = ()
     """Every model's quality by domain, where rows name theirs; most rows first."""
 
@@ -84,6 +91,7 @@ def replay(
     train: Outcomes | None = None,
     train_vectors: np.ndarray | None = None,
     generalist: str | None = None,
+    with_frontier: bool = False,
     seed: int = 0,
 ) -> Replay:
     """Play outcomes again.
@@ -95,15 +103,19 @@ def replay(
         train: Outcomes to learn from instead of the other folds.
         train_vectors: Their encodings.
         generalist: The model whose quality counts as 1; else the dearest one, or the best where no price is known.
+        with_frontier: Play the frontier of chains and single models as well; minutes for many rows and models.
         seed: Of folds and words.
 
     Raises:
-        DataError: there are too few rows, fewer than two models, or the training file knows other models.
+        DataError: there are too few rows, fewer than two models, the training file knows other models, or the frontier
+            is wanted and something that it needs is not on record.
         InputError: the budget does not pay for the cheapest model.
     """
     _check(outcomes, train)
     if train is not None:
         outcomes = replace(outcomes, models=train.models)
+    if with_frontier:
+        check_frontier(outcomes, train, fold_of(outcomes.prompts, seed))
     known = [] if train is None or train_vectors is None else [(train.prompts, train_vectors)]
     texts, places = zip(*[(outcomes.prompts, vectors), *known], strict=True)
     features = fit_features([text for each in texts for text in each], np.vstack(places), seed=seed)
@@ -115,7 +127,9 @@ def replay(
     else:
         played = player.play(_shown(train, train_vectors, features), shown)
         source = f"{len(train):,} rows of the training file"
-    return _with_chains(outcomes, train, aim, seed, _summary(outcomes, played, source, player, train or outcomes))
+    summary = _summary(outcomes, played, source, player, train or outcomes)
+    found = _with_chains(outcomes, train, aim, seed, summary)
+    return _with_frontier(outcomes, train, aim, seed, found) if with_frontier else found
 
 
 def _summary(outcomes: Outcomes, played: Played, source: str, player: Player, known: Outcomes) -> Replay:
@@ -150,6 +164,20 @@ def _with_chains(outcomes: Outcomes, train: Outcomes | None, aim: Aim | None, se
         chains=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
         chosen_chain=None if played.chosen is None else walked_point(f"{aim}, chain", played.chosen, outcomes.models),
         chain_reason=played.reason,
+    )
+
+
+def _with_frontier(outcomes: Outcomes, train: Outcomes | None, aim: Aim | None, seed: int, found: Replay) -> Replay:
+    """The replay with the frontier, and where a budget stands on it."""
+    played = replay_frontier(outcomes, train, folds=fold_of(outcomes.prompts, seed), aim=aim, seed=seed)
+    points = [walked_point("frontier", each, outcomes.models) for each in played.curve]
+    chosen = played.chosen
+    return replace(
+        found,
+        frontier=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
+        chosen_frontier=None if chosen is None else walked_point(f"{aim}, frontier", chosen, outcomes.models),
+        frontier_reason=played.reason,
+        frontier_excess=played.excess,
     )
 
 

@@ -62,6 +62,9 @@ _Knowledge = Annotated[
     typer.Option(metavar="SHELF", help="answer: a shelf that it reads, from [knowledge] or as it was indexed."),
 ]
 _Rungs = Annotated[list[str] | None, typer.Option("--rung", metavar="RUNG", help="A rung to try; see `rungs`.")]
+_Chain = Annotated[
+    str | None, typer.Option("--chain", metavar="RUNG,...", help="Rungs to keep as one chain; see `chain`.")
+]
 _Description = Annotated[
     str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
 ]
@@ -111,6 +114,7 @@ def add(
     model: _Model = None,
     knowledge: _Knowledge = None,
     rungs: _Rungs = None,
+    chain: _Chain = None,
     as_json: Json = False,
 ) -> None:
     """Add a specialist to coterie.toml.
@@ -142,8 +146,8 @@ def add(
         "writes": writes,
         "model": model,
         "knowledge": knowledge,
-        "rungs": rungs,
     }
+    given |= {"rungs": rungs, "chain": chain and [rung.strip() for rung in chain.split(",")]}
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
     _add(folder, name, settings, files, as_json=as_json)
 

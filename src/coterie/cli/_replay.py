@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,10 @@ def replay(
         list[str] | None,
         typer.Option(metavar="MODEL=TOKENS", help="A prompt of more tokens is not sent to the model; repeatable."),
     ] = None,
+    frontier: Annotated[
+        bool,
+        typer.Option("--frontier", help="Also play the best policy for each sum of money: chains, models, coins."),
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")] = 0,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as a page with a chart that needs no network.")
@@ -60,7 +64,8 @@ def replay(
     """
     from coterie.cascade import replay_page
 
-    found = _play(file, train, _windows(window or []), aim=_aim(quality, budget), generalist=generalist, seed=seed)
+    settings = {"aim": _aim(quality, budget), "generalist": generalist, "with_frontier": frontier, "seed": seed}
+    found = _play(file, train, _windows(window or []), settings)
     if html is not None:
         write_bytes(
             html, replay_page(found, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
@@ -75,9 +80,7 @@ def replay(
         say(f"{joined['added']:,} lines added to {joined['file']!r}. The generalist is right: {was}; now {now}.")
 
 
-def _play(
-    file: Path, train: Path | None, windows: dict[str, int], *, aim: Aim | None, generalist: str | None, seed: int
-) -> Replay:
+def _play(file: Path, train: Path | None, windows: dict[str, int], settings: dict[str, Any]) -> Replay:
     from threadpoolctl import threadpool_limits
 
     from coterie.cascade import read_outcomes
@@ -91,11 +94,9 @@ def _play(
     return play(
         outcomes,
         encoder.encode(outcomes.prompts),
-        aim=aim,
         train=learned,
         train_vectors=None if learned is None else encoder.encode(learned.prompts),
-        generalist=generalist,
-        seed=seed,
+        **settings,
     )
 
 
@@ -131,9 +132,10 @@ def _conditions(file: Path, train: Path | None, windows: Sequence[str] | None, s
 
 def _document(found: Replay) -> dict[str, object]:
     document = asdict(found)
-    lists = (document["curve"], document["baselines"], document["chains"])
+    lists = (document["curve"], document["baselines"], document["chains"], document["frontier"])
     alone = [domain["models"] for domain in document["domains"]]
-    chosen = [document["chosen"], document["chosen_chain"], *(domain["chosen"] for domain in document["domains"])]
+    stands = ("chosen", "chosen_chain", "chosen_frontier")
+    chosen = [*(document[each] for each in stands), *(domain["chosen"] for domain in document["domains"])]
     for point in (*(each for points in (*lists, *alone) for each in points), *chosen):
         if point is not None:
             point["shares"] = dict(zip(found.models, point["shares"], strict=False))
@@ -157,6 +159,8 @@ def _show(found: Replay) -> None:
     if found.chosen_chain is not None:
         show_table(columns, [_row(found.chosen_chain, found)], title="The chain for it")
         paragraph(f"{found.chain_reason[:1].upper()}{found.chain_reason[1:]}.")
+    if found.frontier:
+        _show_frontier(found, columns)
     if found.chosen is not None:
         show_table(columns, [_row(found.chosen, found)], title="Where the dial stands")
         paragraph(f"{found.reason[:1].upper()}{found.reason[1:]}.")
@@ -166,6 +170,22 @@ def _show(found: Replay) -> None:
         dim(_recovered(found))
     for warning in found.warnings:
         remark(f"Note: {warning}.")
+
+
+def _show_frontier(found: Replay, columns: Sequence[str]) -> None:
+    """The best policies by money, what they are worth beside single models, and the one for a budget."""
+    step = max(1, -(-len(found.frontier) // _SHOWN))
+    kept = [*found.frontier[::step], *(found.frontier[-1:] if (len(found.frontier) - 1) % step else [])]
+    show_table(columns, [_row(point, found) for point in kept], title="Frontier: the best policy for the money")
+    excess = found.frontier_excess or 0.0
+    say(
+        f"At equal cost it is nowhere more than {100 * max(0.0, excess):.1f} points behind the best single model."
+        if excess > 0
+        else "At equal cost it is nowhere behind the best single model."
+    )
+    if found.chosen_frontier is not None:
+        show_table(columns, [_row(found.chosen_frontier, found)], title="The policy for it")
+        paragraph(f"{found.frontier_reason[:1].upper()}{found.frontier_reason[1:]}.")
 
 
 def _show_domains(found: Replay) -> None:

@@ -53,6 +53,10 @@ _Rungs = Annotated[
     str | None,
     typer.Option(metavar="RUNG,...", help="Rungs that may be taken, cheapest first; the floor is always shown."),
 ]
+_Chain = Annotated[
+    str | None,
+    typer.Option(metavar="RUNG,...", help="Rungs to keep as one chain, cheapest first, in place of --rungs."),
+]
 _Tune = Annotated[
     str | None,
     typer.Option(
@@ -110,6 +114,7 @@ def rightsize(
     test: _Test = None,
     bar: _Bar = None,
     rungs: _Rungs = None,
+    chain: _Chain = None,
     tune: _Tune = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -145,12 +150,11 @@ def rightsize(
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
-    left_out = {"exclude": exclude, "protected": protected}
-    limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
+    named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain}
+    limits: dict[str, Any] = {"bar": parse_bars(bar or ()), "model": tune, "target_risk": target_risk, "seed": seed}
     asks = _asks(rungs, model, tune, save_answers)
-    if asks:
-        limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}
-    section = _section(folder, data, test, {"task": task, **columns, **features, **left_out, **limits})
+    limits |= _asking(model, label, model_rows) if asks else {}
+    section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits})
     large = Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
@@ -234,24 +238,38 @@ def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | N
     return True
 
 
+def _asking(model: str | None, label: str | None, rows: int) -> dict[str, object]:
+    """What the rung `llm` asks, and how often."""
+    return {"model": model, "data_label": label, "calibration_calls": rows, "test_calls": rows}
+
+
+def _split_rungs(option: str, typed: str | None) -> list[str] | None:
+    """Rungs that were typed with commas between them. Raises `InputError`."""
+    from coterie.types import Rung
+
+    if typed is None:
+        return None
+    rungs, known = [rung.strip() for rung in typed.split(",")], [rung for rung in get_args(Rung) if rung != "chain"]
+    if odd := [rung for rung in rungs if rung not in known]:
+        raise InputError(f"{option} has {odd[0]!r}.", hint=f"Rungs are {', '.join(known)}.")
+    return rungs
+
+
 def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str, Any]) -> SpecialistSection:
     """The specialist that was described. Raises `InputError` for what no specialist can be."""
     from pydantic import ValidationError
 
     from coterie.config import SpecialistSection
-    from coterie.types import Rung
 
     if settings["task"] == "generate":
         raise InputError(
             "--task is 'generate': a written text has one rung, so there is no size to find.",
             hint="Add it to a network and train it: coterie train measures it beside the untuned model.",
         )
-    rungs = None if settings["rungs"] is None else [rung.strip() for rung in settings["rungs"].split(",")]
-    if odd := [rung for rung in rungs or () if rung not in get_args(Rung)]:
-        raise InputError(f"--rungs has {odd[0]!r}.", hint=f"Rungs are {', '.join(get_args(Rung))}.")
     given = {
         **settings,
-        "rungs": rungs,
+        "rungs": _split_rungs("--rungs", settings["rungs"]),
+        "chain": _split_rungs("--chain", settings["chain"]),
         "data": str(find_file(folder, data)),
         "test": None if test is None else str(find_file(folder, test)),
     }

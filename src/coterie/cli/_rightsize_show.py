@@ -43,6 +43,8 @@ def _show(found: RightSizing, report: Path | None) -> None:
         table.append(_large_cells(found.large))
     title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {found.data['held_out']['file']}"
     show_table(["rung", *columns, f"{found.conditions.currency}/1k"], table, title=title, gap=0)
+    if found.chain:
+        _show_chain(found)
     paragraph(f"Verdict: {found.verdict}")
     dim(
         f"alone: share answered at a target risk of {found.target_risk:.0%}; right: accuracy of those; RSS: a process "
@@ -50,6 +52,23 @@ def _show(found: RightSizing, report: Path | None) -> None:
     )
     if report is not None:
         say(f"Report: {report}")
+
+
+def _show_chain(found: RightSizing) -> None:
+    """A row for each confidence from which a rung before the last might answer."""
+    rungs = list(found.chain[0].asked)
+    rows = [
+        [
+            f"{rungs[-1]} alone" if point.stop is None else f"{point.stop:g}{' (taken)' if point.taken else ''}",
+            number(point.figure.value),
+            interval(point.figure.interval),
+            *(f"{share:.0%}" for share in point.asked.values()),
+            *_per_1000(point.per_1000),
+        ]
+        for point in found.chain
+    ]
+    columns = ["answers from", "accuracy", "95% range", *(f"asks {rung}" for rung in rungs), "J/1k"]
+    show_table([*columns, f"{found.conditions.currency}/1k"], rows, title="The chain", gap=0)
 
 
 def _row(row: RungRow) -> list[str]:

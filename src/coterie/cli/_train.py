@@ -113,6 +113,9 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         quality = next(key for key in rungs[0]["validation"] if key != "interval")
         columns = [column.format(quality=quality) for column in _COLUMNS]
         show_table(columns, [row for rung in rungs for row in (*_floor(rung, quality), _row(rung, quality))])
+    for rung in rungs:
+        if "curve" in rung:
+            _show_chain(rung)
     say(f"Taken: {result['rung']}, {result['reason']}.")
     if "untuned" in result.get("metrics", {}):
         say(_drafts(result["metrics"]))
@@ -124,6 +127,24 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         found = number(result["metrics"].get(metric))
         sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
         say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _show_chain(chain: Mapping[str, Any]) -> None:
+    """What the chain came to at each stop that it might have had, and which one it has."""
+    names, stop = chain["chain"], chain["stop"]
+    rows = [
+        [
+            f"{names[-1]} alone" if point["stop"] is None else f"{point['stop']:g}",
+            number(point["accuracy"]),
+            interval(point["interval"]),
+            *(f"{share:.0%}" for share in point["asked"]),
+            "taken" if point["stop"] == stop["value"] else "",
+        ]
+        for point in chain["curve"]
+    ]
+    columns = ["answers from", "accuracy", "95% range", *(f"asks {name}" for name in names), ""]
+    show_table(columns, rows, title="The chain on held-out rows, which choose nothing")
+    say(f"Chain {' > '.join(names)}: {stop['reason']}.")
 
 
 def _drafts(metrics: Mapping[str, Any]) -> str:

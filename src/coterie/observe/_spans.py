@@ -110,7 +110,8 @@ class SpanMaker:
             place = urlsplit(model.base_url)
             about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
             kind = SpanKind.CLIENT
-        return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=bool(step.note))
+        failed = model is not None and bool(step.note)  # what a rung of a chain is noted for is no failure
+        return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
 
     def _usage(self, usage: Usage) -> dict[str, Attribute | None]:
         """Tokens by the conventions; energy and money beside them, those that are not known left out."""

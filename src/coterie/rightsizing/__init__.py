@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from ._html import html_report
     from ._large import Held, Prices, judge_answers
     from ._probe import Probed, probe
-    from ._result import Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow, Verdict
+    from ._result import ChainPoint, Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow, Verdict
     from ._rightsize import rightsize
     from ._rows import Rows, read_rows
 
 __all__ = [
     "Answer",
+    "ChainPoint",
     "Comparison",
     "Conditions",
     "Held",
@@ -46,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "Answer": "_answers",
+    "ChainPoint": "_result",
     "Comparison": "_result",
     "Conditions": "_result",
     "Held": "_large",

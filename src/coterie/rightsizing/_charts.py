@@ -40,9 +40,10 @@ def quality_cost(found: RightSizing) -> str:
     """Quality with its interval by cost, on a logarithmic axis."""
     title, points = _costs(found)
     figures = [point.figure for point in points]
-    ends = [end for each in figures for end in each.interval] + list(_bar(found))
+    curve = _chain(found, title)
+    ends = [end for each in figures for end in each.interval] + list(_bar(found)) + [level for _, level in curve]
     low, high = span(ends, least=0.04)
-    costs = [point.cost for point in points]
+    costs = [point.cost for point in points] + [cost for cost, _ in curve]
     chart = Chart(
         x=Axis(title=title, low=min(costs) / 3, high=max(costs) * 3, log=True, show=_amount),
         y=Axis(title=f"{found.measure}, held-out rows", low=low, high=high, show="{:.2f}".format),
@@ -50,12 +51,26 @@ def quality_cost(found: RightSizing) -> str:
     )
     for level in _bar(found):
         chart.level(level, f"bar {level:g}", at="end")
+    if curve:
+        place = next(i for i, row in enumerate(found.rungs) if row.rung == "chain")
+        chart.line(curve, colour(place))
     for point in points:
         says = f"{point.name}: {point.figure.value:.3f}"
         chart.bar(point.cost, point.figure.interval.low, point.figure.interval.high, point.colour)
         chart.dot(point.cost, point.figure.value, point.colour, says=says)
         chart.label(point.cost, point.figure.value, point.name, point.colour)
     return chart.render()
+
+
+def _chain(found: RightSizing, title: str) -> list[tuple[float, float]]:
+    """The chain at every stop, cheapest first, where its cost is in the axis's unit and its figure is the measure."""
+    if found.measure != "accuracy":
+        return []
+    in_money = title.startswith(found.conditions.currency)
+    amounts = [point.per_1000.money if in_money else point.per_1000.joules for point in found.chain]
+    if title.startswith("milliseconds") or not all(amounts):
+        return []
+    return sorted((float(each or 0), point.figure.value) for each, point in zip(amounts, found.chain, strict=True))
 
 
 def _bar(found: RightSizing) -> Sequence[float]:

@@ -161,9 +161,39 @@ def _charts(found: RightSizing) -> Iterable[str]:
         reliability_chart(found),
     )
     yield _thresholds(found)
+    yield _chain(found)
 
 
 # --- The rest ------------------------------------------------------------------------------------
+
+
+def _chain(found: RightSizing) -> str:
+    """What the chain comes to at every stop."""
+    if not found.chain:
+        return ""
+    rungs = list(found.chain[0].asked)
+    asks = [f"asks {rung}" for rung in rungs]
+    headings = ["answers from", "accuracy, 95% interval", *asks, "J / 1,000", f"{found.conditions.currency} / 1,000"]
+    head = element("tr", "".join(element("th", escape(heading)) for heading in headings))
+    body = "".join(
+        element(
+            "tr",
+            "".join(
+                element("td", cell)
+                for cell in (
+                    f"{rungs[-1]} alone" if point.stop is None else f"{point.stop:g}",
+                    f"{point.figure.value:.3f} "
+                    + element("small", f"{point.figure.interval.low:.3f} to {point.figure.interval.high:.3f}"),
+                    *(f"{share:.0%}" for share in point.asked.values()),
+                    *_per_1000(point.per_1000),
+                )
+            ),
+            class_="taken" if point.taken else None,
+        )
+        for point in found.chain
+    )
+    about = "From which confidence a rung before the last answers, and what that came to. Energy and money: estimated."
+    return card("The chain", about, element("table", element("thead", head) + element("tbody", body)))
 
 
 def _confusions(row: RungRow) -> str:

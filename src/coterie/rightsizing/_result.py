@@ -99,6 +99,36 @@ class RungRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChainPoint:
+    """A chain of rungs at one stop, on held-out rows, which choose nothing."""
+
+    stop: float | None
+    """Confidence from which a rung before the last answers; None asks the last one alone."""
+    taken: bool
+    """It is the stop that the chain has."""
+    figure: Figure
+    """Share of right answers, accepted or not."""
+    asked: Mapping[str, float]
+    """Share of the rows that each rung is asked about."""
+    answered: Mapping[str, float]
+    """Share of the rows that each rung answers."""
+    per_1000: Per1000
+    """Of all rungs that are asked."""
+
+    def to_json(self, currency: str) -> dict[str, object]:
+        """JSON values."""
+        return {
+            "stop": self.stop,
+            "taken": self.taken,
+            "accuracy": self.figure.value,
+            "interval": list(self.figure.interval),
+            "asked": dict(self.asked),
+            "answered": dict(self.answered),
+            "per_1000": self.per_1000.to_json(currency),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class LargeRow:
     """A large model on the held-out rows that it answered."""
 
@@ -224,6 +254,8 @@ class RightSizing:
     """Why training took the rung, on out-of-fold rows."""
     conditions: Conditions
     warnings: tuple[str, ...] = field(default=())
+    chain: tuple[ChainPoint, ...] = ()
+    """The chain that is asked for, at each stop; the first asks its last rung alone."""
 
     @property
     def taken(self) -> RungRow:
@@ -242,6 +274,7 @@ class RightSizing:
             "seed": self.seed,
             "data": {name: dict(about) for name, about in self.data.items()},
             "rungs": [row.to_json(self.measure, currency) for row in self.rungs],
+            "chain": [point.to_json(currency) for point in self.chain],
             "large": self.large.to_json(self.measure, currency) if self.large else None,
             "comparisons": [comparison.to_json() for comparison in self.comparisons],
             "verdict": {

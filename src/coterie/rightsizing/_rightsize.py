@@ -21,6 +21,7 @@ from coterie.registry import Registry
 from coterie.training import AskedModel, Progress, Silent, TextEncoder, TrainedRungs, possible_rungs, train_rungs
 
 from ._bench import NAME, Bench, Probe
+from ._chain_curve import chain_curve
 from ._figures import difference
 from ._probe import probe as probe_alone
 from ._result import Comparison, Conditions, LargeRow, RightSizing, RungRow
@@ -148,6 +149,7 @@ def _result(
         verdict=decide(measured, trained.choice, bar, comparisons, large, measure=measure),
         reason=trained.choice.reason,
         conditions=conditions,
+        chain=chain_curve(trained.candidates, measured),
         warnings=tuple(dict.fromkeys((*rows.warnings, *odd, *_partial(large), *_busy(conditions)))),
     )
 

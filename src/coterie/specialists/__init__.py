@@ -24,6 +24,7 @@ from ._pairs import PairSpecialist
 from ._prompted import PromptedSpecialist, Reply, calibrated_on, read_reply
 from ._prompting import Prompting, answers
 from ._quoting_model import QuotingModel
+from ._rung_chain import ChainSpecialist, Link, chain_files, make_chain
 from ._scope import Centroids, Neighbours, Scope
 from ._score import ScoreSpecialist
 from ._sentences import SentenceSplitter, split_sentences
@@ -44,6 +45,7 @@ __all__ = [
     "Agreement",
     "AnswerSpecialist",
     "Centroids",
+    "ChainSpecialist",
     "ChoiceHead",
     "ClassifySpecialist",
     "ConfidenceLine",
@@ -56,6 +58,7 @@ __all__ = [
     "Form",
     "GenerateSpecialist",
     "Grounding",
+    "Link",
     "Neighbour",
     "Neighbours",
     "OnDemand",
@@ -81,6 +84,7 @@ __all__ = [
     "base_of",
     "calibrated_on",
     "card_of",
+    "chain_files",
     "check_grounding",
     "context_first",
     "fault_of",
@@ -88,6 +92,7 @@ __all__ = [
     "likeness",
     "load_answer",
     "load_specialist",
+    "make_chain",
     "match_label",
     "one_line",
     "own_encoder_files",

@@ -31,6 +31,7 @@ from ._own_encoder import load_own_encoder
 from ._pairs import load_pairs
 from ._prompted import load_prompted
 from ._prompting import Prompting
+from ._rung_chain import load_chain
 from ._scope import Scope
 from ._score import ScoreSpecialist
 from ._text_model import load_text_model
@@ -149,6 +150,8 @@ def _load_classify(
         return load_pairs(card, described, files, encoder if card.rung == "embedding" else None)
     if card.rung == "slm":
         return _choose(card, described, files, model_of(card, section, models))
+    if card.rung == "chain":
+        return load_chain(card, described, files, partial(_classify, encoder=encoder))
     if card.rung == "llm":
         return load_prompted(card, section, described, files, encoder=encoder, models=models, least=least)
     return _classify(card, described, files, encoder)

@@ -8,6 +8,7 @@ from ._chain import ChainFit, fit_chain
 from ._job import MEASURES, TextEncoder
 from ._names import TrainedNames, fit_names, train_names
 from ._progress import Progress, Silent
+from ._rung_chain import ChosenStop, choose_stop
 from ._rungs import TrainedRungs, possible_rungs, train_rungs
 from ._train import CHECKPOINTS_FOLDER, HELD_OUT, TrainedSpecialist, TrainingReport, train
 
@@ -20,6 +21,7 @@ __all__ = [
     "Candidate",
     "ChainFit",
     "Choice",
+    "ChosenStop",
     "Figure",
     "Fitted",
     "Progress",
@@ -29,6 +31,7 @@ __all__ = [
     "TrainedRungs",
     "TrainedSpecialist",
     "TrainingReport",
+    "choose_stop",
     "deal",
     "features_of",
     "find_asked",

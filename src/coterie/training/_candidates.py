@@ -84,6 +84,16 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> Choice:
     return Choice(candidate=taken, reason=_why(taken, best, bar, alone=len(candidates) == 1))
 
 
+def choose_chain(candidates: Sequence[Candidate]) -> Choice | None:
+    """The chain of rungs, if one is asked for: its rungs by themselves stand beside it for comparison only."""
+    chain = next((each for each in candidates if each.rung == "chain"), None)
+    if chain is None:
+        return None
+    rungs, figure = chain.notes.get("chain"), f"out-of-fold {chain.quality} {chain.figure.value:.3f}"
+    named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else "of rungs"
+    return Choice(candidate=chain, reason=f"the chain {named} that is asked for ({figure})")
+
+
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
     if not bar:
         found, most = candidate.figure, best.figure

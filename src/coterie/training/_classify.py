@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,21 @@ from coterie.calibration import (
 )
 from coterie.cascade import Judged
 from coterie.engines import LinearEngine, dump_head
-from coterie.evaluation import Evaluation
+from coterie.evaluation import Evaluation, judge
 from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, Scope, own_encoder_files
 
 from ._candidates import Candidate
 from ._examples import TextExamples, deal_folds, text_examples
 from ._job import Job
-from ._measure import Encoded, measure, rated
+from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
 from ._provable import provable
+<<<<<<< HEAD
 from ._scope import ScopeLine, draw_line
+=======
+from ._rung_chain import Calibrated, Made, train_rung_chain
+from ._scope import fit_scope
+>>>>>>> cascade
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
 
@@ -47,17 +52,20 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
-    candidates = [_candidate(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
+    made = [_make(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
+    candidates = [each.candidate for each in made]
+    if job.section.chain:
+        candidates.append(train_rung_chain(job, made))
     if "slm" in job.measured_rungs:
         # Imported here: it needs torch, which nothing else does.
         from ._slm import fit_slm  # noqa: PLC0415
 
         with fit_slm(job, examples) as fit:
-            candidates.append(_candidate(job, fit, examples.take(fit.rows)))
+            candidates.append(_make(job, fit, examples.take(fit.rows)).candidate)
     return [*candidates, *prompted]
 
 
-def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candidate:
+def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     """Calibrate, decide from which confidence to accept, measure on held-out rows.
 
     Args:
@@ -86,9 +94,12 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
     )
     specialist, files = _built(job, fit, acceptance, line, scope_line.scope if scope_line else None)
     # What the dial between this specialist and a generalist is turned by.
-    judged = Judged(confidence=confidence, right=right, group=_numbers([job.train.rows[r].group for r in fit.rows]))
-    evaluation = measure(job, fit.rung, specialist)
-    return Candidate(
+    judged = Judged(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
+    vectors = held_out_vectors(job, fit.rung)
+    findings = ask_held_out(job, fit.rung, specialist, vectors)
+    evaluation = judge(job.held_out.rows, findings, task="classify")
+    unread = tuple(_warnings(job, fit, evaluation))
+    candidate = Candidate(
         rung=fit.rung,
         files={**files, **judged.to_files()},
         validation={name: rated(name, right, predicted, targets) for name in job.measures},
@@ -101,14 +112,13 @@ def _candidate(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Candi
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
         },
-        warnings=tuple(filter(None, [shown.warning, copies, *_warnings(job, fit, evaluation)])),
+        warnings=tuple(filter(None, [shown.warning, copies, *unread])),
     )
-
-
-def _numbers(groups: Sequence[str | None]) -> np.ndarray:
-    """A number for each row's group (N,); a row without one is a group of its own."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(("row", i) if g is None else g, len(numbers)) for i, g in enumerate(groups)])
+    in_scope = scope_line.scores >= scope_line.least if scope_line else np.ones(len(right), dtype=bool)
+    calibrated = Calibrated(
+        rows=fit.rows, confidence=confidence, right=right, in_scope=in_scope, predicted=predicted, targets=targets
+    )
+    return Made(candidate, specialist, files, calibrated, findings, vectors, unread)
 
 
 def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:

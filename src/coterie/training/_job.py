@@ -118,9 +118,18 @@ class Job:
         """Whether there is a text to look at."""
         return any(row.text.strip() for row in self.train.rows)
 
+    def group_numbers(self, rows: np.ndarray) -> np.ndarray:  # (R,) -> (R,)
+        """A number for the group of each of these training rows; a row without one is a group of its own."""
+        numbers: dict[object, int] = {}
+        groups = [self.train.rows[row].group for row in rows]
+        keys = (("row", i) if group is None else group for i, group in enumerate(groups))
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+
     @property
     def rungs(self) -> tuple[Rung, ...]:
-        """Rungs that may be chosen, cheapest first."""
+        """Rungs that may be chosen, cheapest first; those of a chain, which is chosen whole."""
+        if self.section.chain is not None:
+            return tuple(rung for rung in self.possible_rungs if rung in self.section.chain)
         usual = ("slm",) if self.section.writes_freely else QUICK_RUNGS
         wanted = usual if self.section.rungs is None else self.section.rungs
         return tuple(rung for rung in self.possible_rungs if rung in wanted)

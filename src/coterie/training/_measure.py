@@ -16,12 +16,13 @@ from coterie.evaluation import (
     Evaluation,
     bootstrap_interval,
     bootstrap_mean,
-    evaluate,
+    consult_rows,
+    judge,
     macro_f1,
     multilabel_f1,
 )
 from coterie.protocols import Specialist
-from coterie.types import Rung
+from coterie.types import Finding, Rung
 
 from ._candidates import Figure
 from ._job import Job
@@ -39,23 +40,31 @@ class Encoded(NamedTuple):
 
 
 def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
-    """The specialist's figures on the job's held-out rows, with progress.
+    """The specialist's figures on the job's held-out rows, with progress."""
+    findings = ask_held_out(job, rung, specialist, held_out_vectors(job, rung))
+    return judge(job.held_out.rows, findings, task=specialist.card.task)
+
+
+def held_out_vectors(job: Job, rung: Rung) -> np.ndarray | None:  # (N, D)
+    """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
+    return encode(job, job.held_out.texts, f"measure {rung}").vectors if _encodes_whole(job, rung) else None
+
+
+def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarray | None) -> list[Finding]:
+    """What the specialist finds on the job's held-out rows, in order, with progress.
 
     The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
     asked about one after the other, so that the same version has the same figures, to the last digit of the report that
     it is named by.
     """
-    vectors = truncated = None
-    if _encodes_whole(job, rung):
-        vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
-        truncated = job.encoder.exceeds(job.held_out.texts)
+    truncated = None if vectors is None else job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     advance = job.progress.advance
     rows = job.held_out.rows
-    asked = evaluate(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
-    evaluation = finish(asked)
+    asked = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
+    findings = finish(asked)
     job.progress.finish("")
-    return evaluation
+    return findings
 
 
 def _encodes_whole(job: Job, rung: Rung) -> bool:

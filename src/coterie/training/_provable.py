@@ -12,7 +12,7 @@ from coterie.config import SpecialistSection
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
 """Laxer targets, the strictest first."""
-_DELTA = 0.05
+DELTA = 0.05
 _FEWEST_MET = 20
 """Answers of which at most the target's share must be wrong, to say that the target was met."""
 
@@ -28,7 +28,12 @@ class Provable:
 
 
 def provable(
-    section: SpecialistSection, confidence: np.ndarray, right: np.ndarray, groups: Sequence[object]
+    section: SpecialistSection,
+    confidence: np.ndarray,
+    right: np.ndarray,
+    groups: Sequence[object],
+    *,
+    delta: float = DELTA,
 ) -> Provable:
     """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that can be shown.
 
@@ -41,13 +46,14 @@ def provable(
         confidence: (N,) of rows that the weights were not fitted on.
         right: (N,) whether each answer was right.
         groups: (N,) the group of each row, None for one of its own.
+        delta: Highest probability of ending up above the risk; less where the best of several thresholds is taken.
     """
     target = section.target_risk
-    first = accept_threshold(confidence, right, target_risk=target, groups=groups)
+    first = accept_threshold(confidence, right, target_risk=target, delta=delta, groups=groups)
     if first.value is not None or "target_risk" in section.model_fields_set:
         return Provable(threshold=first, risk=target)
     for risk in RISKS:
-        found = accept_threshold(confidence, right, target_risk=risk, delta=_DELTA / len(RISKS), groups=groups)
+        found = accept_threshold(confidence, right, target_risk=risk, delta=delta / len(RISKS), groups=groups)
         if found.value is not None:
             return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
     return Provable(threshold=first, risk=target)

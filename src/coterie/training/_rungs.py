@@ -13,7 +13,7 @@ from coterie.config import Model, SpecialistSection
 from coterie.data import Dataset
 
 from ._asked import AskedModel
-from ._candidates import Candidate, Choice, choose
+from ._candidates import Candidate, Choice, choose, choose_chain
 from ._classify import train_classify
 from ._extract import train_extract
 from ._job import Job, TextEncoder, check_job
@@ -96,7 +96,8 @@ def fit_rungs(job: Job) -> TrainedRungs:
         candidates = train_pairs(job, encoded)
     else:
         candidates = train_classify(job, encoded)
-    choice = choose([each for each in candidates if each.rung in job.rungs] or candidates, job.bar)
+    possible = [each for each in candidates if each.rung in job.rungs]
+    choice = choose_chain(candidates) or choose(possible or candidates, job.bar)
     return TrainedRungs(candidates=tuple(candidates), choice=choice, encoded=encoded)
 
 

@@ -37,6 +37,8 @@ class ScopeLine(NamedTuple):
     scope: Scope | None
     """What the score is made of; None for the largest logit alone."""
     least: float
+    scores: np.ndarray  # (N,)
+    """Of the rows that it was drawn by."""
 
 
 def draw_line(
@@ -55,9 +57,8 @@ def draw_line(
     scope, scores = None, max_logit(logits)
     if neighbours is not None and nearest is not None:
         scope, scores = fit_scope(neighbours, nearest, logits)
-    return ScopeLine(
-        scope, scope_threshold(scores, false_rejection=FALSE_REJECTION if apart is None else REJECTED_APART)
-    )
+    false_rejection = FALSE_REJECTION if apart is None else REJECTED_APART
+    return ScopeLine(scope, scope_threshold(scores, false_rejection=false_rejection), scores)
 
 
 def fit_scope(neighbours: Neighbours, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:

@@ -1,9 +1,13 @@
 """The frontier: a chain takes a single model's place only where outcomes say so."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
-from coterie.cascade import Attempt, Chains, Outcome, Outcomes, frontier
+from coterie.cascade import Aim, Attempt, Chains, Outcome, Outcomes, frontier, replay, worst_excess
+from coterie.cascade._replay_chain import replay_frontier
 from coterie.errors import DataError
 
 PRICES = {"tiny": 0.001, "middle": 0.05, "giant": 1.0}
@@ -72,3 +76,76 @@ def test_what_chains_need_is_needed():
     rows[0] = Outcome(prompt="p", attempts={"tiny": rows[0].attempts["tiny"]})
     with pytest.raises(DataError, match="every model was asked"):
         frontier(Outcomes(rows=tuple(rows), models=tuple(SKILL)))
+
+
+# --- In a replay ---------------------------------------------------------------------------------
+
+
+def vectors_of(outcomes):
+    """Encodings that tell nothing: what a replay shows of the frontier, it shows by confidences."""
+    return np.random.default_rng(0).normal(size=(len(outcomes), 8))
+
+
+@pytest.mark.slow
+def test_a_replay_plays_the_frontier():
+    """Where confidences tell right from wrong it is nowhere behind a single model; a budget's policy keeps to it."""
+    outcomes = world(400)
+    found = replay(outcomes, vectors_of(outcomes), aim=Aim(budget=Decimal(300)), with_frontier=True)
+    single = {name: float(outcomes.scores[:, column].mean()) for column, name in enumerate(SKILL)}
+
+    assert found.frontier_excess <= 0.005
+    assert found.frontier[0].per_1000 <= found.frontier[-1].per_1000
+    assert found.chosen_frontier.per_1000 <= 330
+    assert found.chosen_frontier.quality > single["middle"] + 0.03
+    assert "per 1,000 on" in found.frontier_reason
+    assert all(sum(point.shares) == pytest.approx(1.0) for point in found.frontier)
+
+
+@pytest.mark.slow
+def test_a_replay_with_a_training_file_plays_its_frontier():
+    """The policies are those of the training rows, walked on the others."""
+    learned, unseen = world(200), world(300, seed=1)
+    found = replay(unseen, vectors_of(unseen), train=learned, train_vectors=vectors_of(learned), with_frontier=True)
+    walked = [policy.walk(unseen) for policy in frontier(learned, models=list(PRICES))]
+
+    assert found.frontier[0].quality == pytest.approx(walked[0].scores.mean())
+    assert found.frontier[-1].per_1000 == pytest.approx(1000 * walked[-1].costs.mean())
+    assert found.chosen_frontier is None
+
+
+def test_a_budget_below_every_policy_takes_the_cheapest_and_says_so():
+    """Nobody is told that a budget holds which does not."""
+    outcomes = world(200)
+    learned, unseen = outcomes.take(range(120)), outcomes.take(range(120, 200))
+    given = {"folds": np.zeros(80, dtype=int), "aim": Aim(budget=Decimal("0.01")), "seed": 0}
+    found = replay_frontier(unseen, learned, **given)
+
+    assert found.chosen.costs.mean() == pytest.approx(PRICES["tiny"])
+    assert "above the budget" in found.reason
+
+
+@pytest.mark.parametrize(("missing", "says"), [("cost", "'middle' has no cost on 1"), ("confidence", "no confidence")])
+def test_what_the_frontier_lacks_is_named(missing, says):
+    """Which model lacks what, on how many rows, before anything is fitted."""
+    outcomes = world(120)
+    first = outcomes.rows[0]
+    attempts = dict(first.attempts) | {"middle": replace(first.attempts["middle"], **{missing: None})}
+    outcomes = Outcomes(rows=(replace(first, attempts=attempts), *outcomes.rows[1:]), models=outcomes.models)
+    with pytest.raises(DataError, match=says):
+        replay(outcomes, vectors_of(outcomes), with_frontier=True)
+
+
+def test_too_few_rows_for_a_frontier_are_named():
+    """Sixty rows have no five folds to learn from."""
+    outcomes = world(60)
+    with pytest.raises(DataError, match="the file has 60 rows"):
+        replay(outcomes, vectors_of(outcomes), with_frontier=True)
+
+
+def test_the_excess_over_single_models_by_hand():
+    """Between two models the cheaper one counts; a curve that is as good at every price is behind by nothing."""
+    singles = [(1.0, 0.5), (3.0, 0.9)]
+
+    assert worst_excess([(1.0, 0.5), (3.0, 0.9)], singles) == pytest.approx(0.0)
+    assert worst_excess([(1.0, 0.4), (3.0, 0.85)], singles) == pytest.approx(0.1)
+    assert worst_excess([(1.0, 0.6), (2.0, 0.9), (3.0, 1.0)], singles) == pytest.approx(-0.1)

@@ -271,3 +271,15 @@ def test_an_answer_needs_a_shelf(run, folder):
 
     assert result.code == 2
     assert "needs `knowledge`" in result.err
+
+
+def test_a_chain(run, folder, rows):
+    """`--chain` is written as the list that the file has, and one that cannot be changes nothing."""
+    refused = run("-C", folder, "add", "odd", "--data", rows, "--chain", "encoder,lexical")
+    done = run("-C", folder, "add", "tickets", "--data", rows, "--chain", "lexical, encoder")
+
+    assert refused.code == 2
+    assert "in this order" in refused.err
+    assert done.code == 0, done.err
+    assert load_config(folder).specialists["tickets"].chain == ("lexical", "encoder")
+    assert "odd" not in load_config(folder).specialists

@@ -46,6 +46,7 @@ def test_scripts_get_all_of_it(run, file):
         (["--generalist", "giant"], "Asked for model 'giant'"),
         (["--window", "small"], "--window is 'small'"),
         (["--budget", "0.1"], "even 'small', the cheapest model"),
+        (["--frontier"], "'small' has no confidence on 40"),
     ],
 )
 def test_bad_options_are_explained(run, file, options, said):
@@ -105,3 +106,35 @@ def test_without_a_file_of_its_own_nothing_joins(run, folder, file):
         config.write(ABOVE)
     (folder / "outcomes.jsonl").write_text(file.read_text())
     assert "own file" in run("-C", folder, "replay", folder / "outcomes.jsonl", "--update").err
+
+
+@pytest.mark.slow
+def test_the_frontier(run, tmp_path):
+    """`--frontier` shows the best policy for the money, in words, JSON and on the page."""
+    lines = []
+    for i in range(150):
+        good = i % 3 != 0
+        small = {"score": int(good), "cost": 0.001, "confidence": 0.9 if good else 0.2}
+        large = {"score": int(i % 10 != 0), "cost": 0.1, "confidence": 0.8}
+        lines.append(json.dumps({"prompt": f"question {i}", "models": {"small": small, "large": large}}))
+    (tmp_path / "sure.jsonl").write_text("\n".join(lines))
+    options = ("replay", tmp_path / "sure.jsonl", "--frontier", "--budget", "60")
+    shown = run(*options, "--html", tmp_path / "page.html")
+    document = json.loads(run(*options, "--json").out)
+
+    assert shown.code == 0, shown.err
+    for words in (
+        "Frontier: the best policy for the money",
+        "At equal cost it is nowhere",
+        "budget 60 per 1,000, frontier",
+    ):
+        assert words in shown.out
+    assert set(document["frontier"][0]["shares"]) == {"small", "large"}
+    assert document["chosen_frontier"]["per_1000"] <= 66
+    assert document["frontier_excess"] <= 0.02
+    assert "Frontier: the best policy for the money" in (tmp_path / "page.html").read_text()
+
+
+def test_without_being_asked_there_is_no_frontier(run, file):
+    """It takes its time, so it is played where it is wanted."""
+    assert json.loads(run("replay", file, "--json").out)["frontier"] == []

@@ -97,6 +97,21 @@ def test_json(run, tmp_path, data, light):
     assert document["data"]["held_out"]["sha256"]
 
 
+def test_a_chain(run, tmp_path, data, light):
+    """`--chain` shows the chain beside its rungs, and what it comes to at each stop."""
+    words = ("-C", tmp_path, "rightsize", data, "--chain", "lexical,embedding")
+    shown, document = run(*words), run(*words, "--json").json
+
+    assert shown.code == 0, shown.err
+    assert "The chain" in shown.out
+    assert "asks embedding" in shown.out
+    assert "embedding alone" in shown.out
+    assert "0.95" in shown.out
+    assert [row["rung"] for row in document["rungs"]] == ["lexical", "embedding", "chain"]
+    assert len(document["chain"]) == 11
+    assert sum(point["taken"] for point in document["chain"]) == 1
+
+
 @pytest.mark.parametrize(("outcome", "code"), [("met", 0), ("no_bar", 0), ("reached", 3), ("missed", 3)])
 def test_the_exit_code_says_whether_a_rung_is_enough(run, tmp_path, data, light, *, outcome, code):
     """3 unless the bar is met with confidence; the result is complete all the same."""
@@ -228,6 +243,11 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--bar", "beauty=1"], 2, "--bar"),
         (["--bar", "accuracy=2"], 2, "--bar"),
         (["--rungs", "lexical,gpt"], 2, "--rungs has 'gpt'"),
+        (["--chain", "lexical,gpt"], 2, "--chain has 'gpt'"),
+        (["--chain", "lexical"], 2, "two or more of"),
+        (["--chain", "lexical,embedding", "--rungs", "lexical"], 2, "leave `rungs` out"),
+        (["--chain", "lexical,embedding", "--task", "score"], 2, "not for task 'score'"),
+        (["--rungs", "chain"], 2, "--rungs has 'chain'"),
         (["--rungs", "lexical,slm", "--tune", "large"], 2, "--tune is 'large'"),
         (["--task", "dance"], 2, "--task"),
         (["--task", "generate"], 2, "has one rung"),

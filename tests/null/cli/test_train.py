@@ -111,6 +111,26 @@ def test_json(run, folder, training):
     assert trained["metrics"]["accuracy"] == 0.9
 
 
+def test_a_chain(run, folder, training):
+    """What the chain came to at each stop is a table of its own, with the stop that it has, and why."""
+    done = report(bar=None)
+    trained = done.specialists["triage"]
+    points = [
+        {"stop": stop, "accuracy": 0.9, "interval": [0.88, 0.92], "asked": asked, "answered": asked}
+        for stop, asked in ((None, [0.0, 1.0]), (0.99, [1.0, 0.6]), (0.98, [1.0, 0.5]))
+    ]
+    chain = {**trained.report["rungs"][1], "rung": "chain", "chain": ["lexical", "embedding"], "curve": points}
+    chain["stop"] = {"value": 0.98, "quality": 0.99, "reason": "shown by 900 rows"}
+    rungs = [*trained.report["rungs"], chain]
+    result = replace(trained, report={**trained.report, "rungs": rungs, "rung": "chain"})
+    training(replace(done, specialists={"triage": result}))
+    out = run("-C", folder, "train", "triage").out
+
+    assert "embedding alone" in out
+    assert next(line for line in out.splitlines() if "taken" in line).split()[0] == "0.98"
+    assert "Chain lexical > embedding: shown by 900 rows." in out
+
+
 def test_what_it_took(run, folder, network, training):
     """A training is in the ledger, and `coterie report` spreads it over the answers that came of it."""
     training(report(bar=None))

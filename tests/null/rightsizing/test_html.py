@@ -95,3 +95,17 @@ def test_a_tick_says_where_it_is(job, size, texts):
     for axis in ("tick end", "tick middle"):
         said = re.findall(rf'class="{axis}">([^<]+)<', reliability)
         assert len(said) == len(set(said)) > 2
+
+
+def test_a_chain_has_its_curve(job, size, texts):
+    """The chain is a line through its stops, and a table of them in which its own is marked."""
+    rows = job(texts(each=100, noise=0.2), chain=["lexical", "embedding"], chain_quality=0.8)
+    found = size(rows)
+    page = html_report(found)
+    tags = parsed(page)
+    lines = [attrs["points"] for tag, attrs in tags.seen if tag == "polyline"]
+
+    assert not tags.open
+    assert any(len(points.split()) == len(found.chain) for points in lines)
+    assert "asks embedding" in page
+    assert page.count('class="taken"') == 2  # the rung, and the stop

@@ -155,3 +155,29 @@ def test_a_busy_machine_is_said(job, size, texts, load, warned):
     found = size(job(texts()), conditions=replace(CONDITIONS, machine=machine))
 
     assert any("load 2.5 on 2 cores" in warning for warning in found.warnings) == warned
+
+
+def test_a_chain_beside_its_rungs(job, size, texts):
+    """The chain has a row like any rung, and at each stop the energy of the rungs that are asked."""
+    rows = job(
+        texts(each=100, noise=0.2), texts(each=40, noise=0.2, seed=1), chain=["lexical", "embedding"], chain_quality=0.8
+    )
+    found = size(rows, accounting=AccountingSection(price_per_cpu_hour=Decimal("3.6")))
+    alone, *stops = found.chain
+    chain = found.rungs[-1]
+    taken = next(point for point in found.chain if point.taken)
+
+    assert [row.rung for row in found.rungs] == ["lexical", "embedding", "chain"]
+    assert found.verdict.rung == "chain"
+    assert taken.figure.value == chain.figure.value
+    assert (alone.stop, alone.asked) == (None, {"lexical": 0.0, "embedding": 1.0})
+    assert alone.per_1000.joules == pytest.approx(30.0)
+    for point in stops:
+        assert point.per_1000.joules == pytest.approx(10.0 + 30.0 * point.asked["embedding"])
+        assert float(point.per_1000.money) == pytest.approx(0.001 + 0.003 * point.asked["embedding"])
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["chain"][1]["stop"] == 0.99
+
+
+def test_without_a_chain_there_is_no_curve(job, size, texts):
+    """Rungs that are chosen from have no stop."""
+    assert size(job(texts())).to_json()["chain"] == []
