@@ -19,9 +19,6 @@ _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
 another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
-PIECE_REJECTION = 1 / 6
-"""Of the typicality that a request needs, what a piece needs that says more than the whole does: that it was cut out of
-one is a reason to believe in it, and with two pieces one of them would be untypical twice as often."""
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -36,9 +33,15 @@ class Fit:
     """Share of the specialist's examples that are less typical of it, 0 to 1."""
     in_scope: bool
     plausible: bool
-    """A piece of a request would be in scope."""
+    """A piece of a request may be for it."""
+    adds: bool
+    """A piece may add it to those that other pieces are for."""
+    alone: bool
+    """A piece may be all that is asked of a text that is nobody's."""
     score: float
     """What decides who is asked: the similarity, and what tells the specialists apart."""
+    pooled: float
+    """Share of all specialists' examples that score less for their own, 0 to 1."""
     nearest: str
     """The label or hint of the nearest example."""
     closest: float
@@ -119,9 +122,26 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
         matches: Of the request and of every piece below it.
     """
     whole = matches[piece]
+    parts = _parts(piece, matches)
+    if len(parts) == 1 and parts[0].in_scope:
+        return parts
+    clear = [part for part in parts if part.stands and part.best.adds] if len(parts) > 1 else []
+    if len({part.name for part in clear}) > 1:
+        return _united(clear, piece)
+    if whole.in_scope and all(part.name == whole.name for part in clear):
+        return [whole]
+    if clear:
+        return _united(clear, piece)
+    below = [match for each, match in matches.items() if each is not piece and match.stands and match.best.alone]
+    return [max(below, key=lambda match: match.best.score, default=whole)]
+
+
+def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
+    """The piece, or what it comes apart into."""
+    whole = matches[piece]
     if piece.ends:
         return [_focus(whole, [matches[end] for end in piece.ends])]
-    parts = [part for below in piece.pieces for part in choose(below, matches)]
+    parts = [part for below in piece.pieces for part in _parts(below, matches)]
     ordered = any(part.order for part in parts)
     parts = _united([part for part in parts if part.stands], piece)
     if ordered and parts:

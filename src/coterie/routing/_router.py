@@ -22,15 +22,16 @@ from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, 
 from ._bank import Bank
 from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
-from ._match import PIECE_REJECTION, Fit, Match, choose
+from ._match import Fit, Match, choose
 from ._orders import OrderSense, span_means
 from ._plan import Waves, plan_parts, plan_waves
-from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Compared, Profile
+from ._profile import COLD_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
+from ._scope import Scope
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
-from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
+from ._split import LONGEST, Piece, propose_clearest, propose_ends, propose_judged, propose_marked, tokens_of, word_starts
 
 _ALL_KEPT = 16
 """Up to so many specialists a route's scores name all of them."""
@@ -80,6 +81,7 @@ class LearnedRouter:
         self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
+        self._scope = Scope(self._profiles, self._discriminant, false_rejection=false_rejection)
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
@@ -115,12 +117,11 @@ class LearnedRouter:
             return _Made(route=route, reading=reading, names=tuple(by_columns))
         reading, whole, first = await self._read_whole(reading, request)
         root, matches, second = await self._match_pieces(reading.text, whole, request)
-        phrases = await self._small_talk.find(list(matches.values()))
-        matches = {
-            piece: replace(match, small_talk=phrase)
-            for (piece, match), phrase in zip(matches.items(), phrases, strict=True)
-        }
         chosen = choose(root, matches)
+        if not any(match.in_scope for match in chosen):
+            root, matches, third = await self._look_closer(reading.text, whole, root, matches, request)
+            chosen = choose(root, matches)
+            second = (*second, *third)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
         if asked == [matches[root]] or (orders and len(asked) == 1):
@@ -223,7 +224,7 @@ class LearnedRouter:
         text, output = readings[clearest], outputs[clearest]
         spans = self._reader.clauses(text) if self._order_sense is not None else []
         orders = self._orders_in(text, output, spans)
-        rest = "".join(text[start:end] for start, end in spans if (start, end) not in orders) if orders else ""
+        rest = _without(text, orders) if orders else ""
         if not rest.strip():
             return replace(reading, text=text), output, steps
         (output,), again = await self._encode([rest], request, states=True)
@@ -234,12 +235,20 @@ class LearnedRouter:
         """Which of a text's clauses are words to the router, by its tokens' states."""
         if self._order_sense is None or not spans or output.states is None or output.offsets is None:
             return []
-        found = self._order_sense.are_orders(span_means(output.states, output.offsets, np.array(spans)))
+        sense, states, offsets = self._order_sense, output.states, output.offsets
+        found = sense.are_orders(span_means(states, offsets, np.array(spans)))
         return [
-            span
+            (self._order_start(text, span, sense, states, offsets), span[1])
             for span, order in zip(spans, found, strict=True)
             if order and self._reader.names_somebody(text[slice(*span)])
         ]
+
+    def _order_start(
+        self, text: str, span: tuple[int, int], sense: OrderSense, states: np.ndarray, offsets: np.ndarray
+    ) -> int:
+        """Where in a clause its order begins: not behind words that name somebody, which are part of it."""
+        places = word_starts(text, *span)
+        return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
 
     async def _match_pieces(
         self, text: str, whole: Output, request: Request
@@ -248,8 +257,28 @@ class LearnedRouter:
         root = self._propose(text, whole)
         pieces = [piece for piece in root.walk() if piece is not root]
         further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
-        matches = self._match([root, *pieces], [whole, *further])
+        matches = await self._heard(self._match([root, *pieces], [whole, *further]))
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
+
+    async def _heard(self, matches: Sequence[Match]) -> list[Match]:
+        """The same, with those that are small talk known as such."""
+        phrases = await self._small_talk.find(matches)
+        return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
+
+    async def _look_closer(
+        self, text: str, whole: Output, root: Piece, matches: dict[Piece, Match], request: Request
+    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+        """The pieces of a text that is nobody's that may be somebody's all the same, beside those that it had."""
+        if whole.states is None or whole.offsets is None or matches[root].small_talk is not None:
+            return root, matches, ()
+        spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
+        tokens = tokens_of(text, whole.states, whole.offsets, self._judge)
+        found = propose_clearest(text, spans, tokens)
+        if not found:
+            return root, matches, ()
+        further, steps = await self._encode([piece.text for piece in found], request)
+        more = await self._heard(self._match([root, *found], [whole, *further]))
+        return root, matches | dict(zip(found, more[1:], strict=True)), steps
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""
@@ -313,25 +342,27 @@ class LearnedRouter:
     def _fits(self, position: int, compared: Compared, scores: np.ndarray) -> list[Fit]:  # each (T,)
         """How each text fits one specialist."""
         profile = self._profiles[position]
-        p_values = self._p_values(profile, compared.similarity)
+        typicality = self._scope.typicality(position, compared.similarity, scores)
         return [
             Fit(
                 similarity=float(compared.similarity[row]),
                 p_value=float(p_value),
-                in_scope=bool(p_value >= self._false_rejection),
-                plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
+                in_scope=bool(typicality.in_scope[row]),
+                plausible=bool(typicality.plausible[row]),
+                adds=bool(typicality.adds[row]),
+                alone=bool(typicality.alone[row]),
                 score=float(scores[row]),
+                pooled=float(typicality.pooled[row]),
                 nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
                 closest=float(compared.closest[row]),
                 profile=profile,
             )
-            for row, p_value in enumerate(p_values)
+            for row, p_value in enumerate(typicality.p_value)
         ]
 
-    def _p_values(self, profile: Profile, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)
-        """The share of a specialist's examples that are less typical of it than each text."""
-        if profile.cold:
-            # Too few examples to know: in scope from a fixed similarity on.
-            return np.where(similarity >= COLD_SIMILARITY, np.clip(similarity, self._false_rejection, 1.0), 0.0)
-        shares = np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
-        return np.where(similarity >= SURE_SIMILARITY, np.maximum(shares, self._false_rejection), shares)
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text without what stands there."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

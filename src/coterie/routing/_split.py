@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -94,6 +94,10 @@ class Piece:
             yield from piece.walk()
 
 
+CLEARER_CUT = 0.05
+_SHORTEST_ALONE = 4
+_CUTS = 2
+
 Judge = Callable[[np.ndarray], np.ndarray]
 """How like each specialist some vectors are: (M, D) -> (M, S)."""
 
@@ -139,9 +143,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         offsets: (T, 2) where they stand in it.
         judge: Gives the likeness of vectors to each specialist.
     """
-    tokens = _Tokens(
-        text=text, judge=judge, sums=np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)]), offsets=offsets
-    )
+    tokens = tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     budget = [MOST_JUDGED - 1]
@@ -150,6 +152,47 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         start = 0
     found = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
     return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
+
+
+def word_starts(text: str, start: int, end: int) -> list[int]:
+    """The beginning of a span, and where in it a piece may begin that leaves one before it."""
+    inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
+    return [start, *(place for place in inside if _stands(text, start, end, Boundary(place, place, "gap")))]
+
+
+def tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
+    sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
+    return _Tokens(text=text, judge=judge, sums=sums, offsets=offsets)
+
+
+def propose_clearest(text: str, spans: Sequence[tuple[int, int]], tokens: _Tokens) -> tuple[Piece, ...]:
+    """Of each span the piece whose tokens are most like somebody, where they are more so than all of them."""
+    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    found: dict[tuple[int, int], None] = {}
+    for start, end in spans:
+        for _ in range(_CUTS):
+            cut = _clearer(tokens, start, end, [each for each in boundaries if _stands(text, start, end, each)])
+            if cut is None:
+                break
+            start, end = cut
+            found[cut] = None
+    return tuple(piece for span in found if len((piece := _piece(text, *span)).text.split()) >= _SHORTEST_ALONE)
+
+
+def _clearer(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> tuple[int, int] | None:
+    """The side of a boundary that is most like somebody; None if the whole is about as much so."""
+    if not within:
+        return None
+    ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
+    froms = np.concatenate([np.full(len(within), start), starts, [start]])
+    untils = np.concatenate([ends, np.full(len(within), end), [end]])
+    likeness = tokens.judge(tokens.mean(froms, untils))  # (2 B + 1, S)
+    if not likeness.shape[1]:
+        return None
+    clear = likeness.max(axis=1)
+    leaning = np.array([_LEANING[each.mark] for each in within])
+    best = int((clear[:-1] + np.concatenate([leaning, leaning])).argmax())
+    return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + CLEARER_CUT else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -63,7 +63,8 @@ async def test_false_rejection_is_as_configured(tools, share):
     profile = cloud.profile(1000)
     by = tools.router({"it": profile}, false_rejection=share)
 
-    rejected = np.mean([not fit.in_scope for fit in by._fits(0, profile.compare(cloud.draw(1000)), np.zeros(1000))])
+    compared = profile.compare(cloud.draw(1000))
+    rejected = np.mean([not fit.in_scope for fit in by._fits(0, compared, compared.similarity)])
     assert share * 0.4 <= rejected <= share * 1.6 + 0.01
 
 
@@ -77,7 +78,8 @@ async def test_groups_keep_scores_honest(tools):
     def rejected(groups) -> float:
         profile = make_profile(copies, ["a"] * 500, groups, hints=origins[:0], hint_texts=[], seed=0)
         by = tools.router({"it": profile})
-        return float(np.mean([not fit.in_scope for fit in by._fits(0, profile.compare(fresh), np.zeros(500))]))
+        compared = profile.compare(fresh)
+        return float(np.mean([not fit.in_scope for fit in by._fits(0, compared, compared.similarity)]))
 
     assert rejected([None] * 500) > 0.5
     assert rejected([f"g{i // 5}" for i in range(500)]) < 0.1
