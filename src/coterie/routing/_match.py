@@ -19,6 +19,7 @@ _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
 another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
+CLEARER_PIECE = 0.25
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -124,7 +125,7 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     whole = matches[piece]
     parts = _parts(piece, matches)
     if len(parts) == 1 and parts[0].in_scope:
-        return parts
+        return [_clearer(parts[0], matches)]
     clear = [part for part in parts if part.stands and part.best.adds] if len(parts) > 1 else []
     if len({part.name for part in clear}) > 1:
         return _united(clear, piece)
@@ -134,6 +135,15 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
         return _united(clear, piece)
     below = [match for each, match in matches.items() if each is not piece and match.stands and match.best.alone]
     return [max(below, key=lambda match: match.best.score, default=whole)]
+
+
+def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
+    """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
+    if whole.best.alone:
+        return whole
+    others = [match for match in matches.values() if match.stands and match.best.alone and match.name != whole.name]
+    best = max(others, key=lambda match: match.best.score, default=whole)
+    return best if best.best.score >= whole.best.score + CLEARER_PIECE else whole
 
 
 def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:

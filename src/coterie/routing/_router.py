@@ -64,6 +64,7 @@ class LearnedRouter:
         false_rejection: float,
         words: Sequence[str] = (),
         order_sense: OrderSense | None = None,
+        untrained: Sequence[str] = (),
     ) -> None:
         """A router over profiles.
 
@@ -74,6 +75,7 @@ class LearnedRouter:
             false_rejection: Share of a specialist's own examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
             order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
+            untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
         """
         self._cards = cards
         self._names = tuple(profiles)
@@ -88,6 +90,7 @@ class LearnedRouter:
         self._reader = Reader(cards)
         self._spelling = Spelling(words)
         self._order_sense = order_sense
+        self._untrained = untrained
         self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
@@ -118,7 +121,7 @@ class LearnedRouter:
         reading, whole, first = await self._read_whole(reading, request)
         root, matches, second = await self._match_pieces(reading.text, whole, request)
         chosen = choose(root, matches)
-        if not any(match.in_scope for match in chosen):
+        if not any(match.best.alone for match in chosen):
             root, matches, third = await self._look_closer(reading.text, whole, root, matches, request)
             chosen = choose(root, matches)
             second = (*second, *third)
@@ -192,7 +195,9 @@ class LearnedRouter:
     ) -> str:
         reasons = [reason for _, reason in by_columns.values()]
         reasons += [self._why(match) for match in asked if match.name not in by_columns]
-        reasons = reasons or [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+        if not reasons:
+            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+            reasons += [f"{name} is not trained yet and asked nothing (coterie train {name})" for name in self._untrained]
         return "; ".join(reasons)
 
     def _why(self, match: Match) -> str:
