@@ -77,7 +77,8 @@ class Words:
         role = chance.choice(self.role).format(r=chance.choice(self.roles))
         reveal = chance.choice(self.reveal).format(w=chance.choice(self.hidden))
         turn = chance.choice(self.turn)
-        to_model = [role, reveal, turn, f"{third} and {reveal}", f"{third}, {role}", f"{turn}: {reveal}", f"{third}. {turn}"]
+        to_model = [role, reveal, turn, f"{third} and {reveal}", f"{third}, {role}"]
+        to_model += [f"{turn}: {reveal}", f"{third}. {turn}"]
         text = chance.choice(to_router if chance.random() < ROUTER_SHARE else to_model)
         polite = chance.choice(POLITE)
         opening = f"{chance.choice(self.opening)} " if chance.random() < 0.25 else ""

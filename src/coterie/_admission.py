@@ -87,9 +87,7 @@ class Admission:
         return Admitted(request=request, context=context, verdicts=verdicts, asker=asker)
 
 
-def check_specialist(
-    request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()
-) -> None:
+def check_specialist(request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()) -> None:
     """Raises `UnknownSpecialist` for a pinned one that there is not, `NotTrained` for one that has no version yet."""
     name = request.specialist
     if name in untrained and (not request.allowed or name in request.allowed):

@@ -31,7 +31,7 @@ from ._scope import Scope
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
-from ._split import LONGEST, Piece, propose_clearest, propose_ends, propose_judged, propose_marked, tokens_of, word_starts
+from ._split import LONGEST, Piece, propose_clearest, propose_ends, propose_judged, propose_marked, word_starts
 
 _ALL_KEPT = 16
 """Up to so many specialists a route's scores name all of them."""
@@ -122,9 +122,9 @@ class LearnedRouter:
         root, matches, second = await self._match_pieces(reading.text, whole, request)
         chosen = choose(root, matches)
         if not any(match.best.alone for match in chosen):
-            root, matches, third = await self._look_closer(reading.text, whole, root, matches, request)
+            closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
+            matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
-            second = (*second, *third)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
         if asked == [matches[root]] or (orders and len(asked) == 1):
@@ -197,7 +197,9 @@ class LearnedRouter:
         reasons += [self._why(match) for match in asked if match.name not in by_columns]
         if not reasons:
             reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
-            reasons += [f"{name} is not trained yet and asked nothing (coterie train {name})" for name in self._untrained]
+            reasons += [
+                f"{name} is not trained yet, so it is not asked: coterie train {name}" for name in self._untrained
+            ]
         return "; ".join(reasons)
 
     def _why(self, match: Match) -> str:
@@ -217,7 +219,10 @@ class LearnedRouter:
     def _needed(self, fit: Fit) -> str:
         if fit.profile.cold:
             return f"needs {COLD_SIMILARITY}"
-        return f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
+        own = f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
+        if fit.p_value < self._false_rejection:
+            return own
+        return f"{own}, but less like it than all but {fit.pooled:.1%} of the network's examples are like theirs"
 
     # --- scores ----------------------------------------------------------------------------------
 
@@ -251,7 +256,7 @@ class LearnedRouter:
     def _order_start(
         self, text: str, span: tuple[int, int], sense: OrderSense, states: np.ndarray, offsets: np.ndarray
     ) -> int:
-        """Where in a clause its order begins: not behind words that name somebody, which are part of it."""
+        """Where in a clause its order begins."""
         places = word_starts(text, *span)
         return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
 
@@ -271,19 +276,18 @@ class LearnedRouter:
         return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
 
     async def _look_closer(
-        self, text: str, whole: Output, root: Piece, matches: dict[Piece, Match], request: Request
-    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
-        """The pieces of a text that is nobody's that may be somebody's all the same, beside those that it had."""
-        if whole.states is None or whole.offsets is None or matches[root].small_talk is not None:
-            return root, matches, ()
+        self, text: str, whole: Output, root: Piece, match: Match, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
+        if whole.states is None or whole.offsets is None or match.small_talk is not None:
+            return {}, ()
         spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
-        tokens = tokens_of(text, whole.states, whole.offsets, self._judge)
-        found = propose_clearest(text, spans, tokens)
+        found = propose_clearest(text, whole.states, whole.offsets, self._judge, spans)
         if not found:
-            return root, matches, ()
+            return {}, ()
         further, steps = await self._encode([piece.text for piece in found], request)
-        more = await self._heard(self._match([root, *found], [whole, *further]))
-        return root, matches | dict(zip(found, more[1:], strict=True)), steps
+        matches = await self._heard(self._match([root, *found], [whole, *further]))
+        return dict(zip(found, matches[1:], strict=True)), steps
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""
@@ -355,6 +359,7 @@ class LearnedRouter:
                 in_scope=bool(typicality.in_scope[row]),
                 plausible=bool(typicality.plausible[row]),
                 adds=bool(typicality.adds[row]),
+                joins=bool(typicality.joins[row]),
                 alone=bool(typicality.alone[row]),
                 score=float(scores[row]),
                 pooled=float(typicality.pooled[row]),

@@ -30,6 +30,8 @@ as a piece. With these three, texts of nobody that somebody is asked about fell 
 _BESIDE = (0.8, 4.0, 1.5)
 """Times `false_rejection`, what adds a specialist to another: so typical of all in scope, so typical of its own, or so
 typical of all out of it. Chosen on that half and on the half of the texts of `benchmarks/injection` that is for it."""
+_JOINED = 2 / 3
+"""The same of a piece before or behind words that say that something else is asked, however typical of its own."""
 _ALONE = 2.0
 """Times `false_rejection`, how typical of all a piece must be that is asked about although the whole is nobody's."""
 _MOST_ROWS = 4_000
@@ -50,6 +52,8 @@ class Typicality(NamedTuple):
     """A piece of a request may be for the specialist."""
     adds: np.ndarray
     """A piece may add the specialist to those that other pieces are for."""
+    joins: np.ndarray
+    """The same where words say that something else is asked."""
     alone: np.ndarray
     """A piece may be all that is asked of a text that is nobody's."""
 
@@ -78,7 +82,7 @@ class Scope:
             # Too few examples to know: in scope from a fixed similarity on.
             inside = similarity >= COLD_SIMILARITY
             p_value = np.where(inside, np.clip(similarity, share, 1.0), 0.0)
-            return Typicality(p_value, inside.astype(np.float64), inside, inside, inside, inside)
+            return Typicality(p_value, inside.astype(np.float64), *[inside] * 5)
         own = np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
         pooled = np.searchsorted(self._scores, scores, side="right") / len(self._scores)
         sure = similarity >= SURE_SIMILARITY
@@ -88,7 +92,8 @@ class Scope:
         inside |= sure | (plausible & (pooled >= _WELL_POOLED * share))
         pooled_in, typical, pooled_out = (times * share for times in _BESIDE)
         adds = sure | (inside & ((pooled >= pooled_in) | (own >= typical))) | (plausible & (pooled >= pooled_out))
-        return Typicality(own, pooled, inside, plausible, adds, inside & (pooled >= _ALONE * share))
+        joins = adds | (plausible & (pooled >= _JOINED * share))
+        return Typicality(own, pooled, inside, plausible, adds, joins, inside & (pooled >= _ALONE * share))
 
 
 def _own_scores(profile: Profile, discriminant: Discriminant, position: int, most: int) -> np.ndarray:  # (at most M,)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,6 +66,8 @@ class Boundary(NamedTuple):
     end: int
     start: int
     mark: Mark
+    joined: bool = False
+    """By words or a sign that say that something else is asked: "by the way", "2.", a dash."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +79,8 @@ class Piece:
     text: str
     mark: Mark = "gap"
     """What stands between its pieces."""
+    joined: bool = False
+    """What stands there says that something else is asked."""
     pieces: tuple[Piece, ...] = ()
     ends: tuple[Piece, ...] = ()
     """Of a long text, its last and first sentences and lines: the question may be one of them."""
@@ -94,9 +98,12 @@ class Piece:
             yield from piece.walk()
 
 
-CLEARER_CUT = 0.05
-_SHORTEST_ALONE = 4
+_CLEARER = 0.05
+"""Likeness that a side of a boundary must have more than the whole, to be looked at as the question in it."""
 _CUTS = 2
+"""Boundaries at which a text is cut to find it: what stands before it and what stands behind."""
+_SHORTEST_ALONE = 4
+"""Words of it: three of nobody's text are like somebody's by chance."""
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """How like each specialist some vectors are: (M, D) -> (M, S)."""
@@ -143,7 +150,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         offsets: (T, 2) where they stand in it.
         judge: Gives the likeness of vectors to each specialist.
     """
-    tokens = tokens_of(text, states, offsets, judge)
+    tokens = _tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     budget = [MOST_JUDGED - 1]
@@ -151,7 +158,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
     if start >= len(text.rstrip()):
         start = 0
     found = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
-    return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
+    return replace(found, start=0, end=len(text), text=text)
 
 
 def word_starts(text: str, start: int, end: int) -> list[int]:
@@ -160,27 +167,40 @@ def word_starts(text: str, start: int, end: int) -> list[int]:
     return [start, *(place for place in inside if _stands(text, start, end, Boundary(place, place, "gap")))]
 
 
-def tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
+def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
     sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
     return _Tokens(text=text, judge=judge, sums=sums, offsets=offsets)
 
 
-def propose_clearest(text: str, spans: Sequence[tuple[int, int]], tokens: _Tokens) -> tuple[Piece, ...]:
-    """Of each span the piece whose tokens are most like somebody, where they are more so than all of them."""
+def propose_clearest(
+    text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge, spans: Sequence[tuple[int, int]]
+) -> tuple[Piece, ...]:
+    """The piece of each span whose tokens are most like somebody's examples: the question among what is nobody's.
+
+    Args:
+        text: What is asked.
+        states: (T, D) of its tokens.
+        offsets: (T, 2) where they stand in it.
+        judge: Gives the likeness of vectors to each specialist.
+        spans: Where to look.
+    """
+    tokens = _tokens_of(text, states, offsets, judge)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     found: dict[tuple[int, int], None] = {}
-    for start, end in spans:
+    for span in spans:
+        within: tuple[int, int] | None = span
         for _ in range(_CUTS):
-            cut = _clearer(tokens, start, end, [each for each in boundaries if _stands(text, start, end, each)])
-            if cut is None:
+            within = _clearer(tokens, *within, boundaries)
+            if within is None:
                 break
-            start, end = cut
-            found[cut] = None
-    return tuple(piece for span in found if len((piece := _piece(text, *span)).text.split()) >= _SHORTEST_ALONE)
+            found[within] = None
+    pieces = (_piece(text, *span) for span in found)
+    return tuple(piece for piece in pieces if len(piece.text.split()) >= _SHORTEST_ALONE)
 
 
-def _clearer(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> tuple[int, int] | None:
+def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
     """The side of a boundary that is most like somebody; None if the whole is about as much so."""
+    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
     if not within:
         return None
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
@@ -192,7 +212,7 @@ def _clearer(tokens: _Tokens, start: int, end: int, within: list[Boundary]) -> t
     clear = likeness.max(axis=1)
     leaning = np.array([_LEANING[each.mark] for each in within])
     best = int((clear[:-1] + np.concatenate([leaning, leaning])).argmax())
-    return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + CLEARER_CUT else None
+    return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + _CLEARER else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -227,7 +247,7 @@ def _part(
         _part(tokens, start, best.end, within, budget),
         _part(tokens, best.start, end, within, budget),
     )
-    return Piece(start=start, end=end, text=whole.text, mark=best.mark, pieces=halves, source=tokens.text)
+    return replace(whole, mark=best.mark, joined=best.joined, pieces=halves)
 
 
 def _best(
@@ -305,7 +325,8 @@ def _boundary(match: re.Match[str]) -> Boundary:
         mark = "joiner"
     else:
         mark = "comma" if ends or match["dash"] else "gap"
-    return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark)
+    joined = bool(match["joining"] or match["number"] or match["dash"])
+    return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark, joined)
 
 
 def _marked_spans(text: str) -> list[tuple[int, int]]:

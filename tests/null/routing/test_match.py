@@ -20,6 +20,7 @@ def match(text: str, *, order: bool = False, **similarities: float) -> Match:
             in_scope=value >= 0.3,
             plausible=value >= 0.2,
             adds=value >= 0.25,
+            joins=value >= 0.22,
             alone=value >= 0.4,
             score=value,
             pooled=value,

@@ -8,8 +8,8 @@ import pytest
 import coterie.assembly
 from coterie import open_network
 from coterie.assembly import open_preview
-from coterie.config import load_config, parse_config
 from coterie.cli import main
+from coterie.config import load_config, parse_config
 from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
 from coterie.registry import REGISTRY_FOLDER
 from coterie.specialists import OnDemand
@@ -212,7 +212,11 @@ def test_who_is_trained_answers(half):
     """A specialist without a version stops nobody: the other answers, and what is nobody's says who may be missing."""
 
     async def use(network):
-        return network.untrained, await network.ask(Request(text=CARD)), await network.ask(Request(text="xylophone zebra"))
+        return (
+            network.untrained,
+            await network.ask(Request(text=CARD)),
+            await network.ask(Request(text="xylophone zebra")),
+        )
 
     untrained, mine, nobody = opened(half, use)
 
@@ -225,7 +229,7 @@ def test_who_is_trained_answers(half):
 
 
 def test_named_and_not_trained(half):
-    """Who asks for the one that is not trained gets the error with the command; who may not know of it gets none of it."""
+    """Who names the one that is not trained is told the command; who may not know of it is not told of it."""
 
     async def use(network):
         with pytest.raises(NotTrained, match="'money' is not trained") as told:
