@@ -27,7 +27,7 @@ from ._orders import OrderSense, span_means
 from ._plan import Waves, plan_parts, plan_waves
 from ._profile import COLD_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
-from ._scope import Scope
+from ._scope import Scope, Typicality
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
@@ -326,7 +326,7 @@ class LearnedRouter:
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
         kept = self._kept(scores, compared, which)
         orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
-        fits = {self._names[which[i]]: self._fits(which[i], compared.column(i), scores[:, i]) for i in kept}
+        fits = self._fits(which[kept], Compared(*(each[:, kept] for each in compared)), scores[:, kept])
         return [
             Match(
                 text=piece.text,
@@ -348,26 +348,34 @@ class LearnedRouter:
         best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
         return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
 
-    def _fits(self, position: int, compared: Compared, scores: np.ndarray) -> list[Fit]:  # each (T,)
-        """How each text fits one specialist."""
-        profile = self._profiles[position]
-        typicality = self._scope.typicality(position, compared.similarity, scores)
+    def _fits(self, which: np.ndarray, compared: Compared, scores: np.ndarray) -> dict[str, list[Fit]]:
+        """How each text fits these specialists; arrays are (T, S')."""
+        found = self._scope.typicality(which, compared.similarity, scores)
+        return {
+            self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
+            for column, position in enumerate(which)
+        }
+
+    def _fits_of(
+        self, profile: Profile, column: int, found: Typicality, compared: Compared, scores: np.ndarray
+    ) -> list[Fit]:
+        """How each text fits one of them."""
         return [
             Fit(
-                similarity=float(compared.similarity[row]),
-                p_value=float(p_value),
-                in_scope=bool(typicality.in_scope[row]),
-                plausible=bool(typicality.plausible[row]),
-                adds=bool(typicality.adds[row]),
-                joins=bool(typicality.joins[row]),
-                alone=bool(typicality.alone[row]),
-                score=float(scores[row]),
-                pooled=float(typicality.pooled[row]),
-                nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
-                closest=float(compared.closest[row]),
+                similarity=float(compared.similarity[row, column]),
+                p_value=float(found.p_value[row, column]),
+                in_scope=bool(found.in_scope[row, column]),
+                plausible=bool(found.plausible[row, column]),
+                adds=bool(found.adds[row, column]),
+                joins=bool(found.joins[row, column]),
+                alone=bool(found.alone[row, column]),
+                score=float(scores[row, column]),
+                pooled=float(found.pooled[row, column]),
+                nearest=profile.names[compared.nearest[row, column]] if len(profile.names) else "",
+                closest=float(compared.closest[row, column]),
                 profile=profile,
             )
-            for row, p_value in enumerate(typicality.p_value)
+            for row in range(len(scores))
         ]
 
 

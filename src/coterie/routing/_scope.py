@@ -41,7 +41,7 @@ _FEWEST_ROWS = 4
 
 
 class Typicality(NamedTuple):
-    """How typical texts are of one specialist; each (T,)."""
+    """How typical texts are of specialists; each (T, S')."""
 
     p_value: np.ndarray
     """Share of the specialist's own examples that are less typical of it."""
@@ -64,36 +64,45 @@ class Scope:
     def __init__(self, profiles: Sequence[Profile], discriminant: Discriminant, *, false_rejection: float) -> None:
         self._profiles = profiles
         self._false_rejection = false_rejection
+        self._cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         warm = [position for position, profile in enumerate(profiles) if not profile.cold]
         most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(warm)))
         found = [_own_scores(profiles[position], discriminant, position, most) for position in warm]
         self._scores = np.sort(np.concatenate(found)) if found else np.empty(0)  # (N,)
 
-    def typicality(self, position: int, similarity: np.ndarray, scores: np.ndarray) -> Typicality:  # (T,), (T,)
-        """How typical texts are of the specialist at this position.
+    def typicality(self, which: np.ndarray, similarity: np.ndarray, scores: np.ndarray) -> Typicality:
+        """How typical texts are of some specialists.
 
         Args:
-            position: Of the specialist among the profiles.
-            similarity: Each text's to it.
-            scores: The similarity, and what tells the specialists apart.
+            which: (S',) their positions among the profiles.
+            similarity: (T, S') each text's to each of them.
+            scores: (T, S') the similarity, and what tells the specialists apart.
         """
-        profile, share = self._profiles[position], self._false_rejection
-        if profile.cold:
-            # Too few examples to know: in scope from a fixed similarity on.
-            inside = similarity >= COLD_SIMILARITY
-            p_value = np.where(inside, np.clip(similarity, share, 1.0), 0.0)
-            return Typicality(p_value, inside.astype(np.float64), *[inside] * 5)
-        own = np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
-        pooled = np.searchsorted(self._scores, scores, side="right") / len(self._scores)
+        share = self._false_rejection
+        own = np.stack([self._own(position, similarity[:, column]) for column, position in enumerate(which)], axis=1)
+        pooled = np.searchsorted(self._scores, scores, side="right") / max(1, len(self._scores))
         sure = similarity >= SURE_SIMILARITY
         own = np.where(sure, np.maximum(own, share), own)
         plausible = own >= _PIECE * share
-        inside = (own >= share) & ((pooled >= _POOLED * share) | (own >= _MOST_LOST * share))
-        inside |= sure | (plausible & (pooled >= _WELL_POOLED * share))
+        inside = sure | ((own >= share) & ((pooled >= _POOLED * share) | (own >= _MOST_LOST * share)))
+        inside |= plausible & (pooled >= _WELL_POOLED * share)
         pooled_in, typical, pooled_out = (times * share for times in _BESIDE)
         adds = sure | (inside & ((pooled >= pooled_in) | (own >= typical))) | (plausible & (pooled >= pooled_out))
         joins = adds | (plausible & (pooled >= _JOINED * share))
-        return Typicality(own, pooled, inside, plausible, adds, joins, inside & (pooled >= _ALONE * share))
+        found = Typicality(own, pooled, inside, plausible, adds, joins, inside & (pooled >= _ALONE * share))
+        return self._with_cold(found, self._cold[which], similarity) if self._cold[which].any() else found
+
+    def _own(self, position: int, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)
+        """The share of a specialist's own examples that are less typical of it."""
+        typical = self._profiles[position].typical
+        return np.searchsorted(typical, similarity, side="right") / max(1, len(typical))
+
+    def _with_cold(self, found: Typicality, cold: np.ndarray, similarity: np.ndarray) -> Typicality:  # cold (S',)
+        """The same where some have too few examples to know: those are in scope from a fixed similarity on."""
+        inside = similarity >= COLD_SIMILARITY
+        p_value = np.where(inside, np.clip(similarity, self._false_rejection, 1.0), 0.0)
+        instead = (p_value, inside.astype(np.float64), *[inside] * 5)
+        return Typicality(*(np.where(cold, one, other) for one, other in zip(instead, found, strict=True)))
 
 
 def _own_scores(profile: Profile, discriminant: Discriminant, position: int, most: int) -> np.ndarray:  # (at most M,)
