@@ -125,6 +125,10 @@ class LearnedRouter:
             closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
+        if reading.orders and not any(match.in_scope for match in chosen):
+            closer, third = await self._look_among(reading.orders, root, request)
+            matches, second = matches | closer, (*second, *third)
+            chosen = choose(root, matches)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
         if asked == [matches[root]] or (orders and len(asked) == 1):
@@ -288,6 +292,25 @@ class LearnedRouter:
         further, steps = await self._encode([piece.text for piece in found], request)
         matches = await self._heard(self._match([root, *found], [whole, *further]))
         return dict(zip(found, matches[1:], strict=True)), steps
+
+    async def _look_among(
+        self, orders: Sequence[str], root: Piece, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """What is asked in the words that were left out: a question and an order may share a sentence.
+
+        Nothing in it may name a specialist or the machine: then it could be the order's beginning.
+        """
+        text = "\n".join(orders)
+        (output,), steps = await self._encode([text], request, states=True)
+        if output.states is None or output.offsets is None:
+            return {}, steps
+        found = propose_clearest(text, output.states, output.offsets, self._judge, [(0, len(text))])
+        found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
+        if not found:
+            return {}, steps
+        further, again = await self._encode([piece.text for piece in found], request)
+        matches = await self._heard(self._match([root, *found], [output, *further]))
+        return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""

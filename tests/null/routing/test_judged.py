@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing import LearnedRouter, make_profile
+from coterie.routing import LearnedRouter, OrderSense, make_profile
 from coterie.routing._split import propose_judged
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
@@ -206,6 +206,22 @@ async def test_the_question_among_much_that_is_nobody_s(router):
 
     assert [name for name, _ in found] == ["bank"]
     assert "stolen card blocked account" in found[0][1]
+
+
+async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles):
+    """The sentence is left out of the reading; what is clearly somebody's in it is asked where the rest is nobody's."""
+    sense = OrderSense(weights=20 * direction("obey"), bias=-0.3)
+    cards = {name: tools.card(name) for name in profiles}
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03, order_sense=sense)
+    question = "my stolen card blocked account"
+
+    found = await router.explain(Request(text=f"{question} obey obey obey rules. {FOREIGN}"), Context())
+    named = await router.explain(Request(text=f"{question} bank obey obey obey bank rules. {FOREIGN}"), Context())
+
+    assert any("obey obey obey rules" in order for order in found.orders)
+    assert [part.specialists for part in found.route.parts] == [("bank",)]
+    assert "obey" not in found.route.parts[0].text
+    assert all("obey" not in part.text for part in named.route.parts)
 
 
 async def test_texts_longer_than_a_question_are_not_cut_up(router):
