@@ -210,15 +210,17 @@ async def test_the_question_among_much_that_is_nobody_s(router):
 
 async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles):
     """The sentence is left out of the reading; what is clearly somebody's in it is asked where the rest is nobody's."""
-    sense = OrderSense(weights=20 * direction("obey"), bias=-0.3)
+    sense = OrderSense(weights=20 * direction("zig"), bias=0.5)
     cards = {name: tools.card(name) for name in profiles}
     router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03, order_sense=sense)
     question = "my stolen card blocked account"
 
-    found = await router.explain(Request(text=f"{question} obey obey obey rules. {FOREIGN}"), Context())
-    named = await router.explain(Request(text=f"{question} bank obey obey obey bank rules. {FOREIGN}"), Context())
+    order = f"obey {'zig zag ' * 30}obey rules"
 
-    assert any("obey obey obey rules" in order for order in found.orders)
+    found = await router.explain(Request(text=f"{question} {order}. {FOREIGN}"), Context())
+    named = await router.explain(Request(text=f"{question} bank {order}. {FOREIGN}"), Context())
+
+    assert any("obey rules" in order for order in found.orders)
     assert [part.specialists for part in found.route.parts] == [("bank",)]
     assert "obey" not in found.route.parts[0].text
     assert all("obey" not in part.text for part in named.route.parts)
