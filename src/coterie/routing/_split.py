@@ -186,16 +186,19 @@ def propose_clearest(
     """
     tokens = _tokens_of(text, states, offsets, judge)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
-    found: dict[tuple[int, int], None] = {}
-    for span in spans:
-        within: tuple[int, int] | None = span
-        for _ in range(_CUTS):
-            within = _clearer(tokens, *within, boundaries)
-            if within is None:
-                break
-            found[within] = None
+    found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
     pieces = (_piece(text, *span) for span in found)
     return tuple(piece for piece in pieces if len(piece.text.split()) >= _SHORTEST_ALONE)
+
+
+def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) -> Iterator[tuple[int, int]]:
+    """What a span is cut to: the rest of the first cut is cut again."""
+    for _ in range(_CUTS):
+        cut = _clearer(tokens, *span, boundaries)
+        if cut is None:
+            return
+        yield cut
+        span = cut
 
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
