@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import hashlib
 import os
 import random
 import sys
@@ -95,13 +96,20 @@ async def routes(router: LearnedRouter, texts: Texts) -> list[frozenset[str]]:
     return [frozenset((await router.route(Request(text=text), Context())).specialists) for text in texts]
 
 
+def for_development(text: str) -> bool:
+    """Whether rules may be written on a text: half of them, by a hash of the text. The figures are of the others."""
+    return hashlib.sha256(text.encode()).digest()[-1] % 2 == 0
+
+
 def moved(before: frozenset[str], after: frozenset[str]) -> str:
-    """How a route is another."""
+    """How a route is another: whether one of those that the question alone is asked of is lost, and one added."""
     if before == after:
         return "the same"
+    if not before:
+        return "somebody instead of nobody"
     if after > before:
-        return "one more is asked"
-    return "nobody is asked" if not after else "another is asked"
+        return "added"
+    return "lost" if after < before else "lost and added"
 
 
 async def compare(router: LearnedRouter, questions: Texts, behind: Texts) -> dict[str, Any]:
@@ -116,7 +124,16 @@ async def compare(router: LearnedRouter, questions: Texts, behind: Texts) -> dic
         "texts": len(behind),
         "changed": float(np.mean(changed)),
         "interval": list(bootstrap_mean(changed, seed=SEED)),
+        "lost": (kinds["lost"] + kinds["lost and added"]) / len(behind),
         "kinds": dict(kinds),
+    }
+
+
+async def both_halves(router: LearnedRouter, questions: Texts, behind: Texts) -> dict[str, Any]:
+    """The same of the texts that no rule was written on, and of those for development."""
+    kept = [text for text in behind if not for_development(text)]
+    return await compare(router, questions, kept) | {
+        "for development": await compare(router, questions, [text for text in behind if for_development(text)])
     }
 
 
@@ -198,8 +215,8 @@ async def measure(injections: Texts, harmless: Texts) -> dict[str, Any]:
         "rules": remarked(rules, len(injections)),
         "encoder, cross-validated": remarked(by_encoder(encoder, injections, harmless), len(injections)),
         "labels_or_verdicts_changed": await governed(router, encoder, questions, injections),
-        "routes, an injection behind the question": await compare(router, questions, injections),
-        "routes, a harmless text behind it": await compare(router, questions, harmless),
+        "routes, an injection behind the question": await both_halves(router, questions, injections),
+        "routes, a harmless text behind it": await both_halves(router, questions, harmless),
     }
     await encoder.close()
     return figures

@@ -17,7 +17,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,14 @@ from coterie.engines import OnnxEncoder
 from coterie.routing import ORDERS_FILE, span_means
 from coterie.types import Prompt
 
-ORDERS = 1_600
+ORDERS = 2_600
 REQUESTS = 6_000
 FALSE_ALARMS = 0.02
 """Share of held-out requests that may look like orders: only those that name a specialist or the machine are looked
 at, and only where something else is asked beside them."""
 HELD_BACK = 0.2
+ROUTER_SHARE = 0.6
+"""Of the orders, those that say who is to be asked; the others tell a model what to be, to forget or to show."""
 
 GRAMMAR: Mapping[str, Sequence[str]] = json.loads(
     (Path(__file__).parent / "orders_grammar.json").read_text(encoding="utf-8")
@@ -56,6 +58,11 @@ class Words:
     opening: Sequence[str]
     named: Sequence[str]
     who: Sequence[str]
+    role: Sequence[str]
+    roles: Sequence[str]
+    reveal: Sequence[str]
+    hidden: Sequence[str]
+    turn: Sequence[str]
 
     def order(self, chance: random.Random) -> str:
         """One order."""
@@ -66,7 +73,13 @@ class Words:
             f"{chance.choice(self.drop)} {chance.choice(self.dropped)}",
         )
         first, second, third = kinds
-        text = chance.choice([first, first, second, second, third, f"{third} and {first}", f"{third}, {second}"])
+        to_router = [first, first, second, second, third, f"{third} and {first}", f"{third}, {second}"]
+        role = chance.choice(self.role).format(r=chance.choice(self.roles))
+        reveal = chance.choice(self.reveal).format(w=chance.choice(self.hidden))
+        turn = chance.choice(self.turn)
+        to_model = [role, reveal, turn, f"{third} and {reveal}", f"{third}, {role}"]
+        to_model += [f"{turn}: {reveal}", f"{third}. {turn}"]
+        text = chance.choice(to_router if chance.random() < ROUTER_SHARE else to_model)
         polite = chance.choice(POLITE)
         opening = f"{chance.choice(self.opening)} " if chance.random() < 0.25 else ""
         made = opening + polite + text + chance.choice(["", ".", "!", ".", ""])
@@ -76,7 +89,7 @@ class Words:
 def grammar(chance: random.Random) -> tuple[Words, Words]:
     """Words to train on, and words that are held back."""
     sides: tuple[dict[str, Sequence[str]], dict[str, Sequence[str]]] = ({}, {})
-    for name in ("give", "let", "drop", "dropped", "opening", "named", "who"):
+    for name in (field.name for field in fields(Words)):
         words = GRAMMAR[name]
         mixed = chance.sample(list(words), len(words))
         cut = max(2, int(HELD_BACK * len(mixed)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from coterie._outcome import LONGEST_DOCUMENT, check_document, label_of
 from coterie._shelves import fetch, hidden
 from coterie.context import visible
-from coterie.errors import InputError, ReleaseRefused, UnknownSpecialist
+from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of, worth_a_thread
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
@@ -38,6 +38,8 @@ class Admission:
     """What a network lets requests in with."""
 
     specialists: Mapping[str, Specialist]
+    untrained: Collection[str]
+    """Those of the file that have no version yet."""
     knowledge: Mapping[str, Retriever]
     store: Store
     default_label: Label
@@ -49,9 +51,10 @@ class Admission:
 
         Raises:
             InputError: it cannot be served.
+            NotTrained: it names a specialist that has no version yet.
             ReleaseRefused: its label may not be lowered so.
         """
-        check_specialist(request, self.specialists)
+        check_specialist(request, self.specialists, self.untrained)
         if request.columns is None:
             text, columns = split_columns(request.text)
             request = replace(request, text=text, columns=columns)
@@ -84,8 +87,11 @@ class Admission:
         return Admitted(request=request, context=context, verdicts=verdicts, asker=asker)
 
 
-def check_specialist(request: Request, specialists: Mapping[str, Specialist]) -> None:
-    """Raises `UnknownSpecialist` for a pinned one that there is not."""
+def check_specialist(request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()) -> None:
+    """Raises `UnknownSpecialist` for a pinned one that there is not, `NotTrained` for one that has no version yet."""
+    name = request.specialist
+    if name in untrained and (not request.allowed or name in request.allowed):
+        raise NotTrained(f"Specialist {name!r} is not trained yet.", hint=f"Train it: coterie train {name}")
     if request.specialist is not None and request.specialist not in specialists:
         raise UnknownSpecialist(
             f"Asked for specialist {request.specialist!r}; this network has {sorted(specialists)}.",

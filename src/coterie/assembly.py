@@ -107,6 +107,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
+        untrained=_untrained(config, versions),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
         name=config.network.name,
@@ -150,6 +151,7 @@ async def open_preview(folder: Path | str) -> Preview:
         store=await _open_store(config, folder),
         meter=CostMeter(config.accounting, config.models, None),
         encoder=encoder,
+        untrained=_untrained(config, versions),
         default_label=config.network.default_label,
         name=config.network.name,
         engines=(encoder,),
@@ -185,7 +187,12 @@ async def _open_store(config: Config, folder: Path) -> SQLiteStore:
 
 
 def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
-    """The champion of each specialist; of outlines, a file is read when it is needed."""
+    """The champion of each specialist that has one; of outlines, a file is read when it is needed.
+
+    Raises:
+        NotTrained: there is no specialist, or none has a champion. One without waits for no other.
+        ArtefactRefused: a champion is damaged.
+    """
     if not config.specialists:
         raise NotTrained(
             f"The network in {str(folder)!r} has no specialists.",
@@ -193,7 +200,20 @@ def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Vers
         )
     registry = open_registry(folder, config.registry)
     find = registry.outline if outlines else registry.champion
-    return {name: find(name) for name in config.specialists}
+    found: dict[str, Version] = {}
+    missing: NotTrained | None = None
+    for name in config.specialists:
+        try:
+            found[name] = find(name)
+        except NotTrained as error:
+            missing = missing or error
+    if missing is not None and not found:
+        raise missing
+    return found
+
+
+def _untrained(config: Config, versions: Mapping[str, Version]) -> tuple[str, ...]:
+    return tuple(name for name in config.specialists if name not in versions)
 
 
 def _specialists(
@@ -432,6 +452,7 @@ def _router(
         false_rejection=config.router.false_rejection,
         words=encoder.words(),
         order_sense=OrderSense.bundled(encoder.sha256),
+        untrained=_untrained(config, versions),
     )
 
 

@@ -93,6 +93,8 @@ class Network:
     """Asked last. A `hybrid.Generalist` also puts findings together, and plans and concludes for documents."""
     reader: Specialist | None = None
     """Reads the documents that requests bring; None for the one that comes with Coterie."""
+    untrained: Sequence[str] = ()
+    """Specialists of the file without a version: the others answer, and a request that names one of these fails."""
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
     name: str = "network"
@@ -202,6 +204,7 @@ class Network:
         self.dial.aim_of(request)  # refuses one that is none
         door = Admission(
             specialists=self.specialists,
+            untrained=self.untrained,
             knowledge=self.knowledge,
             store=self.store,
             default_label=self.default_label,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ._output import remark, shell
 
 if TYPE_CHECKING:
     from coterie.config import Config
@@ -30,9 +32,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
     """Open the folder's network, use it, close it whatever happens, and give what `use` gave."""
+    return run(_use(opened(folder), use))
+
+
+async def opened(folder: Path, *, warm: bool = False) -> Network:
+    """The folder's network; who of it cannot answer yet is said beside the result."""
     from coterie.assembly import open_network
 
-    return run(_use(open_network(folder), use))
+    network = await open_network(folder, warm=warm)
+    say_untrained(network.untrained, folder)
+    return network
+
+
+def say_untrained(names: Sequence[str], folder: Path) -> None:
+    """Which specialists have no version, and the command that trains them."""
+    if names:
+        there = ", ".join(map(repr, names))
+        remark(f"Not trained, so not asked: {there}. Train: {shell(folder, 'train', *names)}")
 
 
 def with_store(

@@ -12,7 +12,7 @@ import typer
 from coterie.errors import InputError
 
 from ._ask import parse_label, read_request
-from ._bridge import run
+from ._bridge import run, say_untrained
 from ._files import find_file
 from ._output import Json, dim, number, paragraph, remark, say, show_json, show_table
 
@@ -116,6 +116,7 @@ def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
 
     async def opened() -> T:
         preview = await open_preview(folder)
+        say_untrained(preview.network.untrained, folder)
         try:
             return await use(preview)
         finally:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._bridge import run
+from ._bridge import opened, run
 from ._output import Json, remark, say
 
 
@@ -27,7 +27,6 @@ def serve(
     coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
     as one line, {"address": "http://..."}.
     """
-    from coterie.assembly import open_network
     from coterie.config import load_config
     from coterie.gateway import serve as serve_gateway
     from coterie.governance import KeyRing
@@ -46,7 +45,7 @@ def serve(
         if ring.is_empty():
             remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
 
-    run(serve_gateway(lambda: open_network(folder, warm=True), section, ring=ring, on_ready=announce))
+    run(serve_gateway(lambda: opened(folder, warm=True), section, ring=ring, on_ready=announce))
 
 
 def _welcome(name: str, address: str) -> list[str]:

@@ -38,6 +38,8 @@ class Candidate:
     """Mean cosine to the nearest examples, -1 to 1."""
     typicality: float
     """Share of the specialist's own examples that are less typical of it than the text, 0 to 1."""
+    pooled: float
+    """Share of all specialists' examples that are less like their own than the text is like this one, 0 to 1."""
     needed: float
     """What `typicality` must reach; `similarity`, of a specialist with few examples."""
     cold: bool
@@ -98,6 +100,7 @@ def _candidate(name: str, match: Match, false_rejection: float) -> Candidate:
         score=round(fit.score, 4),
         similarity=round(fit.similarity, 4),
         typicality=round(fit.p_value, 4),
+        pooled=round(fit.pooled, 4),
         needed=COLD_SIMILARITY if fit.profile.cold else false_rejection,
         cold=fit.profile.cold,
         in_scope=fit.in_scope,

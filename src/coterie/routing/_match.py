@@ -19,9 +19,8 @@ _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
 another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
-PIECE_REJECTION = 1 / 6
-"""Of the typicality that a request needs, what a piece needs that says more than the whole does: that it was cut out of
-one is a reason to believe in it, and with two pieces one of them would be untypical twice as often."""
+_FAR_CLEARER = 0.25
+"""Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -36,9 +35,17 @@ class Fit:
     """Share of the specialist's examples that are less typical of it, 0 to 1."""
     in_scope: bool
     plausible: bool
-    """A piece of a request would be in scope."""
+    """A piece of a request may be for it."""
+    adds: bool
+    """A piece may add it to those that other pieces are for."""
+    joins: bool
+    """The same where words say that something else is asked."""
+    alone: bool
+    """A piece may be all that is asked of a text that is nobody's."""
     score: float
     """What decides who is asked: the similarity, and what tells the specialists apart."""
+    pooled: float
+    """Share of all specialists' examples that score less for their own, 0 to 1."""
     nearest: str
     """The label or hint of the nearest example."""
     closest: float
@@ -105,6 +112,15 @@ class Match:
         fits = self.small_talk is None and not self.order and self.best.plausible
         return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
+    def adds(self, *, joined: bool) -> bool:
+        """Whether a piece may add its specialist to those of other pieces; `joined` if words say that it does."""
+        return self.stands and (self.best.joins if joined else self.best.adds)
+
+    @property
+    def alone(self) -> bool:
+        """Whether a piece may be all that is asked of a text that is nobody's."""
+        return self.stands and self.best.alone
+
     @property
     def second(self) -> str | None:
         """The specialist it fits second best."""
@@ -114,14 +130,43 @@ class Match:
 def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     """The matches to ask about: the whole request, or its pieces when they belong to different specialists.
 
+    What is nobody's adds nobody: a piece must be clearly somebody's to be asked beside another one. And it takes nobody
+    away: if the whole is nobody's, or hardly somebody's, a piece that clearly is decides.
+
     Args:
         piece: The request, with the pieces that were proposed.
-        matches: Of the request and of every piece below it.
+        matches: Of the request, of every piece below it, and of pieces that were proposed since.
     """
+    whole = matches[piece]
+    parts = _parts(piece, matches)
+    if len(parts) == 1 and parts[0].in_scope:
+        return [_clearer(parts[0], matches)]
+    clear = [part for part in parts if part.adds(joined=piece.joined)] if len(parts) > 1 else []
+    if len({part.name for part in clear}) > 1:
+        return _united(clear, piece)
+    if whole.in_scope and all(part.name == whole.name for part in clear):
+        return [whole]
+    if clear:
+        return _united(clear, piece)
+    below = [match for each, match in matches.items() if each is not piece and match.alone]
+    return [max(below, key=lambda match: match.best.score, default=whole)]
+
+
+def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
+    """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
+    if whole.best.alone:
+        return whole
+    others = [match for match in matches.values() if match.alone and match.name != whole.name]
+    best = max(others, key=lambda match: match.best.score, default=whole)
+    return best if best.best.score >= whole.best.score + _FAR_CLEARER else whole
+
+
+def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
+    """The piece, or what it comes apart into."""
     whole = matches[piece]
     if piece.ends:
         return [_focus(whole, [matches[end] for end in piece.ends])]
-    parts = [part for below in piece.pieces for part in choose(below, matches)]
+    parts = [part for below in piece.pieces for part in _parts(below, matches)]
     ordered = any(part.order for part in parts)
     parts = _united([part for part in parts if part.stands], piece)
     if ordered and parts:

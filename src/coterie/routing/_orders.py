@@ -9,7 +9,7 @@ is made from, and the specialists get the text as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import numpy as np
 
 ORDERS_FILE = Path(__file__).parent / "orders.json"
 """Made by `benchmarks/noise/fit_orders.py`."""
+CLEARLY = 2.0
+"""Log-odds by which what stands before an order in its clause must be none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +38,25 @@ class OrderSense:
 
     def are_orders(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,) bool
         """Which vectors are of words to the router: of requests about 1 in 50."""
-        return np.asarray(vectors @ self.weights + self.bias > 0)
+        return self._scores(vectors) > 0
+
+    def start(self, states: np.ndarray, offsets: np.ndarray, places: Sequence[int], end: int) -> int:
+        """Where in a clause that is words to the router they begin: whoever writes without marks may ask before them.
+
+        Args:
+            states: (T, D) of the text's tokens.
+            offsets: (T, 2) where they stand in it.
+            places: The clause's beginning, then where the words to the router may begin instead.
+            end: Of the clause.
+        """
+        before = self._scores(span_means(states, offsets, np.array([(places[0], place) for place in places[1:]])))
+        behind = self._scores(span_means(states, offsets, np.array([(place, end) for place in places[1:]])))
+        parted = np.where((before < -CLEARLY) & (behind > 0), behind - before, -np.inf)
+        best = int(parted.argmax())
+        return places[1 + best] if np.isfinite(parted[best]) else places[0]
+
+    def _scores(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
+        return np.asarray(vectors @ self.weights + self.bias)
 
 
 def span_means(states: np.ndarray, offsets: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (T, D), (T, 2), (M, 2)

@@ -27,6 +27,8 @@ _ORDER = re.compile(
 _MACHINE = (
     r"rout(?:er|ing|e)s?|instructions?|rules?|prompts?|system|assistants?|specialists?|agents?|bots?|models?|experts?|teams?|departments?|desks?"
     r"|units?|polic(?:y|ies)|guidelines?|settings?|procedures?|admin(?:istrator)?|developers?|dispatchers?|classifiers?|training|told"
+    r"|tasks?|assignments?|orders|commands?|roles?|chat\w*|gpt|conversations?|previous(?:ly)?|prior|preceding|before|above|everything|texts?"
+    r"|act|pretend|imagine|you\s+are|answer|say"
 )
 _POLITE = re.compile(
     r"(?:"
@@ -45,6 +47,7 @@ _POLITE = re.compile(
 )
 _PART = re.compile(r"[^.!?;:,\n]+[.!?;:,\n]*\s*")
 _FEWEST = 2  # words that a reading must have left
+_FEWEST_BEFORE = 3  # words before an order in its clause that may be a request: "I want you to" is the order's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,9 @@ class Reader:
         if self._is_order(text):
             kept: list[str] = []
             for clause in _CLAUSE.findall(text):
-                (orders if self._is_order(clause) else kept).append(clause)
+                before, order = self._cut(clause)
+                kept += [before] if before else []
+                orders += [order] if order else []
             rest = "".join(kept)
         rest = _without_courtesies(rest)
         if len(rest.split()) < _FEWEST:
@@ -90,10 +95,23 @@ class Reader:
 
     def names_somebody(self, text: str) -> bool:
         """Whether it names a specialist or the machine, as words to the router do."""
-        return self._named.search(text) is not None
+        return self.named_at(text) is not None
+
+    def named_at(self, text: str) -> int | None:
+        """Where it first does so; None if it does not."""
+        match = self._named.search(text)
+        return None if match is None else match.start()
 
     def _is_order(self, text: str) -> bool:
         return _ORDER.search(text) is not None or self._handed.search(text) is not None
+
+    def _cut(self, clause: str) -> tuple[str, str]:
+        """What of a clause is no order, and the order: whoever writes without marks may ask something before it."""
+        found = [match.start() for pattern in (_ORDER, self._handed) if (match := pattern.search(clause))]
+        if not found:
+            return clause, ""
+        before = clause[: min(found)]
+        return (before, clause[min(found) :]) if len(before.split()) >= _FEWEST_BEFORE else ("", clause)
 
 
 def _without_courtesies(text: str) -> str:

@@ -22,15 +22,16 @@ from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, 
 from ._bank import Bank
 from ._discriminant import WEIGHT, Discriminant
 from ._explain import Explanation, consider
-from ._match import PIECE_REJECTION, Fit, Match, choose
+from ._match import Fit, Match, choose
 from ._orders import OrderSense, span_means
 from ._plan import Waves, plan_parts, plan_waves
-from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Compared, Profile
+from ._profile import COLD_SIMILARITY, Compared, Profile
 from ._reading import Reader, Reading
+from ._scope import Scope, Typicality
 from ._shortlist import Shortlist
 from ._small_talk import SmallTalk
 from ._spelling import Spelling
-from ._split import LONGEST, Piece, propose_ends, propose_judged, propose_marked
+from ._split import LONGEST, Piece, propose_clearest, propose_ends, propose_judged, propose_marked, word_starts
 
 _ALL_KEPT = 16
 """Up to so many specialists a route's scores name all of them."""
@@ -63,6 +64,7 @@ class LearnedRouter:
         false_rejection: float,
         words: Sequence[str] = (),
         order_sense: OrderSense | None = None,
+        untrained: Sequence[str] = (),
     ) -> None:
         """A router over profiles.
 
@@ -73,6 +75,7 @@ class LearnedRouter:
             false_rejection: Share of a specialist's own examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
             order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
+            untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
         """
         self._cards = cards
         self._names = tuple(profiles)
@@ -80,12 +83,14 @@ class LearnedRouter:
         self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
+        self._scope = Scope(self._profiles, self._discriminant, false_rejection=false_rejection)
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
         self._reader = Reader(cards)
         self._spelling = Spelling(words)
         self._order_sense = order_sense
+        self._untrained = untrained
         self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
         """Those that others may wait for, or that wait: of a thousand specialists a few."""
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
@@ -115,12 +120,15 @@ class LearnedRouter:
             return _Made(route=route, reading=reading, names=tuple(by_columns))
         reading, whole, first = await self._read_whole(reading, request)
         root, matches, second = await self._match_pieces(reading.text, whole, request)
-        phrases = await self._small_talk.find(list(matches.values()))
-        matches = {
-            piece: replace(match, small_talk=phrase)
-            for (piece, match), phrase in zip(matches.items(), phrases, strict=True)
-        }
         chosen = choose(root, matches)
+        if not any(match.best.alone for match in chosen):
+            closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
+            matches, second = matches | closer, (*second, *third)
+            chosen = choose(root, matches)
+        if reading.orders and not any(match.in_scope for match in chosen):
+            closer, third = await self._look_among(reading.orders, root, request)
+            matches, second = matches | closer, (*second, *third)
+            chosen = choose(root, matches)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
         if asked == [matches[root]] or (orders and len(asked) == 1):
@@ -191,7 +199,11 @@ class LearnedRouter:
     ) -> str:
         reasons = [reason for _, reason in by_columns.values()]
         reasons += [self._why(match) for match in asked if match.name not in by_columns]
-        reasons = reasons or [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+        if not reasons:
+            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+            reasons += [
+                f"{name} is not trained yet, so it is not asked: coterie train {name}" for name in self._untrained
+            ]
         return "; ".join(reasons)
 
     def _why(self, match: Match) -> str:
@@ -211,7 +223,10 @@ class LearnedRouter:
     def _needed(self, fit: Fit) -> str:
         if fit.profile.cold:
             return f"needs {COLD_SIMILARITY}"
-        return f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
+        own = f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
+        if fit.p_value < self._false_rejection:
+            return own
+        return f"{own}, but less like it than all but {fit.pooled:.1%} of the network's examples are like theirs"
 
     # --- scores ----------------------------------------------------------------------------------
 
@@ -223,7 +238,7 @@ class LearnedRouter:
         text, output = readings[clearest], outputs[clearest]
         spans = self._reader.clauses(text) if self._order_sense is not None else []
         orders = self._orders_in(text, output, spans)
-        rest = "".join(text[start:end] for start, end in spans if (start, end) not in orders) if orders else ""
+        rest = _without(text, orders) if orders else ""
         if not rest.strip():
             return replace(reading, text=text), output, steps
         (output,), again = await self._encode([rest], request, states=True)
@@ -234,12 +249,20 @@ class LearnedRouter:
         """Which of a text's clauses are words to the router, by its tokens' states."""
         if self._order_sense is None or not spans or output.states is None or output.offsets is None:
             return []
-        found = self._order_sense.are_orders(span_means(output.states, output.offsets, np.array(spans)))
+        sense, states, offsets = self._order_sense, output.states, output.offsets
+        found = sense.are_orders(span_means(states, offsets, np.array(spans)))
         return [
-            span
+            (self._order_start(text, span, sense, states, offsets), span[1])
             for span, order in zip(spans, found, strict=True)
             if order and self._reader.names_somebody(text[slice(*span)])
         ]
+
+    def _order_start(
+        self, text: str, span: tuple[int, int], sense: OrderSense, states: np.ndarray, offsets: np.ndarray
+    ) -> int:
+        """Where in a clause its order begins."""
+        places = word_starts(text, *span)
+        return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
 
     async def _match_pieces(
         self, text: str, whole: Output, request: Request
@@ -248,8 +271,46 @@ class LearnedRouter:
         root = self._propose(text, whole)
         pieces = [piece for piece in root.walk() if piece is not root]
         further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
-        matches = self._match([root, *pieces], [whole, *further])
+        matches = await self._heard(self._match([root, *pieces], [whole, *further]))
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
+
+    async def _heard(self, matches: Sequence[Match]) -> list[Match]:
+        """The same, with those that are small talk known as such."""
+        phrases = await self._small_talk.find(matches)
+        return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
+
+    async def _look_closer(
+        self, text: str, whole: Output, root: Piece, match: Match, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
+        if whole.states is None or whole.offsets is None or match.small_talk is not None:
+            return {}, ()
+        spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
+        found = propose_clearest(text, whole.states, whole.offsets, self._judge, spans)
+        if not found:
+            return {}, ()
+        further, steps = await self._encode([piece.text for piece in found], request)
+        matches = await self._heard(self._match([root, *found], [whole, *further]))
+        return dict(zip(found, matches[1:], strict=True)), steps
+
+    async def _look_among(
+        self, orders: Sequence[str], root: Piece, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """What is asked in the words that were left out: a question and an order may share a sentence.
+
+        Nothing in it may name a specialist or the machine: then it could be the order's beginning.
+        """
+        text = "\n".join(orders)
+        (output,), steps = await self._encode([text], request, states=True)
+        if output.states is None or output.offsets is None:
+            return {}, steps
+        found = propose_clearest(text, output.states, output.offsets, self._judge, [(0, len(text))])
+        found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
+        if not found:
+            return {}, steps
+        further, again = await self._encode([piece.text for piece in found], request)
+        matches = await self._heard(self._match([root, *found], [output, *further]))
+        return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Which reading of a text is most like somebody's examples."""
@@ -288,7 +349,7 @@ class LearnedRouter:
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
         kept = self._kept(scores, compared, which)
         orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
-        fits = {self._names[which[i]]: self._fits(which[i], compared.column(i), scores[:, i]) for i in kept}
+        fits = self._fits(which[kept], Compared(*(each[:, kept] for each in compared)), scores[:, kept])
         return [
             Match(
                 text=piece.text,
@@ -310,28 +371,39 @@ class LearnedRouter:
         best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
         return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
 
-    def _fits(self, position: int, compared: Compared, scores: np.ndarray) -> list[Fit]:  # each (T,)
-        """How each text fits one specialist."""
-        profile = self._profiles[position]
-        p_values = self._p_values(profile, compared.similarity)
+    def _fits(self, which: np.ndarray, compared: Compared, scores: np.ndarray) -> dict[str, list[Fit]]:
+        """How each text fits these specialists; arrays are (T, S')."""
+        found = self._scope.typicality(which, compared.similarity, scores)
+        return {
+            self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
+            for column, position in enumerate(which)
+        }
+
+    def _fits_of(
+        self, profile: Profile, column: int, found: Typicality, compared: Compared, scores: np.ndarray
+    ) -> list[Fit]:
+        """How each text fits one of them."""
         return [
             Fit(
-                similarity=float(compared.similarity[row]),
-                p_value=float(p_value),
-                in_scope=bool(p_value >= self._false_rejection),
-                plausible=bool(p_value >= PIECE_REJECTION * self._false_rejection),
-                score=float(scores[row]),
-                nearest=profile.names[compared.nearest[row]] if len(profile.names) else "",
-                closest=float(compared.closest[row]),
+                similarity=float(compared.similarity[row, column]),
+                p_value=float(found.p_value[row, column]),
+                in_scope=bool(found.in_scope[row, column]),
+                plausible=bool(found.plausible[row, column]),
+                adds=bool(found.adds[row, column]),
+                joins=bool(found.joins[row, column]),
+                alone=bool(found.alone[row, column]),
+                score=float(scores[row, column]),
+                pooled=float(found.pooled[row, column]),
+                nearest=profile.names[compared.nearest[row, column]] if len(profile.names) else "",
+                closest=float(compared.closest[row, column]),
                 profile=profile,
             )
-            for row, p_value in enumerate(p_values)
+            for row in range(len(scores))
         ]
 
-    def _p_values(self, profile: Profile, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)
-        """The share of a specialist's examples that are less typical of it than each text."""
-        if profile.cold:
-            # Too few examples to know: in scope from a fixed similarity on.
-            return np.where(similarity >= COLD_SIMILARITY, np.clip(similarity, self._false_rejection, 1.0), 0.0)
-        shares = np.searchsorted(profile.typical, similarity, side="right") / len(profile.typical)
-        return np.where(similarity >= SURE_SIMILARITY, np.maximum(shares, self._false_rejection), shares)
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text without what stands there."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

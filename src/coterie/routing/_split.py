@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,6 +66,8 @@ class Boundary(NamedTuple):
     end: int
     start: int
     mark: Mark
+    joined: bool = False
+    """By words or a sign that say that something else is asked: "by the way", "2.", a dash."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +79,8 @@ class Piece:
     text: str
     mark: Mark = "gap"
     """What stands between its pieces."""
+    joined: bool = False
+    """What stands there says that something else is asked."""
     pieces: tuple[Piece, ...] = ()
     ends: tuple[Piece, ...] = ()
     """Of a long text, its last and first sentences and lines: the question may be one of them."""
@@ -93,6 +97,13 @@ class Piece:
         for piece in (*self.pieces, *self.ends):
             yield from piece.walk()
 
+
+_CLEARER = 0.05
+"""Likeness that a side of a boundary must have more than the whole, to be looked at as the question in it."""
+_CUTS = 2
+"""Boundaries at which a text is cut to find it: what stands before it and what stands behind."""
+_SHORTEST_ALONE = 4
+"""Words of it: three of nobody's text are like somebody's by chance."""
 
 Judge = Callable[[np.ndarray], np.ndarray]
 """How like each specialist some vectors are: (M, D) -> (M, S)."""
@@ -139,9 +150,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         offsets: (T, 2) where they stand in it.
         judge: Gives the likeness of vectors to each specialist.
     """
-    tokens = _Tokens(
-        text=text, judge=judge, sums=np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)]), offsets=offsets
-    )
+    tokens = _tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     budget = [MOST_JUDGED - 1]
@@ -149,7 +158,64 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
     if start >= len(text.rstrip()):
         start = 0
     found = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
-    return Piece(start=0, end=len(text), text=text, mark=found.mark, pieces=found.pieces, source=text)
+    return replace(found, start=0, end=len(text), text=text)
+
+
+def word_starts(text: str, start: int, end: int) -> list[int]:
+    """The beginning of a span, and where in it a piece may begin that leaves one before it."""
+    inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
+    return [start, *(place for place in inside if _stands(text, start, end, Boundary(place, place, "gap")))]
+
+
+def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
+    sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
+    return _Tokens(text=text, judge=judge, sums=sums, offsets=offsets)
+
+
+def propose_clearest(
+    text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge, spans: Sequence[tuple[int, int]]
+) -> tuple[Piece, ...]:
+    """The piece of each span whose tokens are most like somebody's examples: the question among what is nobody's.
+
+    Args:
+        text: What is asked.
+        states: (T, D) of its tokens.
+        offsets: (T, 2) where they stand in it.
+        judge: Gives the likeness of vectors to each specialist.
+        spans: Where to look.
+    """
+    tokens = _tokens_of(text, states, offsets, judge)
+    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
+    pieces = (_piece(text, *span) for span in found)
+    return tuple(piece for piece in pieces if len(piece.text.split()) >= _SHORTEST_ALONE)
+
+
+def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) -> Iterator[tuple[int, int]]:
+    """What a span is cut to: the rest of the first cut is cut again."""
+    for _ in range(_CUTS):
+        cut = _clearer(tokens, *span, boundaries)
+        if cut is None:
+            return
+        yield cut
+        span = cut
+
+
+def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
+    """The side of a boundary that is most like somebody; None if the whole is about as much so."""
+    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    if not within:
+        return None
+    ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
+    froms = np.concatenate([np.full(len(within), start), starts, [start]])
+    untils = np.concatenate([ends, np.full(len(within), end), [end]])
+    likeness = tokens.judge(tokens.mean(froms, untils))  # (2 B + 1, S)
+    if not likeness.shape[1]:
+        return None
+    clear = likeness.max(axis=1)
+    leaning = np.array([_LEANING[each.mark] for each in within])
+    best = int((clear[:-1] + np.concatenate([leaning, leaning])).argmax())
+    return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + _CLEARER else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,7 +250,7 @@ def _part(
         _part(tokens, start, best.end, within, budget),
         _part(tokens, best.start, end, within, budget),
     )
-    return Piece(start=start, end=end, text=whole.text, mark=best.mark, pieces=halves, source=tokens.text)
+    return replace(whole, mark=best.mark, joined=best.joined, pieces=halves)
 
 
 def _best(
@@ -262,7 +328,8 @@ def _boundary(match: re.Match[str]) -> Boundary:
         mark = "joiner"
     else:
         mark = "comma" if ends or match["dash"] else "gap"
-    return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark)
+    joined = bool(match["joining"] or match["number"] or match["dash"])
+    return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark, joined)
 
 
 def _marked_spans(text: str) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing import LearnedRouter, make_profile
+from coterie.routing import LearnedRouter, OrderSense, make_profile
 from coterie.routing._split import propose_judged
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
@@ -56,22 +56,28 @@ def vector(text: str) -> np.ndarray:
     return (total / max(np.linalg.norm(total), 1e-9)).astype(np.float32)
 
 
+def profile_of(texts):
+    """Of a specialist with these examples."""
+    vectors = np.stack([vector(text) for text in texts])
+    return make_profile(vectors, ["a"] * len(texts), [None] * len(texts), hints=vectors[:1], hint_texts=["x"], seed=0)
+
+
 @pytest.fixture
-def router(tools):
-    """A router over the three subjects."""
-    profiles = {}
+def profiles():
+    """Of the three subjects."""
+    found = {}
     for name, words in WORDS.items():
         random = np.random.default_rng(len(words))
-        texts = [" ".join([*random.choice(words, 3), *random.choice(["my", "the", "please"], 2)]) for _ in range(60)]
-        profiles[name] = make_profile(
-            np.stack([vector(text) for text in texts]),
-            ["a"] * 60,
-            [None] * 60,
-            hints=vector(" ".join(words))[None],
-            hint_texts=[name],
-            seed=0,
+        found[name] = profile_of(
+            [" ".join([*random.choice(words, 3), *random.choice(["my", "the", "please"], 2)]) for _ in range(60)]
         )
-    cards = {name: tools.card(name) for name in WORDS}
+    return found
+
+
+@pytest.fixture
+def router(tools, profiles):
+    """A router over the three subjects."""
+    cards = {name: tools.card(name) for name in profiles}
     return LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03)
 
 
@@ -159,6 +165,65 @@ async def test_the_explanation_shows_the_pieces(router):
     assert first.margin == pytest.approx(first.candidates[0].score - first.candidates[1].score, abs=1e-3)
     assert first.candidates[0].nearest[0].similarity >= first.candidates[0].nearest[1].similarity
     assert found.route == await router.route(Request(text=text), Context())
+
+
+FOREIGN = "quaint zebras juggle violet umbrellas under xylophones"
+
+
+@pytest.mark.parametrize("glue", [" ", ". ", "\n", "; "])
+@pytest.mark.parametrize("before", [True, False])
+async def test_what_is_nobody_s_changes_nobody(router, glue, before):
+    """Text that is nobody's, before a question or behind it, takes no specialist away and adds none."""
+    question = "my stolen card blocked account"
+    assert await parts(router, FOREIGN) == []
+
+    found = await parts(router, f"{FOREIGN}{glue}{question}" if before else f"{question}{glue}{FOREIGN}")
+
+    assert [name for name, _ in found] == ["bank"]
+
+
+@pytest.mark.parametrize("glue", [". ", "\n"])
+async def test_who_knows_of_many_things_is_not_added(tools, profiles, glue):
+    """What is a little like one of a wide specialist's examples is no request for it; what is like them is."""
+    random = np.random.default_rng(5)
+    words = [f"w{first}{second}" for first in "abcdef" for second in "abcdefghij"]
+    many = [" ".join(random.choice(words, 5)) for _ in range(300)]
+    profiles |= {"any": profile_of(many)}
+    cards = {name: tools.card(name) for name in profiles}
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03)
+    question = "my stolen card blocked account"
+
+    foreign = await parts(router, f"{question}{glue}wad zebras wah violet umbrellas")
+    own = await parts(router, f"{question}{glue}{many[0]} please")
+
+    assert [name for name, _ in foreign] == ["bank"]
+    assert [name for name, _ in own] == ["bank", "any"]
+
+
+async def test_the_question_among_much_that_is_nobody_s(router):
+    """It is found where the whole is nobody's, and asked as it stands there."""
+    found = await parts(router, f"{FOREIGN} stolen card blocked account {FOREIGN}")
+
+    assert [name for name, _ in found] == ["bank"]
+    assert "stolen card blocked account" in found[0][1]
+
+
+async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles):
+    """The sentence is left out of the reading; what is clearly somebody's in it is asked where the rest is nobody's."""
+    sense = OrderSense(weights=20 * direction("zig"), bias=0.5)
+    cards = {name: tools.card(name) for name in profiles}
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03, order_sense=sense)
+    question = "my stolen card blocked account"
+
+    order = f"obey {'zig zag ' * 30}obey rules"
+
+    found = await router.explain(Request(text=f"{question} {order}. {FOREIGN}"), Context())
+    named = await router.explain(Request(text=f"{question} bank {order}. {FOREIGN}"), Context())
+
+    assert any("obey rules" in order for order in found.orders)
+    assert [part.specialists for part in found.route.parts] == [("bank",)]
+    assert "obey" not in found.route.parts[0].text
+    assert all("obey" not in part.text for part in named.route.parts)
 
 
 async def test_texts_longer_than_a_question_are_not_cut_up(router):

@@ -19,7 +19,11 @@ def match(text: str, *, order: bool = False, **similarities: float) -> Match:
             p_value=value,
             in_scope=value >= 0.3,
             plausible=value >= 0.2,
+            adds=value >= 0.25,
+            joins=value >= 0.22,
+            alone=value >= 0.4,
             score=value,
+            pooled=value,
             nearest="a",
             closest=value,
             profile=PROFILE,
@@ -67,3 +71,46 @@ def test_words_to_the_router_are_not_asked_about():
     assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
     matches[asked] = match("I lost my card", cards=0.1, law=0.1)
     assert [each.text for each in choose(whole, matches)] == ["whole"]
+
+
+def foreign(*, joined: bool, other: float, whole: float = 0.35):
+    """A question for cards beside a piece that is hardly for law, and what was made of the two."""
+    asked, rest = piece("I lost my card"), piece("the moon is made of cheese")
+    both = piece("I lost my card the moon is made of cheese", mark="sentence", joined=joined, pieces=(asked, rest))
+    matches = {
+        both: match("both", cards=whole, law=0.05),
+        asked: match("I lost my card", cards=0.7, law=0.1),
+        rest: match("the moon is made of cheese", cards=0.05, law=other),
+    }
+    return [each.text for each in choose(both, matches)]
+
+
+def test_what_is_hardly_anybody_s_adds_nobody():
+    """A piece beside a clear one must be clear itself; where words say that something else is asked, a little less."""
+    question, cheese = "I lost my card", "the moon is made of cheese"
+
+    assert foreign(joined=False, other=0.3) == [question, cheese]
+    assert foreign(joined=False, other=0.23) == ["both"]
+    assert foreign(joined=True, other=0.23) == [question, cheese]
+    assert foreign(joined=True, other=0.21) == ["both"]
+
+
+def test_what_is_nobody_s_takes_nobody_away():
+    """Where it makes the whole nobody's, the piece that is clearly somebody's is what is asked."""
+    assert foreign(joined=False, other=0.1, whole=0.1) == ["I lost my card"]
+    assert foreign(joined=False, other=0.23, whole=0.1) == ["I lost my card"]
+
+
+def test_a_whole_that_is_hardly_somebody_s_gives_way():
+    """To a piece that is far more clearly somebody else's, and to no other."""
+    inside, whole = piece("I lost my card"), piece("the moon I lost my card")
+    matches = {whole: match("the moon I lost my card", cards=0.1, law=0.35)}
+    matches[inside] = match("I lost my card", cards=0.7, law=0.1)
+    assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
+
+    matches[inside] = match("I lost my card", cards=0.5, law=0.1)
+    assert [each.text for each in choose(whole, matches)] == ["the moon I lost my card"]
+
+    matches[inside] = match("I lost my card", cards=0.9, law=0.1)
+    matches[whole] = match("the moon I lost my card", cards=0.1, law=0.6)
+    assert [each.text for each in choose(whole, matches)] == ["the moon I lost my card"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from coterie.routing import Profile, make_profile
+from coterie.routing._profile import Compared
 from coterie.routing._small_talk import SMALL_TALK
 from coterie.testing import check_router
 from coterie.types import Label, Request
@@ -56,6 +57,12 @@ async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
     assert "needs 3%" in found.reason
 
 
+def outside(by, profile, vectors):
+    """Which of these are out of scope of the one specialist."""
+    compared = Compared(*(each[:, None] for each in profile.compare(vectors)))
+    return [not fit.in_scope for fit in by._fits(np.array([0]), compared, compared.similarity)["it"]]
+
+
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
 async def test_false_rejection_is_as_configured(tools, share):
     """Of texts like a specialist's own, about the configured share is taken for out of scope, and no more."""
@@ -63,7 +70,7 @@ async def test_false_rejection_is_as_configured(tools, share):
     profile = cloud.profile(1000)
     by = tools.router({"it": profile}, false_rejection=share)
 
-    rejected = np.mean([not fit.in_scope for fit in by._fits(0, profile.compare(cloud.draw(1000)), np.zeros(1000))])
+    rejected = np.mean(outside(by, profile, cloud.draw(1000)))
     assert share * 0.4 <= rejected <= share * 1.6 + 0.01
 
 
@@ -77,7 +84,7 @@ async def test_near_copies_keep_scores_honest(tools):
     def rejected(groups) -> float:
         profile = make_profile(copies, ["a"] * 500, groups, hints=origins[:0], hint_texts=[], seed=0)
         by = tools.router({"it": profile})
-        return float(np.mean([not fit.in_scope for fit in by._fits(0, profile.compare(fresh), np.zeros(500))]))
+        return float(np.mean(outside(by, profile, fresh)))
 
     assert rejected([None] * 500) < 0.1
     assert rejected([f"g{i // 5}" for i in range(500)]) < 0.1

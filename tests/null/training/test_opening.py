@@ -8,8 +8,10 @@ import pytest
 import coterie.assembly
 from coterie import open_network
 from coterie.assembly import open_preview
+from coterie.cli import main
 from coterie.config import load_config, parse_config
-from coterie.errors import ConfigError
+from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
+from coterie.registry import REGISTRY_FOLDER
 from coterie.specialists import OnDemand
 from coterie.training import train
 from coterie.types import Request
@@ -197,3 +199,61 @@ def test_a_preview_loads_nothing(folder, loads):
     assert routed(folder, CARD) == ("shop",)
     assert loads == []
     assert set(load_config(folder).specialists) == {"shop", "money"}
+
+
+@pytest.fixture
+def half(folder):
+    """The folder after one of its two specialists lost all it was trained for."""
+    shutil.rmtree(folder / REGISTRY_FOLDER / "money")
+    return folder
+
+
+def test_who_is_trained_answers(half):
+    """A specialist without a version stops nobody: the other answers, and what is nobody's says who may be missing."""
+
+    async def use(network):
+        return (
+            network.untrained,
+            await network.ask(Request(text=CARD)),
+            await network.ask(Request(text="xylophone zebra")),
+        )
+
+    untrained, mine, nobody = opened(half, use)
+
+    assert untrained == ("money",)
+    assert mine.trace.route.specialists == ("shop",)
+    assert "coterie train money" not in mine.trace.route.reason
+    assert nobody.trace.route.parts == ()
+    assert "money is not trained yet" in nobody.trace.route.reason
+    assert "coterie train money" in nobody.trace.route.reason
+
+
+def test_named_and_not_trained(half):
+    """Who names the one that is not trained is told the command; who may not know of it is not told of it."""
+
+    async def use(network):
+        with pytest.raises(NotTrained, match="'money' is not trained") as told:
+            await network.ask(Request(text=CARD, specialist="money"))
+        with pytest.raises(UnknownSpecialist):
+            await network.ask(Request(text=CARD, specialist="money", allowed=("shop",)))
+        return told.value.hint
+
+    assert opened(half, use) == "Train it: coterie train money"
+
+
+def test_nobody_trained(half):
+    """A network in which nobody can answer is not opened."""
+    shutil.rmtree(half / REGISTRY_FOLDER / "shop")
+
+    with pytest.raises(NotTrained, match="'shop'"):
+        opened(half, ask(CARD))
+
+
+@pytest.mark.parametrize("command", ["ask", "route"])
+def test_said_at_opening(half, capsys, command):
+    """The command line says beside the answer who is not trained, and how to train it."""
+    assert main(["-C", str(half), command, CARD]) == 0
+    told = capsys.readouterr().err
+
+    assert "Not trained, so not asked: 'money'." in told
+    assert f"coterie -C {half} train money" in told
