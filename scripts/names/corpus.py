@@ -159,7 +159,19 @@ def fill(template: str, values: Values) -> Labelled:
             span = Span(len(text), len(text) + len(value), _SLOTS[slot])
             names.append(without_title(text + value, span) if slot == "person" else span)
         text += value
-    return text, names
+    return text, _joined(text, names)
+
+
+def _joined(text: str, names: Sequence[Span]) -> list[Span]:
+    """Names with a person's first and last one as one."""
+    found: list[Span] = []
+    for each in names:
+        last = found[-1] if found else None
+        if last and each.type == last.type == Kind.PERSON and text[last.end : each.start] == " ":
+            found[-1] = Span(last.start, each.end, each.type)
+        else:
+            found.append(each)
+    return found
 
 
 def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:

@@ -112,9 +112,12 @@ def least_label(found: Iterable[PersonalData]) -> Label | None:
 
 def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     """What stays of things that overlap: the surest, then the longest, then the first; in the text's order."""
+    several = set(found)
+    if len(several) < 2:
+        return tuple(several)
     starts: list[int] = []
     kept: list[PersonalData] = []
-    for each in sorted(set(found), key=lambda one: (-one.score, one.start - one.end, one.start, one.kind)):
+    for each in sorted(several, key=lambda one: (-one.score, one.start - one.end, one.start, one.kind)):
         place = bisect_left(starts, each.start)
         after = place == len(kept) or kept[place].start >= each.end
         before = place == 0 or kept[place - 1].end <= each.start

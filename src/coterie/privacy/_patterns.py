@@ -25,6 +25,9 @@ _OF_NUMBERS = (
 )
 """Those that find nothing in a text without a digit, as most messages are."""
 _DIGIT = re.compile(r"\d")
+_LAST_DIGIT = re.compile(r"\d(?=\D*\Z)")
+_AROUND = 160
+"""Characters beside a digit that say what its number is: more than any finder looks at."""
 
 
 class PatternDetector:
@@ -35,5 +38,16 @@ class PatternDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        finders = (*_FINDERS, *_OF_NUMBERS) if _DIGIT.search(text) else _FINDERS
-        return settle(each for finder in finders for each in finder(text))
+        found = [each for finder in _FINDERS for each in finder(text)]
+        first = _DIGIT.search(text)
+        last = _LAST_DIGIT.search(text, first.start()) if first else None
+        if first and last:
+            begin = max(0, first.start() - _AROUND)
+            piece = text[begin : last.end() + _AROUND]
+            numbers = (each for finder in _OF_NUMBERS for each in finder(piece))
+            found += (_moved(each, begin) for each in numbers) if begin else numbers
+        return settle(found)
+
+
+def _moved(each: PersonalData, by: int) -> PersonalData:
+    return PersonalData(kind=each.kind, start=each.start + by, end=each.end + by, score=each.score)

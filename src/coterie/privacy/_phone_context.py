@@ -8,24 +8,27 @@ from ._context import Words, last_before
 
 _SAID = Words(
     "call*, phone*, tel, telephone*, mobile, cell, cellphone, fax, contact*, reach*, dial*, text, texts, texting, "
-    "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, voice mail, number, "
+    "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, voice, number, "
     "ph, tf, tlf, fon, mob, telefon*, handy*, mobil*, anruf*, rufnummer, t\u00e9l*, portable, appele*, m\u00f3vil, "
     "tel\u00e9fono, llam*, cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, bel, "
-    "get me, get her, get him, get us, get hold, get in touch, erreich*, joindre, joignable*"
+    "erreich*, joindre, joignable*"
 )
 _OTHER = Words(
     "order*, account*, invoice*, ticket*, reference, ref, case, id, policy, customer*, tracking, booking, iban, "
     "card, version, model, serial, part, isbn, vat, tax, amount, total, price, item, sku, batch, zip, postcode, "
-    "postal, po, box, transaction, contract, claim, page, pages, port, error, code, pin, $, usd, eur, gbp, chf, "
+    "postal, po, box, transaction, contract, claim, page, pages, port, error, code, pin, usd, eur, gbp, chf, "
     "ssn, dl, licen*, passport*, identity, identification, security, insurance, patient*, member*, student*, "
     "employee*, badge, routing, patent, trial, room, seat, flight, registration, plate, imei, loan, rechnung*, "
     "bestell*, konto*, kunden*, vertrag*, commande, facture, pedido, fattura"
 )
 _BEHIND = Words(
     "call, calls, called, calling, phone, phoned, phones, telephone, mobile, cell, fax, dial*, ring, rings, ringing, "
-    "rang, texted, sms, whatsapp, voicemail, answer, answers, answered, picks up, picked up, engaged, unreachable"
+    "rang, texted, sms, whatsapp, voicemail, answer, answers, answered, picks, picked, engaged, unreachable"
 )
 """Words behind a number of which nothing else is said that make a telephone of it: `from 329 7730 rang twice`."""
+_GET = re.compile(r"\bget\s(?:me|her|him|us|hold)\b[^.\n]{0,12}$", re.IGNORECASE)
+"""`You'll get me on 329 7730`."""
+_DOLLARS = re.compile(r"\$\s?$")
 _REACH_BEHIND = 40
 _SENTENCE = re.compile(r"[.!?;]\s|\n")
 _DEVICE = r"(?:office|fax|home|work|mobile|cell|phone|tel|telephone|handy|telefon|m\u00f3vil|portable)\b"
@@ -68,8 +71,11 @@ def said_of(text: str, start: int, end: int) -> bool | None:
     if _IS_ONE.match(text, end) or _LABEL.search(text, max(0, start - 8), start):
         return True
     phone, other = last_before(_SAID, text, start), last_before(_OTHER, text, start, reach=30)
+    if _DOLLARS.search(text, max(0, start - 2), start):
+        return False
     if phone < 0 and other < 0:
-        return True if _is_said_behind(text, end) or _is_beside_mail(text, start, end) else None
+        told = _is_said_behind(text, end) or _GET.search(text, max(0, start - 24), start)
+        return True if told or _is_beside_mail(text, start, end) else None
     if text[max(0, phone - 6) : max(0, phone)].lower() == "number" and other >= 0:
         return False  # "order number", "account number is"
     return phone > other

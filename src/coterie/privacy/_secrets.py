@@ -65,14 +65,19 @@ _HINTS = (
     "basic",
 )
 """Pieces of the words beside secrets, one of which every text with such a word has."""
-_LONG = re.compile(r"[A-Za-z0-9_.-]{16}")
+_BEGINNINGS = (
+    *("AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+    *("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "k_live_", "k_test_", "whsec_"),
+    *("AIza", "ya29.", "GOCSPX-", "sk-", "hf_", "npm_", "pypi-", "gsk_", "SG.", "key-", "dop_v1_", "ctr_", "eyJ"),
+)
+"""Of the keys with a shape, one of which every text with such a key has."""
 
 
 def find_secrets(text: str) -> Iterator[PersonalData]:
     """Everything that opens something. What most texts have not is looked for first."""
     if "-----BEGIN" in text:
         yield from _private_keys(text)
-    if _LONG.search(text):
+    if any(beginning in text for beginning in _BEGINNINGS):
         yield from (_secret(match.start(), match.end(), 0.99) for match in _SHAPES.finditer(text))
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))

@@ -284,6 +284,17 @@ def test_hostile_text_takes_linear_time(piece, count_steps):
     assert long <= 14 * max(short, 0.002)
 
 
+@pytest.mark.parametrize(
+    "text", ["DOB: 4/17/1986", "amex 3782-822463-10005", "Ring 022 249 5526 7 days a week", "a.b@c.example"]
+)
+def test_what_stands_far_away_changes_nothing(text):
+    """The same is found, at its place, where much stands before and behind that has no digit."""
+    around = "so it is and so it was, " * 40
+
+    assert found(f"{around}. {text}. {around}") == found(text)
+    assert found(f"{around}. {text}. {around}. {text}") == found(text) * 2
+
+
 def test_is_a_detector():
     """It keeps the contract."""
     assert isinstance(PatternDetector(), Detector)
