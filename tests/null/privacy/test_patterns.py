@@ -272,7 +272,7 @@ HOSTILE = [
     "key aaaaaaaaaaaaaaaa1", "1\u00a0", "www.", "Bearer ", "x.x@",
     "1/1", "1/1 ", "1 is my ", "A1-A1-", "A1 ", "AA 1 1 ", "passport ", "my licence . ", "#1", "tel-1", "T: 1 ",
     "1.1-1.1 ", "1 or ", "NY 12345 ", "555-123-4567 ", "555-123-4567 24 hours ", "a\n1234567\n", "a@b 1234567 ",
-    "1234567 a a a a ",
+    "1234567 a a a a ", "a1@b.example ", "DE89370400440532013000 ",
 ]  # fmt: skip
 
 
@@ -293,6 +293,13 @@ def test_what_stands_far_away_changes_nothing(text):
 
     assert found(f"{around}. {text}. {around}") == found(text)
     assert found(f"{around}. {text}. {around}. {text}") == found(text) * 2
+
+
+def test_what_is_certain_is_nothing_else():
+    """No telephone and no national id is found within an IBAN, a key or an e-mail address, and none is lost beside."""
+    text = "call 030 1234567, 0301234567@mail.example or DE89 3704 0044 0532 0130 00, not AKIA1234567890123456"
+
+    assert [kind for kind, _ in found(text)] == ["PHONE", "EMAIL", "IBAN", "SECRET"]
 
 
 def test_is_a_detector():
