@@ -77,8 +77,8 @@ class PersonalData:
 class Detector(Protocol):
     """Finds personal data in a text. Called by the gate for each request, and by `coterie privacy find`.
 
-    A number `quick` of its own says how many characters take it about ten milliseconds: more are looked at in a thread.
-    Without one that is 500.
+    A number `quick` of its own says how many characters take it five milliseconds at most: more are looked at in a
+    thread. Without one that is 500.
     """
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
