@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faker.providers.address.en_US import Provider
-from values import LANGUAGES, MONTHS, NATIONALITIES, WEEKDAYS, Values
+from values import LANGUAGES, MONTHS, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
-from coterie.privacy import Kind
+from coterie.privacy import DEMONYMS, Kind
 
 HERE = Path(__file__).parent
 Labelled = tuple[str, list[Span]]
@@ -48,7 +48,7 @@ _LITERAL = (  # values that stand in the public templates themselves and are not
     (re.compile(r"(?<![\w./-])(?:1[89]\d\d|20[0-3]\d)(?![\w/-])"), Kind.DATE),
     (re.compile(rf"\b(?:{'|'.join(WEEKDAYS.split())})\b"), Kind.DATE),
     (
-        re.compile(rf"\b(?:{'|'.join(word for word in NATIONALITIES.split() if word not in _AMBIGUOUS)})\b"),
+        re.compile(rf"\b(?:{'|'.join(word for word in DEMONYMS.split() if word not in _AMBIGUOUS)})\b"),
         Kind.NATIONALITY,
     ),
 )
@@ -61,7 +61,7 @@ _LEGAL = re.compile(
     r"[^\W_]{3}.*\b(?:Inc|Ltd|LLC|Corp|Corporation|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Bank)\b", re.I
 )
 _PLACED = re.compile(
-    rf"\b(?:{'|'.join(map(re.escape, Provider.countries))}|{'|'.join(NATIONALITIES.split())}|Universit\w+|Institut\w+|"
+    rf"\b(?:{'|'.join(map(re.escape, Provider.countries))}|{'|'.join(DEMONYMS.split())}|Universit\w+|Institut\w+|"
     r"Hospitals?|Organi[sz]ation|College|Center|Centre|Medicare|Foundation|Department|Agency|Society|Association|[A-Z]\w+'s)\b"
 )
 _UNNAMED = (

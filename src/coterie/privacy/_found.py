@@ -38,6 +38,8 @@ class Kind(StrEnum):
     """The number of a payment card."""
     IBAN = "IBAN"
     """The international number of a bank account."""
+    BANK_ACCOUNT = "BANK_ACCOUNT"
+    """The number of a bank account that is no IBAN, beside words that say so."""
     IP = "IP"
     """An address of a machine, version 4 or 6."""
     URL = "URL"
@@ -55,6 +57,7 @@ PRESIDIO_NAMES: Mapping[str, Kind] = {
     "PHONE_NUMBER": Kind.PHONE,
     "CREDIT_CARD": Kind.CARD,
     "IBAN_CODE": Kind.IBAN,
+    "US_BANK_NUMBER": Kind.BANK_ACCOUNT,
     "IP_ADDRESS": Kind.IP,
 }
 """What Presidio calls kinds that have other names here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ._account import find_accounts
 from ._contact import find_emails, find_ips, find_urls
 from ._dates import find_births
 from ._found import PersonalData, settle
@@ -12,16 +13,18 @@ from ._identity import find_national_ids
 from ._papers import find_papers
 from ._payment import find_cards, find_ibans
 from ._phone import find_phones
-from ._secrets import find_secrets
+from ._secrets import find_pins, find_secrets
 
 _FINDERS = (find_secrets, find_emails, find_urls)
 _OF_NUMBERS = (
     find_cards,
     find_national_ids,
     find_papers,
+    find_accounts,
     find_ips,
     find_phones,
     find_births,
+    find_pins,
 )
 """Those that find nothing in a text without a digit, as most messages are."""
 _DIGIT = re.compile(r"\d")

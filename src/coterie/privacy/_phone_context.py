@@ -10,8 +10,8 @@ _SAID = Words(
     "call*, phone*, tel, telephone*, mobile, cell, cellphone, fax, contact*, reach*, dial*, text, texts, texting, "
     "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, voice, number, "
     "ph, tf, tlf, fon, mob, telefon*, handy*, mobil*, anruf*, rufnummer, t\u00e9l*, portable, appele*, m\u00f3vil, "
-    "tel\u00e9fono, llam*, cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, bel, "
-    "erreich*, joindre, joignable*"
+    "tel\u00e9fono, ll\u00e1m*, llam*, cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, "
+    "bel, erreich*, joindre, joignable*"
 )
 _OTHER = Words(
     "order*, account*, invoice*, ticket*, reference, ref, case, id, policy, customer*, tracking, booking, iban, "

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ._dates import date_places
+from ._demonyms import is_demonym
 from ._found import PersonalData, settle
 
 _TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|[^\w\s]|_")
@@ -127,6 +128,10 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
         here.append(f"rare{case}{form}")
         for place, d in enumerate(OFFSETS):
             near[place].append(f"{-d}rare{form}")
+    if is_demonym(lower):
+        here.append(f"demonym{case}{form}")
+        near[1].append("1demonym")
+        near[3].append("-1demonym")
     near[2] = here
     return near
 
