@@ -37,11 +37,10 @@ from ._chain import ChainFit, fit_chain
 
 AT_LEAST = 2
 """Times that a feature occurs."""
-SMALL = 0.02
+SMALL = 0.05
 """Weights below it are dropped."""
 PENALTY = 0.3
 ROUNDS = 60
-HIDE = 0.0
 FEWEST = 20
 """Texts with a name that training needs."""
 _HELD_OUT = 5  # every fifth kind of text is held out
@@ -142,7 +141,7 @@ def fit_names(
     base: ChainModel | None = None,
     penalty: float = PENALTY,
     rounds: int = ROUNDS,
-    hide: float = HIDE,
+    hide: float = 0.0,
 ) -> ChainModel:
     """A chain of these texts.
 
