@@ -263,7 +263,7 @@ def corpus(
     with bank.open(encoding="utf-8", newline="") as file:
         unnamed = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
     rows += recase(chance.sample(unnamed, messages), chance)
-    rows += [(text, []) for text in plain]
+    rows += recase([(text, []) for text in plain], chance)
     return join_addresses(rows)
 
 

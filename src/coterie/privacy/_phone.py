@@ -33,7 +33,11 @@ _BRACKETS = re.compile(r"\(0?\d{1,4}\)")
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
 _WHOLE_AMERICAN = re.compile(rf"(?:\+?1{_GAP}?)?{_NORTH_AMERICAN.pattern}(?=[ ]\d)")
 """And a number of something else behind it."""
-_POSTCODE = re.compile(r"(?<=[A-Z]{2} )\d{5}(?:-\d{4})?[ ](?=[\d(])")
+_STATES = (
+    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY DC PR GU VI AS MP FM MH PW AA AE AP"
+)
+_POSTCODE = re.compile(rf"(?<=(?:{'|'.join(_STATES.split())}) )(?<![A-Za-z]...)\d{{5}}(?:-\d{{4}})?[ ](?=[\d(])")
 """In an American address, behind its state."""
 _LAST_GROUP = re.compile(r"[ ]\d{1,3}$")
 _UNIT = re.compile(
@@ -95,9 +99,11 @@ def _without_neighbours(text: str, start: int, end: int) -> int:
     if american := _WHOLE_AMERICAN.match(text, start, end):
         return american.end()
     last = _LAST_GROUP.search(text, max(start, end - 4), end)
-    if last and (_UNIT.match(text, end) or len(digits_of(text[start:end])) > _MOST_DIGITS):
-        return last.start()
-    return end
+    if last is None:
+        return end
+    whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
+    apart = whole > _MOST_DIGITS or (rest > _FEWEST_DIGITS and _UNIT.match(text, end) is not None)
+    return last.start() if apart else end
 
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
@@ -106,13 +112,7 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
     plain = _EXTENDED.sub("", found)
     groups = _SPLIT.findall(plain)
     digits = digits_of("".join(groups))
-    if (
-        not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS
-        or len(set(digits)) == 1
-        or found.count("(") != found.count(")")
-    ):
-        return 0.0
-    if found.count("(") != found.count(")") or _FRACTIONS.fullmatch(plain):
+    if not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS or len(set(digits)) == 1 or _FRACTIONS.fullmatch(plain):
         return 0.0
     if _OF_DATE.fullmatch(plain) and text[start - 1 : start] == "/":
         return 0.0
@@ -121,6 +121,8 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
         said = True  # nothing else has an extension
     if said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
         said = True
+    if said is not True and found.count("(") != found.count(")"):
+        return 0.0
     if text[start - 1 : start] in _JOINED and not _is_joined(text, start, said=said is True):
         return 0.0
     return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else said)
