@@ -42,8 +42,9 @@ check: $(DEV) ## format, lint, types and the fast tests, in under a minute
 bench: $(DEV) ## the quick benchmarks
 	$(BIN)/python benchmarks/run_quick.py
 
-lock: $(DEV) ## resolve the dependencies of this platform anew, with hashes
-	$(BIN)/python scripts/lock_build.py
+lock: $(DEV) ## resolve the dependencies of this system and Python anew, for both processors, with hashes
+	$(BIN)/python scripts/lock_build.py --machine x86_64
+	$(BIN)/python scripts/lock_build.py --machine aarch64
 	$(BIN)/python scripts/licences_build.py
 
 sbom: $(DEV) ## the package's bill of materials (CycloneDX) in dist/

@@ -1,11 +1,13 @@
 """What `pip` would install today, with versions and hashes: `requirements/PLATFORM.txt`.
 
     python scripts/lock_build.py            # resolve anew and write the file of this platform
+    python scripts/lock_build.py --machine aarch64    # and for another processor, with this system and Python
     python scripts/lock_build.py --check    # every dependency of pyproject.toml is in it, within its range, with a hash
 
 pip itself resolves (`pip install --dry-run --report`), so the user's index, proxy, certificates and constraints hold. A
-file holds for one platform and Python, since wheels differ. The extra `train` is not in it: torch comes in builds for
-each accelerator, from indexes of their own, and is a range on purpose.
+file holds for one platform and Python, since wheels differ. For another processor pip takes that one's wheels, but
+answers what depends on the processor as for this one: where a dependency does, nothing is written. The extra `train`
+is not in it: torch comes in builds for each accelerator, from indexes of their own, and is a range on purpose.
 
     pip install --require-hashes --no-deps -r requirements/linux-x86_64-cp311.txt && pip install --no-deps coterie
 """
@@ -33,10 +35,14 @@ LOCKED = ("docs", "llama", "postgres", "sign")
 _LINE = re.compile(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
 
 
-def lock_file() -> Path:
-    """The file of this platform and Python."""
+_MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux2014", "manylinux_2_17")
+"""Wheels that a Linux of 2018 and later takes, the newest first."""
+
+
+def lock_file(machine: str = platform.machine()) -> Path:
+    """The file of this system and Python on a processor."""
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return FOLDER / f"{sys.platform}-{platform.machine()}-{python}.txt"
+    return FOLDER / f"{sys.platform}-{machine}-{python}.txt"
 
 
 def wanted() -> list[Requirement]:
@@ -46,13 +52,32 @@ def wanted() -> list[Requirement]:
     return [Requirement(each) for each in (*project["dependencies"], *extras)]
 
 
-def resolve() -> list[Mapping[str, Any]]:
+def resolve(machine: str) -> list[Mapping[str, Any]]:
     """The report of pip on what it would install into an empty environment."""
-    words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-"]
+    foreign = [f"--platform={each}_{machine}" for each in _MANYLINUX] if machine != platform.machine() else []
+    words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-", *foreign]
     command = [sys.executable, "-m", "pip", "install", *words, *map(str, wanted())]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - pip, with our words
     report: Mapping[str, Any] = json.loads(done.stdout)
-    return list(report["install"])
+    installed = list[Mapping[str, Any]](report["install"])
+    if uncertain := sorted(depending(installed, machine)):
+        raise SystemExit(f"Not the same on {machine} as here: {', '.join(uncertain)}. Run this on such a machine.")
+    return installed
+
+
+def depending(installed: Sequence[Mapping[str, Any]], machine: str) -> set[str]:
+    """What packages need on one of two processors only: this one, as pip resolved it, and another."""
+    found = set()
+    for each in installed:
+        for line in each["metadata"].get("requires_dist", []):
+            marker = Requirement(line).marker
+            extras = ("", *each.get("requested_extras", ()))
+            if marker is not None and any(
+                marker.evaluate({"extra": extra}) != marker.evaluate({"extra": extra, "platform_machine": machine})
+                for extra in extras
+            ):
+                found.add(f"{each['metadata']['name']} needs {line}")
+    return found
 
 
 def lines(installed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -63,12 +88,12 @@ def lines(installed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{name}=={version} --hash=sha256:{digest}"
 
 
-def write() -> None:
+def write(machine: str) -> None:
     """Resolve and write."""
     FOLDER.mkdir(exist_ok=True)
     head = "# Made by scripts/lock_build.py: the core and the extras " + ", ".join(LOCKED) + ". Install with --no-deps."
-    lock_file().write_text("\n".join([head, *lines(resolve())]) + "\n", encoding="utf-8")
-    print(f"Written: {lock_file().relative_to(ROOT)}")
+    lock_file(machine).write_text("\n".join([head, *lines(resolve(machine))]) + "\n", encoding="utf-8")
+    print(f"Written: {lock_file(machine).relative_to(ROOT)}")
 
 
 def locked(path: Path) -> dict[str, str]:
@@ -106,8 +131,10 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="look at the files that are there, resolve nothing")
-    if not parser.parse_args().check:
-        write()
+    parser.add_argument("--machine", default=platform.machine(), help="the processor, such as aarch64")
+    given = parser.parse_args()
+    if not given.check:
+        write(given.machine)
     found = [f"{path.name}: {each}" for path in sorted(FOLDER.glob("*.txt")) for each in problems(path)]
     print("\n".join(found))
     return bool(found)

@@ -71,7 +71,7 @@ def lexicon() -> Lexicon:
     return Lexicon(dict(zip(words, zip(ranks, *(each.tolist() for each in groups), strict=True), strict=True)))
 
 
-def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float) -> ChainModel:
+def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float, hide: float) -> ChainModel:
     """A chain of these texts."""
     begun = time.perf_counter()
     texts = [
@@ -81,7 +81,7 @@ def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float
         )
         for text, names in rows
     ]
-    model = fit_names(texts, known, penalty=penalty, rounds=rounds)
+    model = fit_names(texts, known, penalty=penalty, rounds=rounds, hide=hide)
     print(f"{len(rows):,} texts, {len(model.terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
     return model
 
@@ -139,23 +139,24 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of the parts to measure on")
     parser.add_argument("--misses", type=Path, help="write what was missed and what was wrong into this file")
     parser.add_argument("--ours", type=int, default=9, help="how often each of our templates is filled")
-    parser.add_argument("--nothing", type=int, default=2, help="how often each of our texts without names comes")
+    parser.add_argument("--nothing", type=int, default=3, help="how often each of our texts without names comes")
     parser.add_argument("--messages", type=int, default=800, help="bank messages without names")
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--penalty", type=float, default=0.3)
+    parser.add_argument("--hide", type=float, default=0.15, help="share of the words that are hidden in each text")
     parser.add_argument("--lexicon", type=Path, help="keep the groups of words in this file between runs")
     given = parser.parse_args()
     data = Path(os.environ["COTERIE_DATA"])
     folder = data / "pii_presidio"
     plain = without_names(
-        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=900, asked=500
+        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=2500, asked=900
     )
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
     known = _kept_lexicon(given.lexicon)
 
     def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
         rows = corpus(own, BANK, CONTRACTS, plain, ours=given.ours, nothing=given.nothing, messages=given.messages)
-        return fit(rows, known, rounds=given.rounds, penalty=given.penalty), rows
+        return fit(rows, known, rounds=given.rounds, penalty=given.penalty, hide=given.hide), rows
 
     if given.measure:
         counted, misses = Counted(), list[str]()

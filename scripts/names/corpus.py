@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faker.providers.address.en_US import Provider
-from values import LANGUAGES, MONTHS, NATIONALITIES, WEEKDAYS, Values
+from values import LANGUAGES, MONTHS, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
-from coterie.privacy import Kind
+from coterie.privacy import DEMONYMS, Kind
 
 HERE = Path(__file__).parent
 Labelled = tuple[str, list[Span]]
@@ -48,7 +48,7 @@ _LITERAL = (  # values that stand in the public templates themselves and are not
     (re.compile(r"(?<![\w./-])(?:1[89]\d\d|20[0-3]\d)(?![\w/-])"), Kind.DATE),
     (re.compile(rf"\b(?:{'|'.join(WEEKDAYS.split())})\b"), Kind.DATE),
     (
-        re.compile(rf"\b(?:{'|'.join(word for word in NATIONALITIES.split() if word not in _AMBIGUOUS)})\b"),
+        re.compile(rf"\b(?:{'|'.join(word for word in DEMONYMS.split() if word not in _AMBIGUOUS)})\b"),
         Kind.NATIONALITY,
     ),
 )
@@ -61,7 +61,7 @@ _LEGAL = re.compile(
     r"[^\W_]{3}.*\b(?:Inc|Ltd|LLC|Corp|Corporation|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Bank)\b", re.I
 )
 _PLACED = re.compile(
-    rf"\b(?:{'|'.join(map(re.escape, Provider.countries))}|{'|'.join(NATIONALITIES.split())}|Universit\w+|Institut\w+|"
+    rf"\b(?:{'|'.join(map(re.escape, Provider.countries))}|{'|'.join(DEMONYMS.split())}|Universit\w+|Institut\w+|"
     r"Hospitals?|Organi[sz]ation|College|Center|Centre|Medicare|Foundation|Department|Agency|Society|Association|[A-Z]\w+'s)\b"
 )
 _UNNAMED = (
@@ -159,7 +159,19 @@ def fill(template: str, values: Values) -> Labelled:
             span = Span(len(text), len(text) + len(value), _SLOTS[slot])
             names.append(without_title(text + value, span) if slot == "person" else span)
         text += value
-    return text, names
+    return text, _joined(text, names)
+
+
+def _joined(text: str, names: Sequence[Span]) -> list[Span]:
+    """Names with a person's first and last one as one."""
+    found: list[Span] = []
+    for each in names:
+        last = found[-1] if found else None
+        if last and each.type == last.type == Kind.PERSON and text[last.end : each.start] == " ":
+            found[-1] = Span(last.start, each.end, each.type)
+        else:
+            found.append(each)
+    return found
 
 
 def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:
@@ -251,7 +263,7 @@ def corpus(
     with bank.open(encoding="utf-8", newline="") as file:
         unnamed = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
     rows += recase(chance.sample(unnamed, messages), chance)
-    rows += [(text, []) for text in plain]
+    rows += recase([(text, []) for text in plain], chance)
     return join_addresses(rows)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from faker import Faker
 
+from coterie.privacy import DEMONYMS
+
 LOCALES = (
     *(
         "en_US",
@@ -39,32 +41,6 @@ LANGUAGES = {
 """Languages of templates besides English, with Faker's countries for their values."""
 OTHER_SCRIPTS = ("ru_RU", "el_GR", "uk_UA", "bg_BG")
 ROMANISED = ("ja_JP", "zh_CN", "zh_TW")
-NATIONALITIES = (
-    "American British English Scottish Welsh Irish French German Austrian Swiss Dutch Belgian Flemish Walloon "
-    "Luxembourgish Spanish Catalan Basque Galician Portuguese Italian Sicilian Sardinian Greek Cypriot Maltese "
-    "Turkish Kurdish Polish Czech Slovak Moravian Hungarian Romanian Moldovan Bulgarian Serbian Croatian Bosnian "
-    "Slovenian Slovene Montenegrin Macedonian Albanian Kosovar Ukrainian Russian Belarusian Lithuanian Latvian "
-    "Estonian Finnish Swedish Norwegian Danish Icelandic Faroese Greenlandic Greenlander Sami Georgian Armenian "
-    "Azerbaijani Azeri Chechen Dagestani Tatar Kazakh Uzbek Turkmen Kyrgyz Tajik Mongolian Canadian Quebecer "
-    "Mexican Guatemalan Honduran Salvadoran Nicaraguan Panamanian Cuban Dominican Haitian Jamaican Bahamian "
-    "Barbadian Trinidadian Bermudian Belizean Brazilian Argentinian Argentine Chilean Peruvian Bolivian Colombian "
-    "Venezuelan Ecuadorian Uruguayan Paraguayan Guyanese Surinamese Chinese Taiwanese Tibetan Uyghur Japanese "
-    "Korean Vietnamese Thai Laotian Cambodian Khmer Burmese Indonesian Javanese Balinese Malaysian Malay "
-    "Singaporean Bruneian Filipino Timorese Indian Punjabi Bengali Tamil Kashmiri Pakistani Bangladeshi Nepali "
-    "Nepalese Bhutanese Maldivian Afghan Pashtun Iranian Persian Iraqi Syrian Lebanese Israeli Palestinian "
-    "Jordanian Saudi Kuwaiti Qatari Emirati Omani Bahraini Yemeni Egyptian Moroccan Algerian Tunisian Libyan "
-    "Sudanese Ethiopian Eritrean Somali Djiboutian Kenyan Ugandan Tanzanian Rwandan Burundian Congolese Angolan "
-    "Zambian Zimbabwean Malawian Mozambican Namibian Motswana Swazi Zulu Malagasy Mauritian Seychellois Comoran "
-    "Nigerian Ghanaian Togolese Beninese Ivorian Liberian Senegalese Gambian Guinean Malian Nigerien Burkinabe "
-    "Mauritanian Chadian Cameroonian Gabonese Australian Aboriginal Maori Fijian Samoan Tongan Tahitian Hawaiian "
-    "Papuan Palauan Micronesian Marshallese Tuvaluan Vanuatuan Scot Welshman Englishman Irishman Frenchman Dutchman "
-    "Spaniard Dane Swede Finn Icelander Pole Turk Croat Serb Kurd Briton Texan Californian Londoner Parisian "
-    "Berliner Viennese Venetian Roman Bavarian Prussian Castilian European Asian African Arab Arabic Latino "
-    "Hispanic Caribbean Scandinavian Nordic Balkan Slavic Germanic Celtic Iberian Eurasian Jewish Muslim Christian "
-    "Catholic Protestant Orthodox Lutheran Calvinist Anglican Methodist Baptist Evangelical Mormon Quaker Amish "
-    "Buddhist Hindu Sikh Jain Taoist Shinto Sunni Shia Shiite Sufi Ismaili Druze Yazidi Zoroastrian Atheist "
-    "Democrat Republican Conservative Socialist Communist Liberal Marxist Libertarian Nationalist Zionist"
-)
 MONTHS = "January February March April May June July August September October November December"
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 _COMMON = (
@@ -303,11 +279,11 @@ class Values:
 
     def nat(self) -> str:
         """A nationality, or a group that people belong to."""
-        return self._pick(NATIONALITIES)
+        return self._pick(DEMONYMS)
 
     def nats(self) -> str:
         """Several people of one nationality or group."""
-        pick = self._pick(NATIONALITIES)
+        pick = self._pick(DEMONYMS)
         if pick.endswith("man"):
             return pick if self.random.random() < 0.5 else pick[:-3] + "men"
         return pick if pick.endswith(("ish", "ese", "ch", "ss", "s")) else f"{pick}s"

@@ -18,6 +18,8 @@ from coterie.types import Context, Document, Entry, Label, Message, Release, Req
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
+_AT_ONCE = 20_000
+"""Characters in which orders to a model are looked for in less than five milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ class Admission:
         if request.document is not None and request.document.shelf and impersonal(request.document) > clearance:
             raise hidden(request.document)  # there is a secret in it
         brought = [] if request.document is None else [request.document.text]
-        verdicts += suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
+        verdicts += await _suspected(request, brought)
         whole = Context()
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)
@@ -132,6 +134,16 @@ async def _label_document(document: Document, least: Label, detector: Detector) 
     label, bare = max(declared, seen.label), max(declared, seen.impersonal)
     verdicts = [_raised(declared, label, seen, "its document")] if label > declared else []
     return replace(document, label=label, impersonal=bare), verdicts
+
+
+async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict, ...]:
+    """Orders to a model in what was asked and in its document; long texts are read in a thread."""
+
+    def read() -> tuple[Verdict, ...]:
+        return suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
+
+    long = sum(map(len, texts_of(request))) + sum(map(len, brought)) > _AT_ONCE
+    return await asyncio.to_thread(read) if long else read()
 
 
 async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:

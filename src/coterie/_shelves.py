@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
 from typing import NamedTuple
 
 from coterie._concurrency import side_by_side
 from coterie._cpu import billed
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
+from coterie.governance import worth_a_thread
 from coterie.privacy import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf
@@ -34,15 +36,25 @@ class SecretFinder:
     """Finds secrets in passages, and remembers of the last some thousand whether there was one."""
 
     def __init__(self, detector: Detector) -> None:
-        self._holds = lru_cache(maxsize=_REMEMBERED)(partial(_holds_secret, detector))
+        self._detector = detector
+        self._known: OrderedDict[str, bool] = OrderedDict()
 
-    def marked(self, passage: Passage) -> Passage:
-        """The passage, restricted if there is a secret in it."""
-        return replace(passage, label=Label.RESTRICTED) if self._holds(passage.text) else passage
+    async def marked(self, passages: Sequence[Passage]) -> list[Passage]:
+        """The passages, each restricted if there is a secret in it; many that are not known are read in a thread."""
+        texts = {passage.text for passage in passages}
+        unknown = [text for text in texts if text not in self._known]
+        if worth_a_thread(self._detector, unknown):
+            found = await asyncio.to_thread(self._read, unknown)
+        else:
+            found = self._read(unknown)
+        holds = {text: self._known[text] for text in texts if text in self._known} | found
+        self._known |= found
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return [replace(each, label=Label.RESTRICTED) if holds[each.text] else each for each in passages]
 
-
-def _holds_secret(detector: Detector, text: str) -> bool:
-    return any(each.kind == Kind.SECRET for each in detector.find(text))
+    def _read(self, texts: Sequence[str]) -> dict[str, bool]:
+        return {text: any(each.kind == Kind.SECRET for each in self._detector.find(text)) for text in texts}
 
 
 async def look_up(
@@ -58,7 +70,7 @@ async def look_up(
     with billed() as bill:
         tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
     failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
-    found = (secrets.marked(passage) for each in tried if not isinstance(each, str) for passage in each)
+    found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])
     seen = tuple(passage for passage in found if passage.label <= min(task.clearance, card.clearance))
     return LookedUp(seen, failed, charged((), card.name, bill))
 

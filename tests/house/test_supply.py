@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,22 @@ def test_a_lock_that_lags_behind_is_found(lock_build, tmp_path, monkeypatch):
     path.write_text("numpy==2.4\n")
     with pytest.raises(ValueError, match="no `name==version"):
         lock_build.problems(path)
+
+
+def test_a_lock_for_another_processor(lock_build):
+    """What is needed on one of two processors only is named: pip cannot resolve that for another one."""
+    here, there = platform.machine(), "aarch64" if platform.machine() == "x86_64" else "x86_64"
+    needs = [
+        "numpy>=2",
+        "colorama; sys_platform == 'win32'",
+        f"fast; platform_machine == '{here}'",
+        f"slow; extra == 'all' and platform_machine == '{there}'",
+    ]
+    package = {"metadata": {"name": "a", "requires_dist": needs}}
+
+    assert lock_build.depending([package], there) == {f"a needs {needs[2]}"}
+    assert len(lock_build.depending([{**package, "requested_extras": ["all"]}], there)) == 2
+    assert lock_build.depending([package], here) == set()
 
 
 def test_every_dependency_has_a_licence(lock_build):

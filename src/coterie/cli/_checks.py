@@ -20,6 +20,7 @@ from coterie.models import locate
 from coterie.registry import open_registry
 from coterie.retrieval import shelf_folder, shelf_state
 from coterie.routing import PROFILE_FILE
+from coterie.types import Label
 
 from ._bridge import run
 from ._output import shell
@@ -61,6 +62,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _models(config, folder)
     yield from _shelves(config, folder)
     yield from _secrets(config)
+    yield from _names(config)
     yield _energy(config)
     yield _store(config, folder)
     yield _port(config)
@@ -98,6 +100,27 @@ def _energy(config: Config) -> Check:
         found = f"{watts}; the processor's counter may not be read"
         return Check(name="energy", ok=False, required=False, found=found, fix=fix)
     return Check(name="energy", ok=True, required=False, found=f"{watts}; this machine has no counter")
+
+
+def _names(config: Config) -> Iterator[Check]:
+    """Whether names are looked for where a model elsewhere is asked that may not see personal data."""
+    below = {
+        name: model
+        for name, model in config.models.items()
+        if isinstance(model, OpenAIModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
+    }
+    if not below:
+        return
+    clear = [name for name, model in below.items() if not model.pseudonymise]
+    if config.privacy.detector != "patterns":
+        kept = f"; a request that names somebody does not reach {', '.join(clear)}" if clear else ""
+        yield Check(name="names", ok=True, required=False, found=f"{config.privacy.detector} looks for them{kept}")
+        return
+    fix = 'Set [privacy] detector = "names" in coterie.toml'
+    if clear:
+        fix += ", and pseudonymise = true in " + ", ".join(f"[models.{name}]" for name in clear)
+    found = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
+    yield Check(name="names", ok=False, required=False, found=found, fix=f"{fix} (docs/privacy.md).")
 
 
 def _extras(config: Config) -> Iterator[Check]:
@@ -184,9 +207,7 @@ def _shelves(config: Config, folder: Path) -> Iterator[Check]:
 
 def _secrets(config: Config) -> Iterator[Check]:
     """Whether each named variable is set; a model that is never called needs none."""
-    called = {section.model for section in config.specialists.values()}
-    if config.generalist is not None and config.generalist.escalate:
-        called |= {config.generalist.model, *config.generalist.fallback}
+    called = _called(config)
     for key, model in config.models.items():
         if isinstance(model, OpenAIModel) and model.api_key is not None:
             variable = model.api_key.removeprefix("env:")
@@ -197,6 +218,14 @@ def _secrets(config: Config) -> Iterator[Check]:
             yield Check(
                 name=f"secret {key}", ok=there, required=key in called, found=found, fix=f"export {variable}=..."
             )
+
+
+def _called(config: Config) -> set[str | None]:
+    """The models that somebody is asked with; not one that is only compared with."""
+    called = {section.model for section in config.specialists.values()}
+    if config.generalist is not None and config.generalist.escalate:
+        called |= {config.generalist.model, *config.generalist.fallback}
+    return called
 
 
 def _store(config: Config, folder: Path) -> Check:

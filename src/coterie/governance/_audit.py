@@ -33,6 +33,7 @@ from coterie.types import AuditEvent
 
 from ._audit_line import CHECKPOINT, REPAIR, START, Place, digest_of, read_beginning, write_line
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _TAIL = 1 << 20
 """Bytes at the end of the file in which its last line is looked for first."""
 _MOST_AT_ONCE = 512
@@ -173,8 +174,11 @@ class AuditLog:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """The open file, with no other writer in it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            file = os.open(self._path, _FLAGS, 0o600)
+        except FileNotFoundError:  # looking for the folder first would take as long as the file
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._path, _FLAGS, 0o600)
         try:
             hold(file)
             yield file

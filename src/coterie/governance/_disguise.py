@@ -58,7 +58,7 @@ def disguise(prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, labe
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
     for text in texts_of_prompt(prompt):
         work.learn(text)
-    hidden = replace(changed(prompt, work.hide), vector=None)
+    hidden = changed(prompt, work.hide, vector=None, label=label, impersonal=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
         names = {each.name for each in work.used.values()}
@@ -76,23 +76,31 @@ def texts_of_prompt(prompt: Prompt) -> list[str]:
         texts.append(text)
         return text
 
-    changed(prompt, note)
+    _fields(prompt, note)
     return texts
 
 
-def changed(prompt: Prompt, change: Callable[[str], str]) -> Prompt:
-    """The prompt with each of its texts changed: the one place that knows all fields with words."""
-    return replace(
-        prompt,
-        text=change(prompt.text),
-        columns=None if prompt.columns is None else _walk(prompt.columns, change),
-        messages=tuple(replace(message, text=change(message.text)) for message in prompt.messages),
-        json_schema=None if prompt.json_schema is None else _walk(prompt.json_schema, change),
-        grammar=None if prompt.grammar is None else change(prompt.grammar),
-        adapter=None if prompt.adapter is None else change(prompt.adapter),
-        choices=tuple(map(change, prompt.choices)),
-        stop=tuple(map(change, prompt.stop)),
-    )
+def changed(prompt: Prompt, change: Callable[[str], str], **more: Any) -> Prompt:  # noqa: ANN401 - any field
+    """The prompt with each of its texts changed, and other fields set."""
+    return replace(prompt, **_fields(prompt, change), **more)
+
+
+def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
+    """All fields with words, each text in them changed: the one place that knows them."""
+    return {
+        "text": change(prompt.text),
+        "columns": None if prompt.columns is None else _walk(prompt.columns, change),
+        "messages": tuple(_said(message, change(message.text)) for message in prompt.messages),
+        "json_schema": None if prompt.json_schema is None else _walk(prompt.json_schema, change),
+        "grammar": None if prompt.grammar is None else change(prompt.grammar),
+        "adapter": None if prompt.adapter is None else change(prompt.adapter),
+        "choices": tuple(map(change, prompt.choices)),
+        "stop": tuple(map(change, prompt.stop)),
+    }
+
+
+def _said(message: Message, text: str) -> Message:
+    return message if text == message.text else replace(message, text=text)
 
 
 def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything

@@ -113,21 +113,18 @@ class _Judge:
         verdict = self._ask(max(Label(prompt.label), seen.label))
         if verdict.allowed is True:
             return _Sent(prompt=prompt, verdict=verdict, asker=asker)
-        refusal = _refused(_with_cause(verdict, prompt, seen), self.name)
-        if not self.model.pseudonymise:
-            raise refusal
         impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
         allowing = self._ask(impersonal)
-        if allowing.allowed is not True:
-            raise refusal
+        if not self.model.pseudonymise or allowing.allowed is not True:
+            raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
             hidden = disguise(prompt, detector, asker.pseudonyms, label=impersonal)
         except (Undisguisable, TooManyValues) as trouble:
-            reason = f"{refusal.verdict.reason}; no pseudonyms: {trouble}"
+            reason = f"{_with_cause(verdict, prompt, seen).reason}; no pseudonyms: {trouble}"
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
-            prompt=replace(hidden.prompt, label=impersonal, impersonal=None),
+            prompt=hidden.prompt,
             verdict=replace(allowing, rule=PSEUDONYMISED, reason=f"pseudonymised: {hidden}; {allowing.reason}"),
             asker=asker,
             restorer=_restorer(hidden, asker, as_json=prompt.json_schema is not None),

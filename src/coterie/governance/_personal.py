@@ -55,7 +55,7 @@ def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], b
 def worth_a_thread(detector: Detector, texts: Iterable[str]) -> bool:
     """Whether looking at some texts takes so long that others are to be served meanwhile.
 
-    That is more than about ten milliseconds: a detector says as `quick` how many characters take it so long.
+    That is more than about five milliseconds: a detector says as `quick` how many characters take it so long.
     """
     return sum(map(len, texts)) > getattr(detector, "quick", _QUICK)
 

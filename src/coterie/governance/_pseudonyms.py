@@ -23,6 +23,8 @@ LITERAL = "LITERAL"
 _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
 _IDLE = 3600.0
+_FEW = 32
+"""Words that are sooner looked for one by one than a text is cut into its own."""
 _UNNAMED = re.compile(r"[^A-Z]+")
 _TITLES = frozenset(
     {
@@ -120,8 +122,9 @@ class Pseudonyms:
 
     def near(self, text: str) -> Sequence[Value]:
         """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
-        words = {"", *_WORD.findall(text)}
         with self._lock:
+            few = len(self._by_word) <= _FEW
+            words = [word for word in self._by_word if word in text] if few else {"", *_WORD.findall(text)}
             return [self._values[key] for word in words for key in self._by_word.get(word, ())]
 
     def kinds(self) -> frozenset[str]:

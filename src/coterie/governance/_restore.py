@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from ._pseudonyms import Value
 
@@ -61,10 +62,8 @@ class Restorer:
             as_json: The answer is JSON: values are written as in its strings.
         """
         self._find, self._as_json = find, as_json
-        self._kinds = {_FLAT.sub("", kind.lower()): kind for kind in kinds}
         self._pattern = pattern_of(frozenset(kinds))
-        self._forms = [form for kind in kinds for form in _forms_of(kind)]
-        self._firsts = {part[0] for form in self._forms for part in form[0]}
+        self._shapes = _shapes_of(frozenset(kinds))
         self._held = ""
         self._before = ""  # the character that was given out last: a word does not begin in its middle
 
@@ -84,12 +83,22 @@ class Restorer:
 
     def _certain(self, text: str) -> int:
         """Up to where nothing can become a pseudonym any more."""
-        for place in range(max(len(self._before), len(text) - LONGEST_HELD), len(text)):
-            if text[place].lower()[0] not in self._firsts or (place and _IN_WORD.match(text, place - 1)):
+        begin = max(len(self._before), len(text) - LONGEST_HELD)
+        small = text[begin:].lower()
+        if len(small) != len(text) - begin:  # a letter that is two in lower case: each by itself
+            small = "".join(letter.lower()[0] for letter in text[begin:])
+        # What may still become a pseudonym has only signs that pseudonyms have, up to the end.
+        first = len(small)
+        while first and small[first - 1] in self._shapes.signs:
+            first -= 1
+        for place in range(first, len(small)):
+            if small[place] not in self._shapes.firsts:
                 continue
-            rest = text[place:].lower()
-            if any(_may_become(rest, form) for form in self._forms):
-                return place
+            at = begin + place
+            if at and _IN_WORD.match(text, at - 1):
+                continue
+            if any(_may_become(small[place:], form) for form in self._shapes.forms):
+                return at
         return len(text)
 
     def _give(self, text: str, cut: int) -> str:
@@ -106,7 +115,7 @@ class Restorer:
         return "".join(said)
 
     def _put_back(self, match: re.Match[str]) -> str:
-        kind = self._kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
+        kind = self._shapes.kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
         number, form = match["number"] or match["bare_number"], match["form"] or match["bare_form"]
         value = self._find(kind, int(number), int(form or 0))
         if value is None:
@@ -116,6 +125,29 @@ class Restorer:
 
 
 # --- What may still become a pseudonym ------------------------------------------------------------
+
+
+class _Shapes(NamedTuple):
+    """What pseudonyms of some kinds look like, in lower case."""
+
+    kinds: Mapping[str, str]
+    """By their letters alone."""
+    forms: Sequence[Sequence[tuple[str, ...]]]
+    firsts: frozenset[str]
+    """Signs that one begins with."""
+    signs: frozenset[str]
+    """All signs that one may have."""
+
+
+@lru_cache(maxsize=256)
+def _shapes_of(kinds: frozenset[str]) -> _Shapes:
+    forms = [form for kind in sorted(kinds) for form in _forms_of(kind)]
+    return _Shapes(
+        kinds={_FLAT.sub("", kind.lower()): kind for kind in kinds},
+        forms=forms,
+        firsts=frozenset(part[0] for form in forms for part in form[0]),
+        signs=frozenset("0123456789").union(*(part for form in forms for parts in form for part in parts)),
+    )
 
 
 def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:

@@ -8,6 +8,7 @@ from ._annotated import (
     measure_detector,
     read_annotated,
 )
+from ._demonyms import DEMONYMS
 from ._found import Detector, Kind, PersonalData, label_of, least_label, settle
 from ._names import NAME_KINDS, ChainModel, NameDetector, bundled_model, load_model, marginals, store_model
 from ._open import open_detector
@@ -17,6 +18,7 @@ from ._redact import redact
 from ._words import Lexicon, Word, read_words, text_features
 
 __all__ = [
+    "DEMONYMS",
     "NAME_KINDS",
     "AnnotatedFile",
     "AnnotatedText",

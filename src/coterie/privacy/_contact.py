@@ -10,7 +10,9 @@ from ._context import Words, last_before
 from ._found import Kind, PersonalData
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_EMAIL = re.compile(rf"(?<![\w.%+'-])[\w.%+'-]{{1,64}}@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
+_LOCAL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]{1,64}$")
+_DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
+_LONGEST_LOCAL = 64
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
 _IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?!\w)(?!\.\d)", re.ASCII)
 _IPV6 = re.compile(
@@ -24,12 +26,16 @@ _TRAILING = ".,;:!?'\")]*"
 
 def find_emails(text: str) -> Iterator[PersonalData]:
     """E-mail addresses as people write them; quoted local parts and bare host names are passed over."""
-    if "@" not in text:
-        return
-    for match in _EMAIL.finditer(text):
-        skip = len(match[0]) - len(match[0].lstrip(".'"))
-        if match[0][skip] != "@":
-            yield PersonalData(kind=Kind.EMAIL, start=match.start() + skip, end=match.end(), score=0.99)
+    last, at = 0, text.find("@")
+    while at >= 0:
+        local = _LOCAL.search(text, max(last, at - _LONGEST_LOCAL - 1), at)
+        domain = _DOMAIN.match(text, at) if local else None
+        if local and domain:
+            skip = len(local[0]) - len(local[0].lstrip(".'"))
+            last = domain.end()
+            if skip < len(local[0]):
+                yield PersonalData(kind=Kind.EMAIL, start=local.start() + skip, end=last, score=0.99)
+        at = text.find("@", at + 1)
 
 
 def find_urls(text: str) -> Iterator[PersonalData]:

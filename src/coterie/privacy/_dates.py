@@ -24,9 +24,12 @@ _DATE = re.compile(
 )
 _BIRTH = Words(
     "born, birth, dob, d.o.b, birthday, birthdate, b, geboren, geburtsdatum, geburtstag, geb, n\u00e9, n\u00e9e, "
-    "naissance, nacido, nacida, nacimiento, nato, nata, nascita, nascido, nascida, nascimento, geboortedatum, "
+    "naissance, nacido, nacida, nacimiento, nac\u00ed, "
+    "naci\u00f3, nasci, nato, nata, nascita, nascido, nascida, nascimento, geboortedatum, "
     "f\u00f6dd, f\u00f6delsedatum, urodzony, urodzona"
 )
+_BORN_BEHIND = re.compile(r"\s(?:(?:in|zu)\s[^\W\d_]{2,24}\s)?(?:geboren|geb\.|born)(?![^\W_])", re.IGNORECASE)
+"""`am 12.3.1984 in Ulm geboren`."""
 _REACH = 40
 _DIGIT = re.compile(r"\d")
 
@@ -51,6 +54,6 @@ def find_births(text: str) -> Iterator[PersonalData]:
     before = 0
     for start, end in date_places(text):
         said = last_before(_BIRTH, text, start, reach=min(_REACH, start - before))
-        if said >= 0 and "\n\n" not in text[said:start]:
+        if (said >= 0 and "\n\n" not in text[said:start]) or _BORN_BEHIND.match(text, end):
             yield PersonalData(kind=Kind.DATE_OF_BIRTH, start=start, end=end, score=0.9)
         before = end

@@ -108,6 +108,13 @@ def _french_nir(found: str) -> bool:
     return 97 - number % 97 == int(plain[13:])
 
 
+def _german_health(found: str) -> bool:
+    """The letter as its place in the alphabet, weights 1 and 2, sums of their digits (section 290 SGB V)."""
+    spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:]
+    sums = (int(digit) * (1 + place % 2) for place, digit in enumerate(spelled[:-1]))
+    return sum(value // 10 + value % 10 for value in sums) % 10 == int(spelled[-1])
+
+
 _ITALIAN_ODD = dict(
     zip(
         "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -216,6 +223,9 @@ _NUMBERS = (
         said=Words("national insurance, nino, ni"),
         alone=True,
     ),
+    _Number(  # beside its name also one that is never given out
+        form=_form(r"[a-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[a-d]"), said=Words("national insurance, nino")
+    ),
     _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=_uk_nhs, said=Words("nhs")),
     _Number(form=_form(r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}"), check=_german_tax, said=_TAX),
     _Number(form=_form(r"[1-9]\d \d{3} \d{3} \d{3}"), check=_german_tax, alone=True),
@@ -225,6 +235,12 @@ _NUMBERS = (
         said=Words("sozialversicherung*, rentenversicherung*, versicherung*, sv, svnr"),
         alone=True,
     ),
+    _Number(
+        form=_form(r"[a-z]\d{9}"),
+        check=_german_health,
+        said=Words("versicherten*, krankenversicherung*, krankenversicherten*, krankenkasse*, kvnr, gesundheitskarte"),
+    ),
+    _Number(form=_form(r"\d{2,3}/\d{3}/\d{4,5}"), said=Words("steuernummer, steuernr, tax, finanzamt")),
     _Number(
         form=_form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-4]\d)[ .]?(?:\d{2}|2[ab])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}"),
         check=_french_nir,

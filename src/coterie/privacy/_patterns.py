@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
+from ._account import find_accounts
 from ._contact import find_emails, find_ips, find_urls
 from ._dates import find_births
 from ._found import PersonalData, settle
@@ -11,29 +13,65 @@ from ._identity import find_national_ids
 from ._papers import find_papers
 from ._payment import find_cards, find_ibans
 from ._phone import find_phones
-from ._secrets import find_secrets
+from ._secrets import find_pins, find_secrets
 
 _FINDERS = (find_secrets, find_emails, find_urls)
 _OF_NUMBERS = (
-    find_ibans,
     find_cards,
     find_national_ids,
     find_papers,
+    find_accounts,
     find_ips,
     find_phones,
     find_births,
+    find_pins,
 )
 """Those that find nothing in a text without a digit, as most messages are."""
 _DIGIT = re.compile(r"\d")
+_LAST_DIGIT = re.compile(r"\d(?=\D*\Z)")
+_CERTAIN = 0.99
+"""No number is surer of itself than what has this score."""
+_AROUND = 160
+"""Characters beside a digit that say what its number is: more than any finder looks at."""
 
 
 class PatternDetector:
     """Finds what has a form: it knows no names and no places."""
 
-    quick = 20_000
-    """Characters that take it about ten milliseconds."""
+    quick = 3_000
+    """Characters that take it at most about five milliseconds, also where they are numbers."""
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        finders = (*_FINDERS, *_OF_NUMBERS) if _DIGIT.search(text) else _FINDERS
-        return settle(each for finder in finders for each in finder(text))
+        found = [each for finder in _FINDERS for each in finder(text)]
+        if _DIGIT.search(text):
+            found += find_ibans(text)
+            begin, piece = _numbered(_claimed(text, found))
+            numbers = (each for finder in _OF_NUMBERS for each in finder(piece)) if piece else ()
+            found += (_moved(each, begin) for each in numbers) if begin else numbers
+        return settle(found)
+
+
+def _claimed(text: str, found: Sequence[PersonalData]) -> str:
+    """The text with letters for the digits of what nothing else can be: these are looked at no more."""
+    pieces, at = list[str](), 0
+    for each in sorted((each for each in found if each.score >= _CERTAIN), key=lambda one: one.start):
+        if each.end > at:
+            start = max(at, each.start)
+            pieces += [text[at:start], _DIGIT.sub("z", text[start : each.end])]
+            at = each.end
+    return "".join(pieces) + text[at:]
+
+
+def _numbered(text: str) -> tuple[int, str]:
+    """Where the piece of a text with all its digits and what says what they are begins, and the piece."""
+    first = _DIGIT.search(text)
+    last = _LAST_DIGIT.search(text, first.start()) if first else None
+    if not first or not last:
+        return 0, ""
+    begin = max(0, first.start() - _AROUND)
+    return begin, text[begin : last.end() + _AROUND]
+
+
+def _moved(each: PersonalData, by: int) -> PersonalData:
+    return PersonalData(kind=each.kind, start=each.start + by, end=each.end + by, score=each.score)

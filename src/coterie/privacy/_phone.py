@@ -9,51 +9,50 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ._context import Words, digits_of, last_before
+from ._context import digits_of
 from ._dates import begins_date
 from ._found import Kind, PersonalData
+from ._phone_context import goes_on_from, has_its_line, is_called, said_of
 
 _DASH = r"\-\u2010\u2011\u2012\u2013"
 _GAP = rf"[ \u00a0\u202f.{_DASH}/]"
-_EXTENSION = r"(?:,?[ ]?(?:x|ext\.?|extension|durchwahl|poste)[ .:]?\d{1,6})?"
+_EXTENSION = r",?[ ]?(?i:x|ext\.?|extension|durchwahl|poste|extensi\u00f3n|int\.?)[ .:]{0,2}\d{1,6}(?![\w@])"
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
 _PHONE = re.compile(
     rf"(?<![\w,@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:\(?\+|\()?\d"
     rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}|(?:{_BETWEEN}\d){{5,16}})"
-    rf"{_EXTENSION}(?![\w@])(?![ \u00a0\u202f.{_DASH}]\d)(?!/(?:19|20)?\d\d(?![ ]?\d))"
+    rf"(?:{_EXTENSION}|(?![\w@])(?![ \u00a0\u202f.{_DASH}]\d)(?!/(?:19|20)?\d\d(?![ ]?\d)))"
 )
 """A stroke parts the area from the number, and otherwise one number from the next."""
-_EXTENDED = re.compile(rf"{_EXTENSION}$")
+_EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
 _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(
     rf"(?:1{_GAP})?\(?[2-9]\d\d(?:\)?{_GAP}?{_GAP}?[2-9]|\) ?\d|[.{_DASH}]\d)\d\d{_GAP}\d{{4}}(?!\d)"
 )
 _BRACKETS = re.compile(r"\(0?\d{1,4}\)")
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
-_SAID = Words(
-    "call*, phone*, tel, telephone*, mobile, cell, cellphone, fax, contact*, reach*, dial*, text, texts, texting, "
-    "sms, whatsapp, signal, telegram, messag*, answering, ring, ringing, rang, hotline, voicemail, number, ph, tf, "
-    "tlf, fon, mob, telefon*, handy*, mobil*, anruf*, rufnummer, t\u00e9l*, portable, appele*, m\u00f3vil, "
-    "tel\u00e9fono, llam*, cellulare, telefono, chiam*, telefone, telem\u00f3vel, telefoon*, puhelin*, bel"
+_WHOLE_AMERICAN = re.compile(rf"(?:\+?1{_GAP}?)?{_NORTH_AMERICAN.pattern}(?=[ ]\d)")
+"""And a number of something else behind it."""
+_STATES = (
+    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY DC PR GU VI AS MP FM MH PW AA AE AP"
 )
-_OTHER = Words(
-    "order*, account*, invoice*, ticket*, reference, ref, case, id, policy, customer*, tracking, booking, iban, "
-    "card, version, model, serial, part, isbn, vat, tax, amount, total, price, item, sku, batch, zip, postcode, "
-    "postal, po, box, transaction, contract, claim, page, pages, port, error, code, pin, $, usd, eur, gbp, chf, "
-    "ssn, dl, licen*, passport*, identity, identification, security, insurance, patient*, member*, student*, "
-    "employee*, badge, routing, patent, trial, room, seat, flight, registration, plate, imei, loan, rechnung*, "
-    "bestell*, konto*, kunden*, vertrag*, commande, facture, pedido, fattura"
+_POSTCODE = re.compile(rf"(?<=(?:{'|'.join(_STATES.split())}) )(?<![A-Za-z]...)\d{{5}}(?:-\d{{4}})?[ ](?=[\d(])")
+"""In an American address, behind its state."""
+_LAST_GROUP = re.compile(r"[ ]\d{1,3}$")
+_UNIT = re.compile(
+    r"[ ](?:hours?|hrs?|h|days?|times?|weeks?|months?|years?|minutes?|mins?|am|pm|a\.m|p\.m|o'clock|uhr|stunden|tage|"
+    r"heures|jours|horas|d\u00edas|of)\b|[:,.]\d|(?:am|pm|h)\b",
+    re.IGNORECASE,
 )
-_DEVICE = r"(?:office|fax|home|work|mobile|cell|phone|tel|telephone|handy|telefon|m\u00f3vil|portable)\b"
-_BEHIND = re.compile(
-    rf"[ ]?[{_DASH}(,]?[ ]?{_DEVICE}|['\")]?\s(?:is|was|'s|ist|est|es)\s(?:\w{{1,12}}\s){{0,3}}{_DEVICE}", re.IGNORECASE
-)
-_LABEL = re.compile(r"(?<![^\s|,;(])(?:T|M|P|F|Ph|Mob|Tf|Tlf|Fon)[.:]{1,2}\s{0,2}$", re.IGNORECASE)
-"""What stands for a telephone before a number."""
-_NEXT = re.compile(r"\s{0,2}(?:[/,;|&]|or|and|oder|und|ou|et|y|o|e)\s{0,2}", re.IGNORECASE)
-"""Between two numbers of one list."""
+"""Behind a number of its own: `ring 329 7730 24 hours a day`."""
 _JOINED = frozenset("./#-\u2010\u2011\u2012\u2013")
 """Signs right before a number beside which it counts only after a word for a telephone: `tel-`, `phone #`."""
+_FRACTIONS = re.compile(r"\d{1,2}\.\d{1,4}(?: \d{1,2}\.\d{1,4})+")
+_OF_DATE = re.compile(r"\d{1,2}/\d{2,4}")
+"""The day and the year of `3/19/2007`."""
+_ONE_PIECE = re.compile(r"0[1-9]\d{8,9}")
+"""A trunk zero and no gaps."""
 _RANGE = re.compile(rf"\d+[ ]?[{_DASH}][ ]?\d+")
 _DECIMALS = re.compile(rf"\d{{1,3}}\.\d{{1,2}}[ ]?[{_DASH}][ ]?\d{{1,3}}\.\d{{1,2}}")
 _MONEY = re.compile(
@@ -72,20 +71,39 @@ _CODES = (
 )
 """Country codes: ITU-T E.164, list of assigned codes."""
 _COUNTRIES = frozenset(_CODES.split())
+_FEWEST_DIGITS, _MOST_DIGITS = 6, 15
+_WHOLE = 8
+"""Digits that a number with a line to itself has."""
 
 
 def find_phones(text: str) -> Iterator[PersonalData]:
     """Telephone numbers, with extensions; what else a run of digits may be is asked first."""
-    last = -1
-    for match in _PHONE.finditer(text):
+    last, at = -1, 0
+    while match := _PHONE.search(text, at):
         start, end = match.span()
+        if postcode := _POSTCODE.match(text, start, end):
+            at = postcode.end()
+            continue
+        at = end
         if text[start] == "(" and match[0].count("(") > match[0].count(")"):
             start += 1  # the bracket is around the number
-        goes_on = last >= 0 and _NEXT.fullmatch(text, last, start) is not None
-        score = _score(text, start, end, goes_on=goes_on)
+        end = _without_neighbours(text, start, end)
+        score = _score(text, start, end, goes_on=goes_on_from(text, last, start))
         if score and not begins_date(text, start):
             yield PersonalData(kind=Kind.PHONE, start=start, end=end, score=score)
             last = end
+
+
+def _without_neighbours(text: str, start: int, end: int) -> int:
+    """Where a number ends, without the number of something else that only a blank parts from it."""
+    if american := _WHOLE_AMERICAN.match(text, start, end):
+        return american.end()
+    last = _LAST_GROUP.search(text, max(start, end - 4), end)
+    if last is None:
+        return end
+    whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
+    apart = whole > _MOST_DIGITS or (rest > _FEWEST_DIGITS and _UNIT.match(text, end) is not None)
+    return last.start() if apart else end
 
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
@@ -94,11 +112,17 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
     plain = _EXTENDED.sub("", found)
     groups = _SPLIT.findall(plain)
     digits = digits_of("".join(groups))
-    if not 6 <= len(digits) <= 15 or len(set(digits)) == 1:
+    if not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS or len(set(digits)) == 1 or _FRACTIONS.fullmatch(plain):
         return 0.0
-    said = goes_on or _is_said(text, start, end)
+    if _OF_DATE.fullmatch(plain) and text[start - 1 : start] == "/":
+        return 0.0
+    said = goes_on or said_of(text, start, end)
     if said is None and len(plain) < len(found):
         said = True  # nothing else has an extension
+    if said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
+        said = True
+    if said is not True and found.count("(") != found.count(")"):
+        return 0.0
     if text[start - 1 : start] in _JOINED and not _is_joined(text, start, said=said is True):
         return 0.0
     return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else said)
@@ -107,7 +131,7 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
 def _is_joined(text: str, start: int, *, said: bool) -> bool:
     """Whether the sign before a number joins it to a word for a telephone, or it is the next of a list."""
     beside = text[start - 1] == "#" or text[start - 2].isdigit()
-    return said and (beside or last_before(_SAID, text, start, reach=16) == start - 1)
+    return said and (beside or is_called(text, start))
 
 
 def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) -> float:
@@ -122,6 +146,8 @@ def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) 
         return 0.9
     if said:
         return 0.85 if len(digits) >= 7 or len(groups) > 1 else 0.0
+    if _ONE_PIECE.fullmatch(found):
+        return 0.6
     grouped = len(groups) > 1 and not _THOUSANDS.fullmatch(found)
     return 0.7 if grouped and 9 <= len(digits) <= 11 and _TRUNK.match(found) else 0.0
 
@@ -131,15 +157,3 @@ def _is_range(groups: list[str], found: str) -> bool:
     if _DECIMALS.fullmatch(found):
         return True
     return _RANGE.fullmatch(found) is not None and len(groups[0]) == len(groups[1]) and groups[0] < groups[1]
-
-
-def _is_said(text: str, start: int, end: int) -> bool | None:
-    """True if the nearest word that says what the number is speaks of telephones, False if of something else."""
-    if _BEHIND.match(text, end) or _LABEL.search(text, max(0, start - 8), start):
-        return True
-    phone, other = last_before(_SAID, text, start), last_before(_OTHER, text, start, reach=30)
-    if phone < 0 and other < 0:
-        return None
-    if text[max(0, phone - 6) : max(0, phone)].lower() == "number" and other >= 0:
-        return False  # "order number", "account number is"
-    return phone > other

@@ -24,14 +24,22 @@ _SHAPES = re.compile(
     r")(?![A-Za-z0-9])"
 )
 _HOOK = re.compile(r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,200}")
-_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@?#]{0,100}:[^\s/@?#]{1,200})@")
+_USERINFO = re.compile(
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@?#]{0,100}:[^\s/@?#]{1,200}|[^\s/:@?#]{16,200})@"
+)
+"""User and password, or a token in their place."""
+_PIN = re.compile(
+    r"(?<![^\W_])(?:pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|cryptogramme)"
+    r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{3,5})(?![\w.,/-]?\d|\w)",
+    re.IGNORECASE,
+)
 _PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _NAMED = re.compile(
     r"(?<![A-Za-z])(?:password|passwd|passwort|passcode|passphrase|pwd|secret"
     r"|(?:api|secret|private|access)[_ -]?key|(?:access|auth)[_ -]?token|client[_ -]?secret|credentials?"
     r"|mot de passe|contrase\u00f1a|kennwort)"
-    r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|est|es)\s{0,2}:?\s{1,3})[\"'`\u201c\u2018]?"
+    r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|lautet|est|es)\s{0,2}:?\s{1,3})[\"'`\u201c\u2018]?"
     r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})",
     re.IGNORECASE,
 )
@@ -65,15 +73,24 @@ _HINTS = (
     "basic",
 )
 """Pieces of the words beside secrets, one of which every text with such a word has."""
-_LONG = re.compile(r"[A-Za-z0-9_.-]{16}")
+_BEGINNINGS = (
+    *("AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+    *("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "k_live_", "k_test_", "whsec_"),
+    *("AIza", "ya29.", "GOCSPX-", "sk-", "hf_", "npm_", "pypi-", "gsk_", "SG.", "key-", "dop_v1_", "ctr_", "eyJ"),
+)
+"""Of the keys with a shape, one of which every text with such a key has."""
+
+
+_SURE = 0.995
+"""Surer than that it is an e-mail address, as in `https://TOKEN@github.com`."""
 
 
 def find_secrets(text: str) -> Iterator[PersonalData]:
     """Everything that opens something. What most texts have not is looked for first."""
     if "-----BEGIN" in text:
         yield from _private_keys(text)
-    if _LONG.search(text):
-        yield from (_secret(match.start(), match.end(), 0.99) for match in _SHAPES.finditer(text))
+    if any(beginning in text for beginning in _BEGINNINGS):
+        yield from (_secret(match.start(), match.end(), _SURE) for match in _SHAPES.finditer(text))
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))
         yield from (_secret(match.start(1), match.end(1), 1.0) for match in _USERINFO.finditer(text))
@@ -82,6 +99,13 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
         yield from (_secret(match.start(1), match.end(1), 0.97) for match in _BEARER.finditer(text))
         yield from _named(text)
         yield from _disorderly(text)
+
+
+def find_pins(text: str) -> Iterator[PersonalData]:
+    """What a card asks for beside its number, behind its name."""
+    folded = text.casefold()
+    if any(name in folded for name in ("pin", "cvv", "cvc", "cryptogramme")):
+        yield from (_secret(match.start(1), match.end(1), 0.95) for match in _PIN.finditer(text))
 
 
 def _secret(start: int, end: int, score: float) -> PersonalData:
@@ -110,6 +134,8 @@ def _named(text: str) -> Iterator[PersonalData]:
 def _disorderly(text: str) -> Iterator[PersonalData]:
     """Long tokens of great disorder close behind a word for a secret."""
     for word in _SPEAKS.finditer(text):
+        if word[0].lower().startswith("public"):
+            continue  # no secret
         token = _TOKEN.search(text, word.end(), word.end() + 560)
         if token and token.start() - word.end() <= 40 and _is_disorderly(token[0]):
             yield _secret(token.start(), token.end(), 0.8)

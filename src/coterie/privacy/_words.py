@@ -7,15 +7,17 @@ detector can add up the weights of a word once and for all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ._dates import date_places
+from ._demonyms import is_demonym
 from ._found import PersonalData, settle
 
 _TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|[^\w\s]|_")
 _QUOTING = frozenset(">|?*")
 _BEFORE_QUOTING = "\n>|?*"
+_HIDDEN = "\0"
 OFFSETS = (-2, -1, 0, 1, 2)
 """Words of whose own features a word's tags depend, itself in the middle."""
 
@@ -126,6 +128,10 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
         here.append(f"rare{case}{form}")
         for place, d in enumerate(OFFSETS):
             near[place].append(f"{-d}rare{form}")
+    if is_demonym(lower):
+        here.append(f"demonym{case}{form}")
+        near[1].append("1demonym")
+        near[3].append("-1demonym")
     near[2] = here
     return near
 
@@ -152,17 +158,26 @@ def group_pairs(before: int, here: int, after: int) -> list[str]:
     return found + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
 
 
-def text_features(words: Sequence[Word], lexicon: Lexicon) -> list[list[str]]:
-    """The features of each word, as a detector adds up their weights."""
+def text_features(words: Sequence[Word], lexicon: Lexicon, hidden: Collection[int] = ()) -> list[list[str]]:
+    """The features of each word, as a detector adds up their weights.
+
+    Args:
+        words: Of a text.
+        lexicon: Common words.
+        hidden: Words whose letters no feature says whole: a chain that is fitted without some learns from the others.
+    """
     lower = [lower_of(word) for word in words]
     forms = [word.form if word.found else shape(word.form) for word in words]
     case = case_of(forms)
     own = [own_features(each, form, case, lexicon) for each, form in zip(lower, forms, strict=True)]
+    for i in hidden:
+        own[i] = [[name for name in names if not name.endswith(f"w={lower[i]}")] for names in own[i]]
     groups = [lexicon.groups[each][1] if each in lexicon.groups else -1 for each in lower]
+    lower = [_HIDDEN if i in hidden else each for i, each in enumerate(lower)]
     lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *groups, -1, -1]
     found = []
     for i in range(len(words)):
-        names = pair_features(i, lower, forms, case, groups)
+        names = [name for name in pair_features(i, lower, forms, case, groups) if _HIDDEN not in name]
         for place, offset in enumerate(OFFSETS):
             if 0 <= i - offset < len(words):
                 names += own[i - offset][place]

@@ -279,3 +279,42 @@ def test_missing_extra_for_spans(trained, examine, monkeypatch):
     add(trained, '[observe]\notlp_endpoint = "http://localhost:4318/v1/traces"')
 
     assert examine(trained)[1]["extra otel"]["fix"] == "pip install 'coterie[otel]'"
+
+
+ELSEWHERE = """
+[models.large]
+engine = "openai"
+base_url = "http://127.0.0.1:9/v1"
+name = "large-1"
+"""
+ASKED = '\n[generalist]\nmodel = "large"'
+
+
+@pytest.mark.parametrize(
+    ("more", "ok", "said"),
+    [
+        ("", False, '[privacy] detector = "names" in coterie.toml, and pseudonymise = true in [models.large]'),
+        ("pseudonymise = true", False, '[privacy] detector = "names" in coterie.toml (docs'),
+        ('pseudonymise = true\n[privacy]\ndetector = "names"', True, "names looks for them"),
+        ('[privacy]\ndetector = "names"', True, "does not reach large"),
+        ('clearance = "confidential"', None, ""),
+    ],
+)
+def test_names_that_leave(examine, trained, more, ok, said):
+    """Who asks a model elsewhere is told that patterns see no names, and what to set; it is no fault."""
+    add(trained, ELSEWHERE + more + ASKED)
+    code, checks = examine(trained)
+
+    assert code == 0
+    assert ("names" in checks) is (ok is not None)
+    if ok is not None:
+        assert checks["names"]["ok"] is ok
+        assert said in checks["names"]["found"] + checks["names"]["fix"]
+
+
+def test_names_stay_where_nothing_leaves(examine, trained):
+    """Without a model elsewhere that is asked nobody is told of names."""
+    assert "names" not in examine(trained)[1]
+
+    add(trained, ELSEWHERE)
+    assert "names" not in examine(trained)[1]

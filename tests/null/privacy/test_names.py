@@ -148,3 +148,25 @@ def test_no_name_goes_over_a_paragraph(names):
     assert not [
         each for each in names.find(text) if "\n\n" in text[each.start : each.end] or ">" in text[each.start : each.end]
     ]
+
+
+def test_hidden_words(names):
+    """Of a word that is hidden no feature says the whole, of its own place or a neighbour's; the others stay."""
+    words = read_words("Ask Katarzyna about rivers, please.", ())
+    lexicon = names._model.lexicon
+    whole, hidden = (text_features(words, lexicon, out) for out in ((), {1}))
+
+    assert any("katarzyna" in name for features in whole for name in features)
+    assert not any("katarzyna" in name for features in hidden for name in features)
+    assert any(name.startswith("p4=kata") for name in hidden[1])
+    assert {name for name in whole[4] if "rivers" in name} <= set(hidden[4]) | {"-1w=rivers"}
+
+
+def test_demonyms(names):
+    """A word for the people of a place is told in sentences of many kinds, in the plural too."""
+    for text, value in (
+        ("The Uruguayan captain scored twice.", "Uruguayan"),
+        ("most of the guests were Estonians", "Estonians"),
+        ("Is the cook Peruvian?", "Peruvian"),
+    ):
+        assert ("NATIONALITY", value) in found(names, text)

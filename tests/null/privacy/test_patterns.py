@@ -80,11 +80,41 @@ def test_phones_said(number):
         ("+48 575 925 807/517 599 236 (office)", ["+48 575 925 807", "517 599 236"]),
         ("0911/1234567", ["0911/1234567"]),
         ("483-178-1824x126", ["483-178-1824x126"]),
+        ("Tel: 052 929 29 20 Ext: 12", ["052 929 29 20 Ext: 12"]),
+        ("Ring 022 249 5526 7 days a week", ["022 249 5526"]),
+        ("Call 402-597-8100x1266 24 hours a day", ["402-597-8100x1266"]),
+        ("Call +49 30 901820 0 24 hours", ["+49 30 901820 0"]),
+        ("8 Elm St, Troy, NY 12180 518-555-0142", ["518-555-0142"]),
+        ("CALL 07911 123456", ["07911 123456"]),
+        ("TEL 02155 123456 FAX 02155 123457", ["02155 123456", "02155 123457"]),
+        ("call 329 773 of the hotel", ["329 773"]),
+        ("call 030 (1234 5678", ["030 (1234 5678"]),
+        ("8 Elm St, Troy, NY 12180 0911/1234567", ["0911/1234567"]),
     ],
 )
 def test_phones_beside_signs(text, numbers):
     """Signs that join a number to its word, stand around it or part it from the next are no part of it."""
     assert found(text) == [("PHONE", number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Someone from 96 237271 rang twice at 14:30.", "96 237271"),
+        ("I tried 961 236 636 and nobody answered.", "961 236 636"),
+        ("Is 7074572547 still your number?", "7074572547"),
+        ("Register 45 4829-6783 as my new mobile number.", "45 4829-6783"),
+        ("This is Ann. 960 409 112. Please call.", "960 409 112"),
+        ("Ann Smith | ann@mail.example | 40245774", "40245774"),
+        ("Ann Smith, 690 044 672, ann@mail.example", "690 044 672"),
+        ("Ann Smith\nHead of Sales\n690 044 672", "690 044 672"),
+        ("Ann Smith\nM 690 044 672", "690 044 672"),
+        ("please use 0386217024 from Monday", "0386217024"),
+    ],
+)
+def test_phones_by_what_stands_around(text, number):
+    """Words behind it, an e-mail address beside it and a line of its own say that a number is a telephone."""
+    assert ("PHONE", number) in found(text)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +247,12 @@ def test_private_keys():
         "subject to Section 11.1.1.3(c)\n11.1.1.4 The Buyer pays. ",
         "my license cost 12000 dollars in 2019, and the passport 60 euros",
         "credit card 940426070014",
+        "48291011 is your order number and 48291012 the invoice, answered on Monday",
+        "It was 0.05 0.10 0.15 0.20 of it",
+        "S-1/A, 3/19/2007 by Fox, tel",
+        "loads of 10(5)-10(9) copies were seen",
+        "Phoenix, Arizona 85004-0001\nPhone: yes",
+        "Sizes\n36 38 40 42\n44 46 48 50",
         "",
     ],
 )
@@ -239,7 +275,8 @@ HOSTILE = [
     "GB82 ", "dl ", "-----BEGIN ", "eyJaaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "passport number is is is ",
     "key aaaaaaaaaaaaaaaa1", "1\u00a0", "www.", "Bearer ", "x.x@",
     "1/1", "1/1 ", "1 is my ", "A1-A1-", "A1 ", "AA 1 1 ", "passport ", "my licence . ", "#1", "tel-1", "T: 1 ",
-    "1.1-1.1 ", "1 or ",
+    "1.1-1.1 ", "1 or ", "NY 12345 ", "555-123-4567 ", "555-123-4567 24 hours ", "a\n1234567\n", "a@b 1234567 ",
+    "1234567 a a a a ", "a1@b.example ", "DE89370400440532013000 ",
 ]  # fmt: skip
 
 
@@ -249,6 +286,24 @@ def test_hostile_text_takes_linear_time(piece, count_steps):
     short, long = (count_steps((piece * 16_000)[:length]) for length in (2_000, 16_000))
 
     assert long <= 14 * max(short, 0.002)
+
+
+@pytest.mark.parametrize(
+    "text", ["DOB: 4/17/1986", "amex 3782-822463-10005", "Ring 022 249 5526 7 days a week", "a.b@c.example"]
+)
+def test_what_stands_far_away_changes_nothing(text):
+    """The same is found, at its place, where much stands before and behind that has no digit."""
+    around = "so it is and so it was, " * 40
+
+    assert found(f"{around}. {text}. {around}") == found(text)
+    assert found(f"{around}. {text}. {around}. {text}") == found(text) * 2
+
+
+def test_what_is_certain_is_nothing_else():
+    """No telephone and no national id is found within an IBAN, a key or an e-mail address, and none is lost beside."""
+    text = "call 030 1234567, 0301234567@mail.example or DE89 3704 0044 0532 0130 00, not AKIA1234567890123456"
+
+    assert [kind for kind, _ in found(text)] == ["PHONE", "EMAIL", "IBAN", "SECRET"]
 
 
 def test_is_a_detector():

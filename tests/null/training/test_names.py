@@ -75,3 +75,12 @@ def test_too_little(texts, nothing):
         train_names(texts[:10], nothing)
     with pytest.raises(DataError, match="alike"):
         train_names([marked("we saw {} at noon", name) for name in NAMES] * 3, nothing)
+
+
+def test_words_can_be_hidden(texts, nothing):
+    """A chain that is fitted with all words hidden knows no word, and still tells names by their look."""
+    model = fit_names(texts, nothing.lexicon, hide=1.0)
+
+    assert not [term for term in model.terms if "w=" in term]
+    assert found(model, "we saw Zork at noon") == [("PERSON", "Zork")]
+    assert [term for term in fit_names(texts, nothing.lexicon).terms if term.startswith("w=")]

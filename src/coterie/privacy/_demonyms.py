@@ -1,0 +1,37 @@
+"""What people of a country, a region or a faith are called, in English: a word that no sentence has to explain.
+
+Written down for this package; there is no more in it than any dictionary has.
+"""
+
+DEMONYMS = (
+    "American British English Scottish Welsh Irish French German Austrian Swiss Dutch Belgian Flemish Walloon "
+    "Luxembourgish Spanish Catalan Basque Galician Portuguese Italian Sicilian Sardinian Greek Cypriot Maltese "
+    "Turkish Kurdish Polish Czech Slovak Moravian Hungarian Romanian Moldovan Bulgarian Serbian Croatian Bosnian "
+    "Slovenian Slovene Montenegrin Macedonian Albanian Kosovar Ukrainian Russian Belarusian Lithuanian Latvian "
+    "Estonian Finnish Swedish Norwegian Danish Icelandic Faroese Greenlandic Greenlander Sami Georgian Armenian "
+    "Azerbaijani Azeri Chechen Dagestani Tatar Kazakh Uzbek Turkmen Kyrgyz Tajik Mongolian Canadian Quebecer "
+    "Mexican Guatemalan Honduran Salvadoran Nicaraguan Panamanian Cuban Dominican Haitian Jamaican Bahamian "
+    "Barbadian Trinidadian Bermudian Belizean Brazilian Argentinian Argentine Chilean Peruvian Bolivian Colombian "
+    "Venezuelan Ecuadorian Uruguayan Paraguayan Guyanese Surinamese Chinese Taiwanese Tibetan Uyghur Japanese "
+    "Korean Vietnamese Thai Laotian Cambodian Khmer Burmese Indonesian Javanese Balinese Malaysian Malay "
+    "Singaporean Bruneian Filipino Timorese Indian Punjabi Bengali Tamil Kashmiri Pakistani Bangladeshi Nepali "
+    "Nepalese Bhutanese Maldivian Afghan Pashtun Iranian Persian Iraqi Syrian Lebanese Israeli Palestinian "
+    "Jordanian Saudi Kuwaiti Qatari Emirati Omani Bahraini Yemeni Egyptian Moroccan Algerian Tunisian Libyan "
+    "Sudanese Ethiopian Eritrean Somali Djiboutian Kenyan Ugandan Tanzanian Rwandan Burundian Congolese Angolan "
+    "Zambian Zimbabwean Malawian Mozambican Namibian Motswana Swazi Zulu Malagasy Mauritian Seychellois Comoran "
+    "Nigerian Ghanaian Togolese Beninese Ivorian Liberian Senegalese Gambian Guinean Malian Nigerien Burkinabe "
+    "Mauritanian Chadian Cameroonian Gabonese Australian Aboriginal Maori Fijian Samoan Tongan Tahitian Hawaiian "
+    "Papuan Palauan Micronesian Marshallese Tuvaluan Vanuatuan Scot Welshman Englishman Irishman Frenchman Dutchman "
+    "Spaniard Dane Swede Finn Icelander Pole Turk Croat Serb Kurd Briton Texan Californian Londoner Parisian "
+    "Berliner Viennese Venetian Roman Bavarian Prussian Castilian European Asian African Arab Arabic Latino "
+    "Hispanic Caribbean Scandinavian Nordic Balkan Slavic Germanic Celtic Iberian Eurasian Jewish Muslim Christian "
+    "Catholic Protestant Orthodox Lutheran Calvinist Anglican Methodist Baptist Evangelical Mormon Quaker Amish "
+    "Buddhist Hindu Sikh Jain Taoist Shinto Sunni Shia Shiite Sufi Ismaili Druze Yazidi Zoroastrian Atheist "
+    "Democrat Republican Conservative Socialist Communist Liberal Marxist Libertarian Nationalist Zionist"
+)
+_KNOWN = frozenset(DEMONYMS.lower().split())
+
+
+def is_demonym(word: str) -> bool:
+    """Whether a word in lower case is one, or the plural of one."""
+    return word in _KNOWN or (word.endswith("s") and word[:-1] in _KNOWN)
