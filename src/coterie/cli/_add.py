@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from ._index import check_name as check_shelf
 from ._output import Json, remark, say, shell, show_json
 
 if TYPE_CHECKING:
-    from coterie.config import SpecialistSection
+    from coterie.config import Config, SpecialistSection
 
 _TAKEN_NAMES = {"router"}
 """Names of the registry that are no specialist's."""
@@ -119,7 +120,11 @@ def add(
     the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
     complete by itself. Comments and order of coterie.toml are kept.
     """
+    from coterie.config import load_config
+
     folder: Path = context.obj
+    config = load_config(folder)
+    _check_name(name, config.specialists)
     files = {} if data is None else {"data": _place(folder, name, data)}
     if test is not None:
         files["test"] = _place(folder, f"{name}.test", test)
@@ -145,15 +150,21 @@ def add(
         "rungs": rungs,
     }
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
-    _add(folder, name, settings, files, as_json=as_json)
+    _add(folder, config, name, settings, files, as_json=as_json)
 
 
-def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File], *, as_json: bool) -> None:
-    """Check everything, then write: data first, coterie.toml last."""
-    from coterie.config import FILE_NAME, load_config, parse_config
+def _add(
+    folder: Path,
+    config: Config,
+    name: str,
+    settings: Mapping[str, Any],
+    files: Mapping[str, _File],
+    *,
+    as_json: bool,
+) -> None:
+    """Check everything else, then write: data first, coterie.toml last."""
+    from coterie.config import FILE_NAME, parse_config
 
-    config = load_config(folder)
-    _check_name(name, config.specialists)
     shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
@@ -206,7 +217,8 @@ def _check_name(name: str, taken: Mapping[str, object]) -> None:
             f"This network already has a specialist {name!r}.", hint="Choose another name, or edit coterie.toml."
         )
     if name in _TAKEN_NAMES or not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-        better = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_0123456789")[:63]
+        plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+        better = re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-_0123456789")[:63]
         why = (
             "that is the router's" if name in _TAKEN_NAMES else "it takes a small letter, then letters, digits, - or _"
         )

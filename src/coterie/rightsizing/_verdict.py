@@ -158,8 +158,8 @@ def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> st
 
 
 def _signed(comparison: Comparison, sign: int) -> str:
-    low, high = sorted(sign * end for end in comparison.difference.interval)
-    return f"{sign * comparison.difference.value:+.3f}, {low:+.3f} to {high:+.3f}"
+    low, high = sorted(sign * end + 0.0 for end in comparison.difference.interval)  # no -0.0
+    return f"{sign * comparison.difference.value + 0.0:+.3f}, {low:+.3f} to {high:+.3f}"
 
 
 def _times(ratio: float | None, *, inverse: bool) -> str:

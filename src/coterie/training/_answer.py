@@ -20,7 +20,7 @@ from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
 from coterie.errors import NotIndexed
-from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
+from coterie.evaluation import Evaluation, Interval, evaluate, look_up_with, score_interval, with_quotes
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf, open_shelf
 from coterie.routing import PROFILE_FILE
@@ -324,7 +324,7 @@ class _Fit:
                 self.risks[name] = risk
                 self.thresholds[name] = threshold
                 self.notes[f"{name} reason"] = threshold.reason
-        self.figure = Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+        self.figure = Figure(float(right.mean()), score_interval(right, seed=0))
 
 
 def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: Reader) -> _Fit:

@@ -15,10 +15,11 @@ import numpy as np
 from coterie.evaluation import (
     Evaluation,
     bootstrap_interval,
-    bootstrap_mean,
     evaluate,
     macro_f1,
     multilabel_f1,
+    score_interval,
+    unseen,
 )
 from coterie.protocols import Specialist
 from coterie.types import Rung
@@ -83,8 +84,9 @@ def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.nd
     """
     if measure == "macro_f1":
         score = partial(_macro_f1, several=targets.ndim == 2)
-        return Figure(score(targets, predicted), bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS))
-    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+        drawn = bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS)
+        return Figure(score(targets, predicted), unseen(drawn, len(targets)))
+    return Figure(float(right.mean()), score_interval(right, seed=0))
 
 
 def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from coterie.calibration import Threshold, accept_threshold, fit_platt
 from coterie.data import Dataset
 from coterie.engines import LinearEngine, TableHead, TextHead, dump_head
-from coterie.evaluation import Evaluation, auroc, bootstrap_interval, judge
+from coterie.evaluation import Evaluation, auc_interval, auroc, judge
 from coterie.specialists import Acceptance, ScoreSpecialist, TextModel, text_files
 from coterie.types import Columns, Finding, Rung
 
@@ -288,7 +288,7 @@ def _notes(
         "floor": {
             "model": "logistic regression on one-hot bins",
             "auc": auroc(fitted.floor, targets),
-            "interval": list(bootstrap_interval(auroc, fitted.floor, targets, seed=0)),
+            "interval": list(auc_interval(fitted.floor, targets, seed=0)),
         },
         "left_out": dict(fitted.plan.left_out),
         "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},

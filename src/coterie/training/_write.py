@@ -18,7 +18,7 @@ from coterie.calibration import Threshold, accept_threshold
 from coterie.data import Dataset, Row, split_dataset
 from coterie.engines import LlamaEngine
 from coterie.errors import TooLong
-from coterie.evaluation import best_f1, bootstrap_mean, evaluate
+from coterie.evaluation import best_f1, evaluate, score_interval
 from coterie.specialists import (
     Acceptance,
     Agreement,
@@ -235,14 +235,14 @@ def _untuned(job: Job, engine: LlamaEngine, measured: Dataset) -> dict[str, obje
         "token_f1": float(f1.mean()),
         "exact_match": float(exact.mean()),
         "intervals": {
-            name: list(bootstrap_mean(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
+            name: list(score_interval(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
         },
     }
 
 
 def _validation(believed: _Believed) -> Mapping[str, Figure]:
     found = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
-    return {name: Figure(float(each.mean()), bootstrap_mean(each, seed=0)) for name, each in found.items()}
+    return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
 
 
 def _warnings(job: Job, measured: Dataset) -> Iterator[str]:

@@ -88,6 +88,7 @@ def test_data_named_from_the_folder(run, folder, monkeypatch, tmp_path, write_ro
         ("Tickets", "'tickets'"),
         ("2nd", "'nd'"),
         ("my tickets", "'my-tickets'"),
+        ("Übung", "'ubung'"),
         ("x" * 64, "x"),
         ("", ""),
         ("router", ""),
@@ -107,6 +108,7 @@ def test_wrong_names(run, folder, rows, name, hint):
 def test_taken_names(run, folder, rows):
     """A name that is taken is refused, and the existing specialist stays."""
     before = (folder / "coterie.toml").read_bytes()
+    (folder / "data" / "triage.csv").write_text("its own rows")
     result = run("-C", folder, "add", "triage", "--data", rows)
 
     assert result.code == 2

@@ -160,6 +160,8 @@ def test_endless_lines_are_refused(read, monkeypatch):
         ("sentence,label", "Did you mean 'sentence'? Then set text_column = 'sentence'"),
         ("text,lable", "Did you mean 'lable'? Then set label_column = 'lable'"),
         ("text,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
+        ("message,intent", "Did you mean 'message'? Then set text_column = 'message'"),
+        ("message,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
     ],
 )
 def test_missing_columns_are_named_with_the_nearest(read, table, header, hint):
