@@ -43,6 +43,7 @@ from ._pair_scores import (
     fit_kernel_scores,
     fit_lexical_scores,
 )
+from ._provable import warn_silent
 from ._text import ngram_matrix
 
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
@@ -187,6 +188,7 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
         seconds=fitted.seconds + time.perf_counter() - start,
         evaluation=measure(job, fitted.rung, specialist),
         notes=_notes(corpus, ours, theirs),
+        warnings=tuple(filter(None, [warn_silent(ours.threshold, job.section.target_risk)])),
     )
 
 

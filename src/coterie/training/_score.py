@@ -27,6 +27,7 @@ from ._groups import look_at_groups
 from ._job import Job
 from ._measure import Encoded, measure
 from ._protected import Exclusion, exclusion
+from ._provable import warn_silent
 from ._scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
 from ._text import fit_text
 from ._window import window_warnings
@@ -217,7 +218,17 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
         evaluation=evaluation,
         seconds=fitted.seconds,
         notes=_notes(job, fitted, threshold, targets, fold_of) | groups.notes(),
-        warnings=(*fitted.warnings, *groups.warnings(), *(window_warnings(job, rung, evaluation) if text else ())),
+        warnings=tuple(
+            filter(
+                None,
+                [
+                    *fitted.warnings,
+                    warn_silent(threshold, job.section.target_risk),
+                    *groups.warnings(),
+                    *(window_warnings(job, rung, evaluation) if text else ()),
+                ],
+            )
+        ),
     )
 
 

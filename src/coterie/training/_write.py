@@ -38,6 +38,7 @@ from ._candidates import Candidate, Figure
 from ._job import Job
 from ._lineage import describe_causal
 from ._measure import Encoded, encode, finish
+from ._provable import warn_silent
 
 HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
 """Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
@@ -106,7 +107,9 @@ def train_write(job: Job, encoded: Encoded) -> Candidate:
             "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
             "untuned": untuned,
         },
-        warnings=tuple(_warnings(job, measured)),
+        warnings=tuple(
+            filter(None, [warn_silent(believed.threshold, job.section.target_risk), *_warnings(job, measured)])
+        ),
     )
 
 
