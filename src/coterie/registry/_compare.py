@@ -43,7 +43,7 @@ class Comparison:
     slices: tuple[Change, ...] = ()
     """Of the rows of each label."""
     apart: tuple[Change, ...] = ()
-    """Where the rows differ: the measure that decides, of each on its own rows. It refuses nothing: rows may be harder."""
+    """Where the rows differ, the measure that decides, each on its own rows. Refuses nothing: some rows are harder."""
 
     @property
     def regressions(self) -> tuple[Change, ...]:

@@ -81,8 +81,8 @@ def warn_fallen(registry: Registry, name: str, version: Version) -> tuple[str, .
     if champion is None:
         return ()
     return tuple(
-        f"{change.what} is {change.after:.3f}; of {champion.version}, which served before, it was {change.before:.3f}, on "
-        "other held-out rows: these may be harder, or the data may have come to harm. Back to it: "
+        f"{change.what} is {change.after:.3f}; of {champion.version}, which served before, it was {change.before:.3f}, "
+        "on other held-out rows: these may be harder, or the data may have come to harm. Back to it: "
         f"coterie registry rollback {name}"
         for change in compare(champion.report, version.report).apart
         if change.worse

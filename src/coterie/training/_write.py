@@ -248,6 +248,8 @@ def _validation(believed: _Believed) -> Mapping[str, Figure]:
     return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
 
 
-def _warnings(job: Job, measured: Dataset) -> Iterator[str]:
+def _warnings(job: Job, measured: Dataset, believed: _Believed) -> Iterator[str]:
+    if silent := warn_silent(believed.threshold, job.section.target_risk):
+        yield silent
     if len(measured) < len(job.held_out):
         yield f"rung slm was measured on {len(measured):,} of {len(job.held_out):,} held-out rows, evenly over them"
