@@ -38,7 +38,7 @@ _SCORE = itemgetter(1)
 
 
 def build_keywords(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
-    """Index (key, heading, text) chunks in an empty folder; all of it is on the disk when it returns. Raises `OSError`."""
+    """Index (key, heading, text) chunks in an empty folder. Returns when all is on the disk. Raises `OSError`."""
     folder.mkdir(parents=True)
     try:
         _build(folder, chunks)

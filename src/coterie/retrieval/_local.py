@@ -328,7 +328,8 @@ class LocalShelf:
                     _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
             except (OSError, sqlite3.Error) as error:
                 raise StoreError(
-                    f"Cannot write the index of shelf {self._name!r} to {str(self._folder)!r}: {error}. It is as it was.",
+                    f"Cannot write the index of shelf {self._name!r} to {str(self._folder)!r}: {error}. "
+                    "It is as it was.",
                     hint="Check that the folder is writable and the disk has space, then index again.",
                 ) from error
             self._rebuild = False
