@@ -1,8 +1,8 @@
 """Typed values in a text: dates, numbers, amounts of money, spans of time, as English texts write them.
 
 Each value has one form, so that two ways to write it are equal: a date is `2024-05-31`, a span of time `P30D` (ISO
-8601), an amount of money `USD 1500` or `USD 77.10`. A date written in figures is read month first where both readings are
-possible.
+8601), an amount of money `USD 1500` or `USD 77.10`. A date written in figures is read month first where both readings
+are possible.
 """
 
 from __future__ import annotations

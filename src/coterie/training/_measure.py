@@ -48,7 +48,7 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
     """
     vectors = truncated = None
     if _encodes_whole(job, rung):
-        vectors = encode(job, job.held_out.texts, f"measure {rung}").vectors
+        vectors = encode(job, job.held_out.texts, "encode held-out rows").vectors
         truncated = job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     advance = job.progress.advance
