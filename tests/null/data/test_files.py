@@ -73,6 +73,12 @@ def test_large_fields_are_read(read, table):
     assert len(dataset.rows[-1].text) == 300_000
 
 
+@pytest.mark.parametrize(("name", "hint"), [("a.csv", "header line"), ("a.jsonl", "one JSON object a line")])
+def test_an_empty_file_is_told_what_its_kind_needs(read, name, hint):
+    """CSV begins with a header, JSONL has none."""
+    assert hint in refusal(read, b"", name=name)
+
+
 def test_jsonl_needs_no_extension(read):
     """A file of JSON objects is JSONL whatever it is called, and its numbers are labels too."""
     dataset = read(jsonl(*({"text": f"t {i}", "label": i % 2} for i in range(20))), name="data.txt")
