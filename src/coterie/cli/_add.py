@@ -24,12 +24,12 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._files import copy_file, find_file, write_bytes
+from ._files import copy_file, find_file, sole_editor, write_bytes
 from ._index import check_name as check_shelf
 from ._output import Json, remark, say, shell, show_json
 
 if TYPE_CHECKING:
-    from coterie.config import Config, SpecialistSection
+    from coterie.config import SpecialistSection
 
 _TAKEN_NAMES = {"router"}
 """Names of the registry that are no specialist's."""
@@ -120,11 +120,10 @@ def add(
     the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
     complete by itself. Comments and order of coterie.toml are kept.
     """
-    from coterie.config import load_config
+    from coterie.config import FILE_NAME, load_config
 
     folder: Path = context.obj
-    config = load_config(folder)
-    _check_name(name, config.specialists)
+    _check_name(name, load_config(folder).specialists)
     files = {} if data is None else {"data": _place(folder, name, data)}
     if test is not None:
         files["test"] = _place(folder, f"{name}.test", test)
@@ -150,21 +149,22 @@ def add(
         "rungs": rungs,
     }
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
-    _add(folder, config, name, settings, files, as_json=as_json)
+    with sole_editor(folder / FILE_NAME):
+        document = _add(folder, name, settings, files)
+    for warning in document["warnings"]:
+        remark(f"Warning: {warning}")
+    if as_json:
+        show_json(document)
+    else:
+        _show(folder, document)
 
 
-def _add(
-    folder: Path,
-    config: Config,
-    name: str,
-    settings: Mapping[str, Any],
-    files: Mapping[str, _File],
-    *,
-    as_json: bool,
-) -> None:
-    """Check everything else, then write: data first, coterie.toml last."""
-    from coterie.config import FILE_NAME, parse_config
+def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
+    """Check everything, then write: data first, coterie.toml last. What was added and what is odd about it."""
+    from coterie.config import FILE_NAME, load_config, parse_config
 
+    config = load_config(folder)
+    _check_name(name, config.specialists)  # somebody may have taken it meanwhile
     shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
@@ -179,10 +179,8 @@ def _add(
         if file.copied:
             copy_file(file.source, file.target)
     write_bytes(path, added.encode())
-    for warning in warnings:
-        remark(f"Warning: {warning}")
     copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
-    document = {
+    return {
         "name": name,
         "settings": settings,
         "rows": counts,
@@ -190,10 +188,6 @@ def _add(
         "shelves": shelves,
         "warnings": warnings,
     }
-    if as_json:
-        show_json(document)
-    else:
-        _show(folder, document)
 
 
 def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from coterie.errors import InputError
+
+
+@contextmanager
+def sole_editor(path: Path) -> Iterator[None]:
+    """Wait until nobody else edits this file, then let nobody until the block ends: no edit is lost.
+
+    The lock is the file's own, and a file that `write_bytes` replaced is another one: so it is looked up again.
+    """
+    if os.name == "nt":  # a locked file could not be replaced
+        yield
+        return
+    import fcntl
+
+    while True:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
 
 
 def find_file(folder: Path, given: Path) -> Path:

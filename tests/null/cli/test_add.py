@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -213,6 +215,18 @@ def test_an_invalid_file_is_not_touched(run, folder, rows):
 
     assert result.code == 1
     assert "network" in result.err
+
+
+def test_two_at_once_lose_nothing(folder, rows):
+    """Processes that add at the same time wait for each other: every specialist is in the file."""
+    names = [f"tickets{i}" for i in range(6)]
+    command = (sys.executable, "-m", "coterie", "-C", str(folder), "add")
+    running = [subprocess.Popen([*command, name, "--data", str(rows), "--json"], stdout=-1) for name in names]
+    for process in running:
+        process.communicate()
+
+    assert [process.returncode for process in running] == [0] * 6
+    assert set(load_config(folder).specialists) >= set(names)
 
 
 def test_a_failing_disk_leaves_the_old_file(run, folder, rows, monkeypatch):
