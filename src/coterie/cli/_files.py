@@ -40,6 +40,16 @@ def find_file(folder: Path, given: Path) -> Path:
     return found
 
 
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before the work that ends with it. Raises `InputError`."""
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = "that is a folder" if path.is_dir() else f"{str(folder)!r} is no folder that may be written to"
+        raise InputError(f"{option} is {str(path)!r}; {found}.", hint="Name a file in a folder that is there.")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that at any moment it has its old content or all of its new one."""
     _replace(path, lambda draft: draft.write_bytes(content))

@@ -27,7 +27,7 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._files import find_file
+from ._files import check_writable, find_file
 from ._large import Large, large_row, parse_money
 from ._output import Json
 from ._rightsize_show import give
@@ -147,6 +147,8 @@ def rightsize(
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
     left_out = {"exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
+    check_writable("--report", report)
+    check_writable("--save-answers", save_answers)
     asks = _asks(rungs, model, tune, save_answers)
     if asks:
         limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}

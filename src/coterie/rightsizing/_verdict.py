@@ -84,10 +84,9 @@ def _first(
         start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
         best = f"the best is {taken.rung} ({before})"
         return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
-    return (
-        f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
-        "more rows would tell."
-    )
+    far = any(figure(name, taken.evaluation, taken.cases).interval.high < least for name, least in bar.items())
+    why = "they are unlike the training rows" if far else "more rows would tell"
+    return f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: {why}."
 
 
 def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
