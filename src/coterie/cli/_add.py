@@ -120,13 +120,8 @@ def add(
     the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
     complete by itself. Comments and order of coterie.toml are kept.
     """
-    from coterie.config import FILE_NAME, load_config
-
     folder: Path = context.obj
-    _check_name(name, load_config(folder).specialists)
-    files = {} if data is None else {"data": _place(folder, name, data)}
-    if test is not None:
-        files["test"] = _place(folder, f"{name}.test", test)
+    files = _places(folder, name, {"data": data, "test": test})
     given = {
         "task": task,
         "description": description,
@@ -149,18 +144,28 @@ def add(
         "rungs": rungs,
     }
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
-    with sole_editor(folder / FILE_NAME):
-        document = _add(folder, name, settings, files)
-    for warning in document["warnings"]:
-        remark(f"Warning: {warning}")
-    if as_json:
-        show_json(document)
-    else:
-        _show(folder, document)
+    _tell(folder, _add(folder, name, settings, files), as_json=as_json)
+
+
+def _places(folder: Path, name: str, given: Mapping[str, Path | None]) -> dict[str, _File]:
+    """Where each data file belongs; a name that cannot be has none."""
+    from coterie.config import load_config
+
+    _check_name(name, load_config(folder).specialists)
+    stems = {"data": name, "test": f"{name}.test"}
+    return {key: _place(folder, stems[key], path) for key, path in given.items() if path is not None}
 
 
 def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
-    """Check everything, then write: data first, coterie.toml last. What was added and what is odd about it."""
+    """Add it while nobody else edits coterie.toml. What was added and what is odd about it."""
+    from coterie.config import FILE_NAME
+
+    with sole_editor(folder / FILE_NAME):
+        return _add_alone(folder, name, settings, files)
+
+
+def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
+    """Check everything, then write: data first, coterie.toml last."""
     from coterie.config import FILE_NAME, load_config, parse_config
 
     config = load_config(folder)
@@ -314,6 +319,15 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
         counts[key] = len(dataset)
         warnings += dataset.warnings
     return counts, warnings
+
+
+def _tell(folder: Path, document: Mapping[str, Any], *, as_json: bool) -> None:
+    for warning in document["warnings"]:
+        remark(f"Warning: {warning}")
+    if as_json:
+        show_json(document)
+    else:
+        _show(folder, document)
 
 
 def _show(folder: Path, document: Mapping[str, Any]) -> None:

@@ -147,8 +147,6 @@ def rightsize(
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
     left_out = {"exclude": exclude, "protected": protected}
     limits = {"bar": parse_bars(bar or ()), "rungs": rungs, "model": tune, "target_risk": target_risk, "seed": seed}
-    check_writable("--report", report)
-    check_writable("--save-answers", save_answers)
     asks = _asks(rungs, model, tune, save_answers)
     if asks:
         limits |= {"model": model, "data_label": label, "calibration_calls": model_rows, "test_calls": model_rows}
@@ -162,7 +160,7 @@ def rightsize(
         label=label,
         save=save_answers,
     )
-    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep)
+    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
     give(found, report, as_json=as_json)
 
 
@@ -174,14 +172,17 @@ def _find(
     watts: float | None,
     price: str | None,
     keep: Path | None,
+    report: Path | None,
 ) -> RightSizing:
-    """Read, ask the large model first (it fails fast), then train and measure."""
+    """Read, ask the large model first (it fails fast), then train and measure: minutes do not end in no place."""
     from coterie.engines import OnnxEncoder
     from coterie.rightsizing import read_rows
     from coterie.rightsizing import rightsize as measure_rungs
 
     from ._progress import TerminalProgress
 
+    check_writable("--report", report)
+    check_writable("--save-answers", large.save)
     asks = "llm" in (section.rungs or ())
     config = _config(folder, needed=large.model is not None or asks)
     asked = _asked(section, config, folder) if asks and config is not None else None
