@@ -113,7 +113,7 @@ def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: boo
         pair_column=plan.pair,
         messages=plan.messages,
         replies=plan.replies,
-        fields=tuple(plan.fields),
+        fields=plan.fields,
         others=tuple(read.others),
     )
 

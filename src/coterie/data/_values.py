@@ -28,6 +28,11 @@ class Value(NamedTuple):
     value: Scalar
 
 
+def is_typed(kind: str) -> bool:
+    """Whether values of a field's type are read from its words: not of `text` and `choice`, whose values are words."""
+    return kind.removesuffix(MANY) in _READERS
+
+
 def find_values(kind: str, text: str) -> list[Value]:
     """Every value of a type (`date`, `number`, `money` or `duration`) that a text writes, in its order."""
     pattern, read = _READERS[kind]

@@ -107,9 +107,7 @@ def train_write(job: Job, encoded: Encoded) -> Candidate:
             "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
             "untuned": untuned,
         },
-        warnings=tuple(
-            filter(None, [warn_silent(believed.threshold, job.section.target_risk), *_warnings(job, measured)])
-        ),
+        warnings=tuple(_warnings(job, measured, believed)),
     )
 
 
