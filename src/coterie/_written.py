@@ -49,6 +49,17 @@ class Feedback:
     """What would have been right; None where nothing is said of that."""
     comment: str = ""
 
+    def names(self, found: Scalar | tuple[str, ...]) -> bool:
+        """Whether a value that was found is the one that would have been right.
+
+        One label is the same as a list of it alone, and labels have no order.
+        """
+        return _as_set(found) == _as_set(self.value)
+
+
+def _as_set(value: Scalar | tuple[str, ...]) -> frozenset[Scalar]:
+    return frozenset(value) if isinstance(value, tuple) else frozenset([value])
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEvent:

@@ -355,12 +355,28 @@ def _explain(problem: Any) -> str:
     # A discriminated union puts its tag into the location; the file has no such key.
     where = tuple(part for part in problem["loc"] if part not in {"llama", "openai", "[key]"})
     place = ".".join(str(part) for part in where) or "the file"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{place}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
     valid = _valid_keys(problem["loc"][:-1])
     near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
     suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
     return f"{place}: unknown key; {suggestion}"
+
+
+_FORMS = {
+    r"^[a-z][a-z0-9_-]{0,62}$": "a name takes a small letter of a to z, then such letters, digits, - or _, 63 at most",
+    r"^(text|date|number|money|duration|choice)\*?$": (
+        "a type is text, date, number, money, duration or choice, with * behind it where there may be several values"
+    ),
+    r"^[A-Za-z0-9.+() -]{1,100}$": "a licence is written in SPDX's words, such as MIT or CC-BY-4.0",
+    r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$": "memory is written as 500MB or 1.5GB",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits are wanted, in small letters",
+    r"^https?://": "an address begins with http:// or https://",
+    r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",
+}
+"""What a text must be like, in words, by its pattern."""
 
 
 def _valid_keys(location: tuple[str | int, ...]) -> list[str]:

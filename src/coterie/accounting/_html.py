@@ -84,8 +84,9 @@ def _charts(document: Mapping[str, Any]) -> Iterable[str]:
     elif document["by"] == "specialist":
         yield _chart("Findings", "Accepted, or in doubt.", rows, _FOUND, days=days)
     yield _chart("Energy", "Joules of all of them, measured and estimated.", rows, _ENERGY, days=days)
-    yield _chart("Money", f"{spent}, and what the generalist would have cost.", rows, _MONEY, days=days)
-    if any(row["correct_share"] is not None for row in rows):
+    if _known(_MONEY, rows):
+        yield _chart("Money", f"{spent}, and what the generalist would have cost.", rows, _MONEY, days=days)
+    if _known(_QUALITY, rows):
         yield _chart("Right answers", "Share of those that somebody judged.", rows, _QUALITY, days=days)
 
 
@@ -106,6 +107,12 @@ _MONEY = (
 _QUALITY = (_Series("right", "c2", lambda row: row["correct_share"]),)
 
 
+def _known(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
+    """Those that some row has a figure of; if all that some have is 0, only where there is nothing else to draw."""
+    told = [each for each in series if any(each.of(row) is not None for row in rows)]
+    return [each for each in told if any(each.of(row) for row in rows)] or told
+
+
 def _shown(document: Mapping[str, Any]) -> Sequence[Row]:
     rows = document["rows"]
     if document["by"] == "day":
@@ -115,7 +122,7 @@ def _shown(document: Mapping[str, Any]) -> Sequence[Row]:
 
 def _chart(title: str, caption: str, rows: Sequence[Row], series: Sequence[_Series], *, days: bool) -> str:
     """Days as points on a line, names as columns side by side; a row without a figure has none."""
-    known = [each for each in series if any(each.of(row) for row in rows)]
+    known = _known(series, rows)
     high = max((each.of(row) or 0.0 for each in known for row in rows), default=0.0)
     names = [str(row["key"]) for row in rows]
     every = max(1, -(-len(rows) // _NAMES))

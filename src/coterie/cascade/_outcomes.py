@@ -181,7 +181,7 @@ def _outcome(record: Record, lines: Lines) -> Outcome:
     if not isinstance(prompt, str) or not prompt.strip():
         raise lines.error(f"has the prompt {prompt!r}, which is no text", f"A record: {_HINT}", line=record.line)
     if not isinstance(models, dict) or not models:
-        found = f"has models {str(models)[:60]!r}, which are no object of models"
+        found = f"has models {str(models)[:60]!r}, which are no object of models" if models else "has no models"
         raise lines.error(found, f"A record: {_HINT}", line=record.line)
     domain = record.cells.get("domain")
     if domain is not None and not isinstance(domain, str):

@@ -104,16 +104,10 @@ def _judgement(finding: Finding, trace: Trace, said: Sequence[Feedback]) -> bool
     for about in (finding.specialist, ""):
         for word in reversed([each for each in said if each.specialist == about]):
             if word.value is not None:
-                return _same(finding.value, word.value)
+                return word.names(finding.value)
             if word.thumb is not None and (about or answering == {finding.specialist}):
                 return word.thumb == "up"
     return None
-
-
-def _same(found: object, wanted: object) -> bool:
-    """Whether a value is the one that would have been right; one label is the same as a list of it alone."""
-    first, second = (list(each) if isinstance(each, tuple | list) else [each] for each in (found, wanted))
-    return first == second
 
 
 # --- What they say of the dial -------------------------------------------------------------------

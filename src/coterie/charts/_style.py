@@ -44,7 +44,8 @@ ul { margin: 6px 0 0; padding-left: 20px; } li { margin: 3px 0; overflow-wrap: a
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 8px 0 0; font-size: 13.5px; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .chart { width: 100%; height: auto; display: block; font-size: 12px; }
-.chart text { fill: var(--soft); } .chart .label { font-weight: 600; font-size: 13px; }
+.chart text { fill: var(--soft); paint-order: stroke; stroke: var(--sheet); stroke-width: 4px; }
+.chart .label { font-weight: 600; font-size: 13px; }
 .chart .grid { stroke: var(--rule); stroke-width: 1; }
 .chart .level { stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 5 4; }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }

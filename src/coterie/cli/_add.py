@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._files import copy_file, find_file, write_bytes
+from ._files import copy_file, find_file, sole_editor, write_bytes
 from ._index import check_name as check_shelf
 from ._output import Json, remark, say, shell, show_json
 
@@ -124,9 +125,7 @@ def add(
     complete by itself. Comments and order of coterie.toml are kept.
     """
     folder: Path = context.obj
-    files = {} if data is None else {"data": _place(folder, name, data)}
-    if test is not None:
-        files["test"] = _place(folder, f"{name}.test", test)
+    files = _places(folder, name, {"data": data, "test": test})
     given = {
         "task": task,
         "description": description,
@@ -149,15 +148,32 @@ def add(
     }
     given |= {"rungs": rungs, "chain": chain and [rung.strip() for rung in chain.split(",")]}
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
-    _add(folder, name, settings, files, as_json=as_json)
+    _tell(folder, _add(folder, name, settings, files), as_json=as_json)
 
 
-def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File], *, as_json: bool) -> None:
+def _places(folder: Path, name: str, given: Mapping[str, Path | None]) -> dict[str, _File]:
+    """Where each data file belongs; a name that cannot be has none."""
+    from coterie.config import load_config
+
+    _check_name(name, load_config(folder).specialists)
+    stems = {"data": name, "test": f"{name}.test"}
+    return {key: _place(folder, stems[key], path) for key, path in given.items() if path is not None}
+
+
+def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
+    """Add it while nobody else edits coterie.toml. What was added and what is odd about it."""
+    from coterie.config import FILE_NAME
+
+    with sole_editor(folder / FILE_NAME):
+        return _add_alone(folder, name, settings, files)
+
+
+def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
     """Check everything, then write: data first, coterie.toml last."""
     from coterie.config import FILE_NAME, load_config, parse_config
 
     config = load_config(folder)
-    _check_name(name, config.specialists)
+    _check_name(name, config.specialists)  # somebody may have taken it meanwhile
     shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
@@ -172,10 +188,8 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
         if file.copied:
             copy_file(file.source, file.target)
     write_bytes(path, added.encode())
-    for warning in warnings:
-        remark(f"Warning: {warning}")
     copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
-    document = {
+    return {
         "name": name,
         "settings": settings,
         "rows": counts,
@@ -183,10 +197,6 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
         "shelves": shelves,
         "warnings": warnings,
     }
-    if as_json:
-        show_json(document)
-    else:
-        _show(folder, document)
 
 
 def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:
@@ -210,7 +220,8 @@ def _check_name(name: str, taken: Mapping[str, object]) -> None:
             f"This network already has a specialist {name!r}.", hint="Choose another name, or edit coterie.toml."
         )
     if name in _TAKEN_NAMES or not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-        better = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_0123456789")[:63]
+        plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+        better = re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-_0123456789")[:63]
         why = (
             "that is the router's" if name in _TAKEN_NAMES else "it takes a small letter, then letters, digits, - or _"
         )
@@ -312,6 +323,15 @@ def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple
         counts[key] = len(dataset)
         warnings += dataset.warnings
     return counts, warnings
+
+
+def _tell(folder: Path, document: Mapping[str, Any], *, as_json: bool) -> None:
+    for warning in document["warnings"]:
+        remark(f"Warning: {warning}")
+    if as_json:
+        show_json(document)
+    else:
+        _show(folder, document)
 
 
 def _show(folder: Path, document: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from coterie.errors import InputError
 
 from ._bridge import with_network
 from ._large import parse_money
-from ._output import Json, clean, console, dim, show_json, show_table
+from ._output import Json, clean, console, dim, remark, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
@@ -240,6 +240,8 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
             _show_fields(finding)
         if finding.citations and finding.accepted:
             _show_citations(finding)
+        if finding.truncated:
+            remark(f"Note: {finding.specialist} read only the beginning: the text is longer than its model's window.")
     dim(_summary_line(trace, currency))
     if with_trace:
         console(sys.stdout).print(draw_trace(trace, currency=currency))

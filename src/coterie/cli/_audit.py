@@ -17,7 +17,7 @@ from coterie.errors import InputError
 
 from ._exits import FORBIDDEN
 from ._files import write_private
-from ._output import Json, dim, remark, say, shell, show_json
+from ._output import Json, counted, dim, remark, say, shell, show_json
 
 if TYPE_CHECKING:
     from coterie.governance import Place, Verification
@@ -140,7 +140,7 @@ def export(
     if as_json:
         show_json({"entries": len(found), "file": str(file)})
     else:
-        say(f"Wrote {len(found):,} entries to {str(file)!r}.")
+        say(f"Wrote {counted(len(found), 'entry', 'entries')} to {str(file)!r}.")
 
 
 def _path(folder: Path) -> Path:
@@ -215,7 +215,7 @@ def _document(found: Verification) -> dict[str, object]:
 def _show(found: Verification) -> None:
     if found.fault is not None:
         say(f"CHANGED at line {found.fault.line} ({found.fault.kind}): {found.fault.reason}.")
-        say(f"The {found.entries:,} entries before it are as they were written.")
+        say(f"Before it, {counted(found.entries, 'entry is', 'entries are')} as written.")
         return
     signed = f", signed by {', '.join(found.signers)}" if found.signers else ", not signed"
     say(f"{found.entries:,} entries, each as it was written{signed}.")

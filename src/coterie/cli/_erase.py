@@ -14,7 +14,7 @@ from ._audit import write_down
 from ._bridge import run, with_store
 from ._exits import USAGE
 from ._files import write_private
-from ._output import Json, remark, say, show_json
+from ._output import Json, counted, remark, say, show_json
 
 if TYPE_CHECKING:
     from coterie._erasure import Erased
@@ -107,11 +107,12 @@ def _show(done: Erased, *, dry_run: bool) -> None:
         return
     did = "Would erase" if dry_run else "Erased"
     found = done.holdings
-    say(f"{did} {len(found.sessions):,} sessions with {found.entries:,} entries, and {len(found.traces):,} traces.")
+    sessions, traces = counted(len(found.sessions), "session"), counted(len(found.traces), "trace")
+    say(f"{did} {sessions} with {counted(found.entries, 'entry', 'entries')}, and {traces}.")
     for table, rows in found.rows.items():
         say(f"{did} {rows:,} rows of {table}.")
     if done.keys:
-        say(f"{did} {len(done.keys):,} keys: {', '.join(done.keys)}.")
+        say(f"{did} {counted(len(done.keys), 'key')}: {', '.join(done.keys)}.")
     for shelf, documents in done.documents.items():
         say(f"{did} from the index of {shelf!r}: {', '.join(documents)}.")
     if done.documents:

@@ -94,7 +94,8 @@ def _describe(error: Exception) -> tuple[int, dict[str, Any]]:
     if hasattr(error, "format_message") and hasattr(error, "show"):
         return USAGE, _document("usage_error", error.format_message(), "Run it with --help.")
     if isinstance(error, OSError):
-        what = "the output" if error.filename is None else repr(str(error.filename))
+        named = error.filename2 or error.filename  # of a copy that finds no room, the target
+        what = "the output" if named is None else repr(str(named))
         message = f"Cannot read or write {what}: {error.strerror or type(error).__name__}."
         return SETUP, _document(
             "setup_error", message, "Check that it exists, that you may use it, and the disk's room."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 from coterie.errors import InputError
 
 from ._bridge import run
-from ._eval import asking, opened_specialist
+from ._eval import asking, opened_specialist, trained_on
 from ._files import find_file
 from ._output import Json, remark, say, show_json, show_table
 
@@ -65,7 +65,7 @@ def fairness(
     _check_columns(dataset, group)
     findings = run(_ask(name, config, folder, version, dataset))
     found = [_fairness(dataset, findings, column, cut or (), line) for column in group]
-    if _trained_on(version.report, path):
+    if trained_on(version.report, path):
         remark(
             f"Warning: version {version.version} was trained on this file, so errors come out too few; "
             f"`coterie registry show {name}` has them out of fold."
@@ -120,13 +120,6 @@ def _fairness(
         raise InputError("No row of the file got a probability.", hint="Give a file with the columns of its training.")
     groups, probabilities, outcomes, alone = map(list, zip(*scored, strict=True))
     return compare(column, groups, probabilities, outcomes, alone, line=line)
-
-
-def _trained_on(report: Mapping[str, Any], path: Path) -> bool:
-    from hashlib import sha256
-
-    trained = report.get("data", {}).get("train", {})
-    return bool(trained.get("sha256") == sha256(path.read_bytes()).hexdigest())
 
 
 def _document(found: list[Fairness]) -> dict[str, Any]:

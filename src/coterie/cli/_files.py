@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from coterie._durable import replacing
+from coterie._durable import hold, replacing
 from coterie.errors import InputError
+
+
+@contextmanager
+def sole_editor(path: Path) -> Iterator[None]:
+    """Wait until nobody else edits this file, then let nobody until the block ends: no edit is lost.
+
+    The lock is the file's own, and a file that `write_bytes` replaced is another one: so it is looked up again.
+    """
+    if os.name == "nt":  # a locked file could not be replaced
+        yield
+        return
+    while True:
+        with path.open("rb") as file:
+            hold(file.fileno())
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
 
 
 def find_file(folder: Path, given: Path) -> Path:
@@ -18,6 +37,16 @@ def find_file(folder: Path, given: Path) -> Path:
             hint="Give the path of a CSV or JSONL file.",
         )
     return found
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written, before the work that ends with it. Raises `InputError`."""
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = "that is a folder" if path.is_dir() else f"{str(folder)!r} is no folder that may be written to"
+        raise InputError(f"{option} is {str(path)!r}; {found}.", hint="Name a file in a folder that is there.")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

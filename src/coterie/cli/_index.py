@@ -14,7 +14,7 @@ from coterie.errors import InputError
 
 from ._bridge import run
 from ._exits import USAGE, error_document
-from ._output import Json, remark, say, shell, show_json
+from ._output import Json, counted, remark, say, shell, show_json
 
 if TYPE_CHECKING:
     from coterie.config import Config, KnowledgeSection
@@ -95,7 +95,7 @@ def _empty(name: str, found: Found, report: Indexed) -> InputError | None:
     if not found.sources or report.documents:
         return None
     return InputError(
-        f"None of {len(found.sources)} documents could be read; shelf {name!r} is empty.",
+        f"None of {counted(len(found.sources), 'document')} could be read; shelf {name!r} is empty.",
         hint="The reasons are listed by document.",
     )
 
@@ -195,7 +195,7 @@ def _document(name: str, folder: Path, report: Indexed, empty: InputError | None
 
 def _show(name: str, folder: Path, report: Indexed) -> None:
     say(
-        f"{name}: {report.documents:,} documents: {report.added:,} added, {report.changed:,} changed, "
+        f"{name}: {counted(report.documents, 'document')}: {report.added:,} added, {report.changed:,} changed, "
         f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
         f"{report.seconds:,.1f} s."
     )

@@ -98,6 +98,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def counted(many: int, noun: str, nouns: str = "") -> str:
+    """`1 key`, `2,000 keys`; the plural only where it takes more than an s."""
+    return f"{many:,} {noun if many == 1 else nouns or f'{noun}s'}"
+
+
 def interval(pair: Sequence[float] | None) -> str:
     """`0.912-0.941`."""
     return "-" if pair is None else f"{pair[0]:.3f}-{pair[1]:.3f}"

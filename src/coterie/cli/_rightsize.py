@@ -27,7 +27,7 @@ from ._data_options import (
     TextColumn,
     parse_fields,
 )
-from ._files import find_file
+from ._files import check_writable, find_file
 from ._large import Large, large_row, parse_money
 from ._output import Json
 from ._rightsize_show import give
@@ -164,7 +164,7 @@ def rightsize(
         label=label,
         save=save_answers,
     )
-    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep)
+    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
     give(found, report, as_json=as_json)
 
 
@@ -176,14 +176,17 @@ def _find(
     watts: float | None,
     price: str | None,
     keep: Path | None,
+    report: Path | None,
 ) -> RightSizing:
-    """Read, ask the large model first (it fails fast), then train and measure."""
+    """Read, ask the large model first (it fails fast), then train and measure: minutes do not end in no place."""
     from coterie.engines import OnnxEncoder
     from coterie.rightsizing import read_rows
     from coterie.rightsizing import rightsize as measure_rungs
 
     from ._progress import TerminalProgress
 
+    check_writable("--report", report)
+    check_writable("--save-answers", large.save)
     asks = "llm" in (section.rungs or ())
     config = _config(folder, needed=large.model is not None or asks)
     asked = _asked(section, config, folder) if asks and config is not None else None

@@ -44,8 +44,12 @@ def _summary(finding: Finding) -> FindingSummary:
 
 
 def _guess(finding: Finding) -> str:
-    """What a finding that abstains would have said, with the labels that came near."""
-    near = [each.text for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
+    """What a finding that abstains would have said, with the labels that came near.
+
+    Their shares stand in brackets: `password: 0.02` reads as somebody's password, which may not leave.
+    """
+    others = [each for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
+    near = [f"{each.name} ({each.weight:.0%})" for each in others]
     return "; or ".join([finding.text, *near[:_NEAR]]) if finding.text else ""
 
 

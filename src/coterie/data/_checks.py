@@ -10,13 +10,14 @@ import itertools
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coterie.errors import DataError
 from coterie.types import TaskKind
 
 from ._dataset import Row
 from ._normalise import normalise
+from ._values import is_typed
 from ._words import Problem, count, lines, listing, nearest, quote
 
 FEWEST_ROWS = 10
@@ -41,8 +42,8 @@ class Found:
     """Texts of a `generate` specialist's askers, each with the reply that should be written."""
     group_column: str | None = None
     pair_column: str | None = None
-    fields: Sequence[str] = ()
-    """Of `extract`: what is looked for."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Of `extract`: the type of what is looked for."""
     others: Sequence[str] = ()
     """Of `extract`: what the file states beside that."""
 
@@ -278,6 +279,18 @@ def _out_of_scope(found: Found) -> Iterator[str]:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
 
 
+def _without_value(found: Found) -> Iterator[str]:
+    """Fields of a type whose quotes mostly have no such value: another type may be meant."""
+    for name, kind in found.fields.items():
+        spans = [(row, span) for row in found.rows if name in row.fields for span in row.fields[name].spans]
+        bare = [row.text[span.start : span.end] for row, span in spans if span.value is None]
+        if is_typed(kind) and len(bare) > len(spans) / 2:
+            yield (
+                f"field {name!r}: {len(bare):,} of {count(len(spans), 'quote')} can be read as no "
+                f"{kind.removesuffix('*')}, such as {quote(bare[0])}: they are found, and their value stays empty"
+            )
+
+
 def _not_looked_for(found: Found) -> Iterator[str]:
     if found.others:
         yield f"fields in the file that are not looked for: {listing(map(quote, found.others))}"
@@ -361,7 +374,7 @@ _WARNINGS = {
         _out_of_scope,
     ),
     "score": (_repeated, _textless, _telling, _few_to_calibrate, _ungrouped),
-    "extract": (_repeated, _not_looked_for, _few_documents, _ungrouped),
+    "extract": (_repeated, _not_looked_for, _without_value, _few_documents, _ungrouped),
     "generate": (_repeated,),
     "replies": (_repeated, _few_to_calibrate, _ungrouped),
 }

@@ -131,7 +131,9 @@ def _refuse_foreign(name: str, start: bytes) -> None:
             raise DataError(f"{name} {what}, not CSV or JSONL.", hint=hint)
     text = start.removeprefix(_BOM).lstrip()
     if not text:
-        raise DataError(f"{name} is empty.", hint="Give it a header line, such as text,label, and one row an example.")
+        jsonl = name.casefold().endswith((".jsonl", ".ndjson"))
+        header = "Give it a header line, such as text,label, and one row an example."
+        raise DataError(f"{name} is empty.", hint="Write one JSON object a line." if jsonl else header)
     if text.startswith(b"["):
         raise DataError(
             f"{name} starts with '[': a JSON list, not JSONL.",

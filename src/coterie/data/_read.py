@@ -113,7 +113,7 @@ def _found(rows: Sequence[Row], read: _Read, plan: _Plan, *, for_evaluation: boo
         pair_column=plan.pair,
         messages=plan.messages,
         replies=plan.replies,
-        fields=tuple(plan.fields),
+        fields=plan.fields,
         others=tuple(read.others),
     )
 
@@ -345,12 +345,13 @@ def _check_columns(name: str, names: Collection[str], plan: _Plan) -> None:
         plan.label: ("label_column", "label"),
         plan.pair: ("pair_column", ""),
     }
-    hints = []
+    hints, left = [], [column for column in names if column not in plan.wanted]
     for column in missing:
         key, usual = setting.get(column, ("group_column", ""))
-        near = nearest(column, names) or next((other for other in _USUAL_NAMES.get(usual, ()) if other in names), None)
-        if near:
-            hints.append(f"Did you mean {near!r}? Then set {key} = {near!r} for this specialist.")
+        meant = next((other for other in _USUAL_NAMES.get(usual, ()) if other in left), None) or nearest(column, left)
+        if meant:
+            left.remove(meant)
+            hints.append(f"Did you mean {meant!r}? Then set {key} = {meant!r} for this specialist.")
     shown = listing((quote(column) for column in names), shown=12)
     usual = f"The first line names the columns, such as: {','.join(plan.wanted)}"
     if plan.task == "extract":

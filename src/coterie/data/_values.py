@@ -1,7 +1,8 @@
 """Typed values in a text: dates, numbers, amounts of money, spans of time, as English texts write them.
 
 Each value has one form, so that two ways to write it are equal: a date is `2024-05-31`, a span of time `P30D` (ISO
-8601), an amount of money `USD 1500`. A date written in figures is read month first where both readings are possible.
+8601), an amount of money `USD 1500` or `USD 77.10`. A date written in figures is read month first where both readings
+are possible.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
 
 from coterie.types import Scalar
@@ -24,6 +26,11 @@ class Value(NamedTuple):
     start: int
     end: int
     value: Scalar
+
+
+def is_typed(kind: str) -> bool:
+    """Whether values of a field's type are read from its words: not of `text` and `choice`, whose values are words."""
+    return kind.removesuffix(MANY) in _READERS
 
 
 def find_values(kind: str, text: str) -> list[Value]:
@@ -107,8 +114,13 @@ def _join(forms: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(numbered), re.IGNORECASE)
 
 
+def _groups(match: re.Match[str]) -> dict[str, str]:
+    """What the groups of a joined pattern found, by their names in its forms."""
+    return {name[:-1]: value for name, value in match.groupdict().items() if value is not None}
+
+
 def _date(match: re.Match[str]) -> str | None:
-    found = {name[:-1]: value for name, value in match.groupdict().items() if value is not None}
+    found = _groups(match)
     month = found["month"].casefold()
     year, day = int(found["year"]), int(found["day"])
     number = int(month) if month.isdigit() else _MONTHS[month[:3]]
@@ -129,11 +141,14 @@ _DURATION = re.compile(
     r"(?:(?:business|calendar|working|consecutive|full|additional|successive)[\s-]+)*(?P<unit>day|week|month|year)s?\b",
     re.IGNORECASE,
 )
-_CURRENCIES = {"$": "USD", "us$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY"}
-_MONEY = re.compile(
-    rf"(?:(?P<sign>US\$|[$€£¥])|\b(?P<code>USD|EUR|GBP|JPY|CHF|CAD|AUD)\b)\s*(?P<amount>{_FIGURES})"
-    r"(?:\s*(?P<scale>thousand|million|billion)\b)?",
-    re.IGNORECASE,
+_CURRENCIES = {"$": "USD", "us$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "euro": "EUR", "euros": "EUR"}
+_CODES = r"\b(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)\b"
+_AMOUNT = rf"(?P<amount>{_FIGURES})(?![\d]|[.,]\d)(?:\s*(?P<scale>thousand|million|billion)\b)?"
+_MONEY = _join(
+    (
+        rf"(?P<unit>US\$|[$€£¥]|{_CODES})\s*{_AMOUNT}",
+        rf"(?<![\d.,]){_AMOUNT}\s*(?P<unit>[€£¥]|{_CODES}|euros?\b)",
+    )
 )
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _NUMBER = re.compile(rf"(?<![\w.,])-?(?:{_FIGURES})(?![\w]|[.,]\d)")
@@ -146,9 +161,16 @@ def _duration(match: re.Match[str]) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
-    currency = (match["code"] or _CURRENCIES[match["sign"].casefold()]).upper()
-    amount = _number(match["amount"]) * _SCALES.get((match["scale"] or "").casefold(), 1)
-    return f"{currency} {amount:g}" if amount < 10**6 else f"{currency} {amount:.2f}".removesuffix(".00")
+    found = _groups(match)
+    unit = found["unit"].casefold()
+    amount = Decimal(found["amount"].replace(",", "")) * _SCALES.get(found.get("scale", "").casefold(), 1)
+    whole = amount == amount.to_integral_value()
+    return f"{_CURRENCIES.get(unit, unit.upper())} {amount:.{0 if whole else max(2, _decimals(amount))}f}"
+
+
+def _decimals(amount: Decimal) -> int:
+    """Places after the point that say something."""
+    return -min(int(amount.normalize().as_tuple().exponent), 0)
 
 
 def _plain_number(match: re.Match[str]) -> int | float:

@@ -4,7 +4,15 @@ The metrics are pure functions of arrays; `evaluate` knows a specialist by its p
 """
 
 from ._answers import AnswerFigures, LookUp, holds_answer, judge_answers, look_up_with, with_quotes
-from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
+from ._bootstrap import (
+    Interval,
+    auc_interval,
+    bootstrap_interval,
+    bootstrap_mean,
+    exact_interval,
+    score_interval,
+    unseen,
+)
 from ._evaluate import consult_rows, evaluate
 from ._evaluation import Confusion, Evaluation
 from ._fairness import FOUR_FIFTHS, Fairness, GroupFigures, Share, fairness, group_names, share
@@ -50,6 +58,7 @@ __all__ = [
     "Slice",
     "accepted_accuracy",
     "accuracy",
+    "auc_interval",
     "auroc",
     "best_f1",
     "bootstrap_interval",
@@ -59,6 +68,7 @@ __all__ = [
     "coverage",
     "ece",
     "evaluate",
+    "exact_interval",
     "exact_match",
     "fairness",
     "field_cases",
@@ -78,10 +88,12 @@ __all__ = [
     "paired_drop",
     "risk_coverage",
     "rouge_l",
+    "score_interval",
     "share",
     "slice_labels",
     "token_f1",
     "unpack",
+    "unseen",
     "with_quotes",
     "worse",
 ]

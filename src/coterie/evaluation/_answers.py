@@ -14,7 +14,7 @@ from coterie.data import DOCUMENT, Row
 from coterie.protocols import Retriever
 from coterie.types import Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
 
-from ._bootstrap import Interval, bootstrap_mean
+from ._bootstrap import Interval, score_interval
 from ._metrics import ece
 
 _WORD = re.compile(r"\w+")
@@ -84,7 +84,7 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
         "not_stated_precision": (~stated[silent]).astype(float),
     }
     figures = {name: float(values.mean()) if len(values) else None for name, values in means.items()}
-    intervals = {name: bootstrap_mean(values, seed=seed) for name, values in means.items() if len(values)}
+    intervals = {name: score_interval(values, seed=seed) for name, values in means.items() if len(values)}
     confidence = [finding.confidence for finding in findings]
     return AnswerFigures(
         figures | {"ece": float(ece(confidence, right)) if len(right) else None}, intervals, tuple(right.tolist())

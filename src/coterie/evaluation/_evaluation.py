@@ -78,7 +78,7 @@ class Evaluation:
     fields: Mapping[str, FieldFigures] = field(default_factory=dict)
     """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """95% bootstrap interval of each figure that has one, by its name."""
+    """95% interval of each figure that has one, by its name."""
     confusions: tuple[Confusion, ...] = ()
     """The most frequent wrong labels, at most 20."""
     right: tuple[bool, ...] = ()

@@ -13,7 +13,7 @@ import numpy as np
 from coterie.data import Row, Span
 from coterie.types import Field, Finding, Scalar
 
-from ._bootstrap import Interval
+from ._bootstrap import Interval, unseen
 from ._metrics import ece
 
 _WORD = re.compile(r"\w+")
@@ -61,7 +61,7 @@ class FieldFigures:
     ece: float | None
     """Calibration error of the confidence, 15 bins."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """95% bootstrap intervals of both F1, over texts."""
+    """95% intervals of both F1, over texts."""
 
     def to_json(self) -> dict[str, object]:
         """The figures as JSON values."""
@@ -138,15 +138,17 @@ def judge_fields(rows: Sequence[Row], cases: Sequence[FieldCase], *, seed: int =
     figures: dict[str, float] = {}
     overall: dict[str, Interval] = {}
     alone: dict[str, dict[str, Interval]] = {name: {} for name in names}
+    said = sum((tally.said for tally in tallies.values()), np.zeros(len(rows))).astype(bool).sum()
     for measure, of in measures.items():
         if draws is None or not names:
             continue
         drawn = np.stack([of[name](draws) for name in names])  # (F, K)
         for name, row in zip(names, drawn, strict=True):
-            alone[name][measure] = _middle(row)
+            alone[name][measure] = unseen(_middle(row), int(tallies[name].said.sum()))
         figures[measure] = _mean(np.array([of[name](once)[0] for name in names]))
         known = ~np.isnan(drawn)
-        overall[measure] = _middle(np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        middle = _middle(np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        overall[measure] = unseen(middle, int(said))
     fields = {name: _figures(name, rows, by_name[name], tallies[name], alone[name]) for name in names}
     return FieldReport(fields, figures, overall)
 

@@ -14,7 +14,7 @@ from coterie.data import Row
 from coterie.types import Finding, TaskKind
 
 from ._answers import judge_answers
-from ._bootstrap import Interval, bootstrap_interval, bootstrap_mean
+from ._bootstrap import Interval, auc_interval, bootstrap_interval, bootstrap_mean, score_interval, unseen
 from ._evaluation import Confusion, Evaluation
 from ._fields import field_cases, judge_fields
 from ._metrics import auroc, brier, ece, macro_f1, multilabel_f1
@@ -215,7 +215,7 @@ def _is_right(row: Row, value: Value) -> bool:
 
 
 def _share(values: Bools, seed: int) -> _Figure:
-    return _Figure(float(values.mean()) if values.size else math.nan, bootstrap_mean(values, seed=seed))
+    return _Figure(float(values.mean()) if values.size else math.nan, score_interval(values, seed=seed))
 
 
 def _answer_figures(cases: Sequence[Case], seed: int) -> _Figures:
@@ -243,7 +243,7 @@ def _label_figures(cases: Sequence[Case], seed: int) -> _Figures:
     truth = np.array([numbers[label] for label in true], dtype=np.int64)
     guess = np.array([-1 if case.value is None else numbers[str(case.value)] for case in cases], dtype=np.int64)
     interval = bootstrap_interval(macro_f1, truth, guess, seed=seed, n=_DRAWS)
-    return {"macro_f1": _Figure(macro_f1(truth, guess), interval)}
+    return {"macro_f1": _Figure(macro_f1(truth, guess), unseen(interval, len(cases)))}
 
 
 def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
@@ -309,7 +309,7 @@ def _score_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
 
 
 def _area(scores: Floats, positive: Bools, seed: int) -> _Figure:
-    return _Figure(auroc(scores, positive), bootstrap_interval(auroc, scores, positive, seed=seed, n=_DRAWS))
+    return _Figure(auroc(scores, positive), auc_interval(scores, positive, seed=seed, n=_DRAWS))
 
 
 def _confusions(cases: Sequence[Case]) -> tuple[Confusion, ...]:

@@ -42,6 +42,8 @@ class Comparison:
     """Of all rows, the measure that decides first."""
     slices: tuple[Change, ...] = ()
     """Of the rows of each label."""
+    apart: tuple[Change, ...] = ()
+    """Where the rows differ, the measure that decides, each on its own rows. Refuses nothing: some rows are harder."""
 
     @property
     def regressions(self) -> tuple[Change, ...]:
@@ -60,7 +62,8 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Compar
     if not measures(after):
         return Comparison(comparable=False, reason="nothing was measured")
     if rows is None or rows != held_out_rows(before):
-        return Comparison(comparable=False, reason="they were measured on different held-out rows")
+        reason = "they were measured on different held-out rows"
+        return Comparison(comparable=False, reason=reason, apart=_judged(_apart(before, after)))
     n = number(mapping(after.get("metrics")).get("n")) or 0
     return Comparison(
         comparable=True,
@@ -91,12 +94,25 @@ def _overall(before: Mapping[str, object], after: Mapping[str, object]) -> Itera
         yield Change(what=name, before=old, after=new, n=rows, chance=_chance(name, before, after, rows))
 
 
+def _apart(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[Change]:
+    """The first measure that both have, each on rows of its own."""
+    for name in measures(after):
+        old, new = figure(before, name), figure(after, name)
+        if old is not None and new is not None:
+            yield Change(what=name, before=old, after=new, n=None, chance=_by_intervals(name, before, after))
+            return
+
+
 def _chance(name: str, before: Mapping[str, object], after: Mapping[str, object], rows: int | None) -> float | None:
     """How likely a figure fell by chance: row by row if it is a share of rows, else from its intervals."""
-    from coterie.evaluation import interval_drop  # noqa: PLC0415 - serving compares nothing, and it brings scipy
-
     if name == "accuracy" and rows is not None:
         return _paired(before, after, rows)
+    return _by_intervals(name, before, after)
+
+
+def _by_intervals(name: str, before: Mapping[str, object], after: Mapping[str, object]) -> float | None:
+    from coterie.evaluation import interval_drop  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+
     old, new = interval_of(before, name), interval_of(after, name)
     values = figure(before, name), figure(after, name)
     if old is None or new is None or values[0] is None or values[1] is None:

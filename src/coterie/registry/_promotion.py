@@ -50,7 +50,8 @@ def judge(version: Version, champion: Version | None) -> Verdict:
     else:
         comparison = compare(champion.report, report)
         against += map(str, comparison.regressions)
-        beside = f"cannot be compared with {champion.version}: {comparison.reason}"
+        figures = "".join(f" ({each.what} {each.before:.3f} there, {each.after:.3f} here)" for each in comparison.apart)
+        beside = f"cannot be compared with {champion.version}: {comparison.reason}{figures}"
         if comparison.comparable:
             beside = f"not measurably worse than {champion.version} {comparison.reason}"
     if against:

@@ -38,8 +38,15 @@ _SCORE = itemgetter(1)
 
 
 def build_keywords(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
-    """Index (key, heading, text) chunks in an empty folder. Returns when all of it is on the disk."""
+    """Index (key, heading, text) chunks in an empty folder. Returns when all is on the disk. Raises `OSError`."""
     folder.mkdir(parents=True)
+    try:
+        _build(folder, chunks)
+    except ValueError as error:  # tantivy's for everything, a full disk among it
+        raise OSError(str(error)) from error
+
+
+def _build(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
     index = tantivy.Index(_schema(), path=str(folder))
     index.register_tokenizer(_ANALYSER, _analyser())
     writer = index.writer(_HEAP, 1)

@@ -22,7 +22,7 @@ import numpy as np
 
 from coterie._cpu import Stretch, on_the_bill
 from coterie.engines import TokenStates
-from coterie.errors import ArtefactRefused, NotIndexed
+from coterie.errors import ArtefactRefused, NotIndexed, StoreError
 from coterie.protocols import Engine
 from coterie.types import Label, Passage, Prompt
 
@@ -154,6 +154,7 @@ class LocalShelf:
         Raises:
             IndexBusy: another process is writing to it.
             ArtefactRefused: what is there was made with another encoder.
+            StoreError: there is no room for it, or no right.
         """
         await self._in_thread(partial(self._update, put, remove))
 
@@ -322,8 +323,15 @@ class LocalShelf:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with sole_writer(self._folder / _LOCK, f"shelf {self._name!r}"):
             self._fresh()  # refuses what another encoder made
-            with next_generation(self._folder) as (old, new):
-                _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
+            try:
+                with next_generation(self._folder) as (old, new):
+                    _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(
+                    f"Cannot write the index of shelf {self._name!r} to {str(self._folder)!r}: {error}. "
+                    "It is as it was.",
+                    hint="Check that the folder is writable and the disk has space, then index again.",
+                ) from error
             self._rebuild = False
 
 

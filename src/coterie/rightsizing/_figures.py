@@ -16,6 +16,7 @@ from coterie.evaluation import (
     bootstrap_mean,
     multilabel_f1,
     risk_coverage,
+    unseen,
 )
 from coterie.training import Figure
 
@@ -33,7 +34,7 @@ def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figur
     if measure in evaluation.intervals:
         return Figure(value, evaluation.intervals[measure])
     truth, guess = label_sets(cases)
-    return Figure(value, bootstrap_interval(_macro_f1, truth, guess, seed=0, n=_DRAWS))
+    return Figure(value, unseen(bootstrap_interval(_macro_f1, truth, guess, seed=0, n=_DRAWS), len(cases)))
 
 
 def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> float:

@@ -84,10 +84,9 @@ def _first(
         start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
         best = f"the best is {taken.rung} ({before})"
         return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
-    return (
-        f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: "
-        "more rows would tell."
-    )
+    far = any(figure(name, taken.evaluation, taken.cases).interval.high < least for name, least in bar.items())
+    why = "they are unlike the training rows" if far else "more rows would tell"
+    return f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: {why}."
 
 
 def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
@@ -158,8 +157,8 @@ def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> st
 
 
 def _signed(comparison: Comparison, sign: int) -> str:
-    low, high = sorted(sign * end for end in comparison.difference.interval)
-    return f"{sign * comparison.difference.value:+.3f}, {low:+.3f} to {high:+.3f}"
+    low, high = sorted(sign * end + 0.0 for end in comparison.difference.interval)  # no -0.0
+    return f"{sign * comparison.difference.value + 0.0:+.3f}, {low:+.3f} to {high:+.3f}"
 
 
 def _times(ratio: float | None, *, inverse: bool) -> str:

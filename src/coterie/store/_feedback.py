@@ -9,7 +9,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from coterie.errors import InputError
-from coterie.types import Feedback, Finding, Trace
+from coterie.types import Feedback, Trace
 
 from ._rows import read_trace
 
@@ -48,13 +48,7 @@ def is_correct(feedback: Feedback, trace: Trace) -> bool | None:
     if feedback.value is None:
         return None
     about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
-    return any(_says(finding, feedback.value) for finding in about if finding.accepted)
-
-
-def _says(finding: Finding, value: object) -> bool:
-    found = list(finding.value) if isinstance(finding.value, tuple) else finding.value
-    wanted = list(value) if isinstance(value, tuple | list) else value
-    return found == wanted or (isinstance(found, list) and found == [wanted])
+    return any(feedback.names(finding.value) for finding in about if finding.accepted)
 
 
 def select_chosen(

@@ -88,7 +88,7 @@ def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: flo
         SessionSummary(
             id=session,
             tenant=tenant,
-            began=used if began is None else began,
+            began=used if began is None else min(began, used),  # an answer is noted when it ends, its use when it began
             used=used,
             turns=int(turns),
             entries=entries,

@@ -18,6 +18,7 @@ from ._engines import EchoEngine, ScriptedEngine
 from ._faults import fail_nth
 from ._openai_server import FakeOpenAIServer, ReceivedRequest, Reply
 from ._retriever import FakeRetriever
+from ._traces import make_trace
 
 __all__ = [
     "Canaries",
@@ -41,5 +42,6 @@ __all__ = [
     "check_store",
     "check_streaming_engine",
     "fail_nth",
+    "make_trace",
     "write_random_adapter",
 ]

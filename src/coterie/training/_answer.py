@@ -30,7 +30,7 @@ from coterie.calibration import Platt, Threshold, accept_threshold, fit_platt
 from coterie.config import Config
 from coterie.data import Dataset
 from coterie.errors import NotIndexed
-from coterie.evaluation import Evaluation, Interval, bootstrap_mean, evaluate, look_up_with, with_quotes
+from coterie.evaluation import Evaluation, Interval, evaluate, look_up_with, score_interval, with_quotes
 from coterie.protocols import Retriever
 from coterie.retrieval import Shelf, open_shelf
 from coterie.routing import PROFILE_FILE
@@ -353,7 +353,7 @@ class _Fit:
                 self.thresholds[name] = threshold
                 self.notes[f"{name} reason"] = threshold.reason
         decided = np.where(answers, self.best, silent)
-        self.figure = Figure(float(decided.mean()), bootstrap_mean(decided, seed=0))
+        self.figure = Figure(float(decided.mean()), score_interval(decided, seed=0))
 
 
 def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: Reader) -> _Fit:

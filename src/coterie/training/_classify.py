@@ -26,12 +26,8 @@ from ._job import Job
 from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
 from ._provable import provable
-<<<<<<< HEAD
-from ._scope import ScopeLine, draw_line
-=======
 from ._rung_chain import Calibrated, Made, train_rung_chain
-from ._scope import fit_scope
->>>>>>> cascade
+from ._scope import ScopeLine, draw_line
 from ._text import TextFit, fit_text
 from ._window import held_out_warnings, window_warnings
 

@@ -15,11 +15,12 @@ import numpy as np
 from coterie.evaluation import (
     Evaluation,
     bootstrap_interval,
-    bootstrap_mean,
     consult_rows,
     judge,
     macro_f1,
     multilabel_f1,
+    score_interval,
+    unseen,
 )
 from coterie.protocols import Specialist
 from coterie.types import Finding, Rung
@@ -47,7 +48,7 @@ def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
 
 def held_out_vectors(job: Job, rung: Rung) -> np.ndarray | None:  # (N, D)
     """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
-    return encode(job, job.held_out.texts, f"measure {rung}").vectors if _encodes_whole(job, rung) else None
+    return encode(job, job.held_out.texts, "encode held-out rows").vectors if _encodes_whole(job, rung) else None
 
 
 def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarray | None) -> list[Finding]:
@@ -92,8 +93,9 @@ def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.nd
     """
     if measure == "macro_f1":
         score = partial(_macro_f1, several=targets.ndim == 2)
-        return Figure(score(targets, predicted), bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS))
-    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+        drawn = bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS)
+        return Figure(score(targets, predicted), unseen(drawn, len(targets)))
+    return Figure(float(right.mean()), score_interval(right, seed=0))
 
 
 def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:

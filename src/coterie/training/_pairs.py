@@ -26,7 +26,7 @@ from coterie.engines import (
     spread,
     summarise,
 )
-from coterie.evaluation import bootstrap_interval, bootstrap_mean, macro_f1
+from coterie.evaluation import bootstrap_interval, macro_f1, score_interval, unseen
 from coterie.specialists import Acceptance, PairSpecialist
 from coterie.types import Rung
 
@@ -43,6 +43,7 @@ from ._pair_scores import (
     fit_kernel_scores,
     fit_lexical_scores,
 )
+from ._provable import warn_silent
 from ._text import ngram_matrix
 
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
@@ -187,6 +188,7 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
         seconds=fitted.seconds + time.perf_counter() - start,
         evaluation=measure(job, fitted.rung, specialist),
         notes=_notes(corpus, ours, theirs),
+        warnings=tuple(filter(None, [warn_silent(ours.threshold, job.section.target_risk)])),
     )
 
 
@@ -275,6 +277,7 @@ def _figure(name: str, predicted: np.ndarray, corpus: PairCorpus) -> Figure:
     """A measure on out-of-fold rows, with its interval."""
     label, predicted = corpus.label[corpus.measured], predicted[corpus.measured]
     if name == "macro_f1":
-        return Figure(macro_f1(label, predicted), bootstrap_interval(macro_f1, label, predicted, seed=0, n=_DRAWS))
+        drawn = bootstrap_interval(macro_f1, label, predicted, seed=0, n=_DRAWS)
+        return Figure(macro_f1(label, predicted), unseen(drawn, len(label)))
     right = predicted == label
-    return Figure(float(right.mean()), bootstrap_mean(right, seed=0))
+    return Figure(float(right.mean()), score_interval(right, seed=0))

@@ -24,7 +24,7 @@ class Provable:
     threshold: Threshold
     risk: float
     warning: str = ""
-    """That the risk is not the target; empty where it is."""
+    """That the risk is not the target, or that nothing is ever accepted; empty where neither is so."""
 
 
 def provable(
@@ -50,13 +50,15 @@ def provable(
     """
     target = section.target_risk
     first = accept_threshold(confidence, right, target_risk=target, delta=delta, groups=groups)
-    if first.value is not None or "target_risk" in section.model_fields_set:
+    if first.value is not None:
         return Provable(threshold=first, risk=target)
+    if "target_risk" in section.model_fields_set:
+        return Provable(threshold=first, risk=target, warning=warn_silent(first, target))
     for risk in RISKS:
         found = accept_threshold(confidence, right, target_risk=risk, delta=delta / len(RISKS), groups=groups)
         if found.value is not None:
             return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
-    return Provable(threshold=first, risk=target)
+    return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
 
 
 def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
@@ -81,6 +83,22 @@ def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | No
     good = np.flatnonzero(wrong <= target)
     good = good[good >= _FEWEST_MET - 1]
     return float(confidence[order[good[-1]]]) if len(good) else None
+
+
+def warn_silent(threshold: Threshold, risk: float) -> str:
+    """That a specialist abstains from everything, which its figures alone do not say loudly; empty where it does not.
+
+    Args:
+        threshold: What it accepts from.
+        risk: The laxest error that was tried.
+    """
+    if threshold.value is not None:
+        return ""
+    rows = f"{threshold.n:,} row{'' if threshold.n == 1 else 's'}"
+    return (
+        f"it answers nothing, every request is an abstention: from no confidence on do its {rows} show an error of "
+        f"{risk:.0%} or below. Add examples, or set a higher target_risk"
+    )
 
 
 def _warn(target: float, risk: float) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from coterie.data import Dataset, Row, read_dataset, split_dataset
 from coterie.engines import LlamaEngine
 from coterie.errors import DataError, TooLong
-from coterie.evaluation import bootstrap_mean, rouge_l, token_f1
+from coterie.evaluation import rouge_l, score_interval, token_f1
 from coterie.specialists import HEADING, Draft, Drafting, one_line
 from coterie.tuning import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import Prompt
@@ -105,7 +105,7 @@ class _Drafter:
         judged = np.array([self._judge(row) for row in rows])  # (N, 3)
         self.job.progress.finish("")
         named = dict(zip(("token_f1", "rouge_l", "grounded"), judged.T, strict=True))
-        intervals = {name: list(bootstrap_mean(values, seed=0)) for name, values in named.items()}
+        intervals = {name: list(score_interval(values, seed=0)) for name, values in named.items()}
         return {name: float(values.mean()) for name, values in named.items()} | {"intervals": intervals}
 
     def _judge(self, row: Row) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from coterie.data import Dataset, compare_datasets
 from coterie.errors import ArtefactRefused, NotTrained
 from coterie.evaluation import pack
-from coterie.registry import Registry, Version, compare, judge
+from coterie.registry import Registry, Version, champion_of, compare, judge
 from coterie.types import Verdict
 
 from ._candidates import Candidate, Choice, bar_met
@@ -73,6 +73,20 @@ def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
     if verdict.allowed or version.report.get("bar_met") is not False:
         return verdict
     return _beside(version, old, champion, verdict)
+
+
+def warn_fallen(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
+    """That a version which nothing holds back is far from the one that serves, on rows that cannot be compared."""
+    champion = champion_of(registry, name)
+    if champion is None:
+        return ()
+    return tuple(
+        f"{change.what} is {change.after:.3f}; of {champion.version}, which served before, it was {change.before:.3f}, "
+        "on other held-out rows: these may be harder, or the data may have come to harm. Back to it: "
+        f"coterie registry rollback {name}"
+        for change in compare(champion.report, version.report).apart
+        if change.worse
+    )
 
 
 def _beside(version: Version, old: Mapping[str, object], champion: Version, refusal: Verdict) -> Verdict:

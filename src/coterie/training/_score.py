@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from coterie.calibration import Threshold, accept_threshold, fit_platt
 from coterie.data import Dataset
 from coterie.engines import LinearEngine, TableHead, TextHead, dump_head
-from coterie.evaluation import Evaluation, auroc, bootstrap_interval, judge
+from coterie.evaluation import Evaluation, auc_interval, auroc, judge
 from coterie.specialists import Acceptance, ScoreSpecialist, TextModel, text_files
 from coterie.types import Columns, Finding, Rung
 
@@ -27,6 +27,7 @@ from ._groups import look_at_groups
 from ._job import Job
 from ._measure import Encoded, measure
 from ._protected import Exclusion, exclusion
+from ._provable import warn_silent
 from ._scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
 from ._text import fit_text
 from ._window import window_warnings
@@ -217,7 +218,17 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
         evaluation=evaluation,
         seconds=fitted.seconds,
         notes=_notes(job, fitted, threshold, targets, fold_of) | groups.notes(),
-        warnings=(*fitted.warnings, *groups.warnings(), *(window_warnings(job, rung, evaluation) if text else ())),
+        warnings=tuple(
+            filter(
+                None,
+                [
+                    *fitted.warnings,
+                    warn_silent(threshold, job.section.target_risk),
+                    *groups.warnings(),
+                    *(window_warnings(job, rung, evaluation) if text else ()),
+                ],
+            )
+        ),
     )
 
 
@@ -288,7 +299,7 @@ def _notes(
         "floor": {
             "model": "logistic regression on one-hot bins",
             "auc": auroc(fitted.floor, targets),
-            "interval": list(bootstrap_interval(auroc, fitted.floor, targets, seed=0)),
+            "interval": list(auc_interval(fitted.floor, targets, seed=0)),
         },
         "left_out": dict(fitted.plan.left_out),
         "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},

@@ -36,7 +36,7 @@ from ._generate import train_generate
 from ._job import Job, TextEncoder, check_job
 from ._measure import Encoded
 from ._progress import Progress, Silent
-from ._report import judge_promotion, write_report
+from ._report import judge_promotion, warn_fallen, write_report
 from ._rungs import fit_rungs
 from ._unchanged import check_unchanged
 
@@ -59,6 +59,8 @@ class TrainedSpecialist:
     """What the version holds as `report.json`."""
     promotion: str = ""
     """Why it was promoted, or was not."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about it beside the version that served."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Training time of each rung."""
     took: Usage = field(default_factory=Usage)
@@ -79,7 +81,9 @@ class TrainedSpecialist:
             "joules_kind": self.took.joules_kind,
             "cost": None if self.took.cost is None else float(self.took.cost),
         }
-        return {**decided, **self.report, "rungs": timed, "took": took}
+        warnings = self.report.get("warnings")
+        said = [*(warnings if isinstance(warnings, Sequence) else ()), *self.warnings]
+        return {**decided, **self.report, "rungs": timed, "took": took, "warnings": said}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +311,9 @@ def _stored(
     before = registry.versions(job.name)
     version = registry.add(job.name, {**files, **about})
     try:
-        promotion = judge_promotion(registry, job.name, registry.load(job.name, version))
+        stored = registry.load(job.name, version)
+        promotion = judge_promotion(registry, job.name, stored)
+        fallen = warn_fallen(registry, job.name, stored) if promotion.allowed else ()
         alias = CHAMPION if promotion.allowed else CANDIDATE
         registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
     except BaseException:  # a version that was told to nobody is none: the registry is as it was
@@ -316,5 +322,10 @@ def _stored(
                 registry.withdraw(job.name, version)
         raise
     return TrainedSpecialist(
-        name=job.name, version=version, promoted=promotion.allowed, report=report, promotion=promotion.reason
+        name=job.name,
+        version=version,
+        promoted=promotion.allowed,
+        report=report,
+        promotion=promotion.reason,
+        warnings=fallen,
     )

@@ -18,7 +18,7 @@ from coterie.calibration import Threshold, accept_threshold
 from coterie.data import Dataset, Row, split_dataset
 from coterie.engines import LlamaEngine
 from coterie.errors import TooLong
-from coterie.evaluation import best_f1, bootstrap_mean, evaluate
+from coterie.evaluation import best_f1, evaluate, score_interval
 from coterie.specialists import (
     Acceptance,
     Agreement,
@@ -38,6 +38,7 @@ from ._candidates import Candidate, Figure
 from ._job import Job
 from ._lineage import describe_causal
 from ._measure import Encoded, encode, finish
+from ._provable import warn_silent
 
 HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
 """Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
@@ -106,7 +107,7 @@ def train_write(job: Job, encoded: Encoded) -> Candidate:
             "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
             "untuned": untuned,
         },
-        warnings=tuple(_warnings(job, measured)),
+        warnings=tuple(_warnings(job, measured, believed)),
     )
 
 
@@ -235,16 +236,18 @@ def _untuned(job: Job, engine: LlamaEngine, measured: Dataset) -> dict[str, obje
         "token_f1": float(f1.mean()),
         "exact_match": float(exact.mean()),
         "intervals": {
-            name: list(bootstrap_mean(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
+            name: list(score_interval(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
         },
     }
 
 
 def _validation(believed: _Believed) -> Mapping[str, Figure]:
     found = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
-    return {name: Figure(float(each.mean()), bootstrap_mean(each, seed=0)) for name, each in found.items()}
+    return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
 
 
-def _warnings(job: Job, measured: Dataset) -> Iterator[str]:
+def _warnings(job: Job, measured: Dataset, believed: _Believed) -> Iterator[str]:
+    if silent := warn_silent(believed.threshold, job.section.target_risk):
+        yield silent
     if len(measured) < len(job.held_out):
         yield f"rung slm was measured on {len(measured):,} of {len(job.held_out):,} held-out rows, evenly over them"

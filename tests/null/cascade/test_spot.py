@@ -5,26 +5,16 @@ import pytest
 
 from coterie.cascade import Judged, NetworkDial, SpotChecks, collect, dump_checks, is_chosen, load_checks
 from coterie.errors import ArtefactRefused
-from coterie.types import Feedback, Finding, Label, Route, Trace, Usage
+from coterie.testing import make_trace
+from coterie.types import Feedback, Finding
 
 
 def trace_of(*findings):
     """A request that came to these findings."""
-    return Trace(
+    return make_trace(
         id="t",
         time=1.0,
-        tenant="default",
-        session=None,
-        label=Label.INTERNAL,
-        status="accepted",
-        route=Route(parts=(), reason=""),
         findings=findings,
-        views=(),
-        verdicts=(),
-        stages=(),
-        steps=(),
-        usage=Usage(),
-        counterfactual_cost=None,
     )
 
 
@@ -88,6 +78,7 @@ def test_the_coin_is_the_id_s():
         ([finding()], [said(value="refund")], True),
         ([finding()], [said(value=("refund",))], True),
         ([finding()], [said(value="delivery")], False),
+        ([finding(("a", "b"))], [said(value=("b", "a"))], True),
         ([finding(accepted=False), finding("a text", specialist="generalist")], [said(value="refund")], True),
         ([finding(accepted=False), finding("a text", specialist="generalist")], [said("up")], None),
         ([finding(accepted=False)], [said("up", specialist="triage")], True),

@@ -84,7 +84,7 @@ def _write_rows(path: Path, *, per_label: int = 12) -> Path:
 
 
 class Speaker:
-    """A specialist that says its answer word by word, or abstains; or raises what it was given."""
+    """A specialist that reads 1,000 characters and says its answer word by word, or abstains; or raises its error."""
 
     def __init__(self, name: str, answer: str | None, *, error: Exception | None, task: TaskKind = "classify"):
         self.card = SpecialistCard(name=name, task=task, description="", rung="lexical", version="1")
@@ -104,6 +104,7 @@ class Speaker:
             reason="sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8",
             label=task.label,
             steps=(step,),
+            truncated=len(task.text) > 1000,
         )
 
     async def speak(self, task, view) -> AsyncIterator[Delta | Finding]:

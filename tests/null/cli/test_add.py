@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -88,6 +90,7 @@ def test_data_named_from_the_folder(run, folder, monkeypatch, tmp_path, write_ro
         ("Tickets", "'tickets'"),
         ("2nd", "'nd'"),
         ("my tickets", "'my-tickets'"),
+        ("Übung", "'ubung'"),
         ("x" * 64, "x"),
         ("", ""),
         ("router", ""),
@@ -107,6 +110,7 @@ def test_wrong_names(run, folder, rows, name, hint):
 def test_taken_names(run, folder, rows):
     """A name that is taken is refused, and the existing specialist stays."""
     before = (folder / "coterie.toml").read_bytes()
+    (folder / "data" / "triage.csv").write_text("its own rows")
     result = run("-C", folder, "add", "triage", "--data", rows)
 
     assert result.code == 2
@@ -211,6 +215,18 @@ def test_an_invalid_file_is_not_touched(run, folder, rows):
 
     assert result.code == 1
     assert "network" in result.err
+
+
+def test_two_at_once_lose_nothing(folder, rows):
+    """Processes that add at the same time wait for each other: every specialist is in the file."""
+    names = [f"tickets{i}" for i in range(6)]
+    command = (sys.executable, "-m", "coterie", "-C", str(folder), "add")
+    running = [subprocess.Popen([*command, name, "--data", str(rows), "--json"], stdout=-1) for name in names]
+    for process in running:
+        process.communicate()
+
+    assert [process.returncode for process in running] == [0] * 6
+    assert set(load_config(folder).specialists) >= set(names)
 
 
 def test_a_failing_disk_leaves_the_old_file(run, folder, rows, monkeypatch):

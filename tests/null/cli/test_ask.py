@@ -48,6 +48,14 @@ def test_json_with_trace(run, folder, network):
     assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "restate", "route"]
 
 
+def test_a_text_that_was_cut_is_no_secret(run, folder, network):
+    """Who asked with a text longer than a model's window is told that its end was not read."""
+    network()
+
+    assert "read only the beginning" not in run("-C", folder, "ask", "where is it?").err
+    assert "triage read only the beginning" in run("-C", folder, "ask", "where is it? " * 100).err
+
+
 def test_trace_as_a_tree(run, folder, network):
     """`--trace` draws the stages under the answer."""
     network()

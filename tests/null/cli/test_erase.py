@@ -108,7 +108,7 @@ def test_words_for_people(run, lived):
     nobody = run("-C", lived, "erase", "--tenant", "nobody")
     told = run("-C", lived, "erase", "--subject", "Anna Smith").out
 
-    assert "Would erase 1 sessions with 3 entries, and 2 traces." in dry
+    assert "Would erase 1 session with 3 entries, and 2 traces." in dry
     assert "Would erase from the index of 'docs': papers/acme/plan.md." in dry
     assert (nobody.code, nobody.out) == (2, "Nothing of it is here.\n")
     assert "Left: registry/triage/report.json, a trained version" in told

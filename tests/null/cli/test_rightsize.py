@@ -144,6 +144,16 @@ def test_report_and_keep(run, tmp_path, data, light):
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["embedding", "lexical"]
 
 
+@pytest.mark.parametrize(("option", "more"), [("--report", ()), ("--save-answers", ("--model", "large"))])
+def test_what_cannot_be_written_is_said_before_anything_is_trained(run, tmp_path, data, monkeypatch, *, option, more):
+    """Minutes of work do not end in a file that has no place."""
+    monkeypatch.setattr("coterie.rightsizing.rightsize", lambda *_, **__: pytest.fail("it was trained"))
+    for path in (tmp_path / "nowhere" / "size.html", tmp_path):
+        result = run("-C", tmp_path, "rightsize", data, option, path, *more)
+        assert result.code == 2
+        assert f"{option} is {str(path)!r}" in result.err
+
+
 def test_recorded_answers(run, tmp_path, data, light):
     """Recorded answers stand beside the rungs under their name, with tokens at the prices given."""
     recorded = tmp_path / "gpt.jsonl"

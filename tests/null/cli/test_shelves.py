@@ -116,7 +116,7 @@ def test_nothing_could_be_read(run, folder, tmp_path):
     assert scripts.json["error"]["code"] == "input_error"
     assert scripts.json["failed"][0]["reason"].startswith("it is no readable DOCX")
     assert "Not read:" in people.err
-    assert "None of 1 documents could be read" in people.err
+    assert "None of 1 document could be read" in people.err
     assert "Next:" not in people.out
 
 

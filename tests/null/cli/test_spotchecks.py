@@ -11,7 +11,8 @@ from coterie.cascade import Judged
 from coterie.config import load_config
 from coterie.registry import open_registry
 from coterie.store import SQLiteStore
-from coterie.types import Finding, Label, Route, Settlement, Trace, Usage
+from coterie.testing import make_trace
+from coterie.types import Finding, Settlement
 
 ABOVE = """
 [models.large]
@@ -45,21 +46,10 @@ def settle(folder, n, *, value="refund"):
                 reason="",
                 task="classify",
             )
-            trace = Trace(
+            trace = make_trace(
                 id=f"{i:032x}",
                 time=time.time(),
-                tenant="default",
-                session=None,
-                label=Label.INTERNAL,
-                status="accepted",
-                route=Route(parts=(), reason=""),
                 findings=(found,),
-                views=(),
-                verdicts=(),
-                stages=(),
-                steps=(),
-                usage=Usage(),
-                counterfactual_cost=None,
             )
             await store.settle(Settlement(trace=trace))
         await store.close()

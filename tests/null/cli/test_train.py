@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 
 import pytest
 
@@ -229,14 +230,20 @@ def test_ctrl_c_says_what_is_kept(run, folder, training):
 
 
 @pytest.fixture
-def measured(monkeypatch):
+def learned_from():
+    """The report of the version that is measured: what it was trained on."""
+    return {"data": {"train": {"sha256": "0" * 64}}}
+
+
+@pytest.fixture
+def measured(monkeypatch, learned_from):
     """Puts stand-ins behind registry, specialist and evaluation; gives the rows that were asked about."""
     asked = []
 
     class Champions:
         def champion(self, name):
             files = {"model.json": b'{"labels": ["delivery", "refund"]}'}
-            return type("Version", (), {"version": "0123456789abcdef", "files": files})
+            return type("Version", (), {"version": "0123456789abcdef", "files": files, "report": learned_from})
 
     async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
         asked.extend(rows)
@@ -271,6 +278,18 @@ def test_eval_json(run, folder, measured):
     assert document["oos_recall"] is None
     assert document["version"] == "0123456789abcdef"
     assert len(measured) == 24
+
+
+def test_eval_on_what_it_was_trained_on(run, folder, measured, learned_from):
+    """Figures of the rows that a version learned from are too good, and that is said."""
+    path = folder / "data" / "triage.csv"
+    other = run("-C", folder, "eval", "triage", "--data", path, "--json")
+    learned_from["data"]["train"]["sha256"] = sha256(path.read_bytes()).hexdigest()
+    same = run("-C", folder, "eval", "triage", "--data", path, "--json")
+
+    assert (other.json["trained_on"], same.json["trained_on"]) == (False, True)
+    assert "too good" not in other.err
+    assert "`coterie registry show triage`" in same.err
 
 
 def test_eval_as_a_table(run, folder, measured):

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from coterie.context import entries_of
+from coterie.privacy import PatternDetector
 from coterie.types import (
     Citation,
     ContextView,
     Entry,
+    Evidence,
     Fact,
     Finding,
     FindingSummary,
@@ -44,6 +46,19 @@ def test_an_abstention_leaves_its_reason():
     (summary,) = entries_of([(replace(FOUND, accepted=False, reason="not sure"), ContextView())], now=0.0)
 
     assert (summary.content.text, summary.content.accepted) == ("not sure", False)
+
+
+def test_a_guess_of_a_password_s_kind_is_no_password():
+    """What is said of labels that came near looks like nobody's secret, or none of it could leave."""
+    near = tuple(
+        Evidence(kind="alternative", name=label, text=f"{label}: {share:.2f}", weight=share)
+        for label, share in (("printer", 0.61), ("password", 0.24), ("api_key", 0.11), ("PIN", 0.04))
+    )
+    guessed = replace(FOUND, value="printer", text="printer", accepted=False, evidence=near)
+    (summary,) = entries_of([(guessed, ContextView())], now=0.0)
+
+    assert summary.content.guess == "printer; or password (24%); or api_key (11%); or PIN (4%)"
+    assert PatternDetector().find(summary.content.guess) == ()
 
 
 def test_a_retraction_needs_no_acceptance():

@@ -73,6 +73,12 @@ def test_large_fields_are_read(read, table):
     assert len(dataset.rows[-1].text) == 300_000
 
 
+@pytest.mark.parametrize(("name", "hint"), [("a.csv", "header line"), ("a.jsonl", "one JSON object a line")])
+def test_an_empty_file_is_told_what_its_kind_needs(read, name, hint):
+    """CSV begins with a header, JSONL has none."""
+    assert hint in refusal(read, b"", name=name)
+
+
 def test_jsonl_needs_no_extension(read):
     """A file of JSON objects is JSONL whatever it is called, and its numbers are labels too."""
     dataset = read(jsonl(*({"text": f"t {i}", "label": i % 2} for i in range(20))), name="data.txt")
@@ -160,6 +166,8 @@ def test_endless_lines_are_refused(read, monkeypatch):
         ("sentence,label", "Did you mean 'sentence'? Then set text_column = 'sentence'"),
         ("text,lable", "Did you mean 'lable'? Then set label_column = 'lable'"),
         ("text,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
+        ("message,intent", "Did you mean 'message'? Then set text_column = 'message'"),
+        ("message,intent", "Did you mean 'intent'? Then set label_column = 'intent'"),
     ],
 )
 def test_missing_columns_are_named_with_the_nearest(read, table, header, hint):

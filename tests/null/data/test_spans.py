@@ -115,3 +115,16 @@ def test_a_field_that_no_row_states_is_a_typo(tmp_path):
 
     with pytest.raises(DataError, match="did you mean 'party'"):
         read_dataset(path, task="extract", fields={"parties": "text"})
+
+
+@pytest.mark.parametrize(("kind", "told"), [("money", True), ("money*", True), ("number", False), ("text", False)])
+def test_quotes_without_a_value_of_their_type(tmp_path, kind, told):
+    """Who calls an amount without its currency money is told that its value will be empty, before it is trained."""
+    path = tmp_path / "bills.csv"
+    path.write_text("text,sum\n" + "".join(f"You owe {n}.10 by Monday.,{n}.10\n" for n in range(12)))
+    dataset = read_dataset(path, task="extract", fields={"sum": kind})
+    said = [
+        warning for warning in dataset.warnings if "field 'sum': 12 of 12 quotes can be read as no money" in warning
+    ]
+
+    assert bool(said) == told

@@ -44,10 +44,29 @@ def test_durations(written, form):
 
 @pytest.mark.parametrize(
     ("written", "form"),
-    [("$1,500", "USD 1500"), ("US$ 3.5 million", "USD 3500000"), ("EUR 30.25", "EUR 30.25"), ("30 dollars", None)],
+    [
+        ("$1,500", "USD 1500"),
+        ("US$ 3.5 million", "USD 3500000"),
+        ("$1.2345678 million", "USD 1234567.80"),
+        ("EUR 30.25", "EUR 30.25"),
+        ("EUR 77.10", "EUR 77.10"),
+        ("EUR 77.1", "EUR 77.10"),
+        ("EUR 77.00", "EUR 77"),
+        ("$12,345.67", "USD 12345.67"),
+        ("$999,999.99", "USD 999999.99"),
+        ("$0.0125", "USD 0.0125"),
+        ("CHF 0", "CHF 0"),
+        ("77.10 euros", "EUR 77.10"),
+        ("1,500 €", "EUR 1500"),
+        ("3 million USD", "USD 3000000"),
+        ("30 dollars", None),
+        ("77,10 €", None),
+        ("EUR 77,10", None),
+        ("EURO 7", None),
+    ],
 )
 def test_money(written, form):
-    """An amount with its currency."""
+    """An amount to its last cent with its currency; a comma that parts no thousands is no English amount."""
     assert normalise_value("money", written) == form
 
 

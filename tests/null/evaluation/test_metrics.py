@@ -2,21 +2,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import bdtr, bdtrc
 from sklearn import metrics as reference
 
 from coterie.evaluation import (
+    Interval,
     accepted_accuracy,
     accuracy,
+    auc_interval,
     auroc,
     bootstrap_interval,
     bootstrap_mean,
     brier,
     coverage,
     ece,
+    exact_interval,
     exact_match,
     macro_f1,
     multilabel_f1,
     risk_coverage,
+    score_interval,
+    unseen,
 )
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcdef")), min_size=1, max_size=60)
@@ -145,6 +151,44 @@ def test_intervals_cover_the_truth():
         hits += low <= 0.8 <= high
 
     assert 0.91 <= hits / 400 <= 0.98
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(6, 6), (0, 6), (40, 40), (3, 20), (286, 300)])
+def test_the_interval_of_a_share_is_where_its_tails_are_a_fortieth(hits, rows):
+    """At each end of the exact interval what was seen, or more extreme, happens one time in forty."""
+    low, high = exact_interval(hits, rows)
+
+    assert low == 0 if hits == 0 else bdtrc(hits - 1, rows, low) == pytest.approx(0.025)
+    assert high == 1 if hits == rows else bdtr(hits, rows, high) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97, 0.995])
+@pytest.mark.parametrize("rows", [6, 40, 300])
+def test_few_rows_do_not_claim_a_share_that_they_cannot_show(share, rows):
+    """However few the rows and however near to 1 the truth, at most one interval in forty begins above it."""
+    random = np.random.default_rng(0)
+    above = sum(score_interval(random.random(rows) < share, seed=0).low > share for _ in range(2000))
+
+    assert above / 2000 <= 0.025 + 0.01
+
+
+def test_nothing_wrong_among_a_few_is_no_certainty():
+    """Accuracy, macro F1 and AUC that are perfect on six rows have intervals as wide as six rows make them."""
+    six = np.ones(6, dtype=bool)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+
+    assert score_interval(six, seed=0) == exact_interval(6, 6)
+    assert unseen(bootstrap_interval(macro_f1, labels, labels, seed=0), 6) == exact_interval(6, 6)
+    assert auc_interval([3, 2, 1, 0, -1, -2], six.cumsum() <= 2, seed=0) == exact_interval(2, 2)
+    assert unseen(Interval(0.0, 0.0), 6) == exact_interval(0, 6)
+    assert unseen(Interval(0.5, 1.0), 6) == (0.5, 1.0)
+
+
+def test_the_interval_of_what_is_neither_right_nor_wrong_is_the_bootstraps():
+    """Scores between 0 and 1, such as F1 of words, are drawn again."""
+    values = np.random.default_rng(0).random(50)
+
+    assert score_interval(values, seed=3) == bootstrap_mean(values, seed=3)
 
 
 def test_intervals_skip_draws_without_a_figure():

@@ -12,7 +12,8 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, serv
 
 from coterie.config import LlamaModel, OpenAIModel
 from coterie.observe import SpanMaker, observed
-from coterie.types import Finding, Label, Route, Settlement, Stage, Step, Trace, Usage, total_usage
+from coterie.testing import make_trace
+from coterie.types import Finding, Route, Settlement, Stage, Step, Usage, total_usage
 
 MODELS = {
     "large": OpenAIModel(engine="openai", base_url="https://api.example.com/v1", name="gpt-large"),
@@ -44,12 +45,11 @@ STEPS = (
     Step(producer="network", engine="python", usage=Usage(cpu_seconds=0.001, joules=0.01, cost=Decimal(0))),
 )
 SECRET = "SECRETWORD"
-TRACE = Trace(
+TRACE = make_trace(
     id="0af7651916cd43dd8448eb211c80319c",
     time=1_700_000_000.25,
     tenant="acme",
     session=SECRET,
-    label=Label.INTERNAL,
     status="escalated",
     route=Route(parts=(), reason=SECRET),
     findings=(
@@ -62,8 +62,6 @@ TRACE = Trace(
             reason=f"not sure of {SECRET}",
         ),
     ),
-    views=(),
-    verdicts=(),
     stages=(
         Stage(name="route", milliseconds=3.0, after=1.0),
         Stage(name="consult", milliseconds=5.0, after=4.0, note="clauses, triage"),

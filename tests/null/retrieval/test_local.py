@@ -1,13 +1,14 @@
 """The local shelf: what it finds, for whom, and what it is when it is interrupted."""
 
 import json
+import sqlite3
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed
+from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
 from coterie.retrieval import Shelf, fuse
 from coterie.retrieval._generation import present, sole_writer
 from coterie.retrieval._vectors import VectorIndex
@@ -159,16 +160,24 @@ async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
     assert not [path for path in files if b"xyzzyplugh" in path.read_bytes()]
 
 
-async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch):
-    """Whatever goes wrong in the middle, the shelf is what it was."""
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("_local.build_keywords", OSError(28, "No space left on device")),
+        ("_keyword._build", ValueError("Failed to open file for write: No space left on device")),
+        ("_rows.put", sqlite3.OperationalError("database or disk is full: No space left")),
+    ],
+)
+async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch, where, error):
+    """Whatever cannot be written in the middle, the shelf is what it was, and says so."""
     await shelf.update([document("a.txt", "old words")])
 
     def fail(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("coterie.retrieval._local.build_keywords", fail)
-        with pytest.raises(OSError, match="No space"):
+        patch.setattr(f"coterie.retrieval.{where}", fail)
+        with pytest.raises(StoreError, match=r"Cannot write the index of shelf 'docs' to .*No space.*It is as it was"):
             await shelf.update([document("a.txt", "new words")])
 
     (found,) = await shelf.search("words", k=9, clearance=Label.INTERNAL)

@@ -11,27 +11,20 @@ from decimal import Decimal
 from pathlib import Path
 
 from coterie.store import SQLiteStore
-from coterie.types import Entry, Label, Message, Route, Settlement, Step, Trace, Usage
+from coterie.testing import make_trace
+from coterie.types import Entry, Label, Message, Route, Settlement, Step, Usage
 
 
 def settlement(trace_id: str, steps: int) -> Settlement:
     """A request with so many steps and a line of context."""
     usage = Usage(tokens_in=3, milliseconds=1.0, cost=Decimal("0.001"))
-    trace = Trace(
+    trace = make_trace(
         id=trace_id,
         time=1.0,
-        tenant="default",
         session=trace_id[-1],
-        label=Label.INTERNAL,
-        status="accepted",
         route=Route(parts=(), reason="x" * 500),
-        findings=(),
-        views=(),
-        verdicts=(),
-        stages=(),
         steps=(Step(producer="triage", engine="linear", usage=usage),) * steps,
         usage=usage,
-        counterfactual_cost=None,
     )
     message = Message(role="user", text="hello")
     return Settlement(trace=trace, entries=(Entry(content=message, producer="user", label=Label.INTERNAL, time=1.0),))

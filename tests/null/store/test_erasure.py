@@ -13,7 +13,7 @@ from coterie.errors import InputError, StoreError
 from coterie.store import SQLiteStore
 from coterie.types import Context, Entry, Label, Message, Part, Settlement
 
-from .conftest import DAY, NOW, REPLY, TRACE, settlement
+from .conftest import DAY, ENTRIES, NOW, REPLY, TRACE, settlement
 
 
 def mark(number: int) -> str:
@@ -146,6 +146,16 @@ async def test_names_that_are_no_text(open_store):
         await store.erase("\ud800", "default")
     with pytest.raises(InputError):
         await store.sessions("\ud800")
+
+
+async def test_no_session_is_used_before_it_begins(open_store):
+    """What is said stands in a session when the answer ends, and the request began before that."""
+    store = await open_store()
+    late = tuple(replace(entry, time=NOW + 0.5) for entry in ENTRIES)
+    await store.settle(settlement("t1", session="s1", entries=late))
+    (summary,) = await store.sessions("default")
+
+    assert summary.began <= summary.used
 
 
 async def test_the_whole_of_a_long_session(open_store):

@@ -22,12 +22,16 @@ def test_the_smallest_risk_that_rows_without_a_mistake_show(rows, risk):
 
     assert (found.threshold.value is not None) == (risk is not None)
     assert found.risk == (risk or 0.05)
-    assert bool(found.warning) == (risk not in {None, 0.05})
+    assert bool(found.warning) == (risk != 0.05)
+    assert ("it answers nothing" in found.warning) == (risk is None)
 
 
 def test_a_target_that_was_set_is_held():
-    """Whoever writes a target down gets it, or no answer."""
-    assert provable(SET, sure(50), np.ones(50, dtype=bool), [None] * 50).threshold.value is None
+    """Whoever writes a target down gets it, or no answer and is told so."""
+    found = provable(SET, sure(50), np.ones(50, dtype=bool), [None] * 50)
+
+    assert found.threshold.value is None
+    assert "its 50 rows show an error of 5% or below" in found.warning
 
 
 def test_guessing_is_never_accepted():

@@ -242,6 +242,20 @@ def test_other_held_out_rows_are_no_comparison(trained, texts, tmp_path):
     assert champion(tmp_path).version == first.version
 
 
+def test_a_fall_on_other_held_out_rows_is_no_secret(trained, texts, tmp_path):
+    """A version that nothing holds back serves, but if it is far below the one before it the training says so."""
+    plain = HARD | {"bar": {}}
+    first = trained(plain, texts(each=40)).specialists["it"]
+    again = trained(plain, texts(each=40, seed=4)).specialists["it"]
+    worse = trained(plain, noisy(texts(each=41), 2)).specialists["it"]
+
+    assert not again.warnings
+    assert worse.promoted
+    assert f"of {again.version}, which served before, it was 1.000" in worse.warnings[0]
+    assert worse.to_json()["warnings"][-1] == worse.warnings[0]
+    assert champion(tmp_path).version == worse.version != first.version
+
+
 def test_the_same_version_goes_on_serving(trained, texts):
     """Training again what serves already, though it misses its bar, says that it serves."""
     test = texts(each=8, seed=9)

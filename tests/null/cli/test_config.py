@@ -1,0 +1,41 @@
+"""What is said of a `coterie.toml` that does not fit."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from coterie.config import _FORMS, Config, parse_config
+from coterie.errors import ConfigError
+
+SPECIALIST = '[specialists.a]\ntask = "extract"\ndata = "a.csv"\n'
+
+
+def patterns(schema: object) -> Iterator[str]:
+    """Every pattern of a JSON Schema, those of keys too."""
+    if isinstance(schema, dict):
+        yield from (value for key, value in schema.items() if key == "pattern" and isinstance(value, str))
+        yield from schema.get("patternProperties", {})
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from patterns(each)
+
+
+def test_every_pattern_has_words():
+    """Nobody is shown a regular expression."""
+    assert set(patterns(Config.model_json_schema())) == set(_FORMS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[specialists."Ünder"]\n', "specialists.Ünder: a name takes a small letter"),
+        (f'{SPECIALIST}fields = {{ "Fällig" = "date" }}\n', "specialists.a.fields.Fällig: a name takes a small letter"),
+        (f'{SPECIALIST}fields = {{ due = "datum" }}\n', "specialists.a.fields.due: a type is text, date, number"),
+        (f'{SPECIALIST}licence = "§"\n', "specialists.a.licence: a licence is written in SPDX's words"),
+    ],
+)
+def test_a_form_is_told_in_words(text, said):
+    """What was found where, and what it must be like."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    assert said in str(caught.value)
+    assert "^" not in str(caught.value)
