@@ -49,7 +49,7 @@ from coterie.testing import FakeRetriever
 from coterie.training import AnswerCorpus, Fitted, deal, features_of, fit_scorer, gather_corpus
 from coterie.types import Context, ContextView, Entry, Label, Passage, Task
 
-RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 """Shares of wrong ones: the smallest is taken at which enough is accepted. Questions of one's own hold less."""
 ENOUGH = (0.4, 0.25, 0.1)
 """Share of the answers, or of the silences, that a threshold must accept: the first that any risk allows."""
