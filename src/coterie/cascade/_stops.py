@@ -18,7 +18,9 @@ from ._risk import mean_p_value
 STOPS = (0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.7)
 """What is tested, from strict to lax, fixed before any row is seen."""
 _PART = 0.5
-"""So much of the loss that may be is spent where the confidences alone choose a stop: tests must have some room."""
+"""So much of the loss that may be is left unspent where confidences alone choose a stop: tests must have room."""
+_ROOM = 5.0
+"""And at least so many rows' worth of it: -log(DELTA) times a difference's range over the largest bet, and some."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +85,9 @@ def promised_stop(outcomes: RungOutcomes, *, quality: float) -> float | None:
     They alone choose it, not what was right: so a test at this stop is one that was planned beforehand.
     """
     last = float(outcomes.confidence[-1].mean())
-    least = last * (1.0 - _PART * (1.0 - quality))
-    kept = [stop for stop in STOPS if float(outcomes.at(stop).confidence.mean()) >= least]
+    loss = last * (1.0 - quality)
+    spent = loss - max(_PART * loss, _ROOM / len(np.unique(outcomes.group)))
+    if spent <= 0:
+        return None
+    kept = [stop for stop in STOPS if float(outcomes.at(stop).confidence.mean()) >= last - spent]
     return min(kept, default=None)

@@ -73,6 +73,15 @@ def test_the_promised_stop_is_chosen_by_confidences_alone():
     assert promised_stop(said, quality=0.99) == promised_stop(other, quality=0.99)
 
 
+def test_fewer_rows_promise_less():
+    """What so many rows could not show is not promised; else the threshold's level would wait at the wrong stop."""
+    promised = [promised_stop(outcomes(n, seed=2), quality=0.99) for n in (400, 700, 5000)]
+
+    assert promised[0] is None
+    assert promised[1] is None or promised[1] >= promised[2]
+    assert promised[2] is not None
+
+
 def test_rows_of_one_group_count_as_one():
     """Of three thousand rows in thirty groups nothing is shown."""
     said = outcomes(3000)
