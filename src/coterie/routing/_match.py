@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ._profile import Profile
-from ._split import Mark, Piece
+from ._split import SHORTEST_ALONE, Mark, Piece
 
 NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.14, "comma": 0.20, "gap": 0.45}
 """What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
@@ -119,7 +119,7 @@ class Match:
     @property
     def alone(self) -> bool:
         """Whether a piece may be all that is asked of a text that is nobody's."""
-        return self.stands and self.best.alone
+        return self.stands and self.best.alone and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
     def second(self) -> str | None:

@@ -34,6 +34,9 @@ _JOINED = 2 / 3
 """The same of a piece before or behind words that say that something else is asked, however typical of its own."""
 _ALONE = 2.0
 """Times `false_rejection`, how typical of all a piece must be that is asked about although the whole is nobody's."""
+_FEWEST_POOLED = 200
+"""Examples of a specialist below which the network's measure says nothing of it: what tells the specialists apart has
+learned so few by heart, and they score more for it than any other text can. Its own examples decide alone."""
 _MOST_ROWS = 4_000
 """Examples whose scores are looked at, of all specialists together."""
 _FEWEST_ROWS = 4
@@ -65,9 +68,10 @@ class Scope:
         self._profiles = profiles
         self._false_rejection = false_rejection
         self._cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
-        warm = [position for position, profile in enumerate(profiles) if not profile.cold]
-        most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(warm)))
-        found = [_own_scores(profiles[position], discriminant, position, most) for position in warm]
+        self._few = np.array([len(profile.typical) < _FEWEST_POOLED for profile in profiles], dtype=bool)  # (S,)
+        many = np.flatnonzero(~self._few)
+        most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(many)))
+        found = [_own_scores(profiles[position], discriminant, int(position), most) for position in many]
         self._scores = np.sort(np.concatenate(found)) if found else np.empty(0)  # (N,)
 
     def typicality(self, which: np.ndarray, similarity: np.ndarray, scores: np.ndarray) -> Typicality:
@@ -81,6 +85,7 @@ class Scope:
         share = self._false_rejection
         own = np.stack([self._own(position, similarity[:, column]) for column, position in enumerate(which)], axis=1)
         pooled = np.searchsorted(self._scores, scores, side="right") / max(1, len(self._scores))
+        pooled = np.where(self._few[which], own, pooled)
         sure = similarity >= SURE_SIMILARITY
         own = np.where(sure, np.maximum(own, share), own)
         plausible = own >= _PIECE * share

@@ -102,7 +102,7 @@ _CLEARER = 0.05
 """Likeness that a side of a boundary must have more than the whole, to be looked at as the question in it."""
 _CUTS = 2
 """Boundaries at which a text is cut to find it: what stands before it and what stands behind."""
-_SHORTEST_ALONE = 4
+SHORTEST_ALONE = 4
 """Words of it: three of nobody's text are like somebody's by chance."""
 
 Judge = Callable[[np.ndarray], np.ndarray]
@@ -188,7 +188,7 @@ def propose_clearest(
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
     found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
     pieces = (_piece(text, *span) for span in found)
-    return tuple(piece for piece in pieces if len(piece.text.split()) >= _SHORTEST_ALONE)
+    return tuple(piece for piece in pieces if len(piece.text.split()) >= SHORTEST_ALONE)
 
 
 def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) -> Iterator[tuple[int, int]]:

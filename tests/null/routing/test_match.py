@@ -114,3 +114,13 @@ def test_a_whole_that_is_hardly_somebody_s_gives_way():
     matches[inside] = match("I lost my card", cards=0.9, law=0.1)
     matches[whole] = match("the moon I lost my card", cards=0.1, law=0.6)
     assert [each.text for each in choose(whole, matches)] == ["the moon I lost my card"]
+
+
+def test_three_words_do_not_decide_for_the_rest():
+    """Three words of nobody's text are like somebody's examples by chance: "what does it"; four may be the question."""
+    inside, whole = piece("who stole it"), piece("the moon who stole it")
+    matches = {whole: match("the moon who stole it", cards=0.1), inside: match("who stole it", cards=0.8)}
+    assert [each.text for each in choose(whole, matches)] == ["the moon who stole it"]
+
+    matches[inside] = match("who stole my card", cards=0.8)
+    assert [each.text for each in choose(whole, matches)] == ["who stole my card"]

@@ -78,3 +78,12 @@ def test_with_few_examples_the_similarity_decides():
 
     assert judged(scope, 0, COLD_SIMILARITY + 0.01) == (True,) * 5
     assert judged(scope, 0, COLD_SIMILARITY - 0.01) == (False,) * 5
+
+
+def test_few_examples_are_judged_by_their_own_alone():
+    """What tells specialists apart knows few examples by heart: no other text can score for one as they do."""
+    profiles = [profile(0.5, 0.7, seed, count=60) for seed in range(3)]
+    scope = Scope(profiles, Discriminant(profiles), false_rejection=SHARE)
+
+    assert judged(scope, 0, 0.5 + 0.2 * 1.5 * SHARE)[0]
+    assert not judged(scope, 0, 0.5 + 0.2 * 0.3 * SHARE)[0]
