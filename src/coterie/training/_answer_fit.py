@@ -172,7 +172,8 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
 def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, own: np.ndarray) -> float:  # own (N,) bool
     """The lowest log-odds from which sentences beside the best one are right so often, of a part of the questions."""
     others = {
-        number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in np.flatnonzero(own)
+        number: np.delete(np.arange(len(scores[number])), scores[number].argmax())
+        for number in np.flatnonzero(own).tolist()
     }
     values = np.concatenate([scores[number][rows] for number, rows in others.items()])
     right = np.concatenate([corpus.asked[number].answers[rows] for number, rows in others.items()])
