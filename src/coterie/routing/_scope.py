@@ -26,7 +26,7 @@ _MOST_LOST = 2.0
 _WELL_POOLED = 3.0
 """Times `false_rejection`, the share of all examples from which on a text may be as untypical of its specialist's own
 as a piece. With these three, texts of nobody that somebody is asked about fell from .21 to .09 on the half `dev` of
-`benchmarks/compound`, and .971 instead of .972 of the others are asked about."""
+`benchmarks/compound` (a hundred), and .971 instead of .972 of the others are asked about."""
 _BESIDE = (0.8, 4.0, 1.5)
 """Times `false_rejection`, what adds a specialist to another: so typical of all in scope, so typical of its own, or so
 typical of all out of it. Chosen on that half and on the half of the texts of `benchmarks/injection` that is for it."""
@@ -69,9 +69,9 @@ class Scope:
         self._false_rejection = false_rejection
         self._cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
         self._few = np.array([len(profile.typical) < _FEWEST_POOLED for profile in profiles], dtype=bool)  # (S,)
-        many = np.flatnonzero(~self._few)
+        many = np.flatnonzero(~self._few).tolist()
         most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(many)))
-        found = [_own_scores(profiles[position], discriminant, int(position), most) for position in many]
+        found = [_own_scores(profiles[position], discriminant, position, most) for position in many]
         self._scores = np.sort(np.concatenate(found)) if found else np.empty(0)  # (N,)
 
     def typicality(self, which: np.ndarray, similarity: np.ndarray, scores: np.ndarray) -> Typicality:
