@@ -162,10 +162,12 @@ def claim_rows() -> Iterator[Row]:
         bars = result.get("bars") or [None]
         for place, bar in enumerate(bars):
             claim = result.get("claim", NONE) if place == 0 else ""
-            yield (claim, folder if place == 0 else "", _bar(bar), _result(bar, name, result["figures"]))
+            yield (claim, folder if place == 0 else "", _bar(bar, name), _result(bar, name, result["figures"]))
 
 
-def _bar(bar: Figures | None) -> str:
+def _bar(bar: Figures | None, name: str) -> str:
+    if bar is None and name == "everyday":
+        return "none"
     if bar is None:
         return "none: the floor is printed beside it"
     return f"{bar['what']} {'≤' if bar.get('at_most') else '≥'} {bar['limit']:g}"
@@ -176,6 +178,9 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
         means = figures["summary"]
         best = max((rung for rung in means if rung != "patterns"), key=lambda rung: means[rung]["token_f1"])
         return f"token F1 {means[best]['token_f1']:.3f} ({best}), patterns {means['patterns']['token_f1']:.3f}"
+    if bar is None and name == "everyday":
+        answered, right = (figures[each]["share"] for each in ("answered_of_stated", "answered_rightly"))
+        return f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right"
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")
         return (
