@@ -163,7 +163,10 @@ def make_profile(
     """
     kept = _spread(labels, seed)
     names = tuple(labels[i] for i in kept) + tuple(hint_texts)
-    typical = _typical(vectors[kept], [groups[i] for i in kept])
+    own = [groups[i] for i in kept]
+    typical = _typical(vectors[kept], own, copy=NEAR_COPY)
+    if len(typical) < FEWEST_EXAMPLES:  # all are copies of one: what is far from them is foreign all the same
+        typical = _typical(vectors[kept], own, copy=np.inf)
     return Profile(
         vectors=np.vstack([vectors[kept].reshape(-1, hints.shape[1]), hints]).astype(np.float32),
         names=names,
@@ -201,13 +204,13 @@ def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _typical(vectors: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:  # (N, D) -> (at most N,)
-    """Each example's mean cosine to its nearest examples of other groups that are no copies, where it has enough."""
+def _typical(vectors: np.ndarray, groups: Sequence[str | None], *, copy: float) -> np.ndarray:  # (N, D) -> (at most N,)
+    """Each example's mean cosine to its nearest examples of other groups, below `copy`, where it has enough."""
     numbers: dict[str, int] = {}
     codes = np.array([-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups)])
     alike = codes[:, None] == codes[None, :]  # (N, N), itself included
     cosines = vectors @ vectors.T
-    left_out = alike | (cosines >= NEAR_COPY)
+    left_out = alike | (cosines >= copy)
     comparable = (~left_out).sum(axis=1) >= NEIGHBOURS
     if not comparable.any():
         return np.empty(0)

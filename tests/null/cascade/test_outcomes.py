@@ -46,7 +46,7 @@ def test_a_model_that_was_not_asked_has_no_outcome(write):
     ("record", "said"),
     [
         ({"prompt": "", "models": {"a": {"score": 1}}}, "line 2 has the prompt ''"),
-        ({"prompt": "x"}, "line 2 has models 'None'"),
+        ({"prompt": "x"}, "line 2 has no models"),
         ({"prompt": "x", "models": {"a": 1}}, "has 1 for model 'a', not an object"),
         ({"prompt": "x", "models": {"a": {"cost": 1}}}, "has no score for model 'a'"),
         (
