@@ -102,3 +102,12 @@ def test_people_are_not_suspected(tmp_path):
     report = trained(tmp_path, as_people_write()).specialists["help"].report
 
     assert not [each for each in report["warnings"] if "near copies" in each]
+
+
+def test_a_label_of_one_pattern_is_learned_as_it_is(tmp_path):
+    """Held out together, all texts of a label would leave nobody who knows it: nothing is calibrated on that."""
+    rows = [{"text": PATTERNS[label][0].format(i), "label": label} for label in PATTERNS for i in range(40)]
+    report = trained(tmp_path, rows).specialists["help"].report
+
+    assert not [each for each in report["warnings"] if "near copies" in each]
+    assert report["metrics"]["coverage"] == 1.0

@@ -28,7 +28,8 @@ class ConfidenceLine:
         if self == STRAIGHT:
             return said
         sure = np.clip(said, _SUREST, 1 - _SUREST)
-        return np.asarray(1.0 / (1.0 + np.exp(-self.intercept) * ((1 - sure) / sure) ** self.slope))
+        odds = self.intercept + self.slope * np.log(sure / (1 - sure))  # their logarithm
+        return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))
 
 
 STRAIGHT = ConfidenceLine()

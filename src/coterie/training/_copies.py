@@ -44,7 +44,10 @@ def made_of_patterns(logits: np.ndarray, apart: np.ndarray) -> bool:  # (N, L), 
 
 
 def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: Sequence[str | None]) -> TextExamples | None:
-    """The same texts, with near copies in one fold; None where there are too many texts, or all are copies.
+    """The same texts, with near copies in one fold; None where that would say nothing.
+
+    That is where there are too many texts, or all of a label (of five texts or more) are copies of one: held out
+    together, nobody knows it.
 
     Args:
         examples: Of a classifier with one label a text.
@@ -55,7 +58,9 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: Sequenc
         return None
     kinds = _kinds(vectors, groups)
     folds = _deal(kinds, examples.seed)
-    return replace(examples, folds=folds) if len(np.unique(folds)) > 1 else None
+    of_label = (folds[rows > 0] for rows in examples.hot.T)
+    known = all(len(np.unique(own)) > 1 for own in of_label if len(own) >= FOLDS)
+    return replace(examples, folds=folds) if known else None
 
 
 def _kinds(vectors: np.ndarray, groups: Sequence[str | None]) -> np.ndarray:  # (N, D) -> (N,)
