@@ -106,14 +106,10 @@ def _fixed(train: Outcomes, test: Outcomes) -> list[Policy]:
 
 
 def _single(train: Outcomes, test: Outcomes) -> list[tuple[float, Policy]]:
-    prices, quality = train.costs.mean(axis=0), train.scores.mean(axis=0)
-    kept: list[tuple[float, Policy]] = []
-    best = -1.0
-    for column in np.lexsort((-quality, prices)):
-        if quality[column] > best:
-            best = float(quality[column])
-            kept.append((float(prices[column]), Policy(test.scores[:, column], test.costs[:, column])))
-    return kept
+    prices = train.costs.mean(axis=0)
+    return [
+        (float(prices[column]), Policy(test.scores[:, column], test.costs[:, column])) for column in train.undominated()
+    ]
 
 
 def errors(policies: Sequence[Policy], rows: np.ndarray, grid: np.ndarray) -> np.ndarray:  # (G,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,7 +17,6 @@ from coterie.testing import FakeOpenAIServer, Reply
 from coterie.training import train
 from coterie.types import Feedback, Request
 
-MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"
 LABELS = {"card_arrival", "card_delivery_estimate", "lost_or_stolen_card"}
 DOUBTFUL = "when will it be delivered"
 
@@ -47,12 +45,10 @@ model = "giant"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, messages) -> Path:
     """A network whose specialist tells three intents apart, two of them alike; it promises so much that it abstains."""
     folder = tmp_path_factory.mktemp("dial")
-    with MESSAGES.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["label"] in LABELS]
-    (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in messages(LABELS)))
     (folder / "coterie.toml").write_text(CONFIG.format(url="http://127.0.0.1:9/v1", prices="", dial=""))
     train(folder)
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import random
 from pathlib import Path
@@ -14,7 +13,6 @@ from coterie.assembly import open_network
 from coterie.training import TrainingReport, train
 from coterie.types import Answer, Request
 
-MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"
 PATTERNS = {
     "printer": ["the printer on floor {} jams", "printer {} prints blank pages", "no toner in printer {}"],
     "password": ["I forgot the password of account {}", "account {} is locked", "reset my login number {}"],
@@ -40,13 +38,6 @@ def from_patterns() -> list[dict[str, str]]:
         text = draw.choice(PATTERNS[label]).format(draw.randint(1, 400))
         rows.append({"text": draw.choice(BEFORE) + text + draw.choice(AFTER), "label": label})
     return rows
-
-
-def as_people_write() -> list[dict[str, str]]:
-    """The messages of four intents of BANKING77."""
-    intents = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}
-    with MESSAGES.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if row["label"] in intents][:200]
 
 
 def trained(folder: Path, rows: list[dict[str, str]]) -> TrainingReport:
@@ -97,9 +88,10 @@ def test_who_made_them_is_told(made):
     assert "without a text's near copies" in warning
 
 
-def test_people_are_not_suspected(tmp_path):
+def test_people_are_not_suspected(tmp_path, messages):
     """Texts that people wrote about four things are no copies of each other."""
-    report = trained(tmp_path, as_people_write()).specialists["help"].report
+    intents = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}
+    report = trained(tmp_path, messages(intents)[:200]).specialists["help"].report
 
     assert not [each for each in report["warnings"] if "near copies" in each]
 

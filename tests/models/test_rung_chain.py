@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -17,7 +16,6 @@ from coterie.testing import FakeOpenAIServer, Reply
 from coterie.training import train
 from coterie.types import Request, total_usage
 
-MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"
 LABELS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up", "top_up_failed"}
 CLEAR, ODD = "I lost my card, someone stole my card", "The plastic thing has gone astray, a thief perhaps"
 
@@ -46,12 +44,10 @@ model = "giant"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, messages) -> Path:
     """A trained network with one specialist, a chain of two rungs."""
     folder = tmp_path_factory.mktemp("chain")
-    with MESSAGES.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["label"] in LABELS]
-    (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "triage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in messages(LABELS)))
     (folder / "coterie.toml").write_text(CONFIG)
     train(folder)
     return folder

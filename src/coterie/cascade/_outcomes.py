@@ -86,6 +86,15 @@ class Outcomes:
         """Money for each answer."""
         return self._table("cost")
 
+    def undominated(self) -> list[int]:
+        """The columns of the models that are better than all cheaper ones, the cheapest first."""
+        prices, quality = self.costs.mean(axis=0), self.scores.mean(axis=0)
+        kept: list[int] = []
+        for column in np.lexsort((-quality, prices)).tolist():
+            if not kept or quality[column] > quality[kept[-1]]:
+                kept.append(column)
+        return kept
+
     @cached_property
     def confidences(self) -> np.ndarray:  # (N, M)
         """What each model said of its own answer."""

@@ -144,11 +144,7 @@ def _for_budget(policies: list[Policy], learned: Outcomes, money: float) -> tupl
 
 def _singles(known: Outcomes, played: Outcomes) -> list[tuple[float, float]]:
     """Cost and quality, where they are played, of each model that is better than all cheaper ones where it is known."""
-    prices, quality = known.costs.mean(axis=0), known.scores.mean(axis=0)
-    kept: list[tuple[float, float]] = []
-    best = -1.0
-    for column in np.lexsort((-quality, prices)):
-        if quality[column] > best:
-            best = float(quality[column])
-            kept.append((float(played.costs[:, column].mean()), float(played.scores[:, column].mean())))
-    return kept
+    return [
+        (float(played.costs[:, column].mean()), float(played.scores[:, column].mean()))
+        for column in known.undominated()
+    ]

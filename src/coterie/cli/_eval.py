@@ -90,8 +90,7 @@ def evaluate(
     section = _section(config, name)
     version = open_registry(folder, config.registry).champion(name)
     columns = {"text_column": text_column or section.text_column, "label_column": label_column or section.label_column}
-    path = find_file(folder, data)
-    dataset = _read(path, section.model_copy(update=columns))
+    dataset = _read(find_file(folder, data), section.model_copy(update=columns))
     measured = run(_measure(name, config, folder, version, dataset))
     unknown, warnings = _unknown(dataset, section, version)
     document = {
@@ -100,11 +99,11 @@ def evaluate(
         "file": dataset.name,
         **measured.to_json(),
         "unknown_labels": unknown,
-        "trained_on": trained_on(version.report, path),
+        "trained_on": trained_on(version.report, dataset),
     }
     for warning in (*dataset.warnings, *warnings, *_truncated(measured)):
         remark(f"Warning: {warning}")
-    if trained_on(version.report, path):
+    if document["trained_on"]:
         remark(
             f"Warning: version {version.version} was trained on rows of this file, so these figures are too good; "
             f"`coterie registry show {name}` has those of rows that were held out."
@@ -147,12 +146,10 @@ def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> 
     return unknown, [f"{each}; such a row cannot be right unless it has another label too" for each in words]
 
 
-def trained_on(report: Mapping[str, Any], path: Path) -> bool:
+def trained_on(report: Mapping[str, Any], dataset: Dataset) -> bool:
     """Whether a version, by its report, learned from this file."""
-    from hashlib import sha256
-
     trained = report.get("data", {}).get("train", {})
-    return bool(trained.get("sha256") == sha256(path.read_bytes()).hexdigest())
+    return bool(trained.get("sha256") == dataset.sha256)
 
 
 def _truncated(measured: Evaluation) -> Iterator[str]:

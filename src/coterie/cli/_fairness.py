@@ -65,7 +65,7 @@ def fairness(
     _check_columns(dataset, group)
     findings = run(_ask(name, config, folder, version, dataset))
     found = [_fairness(dataset, findings, column, cut or (), line) for column in group]
-    if trained_on(version.report, path):
+    if trained_on(version.report, dataset):
         remark(
             f"Warning: version {version.version} was trained on this file, so errors come out too few; "
             f"`coterie registry show {name}` has them out of fold."

@@ -69,7 +69,7 @@ def remove_folder(home: Path, name: str) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Give a file new content at once: whoever reads it sees the old or the new."""
     with replacing(path) as draft:
-        write_new(draft, content)
+        draft.write_bytes(content)
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -70,6 +70,12 @@ def products(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (M, D), 
     return np.asarray(vectors @ others.T)
 
 
+def nearest_mean(cosines: np.ndarray) -> np.ndarray:  # (M, N) -> (M,)
+    """How like some examples each vector is: the mean of its `NEIGHBOURS` highest cosines to them."""
+    k = min(NEIGHBOURS, cosines.shape[1])
+    return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Profile:
     """Encodings of a specialist's examples and hints.
@@ -96,8 +102,7 @@ class Profile:
         closest = cosines[np.arange(len(vectors)), nearest]
         if self.cold:
             return Compared(closest, nearest, closest)
-        k = min(NEIGHBOURS, len(self.vectors))
-        return Compared(np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)), nearest, closest)
+        return Compared(nearest_mean(cosines), nearest, closest)
 
     @property
     def cold(self) -> bool:
@@ -214,5 +219,4 @@ def _typical(vectors: np.ndarray, groups: Sequence[str | None], *, copy: float) 
     comparable = (~left_out).sum(axis=1) >= NEIGHBOURS
     if not comparable.any():
         return np.empty(0)
-    cosines = np.where(left_out, -1.0, cosines)[comparable]
-    return np.asarray(np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(axis=1))
+    return nearest_mean(np.where(left_out, -1.0, cosines)[comparable])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._discriminant import WEIGHT, Discriminant
-from ._profile import COLD_SIMILARITY, NEIGHBOURS, SURE_SIMILARITY, Profile
+from ._profile import COLD_SIMILARITY, SURE_SIMILARITY, Profile, nearest_mean
 
 _PIECE = 1 / 6
 """Of the typicality that a request needs, what a piece needs that says more than the whole does: that it was cut out of
@@ -116,8 +116,7 @@ def _own_scores(profile: Profile, discriminant: Discriminant, position: int, mos
     vectors = profile.vectors[rows]
     cosines = vectors @ profile.vectors.T
     cosines[np.arange(len(rows)), rows] = -1.0
-    k = min(NEIGHBOURS, cosines.shape[1])
-    likeness = np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
+    likeness = nearest_mean(cosines)
     # Examples of one document are like each other; what is typical was worked out without that. The order stays.
     likeness[np.argsort(likeness)] = np.quantile(profile.typical, np.linspace(0, 1, len(rows)))
     return np.asarray(likeness + WEIGHT * discriminant.scores(vectors, [position])[:, 0])

@@ -41,10 +41,10 @@ from ._job import Job
 from ._kept import RememberingEngine, telling_what_is_kept
 from ._measure import Encoded, encode, finish, rated
 from ._sampling import balanced, sample
+from ._scope import FALSE_REJECTION
 
 MOST_DEMONSTRATIONS = 5_000
 """Training texts that a version keeps at most; of more, the rarest labels keep all of theirs."""
-_FALSE_REJECTION = 0.02  # share of in-scope rows that the in-scope score may reject
 _ROOM = 2_000  # tokens of examples, where half the window has them
 _ANSWER = 10  # tokens of an answer, for the estimate
 
@@ -208,7 +208,7 @@ class _Prompter:
             temperature=1.0,
             threshold=threshold.value,
             target_risk=section.target_risk,
-            scope_threshold=scope_threshold(scores, false_rejection=_FALSE_REJECTION),
+            scope_threshold=scope_threshold(scores, false_rejection=FALSE_REJECTION),
         )
         predicted = np.array([-1 if reply.label is None else names.index(reply.label) for reply in replies])
         first = np.array([names.index(self.job.train.rows[each.row].labels[0]) for each in asked])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
@@ -25,13 +26,13 @@ from coterie.routing import hint_texts
 from coterie.specialists import Neighbours
 from coterie.types import Rung
 
-from ._copies import Apart, hold_out_copies, made_of_patterns
+from ._copies import Apart, hold_out_copies
 from ._examples import TextExamples
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
-from ._progress import Progress
-from ._scope import fit_neighbours, nearest_out_of_fold
+from ._progress import Progress, Silent
+from ._scope import fit_neighbours, made_of_patterns, nearest_out_of_fold
 
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
@@ -90,7 +91,7 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
-    apart, apart_logits = _without_copies(job, examples, encoded.vectors, matrix, held)
+    apart = _without_copies(job, examples, encoded.vectors, matrix, held)
     lexical = TextFit(
         rung="lexical",
         head=build_head(linear, None, np.ones(1), features),
@@ -98,7 +99,7 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
         shares=np.ones(1),
         seconds=time.perf_counter() - start,
         rows=everything,
-        apart=Apart(apart_logits, None) if apart_logits is not None else None,
+        apart=apart and Apart(apart.logits, None),
     )
     fits = [lexical]
     if "embedding" in job.measured_rungs:
@@ -108,17 +109,26 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     return fits
 
 
+class _WithoutCopies(NamedTuple):
+    """Rows made from a few patterns."""
+
+    examples: TextExamples
+    """With near copies in one fold."""
+    logits: np.ndarray  # (N, L)
+    """What the n-grams say of each then."""
+
+
 def _without_copies(
     job: Job, examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
-) -> tuple[TextExamples | None, np.ndarray | None]:
-    """The rows with near copies in one fold, and what is then said of them (N, L), if a few patterns made them."""
+) -> _WithoutCopies | None:
+    """The rows without their near copies, if a few patterns made them."""
     if job.section.task != "classify":
-        return None, None
-    apart = hold_out_copies(examples, vectors, [row.group for row in job.train.rows])
+        return None
+    apart = hold_out_copies(examples, vectors, job.group_numbers(np.arange(len(vectors))))
     if apart is None:
-        return None, None
-    logits = lexical_out_of_fold(matrix, apart)
-    return (apart, logits) if made_of_patterns(held, logits) else (None, None)
+        return None
+    logits = lexical_out_of_fold(matrix, apart, Silent())
+    return _WithoutCopies(apart, logits) if made_of_patterns(held, logits) else None
 
 
 Lexical = tuple[Linear, Sequence[NgramFeatures]]
@@ -131,7 +141,7 @@ def _fit_embedding(
     lexical: TextFit,
     parts: Lexical,
     *,
-    apart: TextExamples | None,
+    apart: _WithoutCopies | None,
 ) -> TextFit:
     start = time.perf_counter()
     job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
@@ -150,17 +160,14 @@ def _fit_embedding(
         rows=lexical.rows,
         compared=compared,
         nearest=nearest_out_of_fold(compared, encoded.vectors, examples),
-        apart=_embedding_apart(lexical, encoded.vectors, apart, shares, compared) if apart else None,
+        apart=_embedding_apart(encoded.vectors, apart, shares, compared) if apart else None,
     )
 
 
-def _embedding_apart(
-    lexical: TextFit, vectors: np.ndarray, apart: TextExamples, shares: np.ndarray, compared: Neighbours
-) -> Apart | None:
+def _embedding_apart(vectors: np.ndarray, apart: _WithoutCopies, shares: np.ndarray, compared: Neighbours) -> Apart:
     """What the pool says of each row without its near copies."""
-    assert lexical.apart is not None, "fitted first"  # noqa: S101
-    logits = shares[0] * lexical.apart.logits + shares[1] * fit_kernel(vectors, apart).out_of_fold
-    return Apart(logits, nearest_out_of_fold(compared, vectors, apart))
+    logits = shares[0] * apart.logits + shares[1] * fit_kernel(vectors, apart.examples).out_of_fold
+    return Apart(logits, nearest_out_of_fold(compared, vectors, apart.examples))
 
 
 def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexical) -> TextFit:
@@ -270,14 +277,13 @@ def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Lin
     return Linear(weights=weights, bias=bias)
 
 
-def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress | None = None) -> np.ndarray:
+def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress) -> np.ndarray:
     """Logits (N, L) of every row from a model that did not see the row's fold."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
     for fold in np.unique(examples.folds):
         held = examples.folds == fold
         logits[held] = fit_lexical(features, examples, np.flatnonzero(~held)).logits(features[held])
-        if progress is not None:
-            progress.advance(1)
+        progress.advance(1)
     return logits
 
 

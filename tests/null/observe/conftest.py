@@ -5,17 +5,16 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from coterie.testing import make_trace
 from coterie.types import (
     Evidence,
     Fact,
     Finding,
-    Label,
     Omission,
     Part,
     Route,
     Stage,
     Step,
-    Trace,
     Usage,
     Verdict,
     ViewRecord,
@@ -41,13 +40,9 @@ def trace():
         specialist="reply", value=None, text="", confidence=0.0, accepted=False, reason="the model is not there"
     )
     part = Part(text="I lost my card", waves=(("triage",), ("reply",)), score=0.9, vector=np.zeros(3))
-    return Trace(
+    return make_trace(
         id="abc",
         time=1.5,
-        tenant="default",
-        session=None,
-        label=Label.INTERNAL,
-        status="accepted",
         route=Route(parts=(part,), reason="triage scores 0.9", scores={"triage": 0.9}),
         findings=(triage, reply),
         views=(ViewRecord(specialist="reply", seen=("fact intent",), omitted=(Omission(what="x", reason="y"),)),),
@@ -55,5 +50,4 @@ def trace():
         stages=(Stage(name="admit", milliseconds=0.1), Stage(name="consult", milliseconds=9.0, note="triage")),
         steps=(step,),
         usage=Usage(tokens_in=5, milliseconds=12.5, cost=Decimal("0.00012")),
-        counterfactual_cost=None,
     )
