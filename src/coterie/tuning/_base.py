@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from tokenizers import Tokenizer
 
@@ -40,6 +41,11 @@ _PACKAGES = ("torch", "transformers", "onnx")
 _KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
 
 
+Pooling = Literal["mean", "first"]
+"""How the states of a text's tokens become one vector: their mean, or that of the mark at the beginning."""
+_POOLINGS: Mapping[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaseEncoder:
     """An encoder's files before fine-tuning, none of them loaded."""
@@ -54,6 +60,8 @@ class BaseEncoder:
     sha256: str
     """Of the weights."""
     licence: str | None
+    pooling: Pooling = "mean"
+    """As it was made to be pooled."""
 
     @property
     def max_tokens(self) -> int:
@@ -122,6 +130,7 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
             tokenizer=(folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
             sha256=hash_file(weights),
             licence=licence or config.get("license") or _licence_of_readme(folder),
+            pooling=_pooling_of(folder),
         )
     except FileNotFoundError as error:
         raise ModelMissing(
@@ -136,6 +145,22 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
             hint='Find out what it is and say so beside `base` in coterie.toml, such as: base_licence = "Apache-2.0"',
         )
     return base
+
+
+def _pooling_of(folder: Path) -> Pooling:
+    """How sentence-transformers was told to pool it; the mean where nobody says."""
+    try:
+        said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "mean"
+    modes = [mode for mode, used in said.items() if mode.startswith("pooling_mode_") and used]
+    if not modes:
+        return "mean"
+    if len(modes) > 1 or modes[0] not in _POOLINGS:
+        raise ArtefactRefused(
+            f"The base encoder in {str(folder)!r} is pooled by {', '.join(modes)}; known are {', '.join(_POOLINGS)}."
+        )
+    return _POOLINGS[modes[0]]
 
 
 def _licence_of_readme(folder: Path) -> str | None:
