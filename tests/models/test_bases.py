@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from coterie.engines import OnnxEncoder, OnnxTagger
-from coterie.errors import ArtefactRefused
+from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.models import pull
 from coterie.tuning import encoder_files, exact_tags, exact_vectors, find_base, tagger_files
 from coterie.tuning._network import build_network
 from coterie.tuning._tagging import build_token_network
@@ -91,6 +92,22 @@ def test_published_names(place):
     base = find_base("tiny", place)
 
     assert np.array_equal(exact_vectors(build_network(base), base, TEXTS), before)
+
+
+def test_pulled(place, tmp_path, monkeypatch):
+    """An encoder that was pulled is found by its name without a network, and before that the command is named."""
+    monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
+    with pytest.raises(ModelMissing, match="'someone/tiny' is not on this machine") as missing:
+        find_base("someone/tiny", tmp_path)
+    assert missing.value.hint == "Fetch it: coterie models pull someone/tiny"
+    pull("someone/tiny", source=str(place / "tiny"))
+    base = find_base("someone/tiny", tmp_path)
+
+    assert (base.licence, base.sha256) == ("cc0-1.0", find_base("tiny", place).sha256)
+    base.weights.write_bytes(base.weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ArtefactRefused, match="that was pulled"):
+        find_base("someone/tiny", tmp_path)
 
 
 def pool(place, **modes):
