@@ -97,6 +97,16 @@ def test_json(run, tmp_path, data, light):
     assert document["data"]["held_out"]["sha256"]
 
 
+def test_another_base_encoder(run, tmp_path, data, light, monkeypatch):
+    """`--base` says what is fine-tuned; one that is not here is said with the command before anything is trained."""
+    monkeypatch.setattr("coterie.tuning._base.find_spec", lambda name: True)
+    monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "home"))
+    result = run("-C", tmp_path, "rightsize", data, "--rungs", "lexical,encoder", "--base", "someone/tiny")
+
+    assert result.code == 1
+    assert "coterie models pull someone/tiny" in result.err
+
+
 def test_a_chain(run, tmp_path, data, light):
     """`--chain` shows the chain beside its rungs, and what it comes to at each stop."""
     words = ("-C", tmp_path, "rightsize", data, "--chain", "lexical,embedding")
