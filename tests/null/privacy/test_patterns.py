@@ -253,6 +253,7 @@ def test_private_keys():
         "loads of 10(5)-10(9) copies were seen",
         "Phoenix, Arizona 85004-0001\nPhone: yes",
         "Sizes\n36 38 40 42\n44 46 48 50",
+        "@pytest.mark.slow\n@pytest.mark.parametrize",
         "",
     ],
 )
