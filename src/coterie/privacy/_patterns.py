@@ -14,6 +14,7 @@ from ._identity import find_national_ids
 from ._papers import find_papers
 from ._payment import find_cards, find_ibans
 from ._phone import find_phones
+from ._plain import plain_of
 from ._secrets import find_pins, find_secrets
 
 _FINDERS = (find_secrets, find_emails, find_urls)
@@ -43,14 +44,19 @@ class PatternDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
-        found = [each for finder in _FINDERS for each in finder(text)]
-        if digits_between(text) is not None:
-            found += find_ibans(text)
-            begin, piece = _numbered(_claimed(text, found))
-            digits = count_digits(piece)
-            numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
-            found += (_moved(each, begin) for each in numbers) if begin else numbers
-        return settle(found)
+        plain = plain_of(text)
+        return _find(text) if plain is None else tuple(map(plain.back, _find(plain.text)))
+
+
+def _find(text: str) -> tuple[PersonalData, ...]:
+    found = [each for finder in _FINDERS for each in finder(text)]
+    if digits_between(text) is not None:
+        found += find_ibans(text)
+        begin, piece = _numbered(_claimed(text, found))
+        digits = count_digits(piece)
+        numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
+        found += (_moved(each, begin) for each in numbers) if begin else numbers
+    return settle(found)
 
 
 def _claimed(text: str, found: Sequence[PersonalData]) -> str:

@@ -35,7 +35,7 @@ def test_a_target_that_was_set_is_held():
 
 
 def test_what_a_score_could_show():
-    """Who has to say which share of wrong answers is right is told the smallest that the rows show, above the target."""
+    """The smallest share of wrong answers above the target that the rows show, for somebody to want or not."""
     right = np.ones(30, dtype=bool)
     risk, threshold = showable(sure(30), right, [None] * 30, above=0.05)
 
