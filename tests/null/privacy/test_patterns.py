@@ -42,6 +42,10 @@ def test_found(text, kind, value):
     "text",
     [
         "+49 (0)69 979 80 58",
+        "+(370) 5 212 3456",
+        "+49 30 901820/21",
+        "+971 (0)50 123 4567 ext. 123",
+        "+1-202-555-0143;ext=12",
         "+1-743-438-6774x62406",
         "001-755-329-4431",
         "(505)498-8487x6837",
@@ -253,6 +257,7 @@ def test_private_keys():
         "loads of 10(5)-10(9) copies were seen",
         "Phoenix, Arizona 85004-0001\nPhone: yes",
         "Sizes\n36 38 40 42\n44 46 48 50",
+        "FASEB J., vol.12, p. 1097 (1998)], see p. 109 1234",
         "@pytest.mark.slow\n@pytest.mark.parametrize",
         "",
     ],
