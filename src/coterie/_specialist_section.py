@@ -88,7 +88,8 @@ class SpecialistSection(BaseModel):
     """Highest share of wrong answers among accepted ones, held with 95% confidence.
 
     Left out, a `classify` or `extract` specialist whose examples cannot show that answers at the smallest share that
-    they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted.
+    they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted. A `score`
+    decides about people, so it never takes a laxer one by itself: training says which one it could show.
     """
     bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""

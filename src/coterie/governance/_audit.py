@@ -118,6 +118,12 @@ class AuditLog:
                     with self._undone(file, begin):
                         self._sync(file)
                     self._keep_head()
+                elif (
+                    begin == 0
+                ):  # a log has a head from its birth, unless its disk fails: whoever syncs next hears of that
+                    with suppress(OSError):
+                        self._sync(file)
+                        self._keep_head()
         except OSError as error:
             raise AuditError(
                 f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
@@ -277,6 +283,8 @@ def read_head(path: Path) -> Head | None:
     try:
         head = json.loads(head_of(path).read_bytes())
         place = Place(int(head["n"]), str(head["hash"]))
+        if place.n < 1:
+            return None
         return Head(place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
     except (OSError, ValueError, KeyError, TypeError):
         return None

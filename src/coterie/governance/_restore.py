@@ -64,12 +64,13 @@ class Restorer:
         self._find, self._as_json = find, as_json
         self._pattern = pattern_of(frozenset(kinds))
         self._shapes = _shapes_of(frozenset(kinds))
+        self._words = {kind.partition("_")[0].lower() for kind in kinds}
         self._held = ""
         self._before = ""  # the character that was given out last: a word does not begin in its middle
 
     def whole(self, text: str) -> str:
         """A whole answer."""
-        return self._pattern.sub(self._put_back, text)
+        return self._pattern.sub(self._put_back, text) if self._may_hold(text) else text
 
     def feed(self, piece: str) -> str:
         """What is certain now that this piece has come."""
@@ -80,6 +81,10 @@ class Restorer:
         """What was held back."""
         text = self._before + self._held
         return self._give(text, len(text))
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether it is worth looking for pseudonyms: False only where no kind's first word stands in the text."""
+        return any(map(text.lower().__contains__, self._words))
 
     def _certain(self, text: str) -> int:
         """Up to where nothing can become a pseudonym any more."""
@@ -104,7 +109,7 @@ class Restorer:
     def _give(self, text: str, cut: int) -> str:
         """The text before `cut`, restored; what is behind it is held."""
         place, said = len(self._before), []
-        for match in self._pattern.finditer(text, place):
+        for match in self._pattern.finditer(text, place) if self._may_hold(text) else ():
             if match.end() > cut:
                 cut = min(cut, max(match.start(), place)) if match.start() < cut else cut
                 break

@@ -98,7 +98,8 @@ def _without_strings(value: Scalar | tuple[str, ...]) -> Scalar | tuple[str, ...
 
 def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
     omitted = tuple(Omission(what=scrub(o.what), reason=scrub(o.reason)) for o in view.omitted)
-    return replace(view, seen=tuple(scrub(what) for what in view.seen), omitted=omitted)
+    seen = tuple(map(scrub, view.seen))
+    return view if (seen, omitted) == (view.seen, view.omitted) else replace(view, seen=seen, omitted=omitted)
 
 
 def _length(text: str) -> str:
