@@ -83,15 +83,17 @@ class TextFit:
 def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit]:
     """A fit for each rung that is measured, cheapest first; the others build on `lexical`."""
     start = time.perf_counter()
-    everything = np.arange(len(examples.texts))
-    job.progress.start(f"{job.name}: lexical", len(np.unique(examples.folds)) + 1)
+    everything, cut = np.arange(len(examples.texts)), examples.cut()
+    job.progress.start(f"{job.name}: lexical", len(np.unique(cut.folds)) + 1)
     features = ngram_features(examples.texts)
     matrix = ngram_matrix(features, examples.texts)
-    held = lexical_out_of_fold(matrix, examples, job.progress)
+    held = lexical_out_of_fold(matrix, cut, job.progress)
+    # Beside models of less, those of less.
+    whole = held if cut is examples else lexical_out_of_fold(matrix, examples, Silent())
     linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
-    apart = _without_copies(job, examples, encoded.vectors, matrix, held)
+    apart = _without_copies(job, examples, encoded.vectors, matrix, whole)
     lexical = TextFit(
         rung="lexical",
         head=build_head(linear, None, np.ones(1), features),
@@ -103,9 +105,9 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     )
     fits = [lexical]
     if "embedding" in job.measured_rungs:
-        fits.append(_fit_embedding(job, examples, encoded, lexical, (linear, features), apart=apart))
+        fits.append(_fit_embedding(job, cut, encoded, lexical, (linear, features), apart=apart))
     if "encoder" in job.measured_rungs:
-        fits.append(_fit_encoder(job, examples, lexical, (linear, features)))
+        fits.append(_fit_encoder(job, examples, replace(lexical, logits=whole), (linear, features)))
     return fits
 
 
