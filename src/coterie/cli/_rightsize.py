@@ -29,7 +29,7 @@ from ._data_options import (
 )
 from ._files import check_writable, find_file
 from ._large import Large, large_row, parse_money
-from ._output import Json
+from ._output import Json, remark
 from ._rightsize_show import give
 
 if TYPE_CHECKING:
@@ -103,7 +103,12 @@ _SaveAnswers = Annotated[
 _PriceIn = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million prompt tokens.")]
 _PriceOut = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million generated tokens.")]
 _Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a report as one HTML file.")]
-_Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep each rung's trained version in this registry.")]
+_Keep = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep each rung's trained version in this registry, and fine-tuning when interrupted."
+    ),
+]
 
 
 def rightsize(
@@ -164,7 +169,11 @@ def rightsize(
         label=label,
         save=save_answers,
     )
-    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
+    try:
+        found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
+    except KeyboardInterrupt:
+        _say_what_is_kept(section, keep)
+        raise
     give(found, report, as_json=as_json)
 
 
@@ -205,6 +214,18 @@ def _find(
             model=_tuned_model(tuned, config, folder),
             asked=asked,
         )
+
+
+def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
+    """What an interruption leaves, where minutes of fine-tuning may be lost."""
+    from coterie.rightsizing import CHECKPOINTS_FOLDER
+
+    from ._progress import say_fine_tuning_is_kept
+
+    if keep is not None:
+        say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER)
+    elif {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+        remark("Nothing is kept: it starts over. With --keep DIR a fine-tuning goes on where it was.")
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:

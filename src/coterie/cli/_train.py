@@ -67,14 +67,13 @@ def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
     from coterie.training import CHECKPOINTS_FOLDER
     from coterie.training import train as train_network
 
-    from ._progress import TerminalProgress
+    from ._progress import TerminalProgress, say_fine_tuning_is_kept
 
     try:
         with TerminalProgress() as progress:
             return train_network(folder, names, progress=progress)
     except KeyboardInterrupt:
-        if any((folder / CHECKPOINTS_FOLDER).rglob("*.safetensors")):
-            remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+        say_fine_tuning_is_kept(folder / CHECKPOINTS_FOLDER)
         raise
 
 

@@ -19,6 +19,7 @@ from coterie.data import Dataset
 from coterie.errors import InputError
 from coterie.registry import Registry
 from coterie.training import AskedModel, Progress, Silent, TextEncoder, TrainedRungs, possible_rungs, train_rungs
+from coterie.tuning import Checkpoints
 
 from ._bench import NAME, Bench, Probe
 from ._chain_curve import chain_curve
@@ -28,6 +29,8 @@ from ._result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from ._rows import Rows
 from ._verdict import decide
 
+CHECKPOINTS_FOLDER = ".checkpoints"
+"""In the folder that versions are kept in; no specialist can be called so."""
 _BUSY = 0.5
 """Load a core from which the times that follow say more of the machine than of a rung."""
 
@@ -53,7 +56,8 @@ def rightsize(
         accounting: Watts and price of a core.
         conditions: When, where and with what this happens.
         large: A large model on the same held-out rows, from `judge_answers`.
-        keep: A folder that becomes a registry with a version a rung; None keeps nothing.
+        keep: A folder that becomes a registry with a version a rung, and from which a fine-tuning that is interrupted
+            goes on the next time; None keeps nothing.
         progress: Told how far each step is.
         model: What the section's `model` stands for: the rung `slm` tunes it.
         asked: What the rung `llm` asks, where the section names it.
@@ -66,6 +70,7 @@ def rightsize(
     """
     progress, section = progress or Silent(), rows.section
     _check(rows, encoder, large)
+    checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
     trained = train_rungs(
         NAME,
         section,
@@ -75,6 +80,7 @@ def rightsize(
         progress=progress,
         models={} if model is None else {str(section.model): model},
         asked=asked,
+        checkpoints=checkpoints,
     )
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = Bench(
@@ -90,6 +96,8 @@ def rightsize(
         )
         with threadpool_limits(1):  # as in training: in products this small, threads wait for each other
             measured = tuple(bench.measure(candidate) for candidate in trained.candidates)
+    if checkpoints:
+        checkpoints.clear()
     return _result(rows, trained, measured, large, conditions)
 
 
