@@ -169,11 +169,7 @@ def rightsize(
         label=label,
         save=save_answers,
     )
-    try:
-        found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
-    except KeyboardInterrupt:
-        _say_what_is_kept(section, keep)
-        raise
+    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
     give(found, report, as_json=as_json)
 
 
@@ -202,18 +198,22 @@ def _find(
     tuned = section.model if "slm" in (section.rungs or ()) or not asks else None
     accounting = _accounting(config, watts, price)
     rows = read_rows(section)
-    with TerminalProgress() as progress:
-        return measure_rungs(
-            rows,
-            encoder=OnnxEncoder.bundled(threads=2),
-            accounting=accounting,
-            conditions=_conditions(accounting),
-            large=large_row(large, config, rows, progress),
-            keep=keep,
-            progress=progress,
-            model=_tuned_model(tuned, config, folder),
-            asked=asked,
-        )
+    try:
+        with TerminalProgress() as progress:
+            return measure_rungs(
+                rows,
+                encoder=OnnxEncoder.bundled(threads=2),
+                accounting=accounting,
+                conditions=_conditions(accounting),
+                large=large_row(large, config, rows, progress),
+                keep=keep,
+                progress=progress,
+                model=_tuned_model(tuned, config, folder),
+                asked=asked,
+            )
+    except KeyboardInterrupt:
+        _say_what_is_kept(section, keep)
+        raise
 
 
 def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:

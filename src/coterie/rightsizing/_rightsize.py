@@ -68,20 +68,10 @@ def rightsize(
         EngineBroken: a rung could not be measured.
         EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
-    progress, section = progress or Silent(), rows.section
+    progress = progress or Silent()
     _check(rows, encoder, large)
     checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
-    trained = train_rungs(
-        NAME,
-        section,
-        train=rows.train,
-        held_out=rows.held_out,
-        encoder=encoder,
-        progress=progress,
-        models={} if model is None else {str(section.model): model},
-        asked=asked,
-        checkpoints=checkpoints,
-    )
+    trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = Bench(
             rows=rows,
@@ -99,6 +89,28 @@ def rightsize(
     if checkpoints:
         checkpoints.clear()
     return _result(rows, trained, measured, large, conditions)
+
+
+def _train(
+    rows: Rows,
+    encoder: TextEncoder,
+    progress: Progress,
+    *,
+    model: LlamaModel | None,
+    asked: AskedModel | None,
+    checkpoints: Checkpoints | None,
+) -> TrainedRungs:
+    return train_rungs(
+        NAME,
+        rows.section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(rows.section.model): model},
+        asked=asked,
+        checkpoints=checkpoints,
+    )
 
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)

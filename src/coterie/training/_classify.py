@@ -77,7 +77,8 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     fitted = fit_confidence(said, right)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
-    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if apart else None
+    with_copies = apart is not None and apart.logits is not fit.logits
+    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if with_copies else None
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
