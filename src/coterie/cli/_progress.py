@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +23,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ._output import clean, console
+from ._output import clean, console, remark
+
+
+def say_fine_tuning_is_kept(folder: Path) -> bool:
+    """Say that an interrupted fine-tuning goes on from the checkpoints of a folder; False where there are none."""
+    if not any(folder.rglob("*.safetensors")):
+        return False
+    remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+    return True
 
 
 class TerminalProgress:

@@ -29,7 +29,7 @@ from ._data_options import (
 )
 from ._files import check_writable, find_file
 from ._large import Large, large_row, parse_money
-from ._output import Json
+from ._output import Json, remark
 from ._rightsize_show import give
 
 if TYPE_CHECKING:
@@ -110,7 +110,12 @@ _SaveAnswers = Annotated[
 _PriceIn = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million prompt tokens.")]
 _PriceOut = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million generated tokens.")]
 _Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a report as one HTML file.")]
-_Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep each rung's trained version in this registry.")]
+_Keep = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep each rung's trained version in this registry, and fine-tuning when interrupted."
+    ),
+]
 
 
 def rightsize(
@@ -200,18 +205,34 @@ def _find(
     tuned = section.model if "slm" in (section.rungs or ()) or not asks else None
     accounting = _accounting(config, watts, price)
     rows = read_rows(section)
-    with TerminalProgress() as progress:
-        return measure_rungs(
-            rows,
-            encoder=OnnxEncoder.bundled(threads=2),
-            accounting=accounting,
-            conditions=_conditions(accounting),
-            large=large_row(large, config, rows, progress),
-            keep=keep,
-            progress=progress,
-            model=_tuned_model(tuned, config, folder),
-            asked=asked,
-        )
+    try:
+        with TerminalProgress() as progress:
+            return measure_rungs(
+                rows,
+                encoder=OnnxEncoder.bundled(threads=2),
+                accounting=accounting,
+                conditions=_conditions(accounting),
+                large=large_row(large, config, rows, progress),
+                keep=keep,
+                progress=progress,
+                model=_tuned_model(tuned, config, folder),
+                asked=asked,
+            )
+    except KeyboardInterrupt:
+        _say_what_is_kept(section, keep)
+        raise
+
+
+def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
+    """What an interruption leaves, where minutes of fine-tuning may be lost."""
+    from coterie.rightsizing import CHECKPOINTS_FOLDER
+
+    from ._progress import say_fine_tuning_is_kept
+
+    if keep is not None:
+        say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER)
+    elif {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+        remark("Nothing is kept: it starts over. With --keep DIR a fine-tuning goes on where it was.")
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
