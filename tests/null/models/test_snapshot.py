@@ -229,6 +229,9 @@ def test_from_a_wheel(tmp_path, card, licence):
 
     assert (found.origin, found.revision, found.licence) == ("package:tiny-model", "0.2.0", licence)
     assert locate_snapshot(Origin.read("package:Tiny_Model==0.2.0"), ENCODER) == found
+    pull_snapshot(Origin.read("package:tiny-model"), Wire(), file="tiny-q4.gguf", source=str(path))
+    model = LlamaModel(engine="llama", name="package:tiny-model/tiny-q4.gguf")
+    assert locate(model, tmp_path).read_bytes() == FILES["tiny-q4.gguf"]
     with pytest.raises(ModelMissing, match=r"revision '0\.2\.0'"):
         locate_snapshot(Origin.read("package:tiny-model==0.3.0"), ENCODER)
 
