@@ -15,7 +15,6 @@ key of this log's own.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import json
 import os
@@ -134,7 +133,7 @@ class AuditLog:
         """A hash of some content under this log's key: equal for equal content, and no help in guessing it."""
         if self._secret is None:
             self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
-        return hmac.new(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def close(self) -> None:
         """Finish what waits, and bring it to the disk. A second call does nothing."""

@@ -17,11 +17,35 @@ from ._pseudonyms import Value
 LONGEST_HELD = 96
 """Characters held back at most: more than any form of a pseudonym has."""
 _DIGITS = re.compile(r"[0-9]{1,6}")
-_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "\\<", "\\u003c", "[", "\\[")
-_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "\\>", "\\u003e", "]", "\\]")
+_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "&#x3c;", "%3c", "\\<", "\\u003c", "[", "\\[")
+_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "&#x3e;", "%3e", "\\>", "\\u003e", "]", "\\]")
 _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
-_ENDINGS = ("'s", "\u2019s", "s", "'", "\u2019")
+_CASES = (
+    *("s", "es", "n", "en", "ns", "ens", "er", "a", "u", "y", "i", "e", "em", "ie", "om", "owi", "ego", "emu", "ova"),
+    *(
+        "ov",
+        "ovi",
+        "in",
+        "un",
+        "de",
+        "den",
+        "dan",
+        "nin",
+        "nun",
+        "lle",
+        "lla",
+        "lta",
+        "ssa",
+        "sta",
+        "ta",
+        "an",
+        "ra",
+        "nak",
+    ),
+)
+"""Endings of cases in languages with Latin letters, and what stands for them: `<PERSON_1en>`, `<PERSON_1'in>`."""
+_ENDINGS = ("'", "\u2019", *(f"{sign}{case}" for sign in ("", "'", "\u2019") for case in _CASES))
 """What a model may put into the brackets behind the number."""
 _IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
 """Where no pseudonym begins: within a word."""
