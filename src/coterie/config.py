@@ -165,7 +165,7 @@ class RouterSection(_Section):
     """`[router]`: who is asked."""
 
     false_rejection: float = Field(default=0.03, gt=0, lt=0.5)
-    """Share of a specialist's own examples that may be taken for out of scope: the dial of the verdict."""
+    """Share of texts like the examples that may be taken for out of scope: the dial of the verdict."""
 
 
 def _name_store(value: str) -> str:
