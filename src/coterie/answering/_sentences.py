@@ -18,6 +18,8 @@ _TABLE = re.compile(
 )
 """The names of a table's columns, and the line under them."""
 _ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
+_CELLS = re.compile(r"\|[^\n]+\|")
+"""A row between bars. What stands in a cell says nothing without those beside it."""
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
 """A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
@@ -31,6 +33,8 @@ _TITLE_WORDS = 8
 _LONGEST_ROW = 600
 """Characters."""
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
+_CLOSING = " \t\r\n|*_`"
+_PAIRED = ("`", "**", "__", "*", "_")
 _FEWEST = 3
 """Letters and digits of what says anything."""
 
@@ -168,16 +172,26 @@ def _joined(prose: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_row(paragraph: str) -> bool:
-    """Whether every line is a name with its value."""
-    lines = paragraph.strip().split("\n")
-    return len(paragraph) <= _LONGEST_ROW and all(
-        _PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in lines
+    """Whether it is a table's row, or every line is a name with its value."""
+    row = paragraph.strip()
+    return len(paragraph) <= _LONGEST_ROW and (
+        _CELLS.fullmatch(row) is not None
+        or all(_PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in row.split("\n"))
     )
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start] in _MARKS:
-        start += 1
-    while end > start and text[end - 1] in " \t\r\n|*_`":
-        end -= 1
-    return start, end
+    """Without the marks at both ends, but for those whose partner is inside: `rate` | 5, **Note.** It is ..."""
+    first, last = start, end
+    while first < last and text[first] in _MARKS:
+        first += 1
+    while last > first and text[last - 1] in _CLOSING:
+        last -= 1
+    for mark in _PAIRED:
+        if text[first:last].count(mark) % 2 == 0:
+            continue
+        if text.startswith(mark, first - len(mark)) and first - len(mark) >= start:
+            first -= len(mark)
+        elif text.startswith(mark, last) and last + len(mark) <= end:
+            last += len(mark)
+    return first, last

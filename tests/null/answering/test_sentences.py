@@ -139,3 +139,23 @@ def test_code_in_fences_is_not_part_of_the_sentence_after_it():
     found = cut_passages([passage("```\nexpense submit\n```\nClaims are submitted within 30 days.")])
 
     assert [each.text for each in found][-1] == "Claims are submitted within 30 days."
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("- `rate` is in percent.", "`rate` is in percent."),
+        (
+            "| `port` | 8321 | Where it listens; 0 takes any that is free. |",
+            "`port` | 8321 | Where it listens; 0 takes any that is free.",
+        ),
+        ("- **Risk.** At most a tenth.", "**Risk.** At most a tenth."),
+        ("* It is *never* kept *long*", "It is *never* kept *long*"),
+        ("**Nobody is asked twice.**", "Nobody is asked twice."),
+        ("## `coterie keys`", "coterie keys"),
+        ("* 5 * 3 is what it costs.", "5 * 3 is what it costs."),
+    ],
+)
+def test_marks_stay_with_their_partners(text, quoted):
+    """Marks at the ends of a quote go, but for one that opens or closes what is inside it."""
+    assert [each.text for each in cut_passages([passage(text)])] == [quoted]
