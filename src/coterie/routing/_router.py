@@ -1,14 +1,15 @@
 """The learned router: a text goes to the specialist whose examples it is most like.
 
-A text's similarity to a specialist is the mean cosine to its nearest examples. It is in scope when it is not less
-typical than all but a share `false_rejection` of the specialist's own examples: a conformal p-value (Vovk et al.
-2005; for outliers Bates et al. 2023, "Testing for outliers with conformal p-values"), so no out-of-scope data is
-needed. Structured input goes to the `score` specialists whose columns it has. A text that comes apart into pieces
-for different specialists is asked piece by piece.
+A text's similarity to a specialist is its mean likeness to the nearest examples. It is in scope when it is not less
+typical than all but a share `false_rejection` of the examples: a conformal p-value (Vovk et al. 2005; for outliers
+Bates et al. 2023, "Testing for outliers with conformal p-values"), so no out-of-scope data is
+needed. Structured input goes to the `score` specialists whose columns it has. A text that comes apart into pieces for
+different specialists is asked piece by piece.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ _ALL_KEPT = 16
 """Up to so many specialists a route's scores name all of them."""
 _BEST_KEPT = 8
 """Of more, so many of the best, and of the best without examples."""
+_WRITTEN = re.compile(r"[^\W_]")
+"""A letter or digit: without any a text says nothing, and its vector is as like somebody's as chance has it."""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 
 
@@ -72,7 +75,7 @@ class LearnedRouter:
             cards: Every specialist of the network.
             profiles: Of those that texts may be routed to.
             encoder: The one that the profiles were made with.
-            false_rejection: Share of a specialist's own examples that may be taken for out of scope.
+            false_rejection: Share of texts like the examples that may be taken for out of scope.
             words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
             order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
             untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
@@ -83,7 +86,7 @@ class LearnedRouter:
         self._profiles = self._bank.profiles
         self._shortlist = Shortlist(self._profiles)
         self._discriminant = Discriminant(self._profiles)
-        self._scope = Scope(self._profiles, self._discriminant, false_rejection=false_rejection)
+        self._scope = Scope(self._profiles, false_rejection=false_rejection)
         self._encoder = encoder
         self._small_talk = SmallTalk(encoder)
         self._false_rejection = false_rejection
@@ -115,13 +118,13 @@ class LearnedRouter:
         known = known_facts(context) & self._read
         by_columns = self._by_columns(request)
         reading = self._reader.read(request.text)
-        if not request.text.strip() or not self._names:
+        if not _WRITTEN.search(request.text) or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
         reading, whole, first = await self._read_whole(reading, request)
         root, matches, second = await self._match_pieces(reading.text, whole, request)
         chosen = choose(root, matches)
-        if not any(match.best.alone for match in chosen):
+        if not any(match.clear for match in chosen):
             closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
@@ -223,10 +226,7 @@ class LearnedRouter:
     def _needed(self, fit: Fit) -> str:
         if fit.profile.cold:
             return f"needs {COLD_SIMILARITY}"
-        own = f"more typical than {fit.p_value:.1%} of its own examples, needs {self._false_rejection:.0%}"
-        if fit.p_value < self._false_rejection:
-            return own
-        return f"{own}, but less like it than all but {fit.pooled:.1%} of the network's examples are like theirs"
+        return f"more typical than {fit.p_value:.1%} of the examples, needs {self._false_rejection:.0%}"
 
     # --- scores ----------------------------------------------------------------------------------
 
@@ -322,7 +322,7 @@ class LearnedRouter:
 
     def _propose(self, text: str, output: Output) -> Piece:
         if output.finish == "length" or len(text) > LONGEST:
-            return propose_ends(text)
+            return propose_ends(text, output.states, output.offsets, self._judge)
         if output.states is None or output.offsets is None:
             return propose_marked(text)
         return propose_judged(text, output.states, output.offsets, self._judge)
@@ -373,7 +373,7 @@ class LearnedRouter:
 
     def _fits(self, which: np.ndarray, compared: Compared, scores: np.ndarray) -> dict[str, list[Fit]]:
         """How each text fits these specialists; arrays are (T, S')."""
-        found = self._scope.typicality(which, compared.similarity, scores)
+        found = self._scope.typicality(which, compared.similarity, compared.closest)
         return {
             self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
             for column, position in enumerate(which)
@@ -387,13 +387,8 @@ class LearnedRouter:
             Fit(
                 similarity=float(compared.similarity[row, column]),
                 p_value=float(found.p_value[row, column]),
-                in_scope=bool(found.in_scope[row, column]),
-                plausible=bool(found.plausible[row, column]),
-                adds=bool(found.adds[row, column]),
-                joins=bool(found.joins[row, column]),
-                alone=bool(found.alone[row, column]),
+                standing=float(found.standing[row, column]),
                 score=float(scores[row, column]),
-                pooled=float(found.pooled[row, column]),
                 nearest=profile.names[compared.nearest[row, column]] if len(profile.names) else "",
                 closest=float(compared.closest[row, column]),
                 profile=profile,

@@ -16,9 +16,11 @@ from coterie.protocols import Engine
 from coterie.types import Label, Output, Prompt
 
 from ._match import Match
-from ._profile import SURE_SIMILARITY
+from ._profile import NEAR_COPY
 
 _LONGEST = 8  # words
+_ALIKE = 0.75
+"""Cosine to a phrase from which a text is like it."""
 _AT_ONCE = 16
 """Phrases that are handed to the encoder together: others wait for it too, and so many may and no more."""
 SMALL_TALK = (
@@ -61,7 +63,7 @@ class SmallTalk:
         cosines = await self._phrases() @ match.vector
         nearest = int(cosines.argmax())
         own = max(fit.closest for fit in match.fits.values())
-        return SMALL_TALK[nearest] if cosines[nearest] >= SURE_SIMILARITY and cosines[nearest] > own else None
+        return SMALL_TALK[nearest] if cosines[nearest] >= _ALIKE and cosines[nearest] > own else None
 
     async def _phrases(self) -> np.ndarray:  # (P, D)
         """Their encodings. The first to ask has them made, and those who ask meanwhile wait for them."""
@@ -76,4 +78,4 @@ class SmallTalk:
 
 
 def _may_be(match: Match) -> bool:
-    return match.in_scope and match.best.similarity < SURE_SIMILARITY and len(match.text.split()) <= _LONGEST
+    return match.in_scope and match.best.closest < NEAR_COPY and len(match.text.split()) <= _LONGEST

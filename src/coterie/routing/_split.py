@@ -43,6 +43,8 @@ _BOUNDARY = re.compile(
 _LINE = re.compile(r"\n+\s*")
 _STOP = re.compile(r"[.?!;:\u2026][)\"']?\s+")
 _SHORTEST_END = 12  # characters
+_SENTENCES = 3
+"""Sentences of a long text that are looked at beside its ends."""
 _SENTENCE = re.compile(r"[.?!;\u2026]")
 _LEAD = re.compile(r"\s*(?:1[.)]\s+|(?:first|firstly)\b[,:]?\s+)", re.IGNORECASE)
 _SHORTEST = 3  # words; a shorter piece is no request of its own
@@ -128,17 +130,37 @@ def propose_marked(text: str) -> Piece:
     return Piece(start=0, end=len(text), text=text, mark="joiner", pieces=kept, source=text)
 
 
-def propose_ends(text: str) -> Piece:
-    """A long text with its last and first sentences and lines, where a question about the rest would stand."""
+def propose_ends(
+    text: str, states: np.ndarray | None = None, offsets: np.ndarray | None = None, judge: Judge | None = None
+) -> Piece:
+    """A long text with its last and first sentences and lines, where a question about the rest would stand.
+
+    Where the tokens' states are known, also with the sentences whose tokens are most like somebody's examples.
+    """
     stripped = text.rstrip()
     places: list[tuple[int, int]] = []
     for pattern in (_LINE, _STOP):
         starts = [match.end() for match in pattern.finditer(stripped)]
         if starts:
             places += [(starts[-1], len(text)), (0, starts[0])]
+    if states is not None and offsets is not None and judge is not None:
+        places += _clearest_sentences(_tokens_of(text, states, offsets, judge))
     spans = dict.fromkeys(span for span in places if _SHORTEST_END <= span[1] - span[0] <= LONGEST)
     ends = tuple(_piece(text, *span) for span in spans)
     return Piece(start=0, end=len(text), text=text, ends=ends, source=text)
+
+
+def _clearest_sentences(tokens: _Tokens) -> list[tuple[int, int]]:
+    """The sentences whose tokens are most like somebody's examples, those of each specialist apart."""
+    stops = sorted({match.end() for pattern in (_LINE, _STOP) for match in pattern.finditer(tokens.text)})
+    bounds = np.array([0, *stops, len(tokens.text)])
+    spans = np.stack([bounds[:-1], bounds[1:]], axis=1)
+    spans = spans[(spans[:, 1] - spans[:, 0] >= _SHORTEST_END) & (spans[:, 0] < tokens.offsets[:, 1].max(initial=0))]
+    if not len(spans):
+        return []
+    likeness = tokens.judge(tokens.mean(spans[:, 0], spans[:, 1]))  # (M, S)
+    order = np.argsort(-likeness.max(axis=1, initial=0.0))[:_SENTENCES]
+    return [(int(start), int(end)) for start, end in spans[order]]
 
 
 def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> Piece:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from coterie.evaluation import Evaluation, judge
 from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, Scope, own_encoder_files
 
 from ._candidates import Candidate
-from ._examples import TextExamples, deal_folds, text_examples
+from ._examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from ._job import Job
 from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
@@ -34,8 +34,6 @@ from ._window import held_out_warnings, window_warnings
 if TYPE_CHECKING:
     from ._slm import SlmFit
 
-FOLDS = 5
-
 
 def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     """A candidate a rung, cheapest first.
@@ -46,6 +44,7 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     """
     folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=not job.section.multi_label)
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
+    examples = replace(examples, pieces=cut_folds(job.train, folds, job.section.seed))
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
     made = [_make(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
@@ -78,7 +77,8 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     fitted = fit_confidence(said, right)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
-    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if apart else None
+    with_copies = apart is not None and apart.logits is not fit.logits
+    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if with_copies else None
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)

@@ -117,3 +117,33 @@ def test_certainty_has_a_line_too():
 
     assert line is not None
     assert line.probability(13.8) == pytest.approx(0.9, abs=0.02)
+
+
+def test_few_answers_leave_the_line_near_the_usual_one():
+    """Forty answers bend the usual line a little, two thousand of the same kind as much as they say."""
+    random = np.random.default_rng(0)
+    said = random.normal(1.0, 1.5, 2_000)
+    right = random.random(2_000) < sigmoid(1.2 * said - 0.5)
+    few, many = (fit_confidence(sigmoid(said[:rows]), right[:rows]) for rows in (40, 2_000))
+
+    assert few is not None
+    assert many is not None
+    assert 0.6 < few.slope < 0.9
+    assert 1.0 < many.slope < 1.3
+
+
+def test_a_prior_costs_less_than_the_luck_of_few_answers():
+    """Over 100 sets of 60 answers, what the line says is nearer to the truth than a line of these answers alone."""
+    random = np.random.default_rng(1)
+    miss = {"prior": 0.0, "alone": 0.0}
+    for _ in range(100):
+        slope, intercept = random.normal(0.7, 0.2), random.normal(0.0, 0.3)
+        said = random.normal(1.5, 1.5, 60)
+        right = random.random(60) < sigmoid(slope * said + intercept)
+        line, alone = fit_confidence(sigmoid(said), right), fit_platt(said, right)
+        assert line is not None
+        truth = sigmoid(slope * said + intercept)
+        miss["prior"] += float(((line.probability(said) - truth) ** 2).mean())
+        miss["alone"] += float(((alone.probability(said) - truth) ** 2).mean())
+
+    assert miss["prior"] < 0.8 * miss["alone"]

@@ -13,7 +13,8 @@ def a_profile(random: np.random.Generator, count: int, *, cold: bool = False) ->
     vectors = random.normal(size=(count, 32)).astype(np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     typical = np.empty(0) if cold else np.linspace(0, 1, count)
-    return Profile(vectors=vectors, names=tuple(map(str, range(count))), typical=typical)
+    density = random.uniform(0.4, 0.8, size=count).astype(np.float32)
+    return Profile(vectors=vectors, names=tuple(map(str, range(count))), typical=typical, density=density)
 
 
 @pytest.mark.parametrize("texts", [1, 3, 40])

@@ -17,7 +17,6 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
         score=nearest[1],
         similarity=nearest[1],
         typicality=0.5,
-        pooled=0.5,
         needed=0.03,
         cold=False,
         in_scope=bool(asked),

@@ -267,3 +267,14 @@ def test_pieces_that_seem_to_be_for_one_are_looked_at_where_something_stands_bet
     """Both sides are most like the first specialist, and the second side is more like another one than the whole is."""
     proposed = halves(mark, lambda vectors: np.stack([0.6 + 0.05 * vectors[:, 0] ** 2, 0.59 * vectors[:, 1] ** 4], 1))
     assert len(proposed.pieces) == pieces
+
+
+async def test_a_question_in_the_middle_of_a_long_letter_is_found(router):
+    """Of its sentences those whose tokens are most like somebody's examples are looked at beside its ends."""
+    idle = " ".join(f"word{i} other{i} thing{i} more{i} talk{i}." for i in range(8))
+    letter = f"{idle} My stolen card blocked account. {idle.replace('word', 'term')}"
+
+    assert len(letter) > 450
+    assert await parts(router, letter) == [("bank", letter)]
+    told = (await router.explain(Request(text=letter), Context())).considered
+    assert "My stolen card blocked account." in [each.text for each in told]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from coterie.routing._match import Fit, Match, choose
 from coterie.routing._profile import Profile
 from coterie.routing._split import Piece
 
-PROFILE = Profile(vectors=np.eye(2, dtype=np.float32), names=("a", "b"), typical=np.linspace(0, 1, 30))
+PROFILE = Profile(
+    vectors=np.eye(2, dtype=np.float32), names=("a", "b"), typical=np.linspace(0, 1, 30), density=np.zeros(2)
+)
 
 
 def match(text: str, *, order: bool = False, **similarities: float) -> Match:
@@ -17,13 +21,8 @@ def match(text: str, *, order: bool = False, **similarities: float) -> Match:
         name: Fit(
             similarity=value,
             p_value=value,
-            in_scope=value >= 0.3,
-            plausible=value >= 0.2,
-            adds=value >= 0.25,
-            joins=value >= 0.22,
-            alone=value >= 0.4,
+            standing=float(np.interp(value, [0, 0.2, 0.22, 0.3, 0.4, 0.9], [0, 1 / 6, 2 / 3, 1, 2, 12])),
             score=value,
-            pooled=value,
             nearest="a",
             closest=value,
             profile=PROFILE,
@@ -71,6 +70,46 @@ def test_words_to_the_router_are_not_asked_about():
     assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
     matches[asked] = match("I lost my card", cards=0.1, law=0.1)
     assert [each.text for each in choose(whole, matches)] == ["whole"]
+
+
+def letter(*ends: tuple[str, float, float], whole: tuple[float, float] = (0.2, 0.5)) -> list[str]:
+    """What is asked of a long text with these sentences, each for cards and for law."""
+    pieces = [Piece(start=10 * i, end=10 * i + 9, text=text, source="...") for i, (text, *_) in enumerate(ends)]
+    root = piece("a long letter", ends=tuple(pieces))
+    matches = {one: match(text, cards=cards, law=law) for one, (text, cards, law) in zip(pieces, ends, strict=True)}
+    matches = {one: replace(each, start=one.start, end=one.end) for one, each in matches.items()}
+    matches[root] = match("a long letter", cards=whole[0], law=whole[1])
+    return [each.text for each in choose(root, matches)]
+
+
+def test_sentences_of_a_long_text_say_what_is_asked():
+    """Those that are clearly somebody's, each in its place; of each specialist the clearest, and no far weaker one."""
+    card, court = ("I lost my card today", 0.8, 0.1), ("may I sue my bank", 0.1, 0.78)
+
+    assert letter(("the weather was so fine", 0.3, 0.1), card) == ["I lost my card today"]
+    assert letter(card, court) == ["I lost my card today", "may I sue my bank"]
+    assert letter(card, ("we met in a court", 0.1, 0.68)) == ["I lost my card today"]
+    assert letter(("my card is a gold one", 0.75, 0.1), card) == ["I lost my card today"]
+    assert letter(court) == ["a long letter"]  # the whole is for the same one, and says more
+
+
+def told(sentences: int, other: float) -> list[str]:
+    """What is asked of a text of so many sentences, one for cards and one that may be for law."""
+    asked, rest = piece("I lost my card"), piece("we met in the park")
+    both = piece("I lost my card. We met in the park.", mark="sentence", pieces=(asked, rest))
+    matches = {
+        both: match(" ".join(["This is a sentence."] * sentences), cards=0.35, law=0.05),
+        asked: match("I lost my card", cards=0.9, law=0.1),
+        rest: match("we met in the park", cards=0.05, law=other),
+    }
+    return [each.text for each in choose(both, matches)]
+
+
+def test_the_more_a_text_says_the_clearer_a_piece_must_be():
+    """To add its specialist: among many sentences one is like somebody's by chance."""
+    assert told(2, 0.32) == ["I lost my card", "we met in the park"]
+    assert told(6, 0.32) == [told(6, 0.05)[0]]
+    assert told(6, 0.6) == ["I lost my card", "we met in the park"]
 
 
 def foreign(*, joined: bool, other: float, whole: float = 0.35):

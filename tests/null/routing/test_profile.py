@@ -1,5 +1,7 @@
 """What the router knows of a specialist, made, stored and read."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -16,8 +18,21 @@ def test_survives_its_file(tools):
 
     assert again.names == profile.names
     np.testing.assert_array_equal(again.typical, profile.typical)
+    np.testing.assert_array_equal(again.density, profile.density)
     np.testing.assert_allclose(again.vectors, profile.vectors, atol=1e-3)
     assert again.to_bytes() == content
+
+
+def test_a_file_without_densities_is_read(tools):
+    """A version trained before there were any gets them from its vectors, and what is typical with them."""
+    profile = tools.Cloud(1).profile()
+    arrays = {"vectors": profile.vectors.astype(np.float16), "typical": np.linspace(0, 1, 200, dtype=np.float32)}
+    again = Profile.from_bytes(save(arrays, metadata={"names": json.dumps(profile.names)}))
+
+    np.testing.assert_allclose(again.density, profile.density, atol=2e-3)
+    np.testing.assert_allclose(np.median(again.typical), np.median(profile.typical), atol=2e-3)
+    cold = save(arrays | {"typical": np.empty(0, dtype=np.float32)}, metadata={"names": json.dumps(profile.names)})
+    assert Profile.from_bytes(cold).cold
 
 
 def test_rare_labels_are_kept(tools):

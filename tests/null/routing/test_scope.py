@@ -5,85 +5,79 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coterie.routing._discriminant import Discriminant
-from coterie.routing._profile import COLD_SIMILARITY, Profile
-from coterie.routing._scope import Scope
+from coterie.routing._profile import COLD_SIMILARITY, NEAR_COPY, Profile
+from coterie.routing._scope import CLEAR, Scope, Typicality
 
 SHARE = 0.03
 
 
-def profile(low: float, high: float, seed: int = 0, count: int = 200) -> Profile:
-    """One whose examples are so alike."""
-    vectors = np.random.default_rng(seed).normal(size=(count, 8))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+def profile(low: float, high: float, count: int = 200) -> Profile:
+    """One whose examples are so like each other."""
     typical = np.linspace(low, high, count).astype(np.float32)
-    return Profile(vectors=vectors.astype(np.float32), names=("a",) * count, typical=typical)
+    vectors = np.eye(8, dtype=np.float32)[np.zeros(count, dtype=np.int64)]
+    return Profile(vectors=vectors, names=("a",) * count, typical=typical, density=np.zeros(count))
 
 
-@pytest.fixture
-def scope():
-    """Three specialists of like examples and, last, one that knows of many things. Nothing tells them apart."""
-    profiles = [*(profile(0.5, 0.7, seed) for seed in range(3)), profile(0.2, 0.7, 3)]
-    return Scope(profiles, Discriminant(profiles[:1]), false_rejection=SHARE)
+def judged(scope: Scope, position: int, similarity: float, closest: float = 0.0) -> Typicality:
+    """How typical one text is of one specialist."""
+    found = scope.typicality(np.array([position]), np.array([[similarity]]), np.array([[closest]]))
+    return Typicality(*(each[0, 0] for each in found))
 
 
-def judged(scope: Scope, position: int, similarity: float) -> tuple[bool, ...]:
-    """In scope, plausible, adds, joins, alone."""
-    found = scope.typicality(np.array([position]), np.array([[similarity]]), np.array([[similarity]]))
-    return tuple(bool(each[0, 0]) for each in found[2:])
+def test_the_share_of_less_typical_examples_counts():
+    """Alone a specialist's own examples say it, and the standing is that in units of what is needed."""
+    scope = Scope([profile(0.5, 0.7)], false_rejection=SHARE)
+
+    assert judged(scope, 0, 0.6).p_value == pytest.approx(0.5, abs=0.01)
+    assert judged(scope, 0, 0.6).standing == pytest.approx(0.5 / SHARE, abs=0.3)
+    assert judged(scope, 0, 0.7).p_value == 1.0
+    assert judged(scope, 0, 0.49).standing == 0.0
 
 
-def test_the_wide_one_does_not_take_what_is_like_nobody_s(scope):
-    """Typical enough of its own many things, and less so than nearly all examples of the network: out of scope."""
-    assert judged(scope, 3, 0.22) == (False, True, False, False, False)
+def test_few_examples_borrow_those_of_the_others():
+    """What is less typical than all of thirty examples may be a specialist's own, if others' are as untypical."""
+    few, many = profile(0.6, 0.7, count=30), profile(0.4, 0.7, count=2000)
+
+    assert judged(Scope([few, many], false_rejection=SHARE), 0, 0.5).standing > 1
+    assert judged(Scope([few], false_rejection=SHARE), 0, 0.5).standing == 0
 
 
-def test_it_loses_no_more_than_twice_the_share_for_that(scope):
-    """From twice the share of its own examples on, a text is its own whatever the others' are like."""
-    assert not judged(scope, 3, 0.2 + 0.5 * 1.8 * SHARE)[0]
-    assert judged(scope, 3, 0.2 + 0.5 * 2.2 * SHARE)[0]
+def test_many_examples_speak_for_themselves():
+    """The more a specialist has, the less those of the others count."""
+    other = profile(0.4, 0.7)
+    few, many = (
+        judged(Scope([profile(0.6, 0.7, count=count), other], false_rejection=SHARE), 0, 0.55).p_value
+        for count in (50, 2000)
+    )
+    assert few > 1.3 * many > 0
 
 
-def test_the_narrow_one_takes_what_is_typical_of_all():
-    """Less like it than its own examples are, and as like it as many examples of the others are like theirs."""
-    profiles = [profile(0.65, 0.75, 0), profile(0.2, 0.7, 1)]
-    scope = Scope(profiles, Discriminant(profiles[:1]), false_rejection=SHARE)
+def test_every_specialist_weighs_the_same():
+    """One with a hundred times the examples does not decide what is typical of the network."""
+    small, large = profile(0.4, 0.5, count=20), profile(0.6, 0.7, count=2000)
+    scope = Scope([small, large, profile(0.9, 1.0, count=20)], false_rejection=SHARE)
 
-    assert judged(scope, 0, 0.652)[0]
-    assert not judged(scope, 0, 0.64)[0]  # like none of its own
-
-
-def test_a_piece_must_be_clearer_to_add_its_specialist(scope):
-    """Each mark asks for more than the one before: plausible, joined by words, beside another one, alone."""
-    marks = [judged(scope, 3, similarity) for similarity in np.linspace(0.2, 0.7, 400)]
-    first = [[each[mark] for each in marks].index(True) for mark in (1, 3, 2, 4)]
-
-    assert first == sorted(first)
-    assert len(set(first)) == 4
+    assert judged(scope, 2, 0.55).p_value == pytest.approx(1 / 3, abs=0.01)
 
 
-def test_what_is_surely_alike_is_in_scope_everywhere():
+def test_a_near_copy_of_an_example_is_clearly_in_scope():
     """Examples made from a few patterns are so alike that the same request in other words is less typical than all."""
-    profiles = [profile(0.95, 0.99, 0), profile(0.95, 0.99, 1)]
-    scope = Scope(profiles, Discriminant(profiles[:1]), false_rejection=SHARE)
+    scope = Scope([profile(0.95, 0.99)], false_rejection=SHARE)
 
-    assert judged(scope, 0, 0.8)[0]
-    assert judged(scope, 0, 0.8)[2]
+    assert judged(scope, 0, 0.8, closest=NEAR_COPY).standing == pytest.approx(CLEAR)
+    assert judged(scope, 0, 0.8, closest=NEAR_COPY - 0.01).standing == 0
 
 
 def test_with_few_examples_the_similarity_decides():
     """It has no examples to be typical of, and takes no part in the network's measure."""
-    cold = Profile(vectors=np.eye(8, dtype=np.float32)[:1], names=("a",), typical=np.empty(0, dtype=np.float32))
-    scope = Scope([cold], Discriminant([cold]), false_rejection=SHARE)
+    cold = Profile(
+        vectors=np.eye(8, dtype=np.float32)[:1],
+        names=("a",),
+        typical=np.empty(0, dtype=np.float32),
+        density=np.empty(1, dtype=np.float32),
+    )
+    scope = Scope([cold, profile(0.5, 0.7)], false_rejection=SHARE)
 
-    assert judged(scope, 0, COLD_SIMILARITY + 0.01) == (True,) * 5
-    assert judged(scope, 0, COLD_SIMILARITY - 0.01) == (False,) * 5
-
-
-def test_few_examples_are_judged_by_their_own_alone():
-    """What tells specialists apart knows few examples by heart: no other text can score for one as they do."""
-    profiles = [profile(0.5, 0.7, seed, count=60) for seed in range(3)]
-    scope = Scope(profiles, Discriminant(profiles), false_rejection=SHARE)
-
-    assert judged(scope, 0, 0.5 + 0.2 * 1.5 * SHARE)[0]
-    assert not judged(scope, 0, 0.5 + 0.2 * 0.3 * SHARE)[0]
+    assert judged(scope, 0, COLD_SIMILARITY + 0.01).standing >= CLEAR
+    assert judged(scope, 0, COLD_SIMILARITY - 0.01) == (0.0, 0.0)
+    assert judged(scope, 1, 0.6).p_value == pytest.approx(0.5, abs=0.01)
