@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 
 import pytest
 
@@ -393,6 +394,28 @@ async def test_brought_to_the_disk_a_moment_later(path):
     assert len(syncs) == 2
     assert verify_audit(path).behind_head == 0
     assert verify_audit(path).whole
+
+
+async def test_nobody_waits_while_the_disk_is_written(path):
+    """While what was appended is brought to the disk, which may take long, the next entry is written all the same."""
+    slow, go_on = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        if len(lines_of(path)) > 1:
+            slow.set()
+            assert go_on.wait(10)
+
+    log = AuditLog(path, sync_seconds=0.01, sync=sync)
+    await log.append(event(0))
+    await log.append(event(1))
+    assert await asyncio.to_thread(slow.wait, 10)
+    await asyncio.wait_for(log.append(event(2)), 5)
+    behind = verify_audit(path).behind_head
+    go_on.set()
+    await log.close()
+
+    assert behind == 2
+    assert verify_audit(path).behind_head == 0
 
 
 async def test_a_killed_process_loses_nothing(path):
