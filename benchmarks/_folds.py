@@ -17,8 +17,7 @@ from coterie.config import SpecialistSection
 from coterie.data import Dataset, Row
 from coterie.engines import OnnxEncoder
 from coterie.training import Silent
-from coterie.training._classify import FOLDS
-from coterie.training._examples import TextExamples, deal_folds, text_examples
+from coterie.training._examples import FOLDS, TextExamples, deal_folds, text_examples
 from coterie.training._job import Job
 from coterie.training._measure import Encoded
 from coterie.training._text import TextFit, fit_text

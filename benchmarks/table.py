@@ -179,8 +179,14 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
         best = max((rung for rung in means if rung != "patterns"), key=lambda rung: means[rung]["token_f1"])
         return f"token F1 {means[best]['token_f1']:.3f} ({best}), patterns {means['patterns']['token_f1']:.3f}"
     if bar is None and name == "everyday":
-        answered, right = (figures[each]["share"] for each in ("answered_of_stated", "answered_rightly"))
-        return f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right"
+        (answered, right), (also, rightly) = (
+            [part[each]["share"] for each in ("answered_of_stated", "answered_rightly")]
+            for part in (figures, figures["formats"])
+        )
+        return (
+            f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right; "
+            f"of three documents with tables {also:.2f} and {rightly:.2f}"
+        )
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")
         return (

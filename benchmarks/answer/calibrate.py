@@ -5,7 +5,8 @@
 Readers are fitted on three kinds of questions. Two are public training data: MedQuAD, where each topic is a document
 whose sections answer natural questions (for half of the topics a section is taken out and its question asked: near, and
 not stated), and CUAD's training contracts. The third are everyday questions about everyday pages, written for this
-project (`pages.json`; eight of its pages are held out, and `everyday.py` asks about them). The check of wording is
+project (`pages.json`, and `shelf/` with documents of other formats, each indexed as a user does; `../everyday` asks
+about others, which are held out). The check of wording is
 fitted on claims that SciFact's experts wrote about abstracts, and on sentences of the same documents as they are and
 with a number, a "not" or their source changed. A fifth of the documents is held back for the figures in the file.
 """
@@ -35,8 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _cuad import Contract, cut, divide, read_contracts
 from _pages import FILE as PAGES
-from _pages import Page, read_pages
+from _pages import read_pages
 from _questions import QUESTIONS
+from _shelf import gather_shelf, of_pages, read_shelf
 
 from _data import LENDER, find
 from _record import ROOT, sha256
@@ -60,7 +62,8 @@ SUPPORT_RISK = 0.1
 TOPICS, CONTRACTS = 260, 20
 K_TOPICS, K_CONTRACTS = 8, 12
 K_PAGES = 8
-EVERYDAY = 5
+SHELF = Path(__file__).with_name("shelf")
+EVERYDAY = 2
 """Times that a question of everyday pages counts: they are few, and nearest to what is asked of a new shelf."""
 _LONGEST = 90_000
 _APART = 1_000_000
@@ -119,17 +122,13 @@ def cuad(contracts: Sequence[Contract]) -> tuple[list[Row], FakeRetriever]:
     return rows, FakeRetriever(passages)
 
 
-def everyday(pages: Sequence[Page]) -> tuple[list[Row], FakeRetriever]:
-    """The questions to all pages, and one shelf with them."""
-    rows, passages = [], list[Passage]()
-    for number, page in enumerate(pages):
-        offset = number * _APART
-        for start, text, heading in page.sections():
-            passages += cut(page.name, text, heading=heading, offset=offset + start)
-        for question, answer in page.asked:
-            spans = () if answer is None else (tuple(offset + place for place in page.span(answer)),)
-            rows.append(Row(text=question, evidence=spans, group=f"everyday {page.name}"))
-    return rows * EVERYDAY, FakeRetriever(passages)
+def everyday() -> list[AnswerCorpus]:
+    """The questions to all pages on one shelf, and those to documents of other formats on another, each so often."""
+    corpora = [
+        gather_shelf(of_pages(read_pages(held_out=False)), K_PAGES, "everyday"),
+        gather_shelf(read_shelf(SHELF), K_PAGES, "everyday"),
+    ]
+    return [replace(each, asked=each.asked * EVERYDAY) for each in corpora]
 
 
 def gather(rows: Sequence[Row], shelf: FakeRetriever, k: int) -> AnswerCorpus:
@@ -307,7 +306,7 @@ def main() -> None:
     corpora = [
         gather(*medquad(questions, 0), K_TOPICS),
         gather(*cuad(learn), K_CONTRACTS),
-        gather(*everyday(read_pages(held_out=False)), K_PAGES),
+        *everyday(),
     ]
     corpus = join(corpora)
     print(f"{len(corpus.asked)} questions, {len(corpus.texts)} sentences", flush=True)
@@ -315,7 +314,8 @@ def main() -> None:
     corpus.encode(encoder.encode)
     readers = fit_readers(corpus)
     texts = list(corpus.texts)
-    sources = [[texts[i] for i in each.texts[:12]] for each in corpus.asked[:: max(1, len(corpus.asked) // 900)]]
+    prose = [each for each in corpus.asked if _source(each.row) != "everyday"]  # whose questions are there twice
+    sources = [[texts[i] for i in each.texts[:12]] for each in prose[:: max(1, len(prose) // 900)]]
     support = fit_support([*scifact(abstracts.parent), *changed(sources, 0)])
     stored = {
         "readers": readers["readers"],
@@ -329,6 +329,11 @@ def main() -> None:
                 "medquad.jsonl.gz": {"licence": "CC-BY-4.0", "sha256": sha256(questions), "topics": TOPICS},
                 "cuad master_clauses.csv": {"licence": "CC-BY-4.0", "sha256": sha256(table), "contracts": len(learn)},
                 "pages.json": {"licence": "Apache-2.0", "sha256": sha256(PAGES), "counted": EVERYDAY},
+                "shelf/questions.json": {
+                    "licence": "Apache-2.0",
+                    "sha256": sha256(SHELF / "questions.json"),
+                    "counted": EVERYDAY,
+                },
                 "scifact claims_train.jsonl": {"licence": "CC-BY-4.0", "sha256": sha256(claims)},
             },
             "reached": {"readers": readers["reached"], "support": support["reached"]},

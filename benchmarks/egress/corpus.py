@@ -34,6 +34,8 @@ class Corpus:
         self.canaries = Canaries(seed=seed)
         self._draw = random.Random(seed)  # noqa: S311 - reproducible
         self._texts = texts
+        self.shelved: dict[str, Label] = {}
+        """Personal data on the shelf, by its text, with the label of its document: who may see that may see it here."""
 
     def words(self, label: Label, *, about: str = "") -> str:
         """A text of this label with a canary, perhaps with something in it that is more sensitive than it says."""
@@ -91,7 +93,10 @@ class Corpus:
         """A file a label for the shelf, each in a folder of the label's name."""
         for label in LABELS:
             (folder / label.value).mkdir(parents=True)
+            before = len(self.canaries.made)
             lines = [f"The late fee of a loan is {n} pounds. {self.words(label)}" for n in range(10, 30)]
+            planted = (each for each in self.canaries.made[before:] if each.kind not in {"", "SECRET"})
+            self.shelved |= {each.text: label for each in planted}
             (folder / label.value / "policy.txt").write_text("\n\n".join(lines), encoding="utf-8")
 
     def _document(self, label: Label) -> Document:

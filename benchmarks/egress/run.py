@@ -163,8 +163,11 @@ async def ask(network: Network, corpus: Corpus, request: Request, tally: Tally, 
             model = next(name for name in CLEARANCES if f"of {name!r}" in verdict.reason)
             tally.verdicts[f"{model}: {verdict.rule} {'allowed' if verdict.allowed else 'refused'}"] += 1
     said, sent = answer.text.encode(), str(request)
-    seen = corpus.canaries.found(said, clearance=request.clearance or Label.INTERNAL)
-    tally.shown += [each.kind or each.label.value for each in seen if each.text not in sent]
+    clearance = request.clearance or Label.INTERNAL
+    seen = [each for each in corpus.canaries.found(said, clearance=clearance) if each.text not in sent]
+    tally.shown += [
+        each.kind or each.label.value for each in seen if corpus.shelved.get(each.text, each.label) > clearance
+    ]
     tally.restored += any(each.kind for each in corpus.canaries.found(said, clearance=Label.PUBLIC))
 
 

@@ -4,13 +4,13 @@
 
 Eight pages as shops, offices and clubs write them become one shelf, as a user makes it: `coterie init`, `index`, `add`,
 `train`. The questions to them (`../answer/pages.json`; other pages are what the calibration learned from) are asked one
-by one. The pages are of this project, so the benchmark needs no data folder.
+by one. So are those to three documents of other formats (`shelf/`: HTML with tables, DOCX, Markdown), in a shelf of
+their own. Pages and documents are of this project, so the benchmark needs no data folder.
 """
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "answer"))
 
-from _pages import FILE, Page, read_pages
+from _pages import FILE, read_pages
+from _shelf import SPECIALIST, Question, Shelf, make_network, of_pages, read_shelf
 
 from _record import Record, arguments, sha256
 from coterie import open_network
@@ -30,7 +31,7 @@ from coterie.evaluation import auroc, bootstrap_mean
 from coterie.types import Answer, Request
 
 CLAIM = "Asked everyday questions about new pages, a shelf quotes the sentence that answers, or says there is none."
-SHELF, SPECIALIST = "pages", "ask"
+FORMATS = Path(__file__).with_name("shelf")
 
 
 class Said(NamedTuple):
@@ -48,58 +49,25 @@ class Said(NamedTuple):
     """That the quote answers; where nothing is found to, the probability that nothing does, with its sign turned."""
 
 
-def make_network(folder: Path, pages: Sequence[Page]) -> None:
-    """A network with one shelf, by the commands of the README."""
-    shelf = folder / "pages"
-    shelf.mkdir(parents=True)
-    for page in pages:
-        (shelf / page.name).write_text(page.text, encoding="utf-8")
-    about = "Questions about opening hours, prices, rules and terms."
-    for words in (
-        ["init", str(folder / "network")],
-        ["-C", str(folder / "network"), "index", SHELF, str(shelf)],
-        [
-            "-C",
-            str(folder / "network"),
-            "add",
-            SPECIALIST,
-            "--task",
-            "answer",
-            "--knowledge",
-            SHELF,
-            "--description",
-            about,
-        ],
-        ["-C", str(folder / "network"), "train"],
-    ):
-        subprocess.run([sys.executable, "-m", "coterie", *words], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-
-
-async def ask(folder: Path, pages: Sequence[Page]) -> list[Said]:
+async def ask(network_folder: Path, asked: Sequence[Question]) -> list[Said]:
     """Every question, one after the other."""
-    network = await open_network(folder / "network")
+    network = await open_network(network_folder)
     try:
-        return [
-            _judged(page, question, answer, await network.ask(Request(text=question, specialist=SPECIALIST)))
-            for page in pages
-            for question, answer in page.asked
-        ]
+        return [_judged(each, await network.ask(Request(text=each.text, specialist=SPECIALIST))) for each in asked]
     finally:
         await network.close()
 
 
-def _judged(page: Page, question: str, answer: str | None, given: Answer) -> Said:
+def _judged(asked: Question, given: Answer) -> Said:
     [finding] = given.trace.findings
-    start, end = page.span(answer) if answer is not None else (0, 0)
-    quoted = [
-        cited.start < end and start < cited.end and cited.document.endswith(page.name) for cited in finding.citations
-    ]
+    right = any(asked.answered_by(cited.document, cited.text) for cited in finding.citations)
+    quoted = bool(finding.citations)
     return Said(
-        page=page.name,
-        question=question,
-        stated=answer is not None,
-        answered=finding.accepted and bool(quoted),
-        right=any(quoted),
+        page=asked.document,
+        question=asked.text,
+        stated=asked.answer is not None,
+        answered=finding.accepted and quoted,
+        right=right,
         silent=finding.accepted and not quoted,
         confidence=finding.confidence if quoted else -finding.confidence,
     )
@@ -128,17 +96,20 @@ def figures(said: Sequence[Said]) -> dict[str, object]:
     }
 
 
+def measure(shelf: Shelf) -> dict[str, object]:
+    """What a new shelf with these documents says to their questions."""
+    with tempfile.TemporaryDirectory() as name:
+        network = make_network(Path(name), shelf.documents)
+        return figures(asyncio.run(ask(network, shelf.asked))) | {"documents": len(shelf.documents)}
+
+
 def main() -> None:
     """Measure and write the result file."""
     given = arguments(__doc__ or "", __file__).parse_args()
-    pages = read_pages(held_out=True)
     record = Record(claim=CLAIM)
     record.data[FILE.name] = sha256(FILE)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_network(folder, pages)
-        said = asyncio.run(ask(folder, pages))
-    record.figures = figures(said) | {"pages": len(pages)}
+    record.data["shelf/questions.json"] = sha256(FORMATS / "questions.json")
+    record.figures = measure(of_pages(read_pages(held_out=True))) | {"formats": measure(read_shelf(FORMATS))}
     record.write(given.out)
 
 

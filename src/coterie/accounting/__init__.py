@@ -1,6 +1,7 @@
 """What an answer costs: joules and money for every step, and the totals for people and scripts."""
 
 from ._breakdown import Reporting, breakdown_csv, breakdown_json, row_json
+from ._cards import CallEnergy, CardMeter, Cards, open_cards
 from ._html import report_html
 from ._meter import FRAME_TOKENS, JOULES_PER_TOKEN, CostMeter, most_read, token_money
 from ._overhead import OVERHEAD, Attendance, Overhead
@@ -15,6 +16,9 @@ __all__ = [
     "OVERHEAD",
     "POWERCAP",
     "Attendance",
+    "CallEnergy",
+    "CardMeter",
+    "Cards",
     "CostMeter",
     "Joules",
     "Overhead",
@@ -26,6 +30,7 @@ __all__ = [
     "format_money",
     "generation_joules",
     "most_read",
+    "open_cards",
     "remote_joules",
     "report_html",
     "row_json",

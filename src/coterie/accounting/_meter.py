@@ -2,8 +2,8 @@
 
 Energy is always tagged. `measured` is the processor's own counter, shared out by CPU time (`_rapl.py`): the sum is the
 machine's, the parts are as good as CPU time is. Without a counter it is CPU-seconds times the configured watts, and
-`estimated`, as every remote model's is. A step that an engine measured itself stays as it is. No engine here runs on
-a graphics card, so none is read.
+`estimated`, as a remote model's is. A step that an engine measured itself stays as it is: that of a server on this
+machine's graphics cards (`_cards.py`).
 """
 
 from __future__ import annotations

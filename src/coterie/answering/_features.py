@@ -13,7 +13,9 @@ import numpy as np
 
 from coterie.data import typed_spans
 
+from ._kinds import asked_for, has_kind
 from ._sentences import Sentence
+from ._synonyms import meant
 from ._words import terms
 
 Floats = np.ndarray
@@ -32,6 +34,12 @@ LEXICAL: tuple[str, ...] = (
     "length",  # logarithm of its words
     "short",  # it has hardly any words: a heading, a cell
     "asks",  # it is a question itself
+    "fits",  # kinds of thing that the question asks for, by its words, and that it has
+    "unfit",  # kinds that it asks for, and it has not
+    "bare",  # a short line that is no sentence: a heading, a label
+    "row",  # a row with the names of its columns
+    "meant",  # as `covered`, where a word of the question may be another one for the same
+    "meant_heading",  # as `covered_heading`, likewise
 )
 """Features from words alone."""
 ENCODED: tuple[str, ...] = (
@@ -73,15 +81,17 @@ def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  #
     weights = _weights(asked, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
-    above = {each.rank: {*_terms(each.passage.heading), *_terms(each.passage.document)} for each in sentences}
-    kind = wanted(question)
+    above = _above(sentences)
+    kind, kinds = wanted(question), asked_for(question)
+    alike = _Alike(asked, sets)
     found = np.zeros((len(sentences), len(LEXICAL)))
     for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
-        heading = sets[row] | above[each.rank]
+        heading = sets[row] | above[row]
         if not sets[row].isdisjoint(asked):  # the columns of a row that is asked about, not those of every row
             heading = heading.union(_terms(each.head))
         typed = bool(kind) and _has(each.text, kind)
+        fits = sum(has_kind(each.said, number) for number in kinds)
         found[row] = (
             *(
                 sum(weights[term] for term in asked if term in seen) / total
@@ -96,6 +106,12 @@ def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  #
             log(1 + len(own)),
             len(own) < _SHORT,
             each.text.rstrip().endswith("?"),
+            fits,
+            len(kinds) - fits,
+            each.bare,
+            bool(each.head) or "\n" in each.text,
+            alike.share(sets[row]),
+            alike.share(heading),
         )
     return found
 
@@ -113,10 +129,36 @@ def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, f
     return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in asked}
 
 
+class _Alike:
+    """The question's words as what they mean, each weighed by its rarity in these sentences."""
+
+    def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]]) -> None:
+        self._weights = _weights(tuple(dict.fromkeys(meant(asked))), [set(meant(words)) for words in sentences])
+        self._total = sum(self._weights.values()) or 1.0
+
+    def share(self, words: set[str]) -> float:
+        """The share of them that some words have."""
+        said = set(meant(words))
+        return sum(weight for term, weight in self._weights.items() if term in said) / self._total
+
+
 def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> dict[int, set[str]]:
     found: dict[int, set[str]] = {}
     for each, own in zip(sentences, words, strict=True):
         found.setdefault(each.rank, set()).update(own)
+    return found
+
+
+def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
+    """Of each sentence the words that stand above it: its document's name, its headings, the line that is its title."""
+    found: list[set[str]] = []
+    title: set[str] = set()
+    for row, each in enumerate(sentences):
+        if row == 0 or sentences[row - 1].passage is not each.passage:
+            title = set()
+        found.append({*_terms(each.passage.heading), *_terms(each.passage.document), *title})
+        if each.bare:
+            title = set(_terms(each.text))
     return found
 
 

@@ -26,8 +26,12 @@ OUTCOME: tuple[str, ...] = (
     "cosine",  # 0 where nothing is encoded
     "nearest",  # cosine to the nearest question that training has seen; 0 where that does not matter
     "agreed",  # how far the known questions agree on the kind of the question
+    "fits",  # of the best sentence
+    "unfit",
+    "bare",
 )
 """What is seen of an answer as a whole."""
+_FIT = OUTCOME[9:]
 _RIVALS = 8
 """So few, so that the number of sentences found does not count."""
 _NEARLY = 1.5
@@ -55,11 +59,14 @@ class Line:
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any], names: Sequence[str]) -> Line:
-        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError` if the features are others."""
+        """What `describe` told; a feature that it did not have yet counts nothing.
+
+        Raises `LookupError`, `TypeError` or `ValueError` if it has others.
+        """
         weights, bias = stored["weights"], float(stored["bias"])
-        if set(weights) != set(names):
+        if not set(weights) <= set(names):
             raise ValueError(f"its features are {sorted(weights)}, not {sorted(names)}")
-        values = np.array([float(weights[name]) for name in names])
+        values = np.array([float(weights.get(name, 0.0)) for name in names])
         if not (np.isfinite(values).all() and isfinite(bias)):
             raise ValueError("a weight is not finite")
         return cls(names=tuple(names), weights=values, bias=bias)
@@ -157,10 +164,12 @@ def outcome_features(
     """
     others = np.delete(scores, list(cited))
     best = cited[0]
-    seen = [float(columns[name][best]) if name in columns else 0.0 for name in OUTCOME[3:7]]
+    seen, last = (
+        [float(columns[name][best]) if name in columns else 0.0 for name in names] for names in (OUTCOME[3:7], _FIT)
+    )
     gap = scores[best] - (others.max() if len(others) else -_FAR)
     rivals = float(logsumexp(np.sort(scores)[-_RIVALS:]))
-    return np.array([scores[best], gap, rivals, *seen, nearest, agreed])
+    return np.array([scores[best], gap, rivals, *seen, nearest, agreed, *last])
 
 
 def probability(log_odds: float) -> float:

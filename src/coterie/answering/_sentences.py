@@ -18,14 +18,23 @@ _TABLE = re.compile(
 )
 """The names of a table's columns, and the line under them."""
 _ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
+_CELLS = re.compile(r"\|[^\n]+\|")
+"""A row between bars. What stands in a cell says nothing without those beside it."""
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
 """A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
 _NEXT = re.compile(r"[.;!?]\s+[A-Z]")
 """A value with this in it is prose."""
+_TITLE = re.compile(
+    r"(?:\A\s*|(?<=[.!?]\n)[ \t]*)(?P<title>[^\W_a-z][^\n]{0,58}[^\n.,;:!?\s|])[ \t]*\n(?=[ \t]*[\"'(\u201c]?[^\W_a-z])"
+)
+"""A short line without a sentence's end before one that begins a sentence: a heading of a plain text or a PDF."""
+_TITLE_WORDS = 8
 _LONGEST_ROW = 600
 """Characters."""
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
+_CLOSING = " \t\r\n|*_`"
+_PAIRED = ("`", "**", "__", "*", "_")
 _FEWEST = 3
 """Letters and digits of what says anything."""
 
@@ -48,6 +57,13 @@ class Sentence:
     def said(self) -> str:
         """What it says to one who does not see where it stands."""
         return f"{self.head}: {self.text}" if self.head else self.text
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a short line that is no sentence: a heading or a label."""
+        text = self.text.rstrip()
+        plain = not self.head and "\n" not in text and ": " not in text
+        return plain and text[-1:] not in {".", "!", "?", ";"} and len(text.split()) <= _TITLE_WORDS
 
     def cite(self) -> Citation:
         """Where it stands."""
@@ -127,21 +143,55 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
         if _is_row(text[start:end]):
             yield start, end
         else:
-            yield from ((start + each.start, start + each.end) for each in Document(text[start:end]).sentences)
+            yield from ((start + begin, start + until) for begin, until in _prose(text[start:end]))
         start = after
 
 
+def _prose(paragraph: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of a paragraph stand; a line above them that is their heading is one by itself."""
+    start = 0
+    for match in [*_TITLE.finditer(paragraph), None]:
+        end = len(paragraph) if match is None else match.start()
+        yield from ((start + begin, start + until) for begin, until in _joined(paragraph[start:end]))
+        start = end
+        if match is not None and len(match["title"].split()) <= _TITLE_WORDS:
+            yield match.span("title")
+            start = match.end("title")
+
+
+def _joined(prose: str) -> Iterator[tuple[int, int]]:
+    """Sentences; a label and what stands behind it on its line are one."""
+    begun, end = 0, -1
+    for each in Document(prose).sentences:
+        if end >= 0 and not (prose[end - 1] == ":" and "\n" not in prose[end : each.start]):
+            yield begun, end
+            end = -1
+        begun, end = (each.start if end < 0 else begun), each.end
+    if end >= 0:
+        yield begun, end
+
+
 def _is_row(paragraph: str) -> bool:
-    """Whether every line is a name with its value."""
-    lines = paragraph.strip().split("\n")
-    return len(paragraph) <= _LONGEST_ROW and all(
-        _PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in lines
+    """Whether it is a table's row, or every line is a name with its value."""
+    row = paragraph.strip()
+    return len(paragraph) <= _LONGEST_ROW and (
+        _CELLS.fullmatch(row) is not None
+        or all(_PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in row.split("\n"))
     )
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start] in _MARKS:
-        start += 1
-    while end > start and text[end - 1] in " \t\r\n|*_`":
-        end -= 1
-    return start, end
+    """Without the marks at both ends, but for those whose partner is inside: `rate` | 5, **Note.** It is ..."""
+    first, last = start, end
+    while first < last and text[first] in _MARKS:
+        first += 1
+    while last > first and text[last - 1] in _CLOSING:
+        last -= 1
+    for mark in _PAIRED:
+        if text[first:last].count(mark) % 2 == 0:
+            continue
+        if text.startswith(mark, first - len(mark)) and first - len(mark) >= start:
+            first -= len(mark)
+        elif text.startswith(mark, last) and last + len(mark) <= end:
+            last += len(mark)
+    return first, last

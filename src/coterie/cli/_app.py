@@ -15,9 +15,10 @@ from ._ask import ask
 from ._audit import audit
 from ._budgets import budgets
 from ._doctor import doctor
-from ._erase import erase, export
+from ._erase import erase
 from ._eval import evaluate
 from ._exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
+from ._export import export
 from ._fairness import fairness
 from ._feedback import feedback
 from ._index import index

@@ -240,6 +240,8 @@ def _show_after(trace: Trace, folder: Path, *, with_trace: bool) -> None:
             _show_fields(finding)
         if finding.citations and finding.accepted:
             _show_citations(finding)
+        elif finding.task == "answer" and trace.status == "abstained":
+            _show_nearest(finding)
         if finding.truncated:
             remark(f"Note: {finding.specialist} read only the beginning: the text is longer than its model's window.")
     dim(_summary_line(trace, currency))
@@ -260,6 +262,16 @@ def _show_citations(finding: Finding) -> None:
         for number, each in enumerate(finding.citations, start=1)
     ]
     show_table(["", "document", "heading or page", "characters", "quote"], rows, title=finding.specialist)
+
+
+def _show_nearest(finding: Finding) -> None:
+    """Where to look oneself: what came nearest to an answer that is not sure enough to be given."""
+    quotes = [each for each in finding.evidence if each.kind == "quote"]
+    rows = [(each.document, f"{each.start}-{each.end}", " ".join(each.text.split())) for each in finding.citations]
+    rows += [(each.name, f"{each.start}-{each.end}", " ".join(each.text.split())) for each in quotes]
+    if rows:
+        title = f"{finding.specialist}: the nearest, which need not answer it"
+        show_table(["document", "characters", "quote"], rows, title=title)
 
 
 def _show_fields(finding: Finding) -> None:

@@ -208,6 +208,7 @@ def _document(found: Verification) -> dict[str, object]:
         "at": f"{found.end.n}:{found.end.digest}",
         "signers": list(found.signers),
         "torn_bytes": found.torn,
+        "behind_head": found.behind_head,
         "fault": None if fault is None else {"line": fault.line, "kind": fault.kind, "reason": fault.reason},
     }
 
@@ -221,6 +222,11 @@ def _show(found: Verification) -> None:
     say(f"{found.entries:,} entries, each as it was written{signed}.")
     if found.torn:
         say(f"Half a line of {found.torn} bytes at the end, of a writer that was killed, is no entry.")
+    if found.behind_head:
+        many = counted(found.behind_head, "entry stands", "entries stand")
+        say(
+            f"{many} behind the head: of the last second, or of a writer that was killed. Nothing vouches for them yet."
+        )
     dim(f"It stands at {found.end.n}:{found.end.digest}")
     if not found.signers:
         dim("Somebody who can write the file could have written all of it anew: set [audit] signing_key.")

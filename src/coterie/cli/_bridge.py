@@ -67,6 +67,7 @@ def with_store(
         keep_content=section.keep_content,
         content_days=config.retention.days,
         clock=time.time,
+        reading=not make,
     )
     return run(_use(opening, use))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from coterie.accounting import POWERCAP, PackageMeter
+from coterie.accounting import POWERCAP, PackageMeter, open_cards
 from coterie.config import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
@@ -64,6 +64,7 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _secrets(config)
     yield from _names(config)
     yield _energy(config)
+    yield from _gpus(config)
     yield _store(config, folder)
     yield _port(config)
     yield _disk(folder)
@@ -100,6 +101,20 @@ def _energy(config: Config) -> Check:
         found = f"{watts}; the processor's counter may not be read"
         return Check(name="energy", ok=False, required=False, found=found, fix=fix)
     return Check(name="energy", ok=True, required=False, found=f"{watts}; this machine has no counter")
+
+
+def _gpus(config: Config) -> Iterator[Check]:
+    """Whether the energy of a server on graphics cards of this machine can be measured."""
+    for name, model in config.models.items():
+        if isinstance(model, OpenAIModel) and model.gpus:
+            cards = ", ".join(map(str, model.gpus))
+            if open_cards(model.gpus) is not None:
+                found = f"measured by the counters of graphics cards {cards}"
+                yield Check(name=f"energy of {name}", ok=True, required=False, found=found)
+            else:
+                fix = "pip install 'coterie[gpu]', and NVIDIA's driver, of the cards that nvidia-smi lists"
+                found = f"estimated: the counters of graphics cards {cards} cannot be read"
+                yield Check(name=f"energy of {name}", ok=False, required=False, found=found, fix=fix)
 
 
 def _names(config: Config) -> Iterator[Check]:

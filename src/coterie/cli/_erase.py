@@ -1,8 +1,7 @@
-"""`coterie erase` and `coterie export`: what is kept of a tenant, a session or somebody who is mentioned."""
+"""`coterie erase`: what is kept of a tenant, a session or somebody who is mentioned, taken out for good."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +10,13 @@ import typer
 from coterie.errors import InputError
 
 from ._audit import write_down
-from ._bridge import run, with_store
+from ._bridge import run
 from ._exits import USAGE
-from ._files import write_private
 from ._output import Json, counted, remark, say, show_json
 
 if TYPE_CHECKING:
     from coterie._erasure import Erased
-    from coterie.store import Scope, SQLiteStore
+    from coterie.store import Scope
 
 _LEFT = {
     "index": "an index: take the document out of its folder, then `coterie index NAME`",
@@ -57,7 +55,7 @@ def erase(
     from coterie._erasure import erase as erase_scope
     from coterie.config import load_config
 
-    scope = _scope(tenant, session, subject or [])
+    scope = scope_of("erase", tenant, session, subject or [])
     folder: Path = context.obj
     done = run(erase_scope(folder, load_config(folder), scope, dry_run=dry_run))
     if done and not dry_run:
@@ -72,14 +70,14 @@ def erase(
         raise typer.Exit(USAGE)
 
 
-def _scope(tenant: str | None, session: str | None, subjects: list[str]) -> Scope:
-    """Whose content is meant. Raises `InputError` where that is not said, or said twice."""
+def scope_of(what: str, tenant: str | None, session: str | None, subjects: list[str]) -> Scope:
+    """Whose content is meant, for a command that does `what`. Raises `InputError` where it is not said, or twice."""
     from coterie.governance import OWN_TENANT
     from coterie.store import Mention, Scope
 
     if (session is not None and subjects) or (session is None and tenant is None and not subjects):
         raise InputError(
-            "Asked to erase without saying what, or two things at once.",
+            f"Asked to {what} without saying what, or two things at once.",
             hint="Give --tenant NAME, --session NAME or --subject TEXT; --tenant may stand beside one of the others.",
         )
     if session is not None:
@@ -121,71 +119,3 @@ def _show(done: Erased, *, dry_run: bool) -> None:
         say(f"Left, on the shelf {shelf!r}: {', '.join(documents)}.")
     for each in done.left:
         say(f"Left: {each.path}, {_LEFT[each.kind]}.")
-
-
-def export(
-    context: typer.Context,
-    *,
-    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose.")],
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to write it; left out, standard output.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write all that is kept of a tenant as one JSON document.
-
-    Its sessions with every entry, its requests with figures, steps and traces, and its keys without their secrets. A
-    file is made readable for you only.
-    """
-    from coterie.config import load_config
-
-    config = load_config(context.obj)
-    found = with_store(context.obj, config, lambda store: _everything(store, tenant))
-    document = {"tenant": tenant, "keys": _keys(context.obj / config.gateway.keys, tenant)}
-    document |= found or {"sessions": [], "requests": []}
-    write_down(context.obj, "export_tenant", tenant=tenant)
-    if file is None:
-        show_json(document)
-        return
-    write_private(file, json.dumps(document, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-    told = {
-        "tenant": tenant,
-        "sessions": len(document["sessions"]),
-        "requests": len(document["requests"]),
-        "file": str(file),
-    }
-    if as_json:
-        show_json(told)
-    else:
-        say(f"Wrote {told['sessions']:,} sessions and {told['requests']:,} requests of {tenant!r} to {str(file)!r}.")
-
-
-async def _everything(store: SQLiteStore, tenant: str) -> dict[str, Any]:
-    from coterie.observe import plain
-    from coterie.store import Scope
-
-    requests = await store.requests(Scope(tenant=tenant))
-    sessions = []
-    for about in await store.sessions(tenant):
-        entries = (await store.context(about.id, tenant, whole=True)).entries
-        lines = [
-            {
-                "time": entry.time,
-                "producer": entry.producer,
-                "label": entry.label.value,
-                "kind": entry.kind,
-                "content": plain(entry.content),
-            }
-            for entry in entries
-        ]
-        sessions.append({"session": about.id, "entries": lines})
-    for request in requests:
-        request["trace"] = None if request["trace"] is None else json.loads(request["trace"])
-    return {"sessions": sessions, "requests": requests}
-
-
-def _keys(path: Path, tenant: str) -> list[dict[str, Any]]:
-    from coterie.governance import KeyRing
-
-    shown = ("id", "name", "role", "created", "expires", "revoked")
-    return [{name: getattr(key, name) for name in shown} for key in KeyRing(path).of(tenant)]

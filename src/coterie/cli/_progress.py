@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,7 +23,15 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ._output import clean, console
+from ._output import clean, console, remark
+
+
+def say_fine_tuning_is_kept(folder: Path) -> bool:
+    """Say that an interrupted fine-tuning goes on from the checkpoints of a folder; False where there are none."""
+    if not any(folder.rglob("*.safetensors")):
+        return False
+    remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+    return True
 
 
 class TerminalProgress:
@@ -39,8 +48,7 @@ class TerminalProgress:
             _Count(),
             _Speed(),
             TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
+            _Left(),
             console=console(sys.stderr),
             transient=True,
             disable=not self._on_terminal,
@@ -90,11 +98,19 @@ class _Count(MofNCompleteColumn):
 
 
 class _Speed(ProgressColumn):
-    """Examples a second."""
+    """Examples a second, once there was a second: of two advances that come together it would be millions."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed or 0.0
+        elapsed = task.elapsed or 0.0
+        speed = task.completed / elapsed if elapsed >= 1 else 0.0
         return Text(f"{speed:,.0f}/s" if speed >= 1 and task.total is not None else "", style="dim")
+
+
+class _Left(TimeRemainingColumn):
+    """Time left; nothing for a stage that cannot say."""
+
+    def render(self, task: Task) -> Text:
+        return Text("left ", style="dim") + super().render(task) if task.total is not None else Text("")
 
 
 class DownloadProgress:

@@ -29,7 +29,7 @@ from ._data_options import (
 )
 from ._files import check_writable, find_file
 from ._large import Large, large_row, parse_money
-from ._output import Json
+from ._output import Json, remark
 from ._rightsize_show import give
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ _Tune = Annotated[
     typer.Option(
         metavar="NAME",
         help="What the rung slm tunes: a [models] entry of the network, or a name `coterie models list` knows.",
+    ),
+]
+_Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What the rung encoder fine-tunes: minilm (the default), a folder, or what `coterie models pull` fetched.",
     ),
 ]
 _TargetRisk = Annotated[
@@ -103,7 +110,12 @@ _SaveAnswers = Annotated[
 _PriceIn = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million prompt tokens.")]
 _PriceOut = Annotated[str | None, typer.Option(metavar="MONEY", help="--recorded: a million generated tokens.")]
 _Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a report as one HTML file.")]
-_Keep = Annotated[Path | None, typer.Option(metavar="DIR", help="Keep each rung's trained version in this registry.")]
+_Keep = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep each rung's trained version in this registry, and fine-tuning when interrupted."
+    ),
+]
 
 
 def rightsize(
@@ -116,6 +128,7 @@ def rightsize(
     rungs: _Rungs = None,
     chain: _Chain = None,
     tune: _Tune = None,
+    base: _Base = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
@@ -142,19 +155,18 @@ def rightsize(
 ) -> None:
     """Find the smallest rung that is enough.
 
-    Every rung is trained on DATA and measured on held-out rows: quality, coverage at the target risk, latency, memory,
-    size, energy and money. The verdict names the cheapest rung that meets the bar with 95% confidence, or says that
-    none does; then the exit code is 3. A large model can be put beside them, from recorded answers or live. No network
-    is needed and nothing is stored, except what --report, --keep and --save-answers ask for.
+    Every rung is trained on DATA and measured on held-out rows: quality, coverage, latency, memory, size, energy, cost.
+    The verdict names the cheapest that meets the bar with 95% confidence, or none (exit code 3). A large model can
+    stand beside them, recorded or live. Only --report, --keep and --save-answers write; no network is needed.
     """
     folder: Path = context.obj
     columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
     features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
-    named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain}
-    limits: dict[str, Any] = {"bar": parse_bars(bar or ()), "model": tune, "target_risk": target_risk, "seed": seed}
+    named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain, "base": _place(base)}
     asks = _asks(rungs, model, tune, save_answers)
-    limits |= _asking(model, label, model_rows) if asks else {}
-    section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits})
+    limits = {"bar": parse_bars(bar or ()), "target_risk": target_risk, "seed": seed}
+    asked = _asking(model, label, model_rows) if asks else {"model": tune}
+    section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits, **asked})
     large = Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
@@ -193,18 +205,34 @@ def _find(
     tuned = section.model if "slm" in (section.rungs or ()) or not asks else None
     accounting = _accounting(config, watts, price)
     rows = read_rows(section)
-    with TerminalProgress() as progress:
-        return measure_rungs(
-            rows,
-            encoder=OnnxEncoder.bundled(threads=2),
-            accounting=accounting,
-            conditions=_conditions(accounting),
-            large=large_row(large, config, rows, progress),
-            keep=keep,
-            progress=progress,
-            model=_tuned_model(tuned, config, folder),
-            asked=asked,
-        )
+    try:
+        with TerminalProgress() as progress:
+            return measure_rungs(
+                rows,
+                encoder=OnnxEncoder.bundled(threads=2),
+                accounting=accounting,
+                conditions=_conditions(accounting),
+                large=large_row(large, config, rows, progress),
+                keep=keep,
+                progress=progress,
+                model=_tuned_model(tuned, config, folder),
+                asked=asked,
+            )
+    except KeyboardInterrupt:
+        _say_what_is_kept(section, keep)
+        raise
+
+
+def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
+    """What an interruption leaves, where minutes of fine-tuning may be lost."""
+    from coterie.rightsizing import CHECKPOINTS_FOLDER
+
+    from ._progress import say_fine_tuning_is_kept
+
+    if keep is not None:
+        say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER)
+    elif {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+        remark("Nothing is kept: it starts over. With --keep DIR a fine-tuning goes on where it was.")
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
@@ -244,6 +272,11 @@ def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | N
 def _asking(model: str | None, label: str | None, rows: int) -> dict[str, object]:
     """What the rung `llm` asks, and how often."""
     return {"model": model, "data_label": label, "calibration_calls": rows, "test_calls": rows}
+
+
+def _place(base: str | None) -> str | None:
+    """The base encoder's name; of a folder its place, wherever the command is run."""
+    return str(Path(base).resolve()) if base and Path(base).is_dir() else base
 
 
 def _split_rungs(option: str, typed: str | None) -> list[str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ._chain_stops import Stop, show_stops
 from ._exits import BAR_MISSED
 from ._files import write_bytes
 from ._output import dim, interval, number, paragraph, remark, say, show_json, show_table, size
@@ -56,19 +57,12 @@ def _show(found: RightSizing, report: Path | None) -> None:
 
 def _show_chain(found: RightSizing) -> None:
     """A row for each confidence from which a rung before the last might answer."""
-    rungs = list(found.chain[0].asked)
-    rows = [
-        [
-            f"{rungs[-1]} alone" if point.stop is None else f"{point.stop:g}{' (taken)' if point.taken else ''}",
-            number(point.figure.value),
-            interval(point.figure.interval),
-            *(f"{share:.0%}" for share in point.asked.values()),
-            *_per_1000(point.per_1000),
-        ]
+    stops = [
+        Stop(point.stop, *point.figure, list(point.asked.values()), point.taken, _per_1000(point.per_1000))
         for point in found.chain
     ]
-    columns = ["answers from", "accuracy", "95% range", *(f"asks {rung}" for rung in rungs), "J/1k"]
-    show_table([*columns, f"{found.conditions.currency}/1k"], rows, title="The chain", gap=0)
+    more = ("J/1k", f"{found.conditions.currency}/1k")
+    show_stops(list(found.chain[0].asked), stops, title="The chain", more=more)
 
 
 def _row(row: RungRow) -> list[str]:

@@ -14,6 +14,7 @@ from coterie.errors import StoreError
 
 from ._audit import write_down
 from ._bridge import with_store
+from ._chain_stops import Stop, show_stops
 from ._exits import BAR_MISSED
 from ._output import Json, interval, number, remark, say, shell, show_json, show_table, size
 
@@ -66,14 +67,13 @@ def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
     from coterie.training import CHECKPOINTS_FOLDER
     from coterie.training import train as train_network
 
-    from ._progress import TerminalProgress
+    from ._progress import TerminalProgress, say_fine_tuning_is_kept
 
     try:
         with TerminalProgress() as progress:
             return train_network(folder, names, progress=progress)
     except KeyboardInterrupt:
-        if any((folder / CHECKPOINTS_FOLDER).rglob("*.safetensors")):
-            remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+        say_fine_tuning_is_kept(folder / CHECKPOINTS_FOLDER)
         raise
 
 
@@ -132,18 +132,11 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
 def _show_chain(chain: Mapping[str, Any]) -> None:
     """What the chain came to at each stop that it might have had, and which one it has."""
     names, stop = chain["chain"], chain["stop"]
-    rows = [
-        [
-            f"{names[-1]} alone" if point["stop"] is None else f"{point['stop']:g}",
-            number(point["accuracy"]),
-            interval(point["interval"]),
-            *(f"{share:.0%}" for share in point["asked"]),
-            "taken" if point["stop"] == stop["value"] else "",
-        ]
+    stops = [
+        Stop(point["stop"], point["accuracy"], point["interval"], point["asked"], point["stop"] == stop["value"])
         for point in chain["curve"]
     ]
-    columns = ["answers from", "accuracy", "95% range", *(f"asks {name}" for name in names), ""]
-    show_table(columns, rows, title="The chain on held-out rows, which choose nothing")
+    show_stops(names, stops, title="The chain on held-out rows, which choose nothing")
     say(f"Chain {' > '.join(names)}: {stop['reason']}.")
 
 

@@ -280,6 +280,7 @@ class OnnxModel:
         self.tokenizer.no_truncation()  # cut here, where it can be said
         self.tokenizer.no_padding()
         self._session = _opened(files[GRAPH_FILE] if graph is None else str(graph))
+        self._inputs = {each.name for each in self._session.get_inputs()}
 
     @property
     def vocabulary(self) -> int:
@@ -333,15 +334,26 @@ class OnnxModel:
 
     def call(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:  # (B, ...)
         """One output of the graph for some texts, in one native call."""
-        return np.asarray(self._session.run([output], _feed(ids))[0], dtype=np.float32)
+        return np.asarray(self._session.run([output], self._feed(ids))[0], dtype=np.float32)
 
     def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
         """One native call that also gives the tokens' states, those of padding included."""
         with self._opening:
             if not self._stateful:
                 self._session, self._stateful = self._opened_with_states(), True
-        vectors, states = self._session.run(["embedding", _STATES], _feed(ids))
+        vectors, states = self._session.run(["embedding", _STATES], self._feed(ids))
         return np.asarray(vectors, dtype=np.float32), np.asarray(states, dtype=np.float32)
+
+    def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """The graph's inputs for texts of these tokens: not every architecture has types of tokens."""
+        width = max(len(each) for each in ids)
+        tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
+        mask = np.zeros_like(tokens)
+        for row, each in enumerate(ids):
+            tokens[row, : len(each)] = each
+            mask[row, : len(each)] = 1
+        feed = {"input_ids": tokens, "attention_mask": mask}
+        return feed | {name: np.zeros_like(tokens) for name in self._inputs - feed.keys()}
 
     def _opened_with_states(self) -> onnxruntime.InferenceSession:
         """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
@@ -353,17 +365,6 @@ class OnnxModel:
             return _opened(with_output(content, _STATES))
         except Exception as error:
             raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
-
-
-def _feed(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    """The graph's inputs for texts of these tokens."""
-    width = max(len(each) for each in ids)
-    tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
-    mask = np.zeros_like(tokens)
-    for row, each in enumerate(ids):
-        tokens[row, : len(each)] = each
-        mask[row, : len(each)] = 1
-    return {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
 
 
 def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -15,6 +15,7 @@ from typing import Any, TypedDict, TypeVar
 
 import httpx
 
+from coterie.accounting import CallEnergy, Cards
 from coterie.config import OpenAIModel
 from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, Overloaded, TooLong
 from coterie.types import Delta, Failure, Output, Prompt
@@ -40,6 +41,7 @@ class EngineOptions(TypedDict, total=False):
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     threshold: int
+    cards: Cards
 
 
 class OpenAIEngine:
@@ -60,6 +62,7 @@ class OpenAIEngine:
         random: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         threshold: int = _BREAKER_THRESHOLD,
+        cards: Cards | None = None,
     ) -> None:
         """Describe the connection; nothing is opened before the first prompt.
 
@@ -71,12 +74,14 @@ class OpenAIEngine:
             random: a number from 0 to 1, for the jitter.
             sleep: waits between tries.
             threshold: failures in a row after which the server is not asked for a while.
+            cards: what the server runs on, if that can be measured.
         """
         self.name = name
         self.clearance = model.clearance
         self._model = model
         self._random = random
         self._sleep = sleep
+        self._cards = cards or Cards([])
         self._connection = Connection(name, model, transport)
         self._dialect = Dialect()
         self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
@@ -174,13 +179,13 @@ class OpenAIEngine:
     # --- one try -----------------------------------------------------------------------------------
 
     async def _whole(self, transcript: Transcript) -> Output:
-        with self._breaker.attempt():
+        with self._breaker.attempt(), self._cards.call() as energy:
             async with self._response(transcript.prompt, stream=False) as (response, deadline):
                 transcript.take(await self._connection.read_answer(response, deadline), part="message")
-                return transcript.output()
+                return _measured(transcript.output(), energy)
 
     async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
-        with self._breaker.attempt() as answered:
+        with self._breaker.attempt() as answered, self._cards.call() as energy:
             async with self._response(transcript.prompt, stream=True) as (response, deadline):
                 kind = response.headers.get("content-type", "")
                 if kind.startswith("text/html"):  # a proxy's page, or the server's own: whatever it says, no answer
@@ -199,7 +204,7 @@ class OpenAIEngine:
                             if text := transcript.take_event(data):
                                 deadline.renew()
                                 yield Delta(text=text)
-                output = transcript.output()
+                output = _measured(transcript.output(), energy)
                 answered()
                 yield output
 
@@ -243,6 +248,14 @@ class OpenAIEngine:
             said=quotable(error, prompt),
             retry_after=read_retry_after(response.headers),
         )
+
+
+def _measured(output: Output, energy: CallEnergy) -> Output:
+    """With the joules that the server's cards took for it, where they say so."""
+    joules = energy.end()
+    if joules is None:
+        return output
+    return replace(output, usage=replace(output.usage, joules=joules, joules_kind="measured"))
 
 
 @dataclass

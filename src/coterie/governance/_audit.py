@@ -15,7 +15,6 @@ key of this log's own.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import json
 import os
@@ -117,7 +116,13 @@ class AuditLog:
                 if sync:
                     with self._undone(file, begin):
                         self._sync(file)
-                    self._keep_head()
+                    self._keep_head(self._place)
+                elif (
+                    begin == 0
+                ):  # a log has a head from its birth, unless its disk fails: whoever syncs next hears of that
+                    with suppress(OSError):
+                        self._sync(file)
+                        self._keep_head(self._place)
         except OSError as error:
             raise AuditError(
                 f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
@@ -128,7 +133,7 @@ class AuditLog:
         """A hash of some content under this log's key: equal for equal content, and no help in guessing it."""
         if self._secret is None:
             self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
-        return hmac.new(self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     async def close(self) -> None:
         """Finish what waits, and bring it to the disk. A second call does nothing."""
@@ -137,13 +142,29 @@ class AuditLog:
         if self._syncing is not None:
             await cancel([self._syncing])
             self._syncing = None
-            await asyncio.to_thread(self.append_all, ())
+            await asyncio.to_thread(self._vouch)
 
     async def _sync_later(self) -> None:
         await asyncio.sleep(self._patience)
         self._syncing = None
         with suppress(AuditError):  # the next entry's writer hears of a disk that fails
-            await asyncio.to_thread(self.append_all, ())
+            await asyncio.to_thread(self._vouch)
+
+    def _vouch(self) -> None:
+        """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""
+        with self._told():
+            with self._locked() as file:
+                self._append(file, ())
+                place, own = self._place, os.open(self._path, os.O_RDONLY)
+            try:
+                self._sync(own)
+                with self._locked() as file:
+                    head = read_head(self._path)
+                    behind = head is None or head.place.n < place.n
+                    if behind and os.path.sameopenfile(own, file):  # nobody moved the log away meanwhile
+                        self._keep_head(place)
+            finally:
+                os.close(own)
 
     async def _flush(self) -> None:
         """Write what waits until nothing does; what arrives meanwhile shares the next write."""
@@ -168,6 +189,17 @@ class AuditLog:
             self._flushing = None
         if self._patience and self._syncing is None:
             self._syncing = asyncio.create_task(self._sync_later())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses is an `AuditError`."""
+        try:
+            yield
+        except OSError as error:
+            raise AuditError(
+                f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
+                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
+            ) from error
 
     # --- under the lock --------------------------------------------------------------------------
 
@@ -250,11 +282,11 @@ class AuditLog:
         about = {"key": signer.public, "signature": signer.attest("audit", place.statement)}
         return write_line(place, self._clock(), CHECKPOINT, "", about)
 
-    def _keep_head(self) -> None:
+    def _keep_head(self, place: Place) -> None:
         """Write where the log ends on the disk: in place and within one sector, which a disk writes whole."""
-        head: dict[str, object] = {"n": self._place.n, "hash": self._place.digest}
+        head: dict[str, object] = {"n": place.n, "hash": place.digest}
         if self._signer is not None:
-            head |= {"key": self._signer.public, "signature": self._signer.attest("audit", self._place.statement)}
+            head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}
         with open(head_of(self._path), "wb", opener=_private, buffering=0) as file:
             file.write(json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
 
@@ -277,6 +309,8 @@ def read_head(path: Path) -> Head | None:
     try:
         head = json.loads(head_of(path).read_bytes())
         place = Place(int(head["n"]), str(head["hash"]))
+        if place.n < 1:
+            return None
         return Head(place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ._audit import head_of, read_head
+from ._audit import Head, head_of, read_head
 from ._audit_line import CHECKPOINT, START, Place, digest_of, read_beginning, read_entry
 
 _IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
@@ -46,6 +46,9 @@ class Verification:
     """Public keys whose signatures were found."""
     torn: int = 0
     """Bytes of half a line at the end, of a writer that was killed; the next entry removes them."""
+    behind_head: int = 0
+    """Entries behind the one that the head says was last: of the last second, or of a writer that was killed. Nothing
+    vouches for what they say."""
     fault: Fault | None = None
 
     @property
@@ -74,7 +77,8 @@ def verify_audit(
     Raises:
         OSError: the file cannot be read.
     """
-    check = _Check(is_attested=is_attested, trusted=trusted, at=at)
+    head = read_head(path)  # before the lines: a log that is being written has at least those that it counts
+    check = _Check(is_attested=is_attested, trusted=trusted, at=at, head=head)
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file), start=1):
             check.take(number, line)
@@ -85,11 +89,12 @@ def verify_audit(
     if check.fault is None:
         check.fault = check.fault_of_end(path)
     return Verification(
-        entries=check.place.n,
+        entries=check.place.n if check.fault is None else min(check.place.n, check.fault.line - 1),
         checkpoints=check.checkpoints,
         end=check.place,
         signers=tuple(check.signers),
         torn=check.torn,
+        behind_head=0 if head is None or check.fault else check.place.n - head.place.n,
         fault=check.fault,
     )
 
@@ -103,6 +108,7 @@ class _Check:
     is_attested: IsAttested | None
     trusted: frozenset[str]
     at: Place | None
+    head: Head | None
     place: Place = START
     checkpoints: int = 0
     torn: int = 0
@@ -120,12 +126,7 @@ class _Check:
         self.fault = self._fault_of(number, line) or self._fault_of_checkpoint(number, line)
         if self.fault is None:
             self.place = Place(self.place.n + 1, digest_of(line))
-            if self.at is not None and self.place.n == self.at.n and self.place != self.at:
-                self.fault = Fault(
-                    line=number,
-                    kind="edited",
-                    reason=f"entry {self.at.n} had the hash {self.at.digest}; now it has {self.place.digest}",
-                )
+            self.fault = self._fault_of_place(number, self.at) or self._fault_at_head(number)
 
     def fault_of_end(self, path: Path) -> Fault | None:
         """What is missing behind the last line."""
@@ -133,6 +134,19 @@ class _Check:
         if missing is None and self.at is not None and self.place.n < self.at.n:
             missing = self._cut(self.at.n, "it is known to have had")
         return missing
+
+    def _fault_of_place(self, number: int, known: Place | None) -> Fault | None:
+        """Whether the log stands somewhere else than it is known to have stood after this line."""
+        if known is None or known.n != self.place.n or known == self.place:
+            return None
+        reason = f"entry {known.n} had the hash {known.digest}; now it has {self.place.digest}"
+        return Fault(line=number, kind="edited", reason=reason)
+
+    def _fault_at_head(self, number: int) -> Fault | None:
+        """The line that the head says was last: what stands behind it does not excuse a change up to it."""
+        if self.head is None or self.head.place.n != self.place.n:
+            return None
+        return self._fault_of_place(number, self.head.place) or self._fault_of_head_signature(number, self.head.signed)
 
     def _fault_of(self, number: int, line: bytes) -> Fault | None:
         found = read_beginning(line)
@@ -175,19 +189,11 @@ class _Check:
         return None
 
     def _fault_of_head(self, path: Path) -> Fault | None:
-        head = read_head(path)
         number = self.place.n + 1
-        if head is None:
+        if self.head is None:
             reason = f"{head_of(path).name!r} is missing or damaged, so whether the end was cut off cannot be known"
             return Fault(line=number, kind="head_missing", reason=reason) if self.place.n else None
-        place, signed = head
-        if place.n > self.place.n:
-            return self._cut(place.n, "its head says")
-        if place.n < self.place.n:
-            return None  # a writer was killed between the two files: the chain vouches for what follows
-        if place != self.place:
-            return Fault(line=place.n, kind="edited", reason=f"the last entry, {place.n}, was changed")
-        return self._fault_of_head_signature(number, signed)
+        return self._cut(self.head.place.n, "its head says") if self.head.place.n > self.place.n else None
 
     def _fault_of_head_signature(self, number: int, signed: Mapping[str, str]) -> Fault | None:
         if signed:

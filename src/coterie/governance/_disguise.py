@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from coterie.privacy import Detector, Kind, PersonalData, label_of
+from coterie.privacy import Detector, Kind, PersonalData, label_of, lowered
 from coterie.types import Label, Message, Prompt
 
 from ._personal import in_words
-from ._pseudonyms import LITERAL, Pseudonyms, Value, lowered
+from ._pseudonyms import LITERAL, Pseudonyms, Value
 from ._restore import pattern_of
 
 NOTICE = (
@@ -143,17 +143,24 @@ class _Work:
             return text
         parts = list(self._split(text, self._spans(text)))
         for _ in range(_PASSES):
-            again = [piece for part in parts for piece in self._once_more(part, alone=len(parts) == 1)]
+            last = len(parts) - 1
+            again = [
+                piece
+                for place, part in enumerate(parts)
+                for piece in self._once_more(part, after=place > 0, before=place < last)
+            ]
             if again == parts:
                 return "".join(self._use(part) if isinstance(part, Value) else part for part in parts)
             parts = again
         raise Undisguisable("what is left between the pseudonyms still looks like personal data")
 
-    def _once_more(self, part: str | Value, *, alone: bool) -> Iterator[str | Value]:
-        if isinstance(part, Value) or alone:
+    def _once_more(self, part: str | Value, *, after: bool, before: bool) -> Iterator[str | Value]:
+        """What becomes of a part that stands after a pseudonym, before one, or both, when its edges are looked at."""
+        if isinstance(part, Value) or not (after or before) or part.isspace():
             yield part
             return
-        edges = (part,) if len(part) <= 2 * _EDGE else (part[:_EDGE], part[-_EDGE:])
+        whole = len(part) <= 2 * _EDGE
+        edges = [part] if whole else [part[:_EDGE]] * after + [part[-_EDGE:]] * before
         yield from self._split(part, self._spans(part)) if any(map(self._find, edges)) else (part,)
 
     def _use(self, value: Value) -> str:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
+from coterie.accounting import open_cards
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused
 from coterie.privacy import Detector, PatternDetector, PersonalData
@@ -57,6 +58,8 @@ class Gate:
         """
         from coterie.engines import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
 
+        if model.gpus and (cards := open_cards(model.gpus)) is not None:
+            options.setdefault("cards", cards)
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
         return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._budgets)
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.privacy import Kind
+from coterie.privacy import Kind, lowered
 from coterie.types import Label
 
 LITERAL = "LITERAL"
@@ -179,14 +179,6 @@ def _words_of(name: str) -> frozenset[str]:
     """The words of a name that tell persons apart: no title, no possessive, no single letter."""
     words = (_POSSESSIVE.sub("", word).strip(".,") for word in normal(name).split())
     return frozenset(word for word in words if len(word) > 1 and word not in _TITLES)
-
-
-def lowered(text: str) -> str:
-    """In lower case, each character in its place."""
-    small = text.lower()
-    if len(small) == len(text):
-        return small
-    return "".join(low if len(low := character.lower()) == 1 else character for character in text)
 
 
 def normal(text: str) -> str:

@@ -17,11 +17,35 @@ from ._pseudonyms import Value
 LONGEST_HELD = 96
 """Characters held back at most: more than any form of a pseudonym has."""
 _DIGITS = re.compile(r"[0-9]{1,6}")
-_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "\\<", "\\u003c", "[", "\\[")
-_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "\\>", "\\u003e", "]", "\\]")
+_OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "&#x3c;", "%3c", "\\<", "\\u003c", "[", "\\[")
+_CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "&#x3e;", "%3e", "\\>", "\\u003e", "]", "\\]")
 _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
-_ENDINGS = ("'s", "\u2019s", "s", "'", "\u2019")
+_CASES = (
+    *("s", "es", "n", "en", "ns", "ens", "er", "a", "u", "y", "i", "e", "em", "ie", "om", "owi", "ego", "emu", "ova"),
+    *(
+        "ov",
+        "ovi",
+        "in",
+        "un",
+        "de",
+        "den",
+        "dan",
+        "nin",
+        "nun",
+        "lle",
+        "lla",
+        "lta",
+        "ssa",
+        "sta",
+        "ta",
+        "an",
+        "ra",
+        "nak",
+    ),
+)
+"""Endings of cases in languages with Latin letters, and what stands for them: `<PERSON_1en>`, `<PERSON_1'in>`."""
+_ENDINGS = ("'", "\u2019", *(f"{sign}{case}" for sign in ("", "'", "\u2019") for case in _CASES))
 """What a model may put into the brackets behind the number."""
 _IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
 """Where no pseudonym begins: within a word."""
@@ -64,12 +88,13 @@ class Restorer:
         self._find, self._as_json = find, as_json
         self._pattern = pattern_of(frozenset(kinds))
         self._shapes = _shapes_of(frozenset(kinds))
+        self._words = {kind.partition("_")[0].lower() for kind in kinds}
         self._held = ""
         self._before = ""  # the character that was given out last: a word does not begin in its middle
 
     def whole(self, text: str) -> str:
         """A whole answer."""
-        return self._pattern.sub(self._put_back, text)
+        return self._pattern.sub(self._put_back, text) if self._may_hold(text) else text
 
     def feed(self, piece: str) -> str:
         """What is certain now that this piece has come."""
@@ -80,6 +105,10 @@ class Restorer:
         """What was held back."""
         text = self._before + self._held
         return self._give(text, len(text))
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether it is worth looking for pseudonyms: False only where no kind's first word stands in the text."""
+        return any(map(text.lower().__contains__, self._words))
 
     def _certain(self, text: str) -> int:
         """Up to where nothing can become a pseudonym any more."""
@@ -104,7 +133,7 @@ class Restorer:
     def _give(self, text: str, cut: int) -> str:
         """The text before `cut`, restored; what is behind it is held."""
         place, said = len(self._before), []
-        for match in self._pattern.finditer(text, place):
+        for match in self._pattern.finditer(text, place) if self._may_hold(text) else ():
             if match.end() > cut:
                 cut = min(cut, max(match.start(), place)) if match.start() < cut else cut
                 break

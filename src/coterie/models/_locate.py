@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
-
-import platformdirs
 
 from coterie.config import LlamaModel, Model
 from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
 
 from ._catalogue import CATALOGUE, KnownModel
-
-HOME_VARIABLE = "COTERIE_HOME"
-_CHUNK = 1 << 20
-
-
-def models_folder() -> Path:
-    """Where pulled models are kept: `$COTERIE_HOME/models`, or the user's cache folder."""
-    home = os.environ.get(HOME_VARIABLE)
-    return (Path(home).expanduser() if home else platformdirs.user_cache_path("coterie")) / "models"
+from ._files import checksum_of, models_folder
+from ._snapshot import Snapshot, locate_snapshot, read_origin_of_file
 
 
 def installed() -> list[tuple[KnownModel, Path | None]]:
@@ -33,7 +19,9 @@ def installed() -> list[tuple[KnownModel, Path | None]]:
 
 
 def locate(model: LlamaModel, network_folder: Path) -> Path:
-    """The verified file of a configured model: a known name, or a path relative to the network's folder.
+    """The verified file of a configured model.
+
+    Its name is a known one, a path relative to the network's folder, or `OWNER/NAME/FILE.gguf` pulled from the hub.
 
     Raises:
         ModelMissing: there is no such file; the hint is the command that fetches it.
@@ -45,7 +33,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
     if known is not None:
         locate_known(known)
     elif not path.is_file():
-        raise _missing(model.name, path, None)
+        path = _pulled(model.name, path)
     elif model.sha256 is None:
         raise ModelUnpinned(
             f"Model file {str(path)!r} has no recorded checksum, so whatever lay there would be run.",
@@ -62,7 +50,27 @@ def describe_model(model: Model) -> dict[str, str | None]:
     if not isinstance(model, LlamaModel):
         return {"name": model.name, "sha256": None}
     known = CATALOGUE.get(model.name)
-    return {"name": model.name, "sha256": known.sha256 if known else model.sha256}
+    return {"name": model.name, "sha256": known.sha256 if known else model.sha256 or _pulled_checksum(model.name)}
+
+
+def _pulled(name: str, path: Path) -> Path:
+    """The verified file of `OWNER/NAME/FILE.gguf`, pulled from the hub. Raises what `locate` raises."""
+    named = read_origin_of_file(name)
+    if named is None:
+        raise _missing(name, path, None)
+    origin, file = named
+    return locate_snapshot(origin, [file]).folder / file
+
+
+def snapshot_of(name: str) -> Snapshot | None:
+    """What was pulled for a model named `OWNER/NAME/FILE.gguf`, not verified; None of others, or if nothing was."""
+    named = read_origin_of_file(name)
+    return Snapshot.read(named[0].folder) if named else None
+
+
+def _pulled_checksum(name: str) -> str | None:
+    named, snapshot = read_origin_of_file(name), snapshot_of(name)
+    return snapshot.files.get(named[1]) if named and snapshot else None
 
 
 def _generative() -> dict[str, KnownModel]:
@@ -97,32 +105,6 @@ def is_whole(path: Path, model: KnownModel) -> bool:
         return path.stat().st_size == model.bytes and checksum_of(path) == model.sha256
     except OSError:
         return False
-
-
-def checksum_of(path: Path) -> str:
-    """A file's SHA-256, remembered beside it for as long as its size and time of change stay the same."""
-    facts = path.stat()
-    note = path.with_name(f"{path.name}.sha256.json")
-    expected = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    with suppress(OSError, ValueError, AttributeError, KeyError):
-        remembered = json.loads(note.read_text(encoding="utf-8"))
-        if {key: remembered.get(key) for key in expected} == expected:
-            return str(remembered["sha256"])
-    checksum = hash_file(path)
-    with suppress(OSError):  # the folder may be read-only: then it is computed again next time
-        note.write_text(json.dumps({"sha256": checksum, **expected}) + "\n", encoding="utf-8")
-    return checksum
-
-
-def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
-    """A file's SHA-256, computed; `tick` gets the number of bytes just read."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            if tick is not None:
-                tick(len(chunk))
-    return digest.hexdigest()
 
 
 def _missing(name: str, path: Path, known: KnownModel | None) -> ModelMissing:

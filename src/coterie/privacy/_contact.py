@@ -10,7 +10,7 @@ from ._context import Words, last_before
 from ._found import Kind, PersonalData
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_LOCAL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]{1,64}$")
+_LOCAL_SIGNS = frozenset("_.%+'-")
 _DOMAIN = re.compile(rf"@(?:{_LABEL}\.){{1,8}}[^\W\d_]{{2,24}}(?![\w@])")
 _LONGEST_LOCAL = 64
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
@@ -28,14 +28,23 @@ def find_emails(text: str) -> Iterator[PersonalData]:
     """E-mail addresses as people write them; quoted local parts and bare host names are passed over."""
     last, at = 0, text.find("@")
     while at >= 0:
-        local = _LOCAL.search(text, max(last, at - _LONGEST_LOCAL - 1), at)
-        domain = _DOMAIN.match(text, at) if local else None
-        if local and domain:
-            skip = len(local[0]) - len(local[0].lstrip(".'"))
+        start = _local_start(text, at)
+        domain = _DOMAIN.match(text, at) if max(last, at - _LONGEST_LOCAL) <= start < at else None
+        if domain:
+            local = text[start:at]
+            skip = len(local) - len(local.lstrip(".'"))
             last = domain.end()
-            if skip < len(local[0]):
-                yield PersonalData(kind=Kind.EMAIL, start=local.start() + skip, end=last, score=0.99)
+            if skip < len(local):
+                yield PersonalData(kind=Kind.EMAIL, start=start + skip, end=last, score=0.99)
         at = text.find("@", at + 1)
+
+
+def _local_start(text: str, at: int) -> int:
+    """Where what stands right before an `@` begins, looked at no further than it may be long."""
+    start, least = at, max(0, at - _LONGEST_LOCAL - 1)
+    while start > least and (text[start - 1].isalnum() or text[start - 1] in _LOCAL_SIGNS):
+        start -= 1
+    return start
 
 
 def find_urls(text: str) -> Iterator[PersonalData]:
@@ -53,7 +62,7 @@ def find_ips(text: str) -> Iterator[PersonalData]:
     for match in _IPV4.finditer(text):
         if _is_somebody(match[0]) and not _is_numbering(text, match):
             yield PersonalData(kind=Kind.IP, start=match.start(), end=match.end(), score=0.95)
-    if ":" not in text:
+    if text.count(":") < 2:  # no IPv6 has fewer
         return
     for match in _IPV6.finditer(text):
         address = match[0].removesuffix(":") if not match[0].endswith("::") else match[0]

@@ -3,6 +3,11 @@
 Written down for this package; there is no more in it than any dictionary has.
 """
 
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
 DEMONYMS = (
     "American British English Scottish Welsh Irish French German Austrian Swiss Dutch Belgian Flemish Walloon "
     "Luxembourgish Spanish Catalan Basque Galician Portuguese Italian Sicilian Sardinian Greek Cypriot Maltese "
@@ -27,7 +32,27 @@ DEMONYMS = (
     "Hispanic Caribbean Scandinavian Nordic Balkan Slavic Germanic Celtic Iberian Eurasian Jewish Muslim Christian "
     "Catholic Protestant Orthodox Lutheran Calvinist Anglican Methodist Baptist Evangelical Mormon Quaker Amish "
     "Buddhist Hindu Sikh Jain Taoist Shinto Sunni Shia Shiite Sufi Ismaili Druze Yazidi Zoroastrian Atheist "
-    "Democrat Republican Conservative Socialist Communist Liberal Marxist Libertarian Nationalist Zionist"
+    "Democrat Republican Conservative Socialist Communist Liberal Marxist Libertarian Nationalist Zionist "
+    "Andorran Antiguan Barbudan Anguillan Aruban Curacaoan Verdean Caymanian Rican Grenadian Guadeloupean Guamanian "
+    "Hongkonger Kittitian Nevisian Basotho Mosotho Liechtensteiner Luxembourger Macanese Martiniquais Monegasque "
+    "Montserratian Nauruan Niuean Kiwi Lucian Vincentian Sammarinese Leonean Lankan Tokelauan Sahrawi Argentinean "
+    "Batswana Bosniak Herzegovinian Kazakhstani Kirghiz Kosovan Lao Moldavian Manx Ossetian Salvadorian Scotsman "
+    "Slovakian Tadzhik Tobagonian Uzbekistani Yugoslav Soviet Equatoguinean Ecuadorean Filipina Zealander "
+    "Gibraltarian Falklander Bermudan Comorian Rwandese Yemenite Czechoslovak Crimean Sorbian Frisian Breton "
+    "Corsican Alsatian Tyrolean Silesian Okinawan Cantonese Hmong Rohingya Hausa Yoruba Igbo Amhara Oromo Maasai "
+    "Berber Bedouin Inuit Cherokee Navajo Mayan Aztec Frenchwoman Englishwoman Irishwoman Welshwoman Dutchwoman "
+    "Scotswoman Siamese Ivoirian Bissauan Tomean Dutchmen Frenchmen Englishmen Irishmen Welshmen Scotsmen"
+)
+_OF_SEVERAL = (
+    "Sri Lankan, South African, North Korean, South Korean, New Zealander, Costa Rican, Puerto Rican, Sierra Leonean, "
+    "Cape Verdean, Cabo Verdean, Papua New Guinean, East Timorese, Equatorial Guinean, Saint Lucian, South Sudanese, "
+    "North Macedonian, Central African, Northern Irish, Saudi Arabian, Solomon Islander, Cook Islander, "
+    "Marshall Islander, Faroe Islander, Cayman Islander, Falkland Islander, Pacific Islander, New Caledonian, "
+    "French Guianese, French Polynesian, Hong Konger, African American, Native American, Latin American, "
+    "South American, North American, Central American, South Asian, East Asian, Southeast Asian, Middle Eastern"
+)
+_SEVERAL = re.compile(
+    rf"(?<![^\W_])(?:{'|'.join(name.replace(' ', '[ -]') for name in _OF_SEVERAL.split(', '))})s?(?![^\W_])"
 )
 _KNOWN = frozenset(DEMONYMS.lower().split())
 
@@ -35,3 +60,8 @@ _KNOWN = frozenset(DEMONYMS.lower().split())
 def is_demonym(word: str) -> bool:
     """Whether a word in lower case is one, or the plural of one."""
     return word in _KNOWN or (word.endswith("s") and word[:-1] in _KNOWN)
+
+
+def demonyms_of_several_words(text: str) -> Iterator[tuple[int, int]]:
+    """Where those of several words stand, such as `Sri Lankan`: a chain of words takes their first for a place."""
+    yield from (match.span() for match in _SEVERAL.finditer(text))

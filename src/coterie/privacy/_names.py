@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
 
+from ._demonyms import demonyms_of_several_words
 from ._found import Kind, PersonalData, settle
 from ._patterns import PatternDetector
 from ._words import (
@@ -105,7 +106,7 @@ class NameDetector:
         words = read_words(text, found)
         if not words:
             return found
-        return settle([*found, *self._names(words)])
+        return settle([*found, *_with_nationalities(text, self._names(words))])
 
     def _names(self, words: Sequence[Word]) -> list[PersonalData]:
         chances = marginals(self._emissions(words), self._moves)
@@ -258,6 +259,16 @@ def _trimmed(kind: Kind, words: Sequence[Word], score: float) -> list[PersonalDa
     if first == last:
         return []
     return [PersonalData(kind=kind, start=words[first].start, end=words[last - 1].end, score=score)]
+
+
+def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalData]:
+    """The names, in place of what is found within a nationality of several words that nationality."""
+    for start, end in demonyms_of_several_words(text):
+        beside = [each for each in names if each.start < end and start < each.end]
+        if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
+            names = [each for each in names if each not in beside]
+            names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))
+    return names
 
 
 def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)

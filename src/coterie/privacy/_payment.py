@@ -101,14 +101,14 @@ def find_ibans(text: str) -> Iterator[PersonalData]:
 
 
 def _iban_end(text: str, start: int, length: int) -> int | None:
-    """Where so many letters and digits end, with single blanks or hyphens between them; None if they do not."""
+    """Where so many letters and digits end, single blanks, hyphens or line ends between them; None if they do not."""
     if not length:
         return None
     at, left = start, length
     while left and at < len(text):
         if text[at].isascii() and text[at].isalnum():
             left -= 1
-        elif not (text[at] in " -\u00a0" and text[at - 1].isalnum()):
+        elif not (text[at] in " -\n\t\u00a0\u202f\u2009" and text[at - 1].isalnum()):
             return None
         at += 1
     whole = not left and not (at < len(text) and text[at].isalnum())

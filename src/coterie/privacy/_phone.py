@@ -16,14 +16,18 @@ from ._phone_context import goes_on_from, has_its_line, is_called, said_of
 
 _DASH = r"\-\u2010\u2011\u2012\u2013"
 _GAP = rf"[ \u00a0\u202f.{_DASH}/]"
-_EXTENSION = r",?[ ]?(?i:x|ext\.?|extension|durchwahl|poste|extensi\u00f3n|int\.?)[ .:]{0,2}\d{1,6}(?![\w@])"
+_EXTENSION = (
+    r"(?:,?[ ]?|;)(?i:x|ext\.?|extension|durchwahl|poste|extensi\u00f3n|int\.?|interno|toestel|wew\.?|ramal|anexo)"
+    r"[ .:=]{0,2}\d{1,6}(?![\w@])"
+)
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
 _PHONE = re.compile(
-    rf"(?<![\w,@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:\(?\+|\()?\d"
-    rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}|(?:{_BETWEEN}\d){{5,16}})"
+    rf"(?<![\w,@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
+    rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
+    rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:/\d{{1,2}}(?![\w/]))?))"
     rf"(?:{_EXTENSION}|(?![\w@])(?![ \u00a0\u202f.{_DASH}]\d)(?!/(?:19|20)?\d\d(?![ ]?\d)))"
 )
-"""A stroke parts the area from the number, and otherwise one number from the next."""
+"""A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others."""
 _EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
 _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(
@@ -99,7 +103,8 @@ def _without_neighbours(text: str, start: int, end: int) -> int:
     if american := _WHOLE_AMERICAN.match(text, start, end):
         return american.end()
     last = _LAST_GROUP.search(text, max(start, end - 4), end)
-    if last is None:
+    extension = _EXTENDED.search(text, start, end)
+    if last is None or (extension and extension[0]):
         return end
     whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
     apart = whole > _MOST_DIGITS or (rest > _FEWEST_DIGITS and _UNIT.match(text, end) is not None)

@@ -44,10 +44,11 @@ _NUMBER_OF = re.compile(
 )
 """`36 85 25 24 is still her number`."""
 _LABEL = re.compile(
-    r"(?:(?<![^\s|,;(])(?:T|M|P|F|Ph|Mob|Tf|Tlf|Fon)[.:]{1,2}\s{0,2}|(?:^|[\n|])\s{0,3}(?:T|M|P|F)[ \t]{1,3})$",
+    r"(?:(?<![^\s|,;(])(?:(?:T|M|P|F|Ph|Mob|Tf|Tlf|Fon):|(?:T|M|(?-i:P|F)|Ph|Mob|Tf|Tlf|Fon)\.:?)\s{0,2}"
+    r"|(?:^|[\n|])\s{0,3}(?:T|M|P|F)[ \t]{1,3})$",
     re.IGNORECASE,
 )
-"""What stands for a telephone before a number."""
+"""What stands for a telephone before a number; `p. 109` is a page."""
 _LETTER = re.compile(r"\s{1,3}[TMPF][ ]{1,2}")
 """And between one telephone and the next."""
 _NEXT = re.compile(r"\s{0,2}(?:[/,;|&]|or|and|oder|und|ou|et|y|o|e)\s{0,2}", re.IGNORECASE)

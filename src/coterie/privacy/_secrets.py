@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from ._context import lowered
 from ._found import Kind, PersonalData
 
 _SHAPES = re.compile(
@@ -36,30 +37,35 @@ _PIN = re.compile(
 _PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _NAMED = re.compile(
-    r"(?<![A-Za-z])(?:password|passwd|passwort|passcode|passphrase|pwd|secret"
-    r"|(?:api|secret|private|access)[_ -]?key|(?:access|auth)[_ -]?token|client[_ -]?secret|credentials?"
-    r"|mot de passe|contrase\u00f1a|kennwort)"
+    r"(?:p(?<![a-z].)(?:ass(?:word|wd|wort|code|phrase)|wd|rivate[_ -]?key)|s(?<![a-z].)ecret(?:[_ -]?key)?"
+    r"|a(?<![a-z].)(?:pi[_ -]?key|ccess[_ -]?(?:key|token)|uth[_ -]?token)"
+    r"|c(?<![a-z].)(?:lient[_ -]?secret|redentials?|ontrase\u00f1a)|m(?<![a-z].)ot de passe|k(?<![a-z].)ennwort)"
     r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|lautet|est|es)\s{0,2}:?\s{1,3})[\"'`\u201c\u2018]?"
     r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})",
-    re.IGNORECASE,
 )
+"""In lower case. It begins with letters, and not with what may not stand before them: the library skips to these."""
 _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic)\s{1,3}([A-Za-z0-9+/._~-]{16,2000}={0,2})", re.IGNORECASE)
 _SPEAKS = re.compile(
-    r"(?<![a-z])(?:\w{0,20}[_ -])?(?:key|token|secret|credential|password|passphrase|bearer|auth)s?(?![a-z])",
-    re.IGNORECASE,
+    r"(?:k(?<![a-z].)ey|t(?<![a-z].)oken|s(?<![a-z].)ecret|c(?<![a-z].)redential|p(?<![a-z].)ass(?:word|phrase)"
+    r"|b(?<![a-z].)earer|a(?<![a-z].)uth)s?(?![a-z])"
 )
+"""In lower case."""
+_PUBLIC = re.compile(r"(?<![a-z])public\w{0,14}[_ -]$")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/_-]{16,512}={0,2}(?![A-Za-z0-9+/_])")
 _STANDS_FOR = re.compile(
     r"(?:\*+|x+|\.+|-+|\$\{?\w*\}?|%\w*%|\{\{?.*|env:.*|null|none|true|false|nil|undefined|required|optional|string|str|reset|changed|"
     r"expired|wrong|incorrect|invalid|correct|missing|empty|secret|password|your\w*|my\w*|the|not|redacted|hidden|changeme)[.!?)]*",
     re.IGNORECASE,
 )  # fmt: skip
+_DIGIT = re.compile(r"[0-9]")
 _DISORDER = 3.0
 """Bits a character from which a long token is no word: English words joined have under 3 with a digit among them."""
 
 
 _HINTS = (
-    "pass",
+    "passw",
+    "passcode",
+    "passphrase",
     "pwd",
     "secret",
     "key",
@@ -68,17 +74,18 @@ _HINTS = (
     "mot de",
     "contrase",
     "kennwort",
-    "auth",
-    "bearer",
-    "basic",
 )
-"""Pieces of the words beside secrets, one of which every text with such a word has."""
-_BEGINNINGS = (
-    *("AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-    *("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "k_live_", "k_test_", "whsec_"),
-    *("AIza", "ya29.", "GOCSPX-", "sk-", "hf_", "npm_", "pypi-", "gsk_", "SG.", "key-", "dop_v1_", "ctr_", "eyJ"),
-)
-"""Of the keys with a shape, one of which every text with such a key has."""
+"""Pieces of the words before secrets, one of which every text with such a word has."""
+_BEGINNINGS = {
+    "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza", "eyJ"),
+    ".": ("ya29.", "SG."),
+    "-": ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "GOCSPX-", "sk-", "pypi-", "key-"),
+    "_": (
+        *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "k_live_", "k_test_", "whsec_"),
+        *("hf_", "npm_", "gsk_", "dop_v1_", "ctr_"),
+    ),
+}
+"""Of the keys with a shape, by a sign that they have: one of these every text with such a key has."""
 
 
 _SURE = 0.995
@@ -89,16 +96,21 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
     """Everything that opens something. What most texts have not is looked for first."""
     if "-----BEGIN" in text:
         yield from _private_keys(text)
-    if any(beginning in text for beginning in _BEGINNINGS):
+    stands = text.__contains__
+    if any(any(map(stands, _BEGINNINGS[sign])) for sign in _BEGINNINGS if sign in text):
         yield from (_secret(match.start(), match.end(), _SURE) for match in _SHAPES.finditer(text))
     if "://" in text:
         yield from (_secret(match.start(), match.end(), 0.99) for match in _HOOK.finditer(text))
         yield from (_secret(match.start(1), match.end(1), 1.0) for match in _USERINFO.finditer(text))
-    folded = text.casefold()
-    if any(hint in folded for hint in _HINTS):
+    small = lowered(text)
+    stands = small.__contains__
+    bears, names = stands("bearer") or stands("basic"), any(map(stands, _HINTS))
+    if bears:
         yield from (_secret(match.start(1), match.end(1), 0.97) for match in _BEARER.finditer(text))
-        yield from _named(text)
-        yield from _disorderly(text)
+    if names:
+        yield from _named(text, small)
+    if (bears or names or stands("auth")) and _DIGIT.search(text):
+        yield from _disorderly(text, small)
 
 
 def find_pins(text: str) -> Iterator[PersonalData]:
@@ -121,20 +133,20 @@ def _private_keys(text: str) -> Iterator[PersonalData]:
         yield _secret(begin.start(), at, 1.0)
 
 
-def _named(text: str) -> Iterator[PersonalData]:
+def _named(text: str, small: str) -> Iterator[PersonalData]:
     """Values behind `password=` and the like; after a mere "is" only what no word would be."""
-    for match in _NAMED.finditer(text):
-        value = match["value"].rstrip(".!?)]}")
+    for match in _NAMED.finditer(small):
+        value = text[match.start("value") : match.end("value")].rstrip(".!?)]}")
         if len(value) < 4 or _STANDS_FOR.fullmatch(value):
             continue
         if any(sign in match["is"] for sign in ":=") or not value.isalpha():
             yield _secret(match.start("value"), match.start("value") + len(value), 0.95)
 
 
-def _disorderly(text: str) -> Iterator[PersonalData]:
+def _disorderly(text: str, small: str) -> Iterator[PersonalData]:
     """Long tokens of great disorder close behind a word for a secret."""
-    for word in _SPEAKS.finditer(text):
-        if word[0].lower().startswith("public"):
+    for word in _SPEAKS.finditer(small):
+        if _PUBLIC.search(small, max(0, word.start() - 22), word.start()):
             continue  # no secret
         token = _TOKEN.search(text, word.end(), word.end() + 560)
         if token and token.start() - word.end() <= 40 and _is_disorderly(token[0]):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
-    from ._local import LocalShelf, ShelfState, shelf_state
+    from ._local import LocalShelf
+    from ._manifest import ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
     from ._parsed import Parsed, Unreadable
     from ._postgres import PostgresShelf
@@ -42,7 +43,7 @@ _HOMES = {
     "Reranker": "_rerank",
     "Scores": "_evaluate",
     "Shelf": "_document",
-    "ShelfState": "_local",
+    "ShelfState": "_manifest",
     "Source": "_sources",
     "Unreadable": "_parsed",
     "Weights": "_rerank",
@@ -58,7 +59,7 @@ _HOMES = {
     "read_judgements": "_evaluate",
     "read_queries": "_evaluate",
     "shelf_folder": "_open",
-    "shelf_state": "_local",
+    "shelf_state": "_manifest",
 }
 
 __all__ = [

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import tantivy
@@ -19,6 +20,8 @@ _FIELD = "text"
 _KEY = "chunk"
 _ANALYSER = "coterie_en"
 _HEAP = 64 * 1024 * 1024
+_LOCK = "Lockfile"
+"""What tantivy's error says where it cannot take its lock."""
 _HEADING_TIMES = 2
 """A word of the heading counts as so many of the text."""
 _MOST_TERMS = 64
@@ -62,10 +65,26 @@ class KeywordIndex:
 
     def __init__(self, folder: Path) -> None:
         """Open it. Raises `ValueError` or `OSError` if it is damaged."""
+        self._beside: TemporaryDirectory[str] | None = None
+        try:
+            self._open(folder)
+        except ValueError as error:
+            if _LOCK not in str(error):
+                raise
+            # tantivy takes a lock to read, which needs a folder that can be written to.
+            self._beside = _linked(folder)
+            self._open(Path(self._beside.name))
+
+    def _open(self, folder: Path) -> None:
         self._index = tantivy.Index.open(str(folder))
         self._index.register_tokenizer(_ANALYSER, _analyser())
         self._schema = self._index.schema
         self._searcher = self._index.searcher()
+
+    def close(self) -> None:
+        """Free what was made to read it."""
+        if self._beside is not None:
+            self._beside.cleanup()
 
     @property
     def chunks(self) -> int:
@@ -89,6 +108,15 @@ class KeywordIndex:
         hits = self._searcher.search(tantivy.Query.boolean_query(wanted), limit, count=False).hits
         keys = self._searcher.fast_field_values(_KEY, [address for _, address in hits])
         return [Hit(int(key or 0), score) for (score, _), key in zip(hits, keys, strict=True)]
+
+
+def _linked(folder: Path) -> TemporaryDirectory[str]:
+    """A folder that can be written to, with links to the files of one that cannot; gone with what it returns."""
+    beside = TemporaryDirectory(prefix="coterie-keywords-")
+    for path in folder.iterdir():
+        if path.suffix != ".lock":
+            (Path(beside.name) / path.name).symlink_to(path.absolute())
+    return beside
 
 
 class Term(NamedTuple):

@@ -7,7 +7,6 @@ or cut.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sqlite3
@@ -31,6 +30,7 @@ from ._document import Document, Mode
 from ._fusion import fuse
 from ._generation import next_generation, present, sole_writer
 from ._keyword import KeywordIndex, build_keywords, search_keywords
+from ._manifest import read_manifest, write_manifest
 from ._rerank import Candidate, Reranker
 from ._rows import Group, Row
 from ._vectors import VectorIndex
@@ -41,7 +41,6 @@ T = TypeVar("T")
 FORMAT = 2
 """Of a generation's files; another one is refused."""
 _DATABASE = "shelf.db"
-_MANIFEST = "manifest.json"
 _LOCK = "writing.lock"
 _RERANKED = 60
 """Chunks that the reranker looks at."""
@@ -335,25 +334,6 @@ class LocalShelf:
             self._rebuild = False
 
 
-class ShelfState(NamedTuple):
-    """What a local shelf holds, as its present generation says."""
-
-    documents: int
-    chunks: int
-    encoder: str
-    """Checksum of the encoder that made its vectors."""
-
-
-def shelf_state(folder: Path) -> ShelfState | None:
-    """What a shelf's folder holds; None where nothing was indexed yet, or it cannot be read."""
-    path = present(folder)
-    try:
-        content = json.loads((path / _MANIFEST).read_text(encoding="utf-8")) if path else {}
-        return ShelfState(int(content["documents"]), int(content["chunks"]), str(content["encoder_sha256"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 class _Part(NamedTuple):
     """The indexes of one group."""
 
@@ -372,12 +352,9 @@ class _Generation:
     @classmethod
     def open(cls, path: Path) -> _Generation:
         """Open everything. Raises `OSError`, `ValueError`, `KeyError` or `sqlite3.Error` when it is damaged."""
-        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
-        for name, size in manifest["files"].items():
-            if (found := (path / name).stat().st_size) != size:
-                raise ValueError(f"{name} has {found} bytes, not {size}")
         parts = {}
         for each in manifest["groups"]:
             folder = path / each["folder"]
@@ -391,6 +368,8 @@ class _Generation:
     def close(self) -> None:
         """Free the files."""
         self.rows.close()
+        for part in self.parts.values():
+            part.keywords.close()
         self.parts = {}
 
 
@@ -420,6 +399,7 @@ def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tu
 
 def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collection[str], *, encoder: Encoder) -> None:
     """Fill the folder of the next generation."""
+    known = _folders(old)
     if old is None:
         connection = table.create(new / _DATABASE)
     else:
@@ -433,7 +413,6 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             changed.add(table.put(connection, document))
         connection.execute("commit")
         groups, documents = table.groups(connection), len(table.hashes(connection))
-        known = _folders(old)
         listed = []
         for number, (group, count) in enumerate(groups.items()):
             folder = new / f"group-{number}"
@@ -442,16 +421,14 @@ def _write(old: Path | None, new: Path, put: Sequence[Document], remove: Collect
             else:
                 _build_group(connection, group, count, folder, encoder.dimension)
             listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
-    files = {path.relative_to(new).as_posix(): path.stat().st_size for path in new.rglob("*") if path.is_file()}
     content = {
         "format": FORMAT,
         "encoder_sha256": encoder.sha256,
         "documents": documents,
         "chunks": sum(groups.values()),
         "groups": listed,
-        "files": files,
     }
-    (new / _MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_manifest(new, content)
 
 
 def _build_group(connection: sqlite3.Connection, group: Group, count: int, folder: Path, dimension: int) -> None:
@@ -466,7 +443,7 @@ def _build_group(connection: sqlite3.Connection, group: Group, count: int, folde
 def _folders(generation: Path | None) -> dict[Group, Path]:
     if generation is None:
         return {}
-    manifest = json.loads((generation / _MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_manifest(generation)  # what is linked or copied from it is what was written
     return {Group(Label(g["label"]), g["tenant"]): generation / g["folder"] for g in manifest["groups"]}
 
 

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from ._parsed import Heading, Parsed, Unreadable, Writer
+from ._table import Grid
 
 if TYPE_CHECKING:
     import pypdf
@@ -18,6 +19,8 @@ _UNPACKED = 64 * 1024 * 1024
 """Bytes that one part of a DOCX may have when it is unpacked."""
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
+_USUAL_STYLES = {"Title": 1} | {f"Heading{level}": level for level in range(1, 10)}
+"""The headings of a file that describes no styles, by the ids that Word gives them."""
 _MOST_ENTRIES = 5000
 """Of an outline so many entries are looked for."""
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
@@ -70,7 +73,7 @@ class _Limited:
 def _styles(packed: zipfile.ZipFile) -> dict[str, int]:
     """The level of each paragraph style that is a heading, by its id."""
     if "word/styles.xml" not in packed.namelist():
-        return {}
+        return _USUAL_STYLES
     levels = {}
     with packed.open("word/styles.xml") as part:
         root = ET.fromstring(_Limited(part).read())  # noqa: S314 - in a process of its own, with limits; expat stops entity bombs
@@ -86,26 +89,50 @@ def _styles(packed: zipfile.ZipFile) -> dict[str, int]:
 
 def _walk(file: _Limited, styles: dict[str, int]) -> Parsed:
     """The body, element by element, so that a large document is never in memory as a tree."""
-    writer, row = Writer(), []
-    tables = 0
+    writer, table = Writer(), _Table()
     for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314 - as above
-        name = element.tag
-        if name == f"{_WORD}tbl":
-            tables += 1 if event == "start" else -1
-        if event == "start":
-            continue
-        if name == f"{_WORD}p":
+        name, starts = element.tag.removeprefix(_WORD), event == "start"
+        if name == "tbl":
+            table.depth += 1 if starts else -1
+            if not table.depth:
+                for paragraph in table.grid.paragraphs():
+                    writer.paragraph(paragraph)
+                table = _Table()
+        elif name == "p" and not starts:
             text = "".join(_words(element))
-            if tables:
-                row.append(text)
+            if table.depth:
+                table.words.append(text)
             else:
                 writer.paragraph(text, level=_level(element, styles))
             element.clear()
-        elif name == f"{_WORD}tr" and tables:
-            writer.paragraph(" | ".join(cell.strip() for cell in row if cell.strip()))
-            row = []
-            element.clear()
+        elif table.depth == 1:
+            table.take(name, element, starts=starts)
     return writer.parsed()
+
+
+class _Table:
+    """A table being read; one inside a cell is part of the cell's text."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.grid = Grid()
+        self.words: list[str] = []
+        """Of the cell."""
+
+    def take(self, name: str, element: ET.Element, *, starts: bool) -> None:
+        """A row or a cell of it begins or ends."""
+        if name == "tr" and starts:
+            self.grid.row()
+        elif name == "tr":
+            self.grid.end_row()
+            self.grid.heads[-1] = element.find(f"{_WORD}trPr/{_WORD}tblHeader") is not None
+            element.clear()
+        elif name == "tc" and not starts:
+            span = element.find(f"{_WORD}tcPr/{_WORD}gridSpan")
+            columns = (span.get(f"{_WORD}val") if span is not None else None) or "1"
+            self.grid.cell(" ".join(" ".join(self.words).split()), columns=int(columns) if columns.isdigit() else 1)
+            self.words = []
+            element.clear()
 
 
 def _words(paragraph: ET.Element) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Text, Markdown, CSV and HTML, with nothing but the standard library."""
+"""Text, Markdown and CSV, with nothing but the standard library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import codecs
 import csv
 import io
 import re
-from html.parser import HTMLParser
 
 from ._parsed import Heading, Parsed, Unreadable, Writer
 
@@ -22,13 +21,6 @@ _MOST_CONTROLS = 0.01
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _UNDERLINED = re.compile(r"^ {0,3}(\S[^\n]*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
-_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_.:-]+)""")
-_SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
-_BLOCKS = frozenset(
-    {"address", "article", "aside", "blockquote", "br", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure"}
-    | {"footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p", "pre"}
-    | {"section", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"}
-)
 
 
 def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
@@ -87,66 +79,3 @@ def parse_csv(content: bytes) -> Parsed:
         pairs = ((columns[i] if i < len(columns) else f"column {i + 1}", cell) for i, cell in enumerate(row))
         writer.paragraph("\n".join(f"{name.strip()}: {cell.strip()}" for name, cell in pairs if cell.strip()))
     return writer.parsed(note=note)
-
-
-def parse_html(content: bytes) -> Parsed:
-    """The words a reader sees, with headings; what a browser does not show is left out."""
-    stated = _CHARSET.search(content[:2048])
-    text, note = decode(content, stated=stated[1].decode("ascii") if stated else None)
-    reader = _HTML()
-    reader.feed(text)
-    reader.close()
-    return reader.finish(note)
-
-
-class _HTML(HTMLParser):
-    """Collects blocks of visible text. Lenient as a browser: an element that never ends ends with the file."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._writer = Writer()
-        self._block: list[str] = []
-        self._level: int | None = None
-        self._hidden = ""
-        self._title: list[str] | None = None
-        self._named = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the parser's signature
-        if tag == "body":
-            self._hidden = ""  # a head that never ended
-        elif tag == "title" and not self._named:
-            self._title = []
-        elif tag in _SKIPPED and not self._hidden:
-            self._flush()
-            self._hidden = tag
-        elif tag in _BLOCKS and not self._hidden:
-            if tag not in {"td", "th"} or self._level is not None:
-                self._flush()
-            else:
-                self._block.append(" ")
-            if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit():
-                self._level = int(tag[1])
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "title" and self._title is not None:
-            self._writer.paragraph("".join(self._title), level=1)
-            self._title, self._named = None, True
-        elif tag == self._hidden:
-            self._hidden = ""
-        elif tag in _BLOCKS and not self._hidden and tag not in {"td", "th"}:
-            self._flush()
-
-    def handle_data(self, data: str) -> None:
-        if self._title is not None:
-            self._title.append(data)
-        elif not self._hidden:
-            self._block.append(data)
-
-    def finish(self, note: str) -> Parsed:
-        self._flush()
-        return self._writer.parsed(note=note)
-
-    def _flush(self) -> None:
-        level = None if self._level is None else self._level + self._named
-        self._writer.paragraph(" ".join("".join(self._block).split()), level=level)
-        self._block, self._level = [], None

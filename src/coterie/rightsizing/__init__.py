@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from ._large import Held, Prices, judge_answers
     from ._probe import Probed, probe
     from ._result import ChainPoint, Comparison, Conditions, LargeRow, Per1000, RightSizing, RungRow, Verdict
-    from ._rightsize import rightsize
+    from ._rightsize import CHECKPOINTS_FOLDER, rightsize
     from ._rows import Rows, read_rows
 
 __all__ = [
+    "CHECKPOINTS_FOLDER",
     "Answer",
     "ChainPoint",
     "Comparison",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CHECKPOINTS_FOLDER": "_rightsize",
     "Answer": "_answers",
     "ChainPoint": "_result",
     "Comparison": "_result",

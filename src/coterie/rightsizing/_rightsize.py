@@ -19,6 +19,7 @@ from coterie.data import Dataset
 from coterie.errors import InputError
 from coterie.registry import Registry
 from coterie.training import AskedModel, Progress, Silent, TextEncoder, TrainedRungs, possible_rungs, train_rungs
+from coterie.tuning import Checkpoints
 
 from ._bench import NAME, Bench, Probe
 from ._chain_curve import chain_curve
@@ -28,6 +29,8 @@ from ._result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from ._rows import Rows
 from ._verdict import decide
 
+CHECKPOINTS_FOLDER = ".checkpoints"
+"""In the folder that versions are kept in; no specialist can be called so."""
 _BUSY = 0.5
 """Load a core from which the times that follow say more of the machine than of a rung."""
 
@@ -53,7 +56,8 @@ def rightsize(
         accounting: Watts and price of a core.
         conditions: When, where and with what this happens.
         large: A large model on the same held-out rows, from `judge_answers`.
-        keep: A folder that becomes a registry with a version a rung; None keeps nothing.
+        keep: A folder that becomes a registry with a version a rung, and from which a fine-tuning that is interrupted
+            goes on the next time; None keeps nothing.
         progress: Told how far each step is.
         model: What the section's `model` stands for: the rung `slm` tunes it.
         asked: What the rung `llm` asks, where the section names it.
@@ -64,18 +68,10 @@ def rightsize(
         EngineBroken: a rung could not be measured.
         EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
-    progress, section = progress or Silent(), rows.section
+    progress = progress or Silent()
     _check(rows, encoder, large)
-    trained = train_rungs(
-        NAME,
-        section,
-        train=rows.train,
-        held_out=rows.held_out,
-        encoder=encoder,
-        progress=progress,
-        models={} if model is None else {str(section.model): model},
-        asked=asked,
-    )
+    checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
+    trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = Bench(
             rows=rows,
@@ -90,7 +86,31 @@ def rightsize(
         )
         with threadpool_limits(1):  # as in training: in products this small, threads wait for each other
             measured = tuple(bench.measure(candidate) for candidate in trained.candidates)
+    if checkpoints:
+        checkpoints.clear()
     return _result(rows, trained, measured, large, conditions)
+
+
+def _train(
+    rows: Rows,
+    encoder: TextEncoder,
+    progress: Progress,
+    *,
+    model: LlamaModel | None,
+    asked: AskedModel | None,
+    checkpoints: Checkpoints | None,
+) -> TrainedRungs:
+    return train_rungs(
+        NAME,
+        rows.section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(rows.section.model): model},
+        asked=asked,
+        checkpoints=checkpoints,
+    )
 
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)

@@ -252,7 +252,9 @@ def passages_of(view: ContextView, task: Task) -> list[Passage]:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    """On one line; what stands on lines of its own, as a row of a table does, stays apart."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return ("; " if len(lines) > 1 and all(": " in line for line in lines) else " ").join(lines)
 
 
 def _places(citations: Sequence[Citation]) -> str:

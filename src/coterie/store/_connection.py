@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from coterie.errors import StoreError
 
@@ -47,6 +48,46 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def connect_for_reading(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to a file that nobody here may write, in a folder where nothing may be made either.
+
+    SQLite reads a write-ahead log only if it may make an index of it, or finds one. Without a log, or with an empty
+    one, the file is all there is: it is read as what nobody changes.
+
+    Raises:
+        StoreError: a log stands beside it that cannot be read so; what was settled last would be missing.
+    """
+    place = f"file:{quote(str(path.absolute()))}"
+    log = path.with_name(f"{path.name}-wal")
+    still = not log.exists() or not log.stat().st_size
+    try:
+        connection = sqlite3.connect(
+            f"{place}?{'immutable=1' if still else 'mode=ro'}", uri=True, timeout=busy_seconds, isolation_level=None
+        )
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if still:
+            raise
+        raise StoreError(
+            f"The database {str(path)!r} has a write-ahead log, which cannot be read where nothing can be written.",
+            hint="Copy the database and the files beside it to a folder that can be written.",
+        ) from error
+    connection.execute("PRAGMA trusted_schema = off")
+    return connection
+
+
+def connect_to_nothing(name: str, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to an empty database in memory, which all connections of this name share."""
+    place = f"file:{name}?mode=memory&cache=shared"
+    return sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether this process may write a file and make others beside it, as SQLite does."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(each, os.W_OK, effective_ids=effective) for each in (path, path.parent))
 
 
 def _configure(connection: sqlite3.Connection, busy_seconds: float) -> None:

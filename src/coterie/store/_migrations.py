@@ -197,6 +197,15 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
+def check_current(connection: sqlite3.Connection) -> None:
+    """Raises `StoreError` unless a database that cannot be changed has all steps."""
+    if (version := _version(connection)) < len(MIGRATIONS):
+        raise StoreError(
+            f"The database has schema {version} and cannot be written; this Coterie reads schema {len(MIGRATIONS)}.",
+            hint="Open it once where it can be written: any command that reads it brings it up to date.",
+        )
+
+
 def _version(connection: sqlite3.Connection) -> int:
     """How many steps the database has taken, after checking that it is ours to touch.
 

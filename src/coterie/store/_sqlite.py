@@ -9,8 +9,10 @@ should be remembered.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,17 @@ from coterie.types import (
 )
 
 from ._breakdown import insert_training, select_ledger
-from ._connection import Connect, check_writable, connect, explain, set_patience, sync_log
+from ._connection import (
+    Connect,
+    check_writable,
+    connect,
+    connect_for_reading,
+    connect_to_nothing,
+    explain,
+    is_writable,
+    set_patience,
+    sync_log,
+)
 from ._erasure import Holdings, Scope, delete_old, erase_holdings, select_export, select_holdings
 from ._feedback import (
     Complaints,
@@ -40,7 +52,7 @@ from ._feedback import (
     select_chosen,
     select_complaints,
 )
-from ._migrations import migrate
+from ._migrations import check_current, migrate
 from ._rows import (
     delete_sessions,
     erase_session,
@@ -79,6 +91,7 @@ class SQLiteStore:
         busy_seconds: float = 5.0,
         sync_seconds: float = 0.0,
         connect: Connect = connect,
+        reading: bool = False,
     ) -> SQLiteStore:
         """Open the file, or make it, and bring its schema up to date.
 
@@ -94,22 +107,27 @@ class SQLiteStore:
             sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
                 returns. From a killed process it is safe then in any case.
             connect: Opens a connection; tests pass one that fails.
+            reading: Nothing will be written: no file is made, and one that cannot be written is read all the same.
 
         Raises:
             StoreError: it cannot be opened, is no database of ours, or is a newer Coterie's.
         """
-        opens = partial(connect, path, busy_seconds)
+        opens, read_only = partial(connect, path, busy_seconds), False
+        if reading and not os.path.exists(path):  # noqa: ASYNC240, PTH110 - one look, as all that follows takes more
+            opens = partial(connect_to_nothing, f"coterie-{uuid.uuid4().hex}", busy_seconds)
+        elif reading and not is_writable(path):
+            opens, read_only = partial(connect_for_reading, path, busy_seconds), True
         days = session_days if content_days is None else min(session_days, content_days)
         keep_traces = None if content_days is None else content_days * _DAY
         sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
         told = partial(explain, path=path)
         writer = Writer(
             connect=opens,
-            prepare=partial(_prepare, synchronous="normal" if sync_seconds else "full"),
-            maintain=sweep,
+            prepare=check_current if read_only else partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=_nothing if read_only else sweep,
             explain=told,
             limit=queue,
-            sync=partial(sync_log, path) if sync_seconds else None,
+            sync=partial(sync_log, path) if sync_seconds and not read_only else None,
             sync_after=sync_seconds,
         )
         lookups, totals = (Reader(connect=opens, explain=told, limit=queue) for _ in range(2))

@@ -65,6 +65,7 @@ class Writer:
         self._limit, self._idle = limit, idle
         self._sync, self._sync_after = sync, sync_after
         self._due: float | None = None  # when what was committed is to be on the disk
+        self._syncer: ThreadPoolExecutor | None = None  # a disk takes its time, and the next commit need not wait
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
         self._closed = False
@@ -131,6 +132,8 @@ class Writer:
                     self._due = time.monotonic() + self._sync_after
             self._try_to_sync(at_once=ending)
             self._try_to_maintain()
+        if self._syncer is not None:
+            self._syncer.shutdown()
         self._discard()
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
@@ -184,8 +187,8 @@ class Writer:
         if self._sync is None or self._due is None or (time.monotonic() < self._due and not at_once):
             return
         self._due = None
-        with suppress(OSError):  # a disk that fails is heard of by the next commit
-            self._sync()
+        self._syncer = self._syncer or ThreadPoolExecutor(1, thread_name_prefix="coterie-store-sync")
+        self._syncer.submit(self._sync)  # a disk that fails is heard of by the next commit
 
     def _try_to_maintain(self) -> None:
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it

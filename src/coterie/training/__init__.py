@@ -1,6 +1,6 @@
 """Making specialists from data: every rung trained, calibrated, measured, the cheapest sufficient one stored."""
 
-from ._answer_corpus import AnswerCorpus, gather_corpus
+from ._answer_corpus import AnswerCorpus, Asked, gather_corpus
 from ._answer_fit import Fitted, deal, features_of, fit_scorer
 from ._asked import AskedModel, find_asked
 from ._candidates import Candidate, Choice, Figure
@@ -17,6 +17,7 @@ __all__ = [
     "HELD_OUT",
     "MEASURES",
     "AnswerCorpus",
+    "Asked",
     "AskedModel",
     "Candidate",
     "ChainFit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from coterie.calibration import (
     fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
+    raise_confidence,
     sigmoid,
     softmax,
 )
@@ -21,7 +22,7 @@ from coterie.evaluation import Evaluation, judge
 from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, Scope, own_encoder_files
 
 from ._candidates import Candidate
-from ._examples import TextExamples, deal_folds, text_examples
+from ._examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
 from ._job import Job
 from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
@@ -34,8 +35,6 @@ from ._window import held_out_warnings, window_warnings
 if TYPE_CHECKING:
     from ._slm import SlmFit
 
-FOLDS = 5
-
 
 def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     """A candidate a rung, cheapest first.
@@ -46,6 +45,7 @@ def train_classify(job: Job, encoded: Encoded) -> list[Candidate]:
     """
     folds = deal_folds(job.train, FOLDS, job.section.seed, in_order=not job.section.multi_label)
     examples = text_examples(job.train, job.train.label_names, folds, job.section)
+    examples = replace(examples, pieces=cut_folds(job.train, folds, job.section.seed))
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
     made = [_make(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
@@ -76,9 +76,12 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     temperature = (fit_sigmoid_temperature if several else fit_temperature)(logits, targets)
     said, predicted, right = _confidence(logits / temperature, examples)
     fitted = fit_confidence(said, right)
+    if fitted and isinstance(fit, TextFit) and fit.gain:
+        fitted = raise_confidence(fitted, said, fit.gain)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
-    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if apart else None
+    with_copies = apart is not None and apart.logits is not fit.logits
+    copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if with_copies else None
     shown = provable(job.section, confidence, right, [job.train.rows[row].group for row in fit.rows])
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
@@ -104,6 +107,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
         notes={
             "temperature": temperature,
             "line": [line.slope, line.intercept],
+            **({"expected_gain": fit.gain} if isinstance(fit, TextFit) and fit.gain else {}),
             **({"pool": [float(share) for share in fit.shares]} if isinstance(fit, TextFit) else {}),
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},

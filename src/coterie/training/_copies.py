@@ -13,13 +13,12 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ._examples import TextExamples
+from ._examples import FOLDS, TextExamples
 
 ALIKE = 0.85
 """Cosine from which two texts are near copies."""
 MOST_TEXTS = 4_000
 """More are not looked at: they would be trained on twice, and nobody makes as many from a few patterns by hand."""
-FOLDS = 5
 
 
 class Apart(NamedTuple):
@@ -47,7 +46,7 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
     folds = _deal(kinds, examples.seed)
     of_label = (folds[rows > 0] for rows in examples.hot.T)
     known = all(len(np.unique(own)) > 1 for own in of_label if len(own) >= FOLDS)
-    return replace(examples, folds=folds) if known else None
+    return replace(examples, folds=folds, pieces=None) if known else None
 
 
 def _kinds(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:  # (N, D), (N,) -> (N,)

@@ -54,11 +54,22 @@ def provable(
         return Provable(threshold=first, risk=target)
     if "target_risk" in section.model_fields_set:
         return Provable(threshold=first, risk=target, warning=warn_silent(first, target))
+    shown = showable(confidence, right, groups, delta=delta)
+    if shown is not None:
+        risk, found = shown
+        return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
+    return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
+
+
+def showable(
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], *, delta: float = DELTA, above: float = 0.0
+) -> tuple[float, Threshold] | None:
+    """The smallest of the laxer risks above one that rows can show, with its threshold; None if they show none."""
     for risk in RISKS:
         found = accept_threshold(confidence, right, target_risk=risk, delta=delta / len(RISKS), groups=groups)
-        if found.value is not None:
-            return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
-    return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
+        if risk > above and found.value is not None:
+            return risk, found
+    return None
 
 
 def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
@@ -85,19 +96,21 @@ def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | No
     return float(confidence[order[good[-1]]]) if len(good) else None
 
 
-def warn_silent(threshold: Threshold, risk: float) -> str:
+def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -> str:
     """That a specialist abstains from everything, which its figures alone do not say loudly; empty where it does not.
 
     Args:
         threshold: What it accepts from.
         risk: The laxest error that was tried.
+        shows: The smallest error above it that its rows show, which somebody has to want; None for none, or not tried.
     """
     if threshold.value is not None:
         return ""
     rows = f"{threshold.n:,} row{'' if threshold.n == 1 else 's'}"
+    higher = "a higher target_risk" if shows is None else f"target_risk = {shows:g}, which they show, if that is right"
     return (
         f"it answers nothing, every request is an abstention: from no confidence on do its {rows} show an error of "
-        f"{risk:.0%} or below. Add examples, or set a higher target_risk"
+        f"{risk:.0%} or below. Add examples, or set {higher}"
     )
 
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from coterie.config import Model, SpecialistSection
 from coterie.data import Dataset
+from coterie.tuning import Checkpoints
 
 from ._asked import AskedModel
 from ._candidates import Candidate, Choice, choose, choose_chain
@@ -45,6 +46,7 @@ def train_rungs(
     progress: Progress | None = None,
     models: Mapping[str, Model] = MappingProxyType({}),
     asked: AskedModel | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainedRungs:
     """Train each rung of a `classify`, `score` or `extract` specialist, without a network and without storing anything.
 
@@ -57,6 +59,7 @@ def train_rungs(
         progress: Told how far each step is.
         models: What the section's `model` may name: the rung `slm` tunes it.
         asked: What the rung `llm` asks, where the section names it.
+        checkpoints: Where fine-tuning keeps its state, to go on from when it is interrupted.
 
     Raises:
         ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
@@ -70,6 +73,7 @@ def train_rungs(
         encoder=encoder,
         progress=progress or Silent(),
         asked=asked,
+        checkpoints=checkpoints,
     )
     job = check_job(job, Path(), models)
     with threadpool_limits(1):

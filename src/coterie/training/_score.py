@@ -27,7 +27,7 @@ from ._groups import look_at_groups
 from ._job import Job
 from ._measure import Encoded, measure
 from ._protected import Exclusion, exclusion
-from ._provable import warn_silent
+from ._provable import showable, warn_silent
 from ._scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
 from ._text import fit_text
 from ._window import window_warnings
@@ -195,9 +195,10 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
     targets = _targets(job.train)
     confidence = expit(np.abs(fitted.out_of_fold))
     right = (fitted.out_of_fold >= 0) == (targets == 1)
-    threshold = accept_threshold(
-        confidence, right, target_risk=job.section.target_risk, groups=[row.group for row in job.train.rows]
-    )
+    grouped, risk = [row.group for row in job.train.rows], job.section.target_risk
+    threshold = accept_threshold(confidence, right, target_risk=risk, groups=grouped)
+    # A score decides about people: which share of wrong decisions is right is said by somebody, and never by the rows.
+    shown = None if threshold.value is not None else showable(confidence, right, grouped, above=risk)
     specialist = _specialist(job, rung, fitted, text, threshold)
     validation = _cross_validated(job.train, fitted, specialist)
     evaluation = validation if job.cross_validated else measure(job, rung, specialist)
@@ -223,7 +224,7 @@ def _candidate(job: Job, fitted: Fitted, text: TextColumn | None, fold_of: np.nd
                 None,
                 [
                     *fitted.warnings,
-                    warn_silent(threshold, job.section.target_risk),
+                    warn_silent(threshold, risk, shown[0] if shown else None),
                     *groups.warnings(),
                     *(window_warnings(job, rung, evaluation) if text else ()),
                 ],

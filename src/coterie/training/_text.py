@@ -28,6 +28,7 @@ from coterie.types import Rung
 
 from ._copies import Apart, hold_out_copies
 from ._examples import TextExamples
+from ._growth import expected_gain
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
@@ -69,7 +70,10 @@ class TextFit:
     nearest: np.ndarray | None = None  # (R,)
     """Each row's nearness to training texts that it is not among."""
     apart: Apart | None = None
-    """What is said of each row without its near copies, where the rows are made from a few patterns."""
+    """What is said of each row without its near copies, where the rows are made from a few patterns. Of a fine-tuned
+    encoder there is nothing else: it is not trained again with them."""
+    gain: float = 0.0
+    """Accuracy that the model of all rows is expected to have more than those whose logits these are."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
     tuned_on: int | None = None
@@ -83,15 +87,17 @@ class TextFit:
 def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit]:
     """A fit for each rung that is measured, cheapest first; the others build on `lexical`."""
     start = time.perf_counter()
-    everything = np.arange(len(examples.texts))
-    job.progress.start(f"{job.name}: lexical", len(np.unique(examples.folds)) + 1)
+    everything, cut = np.arange(len(examples.texts)), examples.cut()
+    job.progress.start(f"{job.name}: lexical", len(np.unique(cut.folds)) + 1)
     features = ngram_features(examples.texts)
     matrix = ngram_matrix(features, examples.texts)
-    held = lexical_out_of_fold(matrix, examples, job.progress)
+    held = lexical_out_of_fold(matrix, cut, job.progress)
+    # Beside models of less, those of less.
+    whole = held if cut is examples else lexical_out_of_fold(matrix, examples, Silent())
     linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
-    apart = _without_copies(job, examples, encoded.vectors, matrix, held)
+    apart = _without_copies(job, examples, encoded.vectors, matrix, whole)
     lexical = TextFit(
         rung="lexical",
         head=build_head(linear, None, np.ones(1), features),
@@ -103,24 +109,31 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
     )
     fits = [lexical]
     if "embedding" in job.measured_rungs:
-        fits.append(_fit_embedding(job, examples, encoded, lexical, (linear, features), apart=apart))
+        fits.append(_fit_embedding(job, cut, encoded, lexical, (linear, features), apart=apart))
     if "encoder" in job.measured_rungs:
-        fits.append(_fit_encoder(job, examples, lexical, (linear, features)))
+        held_back = _HeldBack(examples, whole) if apart is None else apart
+        tuned = _fit_encoder(job, held_back, lexical, (linear, features))
+        fits.append(replace(tuned, gain=0.0 if apart else _expected_gain(job, examples, encoded.vectors)))
     return fits
 
 
-class _WithoutCopies(NamedTuple):
-    """Rows made from a few patterns."""
+def _expected_gain(job: Job, examples: TextExamples, vectors: np.ndarray) -> float:
+    words = label_words(job, examples)
+    return expected_gain(job, examples, vectors, job.encoder.encode(words) if words else None)
+
+
+class _HeldBack(NamedTuple):
+    """How rows are held back, whole folds at once."""
 
     examples: TextExamples
-    """With near copies in one fold."""
+    """With near copies in one fold, where a few patterns made them."""
     logits: np.ndarray  # (N, L)
     """What the n-grams say of each then."""
 
 
 def _without_copies(
     job: Job, examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
-) -> _WithoutCopies | None:
+) -> _HeldBack | None:
     """The rows without their near copies, if a few patterns made them."""
     if job.section.task != "classify":
         return None
@@ -128,7 +141,7 @@ def _without_copies(
     if apart is None:
         return None
     logits = lexical_out_of_fold(matrix, apart, Silent())
-    return _WithoutCopies(apart, logits) if made_of_patterns(held, logits) else None
+    return _HeldBack(apart, logits) if made_of_patterns(held, logits) else None
 
 
 Lexical = tuple[Linear, Sequence[NgramFeatures]]
@@ -141,7 +154,7 @@ def _fit_embedding(
     lexical: TextFit,
     parts: Lexical,
     *,
-    apart: _WithoutCopies | None,
+    apart: _HeldBack | None,
 ) -> TextFit:
     start = time.perf_counter()
     job.progress.start(f"{job.name}: embedding", len(np.unique(examples.folds)))
@@ -164,20 +177,21 @@ def _fit_embedding(
     )
 
 
-def _embedding_apart(vectors: np.ndarray, apart: _WithoutCopies, shares: np.ndarray, compared: Neighbours) -> Apart:
+def _embedding_apart(vectors: np.ndarray, apart: _HeldBack, shares: np.ndarray, compared: Neighbours) -> Apart:
     """What the pool says of each row without its near copies."""
     logits = shares[0] * apart.logits + shares[1] * fit_kernel(vectors, apart.examples).out_of_fold
     return Apart(logits, nearest_out_of_fold(compared, vectors, apart.examples))
 
 
-def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexical) -> TextFit:
+def _fit_encoder(job: Job, held_back: _HeldBack, lexical: TextFit, parts: Lexical) -> TextFit:
     # Imported here: it needs torch, which nothing else does.
     from ._tuned import fit_tuned  # noqa: PLC0415
 
     start = time.perf_counter()
+    examples = held_back.examples
     assert job.base is not None, "found before anything is trained"  # noqa: S101
     tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
-    members = [lexical.logits[tuned.rows], tuned.kernel_logits, tuned.head_logits]
+    members = [held_back.logits[tuned.rows], tuned.kernel_logits, tuned.head_logits]
     shares, logits = (_pool_few if examples.few else _pool)(members, examples.take(tuned.rows))
     head = build_head(parts[0], tuned.kernel, shares, parts[1])
     projection = (tuned.head.weights * np.float32(shares[2])).astype(np.float16)
@@ -190,6 +204,7 @@ def _fit_encoder(job: Job, examples: TextExamples, lexical: TextFit, parts: Lexi
         rows=tuned.rows,
         compared=tuned.compared,
         nearest=tuned.nearest,
+        apart=Apart(logits, tuned.nearest) if lexical.apart else None,
         encoder=tuned.encoder,
         tuned_on=tuned.longest,
         files=tuned.files,

@@ -1,19 +1,19 @@
-"""The encoder that fine-tuning starts from: a known one by name, or a folder in the hub's layout."""
+"""The encoder that fine-tuning starts from: a known one by name, one that was pulled, or a folder in the hub's form."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from tokenizers import Tokenizer
 
 from coterie.engines import BUNDLED_ENCODER, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
-from coterie.models import CATALOGUE, hash_file, locate_known
+from coterie.models import CATALOGUE, Origin, hash_file, licence_of_card, locate_known, locate_snapshot
 
 # The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
 _MINILM: Mapping[str, object] = {
@@ -34,10 +34,15 @@ _MINILM: Mapping[str, object] = {
 _SHIFTED = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 MAX_TOKENS = 256
 """Tokens of a text that a fine-tuned encoder reads at most."""
-_CARD_HEAD = re.compile(r"---\n(.*?)\n---", re.DOTALL)
-_CARD_LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+WEIGHTS_FILE = "model.safetensors"
+_FILES = ("config.json", TOKENIZER_FILE, WEIGHTS_FILE)
 _PACKAGES = ("torch", "transformers", "onnx")
 _KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
+
+
+Pooling = Literal["mean", "first"]
+"""How the states of a text's tokens become one vector: their mean, or that of the mark at the beginning."""
+_POOLINGS: Mapping[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,8 @@ class BaseEncoder:
     sha256: str
     """Of the weights."""
     licence: str | None
+    pooling: Pooling = "mean"
+    """As it was made to be pooled."""
 
     @property
     def max_tokens(self) -> int:
@@ -79,10 +86,11 @@ class BaseEncoder:
 
 
 def find_base(name: str, network_folder: Path, *, licence: str | None = None) -> BaseEncoder:
-    """The base encoder of a name that `coterie models list` knows, or of a folder relative to the network's.
+    """The base encoder of this name.
 
     Args:
-        name: The name or the folder.
+        name: One that `coterie models list` knows, a folder relative to the network's, or what was pulled:
+            `OWNER/NAME[@REVISION]` of the hub or `package:NAME[==VERSION]`.
         network_folder: What the folder is relative to.
         licence: What the user says its licence is; else its `config.json` or the head of its `README.md` says it.
 
@@ -108,25 +116,31 @@ def find_base(name: str, network_folder: Path, *, licence: str | None = None) ->
             sha256=known.sha256,
             licence=known.licence,
         )
-    return _read_base(name, network_folder / Path(name).expanduser(), licence)
+    folder = network_folder / Path(name).expanduser()
+    origin = None if folder.exists() else Origin.read(name)
+    if origin is not None:
+        snapshot = locate_snapshot(origin, _FILES)
+        folder, licence = snapshot.folder, licence or snapshot.licence
+    return _read_base(name, folder, licence)
 
 
 def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = folder / "model.safetensors"
+        weights = folder / WEIGHTS_FILE
         base = BaseEncoder(
             name=name,
             config=config,
             weights=weights,
             tokenizer=(folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
             sha256=hash_file(weights),
-            licence=licence or config.get("license") or _licence_of_readme(folder),
+            licence=licence or config.get("license") or licence_of_card(folder / "README.md"),
+            pooling=_pooling_of(folder),
         )
     except FileNotFoundError as error:
         raise ModelMissing(
             f"Base encoder {name!r} is no known name ({', '.join(_KNOWN)}), and {str(error.filename)!r} is not there.",
-            hint="Name a known one, or a folder with config.json, model.safetensors and tokenizer.json.",
+            hint=f"Name a known one, a folder with {', '.join(_FILES)}, or what was pulled as OWNER/NAME.",
         ) from error
     except (OSError, ValueError, AttributeError) as error:
         raise ArtefactRefused(f"The base encoder in {str(folder)!r} cannot be read: {error}.") from error
@@ -138,11 +152,17 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
     return base
 
 
-def _licence_of_readme(folder: Path) -> str | None:
-    """The licence that a model card of the hub names between the two lines of dashes at its head."""
-    readme = folder / "README.md"
-    if not readme.is_file():
-        return None
-    head = _CARD_HEAD.match(readme.read_text(encoding="utf-8"))
-    found = _CARD_LICENCE.search(head[1]) if head else None
-    return found[1] if found else None
+def _pooling_of(folder: Path) -> Pooling:
+    """How sentence-transformers was told to pool it; the mean where nobody says."""
+    try:
+        said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "mean"
+    modes = [mode for mode, used in said.items() if mode.startswith("pooling_mode_") and used]
+    if not modes:
+        return "mean"
+    if len(modes) > 1 or modes[0] not in _POOLINGS:
+        raise ArtefactRefused(
+            f"The base encoder in {str(folder)!r} is pooled by {', '.join(modes)}; known are {', '.join(_POOLINGS)}."
+        )
+    return _POOLINGS[modes[0]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from coterie.config import LlamaModel
 from coterie.engines import read_gguf_header
 from coterie.errors import ArtefactRefused, ExtraMissing
-from coterie.models import CATALOGUE, checksum_of, locate
+from coterie.models import CATALOGUE, checksum_of, locate, snapshot_of
 
 _PACKAGES = ("torch", "transformers", "peft", "gguf")
 ARCHITECTURES = ("llama",)
@@ -49,12 +49,13 @@ def find_causal_base(key: str, model: LlamaModel, network_folder: Path) -> Causa
             f"Model {key!r} is of architecture {found!r}; adapters are trained for {', '.join(ARCHITECTURES)}.",
             hint="Name another model, or leave the rung 'slm' out.",
         )
-    known = CATALOGUE.get(model.name)
+    known, snapshot = CATALOGUE.get(model.name), snapshot_of(model.name)
+    stated, repository = (snapshot.licence, snapshot.origin) if snapshot else (None, model.name)
     return CausalBase(
         key=key,
         name=model.name,
         path=path,
         sha256=known.sha256 if known else checksum_of(path),
-        licence=known.licence if known else model.licence,
-        repository=known.original if known else model.name,
+        licence=known.licence if known else model.licence or stated,
+        repository=known.original if known else repository,
     )

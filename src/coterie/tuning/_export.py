@@ -19,7 +19,7 @@ from coterie.engines import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_
 from ._base import BaseEncoder
 from ._finetune import encode_ids
 from ._int8 import QUANTISATION, quantise
-from ._network import SentenceNetwork
+from ._network import SentenceNetwork, width_of
 from ._tagging import TokenNetwork, token_logits
 
 _OPSET = 17
@@ -59,7 +59,7 @@ def export_int8(network: torch.nn.Module, *, output: str = _VECTOR, by_token: bo
 
 def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, bytes]:
     """What `OnnxEncoder` loads, by file name."""
-    return _files(export_int8(network), base, int(base.config["hidden_size"]))  # type: ignore[call-overload]
+    return _files(export_int8(network), base, width_of(network.transformer))
 
 
 def tagger_files(network: TokenNetwork, base: BaseEncoder) -> dict[str, bytes]:

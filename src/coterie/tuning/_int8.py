@@ -34,17 +34,23 @@ class _Rewriter:
         """Start on a model whose weights are initialisers."""
         self.graph = model.graph
         self.weights = {each.name: each for each in model.graph.initializer}
+        self._made: set[str] = set()
+        self._taken: dict[str, np.ndarray] = {}
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        """Add a constant and return its name."""
-        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        """Add a constant, once however many layers share it, and return its name."""
+        if name not in self._made:
+            self.graph.initializer.append(numpy_helper.from_array(value, name))
+            self._made.add(name)
         return name
 
     def take(self, name: str) -> np.ndarray:
-        """Remove a constant and return its value."""
-        found = self.weights.pop(name)
-        self.graph.initializer.remove(found)
-        return numpy_helper.to_array(found)
+        """Remove a constant and return its value, also to the next layer that shares it."""
+        if name not in self._taken:
+            found = self.weights.pop(name)
+            self.graph.initializer.remove(found)
+            self._taken[name] = numpy_helper.to_array(found)
+        return self._taken[name]
 
     def replace(self, old: Sequence[onnx.NodeProto], new: Sequence[onnx.NodeProto]) -> None:
         """Put new nodes where the first of the old ones stood."""

@@ -23,7 +23,7 @@ from ._base import BaseEncoder
 from ._checkpoint import open_checkpoint
 from ._checkpoints import Checkpoints
 from ._loop import Pace, descend
-from ._network import load_transformer, pad
+from ._network import load_transformer, pad, token_states, width_of
 
 TAGS = 3
 """Outside, begins, goes on."""
@@ -72,10 +72,7 @@ class TokenNetwork(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(B, T) tokens to (B, T, F * 3) logits, the three of a field beside each other."""
-        hidden = self.transformer(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state  # (B, T, D)
-        logits: Tensor = self.head(hidden)
+        logits: Tensor = self.head(token_states(self.transformer, input_ids, attention_mask, token_type_ids))
         return logits
 
 
@@ -130,7 +127,7 @@ def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> Token
     transformer = load_transformer(base)
     layers = layers_of(transformer)
     del layers[max(1, round(kept * len(layers))) :]
-    return TokenNetwork(transformer, int(base.config["hidden_size"]), fields)  # type: ignore[call-overload]
+    return TokenNetwork(transformer, width_of(transformer), fields)
 
 
 def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens]) -> None:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from coterie.answering import (
+    LEXICAL,
     MOST_SENTENCES,
     PLACES,
     Experts,
     Gate,
     Known,
+    Line,
     Outcomes,
     Reader,
     Scorer,
@@ -231,9 +233,12 @@ def test_under_a_heading_with_the_words_of_the_question_its_own_words_count():
     )
     seen = survey("When does the pool open?", [passage])
     lexical = load_defaults().readers["lexical"]
+    names = ("covered", "covered_heading", "length")
+    line = Line(names=names, weights=np.array([-1.0, 6.0, 0.5]), bias=-3.0)  # what headings say counts for all
+    heading = replace(lexical, plain=replace(lexical.plain, sentence=line))
 
-    plain = lexical.plain.sentence.of(np.column_stack([seen.words]))
-    read = lexical.read(seen)
+    plain = line.of(seen.words[:, [LEXICAL.index(name) for name in names]])
+    read = heading.read(seen)
 
     assert plain.argmax() == 1
     assert read is not None

@@ -79,10 +79,29 @@ def test_a_row_of_names_and_values_is_one_sentence():
     assert [each.text for each in cut_passages([passage(rows + prose)])] == [
         "office: Tax office\ntelephone: 01632 960001\ncloses: 16:30",
         "office: Registrar\ntelephone: 01632 960003",
-        "Law:",
-        "It is that of Ohio.",
+        "Law: It is that of Ohio.",
         "Nothing else counts.",
     ]
+
+
+def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
+    """A short line without an end before a sentence is quoted with nothing, and the words under it are read with it."""
+    text = (
+        "2. Deposit\nWe block 400 euros on\nyour card. It comes back.\nLate return\nEach hour costs 15 euros.\n"
+        "This line is much too long to be a heading of anything that stands below it\nIt goes on."
+    )
+    found = cut_passages([passage(text)])
+
+    assert [each.text for each in found][:5] == [
+        "2. Deposit",
+        "We block 400 euros on\nyour card.",
+        "It comes back.",
+        "Late return",
+        "Each hour costs 15 euros.",
+    ]
+    assert [each.bare for each in found] == [True, False, False, True, False, False]
+    covered = survey("When is the deposit back?", [passage(text)]).words[:, LEXICAL.index("covered_heading")]
+    assert covered[2] == covered.max() > covered[4]
 
 
 def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
@@ -120,3 +139,23 @@ def test_code_in_fences_is_not_part_of_the_sentence_after_it():
     found = cut_passages([passage("```\nexpense submit\n```\nClaims are submitted within 30 days.")])
 
     assert [each.text for each in found][-1] == "Claims are submitted within 30 days."
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("- `rate` is in percent.", "`rate` is in percent."),
+        (
+            "| `port` | 8321 | Where it listens; 0 takes any that is free. |",
+            "`port` | 8321 | Where it listens; 0 takes any that is free.",
+        ),
+        ("- **Risk.** At most a tenth.", "**Risk.** At most a tenth."),
+        ("* It is *never* kept *long*", "It is *never* kept *long*"),
+        ("**Nobody is asked twice.**", "Nobody is asked twice."),
+        ("## `coterie keys`", "coterie keys"),
+        ("* 5 * 3 is what it costs.", "5 * 3 is what it costs."),
+    ],
+)
+def test_marks_stay_with_their_partners(text, quoted):
+    """Marks at the ends of a quote go, but for one that opens or closes what is inside it."""
+    assert [each.text for each in cut_passages([passage(text)])] == [quoted]

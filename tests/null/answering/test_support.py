@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.answering import load_defaults
+from coterie.answering import Borne, load_defaults
 
 SOURCES = [
     "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",
@@ -55,3 +55,12 @@ def test_without_sources_nothing_is_supported():
 
     assert judged.support < 0.5
     assert judged.sources == ()
+
+
+def test_a_source_word_for_word_is_supported():
+    """A whole sentence of a source is what it says; with another number or a word less it is judged like any other."""
+    source = "Opening is at nine, and it never was at ten."
+    support = load_defaults().support
+
+    assert support.judge(f"  {source.upper()} ", ["We close at six.", source]) == Borne(support=1.0, sources=(1,))
+    assert support.judge(source.replace("nine", "eight"), [source]).support < load_defaults().supported

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -303,6 +304,23 @@ def test_a_file_is_read(run, folder, network, reader):
     assert document["trace"]["findings"][-1]["label"] == "confidential"
     (citation,) = document["findings"][-1]["citations"]
     assert (citation["text"], citation["document"]) == (fee, "terms.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", ["answering", "silence"])
+def test_an_answer_that_is_not_sure_enough(run, folder, network, reader, said):
+    """Says where to look oneself, as no answer: the nearest quote with its place below the line."""
+    never = replace(reader.answering, threshold=None)
+    network(reader=replace(reader, answering=never, silence=never))
+    file = folder / "terms.md"
+    file.write_text("# Terms\n\nWe are open on Sundays.\n\nThe late fee for a personal loan is 12 pounds.\n")
+    question = "What is the late fee for a personal loan?" if said == "answering" else "Who is open on the late loan?"
+    result = run("-C", folder, "ask", question, "--document", file)
+
+    assert result.out.startswith("Not answered: ")
+    table = result.out.split("the nearest, which need not answer it")[1]
+    assert "terms.md" in table
+    assert "12 pounds" in table or said == "silence"
 
 
 @pytest.mark.slow

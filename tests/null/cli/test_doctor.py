@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from coterie.accounting import Cards
 from coterie.config import parse_config
 from coterie.registry import REGISTRY_FOLDER, Registry
 from coterie.routing import PROFILE_FILE
@@ -271,6 +272,17 @@ def test_energy(trained, examine, tmp_path, monkeypatch):
     assert "measured" in examine(trained)[1]["energy"]["found"]
     add(trained, "[accounting]\nenergy_meter = false")
     assert "10 W" in examine(trained)[1]["energy"]["found"]
+
+
+def test_energy_of_graphics_cards(trained, examine, monkeypatch):
+    """A server on this machine's cards is said to be measured, or what is missing for it."""
+    add(trained, '[models.big]\nengine = "openai"\nbase_url = "http://127.0.0.1:1/v1"\nname = "m"\ngpus = [0, 1]')
+    monkeypatch.setattr("coterie.cli._checks.open_cards", lambda numbers: None)
+    code, checks = examine(trained)
+    assert code == 0
+    assert "coterie[gpu]" in checks["energy of big"]["fix"]
+    monkeypatch.setattr("coterie.cli._checks.open_cards", lambda numbers: Cards([]))
+    assert "measured by the counters of graphics cards 0, 1" in examine(trained)[1]["energy of big"]["found"]
 
 
 def test_missing_extra_for_spans(trained, examine, monkeypatch):

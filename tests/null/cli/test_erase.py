@@ -148,6 +148,47 @@ def test_export(run, lived, tmp_path):
     assert run("-C", lived, "export", "--tenant", "nobody").json["requests"] == []
 
 
+def test_export_of_a_session(run, lived):
+    """Its entries and the requests in it, of its tenant alone, and no keys."""
+    document = run("-C", lived, "export", "--session", "wombat-session", "--tenant", "acme").json
+
+    assert [(each["tenant"], each["session"]) for each in document["sessions"]] == [("acme", "wombat-session")]
+    assert [request["session"] for request in document["requests"]] == ["wombat-session"]
+    assert "keys" not in document
+    assert run("-C", lived, "export", "--session", "wombat-session").json["sessions"] == []
+
+
+def test_export_of_somebody(run, lived):
+    """Whatever mentions somebody, of every tenant, and where else they are mentioned; nothing of others.
+
+    Afterwards it is erased, and nothing is left to export.
+    """
+    document = run("-C", lived, "export", "--subject", "anna  SMITH").json
+
+    assert {(each["tenant"], each["session"]) for each in document["sessions"]} == {
+        ("acme", "wombat-session"),
+        ("default", "anna smith"),
+    }
+    assert len(document["requests"]) == 3
+    assert "quokka" not in json.dumps(document)
+    assert document["documents"] == {"docs": ["papers/acme/plan.md"]}
+    assert {"papers/acme/plan.md", "registry/triage/report.json"} <= {each["path"] for each in document["files"]}
+    assert run("-C", lived, "export", "--subject", "anna smith", "--tenant", "default").json["tenant"] == "default"
+
+    assert run("-C", lived, "erase", "--subject", "anna smith").code == 0
+    left = run("-C", lived, "export", "--subject", "anna smith").json
+    assert (left["sessions"], left["requests"]) == ([], [])
+    entries = run("-C", lived, "audit", "show", "--kind", "export_subject", "--json").json["entries"]
+    assert len(entries) == 3
+    assert not {path for path in hits(lived, "anna  smith") if path.startswith("state/")}
+
+
+@pytest.mark.parametrize("words", [[], ["--session", "a", "--subject", "b"], ["--subject", "."]])
+def test_what_to_export_is_not_said_clearly(run, folder, words):
+    """Nothing, two things at once, or a value that means nobody are refused."""
+    assert run("-C", folder, "export", *words).code == 2
+
+
 def test_nothing_said_is_kept_unless_it_is_asked_for(run, folder, network, monkeypatch):
     """Without a session and with content off, as it is by default, no file has a word of request or answer."""
     from coterie.store import SQLiteStore

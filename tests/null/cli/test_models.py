@@ -27,12 +27,23 @@ def test_list(run):
     assert "smollm2" in run("models", "list").out
 
 
+def test_list_what_was_pulled(run, tmp_path):
+    """What came from elsewhere stands below, with revision and files."""
+    (tmp_path / "stick").mkdir()
+    (tmp_path / "stick" / "tiny.gguf").write_bytes(b"GGUF")
+    assert run("models", "pull", "someone/tiny", "--file", "tiny.gguf", "--from", str(tmp_path / "stick")).code == 0
+    found = run("models", "list", "--json").json["models"][-1]
+
+    assert (found["name"], found["revision"], list(found["files"])) == ("someone/tiny", "copy", ["tiny.gguf"])
+    assert "someone/tiny" in run("models", "list").out
+
+
 def test_pull(run, monkeypatch, tmp_path):
     """A pull passes the source on and says where the file is; the progress stays off standard output."""
     asked = []
 
-    def pull(name, *, source, progress):
-        asked.append((name, source))
+    def pull(name, *, file, source, progress):
+        asked.append((name, file, source))
         progress(1, None)
         progress(50, 100)
         return tmp_path / "model.gguf"
@@ -41,13 +52,14 @@ def test_pull(run, monkeypatch, tmp_path):
 
     assert run("models", "pull", "smollm2", "--from", "hub").out == f"smollm2 is at {tmp_path / 'model.gguf'}\n"
     assert run("models", "pull", "smollm2", "--json").json == {"name": "smollm2", "path": str(tmp_path / "model.gguf")}
-    assert asked == [("smollm2", "hub"), ("smollm2", None)]
+    assert run("models", "pull", "a/b", "--file", "c.gguf").code == 0
+    assert asked == [("smollm2", None, "hub"), ("smollm2", None, None), ("a/b", "c.gguf", None)]
 
 
 def test_pull_fails(run, monkeypatch):
     """What `pull` cannot do is shown with its hint."""
 
-    def pull(name, *, source, progress):
+    def pull(name, *, file, source, progress):
         raise ModelMissing("no such model", hint="known are: smollm2")
 
     monkeypatch.setattr("coterie.models.pull", pull)
@@ -60,7 +72,7 @@ def test_pull_fails(run, monkeypatch):
 def test_ctrl_c_in_a_pull(run, monkeypatch):
     """Ctrl-C in a pull ends with 130 and leaves the terminal alone."""
 
-    def pull(name, *, source, progress):
+    def pull(name, *, file, source, progress):
         progress(10, 100)
         raise KeyboardInterrupt
 

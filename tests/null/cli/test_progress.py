@@ -66,6 +66,19 @@ def test_an_interrupted_stage_leaves_the_terminal_as_it_was(monkeypatch):
     assert "\x1b[?25h" in terminal.getvalue()
 
 
+def test_no_speed_of_a_moment_and_no_time_left_of_what_cannot_say(monkeypatch):
+    """Two advances that come together are no millions a second; a stage of unknown length has no time left."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "150")
+    train_a_little()
+
+    assert "/100" in terminal.getvalue()
+    assert "/s" not in terminal.getvalue()
+    assert not [line for line in terminal.getvalue().splitlines() if "router" in line and "left" in line]
+
+
 def test_stages_that_are_never_finished(capsys):
     """A new start ends the stage before it; advancing without a stage does nothing."""
     with TerminalProgress() as progress:

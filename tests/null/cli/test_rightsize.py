@@ -97,6 +97,16 @@ def test_json(run, tmp_path, data, light):
     assert document["data"]["held_out"]["sha256"]
 
 
+def test_another_base_encoder(run, tmp_path, data, light, monkeypatch):
+    """`--base` says what is fine-tuned; one that is not here is said with the command before anything is trained."""
+    monkeypatch.setattr("coterie.tuning._base.find_spec", lambda name: True)
+    monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "home"))
+    result = run("-C", tmp_path, "rightsize", data, "--rungs", "lexical,encoder", "--base", "someone/tiny")
+
+    assert result.code == 1
+    assert "coterie models pull someone/tiny" in result.err
+
+
 def test_a_chain(run, tmp_path, data, light):
     """`--chain` shows the chain beside its rungs, and what it comes to at each stop."""
     words = ("-C", tmp_path, "rightsize", data, "--chain", "lexical,embedding")
@@ -303,3 +313,23 @@ def test_numbers_of_any_size_fit(run, tmp_path, data, light):
 
     light(grown)
     assert "98,765/98,765" in run("-C", tmp_path, "rightsize", data).out
+
+
+def test_an_interruption_says_what_is_left(run, tmp_path, data, monkeypatch):
+    """Ctrl-C in a fine-tuning: what `--keep` has is named, without it the option; rungs of seconds say nothing."""
+
+    def interrupted(*_, keep, **__):
+        if keep is not None:
+            (keep / ".checkpoints").mkdir(parents=True)
+            (keep / ".checkpoints" / "it.safetensors").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coterie.rightsizing.rightsize", interrupted)
+    command = ("-C", tmp_path, "rightsize", data)
+    quick, lost = run(*command), run(*command, "--rungs", "lexical,encoder")
+    kept = run(*command, "--rungs", "lexical,encoder", "--keep", tmp_path / "kept")
+
+    assert {quick.code, lost.code, kept.code} == {130}
+    assert quick.err.strip() == "Interrupted."
+    assert "With --keep DIR a fine-tuning goes on where it was." in lost.err
+    assert "the same command goes on there" in kept.err

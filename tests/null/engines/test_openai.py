@@ -5,6 +5,7 @@ from contextlib import aclosing
 import httpx
 import pytest
 
+from coterie.accounting import CardMeter, Cards
 from coterie.config import OpenAIModel
 from coterie.engines import OpenAIEngine
 from coterie.engines._openai_wire import Transcript
@@ -36,6 +37,23 @@ async def test_answer(connect, server, ask):
     assert (output.usage.tokens_in, output.usage.tokens_out) == (6, 3)
     assert output.usage.milliseconds > 0
     assert (engine.name, engine.clearance) == ("cloud", Label.CONFIDENTIAL)
+
+
+async def test_measured(server, ask):
+    """What the server's cards took while it answered is the answer's energy, whole or streamed, and no failed try's."""
+    joules = iter(range(100))
+    cards = Cards([CardMeter(lambda: float(next(joules)))])
+    model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", retries=0)
+    engine = OpenAIEngine("cloud", model, cards=cards)
+    (whole,) = await engine.run([ask()])
+    server.script = [Reply(status=400)]
+    with pytest.raises(EngineRejected):
+        await engine.run([ask()])
+    async with aclosing(engine.stream(ask())) as pieces:
+        streamed = [piece async for piece in pieces][-1]
+    await engine.close()
+
+    assert [(each.usage.joules, each.usage.joules_kind) for each in (whole, streamed)] == [(1.0, "measured")] * 2
 
 
 async def test_request(connect, server):

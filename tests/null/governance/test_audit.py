@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 
 import pytest
 
@@ -383,13 +384,38 @@ async def test_brought_to_the_disk_a_moment_later(path):
     syncs = []
     log = AuditLog(path, sync_seconds=60.0, sync=syncs.append)
     await log.append(event(0))
+    assert len(syncs) == 1, "the first entry makes the file, and a head with it"
+    await log.append(event(1))
 
-    assert len(lines_of(path)) == 1
-    assert syncs == []
-    assert not head_of(path).exists()
-    await log.close()
+    assert len(lines_of(path)) == 2
     assert len(syncs) == 1
+    assert verify_audit(path).behind_head == 1
+    await log.close()
+    assert len(syncs) == 2
+    assert verify_audit(path).behind_head == 0
     assert verify_audit(path).whole
+
+
+async def test_nobody_waits_while_the_disk_is_written(path):
+    """While what was appended is brought to the disk, which may take long, the next entry is written all the same."""
+    slow, go_on = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        if len(lines_of(path)) > 1:
+            slow.set()
+            assert go_on.wait(10)
+
+    log = AuditLog(path, sync_seconds=0.01, sync=sync)
+    await log.append(event(0))
+    await log.append(event(1))
+    assert await asyncio.to_thread(slow.wait, 10)
+    await asyncio.wait_for(log.append(event(2)), 5)
+    behind = verify_audit(path).behind_head
+    go_on.set()
+    await log.close()
+
+    assert behind == 2
+    assert verify_audit(path).behind_head == 0
 
 
 async def test_a_killed_process_loses_nothing(path):
@@ -448,3 +474,54 @@ def test_as_configured(tmp_path):
     pytest.importorskip("cryptography")
     with pytest.raises(ConfigError, match=r"audit\.signing_key"):
         open_audit(AuditSection(signing_key="missing.pem"), tmp_path)
+
+
+def chained_anew(lines: list[bytes], begin: int) -> list[bytes]:
+    """Lines whose hashes fit again from one on, as somebody writes them who knows the format and has no key."""
+    found = lines[:begin]
+    for line in lines[begin:]:
+        before = read_entry(found[-1][:-1])["hash"] if found else "0" * 64
+        found.append(b'{"prev":"' + before.encode() + line[9 + 64 :])
+    return found
+
+
+def test_an_entry_behind_the_head_excuses_no_change_before_it(path, signer):
+    """A changed entry, all after it chained anew, and one more written behind the signed head: it is found."""
+    fill(path, 10, signer=signer)
+    lines = lines_of(path)
+    AuditLog(path).append_all([event(10)], sync=False)
+    more = lines_of(path)[len(lines) :]
+    changed = [*lines[:7], lines[7].replace(b'"tenant":"a"', b'"tenant":"b"'), *lines[8:], *more]
+    trusted = frozenset([signer.public])
+    assert verify_audit(path, is_attested=attests, trusted=trusted).behind_head == 1
+    path.write_bytes(b"".join(chained_anew(changed, 8)))
+
+    found = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert found.fault.kind == "edited"
+    assert found.fault.line == 10
+    assert found.entries == 9
+
+
+def test_an_unsigned_head_with_entries_behind_it(path, signer):
+    """Where keys are trusted, a head that nobody signed is a fault also when the log goes on behind it."""
+    fill(path, 5)
+    AuditLog(path).append_all([event(5)], sync=False)
+
+    assert verify_audit(path).behind_head == 1
+    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert found.fault.kind == "unsigned"
+
+
+def test_a_log_has_a_head_from_its_birth(path):
+    """Who checks a log in its first second is not told that its head is missing."""
+    AuditLog(path, sync_seconds=60.0).append_all([event(0)], sync=False)
+
+    assert verify_audit(path).whole
+
+
+def test_a_head_of_nothing_is_none(path):
+    """A head that counts no entry, which no log writes, is damaged."""
+    fill(path, 2)
+    head_of(path).write_text('{"n": 0, "hash": "' + "0" * 64 + '"}')
+
+    assert verify_audit(path).fault.kind == "head_missing"

@@ -218,5 +218,5 @@ def test_no_other_client():
     client = re.compile(r"^\s*(?:import|from) (?:httpx|urllib\.request|http\.client|aiohttp|requests)\b", re.MULTILINE)
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
     engines = {str(Path("engines", name)) for name in ("_openai.py", "_openai_http.py")}
-    models = {str(Path("models", name)) for name in ("_download.py", "_pull.py")}
+    models = {str(Path("models", name)) for name in ("_download.py", "_publishers.py", "_pull.py")}
     assert found <= engines | models

@@ -39,6 +39,8 @@ def restorer(**options):
         ("&lt;PERSON_1&gt; &#60;PERSON_1&#62;", "Anna Anna"),
         (r"**\<PERSON\_1\>** `PERSON_1`", "**Anna** `Anna`"),
         (r"\u003cPERSON_1\u003e", "Anna"),
+        ("<PERSON_1en>, <PERSON_1'in> <PERSON_1\u2019nin> <PERSON_1ego>", "Annaen, Anna'in Anna\u2019nin Annaego"),
+        ("?to=%3CPERSON_1%3E &#x3C;PERSON_1&#x3E;", "?to=Anna Anna"),
         ("PERSON_1.", "Anna."),
         ("PERSON_12", 'Bob "B"'),
         ("<DATE_OF_BIRTH_3> <date of birth 3> DATE_OF_BIRTH_3", "1.1.1970 1.1.1970 1.1.1970"),

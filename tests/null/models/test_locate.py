@@ -7,7 +7,7 @@ import pytest
 
 from coterie.config import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models import CATALOGUE, _locate, installed, locate, models_folder
+from coterie.models import CATALOGUE, _files, _locate, installed, locate, models_folder
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def tiny(monkeypatch, model):
 @pytest.fixture
 def hashed(monkeypatch):
     """Files whose checksum was computed, not remembered."""
-    paths, compute = [], _locate.hash_file
-    monkeypatch.setattr(_locate, "hash_file", lambda path: paths.append(path) or compute(path))
+    paths, compute = [], _files.hash_file
+    monkeypatch.setattr(_files, "hash_file", lambda path: paths.append(path) or compute(path))
     return paths
 
 

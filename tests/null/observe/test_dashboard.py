@@ -69,6 +69,13 @@ def test_every_query_names_what_there_is(query, samples):
     assert all(grouped <= labels[name] for name, _ in wanted)
 
 
+def test_nothing_is_saved_while_a_cost_is_not_known():
+    """What was saved counts every answer's counterfactual, so it is shown only where every answer's cost is known."""
+    (saved,) = [query for query in QUERIES if "coterie_counterfactual_cost_total" in query and " - " in query]
+
+    assert saved.endswith("and on() (sum(increase(coterie_unpriced_answers_total[$__range])) == 0)")
+
+
 def test_panels_do_not_overlap():
     """Each panel has its own place and number, and the data source that the reader chooses."""
     places = set()

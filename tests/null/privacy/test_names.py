@@ -170,3 +170,25 @@ def test_demonyms(names):
         ("Is the cook Peruvian?", "Peruvian"),
     ):
         assert ("NATIONALITY", value) in found(names, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("My neighbour is Monegasque and teaches maths.", "Monegasque"),
+        ("They hired a young Kazakhstani nurse.", "Kazakhstani"),
+        ("My neighbour is Sri Lankan and teaches maths.", "Sri Lankan"),
+        ("I flew there with Sierra Leonean friends.", "Sierra Leonean"),
+        ("Is she a New Zealander?", "New Zealander"),
+    ],
+)
+def test_nationalities_of_everywhere(names, text, value):
+    """Those of small countries, and those of several words as one."""
+    assert [text[each.start : each.end] for each in names.find(text)] == [value]
+    assert names.find(text)[0].kind == "NATIONALITY"
+
+
+def test_a_country_is_no_nationality(names):
+    """A place that begins like a nationality of several words stays a place."""
+    text = "We sold it in the Central African Republic."
+    assert [str(each.kind) for each in names.find(text)] == ["LOCATION"]

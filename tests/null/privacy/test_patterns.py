@@ -42,6 +42,10 @@ def test_found(text, kind, value):
     "text",
     [
         "+49 (0)69 979 80 58",
+        "+(370) 5 212 3456",
+        "+49 30 901820/21",
+        "+971 (0)50 123 4567 ext. 123",
+        "+1-202-555-0143;ext=12",
         "+1-743-438-6774x62406",
         "001-755-329-4431",
         "(505)498-8487x6837",
@@ -253,6 +257,8 @@ def test_private_keys():
         "loads of 10(5)-10(9) copies were seen",
         "Phoenix, Arizona 85004-0001\nPhone: yes",
         "Sizes\n36 38 40 42\n44 46 48 50",
+        "FASEB J., vol.12, p. 1097 (1998)], see p. 109 1234",
+        "@pytest.mark.slow\n@pytest.mark.parametrize",
         "",
     ],
 )
@@ -277,7 +283,27 @@ HOSTILE = [
     "1/1", "1/1 ", "1 is my ", "A1-A1-", "A1 ", "AA 1 1 ", "passport ", "my licence . ", "#1", "tel-1", "T: 1 ",
     "1.1-1.1 ", "1 or ", "NY 12345 ", "555-123-4567 ", "555-123-4567 24 hours ", "a\n1234567\n", "a@b 1234567 ",
     "1234567 a a a a ", "a1@b.example ", "DE89370400440532013000 ",
+    "a\u200b", "1\u00ad", "%40", "a%40b.", "&#64;", "\uff11",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("to anna\u200b.k@mail.example!", "EMAIL", "anna\u200b.k@mail.example"),
+        ("to anna.k\uff20mail.example!", "EMAIL", "anna.k\uff20mail.example"),
+        ("see https://x.example/?m=anna.k%40mail.example", "EMAIL", "anna.k%40mail.example"),
+        ("<a>anna.k&#64;mail.example</a>", "EMAIL", "anna.k&#64;mail.example"),
+        ('{"m": "anna.k\\u0040mail.example"}', "EMAIL", "anna.k\\u0040mail.example"),
+        ("card 4111\u20601111\u00ad1111\u200b1111.", "CARD", "4111\u20601111\u00ad1111\u200b1111"),
+        ("card \uff14\uff11\uff11\uff11 1111 1111 1111", "CARD", "\uff14\uff11\uff11\uff11 1111 1111 1111"),
+        ("IBAN DE89 3704 0044\n0532 0130 00, thanks", "IBAN", "DE89 3704 0044\n0532 0130 00"),
+        ("\ufeffpass\u00adword: hunter\u200b2\u200b", "SECRET", "hunter\u200b2"),
+    ],
+)
+def test_what_hides_it_hides_nothing(text, kind, value):
+    """Signs without width, double width, an `@` as an address or a page spells it: found whole, in its place."""
+    assert (kind, value) in found(text)
 
 
 @pytest.mark.parametrize("piece", HOSTILE)

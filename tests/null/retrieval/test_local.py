@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import tempfile
 
 import numpy as np
 import pytest
@@ -220,6 +221,52 @@ async def test_a_damaged_index_is_refused(open_shelf, document, tmp_path, damage
     with pytest.raises(ArtefactRefused) as caught:
         await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)
     assert "--rebuild" in caught.value.hint
+
+
+async def test_every_changed_byte_is_noticed(open_shelf, document, tmp_path):
+    """One bit changed in any file of an index: neither a search nor a writer takes it, and the command is named."""
+    await open_shelf().update([document("a.txt", "fee"), document("b.txt", "loan", label=Label.RESTRICTED)])
+    folder = present(tmp_path / "docs")
+    files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
+    assert {"shelf.db", "manifest.json", "vectors.npy", "keys.npy", "meta.json"} <= {path.name for path in files}
+
+    for path in files:
+        content = path.read_bytes()
+        place = len(content) // 2
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ArtefactRefused) as caught:
+            await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)
+        assert "coterie index docs --rebuild" in caught.value.hint
+        with pytest.raises(ArtefactRefused):
+            await open_shelf().update([document("c.txt", "fee")])
+        path.write_bytes(content)
+    assert len(await open_shelf().search("fee", k=5, clearance=Label.INTERNAL)) == 1
+
+
+async def test_a_folder_that_cannot_be_written_to_is_searched(open_shelf, document, tmp_path, monkeypatch):
+    """Where no lock can be taken, as on a read-only disk, passages are found and nothing is left behind."""
+    await open_shelf().update([document("a.txt", "fee")])
+    for lock in present(tmp_path / "docs").rglob("*.lock"):
+        lock.unlink()
+        lock.mkdir()  # root may write to any file: what stands there can be opened by nobody
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shelf = open_shelf()
+
+    assert len(await shelf.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")) == 1
+    await shelf.close()
+    assert not list(tmp_path.glob("coterie-keywords-*"))
+
+
+async def test_an_index_without_checksums_is_read(open_shelf, document, tmp_path):
+    """What an earlier version wrote has sizes only: it is searched, and the next update gives it checksums."""
+    await open_shelf().update([document("a.txt", "fee")])
+    path = present(tmp_path / "docs") / "manifest.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({name: content[name] for name in content if "checksum" not in name}))
+
+    assert len(await open_shelf().search("fee", k=1, clearance=Label.INTERNAL)) == 1
+    await open_shelf().update([document("b.txt", "fee")])
+    assert "checksum" in (present(tmp_path / "docs") / "manifest.json").read_text()
 
 
 async def test_one_writer_at_a_time(shelf, document, tmp_path):

@@ -105,7 +105,42 @@ def test_html(written):
     )
 
     assert headings(parsed) == [(1, "Bank"), (2, "Fees & more")]
-    assert parsed.text.split("\n\n") == ["Bank", "Fees & more", "Late: 5 euros", "Wire free", ""]
+    assert parsed.text.split("\n\n") == ["Bank", "Fees & more", "Late: 5 euros", "Wire: free", ""]
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            "<tr><th>Ticket<th>Adults<th>Children<tr><td>Day<td>9<td><tr><td>Year<td>80<td>50",
+            "Ticket: Day\nAdults: 9\n\nTicket: Year\nAdults: 80\nChildren: 50\n\n",
+        ),
+        ("<tr><td>Lesson<td>From<td>To<tr><td>First<td>8:00<td>8:45", "Lesson: First\nFrom: 8:00\nTo: 8:45\n\n"),
+        ("<tr><td>Office<td>at the gate<tr><td>Nurse<td>room 3", "Office: at the gate\n\nNurse: room 3\n\n"),
+        ("<tr><td>a b c d e f<td>1<td>2", "a b c d e f | 1 | 2\n\n"),
+        (
+            "<tr><th>Day<th>Hall<tr><td rowspan=2>Monday<td>open<tr><td>shut",
+            "Day: Monday\nHall: open\n\nDay: Monday\nHall: shut\n\n",
+        ),
+        ("<tr><th>Day<th colspan=2>Hours<tr><td>Monday<td>9<td>17", "Day: Monday\nHours: 9\nHours: 17\n\n"),
+        (
+            "<tr><th>Day<th>Hours<tr><td>Monday<td>9<tr><th>Week<th>Rooms<tr><td>33<td>4",
+            "Day: Monday\nHours: 9\n\nWeek: 33\nRooms: 4\n\n",
+        ),
+        ("<tr><td><h2>News</h2><p>One.<td>Two.", "News\n\nOne. Two.\n\n"),
+        ("<tr><td><table><tr><td>Inner<td>1</table><td>Outer", "Inner: 1\n\nOuter\n\n"),
+    ],
+)
+def test_html_tables(written, table, text):
+    """A row is read with the names of its columns, stated or guessed; a table for the layout as it comes."""
+    assert parse(written("a.html", f"<body><table>{table}</table></body>")).text == text
+
+
+def test_html_descriptions(written):
+    """What a list says of a term stands with the term."""
+    page = "<dl><dt>Head<dd>Mrs Bello<dt>Nurse<dt>Doctor<dd>room 3<dd>room 4</dl><p>End"
+
+    assert parse(written("a.html", page)).text == ("Head: Mrs Bello\n\nNurse\n\nDoctor: room 3\n\nroom 4\n\nEnd\n\n")
 
 
 def test_html_states_its_encoding(written):
@@ -135,8 +170,24 @@ def test_docx(written):
 
     parsed = parse(written("a.docx", docx(body, style)))
 
-    assert parsed.text == "Fees\n\nLate fee\n\nWire | 5\n\n"
+    assert parsed.text == "Fees\n\nLate fee\n\nWire: 5\n\n"
     assert headings(parsed) == [(2, "Fees")]
+
+
+def test_docx_table(written):
+    """A row of a table is read with the names of its columns; without styles headings are known by Word's own ids."""
+
+    def row(*cells):
+        inner = "".join(f"<w:tc><w:p><w:r><w:t>{cell}</w:t></w:r></w:p></w:tc>" for cell in cells)
+        return f"<w:tr>{inner}</w:tr>"
+
+    heading = '<w:p><w:pPr><w:pStyle w:val="Heading2"/></w:pPr><w:r><w:t>Gloves</w:t></w:r></w:p>'
+    table = f"<w:tbl>{row('Chemical', 'Glove', 'Change after')}{row('Acetone', 'butyl', '4 hours')}</w:tbl>"
+
+    parsed = parse(written("a.docx", docx(heading + table)))
+
+    assert parsed.text == "Gloves\n\nChemical: Acetone\nGlove: butyl\nChange after: 4 hours\n\n"
+    assert headings(parsed) == [(2, "Gloves")]
 
 
 def test_pdf(written):

@@ -268,6 +268,71 @@ async def test_read_only_folder():
     assert "writable" in refused.value.hint
 
 
+async def test_reading_where_nothing_can_be_written():
+    """Who only reads may read a folder that cannot be written; writing there is refused with what to do."""
+    with somebody_else() as folder:
+        path = folder / "coterie.db"
+        store = await SQLiteStore.open(path, session_days=1.0, keep_content=False)
+        await store.settle(settlement())
+        await store.close()
+        path.chmod(0o400)
+        folder.chmod(0o500)
+        store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, reading=True)
+        requests, rows = (await store.summary()).requests, len((await store.ledger()).rows)
+        with pytest.raises(StoreError, match="readonly") as refused:
+            await store.settle(settlement())
+        await store.close()
+        there = sorted(each.name for each in folder.iterdir())
+        folder.chmod(0o700)
+
+    assert (requests, rows) == (1, 1)
+    assert "write permission" in refused.value.hint
+    assert there == ["coterie.db"]
+
+
+async def test_a_log_that_cannot_be_read_is_said():
+    """What was settled last stands in a log that is not folded in: it is never left out unsaid."""
+    with somebody_else() as folder:
+        path = folder / "coterie.db"
+        store = await SQLiteStore.open(path, session_days=1.0, keep_content=False)
+        await store.settle(settlement())
+        kept = {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith("-shm")}
+        await store.close()
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+        folder.chmod(0o500)
+        with pytest.raises(StoreError, match="write-ahead log"):
+            await SQLiteStore.open(path, session_days=1.0, keep_content=False, reading=True)
+        folder.chmod(0o700)
+
+    assert "coterie.db-wal" in kept
+
+
+async def test_an_older_schema_that_cannot_be_changed():
+    """A database of an earlier version that cannot be written is refused, with what to do."""
+    with somebody_else() as folder:
+        path = folder / "coterie.db"
+        at_version(path, len(MIGRATIONS) - 1)
+        path.chmod(0o400)
+        folder.chmod(0o500)
+        with pytest.raises(StoreError, match="cannot be written") as refused:
+            await SQLiteStore.open(path, session_days=1.0, keep_content=False, reading=True)
+        folder.chmod(0o700)
+
+    assert "Open it once" in refused.value.hint
+
+
+async def test_reading_makes_no_file(tmp_path):
+    """Where nothing was ever settled, who reads finds nothing and leaves nothing."""
+    path = tmp_path / "state" / "coterie.db"
+    store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, reading=True)
+
+    assert (await store.summary()).requests == 0
+    assert (await store.context("s", "t")).entries == ()
+    await store.close()
+    assert not path.parent.exists()
+
+
 def test_explanations_carry_no_foreign_text(path):
     """An error of a kind we do not know is told by its type alone: its text may repeat what was to be stored."""
     assert "SECRET" not in str(explain(RuntimeError("SECRET"), path))

@@ -329,6 +329,26 @@ async def test_brought_to_the_disk(path, clock, monkeypatch, seconds):
     assert synced.is_set() is bool(seconds)
 
 
+async def test_no_commit_waits_for_the_disk(path, clock, monkeypatch):
+    """While an fsync takes its time the next settlement is committed, and closing waits until it is on the disk."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def sync(_):
+        begun.set()
+        assert go_on.wait(10)
+
+    monkeypatch.setattr("coterie.store._connection.os.fsync", sync)
+    store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=0.01)
+    await store.settle(settlement("t1"))
+    assert await asyncio.to_thread(begun.wait, 10)
+    await asyncio.wait_for(store.settle(settlement("t2")), 5)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on.set()
+    await closing
+
+
 def store_path(store: SQLiteStore):
     """The file behind a store."""
     return store._writer._connect.args[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.config import SpecialistSection
-from coterie.training._provable import RISKS, provable
+from coterie.training._provable import RISKS, provable, showable, warn_silent
 
 UNSET = SpecialistSection(task="classify", data="x")
 SET = SpecialistSection(task="classify", data="x", target_risk=0.05)
@@ -32,6 +32,18 @@ def test_a_target_that_was_set_is_held():
 
     assert found.threshold.value is None
     assert "its 50 rows show an error of 5% or below" in found.warning
+
+
+def test_what_a_score_could_show():
+    """The smallest share of wrong answers above the target that the rows show, for somebody to want or not."""
+    right = np.ones(30, dtype=bool)
+    risk, threshold = showable(sure(30), right, [None] * 30, above=0.05)
+
+    assert risk == 0.15
+    assert threshold.value is not None
+    assert showable(sure(30), right, [None] * 30, above=0.3) is None
+    silent = provable(SET, sure(30), right, [None] * 30).threshold
+    assert "or set target_risk = 0.15, which they show, if that is right" in warn_silent(silent, 0.05, risk)
 
 
 def test_guessing_is_never_accepted():

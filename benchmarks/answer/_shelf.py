@@ -1,0 +1,141 @@
+"""A shelf of documents with questions about them, made by the commands that a user types.
+
+A folder has `documents/` and `questions.json`: a list of `{"document", "question", "answer"}`, where `answer` is words
+that the quote must have, all of them, or null where no document says it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from _pages import Page
+
+from coterie.answering import Sentence, survey
+from coterie.config import load_config
+from coterie.data import Row
+from coterie.engines import OnnxEncoder
+from coterie.retrieval import open_shelf
+from coterie.training import AnswerCorpus, Asked
+from coterie.types import Label
+
+SHELF, SPECIALIST = "pages", "ask"
+_ABOUT = "Questions about opening hours, prices, rules and terms."
+_FEWEST = 20
+"""Characters of a part of an answer that counts as the answer."""
+
+
+class Question(NamedTuple):
+    """What is asked, and the words that answer it."""
+
+    document: str
+    text: str
+    answer: tuple[str, ...] | None
+    """None where no document says it."""
+
+    def answered_by(self, document: str, quote: str) -> bool:
+        """Whether a quote answers it."""
+        if self.answer is None or not document.endswith(self.document):
+            return False
+        said = _flat(quote)
+        whole = _flat(" ".join(self.answer))
+        return all(_flat(each) in said for each in self.answer) or (len(said) >= _FEWEST and said in whole)
+
+
+class Shelf(NamedTuple):
+    """Documents by name, and what is asked about them."""
+
+    documents: Mapping[str, bytes]
+    asked: Sequence[Question]
+
+
+def read_shelf(folder: Path) -> Shelf:
+    """The documents of a folder with their questions."""
+    stored = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
+    return Shelf(
+        documents={path.name: path.read_bytes() for path in sorted((folder / "documents").iterdir())},
+        asked=[
+            Question(each["document"], each["question"], None if each["answer"] is None else tuple(each["answer"]))
+            for each in stored
+        ],
+    )
+
+
+def of_pages(pages: Sequence[Page]) -> Shelf:
+    """Pages with their questions as a shelf."""
+    return Shelf(
+        documents={page.name: page.text.encode() for page in pages},
+        asked=[
+            Question(page.name, question, None if answer is None else (answer,))
+            for page in pages
+            for question, answer in page.asked
+        ],
+    )
+
+
+def make_network(folder: Path, documents: Mapping[str, bytes], *, train: bool = True) -> Path:
+    """The folder of a network with one shelf, by the commands of the README."""
+    network, place = folder / "network", folder / "documents"
+    place.mkdir(parents=True)
+    for name, content in documents.items():
+        (place / name).write_bytes(content)
+    adding = ["add", SPECIALIST, "--task", "answer", "--knowledge", SHELF, "--description", _ABOUT]
+    at = ["-C", str(network)]
+    for words in (
+        ["init", str(network)],
+        [*at, "index", SHELF, str(place)],
+        [*at, *adding],
+        [*at, "train"][: 3 * train],
+    ):
+        if words:
+            subprocess.run([sys.executable, "-m", "coterie", *words], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+    return network
+
+
+def gather_shelf(shelf: Shelf, k: int, group: str) -> AnswerCorpus:
+    """What the indexed shelf has for each question, at most `k` passages."""
+    corpus = AnswerCorpus()
+    encoder = OnnxEncoder.bundled(threads=2)
+    with tempfile.TemporaryDirectory() as name:
+        network = make_network(Path(name), shelf.documents, train=False)
+        config = load_config(network)
+        opened = open_shelf(SHELF, config.knowledge[SHELF], network, network=config.network.name, encoder=encoder)
+
+        async def every() -> None:
+            for question in shelf.asked:
+                found = await opened.search(question.text, k=k, clearance=Label.RESTRICTED)
+                seen = survey(question.text, list(found))
+                if seen.sentences:
+                    corpus.asked.append(_asked(corpus, question, seen.words, seen.sentences, group))
+            await opened.close()
+            await encoder.close()
+
+        asyncio.run(every())
+    return corpus
+
+
+def _asked(
+    corpus: AnswerCorpus, question: Question, words: np.ndarray, sentences: Sequence[Sentence], group: str
+) -> Asked:
+    row = Row(
+        text=question.text, evidence=() if question.answer is None else ((0, 1),), group=f"{group} {question.document}"
+    )
+    return Asked(
+        row=row,
+        words=words.astype(np.float32),
+        ranks=tuple(each.rank for each in sentences),
+        texts=np.array([corpus.texts.setdefault(each.said, len(corpus.texts)) for each in sentences]),
+        starts=np.array([each.start for each in sentences]),
+        answers=np.array([question.answered_by(each.passage.document, each.text) for each in sentences], dtype=bool),
+    )
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split()).casefold()

@@ -1,0 +1,59 @@
+"""A text without what hides personal data from patterns and from nobody who reads it.
+
+Signs without width, as web pages and PDF files leave them between letters; letters and digits of double width or of a
+mathematical alphabet; and an `@` as an address, a web page or a program spells it: `%40`, `&#64;`, `u0040` escaped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from ._found import PersonalData
+
+_NO_WIDTH = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
+_WIDE = r"\uff01-\uff5e\ufe6b\U0001d400-\U0001d7ff"
+_SIGN = re.compile(f"[{_NO_WIDTH}{_WIDE}]")
+_HIDING = re.compile(rf"{_SIGN.pattern}|%40|&#0{{0,5}}64;|&#[xX]0{{0,4}}40;|&commat;|\\u0040")
+_SPELLED = ("%40", "&#", "&commat;", "\\u0040")
+
+
+class Plain(NamedTuple):
+    """Such a text, and where each of its signs stood."""
+
+    text: str
+    starts: list[int]
+    ends: list[int]
+
+    def back(self, each: PersonalData) -> PersonalData:
+        """What was found in it, at its place in the text that it was."""
+        start, end = self.starts[each.start], self.ends[each.end - 1]
+        return PersonalData(kind=each.kind, start=start, end=end, score=each.score)
+
+
+def plain_of(text: str) -> Plain | None:
+    """The text as it reads; None if it has nothing of the kind, as nearly all have."""
+    if (text.isascii() or not _SIGN.search(text)) and not any(map(text.__contains__, _SPELLED)):
+        return None
+    pieces, starts, ends, at = list[str](), list[int](), list[int](), 0
+    for match in _HIDING.finditer(text):
+        begin, end = match.span()
+        shown = _shown(match[0])
+        pieces += [text[at:begin], shown]
+        starts += [*range(at, begin), *[begin] * len(shown)]
+        ends += [*range(at + 1, begin + 1), *[end] * len(shown)]
+        at = end
+    if not at:
+        return None
+    pieces.append(text[at:])
+    starts += range(at, len(text))
+    ends += range(at + 1, len(text) + 1)
+    return Plain("".join(pieces), starts, ends)
+
+
+def _shown(sign: str) -> str:
+    """What a reader sees: nothing of a sign without width, `@` of its spellings, the plain letter of another."""
+    if len(sign) > 1:
+        return "@"
+    return "" if re.match(f"[{_NO_WIDTH}]", sign) else unicodedata.normalize("NFKC", sign)

