@@ -61,8 +61,10 @@ class Bank:
             cosines[row][there] = known @ vector
         nearest = cosines.argmax(axis=2)
         closest = np.take_along_axis(cosines, nearest[..., None], axis=2)[..., 0]
-        for row in cosines:
-            row[there] -= crowding
+        if crowding.any():  # none is, where all are cold
+            lowered = np.zeros(there.shape, dtype=np.float32)
+            lowered[there] = crowding
+            cosines -= lowered
         mean = np.partition(cosines, -NEIGHBOURS, axis=2)[..., -NEIGHBOURS:].mean(axis=2)
         # Who has too few examples to be typical of is judged by the nearest one; all others have enough of them.
         return Compared(np.where(self.cold[which], closest, mean), np.where(counts > 0, nearest, -1), closest)

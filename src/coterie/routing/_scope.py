@@ -42,7 +42,8 @@ class Scope:
     def __init__(self, profiles: Sequence[Profile], *, false_rejection: float) -> None:
         self._profiles = profiles
         self._false_rejection = false_rejection
-        self._cold = np.array([profile.cold for profile in profiles], dtype=bool)  # (S,)
+        self._counts = np.array([len(profile.typical) for profile in profiles], dtype=np.int64)  # (S,)
+        self._cold = self._counts == 0
         warm = [profile.typical for profile in profiles if not profile.cold]
         most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(warm)))
         kept = [_spread(typical, most) for typical in warm]
@@ -62,19 +63,15 @@ class Scope:
         """
         share = self._false_rejection
         everybody = self._share[np.searchsorted(self._typical, similarity, side="right")]
-        columns = [self._own(position, similarity[:, column]) for column, position in enumerate(which)]
-        counts = np.array([len(self._profiles[position].typical) for position in which])
-        p_value = (counts * np.stack(columns, axis=1) + _SHARED * everybody) / (counts + _SHARED)
+        less = np.zeros(similarity.shape)  # how many of its own examples are less like each specialist
+        for column in np.flatnonzero(~self._cold[which]):
+            less[:, column] = self._profiles[which[column]].typical.searchsorted(similarity[:, column], side="right")
+        p_value = (less + _SHARED * everybody) / (self._counts[which] + _SHARED)
         p_value = np.where(closest >= NEAR_COPY, np.maximum(p_value, CLEAR * share), p_value)
         cold = self._cold[which]
         inside = cold & (similarity >= COLD_SIMILARITY)
         p_value = np.where(cold, np.where(inside, np.clip(similarity, share, 1.0), 0.0), p_value)
         return Typicality(p_value, np.where(inside, np.maximum(p_value / share, CLEAR), p_value / share))
-
-    def _own(self, position: int, similarity: np.ndarray) -> np.ndarray:  # (T,) -> (T,)
-        """The share of a specialist's own examples that are less like it."""
-        typical = self._profiles[position].typical
-        return np.searchsorted(typical, similarity, side="right") / max(1, len(typical))
 
 
 def _spread(values: np.ndarray, most: int) -> np.ndarray:  # (N,), ascending -> (at most M,)
