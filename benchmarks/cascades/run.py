@@ -213,24 +213,24 @@ def run(record: Record) -> None:
             train = read(paths[f"{task}_{name}_train"])
             found[task] = measure(train, None if test is None else read(test), record.seeds[0])
         record.figures[name] = found
-    best = {name: _least_gain(record.figures[name]) for name in CHAINS}
-    worst = {
-        name: max(each["area"]["worst excess over best single"] for each in record.figures[name].values())
-        for name in CHAINS
-    }  # type: ignore[attr-defined]
+    better = min(CHAINS, key=lambda name: _worst_excess(record.figures[name]))  # both bars on one set of models
     record.bars += [
         Bar(
-            what="smallest gain in area over all three, five tasks, the better chain",
-            measured=max(best.values()),
+            what=f"smallest gain in area over all three, five tasks, {better}",
+            measured=_least_gain(record.figures[better]),
             limit=0.0,
         ),
         Bar(
-            what="worst excess over the best single model at equal cost, the better chain",
-            measured=min(worst.values()),
+            what=f"worst excess over the best single model at equal cost, five tasks, {better}",
+            measured=_worst_excess(record.figures[better]),
             limit=0.005,
             at_most=True,
         ),
     ]
+
+
+def _worst_excess(figures: Mapping[str, Any]) -> float:
+    return max(each["area"]["worst excess over best single"] for each in figures.values())
 
 
 def _least_gain(figures: Mapping[str, Any]) -> float:
@@ -247,7 +247,7 @@ def main() -> None:
         "at less than its price the largest alone is a coin between the cheapest and the largest model",
         "the best single model at a cost is the one that the train rows say, with nothing between two models",
         "gsm8k has no test file: cross-validated in four folds, with the single models chosen on all rows",
-        "the test files were asked twice: with chains alone, and once with the frontier; neither chose anything",
+        "the test files were asked three times: with chains alone, and with two frontiers; none of it chose anything",
         "the outcomes are those of arXiv 2501.09345, whose areas are defined otherwise and not comparable",
     ]
     run(record)

@@ -164,8 +164,9 @@ Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
 class RouterSection(_Section):
     """`[router]`: who is asked."""
 
-    false_rejection: float = Field(default=0.03, gt=0, lt=0.5)
-    """Share of texts like the examples that may be taken for out of scope: the dial of the verdict."""
+    false_rejection: float = Field(default=0.04, gt=0, lt=0.5)
+    """Share of texts like the examples that may be taken for out of scope: the dial of the verdict. About half of those
+    are asked about nevertheless, for a piece of them that is clearer."""
 
 
 def _name_store(value: str) -> str:

@@ -61,7 +61,7 @@ _KINDS = (
         r"""\b(?:Dr|Mr|Mrs|Ms|Prof)\b|(?<=[a-z,:;]\ )[A-Z]\w+\ [A-Z]\w+|:\s+[A-Z]\w+\ [A-Z]\w+
             |\b(?:[Oo]ffice|[Mm]anager|[Oo]wner|[Tt]enant|[Ll]andlord|[Ss]taff|[Dd]octor|[Dd]esk|[Tt]eam|[Dd]epartment
             |[Cc]aretaker|[Ss]ecretary|[Dd]irector|[Tt]eacher|[Cc]ompany|[Cc]ommittee|[Bb]oard|[Pp]arent)s?\b
-            |\b\w+(?:holder|keeper|officer)s?\b""",
+            |\b\w+(?:holder|keeper|officer)s?\b|\w@\w""",
         cased=True,
     ),
     _kind(

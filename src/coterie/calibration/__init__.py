@@ -10,6 +10,7 @@ from ._probability import (
     fit_platt,
     fit_sigmoid_temperature,
     fit_temperature,
+    raise_confidence,
     sigmoid,
     softmax,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "fit_sigmoid_temperature",
     "fit_temperature",
     "max_logit",
+    "raise_confidence",
     "scope_threshold",
     "sigmoid",
     "softmax",

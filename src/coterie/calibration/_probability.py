@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, logit, logsumexp
 
 from coterie.errors import DataError
@@ -21,6 +21,8 @@ _USUAL, _SPREAD = np.array([0.65, 0.1]), np.array([0.15, 0.3])
 """Slope and intercept of such lines, mean and deviation over small sets of BANKING77 and CLINC150 (docs/log.md)."""
 _SUREST = 1e-6
 """A confidence is taken to be at least so far from 0 and from 1."""
+_FARTHEST = 30.0
+"""Log-odds that an intercept is moved by at most."""
 _WIDEST = 5.0
 """Temperatures are sought between e^-5 and e^5 (0.007 and 148)."""
 
@@ -140,6 +142,21 @@ def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Platt | None:
 
     slope, intercept = minimize(loss, _USUAL, jac=True, method="BFGS").x
     return Platt(slope=float(slope), intercept=float(intercept)) if slope > 0 else None
+
+
+def raise_confidence(line: Platt, confidence: ArrayLike, gain: float) -> Platt:
+    """The line with its intercept moved, such that the mean of what it makes of these confidences is more by `gain`.
+
+    Args:
+        line: From `fit_confidence`.
+        confidence: (N,) that it was fitted on.
+        gain: Share of answers, from 0; the mean stays below 1 by a hundredth of what it lacks.
+    """
+    odds = logit(np.clip(np.asarray(confidence, dtype=float), _SUREST, 1 - _SUREST))
+    before = float(line.probability(odds).mean())
+    aim = min(before + gain, 1 - (1 - before) / 100)
+    moved = brentq(lambda by: float(expit(line.slope * odds + line.intercept + by).mean()) - aim, 0.0, _FARTHEST)
+    return Platt(slope=line.slope, intercept=line.intercept + float(moved))
 
 
 def _best_temperature(loss: Callable[[float], float]) -> float:

@@ -2,9 +2,8 @@
 
 Chains are smooth: a little more money makes them a little better. A single model's error falls in a step, at its very
 price. So a curve of chains alone may be worse just there than the model alone. Here a chain, or a coin between two
-policies, takes the place of the best single model that the money pays for only where it was better on the outcomes and
-they say with confidence that it is not half a point worse: paired, and out of fold, since a chain looks best on the
-outcomes that it was fitted to.
+policies, takes the place of the best single model that the money pays for only where the outcomes say with confidence
+that it is better: paired, and out of fold, since a chain looks best on the outcomes that it was fitted to.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ import numpy as np
 from ._chain import Chain, Chains, Confidence, Link, Walked
 from ._outcomes import Outcomes
 
-SURE = 1.645
-"""Standard errors by which a policy must be out of doubt beside the single model: 95%, one-sided."""
-MARGIN = 0.005
-"""Score by which a policy may then still be behind: half a point. Without it few rows show no chain."""
+SURE = 2.33
+"""Standard errors by which a policy must be ahead of the single model: 99%, one-sided. It is the best of many, for each
+of many sums of money, so 95% of its own would be far less of the whole."""
 _FOLDS = 5
 _STEPS = 12
 """Sums of money from one model's price to the next one's."""
-_NEARLY = 0.1
-"""Where so little is missing to a better model's price, a policy must be ahead of that model too."""
+_NEARLY = 0.3
+"""Where so little is missing to a better model's price, a policy must be ahead of that model too: where prompts are
+harder than those that it was fitted to a chain asks and costs more, and then that model is what it stands beside."""
 _KNOWN = 0.05
 """So exactly the mean price of a few hundred prompts is known. So little less is no lower price."""
 
@@ -83,7 +82,7 @@ def frontier(
     Args:
         outcomes: All models asked on every row, every cost known.
         models: In the order of their prices; left out, as the outcomes say.
-        sure: Standard errors after which a policy may be `MARGIN` behind the best single model for the money.
+        sure: Standard errors by which a policy must be ahead of the best single model for the money.
         seed: Of the folds.
 
     Raises:
@@ -160,6 +159,7 @@ def _candidates(money: float, shown: _Shown, quality: np.ndarray) -> list[_Coin]
     high = np.flatnonzero(shown.costs > money * (1 + _KNOWN))
     found = [_Coin(float(quality[place]), int(place), -1, 0.0) for place in low]
     for place in low if len(high) else []:
+        # What costs a hair more than the money is paid for too: then nothing is left for the other one.
         share = max(0.0, money - shown.costs[place]) / (shown.costs[high] - shown.costs[place])
         mixed = quality[place] + (quality[high] - quality[place]) * share
         best = int(mixed.argmax())
@@ -168,9 +168,9 @@ def _candidates(money: float, shown: _Shown, quality: np.ndarray) -> list[_Coin]
 
 
 def _ahead(coin: _Coin, rival: int, shown: _Shown, sure: float) -> bool:
-    """Whether it is the rival, or a coin with it, or better on the same rows and, with confidence, hardly worse."""
+    """Whether it is the rival, or a coin with it, or better on the same rows, with confidence."""
     if (coin.first == rival and coin.share == 0) or coin.second == rival:
         return True  # with one that the money does not pay for, a coin costs less than that alone, whatever comes
     scores = (1 - coin.share) * shown.scores[coin.first] + coin.share * shown.scores[coin.second]
     gain = scores - shown.scores[rival]
-    return bool(gain.mean() >= max(0.0, sure * gain.std() / sqrt(len(gain)) - MARGIN))
+    return bool(gain.mean() >= sure * gain.std() / sqrt(len(gain)))

@@ -20,19 +20,19 @@ _SMALLER_GAIN = 3.0
 CLEARER = 0.05
 """Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
 another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
-_STATED = 8.0
+_STATED = 6.0
 """Standing of a sentence of a long text that says what is asked, as most requests have: one in four has less."""
 _STATED_BEHIND = 0.1
 """Score by which such a sentence may be behind the best one, to be asked about too."""
 _FAR_CLEARER = 0.25
 """Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
-_PIECE = 1 / 6
+_PIECE = 1 / 8
 """Standing of a piece that says more than the whole does: that it was cut out of a request is a reason to believe in
 it, and with two pieces one of them would be untypical twice as often. With `_BESIDE` and `_JOINED` chosen on the half
 `dev` of `benchmarks/compound` and on the half of the texts of `benchmarks/injection` that is for it."""
-_BESIDE = 1.0
+_BESIDE = 0.75
 """Standing of a piece that adds its specialist to another."""
-_JOINED = 2 / 3
+_JOINED = 0.5
 """The same of a piece before or behind words that say that something else is asked."""
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
 _SENTENCE_END = re.compile(r"[.?!;]+(?:\s|$)|\n+")

@@ -22,7 +22,7 @@ _MOST_ROWS = 8_000
 """Examples whose typicality is looked at, of all specialists together."""
 _FEWEST_ROWS = 4
 """Of each specialist nevertheless."""
-CLEAR = 2.0
+CLEAR = 1.5
 """Standing from which a text is clearly somebody's. A near copy of an example has it, and what is like a specialist
 with too few examples to know more."""
 

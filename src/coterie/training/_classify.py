@@ -12,6 +12,7 @@ from coterie.calibration import (
     fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
+    raise_confidence,
     sigmoid,
     softmax,
 )
@@ -75,6 +76,8 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     temperature = (fit_sigmoid_temperature if several else fit_temperature)(logits, targets)
     said, predicted, right = _confidence(logits / temperature, examples)
     fitted = fit_confidence(said, right)
+    if fitted and isinstance(fit, TextFit) and fit.gain:
+        fitted = raise_confidence(fitted, said, fit.gain)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
     with_copies = apart is not None and apart.logits is not fit.logits
@@ -104,6 +107,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
         notes={
             "temperature": temperature,
             "line": [line.slope, line.intercept],
+            **({"expected_gain": fit.gain} if isinstance(fit, TextFit) and fit.gain else {}),
             **({"pool": [float(share) for share in fit.shares]} if isinstance(fit, TextFit) else {}),
             **fit.notes,
             "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},

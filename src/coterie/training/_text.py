@@ -28,6 +28,7 @@ from coterie.types import Rung
 
 from ._copies import Apart, hold_out_copies
 from ._examples import TextExamples
+from ._growth import expected_gain
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._measure import Encoded
@@ -71,6 +72,8 @@ class TextFit:
     apart: Apart | None = None
     """What is said of each row without its near copies, where the rows are made from a few patterns. Of a fine-tuned
     encoder there is nothing else: it is not trained again with them."""
+    gain: float = 0.0
+    """Accuracy that the model of all rows is expected to have more than those whose logits these are."""
     encoder: OnnxEncoder | None = None
     """The rung's own."""
     tuned_on: int | None = None
@@ -109,8 +112,14 @@ def fit_text(job: Job, examples: TextExamples, encoded: Encoded) -> list[TextFit
         fits.append(_fit_embedding(job, cut, encoded, lexical, (linear, features), apart=apart))
     if "encoder" in job.measured_rungs:
         held_back = _HeldBack(examples, whole) if apart is None else apart
-        fits.append(_fit_encoder(job, held_back, lexical, (linear, features)))
+        tuned = _fit_encoder(job, held_back, lexical, (linear, features))
+        fits.append(replace(tuned, gain=0.0 if apart else _expected_gain(job, examples, encoded.vectors)))
     return fits
+
+
+def _expected_gain(job: Job, examples: TextExamples, vectors: np.ndarray) -> float:
+    words = label_words(job, examples)
+    return expected_gain(job, examples, vectors, job.encoder.encode(words) if words else None)
 
 
 class _HeldBack(NamedTuple):

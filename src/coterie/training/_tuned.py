@@ -22,13 +22,13 @@ from coterie.specialists import Neighbours
 from coterie.tuning import BaseEncoder, LinearHead, TunedNetwork, encoder_files, exact_vectors, fine_tune, recipe_for
 
 from ._examples import TextExamples
+from ._growth import PARTS_OF_FEW, hold_back_in_parts
 from ._job import Job
 from ._kernel import KernelFit, fit_kernel
 from ._scope import fit_neighbours
 
 FEW_ROWS = 2_000
 """Below this many, every row is held back once; else a fold is enough to calibrate on."""
-_FOLDS_OF_FEW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def _parts(examples: TextExamples) -> list[np.ndarray]:
     """Row numbers to hold back together."""
     if len(examples.texts) >= FEW_ROWS:
         return [np.flatnonzero(examples.folds == examples.folds.min())]
-    dealt = examples.folds % min(_FOLDS_OF_FEW, len(np.unique(examples.folds)))
+    dealt = hold_back_in_parts(examples.folds, PARTS_OF_FEW)
     return [np.flatnonzero(dealt == part) for part in np.unique(dealt)]
 
 

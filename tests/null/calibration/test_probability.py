@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from coterie.calibration import fit_confidence, fit_platt, fit_sigmoid_temperature, fit_temperature, sigmoid, softmax
+from coterie.calibration import (
+    Platt,
+    fit_confidence,
+    fit_platt,
+    fit_sigmoid_temperature,
+    fit_temperature,
+    raise_confidence,
+    sigmoid,
+    softmax,
+)
 from coterie.errors import DataError
 
 
@@ -147,3 +156,16 @@ def test_a_prior_costs_less_than_the_luck_of_few_answers():
         miss["alone"] += float(((alone.probability(said) - truth) ** 2).mean())
 
     assert miss["prior"] < 0.8 * miss["alone"]
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.03, 0.5])
+def test_a_line_is_raised_by_what_is_gained(gain):
+    """Confidences mean `gain` more, in the same order, and never certainty."""
+    said = np.linspace(0.2, 0.95, 50)
+    line = Platt(slope=0.7, intercept=0.1)
+    raised = raise_confidence(line, said, gain)
+    before, after = (each.probability(np.log(said / (1 - said))) for each in (line, raised))
+
+    assert after.mean() == pytest.approx(min(before.mean() + gain, 1 - (1 - before.mean()) / 100))
+    assert raised.slope == line.slope
+    assert after.max() < 1.0

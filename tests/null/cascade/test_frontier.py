@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.cascade import Aim, Attempt, Chains, Outcome, Outcomes, frontier, replay, worst_excess
+from coterie.cascade._frontier import _candidates, _show
 from coterie.cascade._replay_chain import replay_frontier
 from coterie.errors import DataError
 
@@ -55,6 +56,18 @@ def test_chains_are_taken_where_they_are_better():
 
     assert found.mean() < chains.mean() + 0.005
     assert found.mean() < np.interp(grid, list(PRICES.values()), 1 - unseen.scores.mean(axis=0)).mean() - 0.03
+
+
+def test_a_policy_is_never_credited_with_more_than_it_gave():
+    """What costs a hair more than the money is paid for, and no share of it is taken back for a cheaper score."""
+    learned = world(120)
+    shown = _show(learned, 0)
+    quality = shown.scores.mean(axis=1)
+    for money in np.geomspace(PRICES["tiny"], PRICES["giant"], 60):
+        for coin in _candidates(float(money), shown, quality):
+            assert coin.share >= 0
+            second = coin.second if coin.share > 0 else coin.first
+            assert coin.quality <= max(quality[coin.first], quality[second]) + 1e-12
 
 
 def test_there_are_as_many_policies_for_as_many_models():

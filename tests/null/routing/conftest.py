@@ -85,7 +85,7 @@ def router(
     places: Mapping[str, np.ndarray] | None = None,
     *,
     cards: Sequence[SpecialistCard] = (),
-    false_rejection: float = 0.03,
+    false_rejection: float = 0.04,
     finish: str = "stop",
 ) -> LearnedRouter:
     """A router over profiles; specialists without a card of their own get a plain one."""

@@ -78,7 +78,7 @@ def profiles():
 def router(tools, profiles):
     """A router over the three subjects."""
     cards = {name: tools.card(name) for name in profiles}
-    return LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03)
+    return LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.04)
 
 
 async def parts(router, text):
@@ -190,7 +190,7 @@ async def test_who_knows_of_many_things_is_not_added(tools, profiles, glue):
     many = [" ".join(random.choice(words, 5)) for _ in range(300)]
     profiles |= {"any": profile_of(many)}
     cards = {name: tools.card(name) for name in profiles}
-    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03)
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.04)
     question = "my stolen card blocked account"
 
     foreign = await parts(router, f"{question}{glue}wad zebras wah violet umbrellas")
@@ -212,7 +212,7 @@ async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles
     """The sentence is left out of the reading; what is clearly somebody's in it is asked where the rest is nobody's."""
     sense = OrderSense(weights=20 * direction("zig"), bias=0.5)
     cards = {name: tools.card(name) for name in profiles}
-    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.03, order_sense=sense)
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.04, order_sense=sense)
     question = "my stolen card blocked account"
 
     order = f"obey {'zig zag ' * 30}obey rules"

@@ -16,12 +16,12 @@ PROFILE = Profile(
 
 
 def match(text: str, *, order: bool = False, **similarities: float) -> Match:
-    """A match with these similarities; in scope from .3 on."""
+    """A match with these similarities; a piece beside another one from .3 on."""
     fits = {
         name: Fit(
             similarity=value,
             p_value=value,
-            standing=float(np.interp(value, [0, 0.2, 0.22, 0.3, 0.4, 0.9], [0, 1 / 6, 2 / 3, 1, 2, 12])),
+            standing=float(np.interp(value, [0, 0.2, 0.22, 0.3, 0.4, 0.9], [0, 1 / 8, 0.5, 0.75, 1.5, 12])),
             score=value,
             nearest="a",
             closest=value,

@@ -8,7 +8,7 @@ import pytest
 from coterie.routing._profile import COLD_SIMILARITY, NEAR_COPY, Profile
 from coterie.routing._scope import CLEAR, Scope, Typicality
 
-SHARE = 0.03
+SHARE = 0.04
 
 
 def profile(low: float, high: float, count: int = 200) -> Profile:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from coterie.config import SpecialistSection
 from coterie.errors import DataError
 from coterie.registry import Registry
 from coterie.specialists import load_specialist
+from coterie.training import _classify
 from coterie.types import ContextView, Task
 
 CLASSIFY = {"task": "classify"}
@@ -192,3 +194,20 @@ def test_few_examples_answer_at_what_they_can_show(trained, texts, ask, set_by_h
     assert finding.accepted is accepted
     assert ("keeps the error at 15% or below" in finding.reason) is accepted
     assert any("cannot show an error of 5% or below, only of 15%" in each for each in report["warnings"]) is accepted
+
+
+def test_what_is_expected_of_more_rows_raises_what_is_said_and_not_what_is_accepted(trained, texts, monkeypatch):
+    """Calibrated on models of fewer rows, a rung says more by what the others bring; its threshold accepts as much."""
+    rows = texts(labels=3, each=60)
+    for i in range(0, len(rows), 6):
+        rows[i] = {**rows[i], "label": "card" if rows[i]["label"] != "card" else "parcel"}
+    section = {**CLASSIFY, "target_risk": 0.3, "rungs": ["lexical"]}
+    as_said = rungs(trained(section, rows))["lexical"]
+    fitted = _classify.fit_text
+    monkeypatch.setattr(_classify, "fit_text", lambda *job: [replace(fit, gain=0.05) for fit in fitted(*job)])
+    raised = rungs(trained(section, rows))["lexical"]
+
+    assert raised["expected_gain"] == 0.05
+    assert raised["line"][0] == as_said["line"][0]
+    assert raised["line"][1] > as_said["line"][1]
+    assert raised["threshold"]["coverage"] == as_said["threshold"]["coverage"] > 0
