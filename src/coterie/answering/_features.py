@@ -14,7 +14,7 @@ import numpy as np
 from coterie.data import typed_spans
 
 from ._kinds import asked_for, has_kind
-from ._sentences import Sentence
+from ._sentences import Sentence, columns_above
 from ._synonyms import meant
 from ._words import terms
 
@@ -156,7 +156,8 @@ def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
     for row, each in enumerate(sentences):
         if row == 0 or sentences[row - 1].passage is not each.passage:
             title = set()
-        found.append({*_terms(each.passage.heading), *_terms(each.passage.document), *title})
+        heading = each.passage.heading.removesuffix(columns_above(each.passage))  # those are the row's own
+        found.append({*_terms(heading), *_terms(each.passage.document), *title})
         if each.bare:
             title = set(_terms(each.text))
     return found

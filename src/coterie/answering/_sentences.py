@@ -86,7 +86,7 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
         places = taken.setdefault((passage.shelf, passage.document), [])
-        for start, end, head in _cut(passage.text):
+        for start, end, head in _cut(passage.text, columns_above(passage)):
             at, to = passage.start + start, passage.start + end
             if any(at < other_end and other_start < to for other_start, other_end in places):
                 continue
@@ -96,14 +96,24 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     return found
 
 
+def columns_above(passage: Passage) -> str:
+    """The names of the columns of a table that a passage begins inside of: they stand last in its heading."""
+    last = passage.heading.rsplit(" > ", 1)[-1]
+    return last if "|" in last and passage.text.lstrip().startswith("|") else ""
+
+
 @lru_cache(maxsize=4096)
-def _cut(text: str) -> tuple[tuple[int, int, str], ...]:
+def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
     """Where sentences stand, without the marks of lists and headings around them, and what their columns are called.
+
+    `above` are the names of the columns of the rows that the text begins with, if it does.
 
     The names of columns are no sentence. Remembered, as one document is asked about again and again.
     """
     places: list[tuple[int, int, str]] = []
     tables = _tables(text)
+    if above and (rows := _ROWS.match(text)) is not None:
+        tables = [_Table(0, 0, rows.end(), above), *tables]
     start = 0
     for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
         for begin, until in _sentences(text[start:end]):

@@ -229,10 +229,11 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
 
     from ._progress import say_fine_tuning_is_kept
 
-    if keep is not None:
-        say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER)
-    elif {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
-        remark("Nothing is kept: it starts over. With --keep DIR a fine-tuning goes on where it was.")
+    if keep is not None and say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER):
+        return
+    if {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+        more = " With --keep DIR a fine-tuning goes on where it was." if keep is None else ""
+        remark(f"Nothing is kept{'' if keep is None else ' yet'}: it starts over.{more}")
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:

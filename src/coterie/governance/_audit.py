@@ -83,7 +83,8 @@ class AuditLog:
         self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
         self._waiting: list[tuple[AuditEvent, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._syncing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None  # waits until it is time
+        self._vouching: asyncio.Task[None] | None = None  # is at it
         self._end = -1  # bytes of the file when this process wrote it last
         self._place = START
         self._secret: bytes | None = None
@@ -143,10 +144,12 @@ class AuditLog:
             await cancel([self._syncing])
             self._syncing = None
             await asyncio.to_thread(self._vouch)
+        if self._vouching is not None and not self._vouching.done():
+            await asyncio.wait([self._vouching])
 
     async def _sync_later(self) -> None:
         await asyncio.sleep(self._patience)
-        self._syncing = None
+        self._syncing, self._vouching = None, asyncio.current_task()
         with suppress(AuditError):  # the next entry's writer hears of a disk that fails
             await asyncio.to_thread(self._vouch)
 

@@ -30,9 +30,17 @@ _END = re.compile(
       | (?<=[。\uff01\uff1f])                                              # ends that need none
       | \n\s*\n\s*                                                 # a blank line
       | \n(?=[ \t]*(?:[-*•\u2013]|\(?[0-9a-zA-Z]{1,3}[.)])[ \t])        # an item of a list
+      | (?<=\|)[ \t]*\n(?=[ \t]*\|)                                  # a row of a table
     """,
     re.VERBOSE,
 )
+
+
+_TABLE = re.compile(
+    r"^[ \t]*(?P<names>\|[^\n]*\|)[ \t]*\n[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\n(?:[ \t]*\|[^\n]*(?:\n|$))*",
+    re.MULTILINE,
+)
+"""A Markdown table: the names of its columns, a line, its rows."""
 
 
 class Span(NamedTuple):
@@ -64,14 +72,15 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
         measure: Says how long texts are.
         tokens: Longest chunk, the heading not counted.
     """
-    pages = parsed.pages
+    pages, tables = parsed.pages, list(_TABLE.finditer(parsed.text))
     found: list[Chunk] = []
     page = 0
     for heading, body in _sections(parsed):
         for span in _pack(parsed.text, body, measure, tokens):
             while page < len(pages) and pages[page] <= span.start:
                 page += 1
-            found.append(Chunk(start=span.start, end=span.end, heading=heading, page=page if pages else None))
+            above = _path_to(heading, span.start, tables)
+            found.append(Chunk(start=span.start, end=span.end, heading=above, page=page if pages else None))
     return tuple(found)
 
 
@@ -92,6 +101,15 @@ def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
 
 def _path(headings: Sequence[Heading]) -> str:
     return " > ".join(heading.title for heading in headings)[:_HEADING_CHARACTERS]
+
+
+def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
+    """The heading of a chunk; one that begins inside a table has the names of its columns there, too."""
+    names = next((each["names"] for each in tables if each.end("names") < start < each.end()), None)
+    if names is None:
+        return heading
+    named = " | ".join(cell.strip() for cell in names.strip("| \t").split("|"))
+    return (f"{heading} > {named}" if heading else named)[:_HEADING_CHARACTERS]
 
 
 def _pack(text: str, body: Span, measure: Measure, tokens: int) -> Iterator[Span]:

@@ -1,5 +1,7 @@
 """Passages cut into sentences, and citations put together from them."""
 
+from dataclasses import replace
+
 import pytest
 
 from coterie.answering import LEXICAL, cite, cut_passages, survey
@@ -115,6 +117,23 @@ def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
     assert [each.head for each in found] == ["", "Destination | Daily allowance", "Destination | Daily allowance", ""]
     assert found[2].said == "Destination | Daily allowance: France | 40 EUR"
     assert all(text[each.start - 100 : each.end - 100] == each.text for each in found)
+
+
+def test_rows_that_a_passage_begins_with_have_their_columns_in_its_heading():
+    """The rest of a long table is read as its first rows are; prose under such a heading has no columns."""
+    text = "| France | 40 EUR |\n| Spain | 35 EUR |\n\nAsk Finance."
+    inside = replace(passage(text), heading="Travel > Destination | Daily allowance")
+
+    found = cut_passages([inside])
+    seen = survey("What is the daily allowance for Spain?", [inside])
+
+    assert [(each.text, each.head) for each in found] == [
+        ("France | 40 EUR", "Destination | Daily allowance"),
+        ("Spain | 35 EUR", "Destination | Daily allowance"),
+        ("Ask Finance.", ""),
+    ]
+    assert seen.words[:, LEXICAL.index("covered_heading")].tolist() == [0.0, 1.0, 0.0]
+    assert [each.head for each in cut_passages([replace(inside, text="Ask | us.")])] == [""]
 
 
 def test_the_words_of_a_column_are_words_of_its_rows():

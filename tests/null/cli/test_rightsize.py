@@ -319,7 +319,7 @@ def test_an_interruption_says_what_is_left(run, tmp_path, data, monkeypatch):
     """Ctrl-C in a fine-tuning: what `--keep` has is named, without it the option; rungs of seconds say nothing."""
 
     def interrupted(*_, keep, **__):
-        if keep is not None:
+        if keep is not None and keep.name == "kept":
             (keep / ".checkpoints").mkdir(parents=True)
             (keep / ".checkpoints" / "it.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
@@ -327,9 +327,10 @@ def test_an_interruption_says_what_is_left(run, tmp_path, data, monkeypatch):
     monkeypatch.setattr("coterie.rightsizing.rightsize", interrupted)
     command = ("-C", tmp_path, "rightsize", data)
     quick, lost = run(*command), run(*command, "--rungs", "lexical,encoder")
-    kept = run(*command, "--rungs", "lexical,encoder", "--keep", tmp_path / "kept")
+    kept, early = (run(*command, "--rungs", "lexical,encoder", "--keep", tmp_path / name) for name in ("kept", "early"))
 
-    assert {quick.code, lost.code, kept.code} == {130}
+    assert {quick.code, lost.code, kept.code, early.code} == {130}
+    assert "Nothing is kept yet" in early.err
     assert quick.err.strip() == "Interrupted."
     assert "With --keep DIR a fine-tuning goes on where it was." in lost.err
     assert "the same command goes on there" in kept.err

@@ -411,8 +411,11 @@ async def test_nobody_waits_while_the_disk_is_written(path):
     assert await asyncio.to_thread(slow.wait, 10)
     await asyncio.wait_for(log.append(event(2)), 5)
     behind = verify_audit(path).behind_head
+    closing = asyncio.create_task(log.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done(), "what is closed is on the disk"
     go_on.set()
-    await log.close()
+    await closing
 
     assert behind == 2
     assert verify_audit(path).behind_head == 0

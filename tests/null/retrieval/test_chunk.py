@@ -114,3 +114,19 @@ def test_one_endless_word_is_cut():
 
     assert "".join(text[c.start : c.end] for c in chunks) == text
     assert max(c.end - c.start for c in chunks) <= 200
+
+
+def test_a_table_is_cut_between_its_rows_and_each_piece_knows_its_columns():
+    """No row is cut in two; a chunk that begins inside a table has the names of its columns in its heading."""
+    rows = [f"| City {number} | {number} euros |" for number in range(40)]
+    text = "\n".join(["# Rates", "", "They hold.", "", "| City | Rate |", "|---|:--:|", *rows, "", "Ask us.", ""])
+
+    found = chunk(Parsed(text=text, headings=(Heading(0, 7, 1, "Rates"),)), words, tokens=30)
+
+    pieces = [text[each.start : each.end].splitlines() for each in found]
+    assert [line for piece in pieces for line in piece if line in rows] == rows
+    inside = [each.heading for each, piece in zip(found, pieces, strict=True) if piece[0] in rows]
+    assert len(inside) > 3
+    assert set(inside) == {"Rates > City | Rate"}
+    assert found[0].heading == "Rates"
+    assert chunk(Parsed(text=text), words, tokens=30)[3].heading == "City | Rate"
