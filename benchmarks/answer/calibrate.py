@@ -53,8 +53,8 @@ from coterie.types import Context, ContextView, Entry, Label, Passage, Task
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 """Shares of wrong ones: the smallest is taken at which enough is accepted. Questions of one's own hold less."""
-ENOUGH = 0.4
-"""Share of the answers, or of the silences, that a threshold must accept."""
+ENOUGH = {"answering": 0.5, "silence": 0.4}
+"""Share of the answers, and of the silences, that a threshold must accept."""
 PRECISION = 0.8
 """Of sentences that are cited beside the best one."""
 SUPPORT_RISK = 0.1
@@ -184,7 +184,7 @@ def _fit_rung(found: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
         ("answering", np.flatnonzero(answers), fitted.right),
         ("silence", np.flatnonzero(~answers), 1 - fitted.stated),
     ):
-        thresholds[name] = _threshold(confidence[rows], right[rows], [groups[row] for row in rows])
+        thresholds[name] = _threshold(confidence[rows], right[rows], [groups[row] for row in rows], ENOUGH[name])
         print(rung, name, thresholds[name], flush=True)
     found["readers"][rung] = fitted.scorer.describe()
     found["thresholds"][rung] = thresholds
@@ -194,13 +194,18 @@ def _fit_rung(found: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
     }
 
 
-def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[object]) -> dict[str, float]:
-    """The threshold of the smallest risk at which enough is accepted, and the risk."""
+def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], enough: float) -> dict[str, float]:
+    """The threshold of the smallest risk at which enough is accepted, else of the laxest, and the risk."""
+    shown = {}
     for risk in RISKS:
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
-        if found.value is not None and found.coverage >= ENOUGH:
-            return {"value": found.value, "risk": risk}
-    raise SystemExit("No risk lets enough be accepted.")
+        if found.value is not None:
+            shown = {"value": found.value, "risk": risk}
+            if found.coverage >= enough:
+                break
+    if not shown:
+        raise SystemExit("No risk can be shown.")
+    return shown
 
 
 def _reached(  # noqa: PLR0917 - arrays of the same questions
