@@ -155,7 +155,7 @@ def _result(
     if large is not None:
         others.append((large.name, large))
     comparisons = [each for name, row in others if (each := _beside(measure, taken, name, row)) is not None]
-    odd = [warning for each in trained.candidates for warning in each.warnings]
+    odd = _warnings(trained)
     return RightSizing(
         task=section.task,
         measure=measure,
@@ -172,6 +172,16 @@ def _result(
         chain=chain_curve(trained.candidates, measured),
         warnings=tuple(dict.fromkeys((*rows.warnings, *odd, *_partial(large), *_busy(conditions)))),
     )
+
+
+def _warnings(trained: TrainedRungs) -> list[str]:
+    """What each rung's training warns of, with the rungs' names where it is not true of all."""
+    warned: dict[str, list[str]] = {}
+    for candidate in trained.candidates:
+        for warning in candidate.warnings:
+            warned.setdefault(warning, []).append(candidate.rung)
+    every = len(trained.candidates)
+    return [warning if len(rungs) == every else f"{', '.join(rungs)}: {warning}" for warning, rungs in warned.items()]
 
 
 def _about(data: Dataset) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 from coterie.config import AccountingSection
 from coterie.errors import DataError, InputError
 from coterie.registry import Registry
-from coterie.rightsizing import Answer, Prices, judge_answers
+from coterie.rightsizing import Answer, Prices, _rightsize, judge_answers
 
 from .conftest import CONDITIONS
 
@@ -181,3 +181,20 @@ def test_a_chain_beside_its_rungs(job, size, texts):
 def test_without_a_chain_there_is_no_curve(job, size, texts):
     """Rungs that are chosen from have no stop."""
     assert size(job(texts())).to_json()["chain"] == []
+
+
+def test_a_warning_names_the_rungs_it_is_of(job, size, texts, monkeypatch):
+    """What one rung's training warns of has its name before it; what all of them do stands once, without."""
+    whole = _rightsize.train_rungs
+
+    def warned(*args, **kwargs):
+        trained = whole(*args, **kwargs)
+        candidates = [replace(each, warnings=("all do", f"only {each.rung} does")) for each in trained.candidates]
+        return replace(trained, candidates=tuple(candidates))
+
+    monkeypatch.setattr(_rightsize, "train_rungs", warned)
+    warnings = size(job(texts())).warnings
+
+    assert "all do" in warnings
+    assert "lexical: only lexical does" in warnings
+    assert "embedding: only embedding does" in warnings
