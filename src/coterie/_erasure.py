@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -73,11 +73,7 @@ async def erase(folder: Path, config: Config, scope: Scope, *, dry_run: bool = F
     """
     holdings = await _erase_store(folder, config, scope, dry_run=dry_run)
     if scope.mention is not None:
-        return Erased(
-            holdings=holdings,
-            mentioning=await _mentioning(folder, config, scope.mention),
-            left=tuple(_left(folder, config, scope.mention)),
-        )
+        return replace(await find_mentions(folder, config, scope.mention), holdings=holdings)
     if scope.session is not None or scope.tenant is None:
         return Erased(holdings=holdings)
     ring = KeyRing(folder / config.gateway.keys)
@@ -86,6 +82,11 @@ async def erase(folder: Path, config: Config, scope: Scope, *, dry_run: bool = F
         keys=tuple(key.id for key in (ring.of(scope.tenant) if dry_run else ring.erase(scope.tenant))),
         documents=await _take_out(folder, config, scope.tenant, dry_run=dry_run),
     )
+
+
+async def find_mentions(folder: Path, config: Config, mention: Mention) -> Erased:
+    """Documents on shelves and files of the folder that mention somebody: what stays when the store is erased."""
+    return Erased(mentioning=await _mentioning(folder, config, mention), left=tuple(_left(folder, config, mention)))
 
 
 async def _erase_store(folder: Path, config: Config, scope: Scope, *, dry_run: bool) -> Holdings:

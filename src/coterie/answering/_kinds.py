@@ -6,7 +6,6 @@ It knows English. A text that fits need not answer, and one that does not may: h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -95,14 +94,8 @@ _KINDS = (
 
 def asked_for(question: str) -> tuple[int, ...]:
     """The kinds of thing that a question asks for, by number; none where its words do not say."""
-    return tuple(_asked(question))
-
-
-def _asked(question: str) -> Iterator[int]:
     asked = " ".join(question.split())
-    for number, kind in enumerate(_KINDS):
-        if kind.asked.search(asked):
-            yield number
+    return tuple(number for number, kind in enumerate(_KINDS) if kind.asked.search(asked))
 
 
 @lru_cache(maxsize=65_536)

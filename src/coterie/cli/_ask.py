@@ -21,7 +21,7 @@ from ._output import Json, clean, console, dim, remark, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.network import Network
-    from coterie.types import Answer, Columns, Document, Finding, Label, Release, Request, Trace
+    from coterie.types import Answer, Citation, Columns, Document, Evidence, Finding, Label, Release, Request, Trace
 
 
 _Session = Annotated[
@@ -266,9 +266,11 @@ def _show_citations(finding: Finding) -> None:
 
 def _show_nearest(finding: Finding) -> None:
     """Where to look oneself: what came nearest to an answer that is not sure enough to be given."""
-    quotes = [each for each in finding.evidence if each.kind == "quote"]
-    rows = [(each.document, f"{each.start}-{each.end}", " ".join(each.text.split())) for each in finding.citations]
-    rows += [(each.name, f"{each.start}-{each.end}", " ".join(each.text.split())) for each in quotes]
+    quotes: list[tuple[str, Citation | Evidence]] = [
+        *((each.document, each) for each in finding.citations),
+        *((each.name, each) for each in finding.evidence if each.kind == "quote"),
+    ]
+    rows = [(name, f"{each.start}-{each.end}", " ".join(each.text.split())) for name, each in quotes]
     if rows:
         title = f"{finding.specialist}: the nearest, which need not answer it"
         show_table(["document", "characters", "quote"], rows, title=title)

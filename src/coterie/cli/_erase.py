@@ -60,8 +60,7 @@ def erase(
     done = run(erase_scope(folder, load_config(folder), scope, dry_run=dry_run))
     if done and not dry_run:
         about = {"sessions": len(done.holdings.sessions), "traces": len(done.holdings.traces), "keys": list(done.keys)}
-        hashed = {**({"session": session} if session else {}), **({"subject": "\n".join(subject)} if subject else {})}
-        write_down(folder, "erase", tenant=scope.tenant or "", about=about, hashed=hashed)
+        write_down(folder, "erase", tenant=scope.tenant or "", about=about, hashed=hashed_of(session, subject or []))
     if as_json:
         show_json(_document(done, dry_run=dry_run))
     else:
@@ -83,6 +82,12 @@ def scope_of(what: str, tenant: str | None, session: str | None, subjects: list[
     if session is not None:
         return Scope(tenant=tenant or OWN_TENANT, session=session)
     return Scope(tenant=tenant, mention=Mention(subjects) if subjects else None)
+
+
+def hashed_of(session: str | None, subjects: list[str]) -> dict[str, str]:
+    """Whose content was meant, as the audit log is to know it by its hash alone."""
+    named = {"session": session or "", "subject": "\n".join(subjects)}
+    return {what: name for what, name in named.items() if name}
 
 
 def _document(done: Erased, *, dry_run: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 
 from ._audit import write_down
 from ._bridge import run, with_store
-from ._erase import scope_of
+from ._erase import hashed_of, scope_of
 from ._files import write_private
 from ._output import Json, counted, say, show_json
 
@@ -53,8 +53,7 @@ def export(
     document = {"tenant": scope.tenant, **({"session": session} if session else {})}
     document |= _beside(folder, config, scope, subject or []) | held
     kind = "export_session" if session else "export_subject" if subject else "export_tenant"
-    hashed = {**({"session": session} if session else {}), **({"subject": "\n".join(subject)} if subject else {})}
-    write_down(folder, kind, tenant=scope.tenant or "", hashed=hashed)
+    write_down(folder, kind, tenant=scope.tenant or "", hashed=hashed_of(session, subject or []))
     if file is None:
         show_json(document)
         return
@@ -91,10 +90,10 @@ async def _held(store: SQLiteStore, scope: Scope) -> dict[str, Any]:
 
 def _beside(folder: Path, config: Config, scope: Scope, subjects: Sequence[str]) -> dict[str, Any]:
     """What is kept elsewhere than in the store: a tenant's keys; documents and files that mention somebody."""
-    from coterie._erasure import erase
+    from coterie._erasure import find_mentions
 
-    if subjects:
-        found = run(erase(folder, config, scope, dry_run=True))
+    if scope.mention is not None:
+        found = run(find_mentions(folder, config, scope.mention))
         documents = {name: list(each) for name, each in found.mentioning.items()}
         files = [{"path": each.path, "kind": each.kind} for each in found.left]
         return {"subjects": list(subjects), "documents": documents, "files": files}

@@ -58,7 +58,7 @@ class Gate:
         """
         from coterie.engines import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
 
-        if model.gpus and (cards := open_cards(model.gpus)) is not None:
+        if (cards := open_cards(model.gpus)) is not None:
             options.setdefault("cards", cards)
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
         return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._budgets)

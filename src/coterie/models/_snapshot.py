@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -74,23 +73,23 @@ class Snapshot:
     @classmethod
     def read(cls, folder: Path) -> Self | None:
         """What lies in a folder; None if nothing was pulled there, or not to its end."""
-        with suppress(FileNotFoundError, NotADirectoryError):
-            try:
-                found = json.loads((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
-                return cls(
-                    origin=str(found["origin"]),
-                    revision=str(found["revision"]),
-                    asked=found["asked"],
-                    licence=found["licence"],
-                    files={str(name): str(checksum) for name, checksum in found["files"].items()},
-                    folder=folder,
-                )
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ArtefactRefused(
-                    f"{str(folder / SNAPSHOT_FILE)!r} is damaged: {error}.",
-                    hint=f"Remove the folder {str(folder)!r} and pull the model again.",
-                ) from error
-        return None
+        try:
+            found = json.loads((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
+            return cls(
+                origin=str(found["origin"]),
+                revision=str(found["revision"]),
+                asked=found["asked"],
+                licence=found["licence"],
+                files={str(name): str(checksum) for name, checksum in found["files"].items()},
+                folder=folder,
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtefactRefused(
+                f"{str(folder / SNAPSHOT_FILE)!r} is damaged: {error}.",
+                hint=f"Remove the folder {str(folder)!r} and pull the model again.",
+            ) from error
 
     def content(self) -> str:
         """What `SNAPSHOT_FILE` says of it."""
