@@ -59,7 +59,7 @@ def choose_files(published: Mapping[str, PublishedFile], file: str | None, name:
     wanted, more = (_ENCODER, _MORE) if file is None else ((file,), (_CARD,))
     if not (missing := [each for each in wanted if each not in published]):
         return [*wanted, *(each for each in more if each in published and each not in wanted)]
-    hint = "Fine-tuning needs safetensors: weights in pickles can run code when they are loaded, and are not read."
+    hint = f"Fine-tuning needs {', '.join(_ENCODER)}: weights in pickles can run code when loaded, and are not read."
     if ggufs := [each for each in published if each.endswith(".gguf")]:
         hint = f"Name the GGUF file with --file: {', '.join(ggufs[:8])}"
     raise ModelMissing(f"{name!r} has no {missing[0]!r}, only {', '.join(list(published)[:12])}.", hint=hint)

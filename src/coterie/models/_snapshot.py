@@ -116,7 +116,8 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
         ModelMissing: it is not here, or not at that revision, or without one of the files; the hint is the command.
         ArtefactRefused: a file is not what was pulled.
     """
-    hint = f"Fetch it: coterie models pull {quote(str(origin))}"
+    alone = f" --file {quote(files[0])}" if files and files[0].endswith(".gguf") else ""
+    hint = f"Fetch it: coterie models pull {quote(str(origin))}{alone}"
     found = Snapshot.read(origin.folder)
     if found is None:
         raise ModelMissing(f"Model {str(origin)!r} is not on this machine ({str(origin.folder)!r}).", hint=hint)
@@ -126,7 +127,7 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
         if name not in found.files:
             raise ModelMissing(
                 f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.",
-                hint=f"{hint} --file {quote(name)}",
+                hint=hint,
             )
         _verify(found, name, hint)
     return found

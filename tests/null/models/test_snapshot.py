@@ -93,8 +93,12 @@ def test_what_an_encoder_needs(hub, home):
 def test_one_file_beside_the_others(hub):
     """A GGUF file of the same repository is served by its name, held against what was pulled."""
     bring()
-    path = pull(NAME, file="tiny-q4.gguf")
     model = LlamaModel(engine="llama", name=f"{NAME}/tiny-q4.gguf")
+    with pytest.raises(ModelMissing, match=r"without 'tiny-q4\.gguf'") as missing:
+        locate(model, hub_folder := Origin.read(NAME).folder)
+    assert missing.value.hint == f"Fetch it: coterie models pull {NAME} --file tiny-q4.gguf"
+    path = pull(NAME, file="tiny-q4.gguf")
+    assert path.parent == hub_folder
 
     assert locate(model, path.parent) == path
     assert sorted(Snapshot.read(path.parent).files) == sorted([*ENCODER, "README.md", "tiny-q4.gguf"])
@@ -169,6 +173,9 @@ def test_nobody_knows_it(hub):
     with pytest.raises(ModelMissing, match="not on this machine") as missing:
         locate_snapshot(Origin.read("someone/else"), ENCODER)
     assert missing.value.hint == "Fetch it: coterie models pull someone/else"
+    with pytest.raises(ModelMissing) as missing:
+        locate(LlamaModel(engine="llama", name="someone/else/a.gguf"), Origin.read(NAME).folder)
+    assert missing.value.hint == "Fetch it: coterie models pull someone/else --file a.gguf"
 
 
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"sha": "../x", "siblings": []}', b"<html>"])
