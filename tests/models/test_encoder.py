@@ -222,7 +222,7 @@ async def test_short_text_is_quick(encoder):
         start = time.process_time()
         await encoder.run(prompts(f"my card {n} was stolen, what should I do?"))
         spent.append(time.process_time() - start)
-    assert np.median(spent) < 0.010
+    assert np.median(spent) < 0.020
 
 
 def test_tokens_beside_the_vector(encoder):
