@@ -62,7 +62,10 @@ _Knowledge = Annotated[
     list[str] | None,
     typer.Option(metavar="SHELF", help="answer: a shelf that it reads, from [knowledge] or as it was indexed."),
 ]
-_Rungs = Annotated[list[str] | None, typer.Option("--rung", metavar="RUNG", help="A rung to try; see `rungs`.")]
+_Rungs = Annotated[
+    list[str] | None,
+    typer.Option("--rungs", "--rung", metavar="RUNG,...", help="Rungs to try, cheapest first; see `rungs`."),
+]
 _Chain = Annotated[
     str | None, typer.Option("--chain", metavar="RUNG,...", help="Rungs to keep as one chain; see `chain`.")
 ]
@@ -146,7 +149,7 @@ def add(
         "model": model,
         "knowledge": knowledge,
     }
-    given |= {"rungs": rungs, "chain": chain and [rung.strip() for rung in chain.split(",")]}
+    given |= {"rungs": _listed(*rungs or ()), "chain": _listed(chain or "")}
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
     _tell(folder, _add(folder, name, settings, files), as_json=as_json)
 
@@ -158,6 +161,11 @@ def _places(folder: Path, name: str, given: Mapping[str, Path | None]) -> dict[s
     _check_name(name, load_config(folder).specialists)
     stems = {"data": name, "test": f"{name}.test"}
     return {key: _place(folder, stems[key], path) for key, path in given.items() if path is not None}
+
+
+def _listed(*typed: str) -> list[str]:
+    """Names that were typed with commas between them, or one after the other."""
+    return [name.strip() for names in typed for name in names.split(",") if name.strip()]
 
 
 def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:

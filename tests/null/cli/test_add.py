@@ -299,3 +299,10 @@ def test_a_chain(run, folder, rows):
     assert done.code == 0, done.err
     assert load_config(folder).specialists["tickets"].chain == ("lexical", "encoder")
     assert "odd" not in load_config(folder).specialists
+
+
+@pytest.mark.parametrize("typed", [("--rungs", "lexical, embedding"), ("--rung", "lexical", "--rung", "embedding")])
+def test_rungs(run, folder, rows, typed):
+    """Rungs are typed as everywhere else, with commas between them, or one after the other."""
+    assert run("-C", folder, "add", "tickets", "--data", rows, *typed).code == 0
+    assert load_config(folder).specialists["tickets"].rungs == ("lexical", "embedding")
