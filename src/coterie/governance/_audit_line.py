@@ -20,6 +20,7 @@ REPAIR = "repair"
 """Kind of an entry that the log writes itself: half a line, left by a writer that was killed, was removed."""
 
 _BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","n":(\d{1,18}),"time":')
+_TIME = re.compile(rb'"time":(-?[\d.eE+-]{1,40})[,}]')
 
 
 class Place(NamedTuple):
@@ -55,6 +56,15 @@ def read_beginning(line: bytes) -> tuple[str, int] | None:
     """The hash that a line names and its number; None if it is no line of an audit log."""
     found = _BEGINNING.match(line)
     return (found[1].decode(), int(found[2])) if found else None
+
+
+def read_time(line: bytes) -> float | None:
+    """When a line says that it was written; None if it does not."""
+    found = _TIME.search(line, 0, 200)
+    try:
+        return float(found[1]) if found else None
+    except ValueError:
+        return None
 
 
 def read_entry(line: bytes) -> dict[str, Any]:
