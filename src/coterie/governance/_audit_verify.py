@@ -168,9 +168,10 @@ class _Check:
         self.since = written if self.since is None else self.since
         if written is None or self.since is None or abs(written - self.since) <= _LATE:
             return None
+        late = abs(written - self.since)
         reason = (
-            f"its head ends at entry {head.n} and should have counted entry {head.n + 1} {abs(written - self.since):.0f} "
-            "seconds before the last: an older head was put back, or none could be written; nothing vouches for more"
+            f"its head ends at entry {head.n} and should have counted entry {head.n + 1} {late:.0f} seconds before "
+            "the last: an older head was put back, or none could be written; nothing vouches for more"
         )
         return Fault(line=head.n + 1, kind="unvouched", reason=reason)
 
