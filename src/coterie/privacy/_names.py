@@ -25,6 +25,7 @@ from coterie.errors import ArtefactRefused
 from ._demonyms import demonyms_of_several_words
 from ._found import Kind, PersonalData, settle
 from ._patterns import PatternDetector
+from ._plain import plain_of
 from ._words import (
     OFFSETS,
     Lexicon,
@@ -102,6 +103,10 @@ class NameDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        plain = plain_of(text)
+        return self._find(text) if plain is None else tuple(map(plain.back, self._find(plain.text)))
+
+    def _find(self, text: str) -> tuple[PersonalData, ...]:
         found = self._patterns.find(text)
         words = read_words(text, found)
         if not words:

@@ -409,3 +409,11 @@ def test_one_value_one_pseudonym():
     assert name("4111 1111 1111 1111") == name("4111-1111-1111-1111") == name("4111111111111111")
     assert name("a.b@x.org") != name("ab@x.org")
     assert pseudonyms.of("odd kind 7", "x", Label.PUBLIC).pseudonym == "<ODD_KIND_1>"
+
+
+def test_one_value_however_it_is_typed():
+    """Apostrophes, accents and signs without width make no other value, and so no other pseudonym."""
+    book = Pseudonyms()
+    for typed in ("Zo\u00eb O'Brien", "ZO\u00cb O\u2019BRIEN", "Zoe\u0308 O'Bri\u00aden"):
+        assert book.of("PERSON", typed, Label.PUBLIC).pseudonym == "<PERSON_1>"
+    assert book.of("PERSON", "Zoe O'Brien", Label.PUBLIC).pseudonym != "<PERSON_1>"
