@@ -69,7 +69,12 @@ def read_time(line: bytes) -> float | None:
 
 def read_entry(line: bytes) -> dict[str, Any]:
     """A line as an entry, with its own hash. Raises `ValueError` if it is none."""
-    entry = json.loads(line)
+    try:
+        entry = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong file, not a mistake in our code
+    if not (isinstance(entry.get("n"), int) and isinstance(entry.get("time"), int | float) and "kind" in entry):
+        raise ValueError("it has no number, time or kind")
     return {**entry, "hash": digest_of(line)}

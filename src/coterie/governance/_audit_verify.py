@@ -197,11 +197,15 @@ class _Check:
     def _fault_of_checkpoint(self, number: int, line: bytes) -> Fault | None:
         if _IS_CHECKPOINT not in line:
             return None
-        entry = read_entry(line)
-        if entry.get("kind") != CHECKPOINT:
-            return None  # the words stand in somebody's entry
+        try:
+            entry = read_entry(line)
+            if entry.get("kind") != CHECKPOINT:
+                return None  # the words stand in somebody's entry
+            signed = {name: str(entry["about"][name]) for name in ("key", "signature")}
+        except (ValueError, KeyError, TypeError):
+            return Fault(line=number, kind="edited", reason=f"line {number} is no entry of an audit log")
         self.checkpoints += 1
-        return self._fault_of_signature(number, entry["about"], f"the checkpoint in line {number}")
+        return self._fault_of_signature(number, signed, f"the checkpoint in line {number}")
 
     def _fault_of_signature(self, number: int, signed: Mapping[str, str], what: str) -> Fault | None:
         key, signature = signed.get("key", ""), signed.get("signature", "")

@@ -571,3 +571,27 @@ async def test_a_head_that_cannot_be_written_ends_the_answers(path):
     await log.close()
     assert len(lines_of(path)) == 3
     assert verify_audit(path).whole
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line.replace(b'"about"', b'"abouu"'),
+        lambda line: line.replace(b'"signature"', b'"signature\xff"'),
+        lambda line: line.replace(b'"tenant"', b"tenant"),
+        lambda line: line.replace(b'"about":{', b'"about":7,"x":{'),
+        lambda line: line[:-1] + b" " + line,
+        lambda line: line.replace(b'"key":"', b'"key":"\n'),
+        lambda line: line.replace(b'"about":', b'"about":' + b"[" * 100_000),
+    ],
+)
+def test_a_damaged_checkpoint(path, signer, damage):
+    """A checkpoint that is no JSON any more, or no signature, is an edit at its line."""
+    fill(path, 10, signer=signer, checkpoint_every=4)
+    lines = lines_of(path)
+    at = next(number for number, line in enumerate(lines) if b'"kind":"checkpoint"' in line)
+    path.write_bytes(b"".join([*lines[:at], damage(lines[at]), *lines[at + 1 :]]))
+
+    found = verify_audit(path, is_attested=attests)
+    assert found.fault.kind == "edited"
+    assert found.fault.line in {at + 1, at + 2}
