@@ -232,6 +232,22 @@ async def test_only_who_may_see_it(opened, server, asking):
     assert output.text == "Anna and <PERSON_2>"
 
 
+@pytest.mark.parametrize(
+    ("own", "value", "known"),
+    [
+        ("it was announced", "Ann", False),
+        ("Joann said", "Ann", False),
+        ("ANN's letter", "Ann", True),
+        ("card 4111 1111 1111 1111 123", "4111111111111111", True),
+        ("\u59d3\u540d\u738b\u5c0f\u660e\u8bf4", "\u738b\u5c0f\u660e", True),
+        ("announced, Ann", "Ann", True),
+    ],
+)
+def test_what_they_wrote_themselves(own, value, known):
+    """A value that only stands within a word of theirs is none that they know."""
+    assert Asker(own=(own,)).sent(value) is known
+
+
 @pytest.mark.parametrize("written", ["<PERSON_1>", "<person 1>", "PERSON_1", "&lt;PERSON_1&gt;", "<LITERAL_2>"])
 async def test_what_looks_like_a_pseudonym(opened, server, asking, written):
     """A text with `<PERSON_1>` in it gets that back, and never somebody's name."""
