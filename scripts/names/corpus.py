@@ -34,8 +34,8 @@ KINDS = {
     "AGE": Kind.AGE,
 }
 _SLOTS = {
-    **dict.fromkeys(("first", "last", "person"), Kind.PERSON),
-    **dict.fromkeys(("city", "country"), Kind.LOCATION),
+    **dict.fromkeys(("first", "last", "person", "bents"), Kind.PERSON),
+    **dict.fromkeys(("city", "country", "town", "towns"), Kind.LOCATION),
     **dict.fromkeys(("street", "num", "zip", "address"), Kind.ADDRESS),
     **dict.fromkeys(("date", "year", "month", "weekday"), Kind.DATE),
     "org": Kind.ORGANIZATION,
@@ -149,7 +149,7 @@ def without_names(abstracts: Path, requests: Path, *, sentences: int, asked: int
 def fill(template: str, values: Values) -> Labelled:
     """One of our templates with values in it."""
     text, names = "", []
-    for piece in re.split(r"(\{[a-z]+\})", template.replace("\\n", "\n")):
+    for piece in re.split(r"(\{[a-z]+\})", template.replace("\\n", "\n").replace("\\t", "\t")):
         slot = piece[1:-1]
         if not (piece.startswith("{") and hasattr(values, slot)):
             text += piece
@@ -247,11 +247,15 @@ def corpus(
     values = Values(known_values(texts), companies(contracts), seed)
     public = [labelled(text) for text in texts]
     rows = public + recase([refill(text, names, values) for text, names in public], chance)
-    templates = (HERE / "templates.txt").read_text(encoding="utf-8").splitlines()
+    templates = [
+        line
+        for name in ("templates.txt", "templates.forms.txt")
+        for line in (HERE / name).read_text(encoding="utf-8").splitlines()
+    ]
     for _ in range(ours):
         rows += recase([fill(template, values) for template in templates], chance)
     for language, locales in LANGUAGES.items():
-        abroad = Values(known_values(texts), companies(contracts), seed, locales)
+        abroad = Values(known_values(texts), companies(contracts), seed, locales, language)
         carriers = (HERE / f"templates.{language}.txt").read_text(encoding="utf-8").splitlines()
         for _ in range(ours):
             rows += recase([fill(carrier, abroad) for carrier in carriers], chance)

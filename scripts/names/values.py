@@ -12,6 +12,7 @@ import string
 from collections.abc import Mapping, Sequence
 
 from faker import Faker
+from inflected import bent, bent_place
 
 from coterie.privacy import DEMONYMS
 
@@ -37,6 +38,12 @@ LANGUAGES = {
     "de": ("de_DE", "de_AT", "de_CH"),
     "fr": ("fr_FR", "fr_CH", "fr_BE"),
     "es": ("es_ES", "es_MX", "es_CO"),
+    "it": ("it_IT",),
+    "nl": ("nl_NL", "nl_BE"),
+    "pt": ("pt_PT", "pt_BR"),
+    "pl": ("pl_PL",),
+    "cs": ("cs_CZ",),
+    "ru": ("ru_RU",),
 }
 """Languages of templates besides English, with Faker's countries for their values."""
 OTHER_SCRIPTS = ("ru_RU", "el_GR", "uk_UA", "bg_BG")
@@ -68,6 +75,16 @@ _FORM = re.compile(
     r",? (?:Inc|Ltd|LLC|Corp|Corporation|Company|Limited|L\.?P|GmbH|plc|AG|S\.A|N\.V|B\.V|Co)\b\.?,?", re.I
 )
 _OFFICES = "Health|Finance|Education|Justice|Transport|Defence|Labour|Agriculture"
+_BODIES = (
+    "Airlines|Airways|Air Lines|Bank|National Bank|Investment Bank|Football Association|Medical Association|"
+    "Library|Museum|Railways|Post|Telecom|Embassy|Chamber of Commerce|Academy of Sciences|Parliament|Commission|Union|"
+    "Gazette|Herald|Broadcasting Corporation|Red Crescent|Cancer Society|Heart Foundation|Petroleum|Steel|Tobacco|"
+    "Open University|Space Agency|Central Bank|Court of Justice|Expeditions|Mutual"
+)
+_CIVIC = (
+    "County Council|Borough Council|Police Department|General Hospital|City Hospital|Public Library|School District|"
+    "Football Club|United|Chamber of Commerce|Transit Authority"
+)
 _LINES = "\n|, | "
 _COUNTRIES = (
     "USA|UK|U.S.|United States|Netherlands|England|Scotland|Europe|America|Germany|France|Italy|Spain|India|China|Japan"
@@ -95,6 +112,7 @@ class Values:
         companies: Sequence[str],
         seed: int,
         locales: Sequence[str] = LOCALES,
+        language: str = "en",
     ) -> None:
         """Take what values are made from.
 
@@ -103,7 +121,10 @@ class Values:
             companies: Names of registered companies.
             seed: Of everything that is drawn.
             locales: Faker's countries.
+            language: Of the sentences: how it bends names, and with an alphabet of its own no other names.
         """
+        self._language = language
+        self._foreign = language != "ru"
         self._companies = companies
         self.random = random.Random(seed)  # noqa: S311 - examples, no secret
         self._known = known
@@ -118,11 +139,11 @@ class Values:
         return self.random.choice(words.split(by))
 
     def _of_training(self, what: str, share: float) -> str | None:
-        return self.random.choice(self._known[what]) if self.random.random() < share else None
+        return self.random.choice(self._known[what]) if self.random.random() < share and self._foreign else None
 
     def first(self) -> str:
         """A given name."""
-        chance = self.random.random()
+        chance = self.random.random() if self._foreign else 1.0
         if chance < 0.06:
             return str(self.random.choice(self._romanised).first_romanized_name())
         if chance < 0.10:
@@ -135,7 +156,7 @@ class Values:
 
     def last(self) -> str:
         """A family name."""
-        chance = self.random.random()
+        chance = self.random.random() if self._foreign else 1.0
         if chance < 0.06:
             return str(self.random.choice(self._romanised).last_romanized_name())
         if chance < 0.10:
@@ -143,6 +164,29 @@ class Values:
         if chance < 0.17:
             return self.made()
         return self._of_training("last", 0.35) or self.random.choice(self._fakers).last_name()
+
+    def bents(self) -> str:
+        """Somebody, in another case than the first."""
+        faker, chance = self.random.choice(self._fakers), self.random.random()
+        first, last = (
+            (faker.first_name_male, faker.last_name_male)
+            if self.random.random() < 0.5 and hasattr(faker, "last_name_male")
+            else (
+                getattr(faker, "first_name_female", faker.first_name),
+                getattr(faker, "last_name_female", faker.last_name),
+            )
+        )
+        name = first() if chance < 0.2 else last() if chance < 0.45 else f"{first()} {last()}"
+        return bent(name, self._language, self.random)
+
+    def town(self) -> str:
+        """A town by its bare name."""
+        faker = self.random.choice(self._fakers)
+        return str(faker.city_name() if hasattr(faker, "city_name") else faker.city()).split(" ")[-1].capitalize()
+
+    def towns(self) -> str:
+        """A town in another case."""
+        return bent_place(self.town(), self._language, self.random)
 
     def made(self) -> str:
         """A name that nobody has."""
@@ -176,8 +220,15 @@ class Values:
             lambda: "".join(self.random.choices(string.ascii_uppercase, k=self.random.randint(2, 5))): 5,
             lambda: f"University of {self.city()}": 3,
             lambda: f"{self._pick('Ministry|Department|Institute|Office', '|')} of {self._pick(_OFFICES, '|')}": 3,
+            self._of_people: 5,
         }
         return str(self.random.choices(list(kinds), weights=list(kinds.values()))[0]())
+
+    def _of_people(self) -> str:
+        """A body that has the name of a people or a town in its own."""
+        if self.random.random() < 0.75:
+            return f"{self._pick('Royal |||', '|')}{self.nat()} {self._pick(_BODIES, '|')}"
+        return f"{self.city()} {self._pick(_CIVIC, '|')}"
 
     def _traditional(self) -> str:
         """A stem, what is done, and the legal form, or some of these."""

@@ -32,8 +32,15 @@ class Asker:
         return value.label <= self.clearance or self.sent(value.text)
 
     def sent(self, value: str) -> bool:
-        """Whether they wrote a value themselves, in whatever spelling."""
-        return normal(value) in self._said
+        """Whether they wrote a value themselves, in whatever spelling, and not within a word: `Ann` in `announced`."""
+        wanted, said = normal(value), self._said
+        start = said.find(wanted)
+        while start >= 0:
+            end = start + len(wanted)
+            if not (_within_word(said[start - 1 : start + 1]) or _within_word(said[end - 1 : end + 1])):
+                return True
+            start = said.find(wanted, start + 1)
+        return False
 
     @cached_property
     def _said(self) -> str:
@@ -42,6 +49,15 @@ class Asker:
 
 ASKER: ContextVar[Asker | None] = ContextVar("asker", default=None)
 """Who asks for what is done now. The network sets it for the tasks of each request."""
+
+
+def _within_word(pair: str) -> bool:
+    """Whether two characters are letters of one word.
+
+    Digits may have lost the gap between them in `normal`, and letters without case are those of scripts that put no
+    blanks between words.
+    """
+    return len(pair) == 2 and all(sign.isalpha() and sign.lower() != sign.upper() for sign in pair)
 
 
 def texts_of(request: Request) -> Iterator[str]:

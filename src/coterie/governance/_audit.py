@@ -87,6 +87,8 @@ class AuditLog:
         self._vouching: asyncio.Task[None] | None = None  # is at it
         self._end = -1  # bytes of the file when this process wrote it last
         self._place = START
+        self._fresh = True  # nothing was written by this process yet
+        self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
         self._secret: bytes | None = None
 
     async def append(self, event: AuditEvent) -> None:
@@ -114,16 +116,17 @@ class AuditLog:
         try:
             with self._locked() as file:
                 begin = self._append(file, events)
-                if sync:
+                if sync or self._behind:
                     with self._undone(file, begin):
                         self._sync(file)
-                    self._keep_head(self._place)
-                elif (
-                    begin == 0
-                ):  # a log has a head from its birth, unless its disk fails: whoever syncs next hears of that
+                        self._keep_head(self._place)
+                elif self._fresh:
+                    # A log has a head from its birth, and what another writer left behind it when it was killed is
+                    # counted now. If the disk fails, whoever syncs next hears of that.
                     with suppress(OSError):
                         self._sync(file)
                         self._keep_head(self._place)
+                self._fresh = self._behind = False
         except OSError as error:
             raise AuditError(
                 f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
@@ -150,8 +153,10 @@ class AuditLog:
     async def _sync_later(self) -> None:
         await asyncio.sleep(self._patience)
         self._syncing, self._vouching = None, asyncio.current_task()
-        with suppress(AuditError):  # the next entry's writer hears of a disk that fails
+        try:
             await asyncio.to_thread(self._vouch)
+        except AuditError:  # the next entry's writer hears of it
+            self._behind = True
 
     def _vouch(self) -> None:
         """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""

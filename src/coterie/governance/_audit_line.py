@@ -20,6 +20,7 @@ REPAIR = "repair"
 """Kind of an entry that the log writes itself: half a line, left by a writer that was killed, was removed."""
 
 _BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","n":(\d{1,18}),"time":')
+_TIME = re.compile(rb'"time":(-?[\d.eE+-]{1,40})[,}]')
 
 
 class Place(NamedTuple):
@@ -57,9 +58,23 @@ def read_beginning(line: bytes) -> tuple[str, int] | None:
     return (found[1].decode(), int(found[2])) if found else None
 
 
+def read_time(line: bytes) -> float | None:
+    """When a line says that it was written; None if it does not."""
+    found = _TIME.search(line, 0, 200)
+    try:
+        return float(found[1]) if found else None
+    except ValueError:
+        return None
+
+
 def read_entry(line: bytes) -> dict[str, Any]:
     """A line as an entry, with its own hash. Raises `ValueError` if it is none."""
-    entry = json.loads(line)
+    try:
+        entry = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong file, not a mistake in our code
+    if not (isinstance(entry.get("n"), int) and isinstance(entry.get("time"), int | float) and "kind" in entry):
+        raise ValueError("it has no number, time or kind")
     return {**entry, "hash": digest_of(line)}

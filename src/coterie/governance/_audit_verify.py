@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ._audit import Head, head_of, read_head
-from ._audit_line import CHECKPOINT, START, Place, digest_of, read_beginning, read_entry
+from ._audit_line import CHECKPOINT, START, Place, digest_of, read_beginning, read_entry, read_time
 
 _IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
+
+_LATE = 120.0
+"""Seconds between entries behind the head from which no writer left them there: it counts what is older than
+`sync_seconds`, 60 at most, and the first entry of a process counts what was left by others."""
+_TRIES = 3
+"""Times that a log whose head was written meanwhile is looked at again."""
 
 IsAttested = Callable[[Place, str, str], bool]
 """Whether the holder of a key, the second argument, made a signature, the third, of this place."""
@@ -28,7 +34,8 @@ class Fault:
     line: int
     """Its line in the file, from 1; one more than there are, where the end is missing."""
     kind: str
-    """`edited`, `deleted`, `reordered`, `inserted`, `truncated`, `unsigned`, `forged` or `head_missing`."""
+    """`edited`, `deleted`, `reordered`, `inserted`, `truncated`, `unvouched`, `unsigned`, `forged` or
+    `head_missing`."""
     reason: str
 
 
@@ -77,17 +84,20 @@ def verify_audit(
     Raises:
         OSError: the file cannot be read.
     """
-    head = read_head(path)  # before the lines: a log that is being written has at least those that it counts
-    check = _Check(is_attested=is_attested, trusted=trusted, at=at, head=head)
-    with path.open("rb") as file:
-        for number, line in enumerate(_lines(file), start=1):
-            check.take(number, line)
-            if check.fault:
-                break
-            if number % 10_000 == 0:
-                progress(10_000)
-    if check.fault is None:
-        check.fault = check.fault_of_end(path)
+    for _ in range(_TRIES):
+        head = read_head(path)  # before the lines: a log that is being written has at least those that it counts
+        check = _Check(is_attested=is_attested, trusted=trusted, at=at, head=head)
+        with path.open("rb") as file:
+            for number, line in enumerate(_lines(file), start=1):
+                check.take(number, line)
+                if check.fault:
+                    break
+                if number % 10_000 == 0:
+                    progress(10_000)
+        if check.fault is None:
+            check.fault = check.fault_of_end(path)
+        if check.fault is None or check.fault.kind != "unvouched" or read_head(path) == head:
+            break  # else a writer that has just begun counted what was there while the lines were read
     return Verification(
         entries=check.place.n if check.fault is None else min(check.place.n, check.fault.line - 1),
         checkpoints=check.checkpoints,
@@ -116,6 +126,8 @@ class _Check:
 
     def __post_init__(self) -> None:
         self.signers: dict[str, None] = {}
+        self.since: float | None = None
+        """When the first entry behind the head was written."""
 
     def take(self, number: int, line: bytes) -> None:
         """Check one more line."""
@@ -127,6 +139,8 @@ class _Check:
         if self.fault is None:
             self.place = Place(self.place.n + 1, digest_of(line))
             self.fault = self._fault_of_place(number, self.at) or self._fault_at_head(number)
+        if self.fault is None and self.head is not None and self.place.n > self.head.place.n:
+            self.fault = self._fault_behind_head(line, self.head.place)
 
     def fault_of_end(self, path: Path) -> Fault | None:
         """What is missing behind the last line."""
@@ -147,6 +161,19 @@ class _Check:
         if self.head is None or self.head.place.n != self.place.n:
             return None
         return self._fault_of_place(number, self.head.place) or self._fault_of_head_signature(number, self.head.signed)
+
+    def _fault_behind_head(self, line: bytes, head: Place) -> Fault | None:
+        """Entries that a head should have counted long ago: an older head was put back, or none could be written."""
+        written = read_time(line)
+        self.since = written if self.since is None else self.since
+        if written is None or self.since is None or abs(written - self.since) <= _LATE:
+            return None
+        late = abs(written - self.since)
+        reason = (
+            f"its head ends at entry {head.n} and should have counted entry {head.n + 1} {late:.0f} seconds before "
+            "the last: an older head was put back, or none could be written; nothing vouches for more"
+        )
+        return Fault(line=head.n + 1, kind="unvouched", reason=reason)
 
     def _fault_of(self, number: int, line: bytes) -> Fault | None:
         found = read_beginning(line)
@@ -170,11 +197,15 @@ class _Check:
     def _fault_of_checkpoint(self, number: int, line: bytes) -> Fault | None:
         if _IS_CHECKPOINT not in line:
             return None
-        entry = read_entry(line)
-        if entry.get("kind") != CHECKPOINT:
-            return None  # the words stand in somebody's entry
+        try:
+            entry = read_entry(line)
+            if entry.get("kind") != CHECKPOINT:
+                return None  # the words stand in somebody's entry
+            signed = {name: str(entry["about"][name]) for name in ("key", "signature")}
+        except (ValueError, KeyError, TypeError):
+            return Fault(line=number, kind="edited", reason=f"line {number} is no entry of an audit log")
         self.checkpoints += 1
-        return self._fault_of_signature(number, entry["about"], f"the checkpoint in line {number}")
+        return self._fault_of_signature(number, signed, f"the checkpoint in line {number}")
 
     def _fault_of_signature(self, number: int, signed: Mapping[str, str], what: str) -> Fault | None:
         key, signature = signed.get("key", ""), signed.get("signature", "")

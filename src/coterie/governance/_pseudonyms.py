@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ _TITLES = frozenset(
     }
 )
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
+_FOLDED = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u02bc", "'") | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
+)
 _WORD = re.compile(r"\w+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
@@ -182,5 +186,10 @@ def _words_of(name: str) -> frozenset[str]:
 
 
 def normal(text: str) -> str:
-    """One key for all ways to write a value: case and white space do not count, nor gaps between digits."""
-    return _BETWEEN_DIGITS.sub("", " ".join(text.split()).casefold())
+    """One key for all ways to write a value.
+
+    Case, white space, signs without width, the form of an apostrophe and of accents do not count, nor do gaps between
+    digits.
+    """
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_FOLDED))
+    return _BETWEEN_DIGITS.sub("", " ".join(folded.split()).casefold())

@@ -21,6 +21,8 @@ _OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "&#x3c;", "%3c", "\\<", "\\u003c", "[
 _CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "&#x3e;", "%3e", "\\>", "\\u003e", "]", "\\]")
 _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
+_BLANK = (" ", "\n", "\t", "\u00a0")
+"""What may stand between the bracket and the kind."""
 _CASES = (
     *("s", "es", "n", "en", "ns", "ens", "er", "a", "u", "y", "i", "e", "em", "ie", "om", "owi", "ego", "emu", "ova"),
     *(
@@ -65,7 +67,7 @@ def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
     spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
     names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
     form, bare_form = (rf"(?:{_any(_UNDERSCORE)}(?P<{name}>[0-9]{{1,3}}))?" for name in ("form", "bare_form"))
-    inside = rf"[\s\u00a0]?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits}){form}(?P<ending>{_any(_ENDINGS)})?"
+    inside = rf"{_any(_BLANK)}?(?P<kind>{names}){_any(_GAP)}?(?P<number>{digits}){form}(?P<ending>{_any(_ENDINGS)})?"
     bare = rf"(?<![A-Za-z0-9_])(?P<bare>{names}){_any(_UNDERSCORE)}(?P<bare_number>{digits}){bare_form}(?![0-9])"
     return re.compile(
         f"{_any(_OPEN)}{inside}{_any(_CLOSE)}|{bare}", re.IGNORECASE | re.ASCII
@@ -182,7 +184,7 @@ def _shapes_of(kinds: frozenset[str]) -> _Shapes:
 def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
     """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
     words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
-    opened: list[tuple[str, ...]] = [_OPEN, ("", " "), *words, (*_GAP, ""), ()]
+    opened: list[tuple[str, ...]] = [_OPEN, ("", *_BLANK), *words, (*_GAP, ""), ()]
     bare: list[tuple[str, ...]] = [*words, _UNDERSCORE, ()]
     form: list[tuple[str, ...]] = [_UNDERSCORE, ()]
     closed: list[tuple[str, ...]] = [(*_ENDINGS, ""), _CLOSE]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -25,6 +25,7 @@ from coterie.errors import ArtefactRefused
 from ._demonyms import demonyms_of_several_words
 from ._found import Kind, PersonalData, settle
 from ._patterns import PatternDetector
+from ._plain import plain_of
 from ._words import (
     OFFSETS,
     Lexicon,
@@ -102,6 +103,10 @@ class NameDetector:
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        plain = plain_of(text)
+        return self._find(text) if plain is None else tuple(map(plain.back, self._find(plain.text)))
+
+    def _find(self, text: str) -> tuple[PersonalData, ...]:
         found = self._patterns.find(text)
         words = read_words(text, found)
         if not words:
@@ -127,7 +132,8 @@ class NameDetector:
             if kind:
                 score = float(named[at:end, kind].min())
                 if score >= self._least:
-                    found += _trimmed(NAME_KINDS[kind - 1], words[at:end], score)
+                    for own in _named_parts(kind, words[at:end]):
+                        found += _trimmed(NAME_KINDS[kind - 1], own, score)
             at = end
         return found
 
@@ -222,6 +228,15 @@ _PERSON = 1 + NAME_KINDS.index(Kind.PERSON)
 _FULL_STOPS = "inc ltd co corp jr sr st str ave rd blvd dr ln apt no bros dept univ gov sa ag cia oy bv nv pty ul"
 """Words that carry a full stop of their own."""
 _ABBREVIATED = frozenset(_FULL_STOPS.split())
+_WITHIN_NAMES = (
+    "de la le les du des van der den von zu zum dos da do das di del della dei et of the and for in on at al el bin "
+    "ibn ter ten af av sur en aux und het op aan am im"
+)
+_PARTICLES = frozenset(_WITHIN_NAMES.split())
+"""Words in lower case that stand in names of people, places and companies."""
+_OF_SOMEBODY = frozenset({Kind.PERSON, Kind.ADDRESS, Kind.LOCATION})
+_SENTENCE = 2
+"""So many other words in lower case are no name's."""
 
 
 def _is_latin(form: str) -> bool:
@@ -241,6 +256,29 @@ def _is_same(words: Sequence[Word], i: int) -> bool:
 def _ends_sentence(words: Sequence[Word], i: int) -> bool:
     """Whether a word is a full stop that belongs to no initial and no short form."""
     return words[i].form == "." and not _is_abbreviated(words[i - 1].form)
+
+
+def _named_parts(kind: int, words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """A find as it is; of one that is half a sentence, as in languages that the chain cannot read, what has capitals.
+
+    That is one of a person or a place, without a number, with words in lower case that stand in no name beside others
+    with a capital.
+    """
+    plain = [word.form.islower() and len(word.form) > 1 and word.form not in _PARTICLES for word in words]
+    whole = sum(plain) < _SENTENCE or NAME_KINDS[kind - 1] not in _OF_SOMEBODY
+    if whole or not any(map(_is_capital, words)) or any(word.form[0].isdigit() for word in words):
+        yield words
+        return
+    begin = 0
+    for i in [*(i for i, is_plain in enumerate(plain) if is_plain), len(words)]:
+        places = [place for place in range(begin, i) if _is_capital(words[place])]
+        if places:
+            yield words[places[0] : places[-1] + 1]
+        begin = i + 1
+
+
+def _is_capital(word: Word) -> bool:
+    return word.form[0].isupper()
 
 
 def _trimmed(kind: Kind, words: Sequence[Word], score: float) -> list[PersonalData]:

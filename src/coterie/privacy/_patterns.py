@@ -1,4 +1,7 @@
-"""What patterns find: numbers with check digits, addresses of the net, telephones, secrets. No model, no download."""
+"""What patterns find: numbers with check digits, addresses of the net, telephones, secrets, names in their fields.
+
+No model, no download.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from ._account import find_accounts
 from ._contact import find_emails, find_ips, find_urls
 from ._context import count_digits, digits_between
 from ._dates import find_births
+from ._fields import find_fields
 from ._found import PersonalData, settle
 from ._identity import find_national_ids
 from ._papers import find_papers
@@ -17,7 +21,7 @@ from ._phone import find_phones
 from ._plain import plain_of
 from ._secrets import find_pins, find_secrets
 
-_FINDERS = (find_secrets, find_emails, find_urls)
+_FINDERS = (find_secrets, find_emails, find_urls, find_fields)
 _OF_NUMBERS = (
     (find_births, 1),
     (find_national_ids, 1),
@@ -37,7 +41,7 @@ _AROUND = 160
 
 
 class PatternDetector:
-    """Finds what has a form: it knows no names and no places."""
+    """Finds what has a form: names only in fields that say so, and no places."""
 
     quick = 3_000
     """Characters that take it at most about five milliseconds, also where they are numbers."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from ._context import digits_of
 from ._dates import begins_date
 from ._found import Kind, PersonalData
-from ._phone_context import goes_on_from, has_its_line, is_called, said_of
+from ._phone_context import goes_down_from, goes_on_from, has_its_line, is_called, said_of
 
 _DASH = r"\-\u2010\u2011\u2012\u2013"
 _GAP = rf"[ \u00a0\u202f.{_DASH}/]"
@@ -22,12 +22,14 @@ _EXTENSION = (
 )
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
 _PHONE = re.compile(
-    rf"(?<![\w,@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
+    rf"(?<![\w@$€£])(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))(?:(?P<abroad>\(?\+\(?)|\()?\d"
     rf"(?:(?:{_BETWEEN}\d){{0,5}}\)?[ ]?/[ ]?\(?\d(?:{_BETWEEN}\d){{2,11}}"
-    rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:/\d{{1,2}}(?![\w/]))?))"
-    rf"(?:{_EXTENSION}|(?![\w@])(?![ \u00a0\u202f.{_DASH}]\d)(?!/(?:19|20)?\d\d(?![ ]?\d)))"
+    rf"|(?:{_BETWEEN}\d){{5,16}}(?(abroad)(?:(?<![ ]24)/\d{{1,2}}(?![\w/]))?))"
+    rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?![\w@]))(?![ \u00a0\u202f.{_DASH}]\d)"
+    rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
 )
-"""A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others."""
+"""A stroke parts the area from the number, and otherwise one number from the next, or its last digits from others.
+A word with a capital right behind it is the next one of texts whose line ends were lost: `0348 2102744Office`."""
 _EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
 _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(
@@ -35,6 +37,10 @@ _NORTH_AMERICAN = re.compile(
 )
 _BRACKETS = re.compile(r"\(0?\d{1,4}\)")
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
+_TRIPLES = re.compile(rf"\d{{3}}([.{_DASH}])\d{{3}}\1\d{{4}}")
+"""Groups that hardly anything else has: `169-825-3303`."""
+_SECOND = re.compile(r"[ ]\(\d")
+"""An area in brackets behind a whole number begins the next one."""
 _WHOLE_AMERICAN = re.compile(rf"(?:\+?1{_GAP}?)?{_NORTH_AMERICAN.pattern}(?=[ ]\d)")
 """And a number of something else behind it."""
 _STATES = (
@@ -46,7 +52,7 @@ _POSTCODE = re.compile(rf"(?<=(?:{'|'.join(_STATES.split())}) )(?<![A-Za-z]...)\
 _LAST_GROUP = re.compile(r"[ ]\d{1,3}$")
 _UNIT = re.compile(
     r"[ ](?:hours?|hrs?|h|days?|times?|weeks?|months?|years?|minutes?|mins?|am|pm|a\.m|p\.m|o'clock|uhr|stunden|tage|"
-    r"heures|jours|horas|d\u00edas|of)\b|[:,.]\d|(?:am|pm|h)\b",
+    r"heures|jours|horas|d\u00edas|of)\b|[:,.]\d|/7\b|(?:am|pm|h)\b",
     re.IGNORECASE,
 )
 """Behind a number of its own: `ring 329 7730 24 hours a day`."""
@@ -82,33 +88,44 @@ _WHOLE = 8
 
 def find_phones(text: str) -> Iterator[PersonalData]:
     """Telephone numbers, with extensions; what else a run of digits may be is asked first."""
-    last, at = -1, 0
+    last, at = (-1, -1), 0
     while match := _PHONE.search(text, at):
         start, end = match.span()
         if postcode := _POSTCODE.match(text, start, end):
             at = postcode.end()
             continue
-        at = end
-        if text[start] == "(" and match[0].count("(") > match[0].count(")"):
+        at = end = _without_neighbours(text, start, end)
+        if text[start] == "(" and text.count("(", start, end) > text.count(")", start, end):
             start += 1  # the bracket is around the number
-        end = _without_neighbours(text, start, end)
-        score = _score(text, start, end, goes_on=goes_on_from(text, last, start))
+        goes_on = goes_on_from(text, last[1], start) or goes_down_from(text, last, start)
+        score = _score(text, start, end, goes_on=goes_on)
         if score and not begins_date(text, start):
             yield PersonalData(kind=Kind.PHONE, start=start, end=end, score=score)
-            last = end
+            last = start, end
 
 
 def _without_neighbours(text: str, start: int, end: int) -> int:
     """Where a number ends, without the number of something else that only a blank parts from it."""
     if american := _WHOLE_AMERICAN.match(text, start, end):
         return american.end()
+    if (second := _SECOND.search(text, start + 1, end)) and len(
+        digits_of(text[start : second.start()])
+    ) > _FEWEST_DIGITS:
+        return second.start()
     last = _LAST_GROUP.search(text, max(start, end - 4), end)
     extension = _EXTENDED.search(text, start, end)
     if last is None or (extension and extension[0]):
         return end
     whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
-    apart = whole > _MOST_DIGITS or (rest > _FEWEST_DIGITS and _UNIT.match(text, end) is not None)
+    apart = whole > _MOST_DIGITS or (
+        rest >= _FEWEST_DIGITS and _UNIT.match(text, end) and not _is_listed(text, start, end)
+    )
     return last.start() if apart else end
+
+
+def _is_listed(text: str, start: int, end: int) -> bool:
+    """Whether commas are on both sides of a number: as in a line of a table."""
+    return text[start - 1 : start] == "," == text[end : end + 1]
 
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
@@ -126,11 +143,25 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
         said = True  # nothing else has an extension
     if said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
         said = True
-    if said is not True and found.count("(") != found.count(")"):
-        return 0.0
-    if text[start - 1 : start] in _JOINED and not _is_joined(text, start, said=said is True):
+    if not _may_stand(text, start, end, plain, said=said is True):
         return 0.0
     return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else said)
+
+
+def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
+    """Whether the signs beside and within a number let it be one, of which words may say so."""
+    if not said and (text.count("(", start, end) != text.count(")", start, end) or text[end : end + 1].isalpha()):
+        return False
+    before = text[start - 1 : start]
+    if before == "," and text[start - 2 : start - 1].isdigit() and not _is_grouped(plain):
+        return False  # what is behind a comma may be decimals
+    return before not in _JOINED or not before or _is_joined(text, start, said=said)
+
+
+def _is_grouped(found: str) -> bool:
+    """Whether a number's groups say for themselves what it is."""
+    forms = (_NORTH_AMERICAN, _BRACKETS, _TRUNK, _TRIPLES)
+    return found.startswith("+") or any(form.match(found) for form in forms)
 
 
 def _is_joined(text: str, start: int, *, said: bool) -> bool:
@@ -151,7 +182,7 @@ def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) 
         return 0.9
     if said:
         return 0.85 if len(digits) >= 7 or len(groups) > 1 else 0.0
-    if _ONE_PIECE.fullmatch(found):
+    if _ONE_PIECE.fullmatch(found) or _TRIPLES.fullmatch(found):
         return 0.6
     grouped = len(groups) > 1 and not _THOUSANDS.fullmatch(found)
     return 0.7 if grouped and 9 <= len(digits) <= 11 and _TRUNK.match(found) else 0.0

@@ -1,7 +1,8 @@
 """A text without what hides personal data from patterns and from nobody who reads it.
 
 Signs without width, as web pages and PDF files leave them between letters; letters and digits of double width or of a
-mathematical alphabet; and an `@` as an address, a web page or a program spells it: `%40`, `&#64;`, `u0040` escaped.
+mathematical alphabet; letters with their accent as a sign of its own; and an `@` as an address, a web page or a
+program spells it: `%40`, `&#64;`, `u0040` escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from ._found import PersonalData
 
 _NO_WIDTH = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
 _WIDE = r"\uff01-\uff5e\ufe6b\U0001d400-\U0001d7ff"
-_SIGN = re.compile(f"[{_NO_WIDTH}{_WIDE}]")
+_ACCENT = r"\u0300-\u034e\u0350-\u036f"
+_SIGN = re.compile(rf"[{_NO_WIDTH}{_WIDE}]|[^\W\d_][{_ACCENT}]{{1,4}}")
 _HIDING = re.compile(rf"{_SIGN.pattern}|%40|&#0{{0,5}}64;|&#[xX]0{{0,4}}40;|&commat;|\\u0040")
 _SPELLED = ("%40", "&#", "&commat;", "\\u0040")
 
@@ -53,7 +55,9 @@ def plain_of(text: str) -> Plain | None:
 
 
 def _shown(sign: str) -> str:
-    """What a reader sees: nothing of a sign without width, `@` of its spellings, the plain letter of another."""
+    """What a reader sees: nothing of a sign without width, `@`, a plain letter, a letter with its accent."""
+    if re.fullmatch(f".[{_ACCENT}]+", sign):
+        return unicodedata.normalize("NFC", sign)
     if len(sign) > 1:
         return "@"
     return "" if re.match(f"[{_NO_WIDTH}]", sign) else unicodedata.normalize("NFKC", sign)

@@ -14,7 +14,11 @@ from ._dates import date_places
 from ._demonyms import is_demonym
 from ._found import PersonalData, settle
 
-_TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|[^\w\s]|_")
+_TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|\t|[^\w\s]|_")
+_PARTING = frozenset("<>{}=|;\t")
+"""Signs of records, tables and tags that no name goes over."""
+_BESIDE_QUOTE = frozenset(",:;{}[]()=")
+"""Signs beside which a quotation mark is one of a record: `"Vasquez", "city"`."""
 _QUOTING = frozenset(">|?*")
 _BEFORE_QUOTING = "\n>|?*"
 _HIDDEN = "\0"
@@ -94,8 +98,12 @@ def _line_end(form: str) -> str:
 
 
 def ends_name(words: Sequence[Word], i: int) -> bool:
-    """Whether no name goes over a word: the end of a paragraph, or a sign of quoting at the beginning of a line."""
+    """Whether no name goes over a word: a paragraph's end, a sign of records, one of quoting where a line begins."""
     form = words[i].form
+    if form in _PARTING:
+        return True
+    if form in {'"', "'"} and i + 1 < len(words) and words[i + 1].form in _BESIDE_QUOTE:
+        return True
     return form.count("\n") > 1 or (form in _QUOTING and i > 0 and words[i - 1].form[0] in _BEFORE_QUOTING)
 
 

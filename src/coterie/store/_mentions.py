@@ -1,11 +1,13 @@
 """Whether a text mentions somebody: a name, an e-mail address, an id, as a whole and in any letter case.
 
-Both sides are folded first (Unicode NFKC, case), and any white space between words counts as one space. Only the value
-that is given is looked for: no nickname, no other spelling.
+Both sides are folded first (Unicode NFKC, case, signs without width, the ways to set an apostrophe and a hyphen), and
+any white space between words counts as one space. Only the value that is given is looked for: no nickname, no other
+spelling.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import unicodedata
@@ -25,6 +27,15 @@ _SPACES = (
     + rb")+"
 )
 """White space of any kind, as UTF-8 or as JSON escapes it."""
+
+
+_ALIKE = {"'": "'\u2018\u2019\u02bc\u00b4`", "-": "-\u2010\u2011\u2012\u2013\u2212"}
+"""Signs that stand for an apostrophe and for a hyphen in names."""
+_NO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_FOLDED = str.maketrans(
+    {sign: plain for plain, alike in _ALIKE.items() for sign in alike} | dict.fromkeys(_NO_WIDTH, "")
+)
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Mention:
@@ -59,16 +70,19 @@ class Mention:
         return any(self.within(each) for each in _strings(document))
 
     def within_bytes(self, content: bytes | mmap) -> bool:
-        """Whether a file's bytes do, as UTF-8 or as JSON escapes it: what is compressed or encoded is not seen.
+        """Whether a file's bytes do, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
 
-        In a binary file texts stand side by side without a gap, so there a value need not stand alone.
+        What is compressed or encoded otherwise is not seen. In a binary file texts stand side by side without a gap, so
+        there a value need not stand alone.
         """
+        if content[:2] in _WIDE:
+            return self.within(bytes(content).decode("utf-16", "replace"))
         pattern = self._anywhere if b"\0" in content[:_HEAD] else self._alone
         return pattern.search(content) is not None
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", text.translate(_FOLDED)).casefold().translate(_FOLDED)
 
 
 def _pattern(words: str) -> str:
@@ -84,11 +98,13 @@ def _byte_pattern(words: str) -> bytes:
 
 
 def _letter_pattern(letter: str) -> bytes:
-    """A letter in either case, in any Unicode form, as UTF-8 or as JSON escapes it."""
-    cased = {letter, letter.lower(), letter.upper(), letter.title()}
+    """A letter in either case, in any Unicode form, as UTF-8, Windows-1252 or as JSON escapes it."""
+    cased = {letter, letter.lower(), letter.upper(), letter.title(), *_ALIKE.get(letter, "")}
     formed = {unicodedata.normalize(form, each) for each in cased for form in ("NFC", "NFD")} | cased
     written = {*formed, *(json.dumps(each)[1:-1] for each in formed)}
-    return b"(?:" + b"|".join(sorted(re.escape(each.encode("utf-8", "surrogatepass")) for each in written)) + b")"
+    octets = {each.encode("utf-8", "surrogatepass") for each in written}
+    octets |= {octet for each in cased if (octet := each.encode("cp1252", "replace")) != b"?" or each == "?"}
+    return b"(?:" + b"|".join(sorted(re.escape(each) for each in octets)) + b")"
 
 
 def _strings(document: object) -> Iterator[str]:

@@ -63,6 +63,18 @@ def test_export(run, asked, tmp_path):
     assert file.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("line", ['{"prev": 1}', "[" * 100_000, '{"n": 1, "time": "noon", "kind": "request"}'])
+def test_a_line_that_is_no_entry(run, asked, line):
+    """What is no entry is an error that names its line, and `verify` locates it."""
+    path = asked / "state" / "audit.jsonl"
+    path.write_text(line + "\n" + path.read_text())
+
+    told = run("-C", asked, "audit", "show")
+    assert told.code == 2
+    assert "Line 1" in told.err
+    assert run("-C", asked, "audit", "verify").code == 4
+
+
 def test_no_log(run, folder):
     """Before the first request there is none; it is said what makes it."""
     told = run("-C", folder, "audit", "verify")

@@ -490,9 +490,9 @@ def chained_anew(lines: list[bytes], begin: int) -> list[bytes]:
 
 def test_an_entry_behind_the_head_excuses_no_change_before_it(path, signer):
     """A changed entry, all after it chained anew, and one more written behind the signed head: it is found."""
-    fill(path, 10, signer=signer)
+    log = fill(path, 10, signer=signer)
     lines = lines_of(path)
-    AuditLog(path).append_all([event(10)], sync=False)
+    log.append_all([event(10)], sync=False)
     more = lines_of(path)[len(lines) :]
     changed = [*lines[:7], lines[7].replace(b'"tenant":"a"', b'"tenant":"b"'), *lines[8:], *more]
     trusted = frozenset([signer.public])
@@ -507,8 +507,7 @@ def test_an_entry_behind_the_head_excuses_no_change_before_it(path, signer):
 
 def test_an_unsigned_head_with_entries_behind_it(path, signer):
     """Where keys are trusted, a head that nobody signed is a fault also when the log goes on behind it."""
-    fill(path, 5)
-    AuditLog(path).append_all([event(5)], sync=False)
+    fill(path, 5).append_all([event(5)], sync=False)
 
     assert verify_audit(path).behind_head == 1
     found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
@@ -528,3 +527,71 @@ def test_a_head_of_nothing_is_none(path):
     head_of(path).write_text('{"n": 0, "hash": "' + "0" * 64 + '"}')
 
     assert verify_audit(path).fault.kind == "head_missing"
+
+
+def test_an_older_signed_head_vouches_for_no_later_entries(path, signer):
+    """A signed head of before put back, and all that was written since made anew behind it: it is found."""
+    log = fill(path, 4, signer=signer)
+    older = head_of(path).read_bytes()
+    log.append_all([event(n, decided="no") for n in (4, 100, 200, 300)])
+    forged = [line.replace(b'"no"', b'"yes"') for line in lines_of(path)]
+    path.write_bytes(b"".join(chained_anew(forged, 5)))
+    head_of(path).write_bytes(older)
+
+    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert (found.fault.kind, found.fault.line, found.entries) == ("unvouched", 5, 4)
+
+
+def test_a_new_writer_counts_what_a_killed_one_left(path):
+    """Entries of a killed writer's last second are counted by the first entry of the next one, a day later."""
+    fill(path, 2).append_all([event(2)], sync=False)
+    assert verify_audit(path).behind_head == 1
+    AuditLog(path, sync_seconds=60.0).append_all([event(90_000)], sync=False)
+
+    found = verify_audit(path)
+    assert found.whole
+    assert found.behind_head == 0
+
+
+async def test_a_head_that_cannot_be_written_ends_the_answers(path):
+    """Where entries can be written and the head cannot, the next entry is refused: nothing vouches for it."""
+    log = AuditLog(path, sync_seconds=0.01)
+    await log.append(event(0))
+    head = head_of(path).read_bytes()
+    head_of(path).unlink()
+    head_of(path).mkdir()
+    await log.append(event(1))
+    await asyncio.sleep(0.2)
+    with pytest.raises(AuditError, match="Cannot write the audit log"):
+        await log.append(event(2))
+    head_of(path).rmdir()
+    head_of(path).write_bytes(head)
+
+    await log.append(event(3))
+    await log.close()
+    assert len(lines_of(path)) == 3
+    assert verify_audit(path).whole
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line.replace(b'"about"', b'"abouu"'),
+        lambda line: line.replace(b'"signature"', b'"signature\xff"'),
+        lambda line: line.replace(b'"tenant"', b"tenant"),
+        lambda line: line.replace(b'"about":{', b'"about":7,"x":{'),
+        lambda line: line[:-1] + b" " + line,
+        lambda line: line.replace(b'"key":"', b'"key":"\n'),
+        lambda line: line.replace(b'"about":', b'"about":' + b"[" * 100_000),
+    ],
+)
+def test_a_damaged_checkpoint(path, signer, damage):
+    """A checkpoint that is no JSON any more, or no signature, is an edit at its line."""
+    fill(path, 10, signer=signer, checkpoint_every=4)
+    lines = lines_of(path)
+    at = next(number for number, line in enumerate(lines) if b'"kind":"checkpoint"' in line)
+    path.write_bytes(b"".join([*lines[:at], damage(lines[at]), *lines[at + 1 :]]))
+
+    found = verify_audit(path, is_attested=attests)
+    assert found.fault.kind == "edited"
+    assert found.fault.line in {at + 1, at + 2}

@@ -232,6 +232,22 @@ async def test_only_who_may_see_it(opened, server, asking):
     assert output.text == "Anna and <PERSON_2>"
 
 
+@pytest.mark.parametrize(
+    ("own", "value", "known"),
+    [
+        ("it was announced", "Ann", False),
+        ("Joann said", "Ann", False),
+        ("ANN's letter", "Ann", True),
+        ("card 4111 1111 1111 1111 123", "4111111111111111", True),
+        ("\u59d3\u540d\u738b\u5c0f\u660e\u8bf4", "\u738b\u5c0f\u660e", True),
+        ("announced, Ann", "Ann", True),
+    ],
+)
+def test_what_they_wrote_themselves(own, value, known):
+    """A value that only stands within a word of theirs is none that they know."""
+    assert Asker(own=(own,)).sent(value) is known
+
+
 @pytest.mark.parametrize("written", ["<PERSON_1>", "<person 1>", "PERSON_1", "&lt;PERSON_1&gt;", "<LITERAL_2>"])
 async def test_what_looks_like_a_pseudonym(opened, server, asking, written):
     """A text with `<PERSON_1>` in it gets that back, and never somebody's name."""
@@ -409,3 +425,11 @@ def test_one_value_one_pseudonym():
     assert name("4111 1111 1111 1111") == name("4111-1111-1111-1111") == name("4111111111111111")
     assert name("a.b@x.org") != name("ab@x.org")
     assert pseudonyms.of("odd kind 7", "x", Label.PUBLIC).pseudonym == "<ODD_KIND_1>"
+
+
+def test_one_value_however_it_is_typed():
+    """Apostrophes, accents and signs without width make no other value, and so no other pseudonym."""
+    book = Pseudonyms()
+    for typed in ("Zo\u00eb O'Brien", "ZO\u00cb O\u2019BRIEN", "Zoe\u0308 O'Bri\u00aden"):
+        assert book.of("PERSON", typed, Label.PUBLIC).pseudonym == "<PERSON_1>"
+    assert book.of("PERSON", "Zoe O'Brien", Label.PUBLIC).pseudonym != "<PERSON_1>"

@@ -66,9 +66,36 @@ def test_json():
 SHARDS = st.sampled_from(
     [
         *("<", ">", "PERSON", "person", "_", "1", "2", "3", " ", "-", "x", "s", "'", "&lt;", "&", "l", "&gt;", "\\"),
-        *("DATE", "OF", "BIRTH", "[", "]", "P", "PE", "\n", "é", "\U0001f600", "\u017f", "\u0131", "B", "RTH"),
+        *(
+            "DATE",
+            "OF",
+            "BIRTH",
+            "[",
+            "]",
+            "P",
+            "PE",
+            "\n",
+            "\t",
+            "\u00a0",
+            "&amp;lt;",
+            "é",
+            "\U0001f600",
+            "\u017f",
+            "\u0131",
+            "B",
+            "RTH",
+        ),
     ]
 )
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t", "\u00a0"])
+@pytest.mark.parametrize("bracket", ["<", "&lt;", "["])
+def test_a_blank_in_the_brackets(bracket, blank):
+    """A stream that is cut behind the bracket, or behind a blank in it, loses the brackets all the same."""
+    for cut in range(1, len(bracket) + 2):
+        pieces, said = restorer(), f"{bracket}{blank}PERSON_1>"
+        assert pieces.feed(said[:cut]) + pieces.feed(said[cut:]) + pieces.end() == "Anna"
 
 
 @given(st.lists(SHARDS, max_size=20).map("".join), st.data())

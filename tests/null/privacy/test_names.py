@@ -64,6 +64,16 @@ def test_nobody(names, text):
     assert found(names, text) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Jose\u0301 Garci\u0301a", "An\u200bna Schm\u00adidt", "\uff21\uff4e\uff4e\uff41 Schmidt"],
+)
+def test_names_that_hide(names, name):
+    """Accents as signs of their own, signs without width and double width hide no name, and belong to it."""
+    text = f"Please tell {name} that the parcel is here."
+    assert [text[each.start : each.end] for each in names.find(text)] == [name]
+
+
 def test_spans_are_apart_and_in_order(names):
     """Whatever is joined, nothing overlaps, also in a text of many kinds."""
     text = "Dr. Anna Kowalska (born 3 May 1970), 14 High Street, Leeds, anna@example.org, works at Acme Ltd. " * 5
@@ -139,6 +149,21 @@ def test_sums_are_those_of_the_features(names):
     plain = [i for i, word in enumerate(words) if not word.found or word.form == "<DATE>"]
 
     np.testing.assert_allclose(names._emissions(words)[plain], wanted[plain], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"first": "Helena", "surname": "Vasquez", "town": "Lisbon"}',
+        "Helena;Vasquez;Lisbon",
+        "Helena\tVasquez\tLisbon",
+        "<b>Helena</b><b>Vasquez</b><b>Lisbon</b>",
+        "Helena|Vasquez|Lisbon",
+    ],
+)
+def test_no_name_goes_over_a_sign_of_records(names, text):
+    """What JSON, tables and tags part is never one name."""
+    assert not [each for each in names.find(text) if set(text[each.start : each.end]) & set('":;\t<>|{}')]
 
 
 def test_no_name_goes_over_a_paragraph(names):

@@ -94,11 +94,66 @@ def test_phones_said(number):
         ("call 329 773 of the hotel", ["329 773"]),
         ("call 030 (1234 5678", ["030 (1234 5678"]),
         ("8 Elm St, Troy, NY 12180 0911/1234567", ["0911/1234567"]),
+        ("Ann,+41 (0)85 806 98 67,31", ["+41 (0)85 806 98 67"]),
+        ("31,833.719.3994,Ann", ["833.719.3994"]),
+        ("phone\nAnn,0688 843 79 56,31", ["0688 843 79 56"]),
+        ("Call us at (32) 484-557 24/7", ["(32) 484-557"]),
+        ("Call +41 62 585 51 90 24/7", ["+41 62 585 51 90"]),
+        ("Phones: 0688 843 79 56/03.93.92.16.85", ["0688 843 79 56", "03.93.92.16.85"]),
+        ("(021) 0025-967 (03) 5327 5996", ["(021) 0025-967", "(03) 5327 5996"]),
+        ("Mobile 0348 2102744Office 02.27.96.63.08", ["0348 2102744", "02.27.96.63.08"]),
+        ("Home 329 7730 Work: 469 34 883", ["329 7730", "469 34 883"]),
+        ("\u7535\u8bdd 13812345678", ["13812345678"]),
+        ("\u0422\u0435\u043b.: 469 34 883", ["469 34 883"]),
     ],
 )
 def test_phones_beside_signs(text, numbers):
     """Signs that join a number to its word, stand around it or part it from the next are no part of it."""
     assert found(text) == [("PHONE", number) for number in numbers]
+
+
+def test_phones_in_a_column():
+    """Under a telephone in a table the next one is one too, and numbers of other columns are not."""
+    rows = ["name,phone,customer", "Ann,329 7730,469 34 883", "Bob,469 34 883,329 7730", "Cy,96 237271,451 5986"]
+    assert found("\n".join(rows)) == [("PHONE", row.split(",")[1]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("Room 12, 678-777-1600", ["678-777-1600"]),
+        ("My id is 12345 and (08) 8747 6301", ["(08) 8747 6301"]),
+        ("Order 678-777-1600", []),
+        ("Orders 12345, 329 7730", []),
+        ("It costs 1,234567 and pi is 3,1415926535", []),
+    ],
+)
+def test_phones_behind_another_number(text, numbers):
+    """A word that says what a number is says it of one: the next has to speak for itself."""
+    assert found(text) == [("PHONE", number) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"firstName": "Helena", "lastName": "Vasquez", "name": "triage"}', ["Helena", "Vasquez"]),
+        ('{\\"lastName\\": \\"Vasquez\\"}', ["Vasquez"]),
+        ("<surname>Eriksen</surname><given-name type='x'>Liv</given-name>", ["Eriksen", "Liv"]),
+        ("First name: Anna Last name: Smith-Jones City: Rome", ["Anna", "Smith-Jones"]),
+        ("first_name=Anna&last_name=O'Brien&page=1", ["Anna", "O'Brien"]),
+        ("last_name = 'O''Brien' AND first_name = 'Siobhan'", ["O''Brien", "Siobhan"]),
+        ("Nachname: M\u00fcller, Vorname: J\u00f6rg", ["M\u00fcller", "J\u00f6rg"]),
+        ("\u59d3\u540d: \u738b\u5c0f\u660e", ["\u738b\u5c0f\u660e"]),
+        ("class Person:\n    first_name: str\n    last_name: String", []),
+        ("lastName: user.lastName, firstName = models.CharField(max)", []),
+        ("CREATE TABLE users (first_name VARCHAR(50))", []),
+        ('"full_name": null, "last name": "", First name: Required', []),
+        ("What is my last name: is it needed? Please give your full name: First and Last.", []),
+    ],
+)
+def test_names_in_fields(text, names):
+    """A field that is called first or last name holds a name, and a placeholder, code or nothing is none."""
+    assert found(text) == [("PERSON", name) for name in names]
 
 
 @pytest.mark.parametrize(

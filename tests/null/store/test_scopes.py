@@ -187,10 +187,14 @@ def test_too_short(value):
         ("a.b@c.de", "a.b@c.de.", True),
         ("a.b@c.de", "aXb@c.de", False),
         ("+49 170", "(+49  170)", True),
+        ("O'Brien", "Mr O\u2019BRIEN\u2019s", True),
+        ("Jean-Luc", "jean\u2011luc", True),
+        ("M\u00fcller", "Mu\u0308l\u200bler", True),
+        ("M\u00fcller", "Muller", False),
     ],
 )
 def test_what_mentions(value, text, found):
-    """Letter case, Unicode forms and spaces do not count; the value stands alone, and is no pattern."""
+    """Letter case, Unicode forms, spaces and the apostrophe's form do not count; the value is whole, and no pattern."""
     assert Mention([value]).within(text) is found
 
 
@@ -206,6 +210,9 @@ def test_in_json_and_bytes():
     assert mention.within_bytes(b"\x00plan.md" + "ZOË  Müller".encode() + b"and more")
     assert mention.within_bytes(b'"Zo\\u00eb M\\u00fcller"')
     assert not mention.within_bytes(b"x123456")
+    assert mention.within_bytes("Zo\u00eb M\u00fcller".encode("cp1252"))
+    assert mention.within_bytes("name\tZo\u00eb M\u00fcller".encode("utf-16"))
+    assert not mention.within_bytes(b"Zoe Muller")
 
 
 @given(st.text(min_size=3).filter(lambda text: len(" ".join(text.casefold().split())) >= 3), st.text(), st.text())
