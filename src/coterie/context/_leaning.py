@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ._vocabulary import (
     ARTICLES,
+    ASKING,
     BE,
     CLAUSE,
     DETERMINERS,
@@ -19,25 +20,34 @@ from ._vocabulary import (
     PEOPLE,
     POINTERS,
     PREPOSITIONS,
+    SETTLED,
+    TIMES,
 )
 
+DETAIL = "it says no more than when or how many"
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 _OPENER = re.compile(
     r"^(?:(?:ok(?:ay)?|thanks|thank you|great|hm+|so|oh|well)[,.!]?\s+)*"
     r"(?:and|but|or|also|plus|what about|how about|same for|likewise|what if)\b[\s,]*",
     re.IGNORECASE,
 )
+_CLOCK = re.compile(r"\bwhat\b.{0,8}\b(?:time|day|date|month|year)\b.*\b(?:is\s+it|today|now)\b", re.IGNORECASE)
+"""Asks what time or day it is: this "it" stands for nothing."""
 _LONGEST = 16  # words; a longer text says what it is about
 _LONGEST_OPENED, _MOST_OPENED = 8, 3  # words, and those that say something, of one that goes on with "and"
 _LONGEST_BARE = 6  # words of one that leaves out what it is about: "is there a limit?"
 _MOST_BEFORE = 3  # words that say something before a word that points outside the text
+_FEW = 4  # words that say something, of a question that is given back with all of them
+_LONGEST_DETAIL = 10  # words of one that says no more than when or how many
 
 
 def leans(text: str) -> str:
     """How a text leans on what was said before, in words; empty if it stands alone."""
     words = words_of(text)
-    if not words or len(words) > _LONGEST:
+    if not words or len(words) > _LONGEST or _CLOCK.search(text):
         return ""
+    if is_detail(words):
+        return DETAIL
     content = [is_content(word) for word in words]
     for place, word in enumerate(words):
         if word in POINTERS and _points(words, content, place):
@@ -45,9 +55,19 @@ def leans(text: str) -> str:
     opener = _OPENER.match(text)
     if opener and len(words) <= _LONGEST_OPENED and sum(content) <= _MOST_OPENED:
         return f"it goes on with {opener[0].strip(' ,')!r}"
-    if len(words) <= _LONGEST_BARE and sum(content) == 1 and _bare(words, content):
-        return "it leaves out what it is about"
-    return ""
+    bare = len(words) <= _LONGEST_BARE and sum(content) == 1 and _bare(words, content)
+    nothing = not any(content) and not POINTERS.intersection(words) and ASKING.intersection(words)
+    return "it leaves out what it is about" if bare or nothing else ""
+
+
+def is_detail(words: Sequence[str]) -> bool:
+    """Whether words say no more than when or how many: "at seven instead", "for two hours", "is Monday free?"."""
+    about = words[0] in {"what", "how"} and words[1:2] == ["about"]  # else it asks for one: "what day is it?"
+    if len(words) > _LONGEST_DETAIL or ASKING.intersection(words[about:]):
+        return False
+    said = [word for word in words if is_content(word)]
+    times = [word for word in said if word in TIMES or word[0].isdigit()]
+    return bool(times) and all(word in SETTLED for word in said if word not in times)
 
 
 def words_of(text: str) -> list[str]:
@@ -63,8 +83,8 @@ def is_content(word: str) -> bool:
 def subject_of(text: str) -> str:
     """What a question that stands alone is about, in its own words.
 
-    What it asks the aspect of, if it does ("the symptoms of ..."), else the things it names behind an article or the
-    like, else all words that say something.
+    What it asks the aspect of, if it does ("the symptoms of ..."), else all words that say something, of many only the
+    things it names behind an article or the like.
     """
     words = words_of(text)
     content = [is_content(word) for word in words]
@@ -72,6 +92,8 @@ def subject_of(text: str) -> str:
         aspect = word in {"of", "for", "related"} and any(content[:place])
         if aspect and sum(content[:place]) <= _MOST_BEFORE and any(content[place + 1 :]):
             return _joined(words[place + 1 :], content[place + 1 :])
+    if sum(content) <= _FEW:
+        return _joined(words, content)
     named = [place > 0 and each and words[place - 1] in DETERMINERS for place, each in enumerate(content)]
     for place in range(1, len(words)):
         named[place] = named[place] or (named[place - 1] and content[place])

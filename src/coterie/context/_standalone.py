@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from coterie.types import Context, FindingSummary, Label, Message, impersonal
 
-from ._leaning import leans, subject_of
+from ._leaning import DETAIL, leans, subject_of, words_of
 
 _REMEMBERED = 8  # questions that are looked back to
+_LONGEST_WHOLE = 16  # words of an earlier question that is given back whole
 
 
 class Turn(NamedTuple):
@@ -47,17 +48,44 @@ class Restated:
 def restate(text: str, context: Context) -> Restated | None:
     """The question on its own, or None where it stands alone already or there is nothing to lean on.
 
-    It leans on the newest question that was classified or that stands alone itself, of the last eight.
+    It leans on the newest question that was classified, that stands alone itself or had nothing to lean on, of the last
+    eight.
     """
     reason = leans(text)
     if not reason:
         return None
-    for turn in reversed(turns_of(context)[-_REMEMBERED:]):
-        about = turn.found or ("" if leans(turn.question) else subject_of(turn.question))
-        if about:
-            whole = f"{text.strip()} ({about})"
-            return Restated(text=whole, label=turn.label, impersonal=turn.impersonal, reason=reason)
-    return None
+    turn = _topic(turns_of(context)[-_REMEMBERED:])
+    if turn is None:
+        return None
+    whole = f"{text.strip()} ({_about(turn, detail=reason == DETAIL)})"
+    return Restated(text=whole, label=turn.label, impersonal=turn.impersonal, reason=reason)
+
+
+def _about(turn: Turn, *, detail: bool) -> str:
+    """What a question that leans on an earlier one is about.
+
+    Args:
+        turn: The earlier one.
+        detail: It says no more than when or how many: then the earlier question drowns nothing, as it is what is
+            asked, at another time.
+    """
+    if detail and len(words_of(turn.question)) <= _LONGEST_WHOLE:
+        return turn.question.strip().rstrip(".?!")
+    if not turn.found:
+        return subject_of(turn.question)
+    # One word ("book", "cancel") may be a label of several specialists.
+    words = turn.found.split()
+    further = subject_of(turn.question).split() if len(words) == 1 else []
+    return " ".join([*words, *(word for word in further if word not in words)])
+
+
+def _topic(turns: Sequence[Turn]) -> Turn | None:
+    """The newest question that says what is talked about: that was classified, or that leant on none before it."""
+    topic = None
+    for turn in turns:
+        if turn.found or (subject_of(turn.question) and (topic is None or not leans(turn.question))):
+            topic = turn
+    return topic
 
 
 def turns_of(context: Context) -> Sequence[Turn]:

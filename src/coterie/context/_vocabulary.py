@@ -16,6 +16,19 @@ _PLACING = "about at by for from in of on to with against after before"
 _JUDGING = "possible necessary important normal allowed free"
 _EMPTY = "been seems seemed looks looked appears appeared matter matters"
 _JOINING = "to for that if whether when"
+_ASKING = "how what when where which whose who why"
+_COUNTED = """
+zero one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty hundred
+half quarter dozen pair double twice once first second third fourth fifth last next later earlier early late sooner same
+monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri weekday weekdays weekend
+january february march april may june july august september october november december
+today tomorrow tonight yesterday morning noon midday afternoon evening night midnight
+minute minutes hour hours day days week weeks month months year years date time times o'clock oclock am pm past
+people persons person
+"""
+_SETTLED = """
+instead actually rather maybe perhaps sorry sure correct exactly right free available open left possible works work fine
+"""
 _COMMON = """
 a an the and or but nor so if then than as at by for from in into of off on onto out over per through to up down with
 without about after again against before between during until till since while because though although
@@ -27,7 +40,7 @@ isn't aren't wasn't weren't don't doesn't didn't haven't hasn't hadn't can't cou
 it's that's what's how's there's i'm i've i'd i'll you're they're let's
 get got gets getting let make makes made go goes going went come comes came take takes took taken taking
 know want wants need needs like tell say says said see give gives gave think mean means happen happens happened
-possible able thing things something anything everything nothing way ways lot
+great perfect bye goodbye cheers sorry possible able thing things something anything everything nothing way ways lot
 """
 
 POINTERS = frozenset(_POINTING.split())
@@ -47,3 +60,8 @@ CLAUSE = frozenset(_JOINING.split())
 """What an "it" that stands for nothing announces begins with one."""
 FUNCTION = frozenset(_COMMON.split())
 """Words that a question has whatever it is about."""
+ASKING = frozenset(_ASKING.split())
+TIMES = frozenset(_COUNTED.split())
+"""Words for when and for how many; so are numbers in figures."""
+SETTLED = frozenset(_SETTLED.split())
+"""What is said beside a time or a number without saying more: "on Monday instead", "is ten free?"."""

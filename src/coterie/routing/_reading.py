@@ -45,6 +45,14 @@ _POLITE = re.compile(
     r")",
     re.IGNORECASE,
 )
+_FAREWELL = re.compile(
+    r"(?:and\s+|ok(?:ay)?\s+|great\s+|oh\s+)*(?:great|perfect|super|cool|fine|nice|awesome|wonderful|excellent|alright|all\s+right"
+    r"|got\s+it|understood|i\s+see|yes|no|bye(?:\s+bye|\s+for\s+now)?|goodbye|see\s+(?:you|ya)(?:\s+(?:later|soon|tomorrow))?"
+    r"|(?:that(?:'s|\s+is|\s+was|\s+will\s+be)|that'll\s+be)\s+(?:all|it|everything)(?:\s+(?:for\s+now|for\s+today))?"
+    r"|nothing(?:\s+else)?|you\s+too|thank\s+you\s+(?:so\s+much|very\s+much)|that\s+(?:helps|helped)(?:\s+a\s+lot)?"
+    r"|(?:hi|hello|thanks|thank\s+you|thx)(?:\s+a\s+lot)?)(?:\s+(?:thanks|thank\s+you|bye|then))*",
+    re.IGNORECASE,
+)
 _PART = re.compile(r"[^.!?;:,\n]+[.!?;:,\n]*\s*")
 _FEWEST = 2  # words that a reading must have left
 _FEWEST_BEFORE = 3  # words before an order in its clause that may be a request: "I want you to" is the order's
@@ -122,6 +130,12 @@ def _without_courtesies(text: str) -> str:
     while parts and _is_courtesy(parts[-1]):
         parts = parts[:-1]
     return "".join(parts) if len(parts) < len(_PART.findall(text)) else text
+
+
+def only_courtesies(text: str) -> bool:
+    """Whether a text is greetings, thanks and goodbyes from beginning to end: "thanks, that's all"."""
+    parts = [part for part in _PART.findall(text) if part.strip(" .!?;:,\n")]
+    return bool(parts) and all(_is_courtesy(part) or _FAREWELL.fullmatch(part.strip(" .!?;:,\n")) for part in parts)
 
 
 def _is_courtesy(part: str) -> bool:

@@ -17,6 +17,7 @@ from coterie.types import Label, Output, Prompt
 
 from ._match import Match
 from ._profile import NEAR_COPY
+from ._reading import only_courtesies
 
 _LONGEST = 8  # words
 _ALIKE = 0.75
@@ -62,6 +63,8 @@ class SmallTalk:
     async def _phrase(self, match: Match) -> str | None:
         cosines = await self._phrases() @ match.vector
         nearest = int(cosines.argmax())
+        if only_courtesies(match.text):
+            return SMALL_TALK[nearest]
         own = max(fit.closest for fit in match.fits.values())
         return SMALL_TALK[nearest] if cosines[nearest] >= _ALIKE and cosines[nearest] > own else None
 

@@ -40,6 +40,7 @@ _BOUNDARY = re.compile(
     rf"(?P<joining>(?:{_JOINING}\s+){{0,4}})",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(r"\s\([^()]*\)$")
 _LINE = re.compile(r"\n+\s*")
 _STOP = re.compile(r"[.?!;:\u2026][)\"']?\s+")
 _SHORTEST_END = 12  # characters
@@ -174,7 +175,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
     """
     tokens = _tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
-    boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    boundaries = _boundaries(text)
     budget = [MOST_JUDGED - 1]
     start = lead.end() if lead else 0
     if start >= len(text.rstrip()):
@@ -339,6 +340,13 @@ def _stands(text: str, start: int, end: int, boundary: Boundary) -> bool:
 
 def _piece(text: str, start: int, end: int) -> Piece:
     return Piece(start=start, end=end, text=text[start:end].strip(_TRIMMED), source=text)
+
+
+def _boundaries(text: str) -> list[Boundary]:
+    """Every place where a text may come apart; an aside at its end belongs to the words before it."""
+    found = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    aside = _ASIDE.search(text)
+    return found if aside is None else [each for each in found if each.start < aside.start() and each.mark != "gap"]
 
 
 def _boundary(match: re.Match[str]) -> Boundary:

@@ -35,6 +35,13 @@ def found(text: str, *, task: str = "classify", accepted: bool = True, label: La
         "which ones are supported?",
         "thanks, and the symptoms?",
         "I was declined there",
+        "on Tuesday at 3 please",
+        "and at noon?",
+        "for two hours",
+        "make that six",
+        "is anything free on Monday?",
+        "what about 10 am?",
+        "what do I do now?",
     ],
 )
 def test_leaning(text):
@@ -57,6 +64,10 @@ def test_leaning(text):
         "What are the treatments for Jackson-Weiss syndrome?",
         "Can I apply for one of your cards if I live in the EU?",
         "The Receiving Party shall return it and all copies of it to the Disclosing Party within ten days.",
+        "what day is it today?",
+        "Wake me at 6 tomorrow",
+        "thanks, that's all",
+        "when is the first of May a holiday?",
         "Quanto costa il bonifico internazionale?",
     ],
 )
@@ -70,13 +81,14 @@ def test_standing_alone(text):
     [
         ("What are the symptoms of Swyer syndrome?", "swyer syndrome"),
         ("What are the genetic changes related to Kearns-Sayre syndrome?", "kearns sayre syndrome"),
-        ("How do I order a virtual card?", "virtual card"),
+        ("How do I order a virtual card?", "order virtual card"),
+        ("I want to swap my quiet dormitory flat with a friend next term", "quiet dormitory flat friend next term"),
         ("is Osteoarthritis inherited?", "osteoarthritis inherited"),
         ("How are you?", ""),
     ],
 )
 def test_subject(text, subject):
-    """What a question is about: what it asks an aspect of, else what it names, else its words that say something."""
+    """What a question is about: what it asks an aspect of, else its words that say something, of many the things."""
     assert subject_of(text) == subject
 
 
@@ -104,11 +116,42 @@ def test_what_was_asked_is_given_back():
     assert restate("is it inherited?", context).text == "is it inherited? (swyer syndrome)"
 
 
+def test_the_first_question_is_what_it_is_about():
+    """A question with nothing before it to lean on says what is talked about, however short."""
+    context = Context(entries=(asked("I'd like to see a doctor"), asked("what does it cost?")))
+
+    assert restate("do I need that today?", context).text == "do I need that today? (doctor)"
+
+
+def test_another_time_asks_the_same():
+    """Who says no more than when or how many asks the earlier question again, and gets all of it back."""
+    context = Context(entries=(asked("book the tennis court at six."), found("court"), asked("great, thanks")))
+
+    restated = restate("at seven instead", context)
+
+    assert restated.text == "at seven instead (book the tennis court at six)"
+    assert restated.reason == "it says no more than when or how many"
+
+
+def test_another_time_of_a_long_question():
+    """A question of more than 16 words is not given back whole: what it is about is."""
+    context = Context(entries=(asked("please book the hall " + "and the lights " * 6), found("hall_booking")))
+
+    assert restate("on Friday", context).text == "on Friday (hall booking)"
+
+
+def test_a_label_of_one_word_stands_beside_the_subject():
+    """Several specialists may have a label "cancel", so what the question named is given back too."""
+    context = Context(entries=(asked("cancel the tennis court"), found("cancel")))
+
+    assert restate("what does it cost?", context).text == "what does it cost? (cancel tennis court)"
+
+
 def test_the_newest_subject_counts():
     """After a change of subject it is the new one that is leant on."""
     context = Context(entries=(asked("how do I top up my account"), found("top_up"), asked("I lost my card")))
 
-    assert restate("what does it cost?", context).text == "what does it cost? (card)"
+    assert restate("what does it cost?", context).text == "what does it cost? (lost card)"
 
 
 def test_nothing_to_lean_on():

@@ -213,7 +213,7 @@ async def test_a_follow_up_to_turns_that_were_sent_along(bench):
     talk = (Message(role="user", text="How do I order a virtual card?"), Message(role="assistant", text="In the app."))
     answer = await bench.network(triage).ask(Request(text="is it free?", history=talk, specialist="triage"))
 
-    assert answer.trace.restated == triage.tasks[0].text == "is it free? (virtual card)"
+    assert answer.trace.restated == triage.tasks[0].text == "is it free? (order virtual card)"
 
 
 async def test_a_pinned_follow_up_is_restated_too(bench):

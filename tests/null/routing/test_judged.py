@@ -100,6 +100,13 @@ async def test_two_requests_however_joined(router, joiner):
     assert found[1][1] == "bake soup flour dinner"
 
 
+async def test_an_aside_belongs_to_what_is_before_it(router):
+    """What a follow-up question was given back, in brackets at its end, is no request of its own."""
+    found = await parts(router, "my stolen card blocked account pin? (bake soup flour)")
+
+    assert [name for name, _ in found] == ["bank"]
+
+
 async def test_three_requests(router):
     """Three are found as well, in their order."""
     found = await parts(router, "block stolen card pin and then bake soup flour dinner and flight hotel visa airport")

@@ -367,6 +367,21 @@ async def test_small_talk_is_nobody_s_job(tools, talk):
     assert (await tools.route(by, "a long text that happens to lie where hello lies")).specialists == ("parties",)
 
 
+@pytest.mark.parametrize(
+    "text", ["thanks, bye", "great, that's all for now", "Ok perfect. Thank you so much!", "got it, bye"]
+)
+async def test_several_courtesies_are_small_talk(tools, talk, text):
+    """A text of nothing but courtesies is nobody's, wherever its vector lies."""
+    profile, places = talk
+    drawn = tools.Cloud(1, spread=1.3).draw(400)
+    apart = (drawn @ places["hello"] < 0.5) & ((drawn @ profile.vectors.T).max(axis=1) < 0.7)
+    inside = drawn[apart & (profile.similarity(drawn) > np.quantile(profile.typical, 0.2))][0]
+    by = tools.router({"parties": profile}, places | dict.fromkeys((text, "my parties"), inside))
+
+    assert (await tools.route(by, "my parties")).specialists == ("parties",)
+    assert (await tools.route(by, text)).parts == ()
+
+
 async def test_a_specialist_may_be_made_for_small_talk(tools, talk):
     """Whose own example is as close gets it."""
     profile, places = talk
