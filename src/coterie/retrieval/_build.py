@@ -33,7 +33,7 @@ from ._sources import Found, Source
 
 T = TypeVar("T")
 
-READ_VERSION = 3
+READ_VERSION = 4
 """Of how documents are read and cut: with another number every document is read again."""
 ENCODER_BATCH = 8
 """Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ._parse_docx import parse_docx
 from ._parse_html import parse_html
-from ._parse_packed import parse_docx, parse_pdf
+from ._parse_pdf import parse_pdf
 from ._parse_text import parse_csv, parse_markdown, parse_text
 from ._parsed import Parsed, Unreadable
 

@@ -181,6 +181,10 @@ def _place(folder: Path, path: Path) -> Path | None:
 
 
 def _name(folder: Path, file: Path) -> str:
-    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere."""
+    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere.
+
+    Bytes of it that are no UTF-8, which a file system takes and nothing else does, are written out.
+    """
     inside = file.is_relative_to(folder.resolve())
-    return file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
+    name = file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
