@@ -323,6 +323,18 @@ async def test_a_name_that_is_no_utf_8_is_written_out(place, build):
     assert "docs/bad\\xff.txt" in await shelf.documents()
 
 
+def test_a_pattern_of_labels_that_changes_nothing_is_told(place):
+    """One that matches nothing, or asks for no more than the shelf's own label; none of a part of the shelf."""
+    labels = {"hr/**": Label.RESTRICTED, "personnel/**": Label.RESTRICTED, "docs/*.md": Label.PUBLIC}
+
+    idle = find(place, "docs", labels=labels).idle
+
+    assert list(idle) == ["personnel/**", "docs/*.md"]
+    assert "matches no document" in idle["personnel/**"]
+    assert "'internal'" in idle["docs/*.md"]
+    assert find(place, "docs/hr", exact=False, shelf=["docs"], labels=labels).idle == {}
+
+
 def test_endless_paths_are_refused(place, monkeypatch):
     """Links to folders above them make more paths than can be looked at: nothing is labelled by guess."""
     for n in range(12):
