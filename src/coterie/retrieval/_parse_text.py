@@ -25,6 +25,8 @@ _SAMPLE, _WIDE = 4096, 0.4
 """Bytes that are looked at, and the share of letters of which one byte is zero, to take a text for UTF-16."""
 _AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252")
 """Names that pages give Windows-1252 (WHATWG Encoding, "labels")."""
+_MOST_MARKED, _FEW_MARKED = 0.4, 4
+"""Bytes beyond ASCII for a letter, at most, and some more, to take a text for Windows-1252: Icelandic has one for seven."""
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _UNDERLINED = re.compile(r"^ {0,3}(\S[^\n]*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
 _ALONE, _LONGEST_BLANK = re.compile(r"(?:\n|\A)(?:---)?[ \t]*\n\Z"), 200
@@ -46,7 +48,7 @@ def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
     the file states; what is none of these is read as Windows-1252, which most old Western files are, and that is noted.
 
     Raises:
-        Unreadable: it is no text.
+        Unreadable: it is no text, or none that can be read.
     """
     name = next((name for mark, name in _BOMS if content.startswith(mark)), None) or _wide(content)
     note = ""
@@ -56,6 +58,11 @@ def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
         text = content.decode(name or "utf-8")
     except (UnicodeDecodeError, LookupError):
         text = content.decode("cp1252", "replace")
+        letters = sum(character.isalpha() for character in text)
+        if sum(byte > 127 for byte in content) > _MOST_MARKED * letters + _FEW_MARKED:
+            raise Unreadable(
+                f"not valid {name or 'utf-8'}, and no Western text in another encoding: save it as UTF-8"
+            ) from None
         note = f"not valid {name or 'utf-8'}: read as Windows-1252"
     controls = sum(text.count(mark) for mark in map(chr, (*range(9), *range(14, 27), 28, 29, 30, 31, 127)))
     if controls > _MOST_CONTROLS * len(text) + 1:

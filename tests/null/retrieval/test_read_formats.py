@@ -8,6 +8,7 @@ import pytest
 from coterie.retrieval._parse_docx import parse_docx
 from coterie.retrieval._parse_html import parse_html
 from coterie.retrieval._parse_text import decode, parse_csv, parse_markdown
+from coterie.retrieval._parsed import Unreadable
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"
@@ -157,6 +158,16 @@ def test_a_page_is_read_as_browsers_read_it(page, stated):
 def test_utf_16_without_a_mark(encoding):
     """Text in two bytes a letter is read although nothing says so."""
     assert decode("The keeper earns 900 crowns, été.".encode(encoding)) == ("The keeper earns 900 crowns, été.", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("押金为两个月的租金。", "gb18030"), ("Залог составляет две платы.", "koi8-r"), ("Залог составляет", "cp1251")],
+)
+def test_letters_that_only_look_western_are_not_read(text, encoding):
+    """A text in another script that does not say its encoding is refused, not indexed as signs that mean nothing."""
+    with pytest.raises(Unreadable, match="save it as UTF-8"):
+        decode(text.encode(encoding))
 
 
 def test_front_matter_is_no_markdown():
