@@ -26,7 +26,7 @@ _SAMPLE, _WIDE = 4096, 0.4
 _AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252")
 """Names that pages give Windows-1252 (WHATWG Encoding, "labels")."""
 _MOST_MARKED, _FEW_MARKED = 0.4, 4
-"""Bytes beyond ASCII for a letter, at most, and some more, to take a text for Windows-1252: Icelandic has one for seven."""
+"""Bytes beyond ASCII for a letter, and some more, that Windows-1252 has at most: Icelandic has one for seven."""
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _UNDERLINED = re.compile(r"^ {0,3}(\S[^\n]*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
 _ALONE, _LONGEST_BLANK = re.compile(r"(?:\n|\A)(?:---)?[ \t]*\n\Z"), 200
