@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ._pages import join_pages
 from ._parsed import Heading, Parsed, Unreadable
+from ._pdf_layout import Line, Title, find_titles, read_lines, set_apart
 
 if TYPE_CHECKING:
     import pypdf
@@ -20,24 +21,8 @@ _NEAR = 4.0
 _PUSH_BUTTON, _PASSWORD = 1 << 16, 1 << 13  # bits of a field's flags (ISO 32000-1, tables 226 and 228)
 
 
-class _Entry(NamedTuple):
-    """An entry of a PDF's outline."""
-
-    level: int
-    page: int
-    title: str
-
-
-class _Words(NamedTuple):
-    """Words at a place of a page, in points."""
-
-    x: float
-    y: float
-    text: str
-
-
 def parse_pdf(content: bytes) -> Parsed:
-    """The text of each page, with the headings of the outline where their words are found.
+    """The text of each page, with headings: those of the outline where there is one, else what is printed like one.
 
     Raises:
         Unreadable: it is encrypted or broken, holds no text, or pypdf is not installed.
@@ -49,7 +34,7 @@ def parse_pdf(content: bytes) -> Parsed:
     try:
         reader = pypdf.PdfReader(BytesIO(content))
         locked = reader.is_encrypted and not reader.decrypt("")
-        texts = [] if locked else [_page_text(page) for page in reader.pages]
+        pages = [] if locked else [_filled(page) for page in reader.pages]
         entries = [] if locked else list(_entries(reader, reader.outline))[:_MOST_ENTRIES]
     except MemoryError:
         raise
@@ -57,34 +42,24 @@ def parse_pdf(content: bytes) -> Parsed:
         raise Unreadable(f"it is no readable PDF ({type(error).__name__}: {error})") from error
     if locked:
         raise Unreadable("it is encrypted: save a copy without a password")
-    parsed = join_pages(texts, kept=[entry.title for entry in entries])
+    parsed = join_pages(set_apart(pages), kept=[entry.title for entry in entries])
     if not parsed.text.strip():
         raise Unreadable("its pages hold no text: they are pictures, or empty")
-    return Parsed(text=parsed.text, pages=parsed.pages, headings=tuple(_found(parsed, entries)))
+    titles = entries or find_titles(pages)
+    return Parsed(text=parsed.text, pages=parsed.pages, headings=tuple(_found(parsed, titles, lines=not entries)))
 
 
-def _page_text(page: pypdf.PageObject) -> str:
-    """The words of a page; a field that was filled stands behind the words beside it."""
-    fields = list(_fields(page))
-    if not fields:
-        return str(page.extract_text())
-    words: list[_Words] = []
-
-    def see(text: str, cm: list[float], tm: list[float], *_: object) -> None:
-        if text.strip():
-            x, y = tm[4], tm[5]
-            words.append(_Words(x * cm[0] + y * cm[2] + cm[4], x * cm[1] + y * cm[3] + cm[5], text.strip()))
-
-    lines = str(page.extract_text(visitor_text=see)).split("\n")
-    for left, low, high, name, value in fields:
-        beside = [each for each in words if low - _NEAR <= each.y <= high + _NEAR and each.x < left]
-        label = max(beside, key=lambda each: each.x).text if beside else name
-        said = f"{label.rstrip(' :')}: {value}"
-        if beside and label in lines:
-            lines[lines.index(label)] = said
+def _filled(page: pypdf.PageObject) -> list[Line]:
+    """The lines of a page; what a field was filled with stands behind the words beside it."""
+    lines = read_lines(page)
+    for left, low, high, name, value in _fields(page):
+        beside = [place for place, line in enumerate(lines) if low - _NEAR <= line.y <= high + _NEAR and line.x < left]
+        if beside:
+            place = max(beside, key=lambda each: lines[each].x)
+            lines[place] = lines[place]._replace(text=f"{lines[place].text.rstrip(' :')}: {value}")
         else:
-            lines.append(said)
-    return "\n".join(lines)
+            lines.append(Line(f"{name}: {value}", left, low, lines[-1].size if lines else high - low, bold=False))
+    return lines
 
 
 def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, str]]:
@@ -124,24 +99,25 @@ def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
     return None
 
 
-def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[_Entry]:
+def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[Title]:
     """What the outline lists, in its order."""
     for each in outline:
         if isinstance(each, list):
             yield from _entries(reader, each, level + 1)
         elif (page := reader.get_destination_page_number(each)) is not None and page >= 0:
-            yield _Entry(level, page, str(each.title or ""))
+            yield Title(level, page, str(each.title or ""))
 
 
-def _found(parsed: Parsed, entries: list[_Entry]) -> Iterator[Heading]:
-    """The entries whose words stand on their page, each after the one before."""
+def _found(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[Heading]:
+    """The titles whose words stand on their page, each after the one before; those that were `lines`, as lines."""
     at = 0
-    for level, page, title in entries:
+    for level, page, title in titles:
         words = title.split()
         if not words or page >= len(parsed.pages):
             continue
         end = parsed.pages[page + 1] if page + 1 < len(parsed.pages) else len(parsed.text)
-        pattern = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
+        said = r"\s+".join(map(re.escape, words))
+        pattern = re.compile(rf"^{said}$" if lines else said, re.IGNORECASE | re.MULTILINE)
         if match := pattern.search(parsed.text, max(at, parsed.pages[page]), end):
             at = match.end()
             yield Heading(match.start(), match.end(), level, " ".join(words))

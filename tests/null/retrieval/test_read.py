@@ -240,7 +240,7 @@ def test_pdf_form(written):
     content = io.BytesIO()
     writer.write(content)
 
-    assert parse(written("a.pdf", content.getvalue())).text == "Licence plate: ZH 4711\nResident: yes\n\n"
+    assert parse(written("a.pdf", content.getvalue())).text == "Licence plate: ZH 4711\n\nResident: yes\n\n"
 
 
 def test_encrypted_pdf(written):
