@@ -37,6 +37,9 @@ _TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(?P<title>\S.*?)\1[ \t]*$""
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r"\Asep=(.)\n", re.IGNORECASE)
 """What Excel writes above the first row."""
+_RST_HEADING = re.compile(
+    r"^(?:(([=\-`:'\"~^_*+#<>.])\2{2,})\n)?[ ]?(\S[^\n]*)\n(([=\-`:'\"~^_*+#<>.])\5{2,})[ \t]*$", re.MULTILINE
+)
 _NUMBER = re.compile(r"[-+]?[\d.,'\u2019 ]*\d[\d.,]*%?")
 _FENCE = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -93,6 +96,20 @@ def parse_text(content: bytes) -> Parsed:
     """Plain text, as it stands."""
     text, note = decode(content)
     return Parsed(text=text, note=note)
+
+
+def parse_rst(content: bytes) -> Parsed:
+    """RST as it stands, with its headings: lines with a line of signs below them, a level a sign."""
+    text, note = decode(content)
+    signs: list[str] = []
+    headings = []
+    for match in _RST_HEADING.finditer(text):
+        over, title, under = match[2] or "", match[3].rstrip(), match[4]
+        if len(under) >= len(title) and re.search(r"\w", title) and over in {"", match[5]}:
+            style = over + match[5]
+            signs += [style] if style not in signs else []
+            headings.append(Heading(match.start(), match.end(), signs.index(style) + 1, title))
+    return Parsed(text=text, headings=tuple(headings), note=note)
 
 
 def parse_markdown(content: bytes) -> Parsed:

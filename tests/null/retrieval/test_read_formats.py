@@ -7,7 +7,7 @@ import pytest
 
 from coterie.retrieval._parse_docx import parse_docx
 from coterie.retrieval._parse_html import parse_html
-from coterie.retrieval._parse_text import decode, parse_csv, parse_markdown
+from coterie.retrieval._parse_text import decode, parse_csv, parse_markdown, parse_rst
 from coterie.retrieval._parsed import Unreadable
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -177,6 +177,21 @@ def test_front_matter_is_no_markdown():
     parsed = parse_markdown(text.encode())
 
     assert [(each.level, each.title) for each in parsed.headings] == [(1, "Garden rules"), (2, "Water")]
+    assert parsed.text == text
+
+
+def test_headings_of_restructured_text():
+    """A line of signs below, or above and below, makes a heading; what level a sign means is up to the file."""
+    text = "=====\nGuide\n=====\n\nIntro\n-----\nWords.\n\nDepth\n~~~~~\n\nEnd\n---\n\nlonger than its line\n---\n"
+
+    parsed = parse_rst(text.encode())
+
+    assert [(each.level, each.title) for each in parsed.headings] == [
+        (1, "Guide"),
+        (2, "Intro"),
+        (3, "Depth"),
+        (2, "End"),
+    ]
     assert parsed.text == text
 
 
