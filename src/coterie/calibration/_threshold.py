@@ -194,9 +194,10 @@ def _too_few(aim: _Aim) -> Threshold:
 
 
 def _refused(aim: _Aim, accepted: int, wrong: int) -> Threshold:
+    what = "too many" if wrong > aim.target_risk * accepted else "too few rows, or too many copies among them,"
     reason = (
         f"Nothing is accepted: of the {accepted:,} most confident of {aim.rows:,} calibration answers "
-        f"{wrong:,} were wrong ({wrong / accepted:.1%}), and no other threshold does better: too many {aim}."
+        f"{wrong:,} were wrong ({wrong / accepted:.1%}), and no other threshold does better: {what} {aim}."
     )
     return Threshold(value=None, coverage=0.0, realised_risk=None, n=aim.rows, reason=reason)
 

@@ -52,6 +52,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 .chart .dot { stroke: var(--sheet); stroke-width: 1.5; } .chart .small { r: 3.5px; }
 .chart .diagonal { stroke: var(--soft); stroke-width: 1.2; stroke-dasharray: 5 4; }
 .start { text-anchor: start; } .middle { text-anchor: middle; } .end { text-anchor: end; }
+@media (max-width: 560px) { main { padding: 24px 14px 40px; } .card, .verdict { padding: 14px; } }
 @page { size: A4 landscape; margin: 12mm; }
 @media print {
   :root { --page: #fff; --sheet: #fff; --ink: #000; --soft: #444; --rule: #ccc; --tint: #f0f0f0;

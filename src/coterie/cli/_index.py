@@ -208,6 +208,8 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
         remark(f"Not read: {failure.document}: {failure.reason}.{kept}")
     if len(report.failed) > _SHOWN:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
+    for reason in report.idle.values():
+        remark(f"Warning: {reason}.")
     if report.skipped:
         remark(f"{report.skipped:,} files of other kinds were passed over.")
     for link in report.outside[:_SHOWN]:

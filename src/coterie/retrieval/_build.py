@@ -33,7 +33,7 @@ from ._sources import Found, Source
 
 T = TypeVar("T")
 
-READ_VERSION = 3
+READ_VERSION = 4
 """Of how documents are read and cut: with another number every document is read again."""
 ENCODER_BATCH = 8
 """Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
@@ -109,6 +109,8 @@ class Indexed:
     """Files of kinds that are not read."""
     outside: tuple[str, ...] = ()
     """Links that lead out of the folder that was named; they are passed over."""
+    idle: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of labels that change nothing, each with the reason."""
     failed: tuple[Failure, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     """What had to be assumed to read a document, by its name."""
@@ -224,6 +226,7 @@ class _Build:
             unchanged=unchanged,
             skipped=self._found.skipped,
             outside=self._found.outside,
+            idle=self._found.idle,
             failed=tuple(failed),
             notes=notes,
             chunks=batch.chunks,

@@ -23,13 +23,23 @@ With the longest heading a chunk still fits the encoder's window of 256.
 _HEADING_CHARACTERS = 300
 _SENTENCE_CHARACTERS = 2000
 """A run of words without an end is cut here before it is measured."""
+_CHARACTERS_A_TOKEN = 12
+"""What is longer for its tokens is counted by its length: an encoder takes a picture in base64 for one unknown word."""
+
+_CAPITALS = "".join(letter for letter in map(chr, (*range(0x100, 0x250), *range(0x370, 0x530))) if letter.isupper())
+"""Of the Latin, Greek and Cyrillic letters with and without marks."""
+_CASELESS = "\u05d0-\u05ea\u0620-\u06d3\u0904-\u0939\u0e01-\u0e2e\u10d0-\u10f0\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+"""Letters of scripts without capitals: Hebrew, Arabic, Devanagari, Thai, Georgian, those of East Asia."""
+_SIGNS = "\u2600-\u27bf\U0001f000-\U0001faff"
+"""Pictures that sentences begin with."""
 
 _END = re.compile(
-    r"""(?<=[.!?…])["'”\u2019)\]]*\s+(?=["'“\u2018(\[]?[A-Z0-9À-ÞΑ-ΩА-Я])  # an end, white space, and a beginning
+    rf"""(?<=[.!?…\u061f\u06d4\u0964])["'”\u2019)\]]*\s+(?=["'“\u2018(\[«]?[A-Z0-9À-Þ{_CAPITALS}{_CASELESS}{_SIGNS}])
+      # above: an end, white space, and a beginning
       | (?<=[a-z)\]%][.!?])(?=[A-Z][a-z])                          # the same where white space was lost
       | (?<=[。\uff01\uff1f])                                              # ends that need none
       | \n\s*\n\s*                                                 # a blank line
-      | \n(?=[ \t]*(?:[-*•\u2013]|\(?[0-9a-zA-Z]{1,3}[.)])[ \t])        # an item of a list
+      | \n(?=[ \t]*(?:[-*•\u2013]|\(?[0-9a-zA-Z]{{1,3}}[.)])[ \t])        # an item of a list
       | (?<=\|)[ \t]*\n(?=[ \t]*\|)                                  # a row of a table
     """,
     re.VERBOSE,
@@ -115,7 +125,7 @@ def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
 def _pack(text: str, body: Span, measure: Measure, tokens: int) -> Iterator[Span]:
     """Sentences put together, so that no chunk is longer than `tokens` and all are about as long."""
     spans = [piece for span in sentences(text, *body) for piece in _halved(span)]
-    lengths = list(measure([text[a:b] for a, b in spans]))
+    lengths = _lengths(text, spans, measure)
     spans, lengths = _shortened(text, spans, lengths, measure, tokens)
     total = sum(lengths)
     if not total and not spans:
@@ -129,6 +139,12 @@ def _pack(text: str, body: Span, measure: Measure, tokens: int) -> Iterator[Span
             begin, length = index, 0
         length += each
     yield Span(spans[begin].start, spans[-1].end)
+
+
+def _lengths(text: str, spans: Sequence[Span], measure: Measure) -> list[int]:
+    """Of each span, its tokens, or what stands for them where they are far too few."""
+    counted = measure([text[start:end] for start, end in spans])
+    return [max(n, (end - start) // _CHARACTERS_A_TOKEN) for n, (start, end) in zip(counted, spans, strict=True)]
 
 
 def _halved(span: Span) -> Iterator[Span]:
@@ -145,17 +161,18 @@ def _shortened(
         pieces: list[Span] = []
         for span, length in zip(spans, lengths, strict=True):
             pieces += _split(text, span, -(-length // tokens)) if length > tokens else [span]
-        spans, lengths = pieces, list(measure([text[a:b] for a, b in pieces]))
+        spans, lengths = pieces, _lengths(text, pieces, measure)
     return spans, lengths
 
 
 def _split(text: str, span: Span, parts: int) -> list[Span]:
-    """A span in about so many parts, at least two, cut between words where there are any."""
+    """A span in about so many parts, at least two, cut between lines, or words, where there are any."""
     size = max(1, -(-(span.end - span.start) // max(parts, 2)))
     pieces, begin = [], span.start
     while span.end - begin > size:
         cut = begin + size
-        space = max(text.rfind(" ", begin + size // 2, cut), text.rfind("\n", begin + size // 2, cut))
+        line = text.rfind("\n", begin + size // 2, cut)
+        space = line if line > begin else text.rfind(" ", begin + size // 2, cut)
         cut = space + 1 if space > begin else cut
         pieces += _trimmed(text, begin, cut)
         begin = cut

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import tantivy
 
+from ._terms import indexable
+
 _FIELD = "text"
 _KEY = "chunk"
 _ANALYSER = "coterie_en"
@@ -55,7 +57,7 @@ def _build(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
     writer = index.writer(_HEAP, 1)
     for key, heading, text in chunks:
         words = f"{f'{heading} ' * _HEADING_TIMES}\n{text}" if heading else text
-        writer.add_document(tantivy.Document(**{_KEY: key, _FIELD: words}))
+        writer.add_document(tantivy.Document(**{_KEY: key, _FIELD: indexable(words)}))
     writer.commit()
     writer.wait_merging_threads()
 
@@ -149,8 +151,8 @@ def rarity(found: int, chunks: int) -> float:
 
 
 def analyse(text: str) -> list[str]:
-    """The terms of a text: words without case and accents, in their English stem."""
-    return list(_QUERY_ANALYSER.analyze(text.encode(errors="replace").decode()))
+    """The terms of a text: words without case and accents, in their English stem; see `indexable`."""
+    return list(_QUERY_ANALYSER.analyze(indexable(text).encode(errors="replace").decode()))
 
 
 def _schema() -> tantivy.Schema:

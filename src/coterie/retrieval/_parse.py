@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ._parse_docx import parse_docx
 from ._parse_html import parse_html
-from ._parse_packed import parse_docx, parse_pdf
-from ._parse_text import parse_csv, parse_markdown, parse_text
+from ._parse_pdf import parse_pdf
+from ._parse_text import parse_csv, parse_markdown, parse_rst, parse_text
 from ._parsed import Parsed, Unreadable
 
 PARSERS: dict[str, Callable[[bytes], Parsed]] = {
@@ -27,7 +28,7 @@ PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".markdown": parse_markdown,
     ".txt": parse_text,
     ".text": parse_text,
-    ".rst": parse_text,
+    ".rst": parse_rst,
     ".csv": parse_csv,
     ".tsv": parse_csv,
 }

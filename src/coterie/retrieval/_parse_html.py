@@ -3,31 +3,58 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from ._parse_text import decode
-from ._parsed import Parsed, Writer
+from ._parsed import Parsed, Writer, raised
 from ._table import Grid
 
-_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_.:-]+)""")
+_CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
+_BESIDE = frozenset({"nav", "select", "datalist", "iframe", "canvas", "audio", "video", "object"})
+"""What leads elsewhere, or holds words for a browser that cannot show something."""
+_EMPTY = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
+"""Elements without an end."""
+_UNENDED = frozenset({"p", "li", "dt", "dd", "tr", "td", "th", "tbody", "thead", "tfoot", "option"})
+"""Elements that often have none: the next of its kind ends one."""
+_UNSEEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "br", "caption", "dd", "div", "dl", "dt", "fieldset", "figcaption"}
     | {"figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "p"}
-    | {"pre", "section", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"}
+    | {"pre", "section", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul", "summary", "details", "dialog"}
+    | {"legend", "button", "textarea", "menu", "search", "hgroup", "center"}
 )
 _CELLS = frozenset({"td", "th"})
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
 
 def parse_html(content: bytes) -> Parsed:
-    """The words a reader sees, with headings; what a browser does not show is left out."""
+    """The words a reader sees, with headings; what a browser does not show is left out.
+
+    So are the links that lead around a site, where a page says anything else.
+    """
     stated = _CHARSET.search(content[:2048])
     text, note = decode(content, stated=stated[1].decode("ascii") if stated else None)
-    reader = _HTML()
+    reader = _HTML(strict=True)
     reader.feed(text)
     reader.close()
+    if reader.is_lost:
+        reader = _HTML(strict=False)
+        reader.feed(text)
+        reader.close()
     return reader.finish(note)
+
+
+def _is_beside(tag: str, attributes: Mapping[str, str | None]) -> bool:
+    """Whether an element is not shown, as far as its own tag says (style sheets are not read), or leads elsewhere."""
+    unseen = "hidden" in attributes or _UNSEEN.search(attributes.get("style") or "") is not None
+    return unseen or tag in _BESIDE or attributes.get("role") == "navigation"
+
+
+def _lines(text: str) -> str:
+    """Text that is shown as it stands: its lines, without blanks at their ends and blank lines around them."""
+    return "\n".join(line.rstrip() for line in text.expandtabs().split("\n")).strip("\n")
 
 
 class _Cell:
@@ -85,14 +112,23 @@ class _HTML(HTMLParser):
     """Collects blocks of visible text. Lenient as a browser: an element that never ends ends with the file.
 
     A table that holds headings or another table is there for the layout: its cells are read as they come.
+
+    Args:
+        strict: Leave out what is not shown and what leads elsewhere, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool) -> None:
         super().__init__(convert_charrefs=True)
+        self._strict = strict
         self._writer = Writer()
         self._block: list[str] = []
         self._level: int | None = None
         self._hidden = ""
+        """The element that is passed over."""
+        self._inside = 0
+        """How many of its kind are open in it."""
+        self._as_it_stands = False
+        self._raised: list[str] | None = None
         self._title: list[str] | None = None
         self._named = False
         self._table: _Table | None = None
@@ -100,23 +136,35 @@ class _HTML(HTMLParser):
         """What the next description is of; the empty string while the term itself is read."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "body":
-            self._hidden = ""  # a head that never ended
-        elif tag == "title" and not self._named:
+        attributes = dict(attrs)
+        if tag == "body" or (tag == self._hidden and tag in _UNENDED):
+            self._hidden = ""  # a head that never ended, or a row
+        if tag == "title" and not self._named:
             self._title = []
-        elif tag in _SKIPPED and not self._hidden:
+        elif self._hidden:
+            self._inside += tag == self._hidden
+        elif tag in _SKIPPED or (self._strict and tag not in _EMPTY and _is_beside(tag, attributes)):
             self._flush()
-            self._hidden = tag
-        elif tag in _BLOCKS and not self._hidden:
-            self._begin_block(tag, dict(attrs))
+            self._hidden, self._inside = tag, 1
+        elif tag == "sup":
+            self._raised = []
+        elif tag == "br" and self._as_it_stands:
+            self._block.append("\n")
+        elif tag in _BLOCKS:
+            self._end_raised()
+            self._begin_block(tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "title" and self._title is not None:
             self._writer.paragraph("".join(self._title), level=1)
             self._title, self._named = None, True
-        elif tag == self._hidden:
-            self._hidden = ""
-        elif tag in _BLOCKS and not self._hidden:
+        elif self._hidden:
+            self._inside -= tag == self._hidden
+            self._hidden = self._hidden if self._inside else ""
+        elif tag == "sup":
+            self._end_raised()
+        elif tag in _BLOCKS:
+            self._end_raised()
             self._end_block(tag)
 
     def handle_data(self, data: str) -> None:
@@ -124,12 +172,20 @@ class _HTML(HTMLParser):
             self._title.append(data)
         elif self._hidden:
             return
+        elif self._raised is not None:
+            self._raised.append(data)
         elif self._table is not None and self._table.cell is not None:
             self._table.cell.words.append(data)
         else:
             self._block.append(data)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing was read, or something that is left out never ended."""
+        return bool(self._hidden) or not (self._writer.parsed().text.strip() or "".join(self._block).strip())
+
     def finish(self, note: str) -> Parsed:
+        self._end_raised()
         self._end_table()
         self._flush()
         self._end_terms()
@@ -144,6 +200,7 @@ class _HTML(HTMLParser):
             self._block.append(" ")
             return
         self._flush()
+        self._as_it_stands = tag == "pre"
         if tag == "table":
             self._table = _Table()
         elif tag == "dt":
@@ -192,6 +249,12 @@ class _HTML(HTMLParser):
                 self._writer.paragraph(paragraph)
             self._table = None
 
+    def _end_raised(self) -> None:
+        """What is printed raised is over, if there is anything."""
+        if self._raised is not None:
+            words, self._raised = raised("".join(self._raised)), None
+            self.handle_data(words)
+
     def _end_terms(self) -> None:
         """A term without a description stands by itself."""
         if self._term:
@@ -199,8 +262,9 @@ class _HTML(HTMLParser):
         self._term = None
 
     def _flush(self) -> None:
-        text = " ".join("".join(self._block).split())
-        self._block = []
+        whole, self._block = "".join(self._block), []
+        text = _lines(whole) if self._as_it_stands else " ".join(whole.split())
+        self._as_it_stands = False
         if not text:
             return
         level = None if self._level is None else self._level + self._named

@@ -49,6 +49,14 @@ class Parsed:
         )
 
 
+_RAISED = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
+
+
+def raised(text: str) -> str:
+    """A number that is printed raised, in raised digits: the mark of a note is no digit of the sum before it."""
+    return text.translate(_RAISED) if text.strip().isdecimal() else text
+
+
 class Writer:
     """Builds a text piece by piece and keeps its marks right."""
 

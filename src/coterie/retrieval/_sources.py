@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from unicodedata import normalize
@@ -30,10 +30,27 @@ class Access:
 
     def of(self, *names: str) -> Label:
         """The label of a document known by these names: the most sensitive of all that hold for it."""
+        return max(
+            [self.label, *(self.labels[pattern] for pattern in self.matching(*names))], key=lambda each: each.rank
+        )
+
+    def matching(self, *names: str) -> list[str]:
+        """The patterns that match a document known by these names."""
         known = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
-        patterns = ((normalize("NFC", pattern), label) for pattern, label in self.labels.items())
-        matched = (label for pattern, label in patterns if any(fnmatchcase(name, pattern) for name in known))
-        return max([self.label, *matched], key=lambda label: label.rank)
+        return [
+            pattern for pattern in self.labels if any(fnmatchcase(name, normalize("NFC", pattern)) for name in known)
+        ]
+
+    def idle(self, matched: Collection[str]) -> dict[str, str]:
+        """Why a pattern changes nothing, by pattern. A mistyped one would leave what it means for everybody to see."""
+        reasons = {}
+        for pattern, label in self.labels.items():
+            if pattern not in matched:
+                reasons[pattern] = f"labels[{pattern!r}] matches no document, so none is {label.value} by it"
+            elif label.rank <= self.label.rank:
+                said = f"labels[{pattern!r}] = {label.value!r} changes nothing"
+                reasons[pattern] = f"{said}: the shelf is {self.label.value!r}, and the most sensitive label counts"
+        return reasons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +76,8 @@ class Found:
     """Files in folders that are of no kind that is read."""
     outside: tuple[str, ...] = ()
     """Links that were passed over because they lead out of the folder that was named."""
+    idle: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of labels that change nothing, each with the reason."""
     scope: Callable[[str], bool] = lambda _: True
     """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
 
@@ -87,14 +106,16 @@ def find_files(
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
     names = _names(folder, places, walks, shelf) if access.labels else None
     sources: dict[str, Source] = {}
-    skipped = 0
+    skipped, matched = 0, set[str]()
     for place, root, walked in zip(places, roots, walks, strict=True):
         for file in [root] if root.is_file() else walked.files:
             if file != root and file.suffix.lower() not in SUFFIXES:
                 skipped += 1
                 continue
             name = _name(folder, file)
-            label = access.of(name, *(() if names is None else names.of(place / file.relative_to(root), file)))
+            known = (name, *(() if names is None else names.of(place / file.relative_to(root), file)))
+            label = access.of(*known)
+            matched.update(access.matching(*known))
             if name in sources:  # found below two of the paths
                 label = max(label, sources[name].label, key=lambda each: each.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
@@ -103,7 +124,8 @@ def find_files(
         raise _nothing(paths, skipped, outside)
     kept = [_name(folder, root) for root in roots]
     scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in kept))
-    return Found(sources=tuple(sources.values()), skipped=skipped, outside=outside, scope=scope)
+    idle = access.idle(matched) if exact else {}
+    return Found(sources=tuple(sources.values()), skipped=skipped, outside=outside, idle=idle, scope=scope)
 
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
@@ -152,7 +174,8 @@ def read_corpus(path: Path, access: Access) -> Found:
         )
     if not sources:
         raise DataError(f"{str(path)!r} holds no document.", hint="Give the corpus.jsonl of a BEIR data set.")
-    return Found(sources=tuple(sources.values()))
+    matched = {pattern for name in sources for pattern in access.matching(name)}
+    return Found(sources=tuple(sources.values()), idle=access.idle(matched))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -181,6 +204,10 @@ def _place(folder: Path, path: Path) -> Path | None:
 
 
 def _name(folder: Path, file: Path) -> str:
-    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere."""
+    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere.
+
+    Bytes of it that are no UTF-8, which a file system takes and nothing else does, are written out.
+    """
     inside = file.is_relative_to(folder.resolve())
-    return file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
+    name = file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

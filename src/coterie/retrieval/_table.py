@@ -5,11 +5,16 @@ Knows no format: HTML and DOCX give it rows of cells.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 _NAME_CHARACTERS, _NAME_WORDS = 60, 5
 """What names a column or a row is no longer than this."""
 _FEWEST_ROWS, _FEWEST_COLUMNS = 2, 2
+_LONG_ROW, _LONG_NAME = 100, 25
+"""Pieces: a longer row would be cut anywhere, and what stands behind the cut would belong to nobody."""
+_PIECE = re.compile(r"[^\W\d_]+|\d{1,2}|[^\w\s]|_")
+"""About what an encoder takes for a token."""
 _MOST_COLUMNS = 1000
 """A cell that says it spans more is taken to span this many."""
 
@@ -38,6 +43,11 @@ class Grid:
             if rows > 1:
                 self._below[len(self.rows[-1])] = (rows, text)
             self.rows[-1].append(text)
+
+    def above(self) -> str:
+        """What stands above the next cell of the row."""
+        column = len(self.rows[-1]) if self.rows else 0
+        return self.rows[-2][column] if len(self.rows) > 1 and column < len(self.rows[-2]) else ""
 
     def end_row(self) -> None:
         """The row is over."""
@@ -84,10 +94,24 @@ def table_paragraphs(rows: Sequence[Sequence[str]], *, names: Sequence[str] | No
         if names:
             titles = [" ".join(name.split()) for name in names]
             named = [*titles, *[""] * len(row)]
-            yield "\n".join(f"{name}: {cell}" if name else cell for name, cell in _once(named, row) if cell)
+            yield from _short([f"{name}: {cell}" if name else cell for name, cell in _once(named, row) if cell])
             continue
         cells = [cell for cell in row if cell]
         yield ": ".join(cells) if len(cells) == 2 and _is_name(cells[0]) else " | ".join(cells)
+
+
+def _short(lines: Sequence[str]) -> Iterator[str]:
+    """A row as one paragraph; a long one as several, each of which begins with what the row is of."""
+    lengths = [len(_PIECE.findall(line)) for line in lines]
+    of = lines[:1] if lengths[0] <= _LONG_NAME else []
+    piece, length = list(lines[:1]), lengths[0]
+    for line, each in zip(lines[1:], lengths[1:], strict=True):
+        if length + each > _LONG_ROW and len(piece) > len(of):
+            yield "\n".join(piece)
+            piece, length = list(of), lengths[0] if of else 0
+        piece.append(line)
+        length += each
+    yield "\n".join(piece)
 
 
 def _once(names: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -127,6 +127,7 @@ def test_wrong_answers_accept_nothing():
     assert threshold.value is None
     assert threshold.coverage == 0
     assert "Nothing is accepted: of the" in threshold.reason
+    assert "no other threshold does better: too many to show" in threshold.reason
 
 
 def test_no_rows_accept_nothing():
@@ -209,3 +210,4 @@ def test_one_group_shows_nothing():
     threshold = accept_threshold(np.linspace(0, 1, 1000), np.ones(1000), target_risk=RISK, groups=["a"] * 1000)
 
     assert threshold.value is None
+    assert "0 were wrong (0.0%), and no other threshold does better: too few rows" in threshold.reason

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 
 import pytest
@@ -309,6 +310,29 @@ def test_an_accent_is_one_however_it_is_written(place):
     found = find(place, "docs", labels={"docs/r\u00e9sum\u00e9.txt": Label.RESTRICTED})
 
     assert labels_of(found)["docs/re\u0301sume\u0301.txt"] == "restricted"
+
+
+async def test_a_name_that_is_no_utf_8_is_written_out(place, build):
+    """A file whose name the file system takes and nothing else does is indexed and found like any other."""
+    (place / "docs" / os.fsdecode(b"bad\xff.txt")).write_text("Osmium is dense.")
+
+    shelf, report = await build(find(place, "docs"))
+    _, again = await build(find(place, "docs"))
+
+    assert (report.added, again.unchanged) == (3, 3)
+    assert "docs/bad\\xff.txt" in await shelf.documents()
+
+
+def test_a_pattern_of_labels_that_changes_nothing_is_told(place):
+    """One that matches nothing, or asks for no more than the shelf's own label; none of a part of the shelf."""
+    labels = {"hr/**": Label.RESTRICTED, "personnel/**": Label.RESTRICTED, "docs/*.md": Label.PUBLIC}
+
+    idle = find(place, "docs", labels=labels).idle
+
+    assert list(idle) == ["personnel/**", "docs/*.md"]
+    assert "matches no document" in idle["personnel/**"]
+    assert "'internal'" in idle["docs/*.md"]
+    assert find(place, "docs/hr", exact=False, shelf=["docs"], labels=labels).idle == {}
 
 
 def test_endless_paths_are_refused(place, monkeypatch):

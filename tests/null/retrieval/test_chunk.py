@@ -1,5 +1,6 @@
 """Chunks: where they begin and end, and how long they are."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,37 @@ def test_one_endless_word_is_cut():
 
     assert "".join(text[c.start : c.end] for c in chunks) == text
     assert max(c.end - c.start for c in chunks) <= 200
+
+
+def test_what_an_encoder_takes_for_one_word_is_cut():
+    """A picture in base64 is one unknown token, however long: its chunks are no longer than others."""
+    text = "x" * 90_000
+
+    assert max(c.end - c.start for c in chunk(Parsed(text=text), lambda texts: [1] * len(texts))) <= 12 * 128
+
+
+def test_what_must_be_cut_is_cut_between_lines():
+    """Names and their values stay together where a line fits."""
+    text = "\n".join(f"name of column {n}: the value is {n}" for n in range(60))
+
+    pieces = [text[c.start : c.end] for c in chunk(Parsed(text=text), words, tokens=40)]
+
+    assert all(line.startswith("name of") for piece in pieces for line in piece.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("Şimdi geldi. Šel domů. Ωραία. Žije.", 4),
+        ("\u0627\u0644\u0625\u064a\u062c\u0627\u0631. \u064a\u062c\u0628\u061f \u0644\u0627.", 3),
+        ("\u0939\u0948\u0964 \u092f\u0939", 2),
+        ("🚀 Go at nine. 🎉 Yes.", 2),
+        ("It has approx. five.", 1),
+    ],
+)
+def test_sentences_end_in_every_script(text, count):
+    """Capitals with marks begin a sentence, and so do letters of scripts without capitals, and pictures."""
+    assert len(sentences(text)) == count
 
 
 def test_a_table_is_cut_between_its_rows_and_each_piece_knows_its_columns():

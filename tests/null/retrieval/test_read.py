@@ -213,6 +213,36 @@ def test_pdf_outline(written):
     assert headings(parsed) == [(1, "Fees"), (2, "Late fee")]
 
 
+def test_pdf_form(written):
+    """What a field was filled with stands behind the words beside it; buttons and passwords are not read."""
+    pypdf = pytest.importorskip("pypdf")
+    generic = pypdf.generic
+    writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf("Licence plate:")))
+
+    def field(name, value, low, kind="/Tx", **more):
+        entries = {"/Type": "/Annot", "/Subtype": "/Widget", "/FT": kind}
+        widget = generic.DictionaryObject({generic.NameObject(k): generic.NameObject(v) for k, v in entries.items()})
+        widget[generic.NameObject("/T")] = generic.TextStringObject(name)
+        widget[generic.NameObject("/V")] = value
+        box = [generic.NumberObject(n) for n in (120, low, 280, low + 20)]
+        widget[generic.NameObject("/Rect")] = generic.ArrayObject(box)
+        for key, each in more.items():
+            widget[generic.NameObject(f"/{key}")] = generic.NumberObject(each)
+        return writer._add_object(widget)
+
+    fields = [
+        field("plate", generic.TextStringObject("ZH 4711"), 195),
+        field("Resident", generic.NameObject("/Yes"), 100, kind="/Btn"),
+        field("Dog", generic.NameObject("/Off"), 80, kind="/Btn"),
+        field("PIN", generic.TextStringObject("1234"), 60, Ff=1 << 13),
+    ]
+    writer.pages[0][generic.NameObject("/Annots")] = generic.ArrayObject(fields)
+    content = io.BytesIO()
+    writer.write(content)
+
+    assert parse(written("a.pdf", content.getvalue())).text == "Licence plate: ZH 4711\n\nResident: yes\n\n"
+
+
 def test_encrypted_pdf(written):
     """An encrypted PDF is said to be one."""
     pypdf = pytest.importorskip("pypdf")
