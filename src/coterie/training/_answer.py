@@ -314,7 +314,7 @@ class _Fit:
             job.progress.finish("")
         if found is not None:
             corpus = found.corpus
-            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, gates=found.gates)
+            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:

@@ -21,7 +21,7 @@ from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training import gather_corpus, train
 from coterie.training._answer import _Fit, _shown
-from coterie.training._answer_fit import _Work
+from coterie.training._answer_fit import _beside, _Work
 from coterie.training._provable import _met
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
@@ -217,6 +217,20 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
 
     assert thresholds[0] > 0.15
     assert thresholds[1] == 0.15
+
+
+def test_beside_the_best_sentence_nothing_is_cited_in_new_words_that_is_not_shown():
+    """What stands beside is wrong for whole topics: then too few topics show anything, in whatever many documents."""
+    asked, topics = 1_200, np.arange(1_200) % 12
+    before = np.arange(asked) >= asked // 2
+    found = {}
+    for name, wrong in (("topics", topics == 0), ("documents", np.arange(asked) % 13 == 0)):
+        questions = [SimpleNamespace(answers=np.array([True, not each])) for each in wrong]
+        corpus = SimpleNamespace(asked=questions, topics=[f"topic {each}" for each in topics])
+        found[name] = _beside(corpus, [np.array([5.0, 4.0])] * asked, 0.85, before, anew=True)  # type: ignore[arg-type]
+
+    assert found["topics"][True] == found["documents"][True] == found["documents"][False] == 4.0
+    assert found["topics"][False] > 12.0  # no log-odds are
 
 
 @pytest.mark.slow
