@@ -2,7 +2,7 @@
 
 from ._default import DEFAULT_FILE, Defaults, load_defaults
 from ._experts import PLACES, Experts, place_odds, place_of
-from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
+from ._features import ENCODED, LEXICAL, WHOLE, encoded_features, lexical_features
 from ._gate import SAME, Gate, Known, Metric, answer_directions, fit_metric, open_gate, plain_metric
 from ._reader import (
     MOST_CITED,
@@ -15,7 +15,7 @@ from ._reader import (
     survey,
     weigh,
 )
-from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, in_own_words, outcome_features
+from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, in_own_words, mix_kinds, outcome_features
 from ._sentences import Sentence, cut_passages
 from ._support import SUPPORT, Borne, Support, support_features
 from ._words import terms
@@ -31,6 +31,7 @@ __all__ = [
     "PLACES",
     "SAME",
     "SUPPORT",
+    "WHOLE",
     "Borne",
     "Defaults",
     "Experts",
@@ -55,6 +56,7 @@ __all__ = [
     "lexical_features",
     "likely_rows",
     "load_defaults",
+    "mix_kinds",
     "open_gate",
     "outcome_features",
     "place_odds",

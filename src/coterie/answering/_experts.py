@@ -57,6 +57,17 @@ class Experts:
         found = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
         return np.column_stack(found)
 
+    def by_kind(self, text: str, start: int, vector: Floats) -> Floats:  # (D,) -> (len(KNOWN), K)
+        """What `scores` would be of one sentence, were the question of each kind alone."""
+        indices, values = self.ngrams.encode(text)
+        place = int(place_of(np.array([start]))[0])
+        return self.each_kind(values @ self.word_weights[indices].astype(np.float32), place, vector)
+
+    def each_kind(self, words: Floats, place: int, vector: Floats) -> Floats:  # (K,), (D,) -> (len(KNOWN), K)
+        """The same, from what the words of the sentence add up to for each kind, and from its place's number."""
+        vectors = vector @ self.vector_weights.astype(np.float32)
+        return np.stack([words + self.word_bias, vectors + self.vector_bias, self.places[:, place].astype(np.float32)])
+
     def by_place(self, shares: Floats, starts: Floats) -> Floats:  # (K,), (S,) -> (S,)
         """Log-odds from where sentences begin in their documents."""
         return np.asarray((shares @ self.places.astype(np.float32))[place_of(starts)])

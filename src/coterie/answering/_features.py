@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import log
@@ -20,6 +20,11 @@ from ._words import terms
 
 Floats = np.ndarray
 
+WHOLE: tuple[str, ...] = (
+    "asked",  # logarithm of the question's words
+    "unheard",  # share of the question's words, each weighted by its rarity here, that no sentence has, nor one like it
+)
+"""Features of a question and all sentences that were found for it: they tell no two sentences apart."""
 LEXICAL: tuple[str, ...] = (
     "covered",  # share of the question's words, each weighted by its rarity here, that the sentence has
     "covered_heading",  # the same with the headings and the document's name
@@ -40,6 +45,7 @@ LEXICAL: tuple[str, ...] = (
     "row",  # a row with the names of its columns
     "meant",  # as `covered`, where a word of the question may be another one for the same
     "meant_heading",  # as `covered_heading`, likewise
+    *WHOLE,
 )
 """Features from words alone."""
 ENCODED: tuple[str, ...] = (
@@ -84,6 +90,7 @@ def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  #
     above = _above(sentences)
     kind, kinds = wanted(question), asked_for(question)
     alike = _Alike(asked, sets)
+    whole = (log(1 + len(asked)), alike.unheard([each.head for each in sentences]))
     found = np.zeros((len(sentences), len(LEXICAL)))
     for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
@@ -112,6 +119,7 @@ def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  #
             bool(each.head) or "\n" in each.text,
             alike.share(sets[row]),
             alike.share(heading),
+            *whole,
         )
     return found
 
@@ -133,13 +141,20 @@ class _Alike:
     """The question's words as what they mean, each weighed by its rarity in these sentences."""
 
     def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]]) -> None:
-        self._weights = _weights(tuple(dict.fromkeys(meant(asked))), [set(meant(words)) for words in sentences])
+        said = [set(meant(words)) for words in sentences]
+        self._weights = _weights(tuple(dict.fromkeys(meant(asked))), said)
         self._total = sum(self._weights.values()) or 1.0
+        self._said = set().union(*said)
 
-    def share(self, words: set[str]) -> float:
+    def share(self, words: Iterable[str]) -> float:
         """The share of them that some words have."""
         said = set(meant(words))
         return sum(weight for term, weight in self._weights.items() if term in said) / self._total
+
+    def unheard(self, heads: Iterable[str]) -> float:
+        """The share of them that no sentence has, nor the names of columns."""
+        said = self._said.union(*(meant(_terms(head)) for head in set(heads)))
+        return sum(weight for term, weight in self._weights.items() if term not in said) / self._total
 
 
 def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> dict[int, set[str]]:

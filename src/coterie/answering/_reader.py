@@ -6,9 +6,9 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from coterie.types import Citation, Passage
 from ._experts import Experts
 from ._features import ENCODED, LEXICAL, encoded_features, lexical_features
 from ._gate import SAME, Gate
-from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, in_own_words, outcome_features, probability
+from ._scorer import KNOWN, OUTCOME, Scorer, cited_rows, in_own_words, mix_kinds, outcome_features, probability
 from ._sentences import Sentence, cut_passages
 
 MOST_SENTENCES = 96
@@ -163,8 +163,10 @@ class Reader:
         gate = self.experts.gate(question)
         if gate.familiar == 0.0:
             return reading
-        columns |= dict(zip(KNOWN, self.experts.scores(gate.shares, seen.texts, seen.starts, vectors).T, strict=True))
-        return _between(reading, weigh(self.familiar, columns, seen.sentences, gate), gate.familiar)
+        experts, texts, starts = self.experts, seen.texts, seen.starts
+        columns |= dict(zip(KNOWN, experts.scores(gate.shares, texts, starts, vectors).T, strict=True))
+        asked = Asked(gate, lambda row: experts.by_kind(texts[row], int(starts[row]), vectors[row]))
+        return _between(reading, weigh(self.familiar, columns, seen.sentences, asked), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """The JSON description and the arrays that restore it."""
@@ -186,17 +188,29 @@ class Reader:
         )
 
 
+class Asked(NamedTuple):
+    """What is known of a question from those that training has seen."""
+
+    gate: Gate
+    by_kind: Callable[[int], Floats]
+    """By the row of a sentence what the expert of each kind says of it (len(KNOWN), K)."""
+
+
 def weigh(
-    scorer: Scorer, columns: Mapping[str, Floats], sentences: Sequence[Sentence], gate: Gate | None = None
+    scorer: Scorer, columns: Mapping[str, Floats], sentences: Sequence[Sentence], asked: Asked | None = None
 ) -> Reading:
     """What a scorer makes of sentences whose features (S,) are known by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])
     scores = scorer.sentence.of(features)
-    if gate is None:
+    if asked is None:
         scores = in_own_words(scores, columns["covered"], [each.rank for each in sentences])
-    rows = cited_rows(scores, scorer.also, MOST_CITED)
-    nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
-    outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=agreed)
+        rows = cited_rows(scores, scorer.also, MOST_CITED)
+        nearest, outcome = 0.0, outcome_features(scores, columns, rows)
+    else:
+        nearest, shares = asked.gate.nearest, asked.gate.shares
+        rows = cited_rows(scores, scorer.beside(again=nearest >= SAME), MOST_CITED)
+        mixed = mix_kinds(scorer.sentence, features[rows[0]], asked.by_kind(rows[0]), shares)
+        outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=float(shares.max()), mixed=mixed)
     sure = scorer.outcomes(again=nearest >= SAME)
     return Reading(
         cited=tuple(sentences[row] for row in rows),
@@ -204,7 +218,7 @@ def weigh(
         stated=probability(float(sure.stated.of(outcome))),
         scores=scores,
         outcome=outcome,
-        known=gate.familiar if gate is not None else 0.0,
+        known=asked.gate.familiar if asked is not None else 0.0,
     )
 
 

@@ -8,9 +8,9 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logit, logsumexp
 
-from ._features import ENCODED, LEXICAL
+from ._features import ENCODED, LEXICAL, WHOLE
 
 Floats = np.ndarray
 
@@ -29,9 +29,12 @@ OUTCOME: tuple[str, ...] = (
     "fits",  # of the best sentence
     "unfit",
     "bare",
+    "length",
+    *WHOLE,
+    "mixed",  # log-odds of the best sentence, where the question may be of several kinds: see `mix_kinds`
 )
 """What is seen of an answer as a whole."""
-_FIT = OUTCOME[9:]
+_FIT = OUTCOME[9:-1]
 _RIVALS = 8
 """So few, so that the number of sentences found does not count."""
 _NEARLY = 1.5
@@ -39,6 +42,8 @@ _NEARLY = 1.5
 _ALL = 0.999
 _FAR = 12.0
 """Log-odds are cut at this distance from 0."""
+_LEAST = 1e-4
+"""Probabilities are cut at this distance from 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,12 @@ class Scorer:
     """Log-odds from which further sentences are cited beside the best one."""
     again: Outcomes | None = None
     """`right` and `stated` of questions in words that training has seen; None where they are as of any other."""
+    also_again: float | None = None
+    """`also` of such questions; likewise."""
+
+    def beside(self, *, again: bool) -> float:
+        """Log-odds from which further sentences are cited for a question that was asked before, or for a new one."""
+        return self.also_again if again and self.also_again is not None else self.also
 
     def outcomes(self, *, again: bool) -> Outcomes:
         """What tells how sure an answer is, to a question that was asked before or to a new one."""
@@ -104,7 +115,8 @@ class Scorer:
         """As JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
         again = {} if self.again is None else {name: line.describe() for name, line in self.again._asdict().items()}
-        return lines | {"also": self.also} | ({"again": again} if again else {})
+        beside = {"also": self.also} | ({} if self.also_again is None else {"also_again": self.also_again})
+        return lines | beside | ({"again": again} if again else {})
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Scorer:
@@ -119,7 +131,27 @@ class Scorer:
             again=Outcomes(**{name: Line.restore(stored["again"][name], OUTCOME) for name in Outcomes._fields})
             if "again" in stored
             else None,
+            also_again=float(stored["also_again"]) if "also_again" in stored else None,
         )
+
+
+def mix_kinds(line: Line, features: Floats, kinds: Floats, shares: Floats) -> float:
+    """Log-odds that a sentence answers, by the law of total probability over the kinds that the question may be of.
+
+    `line` has the kinds' log-odds mixed, and so is sure where the likeliest kind alone is. A sentence that answers
+    whatever is meant is surer than one that answers what is probably meant.
+
+    Args:
+        line: Of a sentence's features, `KNOWN` among them.
+        features: (F,) those of the sentence.
+        kinds: (len(KNOWN), K) what the expert of each kind says of it.
+        shares: (K,) how likely the question is of each.
+    """
+    places = [line.names.index(name) for name in KNOWN]
+    weights = line.weights[places]
+    rest = float(features @ line.weights - features[places] @ weights) + line.bias
+    probable = float(shares @ expit(np.clip(rest + weights @ kinds, -_FAR, _FAR)))
+    return float(logit(np.clip(probable, _LEAST, 1 - _LEAST)))
 
 
 def in_own_words(scores: Floats, covered: Floats, ranks: Sequence[int]) -> Floats:  # (S,) -> (S,)
@@ -151,7 +183,13 @@ def cited_rows(scores: Floats, also: float, most: int) -> list[int]:
 
 
 def outcome_features(
-    scores: Floats, columns: Mapping[str, Floats], cited: Sequence[int], *, nearest: float = 0.0, agreed: float = 0.0
+    scores: Floats,
+    columns: Mapping[str, Floats],
+    cited: Sequence[int],
+    *,
+    nearest: float = 0.0,
+    agreed: float = 0.0,
+    mixed: float = 0.0,
 ) -> Floats:  # (len(OUTCOME),)
     """What is seen of an answer.
 
@@ -161,6 +199,7 @@ def outcome_features(
         cited: The rows cited, best first.
         nearest: Cosine to the nearest question that training has seen.
         agreed: The largest share of a kind in the question.
+        mixed: See `mix_kinds`.
     """
     others = np.delete(scores, list(cited))
     best = cited[0]
@@ -169,7 +208,7 @@ def outcome_features(
     )
     gap = scores[best] - (others.max() if len(others) else -_FAR)
     rivals = float(logsumexp(np.sort(scores)[-_RIVALS:]))
-    return np.array([scores[best], gap, rivals, *seen, nearest, agreed, *last])
+    return np.array([scores[best], gap, rivals, *seen, nearest, agreed, *last, mixed])
 
 
 def probability(log_odds: float) -> float:

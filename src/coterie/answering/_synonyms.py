@@ -19,7 +19,7 @@ deposit caution
 fine penalty surcharge
 buy purchase
 bill invoice
-salary wage payroll
+salary wage payroll payday
 phone telephone ring hotline
 mobile cellphone smartphone
 mail email
@@ -102,6 +102,7 @@ password passcode
 employee worker staff colleague personnel
 boss manager supervisor head chief
 job work position
+trial probation probationary
 company firm business employer
 customer client
 holiday vacation
@@ -122,6 +123,8 @@ big large size
 small tiny little
 old age
 fast speed quick
+cable cord
+bandage dressing plaster
 hot warm temperature heat
 cold cool
 bright light

@@ -43,7 +43,7 @@ from ._answer_profile import answer_profile
 from ._candidates import Candidate, Choice, Figure, choose
 from ._job import Job, TextEncoder
 from ._measure import finish
-from ._provable import RISKS, as_met
+from ._provable import RISKS, as_met, met_from
 from ._report import write_report
 
 if TYPE_CHECKING:
@@ -243,13 +243,21 @@ def _shown(
 ) -> tuple[Threshold, float]:
     """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
 
-    That one is raised to where no more than `met` were wrong.
+    That one is raised to where no more than `met` were wrong. Few groups can show a smaller risk of a few of the surest
+    answers alone, far beyond where that was met; then the smallest that they show of all from there on is taken.
     """
+    strictest: tuple[Threshold, float] | None = None
+    least = met_from(confidence, right, met)
     for risk in (target, *(each for each in RISKS if each > target)):
         found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
-        if found.value is not None:
-            break
-    return (as_met(found, confidence, right, met) if risk > target else found), risk
+        if found.value is None:
+            continue
+        if risk == target:
+            return found, risk
+        if least is None or found.value <= least:
+            return as_met(found, confidence, right, met), risk
+        strictest = strictest or (found, risk)
+    return strictest or (found, risk)
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -314,7 +322,7 @@ class _Fit:
             job.progress.finish("")
         if found is not None:
             corpus = found.corpus
-            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, gates=found.gates)
+            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
             reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:

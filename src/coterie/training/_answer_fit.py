@@ -23,6 +23,7 @@ from coterie.answering import (
     OUTCOME,
     PLACES,
     SAME,
+    WHOLE,
     Experts,
     Gate,
     Known,
@@ -34,11 +35,13 @@ from coterie.answering import (
     encoded_features,
     fit_metric,
     likely_rows,
+    mix_kinds,
     open_gate,
     outcome_features,
     place_odds,
     place_of,
 )
+from coterie.calibration import accept_threshold
 from coterie.engines import fit_ngrams
 
 from ._answer_corpus import AnswerCorpus, Asked
@@ -55,6 +58,9 @@ _HARD, _ANY = 2_500, 1_500
 """Sentences of a topic's questions, and of any, that are shown to an expert as no answers."""
 _SILENT = -6.0  # log-odds of a topic whose expert has nothing to learn from
 _NEVER = 99.0
+_OF_WORDING = np.isin(OUTCOME, ("length", *WHOLE))
+"""What is not heard where questions have experts: of a few dozen wordings, each asked a hundred times, it would be
+learnt which of them were answered."""
 
 
 class Fitted(NamedTuple):
@@ -94,7 +100,7 @@ def fit_scorer(
     folds: np.ndarray,
     *,
     precision: float,
-    gates: Sequence[Gate] | None = None,
+    known: Familiar | None = None,
 ) -> Fitted:
     """The scorer of some features, fitted on all questions; each question's own figures are of one that did not see it.
 
@@ -103,23 +109,31 @@ def fit_scorer(
         columns: Their sentences' features.
         folds: (N,) which of them are held back together.
         precision: Share of right ones that sentences cited beside the best one must have.
-        gates: How each question's experts were chosen, where there are any.
+        known: How each question's experts were chosen and what they say, where there are any.
     """
-    names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0])
+    gates = None if known is None else known.gates
+    names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0] and name not in WHOLE)
     features = [np.column_stack([each[name] for name in names]) for each in columns]
     owners = np.repeat(folds, [len(each) for each in features])
     stacked = np.vstack(features).astype(np.float64)
     answers = np.concatenate([each.answers for each in corpus.asked])
     scores: list[Floats] = [np.empty(0)] * len(features)
+    mixed = np.zeros(len(features))
     for fold in np.unique(folds):
         line = _line(names, stacked[owners != fold], answers[owners != fold])
-        for number in np.flatnonzero(folds == fold):
+        for number in np.flatnonzero(folds == fold).tolist():
             scores[number] = line.of(features[number])
+            if known is not None:
+                row = int(scores[number].argmax())
+                kinds = known.by_kind(number, row)
+                mixed[number] = mix_kinds(line, features[number][row], kinds, known.gates[number].shares)
     before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(columns))
-    also = max(_also(corpus, scores, precision, before == again) for again in np.unique(before))
-    outcomes = _outcomes(columns, scores, also, gates)
+    also = _beside(corpus, scores, precision, before, anew=gates is not None)
+    outcomes = _outcomes(columns, scores, [also[bool(again)] for again in before], gates, mixed)
     best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
-    sound = np.array([is_sound(each, row, also) for each, row in zip(corpus.asked, scores, strict=True)])
+    sound = np.array(
+        [is_sound(each, row, also[bool(again)]) for each, row, again in zip(corpus.asked, scores, before, strict=True)]
+    )
     stated = np.array([each.stated for each in corpus.asked])
     lines: dict[bool, Outcomes] = {}
     probable = np.zeros((2, len(best)))  # that it answers, that anything does
@@ -130,7 +144,12 @@ def fit_scorer(
         probable[:, own] = [_cross_fitted(outcomes[own], true[own], folds[own]) for true in (best, stated)]
     new = lines.get(False) or lines[True]
     scorer = Scorer(
-        sentence=_line(names, stacked, answers), right=new.right, stated=new.stated, also=also, again=lines.get(True)
+        sentence=_line(names, stacked, answers),
+        right=new.right,
+        stated=new.stated,
+        also=also.get(False, _NEVER),
+        again=lines.get(True),
+        also_again=also.get(True),
     )
     return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best, sound=sound)
 
@@ -140,12 +159,16 @@ def is_sound(asked: Asked, scores: Floats, also: float) -> bool:
     return bool(asked.answers[cited_rows(scores, also, MOST_CITED)].all())
 
 
-def _outcomes(columns: Columns, scores: Sequence[Floats], also: float, gates: Sequence[Gate] | None) -> Floats:
+def _outcomes(
+    columns: Columns, scores: Sequence[Floats], also: Sequence[float], gates: Sequence[Gate] | None, mixed: Floats
+) -> Floats:
     rows = []
     for number, (each, own) in enumerate(zip(columns, scores, strict=True)):
         gate = gates[number] if gates is not None else None
         nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
-        rows.append(outcome_features(own, each, cited_rows(own, also, MOST_CITED), nearest=nearest, agreed=agreed))
+        cited = cited_rows(own, also[number], MOST_CITED)
+        seen = outcome_features(own, each, cited, nearest=nearest, agreed=agreed, mixed=float(mixed[number]))
+        rows.append(seen if gates is None else np.where(_OF_WORDING, 0.0, seen))
     return np.vstack(rows)
 
 
@@ -169,14 +192,38 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
     return found
 
 
-def _also(corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, own: np.ndarray) -> float:  # own (N,) bool
-    """The lowest log-odds from which sentences beside the best one are right so often, of a part of the questions."""
-    others = {
-        number: np.delete(np.arange(len(scores[number])), scores[number].argmax())
-        for number in np.flatnonzero(own).tolist()
-    }
-    values = np.concatenate([scores[number][rows] for number, rows in others.items()])
-    right = np.concatenate([corpus.asked[number].answers[rows] for number, rows in others.items()])
+def _beside(
+    corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, before: np.ndarray, *, anew: bool
+) -> dict[bool, float]:
+    """The log-odds from which sentences beside the best one are cited, of questions asked before (N,) and of others.
+
+    From where such sentences were right often enough, of both parts. In new words (`anew`) that has to be shown, and
+    over topics: in words that are taken for another kind what stands beside is wrong as well, for every document.
+    """
+    parts = [bool(each) for each in np.unique(before)]
+    found = {again: _ranked_beside(corpus, scores, before == again) for again in parts}
+    least = max(_often_right(values, right, precision) for values, right, _ in found.values())
+    if not anew or False not in found:
+        return dict.fromkeys(parts, least)
+    values, right, owners = found[False]
+    topics = np.array(corpus.topics)[owners]
+    shown = accept_threshold(values, right, target_risk=1 - precision, groups=topics.tolist()).value
+    return {again: least for again in parts if again} | {False: _NEVER if shown is None else max(shown, least)}
+
+
+def _ranked_beside(
+    corpus: AnswerCorpus, scores: Sequence[Floats], own: np.ndarray
+) -> tuple[Floats, np.ndarray, np.ndarray]:  # own (N,) bool -> three of (M,)
+    """What may be cited beside the best sentence, of a part of the questions: log-odds, whether it answers, whose."""
+    numbers = np.flatnonzero(own).tolist()
+    rows = {number: np.argsort(-scores[number], kind="stable")[1:MOST_CITED] for number in numbers}
+    values = np.concatenate([scores[number][rows[number]] for number in numbers])
+    right = np.concatenate([corpus.asked[number].answers[rows[number]] for number in numbers])
+    return values, right, np.repeat(numbers, [len(rows[number]) for number in numbers])
+
+
+def _often_right(values: Floats, right: np.ndarray, precision: float) -> float:  # (M,), (M,)
+    """The lowest log-odds from which sentences are right so often."""
     order = np.argsort(-values, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(shares >= precision)
@@ -203,6 +250,8 @@ class Familiar:
     columns: Columns
     folds: np.ndarray  # (M,)
     gates: list[Gate]
+    by_kind: Callable[[int, int], Floats]
+    """What each kind's expert says of a sentence (len(KNOWN), K), by the numbers of the question and of the row."""
 
 
 def fit_experts(
@@ -229,8 +278,9 @@ def fit_experts(
     numbers = np.array([number for number, _ in looks])
     seen = [corpus.asked[number] for number in numbers]
     columns: Columns = [{}] * len(looks)
-    for fold in np.unique(folds):
-        experts = work.fit(folds != fold, advance)
+    of_fold: dict[int, Experts] = {}
+    for fold in np.unique(folds).tolist():
+        experts = of_fold[fold] = work.fit(folds != fold, advance)
         weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
         for place in np.flatnonzero(folds[numbers] == fold):
             gate = gates[place]
@@ -241,6 +291,7 @@ def fit_experts(
         columns=columns,
         folds=folds[numbers],
         gates=gates,
+        by_kind=lambda number, row: work.by_kind(of_fold[int(folds[numbers[number]])], seen[number], row),
     )
 
 
@@ -311,6 +362,13 @@ class _Work:
         narrowed = asked.take(rows)
         known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), place[rows])
         return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
+
+    def by_kind(self, experts: Experts, asked: Asked, row: int) -> Floats:  # (len(KNOWN), K)
+        """What the expert of each kind says of a sentence, as `Experts.by_kind` does."""
+        text, place = int(asked.texts[row]), int(place_of(asked.starts[row : row + 1])[0])
+        words = self.words[text]
+        found = words.data @ experts.word_weights[words.indices].astype(np.float32)
+        return experts.each_kind(found, place, self.vectors[text])
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
         """Experts of the questions that are seen (N,)."""

@@ -74,7 +74,7 @@ def showable(
 
 def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
     """A laxer risk's threshold, raised to where the target was met on these rows: not shown, but likelier."""
-    met = _met(confidence, right, target)
+    met = met_from(confidence, right, target)
     if found.value is None or met is None or met <= found.value:
         return found
     kept = confidence >= met
@@ -87,7 +87,7 @@ def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: 
     )
 
 
-def _met(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
+def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
     """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.answering import LEXICAL, load_defaults, survey
+from coterie.answering import LEXICAL, WHOLE, load_defaults, survey
 from coterie.types import Label, Passage
 
 
@@ -59,3 +59,18 @@ def test_another_word_for_the_same_is_known():
     said, meant = (seen.words[:, LEXICAL.index(name)].tolist() for name in ("covered", "meant"))
     assert said == [0.0, 0.0]
     assert meant[0] > meant[1] == 0.0
+
+
+def test_what_no_sentence_has_is_unheard():
+    """It is the same for every sentence found: a word that one of them has, or means, was heard."""
+    texts = "Bicycles stay in the yard. Prams stay in the hall."
+    passage = Passage(document="a.md", start=0, end=len(texts), text=texts, score=1.0, label=Label.PUBLIC)
+
+    def told(question):
+        seen = survey(question, [passage])
+        (values,) = {tuple(row) for row in seen.words[:, [LEXICAL.index(name) for name in WHOLE]].tolist()}
+        return dict(zip(WHOLE, values, strict=True))
+
+    assert told("Where does my bike go?")["unheard"] < told("Where does my unicorn go?")["unheard"] == 1.0
+    assert told("Prams and bicycles?")["unheard"] == 0.0
+    assert told("Bicycles?")["asked"] < told("Prams and bicycles?")["asked"]

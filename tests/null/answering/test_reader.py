@@ -103,13 +103,17 @@ def test_it_is_stored_and_restored():
 def test_a_question_asked_before_is_weighed_by_lines_of_its_own():
     """They are stored with the others; without them all questions are alike."""
     plain = reader().plain
-    surer = replace(plain, again=Outcomes(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0)))
+    lines = Outcomes(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0))
+    surer = replace(plain, again=lines, also_again=1.5)
     restored = Scorer.restore(surer.describe())
 
     for scorer in (surer, restored):
         assert scorer.outcomes(again=True).right.bias == 9.0
         assert scorer.outcomes(again=False).right.bias == plain.right.bias
+        assert scorer.beside(again=True) == 1.5
+        assert scorer.beside(again=False) == plain.also
     assert plain.outcomes(again=True).right is plain.right
+    assert plain.beside(again=True) == plain.also
 
 
 @pytest.mark.parametrize("change", ["weights", "bias", "names"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from coterie.answering import Gate, Reader, load_defaults
+from coterie.calibration import accept_threshold
 from coterie.config import load_config
 from coterie.data import Row
 from coterie.errors import DataError, NotIndexed
@@ -21,8 +22,8 @@ from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training import gather_corpus, train
 from coterie.training._answer import _Fit, _shown
-from coterie.training._answer_fit import _Work
-from coterie.training._provable import _met
+from coterie.training._answer_fit import _beside, _Work
+from coterie.training._provable import met_from
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
 ASKED = {
@@ -197,6 +198,21 @@ def test_a_risk_that_cannot_be_shown_is_still_kept_on_the_questions():
     assert "at most 0.03 were wrong" in threshold.reason
 
 
+def test_a_smaller_risk_of_a_few_answers_does_not_silence_the_others():
+    """A third of them shows an error of 10%; all of them met the target of 5%, and show 15%: all are given."""
+    topics = np.concatenate([1 + np.arange(78) % 39, np.tile(np.arange(40), 20)])
+    right = np.concatenate([np.ones(78, dtype=bool), np.tile(np.arange(40) > 0, 20)])
+    confidence = np.linspace(1.0, 0.8, len(right))
+    few = accept_threshold(confidence, right, target_risk=0.1, groups=topics.tolist())
+
+    threshold, risk = _shown(confidence, right, topics.tolist(), 0.05, met=0.05)
+
+    assert few.value is not None
+    assert few.value > 0.9
+    assert risk == 0.15
+    assert threshold.value == confidence[-1]
+
+
 def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are_asked():
     """Where a tenth is wrong, it tells whether that is one topic of ten or one document in ten."""
     rows, documents = 40, 30
@@ -217,6 +233,20 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
 
     assert thresholds[0] > 0.15
     assert thresholds[1] == 0.15
+
+
+def test_beside_the_best_sentence_nothing_is_cited_in_new_words_that_is_not_shown():
+    """What stands beside is wrong for whole topics: then too few topics show anything, in whatever many documents."""
+    asked, topics = 1_200, np.arange(1_200) % 12
+    before = np.arange(asked) >= asked // 2
+    found = {}
+    for name, wrong in (("topics", topics == 0), ("documents", np.arange(asked) % 13 == 0)):
+        questions = [SimpleNamespace(answers=np.array([True, not each])) for each in wrong]
+        corpus = SimpleNamespace(asked=questions, topics=[f"topic {each}" for each in topics])
+        found[name] = _beside(corpus, [np.array([5.0, 4.0])] * asked, 0.85, before, anew=True)  # type: ignore[arg-type]
+
+    assert found["topics"][True] == found["documents"][True] == found["documents"][False] == 4.0
+    assert found["topics"][False] > 12.0  # no log-odds are
 
 
 @pytest.mark.slow
@@ -269,4 +299,4 @@ def test_where_the_target_was_met(right, met):
     """The lowest confidence of enough answers; none where all are wrong, or they are too few."""
     confidence = np.linspace(0.5, 1.0, len(right))
 
-    assert _met(confidence, np.array(right), 0.1) == met
+    assert met_from(confidence, np.array(right), 0.1) == met
