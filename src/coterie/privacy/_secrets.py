@@ -90,9 +90,10 @@ _DISORDER = 3.0
 
 
 _HINTS = (
-    *("passw", "passcode", "passphrase", "pass:", "pass :", "pass=", "pass =", "pwd", "secret", "key", "token"),
-    *("credential", "mot de", "contrase", "kennwort", *_ABROAD),
+    *("pass", "pwd", "secret", "key", "token", "credential", "mot de", "contrase", "kennwort"),
+    *(word for word in _ABROAD if word.isascii()),
 )
+_FOREIGN_HINTS = tuple(word for word in _ABROAD if not word.isascii())
 """Pieces of the words before secrets, one of which every text with such a word has."""
 _BEGINNINGS = {
     "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza", "eyJ"),
@@ -122,7 +123,10 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
         yield from (_secret(match.start(1), match.end(1), 1.0) for match in _USERINFO.finditer(text))
     small = lowered(text)
     stands = small.__contains__
-    bears, names = stands("bearer") or stands("basic"), any(map(stands, _HINTS))
+    bears, names = (
+        stands("bearer") or stands("basic"),
+        any(map(stands, _HINTS)) or (not small.isascii() and any(map(stands, _FOREIGN_HINTS))),
+    )
     if bears:
         yield from (_secret(match.start(1), match.end(1), 0.97) for match in _BEARER.finditer(text))
     if names:
