@@ -206,7 +206,7 @@ def test_demonyms(names):
         ("I flew there with Sierra Leonean friends.", "Sierra Leonean"),
         ("Is she a New Zealander?", "New Zealander"),
         ("The Belarussian delegation arrived.", "Belarussian"),
-        ("Two Ulstermen and a Tasmanian sang.", "Tasmanian"),
+        ("The Tasmanian team won.", "Tasmanian"),
         ("My aunt is a Presbyterian.", "Presbyterian"),
     ],
 )
