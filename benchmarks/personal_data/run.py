@@ -5,8 +5,9 @@
 Test templates were seen by nobody: `_personal.py` has the split. Both detectors read the same texts in the same run and
 are scored alike: span F1 by type, for the same place and for any overlap; in lower case too; on values that occur in no
 training text; and how many of 1,027 of BANKING77's test messages, which name nobody, hold a person. Latency is of one
-call for 500 characters on one core. What is found in ordinary texts (`ordinary.py`) and in sentences of other languages
-(`languages.py`) is counted too. `coterie[presidio]` and Faker are needed.
+call for 500 characters on one core. What is found in ordinary texts (`ordinary.py`), in sentences of other
+languages (`languages.py`) and in records, logs and inflected names (`marked.py`) is counted too. `coterie[presidio]`
+and Faker are needed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from languages import by_language
+from marked import by_kind
 from ordinary import TEXTS, found_by, ordinary_texts
 from threadpoolctl import threadpool_limits
 
@@ -159,6 +161,7 @@ def main() -> None:
             source: found_by(detectors[who], own) for source, own in ordinary_texts().items()
         }
     record.figures["names, by language, exact"] = by_language(detectors["names"])
+    record.figures["names, sentences of our own"] = by_kind(detectors["names"])
     record.figures["templates"] = {name: len({text.template for text in own}) for name, own in asked.items()}
     record.figures["texts"] = {name: len(own) for name, own in asked.items()}
     record.bars = bars(record.figures)

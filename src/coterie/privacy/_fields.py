@@ -23,23 +23,12 @@ _ABROAD = (
     r"\u0444\u0430\u043c\u0438\u043b\u0438\u044f|\u043e\u0442\u0447\u0435\u0441\u0442\u0432\u043e|\u59d3\u540d|\u6c0f\u540d"
 )
 _KEY = rf"(?i:{_OWN}|{_OF_ROLE}|{_ABROAD})"
-_HINTS = (
-    *(
-        "name",
-        "holder",
-        "nom",
-        "apell",
-        "cognome",
-        "apelido",
-        "imi\u0119",
-        "naam",
-        "nazwisko",
-        "p\u0159\u00edjm",
-        "soyad",
-    ),
-    *("navn", "namn", "\u0444\u0430\u043c\u0438\u043b", "\u043e\u0442\u0447\u0435", "\u59d3\u540d", "\u6c0f\u540d"),
+_ENDS = re.compile(
+    r"(?:names?|holder|nom|famille|apellidos?|cognome|apelido|imi\u0119|naam|nazwisko|p\u0159\u00edjmen\u00ed|soyad\u0131|navn|namn|"
+    r"\u0444\u0430\u043c\u0438\u043b\u0438\u044f|\u043e\u0442\u0447\u0435\u0441\u0442\u0432\u043e|\u59d3\u540d|\u6c0f\u540d)"
+    r"(?:\\?[\"']?\]?\s{0,2}[:=]|[^<>\n]{0,60}>)"
 )
-"""A piece of every such name."""
+"""How every such field ends, in lower case: without one there is nothing to look for."""
 _WORD = r"[^\W\d_](?:[^\W\d_]|['\u2019.-](?=[^\W\d_]|[ <\"']|$)){0,30}"
 _UPPER = rf"(?![a-z\u00df-\u00f6\u00f8-\u00ff]){_WORD}"
 _FIELD = re.compile(
@@ -59,8 +48,8 @@ _EMPTY = frozenset(_NOBODY.split())
 
 def find_fields(text: str) -> Iterator[PersonalData]:
     """The names in such fields, of JSON, XML, forms, code and query strings."""
-    lower = text.casefold()
-    if not any(hint in lower for hint in _HINTS):
+    signs = ":" in text or "=" in text or ">" in text
+    if not signs or not _ENDS.search(text.lower()):
         return
     for match in _FIELD.finditer(text):
         group = next(name for name in ("quoted", "bare", "tagged") if match[name] is not None)

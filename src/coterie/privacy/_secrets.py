@@ -20,7 +20,7 @@ _SHAPES = re.compile(
     r"|AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,250}|GOCSPX-[A-Za-z0-9_-]{28}"  # Google
     r"|sk-(?:[A-Za-z0-9]{2,12}-)?[A-Za-z0-9_-]{20,200}"  # OpenAI, Anthropic and who came after them
     r"|hf_[A-Za-z0-9]{30,64}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{40,250}|gsk_[A-Za-z0-9]{40,64}"
-    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|dop_v1_[0-9a-f]{64}|ctr_[A-Za-z0-9_-]{30,64}"
+    r"|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{30,64}|key-[0-9a-f]{32}|dop_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-f]{32}|ctr_[A-Za-z0-9_-]{30,64}"
     r"|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{0,2000}"  # JSON Web Token
     r")(?![A-Za-z0-9])"
 )
@@ -31,19 +31,46 @@ _USERINFO = re.compile(
 """User and password, or a token in their place."""
 _PIN = re.compile(
     r"(?<![^\W_])(?:pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|cryptogramme)"
-    r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{3,5})(?![\w.,/-]?\d|\w)",
+    r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{3,5})(?![\w.,/-]?\d|\w)"
+    r"|(?<![^\W_])(?:otp|(?:one[ -]?time|single[ -]?use|verification|authentication|2fa|login|einmal)"
+    r"[ -]?(?:pass)?(?:code|word|pin))"
+    r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{4,8})(?![\w.,/-]?\d|\w)",
     re.IGNORECASE,
 )
+"""And codes that are good for once."""
 _PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_ABROAD = (
+    *("has\u0142o", "heslo", "wachtwoord", "senha", "l\u00f6senord", "salasana", "adgangskode", "passord", "parool"),
+    *(
+        "\u015fifre",
+        "jelsz\u00f3",
+        "\u043f\u0430\u0440\u043e\u043b\u044c",
+        "\u03ba\u03c9\u03b4\u03b9\u03ba\u03cc\u03c2",
+    ),
+    *("\u5bc6\u7801", "\u5bc6\u78bc", "\u30d1\u30b9\u30ef\u30fc\u30c9", "\ube44\ubc00\ubc88\ud638"),
+)
+"""What a password is called elsewhere."""
 _NAMED = re.compile(
-    r"(?:p(?<![a-z].)(?:ass(?:word|wd|wort|code|phrase)|wd|rivate[_ -]?key)|s(?<![a-z].)ecret(?:[_ -]?key)?"
-    r"|a(?<![a-z].)(?:pi[_ -]?key|ccess[_ -]?(?:key|token)|uth[_ -]?token)"
-    r"|c(?<![a-z].)(?:lient[_ -]?secret|redentials?|ontrase\u00f1a)|m(?<![a-z].)ot de passe|k(?<![a-z].)ennwort)"
-    r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|lautet|est|es)\s{0,2}:?\s{1,3})[\"'`\u201c\u2018]?"
+    r"(?:p(?<![a-z].)(?:ass(?:word|wd|wort|code|phrase|(?=\s?[:=]\s?[\"']?[a-z]{0,99}[^a-z\s\"']))|wd|rivate[_ -]?key)"
+    r"|s(?<![a-z].)ecret(?:[_ -]?key)?|a(?<![a-z].)(?:pi[_ -]?key|cc(?:ess|ount)[_ -]?key|(?:ccess|uth)[_ -]?token)"
+    r"|c(?<![a-z].)(?:lient[_ -]?secret|redentials?|ontrase\u00f1a)|m(?<![a-z].)ot de passe|k(?<![a-z].)ennwort"
+    rf"|(?<![^\W_])(?:{'|'.join(_ABROAD)}))"
+    r"[\"'\u2019]?(?P<is>\s{0,3}(?:[:=]|:=|=>)\s{0,3}|\s{1,3}(?:is|was|to|ist|lautet|est|es|to|jest|je|\u00e9|\u00e8)\s{0,2}:?\s{1,3}"
+    r"|\uff1a\s{0,3}|>(?=[^\s<>]{4,200}</))[\"'`\u201c\u2018]?"
     r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})",
 )
 """In lower case. It begins with letters, and not with what may not stand before them: the library skips to these."""
+_OPTION = re.compile(
+    r"(?<![\w-])--?(?:password|passwd|passphrase|token|secret|api-?key|access-?token)[ =]"
+    r"[\"']?([^\s\"'`<>$-][^\s\"'`<>]{3,199})"
+)
+"""Of a command."""
+_PHRASE = re.compile(
+    r"(?:seed|recovery|mnemonic|backup)\s(?:phrase|words)\s{0,2}(?:[:=]|\sis\b:?)\s{0,3}"
+    r"[\"']?((?:[a-z]{3,8}[ \n]{1,2}){11,23}[a-z]{3,8})"
+)
+"""The words that open a purse of coins (BIP 39)."""
 _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic)\s{1,3}([A-Za-z0-9+/._~-]{16,2000}={0,2})", re.IGNORECASE)
 _SPEAKS = re.compile(
     r"(?:k(?<![a-z].)ey|t(?<![a-z].)oken|s(?<![a-z].)ecret|c(?<![a-z].)redential|p(?<![a-z].)ass(?:word|phrase)"
@@ -63,18 +90,10 @@ _DISORDER = 3.0
 
 
 _HINTS = (
-    "passw",
-    "passcode",
-    "passphrase",
-    "pwd",
-    "secret",
-    "key",
-    "token",
-    "credential",
-    "mot de",
-    "contrase",
-    "kennwort",
+    *("pass", "pwd", "secret", "key", "token", "credential", "mot de", "contrase", "kennwort"),
+    *(word for word in _ABROAD if word.isascii()),
 )
+_FOREIGN_HINTS = tuple(word for word in _ABROAD if not word.isascii())
 """Pieces of the words before secrets, one of which every text with such a word has."""
 _BEGINNINGS = {
     "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza", "eyJ"),
@@ -82,7 +101,7 @@ _BEGINNINGS = {
     "-": ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "GOCSPX-", "sk-", "pypi-", "key-"),
     "_": (
         *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "k_live_", "k_test_", "whsec_"),
-        *("hf_", "npm_", "gsk_", "dop_v1_", "ctr_"),
+        *("hf_", "npm_", "gsk_", "dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "ctr_"),
     ),
 }
 """Of the keys with a shape, by a sign that they have: one of these every text with such a key has."""
@@ -104,11 +123,17 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
         yield from (_secret(match.start(1), match.end(1), 1.0) for match in _USERINFO.finditer(text))
     small = lowered(text)
     stands = small.__contains__
-    bears, names = stands("bearer") or stands("basic"), any(map(stands, _HINTS))
+    bears, names = (
+        stands("bearer") or stands("basic"),
+        any(map(stands, _HINTS)) or (not small.isascii() and any(map(stands, _FOREIGN_HINTS))),
+    )
     if bears:
         yield from (_secret(match.start(1), match.end(1), 0.97) for match in _BEARER.finditer(text))
     if names:
         yield from _named(text, small)
+        yield from (_secret(match.start(1), match.end(1), 0.95) for match in _OPTION.finditer(small))
+    if stands("phrase") or stands("words"):
+        yield from (_secret(match.start(1), match.end(1), 0.95) for match in _PHRASE.finditer(small))
     if (bears or names or stands("auth")) and _DIGIT.search(text):
         yield from _disorderly(text, small)
 
@@ -116,8 +141,9 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
 def find_pins(text: str) -> Iterator[PersonalData]:
     """What a card asks for beside its number, behind its name."""
     folded = text.casefold()
-    if any(name in folded for name in ("pin", "cvv", "cvc", "cryptogramme")):
-        yield from (_secret(match.start(1), match.end(1), 0.95) for match in _PIN.finditer(text))
+    if any(name in folded for name in ("pin", "cvv", "cvc", "cryptogramme", "otp", "code", "word")):
+        for match in _PIN.finditer(text):
+            yield _secret(*match.span(match.lastindex or 0), 0.95)
 
 
 def _secret(start: int, end: int, score: float) -> PersonalData:

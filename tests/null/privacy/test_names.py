@@ -205,6 +205,9 @@ def test_demonyms(names):
         ("My neighbour is Sri Lankan and teaches maths.", "Sri Lankan"),
         ("I flew there with Sierra Leonean friends.", "Sierra Leonean"),
         ("Is she a New Zealander?", "New Zealander"),
+        ("The Belarussian delegation arrived.", "Belarussian"),
+        ("The Tasmanian team won.", "Tasmanian"),
+        ("My aunt is a Presbyterian.", "Presbyterian"),
     ],
 )
 def test_nationalities_of_everywhere(names, text, value):

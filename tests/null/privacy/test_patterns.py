@@ -390,3 +390,45 @@ def test_what_is_certain_is_nothing_else():
 def test_is_a_detector():
     """It keeps the contract."""
     assert isinstance(PatternDetector(), Detector)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (
+            "\u043f\u0430\u0440\u043e\u043b\u044c: \u0441\u043e\u043b\u043d\u0446\u044599",
+            "\u0441\u043e\u043b\u043d\u0446\u044599",
+        ),
+        ("\u5bc6\u7801\uff1aabc12345", "abc12345"),
+        ("has\u0142o: kotek123", "kotek123"),
+        ("wachtwoord is zonnig12", "zonnig12"),
+        ("<password>hunter2</password>", "hunter2"),
+        ("mysql --password hunter2 shop", "hunter2"),
+        ("user: bob pass: hunter2", "hunter2"),
+        ("shpat_" + "0123456789abcdef" * 2, "shpat_" + "0123456789abcdef" * 2),
+        ("AccountName=x;AccountKey=AbCdEf012345==", "AbCdEf012345=="),
+        ("Your verification code is 482193.", "482193"),
+        ("OTP: 482193", "482193"),
+        ("recovery phrase: " + "abandon " * 11 + "about", "abandon " * 11 + "about"),
+    ],
+)
+def test_secrets_elsewhere(text, value):
+    """Passwords in other languages, tags and commands, codes that are good for once, the words of a purse."""
+    assert found(text) == [("SECRET", value)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pass: yes",
+        "password > 8 characters",
+        "The verification code did not arrive.",
+        "error code 482193, order code 48219",
+        "--password is an option, --token-file another",
+        "recovery words are written down by those who set up a new phone or a bank card",
+        "senha, heslo and has\u0142o are words",
+    ],
+)
+def test_no_secrets_elsewhere(text):
+    """Words about them are none."""
+    assert found(text) == []
