@@ -35,7 +35,7 @@ class Aim:
 
     def __post_init__(self) -> None:
         if (self.quality is None) == (self.budget is None):
-            raise InputError(f"Asked for quality {self.quality!r} and budget {self.budget!r}: give one of the two.")
+            raise InputError(f"Asked for quality {self.quality!r} and budget {self.budget}: give one of the two.")
         if self.quality is not None and not 0 <= self.quality <= 1:
             raise InputError(
                 f"Asked for a quality of {self.quality!r}; it is the share of the generalist's quality to keep, 0 to 1."

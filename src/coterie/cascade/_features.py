@@ -86,7 +86,8 @@ def fit_features(prompts: Sequence[str], vectors: np.ndarray, *, seed: int) -> P
     if dimensions < 1:
         axes = np.zeros((matrix.shape[1], 1))
     else:
-        axes = TruncatedSVD(dimensions, n_iter=4, random_state=seed).fit(matrix).components_.T
+        with np.errstate(invalid="ignore"):  # of prompts that have the same words none explains any variance
+            axes = TruncatedSVD(dimensions, n_iter=4, random_state=seed).fit(matrix).components_.T
     chosen = np.random.default_rng(seed).permutation(len(prompts))[:_OTHERS]
     others = vectors[np.sort(chosen)].astype(np.float16)
     form = np.hstack([form_of(prompts), nearness(vectors, others)])

@@ -72,7 +72,11 @@ _Base = Annotated[
     ),
 ]
 _TargetRisk = Annotated[
-    float, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Highest share of wrong answers among accepted ones; else 0.05, or the smallest that the rows can show.",
+    ),
 ]
 _Seed = Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
 _Watts = Annotated[
@@ -137,7 +141,7 @@ def rightsize(
     fields: Fields = None,
     exclude: Exclude = None,
     protected: Protected = None,
-    target_risk: _TargetRisk = 0.05,
+    target_risk: _TargetRisk = None,
     seed: _Seed = 0,
     watts_per_core: _Watts = None,
     price_per_cpu_hour: _Price = None,

@@ -48,8 +48,8 @@ def _show(found: RightSizing, report: Path | None) -> None:
         _show_chain(found)
     paragraph(f"Verdict: {found.verdict}")
     dim(
-        f"alone: share answered at a target risk of {found.target_risk:.0%}; right: accuracy of those; RSS: a process "
-        "with this rung alone; J/1k and money: for 1,000 answers, estimated."
+        f"alone: share answered at a target risk of {found.target_risk:.0%}, or at the one a warning names; right: "
+        "accuracy of those; RSS: a process with this rung alone; J/1k and money: for 1,000 answers, estimated."
     )
     if report is not None:
         say(f"Report: {report}")

@@ -1,8 +1,9 @@
 """Typed values in a text: dates, numbers, amounts of money, spans of time, as English texts write them.
 
-Each value has one form, so that two ways to write it are equal: a date is `2024-05-31`, a span of time `P30D` (ISO
-8601), an amount of money `USD 1500` or `USD 77.10`. A date written in figures is read month first where both readings
-are possible.
+What stands in figures is also read as most of Europe writes it: `31.12.2024`, `EUR 1.234,50`. Each value has one form,
+so that two ways to write it are equal: a date is `2024-05-31`, a span of time `P30D` (ISO 8601), an amount of money
+`USD 1500` or `USD 77.10`. A date with strokes is read month first where both readings are possible, one with points day
+first.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ _DATE_FORMS = (
     rf"\b{_DAY}\s+(?:day\s+)?(?:of\s+)?{_MONTH}\s*,?\s*(?:of\s+)?{_YEAR}\b",
     r"\b(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})\b",
     r"\b(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d{2})\b",
+    r"(?<![\d.])(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})(?![\d]|\.\d)",
 )
 
 
@@ -143,11 +145,15 @@ _DURATION = re.compile(
 )
 _CURRENCIES = {"$": "USD", "us$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "euro": "EUR", "euros": "EUR"}
 _CODES = r"\b(?:USD|EUR|GBP|JPY|CHF|CAD|AUD)\b"
+_COMMA = r"\d{1,3}(?:[.\u2019 \u00a0]\d{3})+,\d{2}|\d+,\d{2}"
+"""Cents behind a comma, as most of Europe writes them: two digits are no thousands, so it can mean nothing else."""
 _AMOUNT = rf"(?P<amount>{_FIGURES})(?![\d]|[.,]\d)(?:\s*(?P<scale>thousand|million|billion)\b)?"
 _MONEY = _join(
     (
         rf"(?P<unit>US\$|[$€£¥]|{_CODES})\s*{_AMOUNT}",
         rf"(?<![\d.,]){_AMOUNT}\s*(?P<unit>[€£¥]|{_CODES}|euros?\b)",
+        rf"(?P<unit>US\$|[$€£¥]|{_CODES})\s*(?P<comma>{_COMMA})(?![\d]|[.,]\d)",
+        rf"(?<![\d.,])(?P<comma>{_COMMA})\s*(?P<unit>[€£¥]|{_CODES}|euros?\b)",
     )
 )
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
@@ -163,7 +169,8 @@ def _duration(match: re.Match[str]) -> str:
 def _money(match: re.Match[str]) -> str:
     found = _groups(match)
     unit = found["unit"].casefold()
-    amount = Decimal(found["amount"].replace(",", "")) * _SCALES.get(found.get("scale", "").casefold(), 1)
+    figures = re.sub(r"[^\d,]", "", found["comma"]).replace(",", ".") if "comma" in found else found["amount"]
+    amount = Decimal(figures.replace(",", "")) * _SCALES.get(found.get("scale", "").casefold(), 1)
     whole = amount == amount.to_integral_value()
     return f"{_CURRENCIES.get(unit, unit.upper())} {amount:.{0 if whole else max(2, _decimals(amount))}f}"
 

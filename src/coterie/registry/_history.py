@@ -20,6 +20,7 @@ from ._files import append_line
 from ._manifest import check_version
 
 HISTORY = "history.jsonl"
+_HINT = "Restore the file from a copy, or remove it: versions and aliases do not need it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,18 @@ def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
         champion: The version that the alias stands for, read before the history.
 
     Raises:
-        ArtefactRefused: a line is none of ours.
+        ArtefactRefused: a line is none of ours, or the end of the champion's is missing.
     """
     path = home / HISTORY
     if not path.exists():
         return ()
-    whole, _, _ = path.read_bytes().rpartition(b"\n")  # what follows was never finished
+    whole, _, rest = path.read_bytes().rpartition(b"\n")  # what follows was never finished
     lines = [_parse(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
+    if rest and champion is not None and champion not in {line.version for line in lines}:
+        # A line is on disk before its version serves, so it was not the power that cut this one.
+        raise ArtefactRefused(f"The last line of {str(path)!r}, of {champion}, which serves, was cut.", hint=_HINT)
+    if not lines:
+        return ()
     came_next = [*(line.replaced for line in lines[1:]), champion]
     return tuple(line for line, follows_on in zip(lines, came_next, strict=True) if line.version == follows_on)
 
@@ -98,5 +104,5 @@ def _parse(path: Path, number: int, line: bytes) -> Succession:
     except (ValueError, TypeError, ArtefactRefused) as error:
         raise ArtefactRefused(
             f"Line {number} of {str(path)!r} is no change of champion.",
-            hint="Restore the file from a copy, or remove it: versions and aliases do not need it.",
+            hint=_HINT,
         ) from error

@@ -60,9 +60,9 @@ def _subtitle(found: RightSizing) -> str:
 def _table_caption(found: RightSizing) -> str:
     return (
         f"On held-out rows, which choose nothing. Answered alone: confidence above the threshold that keeps the error "
-        f"at or below {found.target_risk:.0%}. Latency: single requests in one thread. Memory: a process with this "
-        "rung alone, and what of it came after importing coterie. Energy (J) and money are estimated; a dash means not "
-        "known."
+        f"at or below {found.target_risk:.0%}, or the share that a warning names. Latency: single requests in one "
+        "thread. Memory: a process with this rung alone, and what of it came after importing coterie. Energy (J) and "
+        "money are estimated; a dash means not known."
     )
 
 

@@ -24,8 +24,13 @@ _STATED = 6.0
 """Standing of a sentence of a long text that says what is asked, as most requests have: one in four has less."""
 _STATED_BEHIND = 0.1
 """Score by which such a sentence may be behind the best one, to be asked about too."""
-_FAR_CLEARER = 0.25
+_FAR_CLEARER = 0.3
 """Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
+_HARDLY = 3.0
+"""Standing from which a whole is more than hardly somebody's."""
+_ALONE = 2.5
+"""Standing of a piece that may be all that is asked. With the two above chosen on the halves for development of
+`benchmarks/compound` and `benchmarks/injection`."""
 _PIECE = 1 / 8
 """Standing of a piece that says more than the whole does: that it was cut out of a request is a reason to believe in
 it, and with two pieces one of them would be untypical twice as often. With `_BESIDE` and `_JOINED` chosen on the half
@@ -124,6 +129,11 @@ class Match:
         return self.best.standing >= CLEAR
 
     @property
+    def settled(self) -> bool:
+        """Whether it is so clearly somebody's that no piece of it is looked for that may be for another one."""
+        return self.best.standing >= _HARDLY
+
+    @property
     def stands(self) -> bool:
         """Whether a piece of a request may be one by itself."""
         fits = self.small_talk is None and not self.order and self.best.standing >= _PIECE
@@ -142,7 +152,7 @@ class Match:
     @property
     def alone(self) -> bool:
         """Whether a piece may be all that is asked of a text that is nobody's."""
-        return self.stands and self.clear and len(self.text.split()) >= SHORTEST_ALONE
+        return self.stands and self.best.standing >= _ALONE and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
     def second(self) -> str | None:
@@ -170,15 +180,17 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
         return _united(clear, piece)
     if whole.in_scope and all(part.name == whole.name for part in clear):
         return [whole]
-    if clear:
-        return _united(clear, piece)
+    united = _united(clear, piece)
+    if len(united) > 1 or (united and united[0].clear):
+        return united
+    whole = united[0] if united else whole
     below = [match for each, match in matches.items() if each is not piece and match.alone]
     return [max(below, key=lambda match: match.best.score, default=whole)]
 
 
 def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
     """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
-    if whole.clear:
+    if whole.settled:
         return whole
     others = [match for match in matches.values() if match.alone and match.name != whole.name]
     best = max(others, key=lambda match: match.best.score, default=whole)

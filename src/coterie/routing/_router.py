@@ -124,7 +124,7 @@ class LearnedRouter:
         reading, whole, first = await self._read_whole(reading, request)
         root, matches, second = await self._match_pieces(reading.text, whole, request)
         chosen = choose(root, matches)
-        if not any(match.clear for match in chosen):
+        if not any(match.settled for match in chosen):
             closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)

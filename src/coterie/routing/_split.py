@@ -236,9 +236,16 @@ def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) 
     if not likeness.shape[1]:
         return None
     clear = likeness.max(axis=1)
+    clear[:-1][_short(tokens.text, froms[:-1], untils[:-1])] = -np.inf
     leaning = np.array([_LEANING[each.mark] for each in within])
     best = int((clear[:-1] + np.concatenate([leaning, leaning])).argmax())
     return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + _CLEARER else None
+
+
+def _short(text: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) -> (M,) bool
+    """Which spans have too few words to be the question by themselves."""
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    return np.array([len(text[a:b].split(maxsplit=SHORTEST_ALONE)) < SHORTEST_ALONE for a, b in pairs], dtype=bool)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -39,7 +39,8 @@ def provable(
 
     A few dozen examples cannot show an error of 5%, however right the answers are, and a specialist that never
     answers helps nobody. A `target_risk` that somebody wrote down is held or nothing is accepted. The laxer risks
-    share the level among them (Bonferroni), so that picking one by the outcome costs no confidence.
+    that so many rows can show share the level among them (Bonferroni), so that picking one by the outcome costs no
+    confidence.
 
     Args:
         section: Of the specialist.
@@ -65,11 +66,23 @@ def showable(
     confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], *, delta: float = DELTA, above: float = 0.0
 ) -> tuple[float, Threshold] | None:
     """The smallest of the laxer risks above one that rows can show, with its threshold; None if they show none."""
-    for risk in RISKS:
-        found = accept_threshold(confidence, right, target_risk=risk, delta=delta / len(RISKS), groups=groups)
+    for risk, level in _levels(len(confidence), delta):
+        found = accept_threshold(confidence, right, target_risk=risk, delta=level, groups=groups)
         if risk > above and found.value is not None:
             return risk, found
     return None
+
+
+def _levels(rows: int, delta: float) -> list[tuple[float, float]]:
+    """The risks that so many rows can show at all, each with its share of the level, which adds up to delta.
+
+    Rows that are too few for the strictest have one risk that they can show in practice, the laxest: it gets half. The
+    number of rows alone decides, never what was right, so the tests stay what they are.
+    """
+    risks = [risk for risk in RISKS if (1 - risk) ** rows <= delta]
+    if len(risks) in {1, len(RISKS)}:
+        return [(risk, delta / len(risks)) for risk in risks]
+    return [(risk, delta / 2 if risk == RISKS[-1] else delta / 2 / (len(risks) - 1)) for risk in risks]
 
 
 def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:

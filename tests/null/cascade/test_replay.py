@@ -48,6 +48,13 @@ def test_it_is_the_same_again(world):
     assert replay(world.outcomes, world.vectors, seed=3) == replay(world.outcomes, world.vectors, seed=3)
 
 
+def test_prompts_of_the_same_words(world):
+    """A log whose prompts have no word of their own is played like any other, and nothing is warned of."""
+    rows = tuple(replace(row, prompt=f"same words {i}") for i, row in enumerate(world.outcomes.rows[:60]))
+
+    assert replay(replace(world.outcomes, rows=rows), world.vectors[:60]).curve
+
+
 def test_too_little_is_refused(world):
     """Few rows, one model, or a training file of other models are named."""
     with pytest.raises(DataError, match="at least 20 rows; the file has 5"):

@@ -85,6 +85,19 @@ def test_a_table_and_a_verdict(run, tmp_path, data, light):
     assert list(tmp_path.iterdir()) == [data]
 
 
+def test_few_rows_answer_at_what_they_show(run, tmp_path, write_rows, light):
+    """As in training, rows that cannot show 5% answer at the smallest that they show; a risk that was set is held."""
+    few = write_rows(tmp_path / "few.csv", per_label=14)
+
+    own = run("-C", tmp_path, "rightsize", few, "--rungs", "lexical", "--json")
+    held = run("-C", tmp_path, "rightsize", few, "--rungs", "lexical", "--target-risk", "0.05", "--json")
+
+    assert own.json["rungs"][0]["held_out"]["coverage"] > 0
+    assert "its rows cannot show an error of 5%" in own.err
+    assert held.json["rungs"][0]["held_out"]["coverage"] == 0
+    assert "it answers nothing" in held.err
+
+
 def test_json(run, tmp_path, data, light):
     """`--json` has the keys that scripts rely on, and unknown money is null."""
     document = run("-C", tmp_path, "rightsize", data, "--json").json

@@ -16,6 +16,10 @@ from coterie.data import find_values, normalise_value
         ("5/8/14", "2014-05-08"),
         ("12/31/99", "1999-12-31"),
         ("31/12/2020", "2020-12-31"),
+        ("31.12.2020", "2020-12-31"),
+        ("vom 3. 4. 2021.", "2021-04-03"),
+        ("12.31.2020", "2020-12-31"),
+        ("version 1.3.4.2021", None),
         ("February 30, 2020", None),
         ("May 2014", None),
         ("[ ] day of May", None),
@@ -60,13 +64,19 @@ def test_durations(written, form):
         ("1,500 €", "EUR 1500"),
         ("3 million USD", "USD 3000000"),
         ("30 dollars", None),
-        ("77,10 €", None),
-        ("EUR 77,10", None),
+        ("77,10 €", "EUR 77.10"),
+        ("EUR 77,10", "EUR 77.10"),
+        ("EUR 12.340,50", "EUR 12340.50"),
+        ("1.234.567,00 €", "EUR 1234567"),
+        ("1 234,50 euros", "EUR 1234.50"),
+        ("EUR 77,1", None),
+        ("EUR 1,2345", None),
+        ("1,234,50 €", None),
         ("EURO 7", None),
     ],
 )
 def test_money(written, form):
-    """An amount to its last cent with its currency; a comma that parts no thousands is no English amount."""
+    """An amount to its last cent with its currency; a comma before two digits parts cents, before three thousands."""
     assert normalise_value("money", written) == form
 
 

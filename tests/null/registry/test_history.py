@@ -121,6 +121,26 @@ def test_a_damaged_history(registry, three, line):
     assert registry.champion("triage").version == three[2]
 
 
+@pytest.mark.parametrize("versions", [1, 3])
+def test_a_history_whose_end_is_missing(registry, add, versions):
+    """The line of what serves was on disk before it served: one that was cut is damage, and said to be."""
+    for number in range(versions):
+        registry.promote("triage", add(f"of {number}"))
+    file = history_file(registry)
+    file.write_bytes(file.read_bytes()[:-20])
+
+    with pytest.raises(ArtefactRefused, match=r"The last line of .*history\.jsonl.* was cut"):
+        registry.history("triage")
+
+
+def test_an_empty_history(registry, add):
+    """A file without lines tells of no change."""
+    registry.promote("triage", add("first"))
+    history_file(registry).write_bytes(b"")
+
+    assert registry.history("triage") == ()
+
+
 def test_a_champion_by_hand(registry, three, add):
     """A champion that somebody wrote into the alias's file is what a rollback goes back to."""
     by_hand = add("by hand")

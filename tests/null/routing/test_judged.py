@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.routing import LearnedRouter, OrderSense, make_profile
-from coterie.routing._split import propose_judged
+from coterie.routing._split import propose_clearest, propose_judged
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {
@@ -285,3 +285,14 @@ async def test_a_question_in_the_middle_of_a_long_letter_is_found(router):
     assert await parts(router, letter) == [("bank", letter)]
     told = (await router.explain(Request(text=letter), Context())).considered
     assert "My stolen card blocked account." in [each.text for each in told]
+
+
+def test_a_question_is_looked_for_in_four_words_and_more():
+    """Three clear words among many of nobody's are proposed with a word beside them: three cannot be the question."""
+    text = "set a timer quartz zebra violin mango lemur granite opera"
+    offsets = np.array([match.span() for match in re.finditer(r"\w+", text)])
+    states = np.array([[1.0, 0.0] if start < text.index("quartz") else [0.0, 1.0] for start, _ in offsets])
+
+    found = propose_clearest(text, states, offsets, lambda vectors: vectors[:, :1], [(0, len(text))])
+
+    assert [piece.text for piece in found] == ["set a timer quartz"]

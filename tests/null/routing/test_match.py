@@ -163,3 +163,20 @@ def test_three_words_do_not_decide_for_the_rest():
 
     matches[inside] = match("who stole my card", cards=0.8)
     assert [each.text for each in choose(whole, matches)] == ["who stole my card"]
+
+
+def test_one_piece_that_is_hardly_anybody_s_gives_way():
+    """Where one piece alone is left, and is nobody's either, a clear piece that was looked at later is asked."""
+    moon, card = piece("the moon is made of cheese"), piece("and where do I find my card")
+    inside = piece("where do I find my card")
+    both = piece(
+        "the moon is made of cheese and where do I find my card", mark="joiner", joined=True, pieces=(moon, card)
+    )
+    matches = {
+        both: match("both", cards=0.1, law=0.08),
+        moon: match("the moon is made of cheese", cards=0.05, law=0.2),
+        card: match("and where do I find my card", cards=0.25, law=0.1),
+    }
+    assert [each.text for each in choose(both, matches)] == ["and where do I find my card"]
+    matches[inside] = match("where do I find my card", cards=0.8, law=0.1)
+    assert [each.text for each in choose(both, matches)] == ["where do I find my card"]
