@@ -319,6 +319,8 @@ class Finding:
     """Only the beginning of the text was read, by one model at least: it is longer than that one's window."""
     broken: bool = False
     """The text broke off when part of it had been shown already; its end says so."""
+    cut: bool = False
+    """The text ends where it might be no longer (`max_tokens`), not where its model had ended it."""
 
 
 @dataclass(frozen=True, kw_only=True)

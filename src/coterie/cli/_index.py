@@ -194,6 +194,8 @@ def _document(name: str, folder: Path, report: Indexed, empty: InputError | None
 
 
 def _show(name: str, folder: Path, report: Indexed) -> None:
+    from coterie.retrieval import name_kinds
+
     say(
         f"{name}: {counted(report.documents, 'document')}: {report.added:,} added, {report.changed:,} changed, "
         f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
@@ -211,7 +213,7 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
     for reason in report.idle.values():
         remark(f"Warning: {reason}.")
     if report.skipped:
-        remark(f"{report.skipped:,} files of other kinds were passed over.")
+        remark(f"Passed over: {name_kinds(report.kinds)}.")
     for link in report.outside[:_SHOWN]:
         remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
     if len(report.outside) > _SHOWN:

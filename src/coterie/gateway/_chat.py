@@ -19,7 +19,7 @@ from ._connection import ClientGone, send_event
 from ._errors import WireError, error_response
 from ._gateway import Gateway
 from ._responses import DONE, TRACE_HEADER, JSONBody, event
-from ._translate import chunk, chunk_head, completion, read_request, token_usage
+from ._translate import chunk, chunk_head, completion, finish_reason, read_request, token_usage
 from ._wire import ChatRequest
 
 
@@ -111,7 +111,7 @@ class Streamed(Whole):
 
     def _ending(self, head: dict[str, Any], answer: Answer) -> bytes:
         """The last chunks: the reason to stop with the `coterie` object, the token counts, the end mark."""
-        last = event(chunk(head, {}, finish="stop") | {"coterie": summarise(answer.trace)})
+        last = event(chunk(head, {}, finish=finish_reason(answer)) | {"coterie": summarise(answer.trace)})
         counts = event(head | {"choices": [], "usage": token_usage(answer.trace)}) if self.with_usage else b""
         return last + counts + DONE
 

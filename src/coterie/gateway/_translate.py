@@ -162,10 +162,15 @@ def completion(answer: Answer, *, model: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": int(answer.trace.time),
         "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(answer)}],
         "usage": token_usage(answer.trace),
         "coterie": summarise(answer.trace),
     }
+
+
+def finish_reason(answer: Answer) -> str:
+    """`length` where a text of the answer ends because it might be no longer, else `stop`."""
+    return "length" if any(finding.cut for finding in answer.trace.findings if finding.accepted) else "stop"
 
 
 def chunk(head: Mapping[str, Any], delta: Mapping[str, str], *, finish: str | None = None) -> dict[str, Any]:

@@ -313,7 +313,7 @@ class Choice(_Told):
     index: Literal[0]
     message: AnswerMessage
     logprobs: None
-    finish_reason: Literal["stop"]
+    finish_reason: Literal["stop", "length"]
 
 
 class ChatCompletion(_Told):
@@ -341,7 +341,7 @@ class ChunkChoice(_Told):
     index: Literal[0]
     delta: ChoiceDelta
     logprobs: None
-    finish_reason: Literal["stop"] | None
+    finish_reason: Literal["stop", "length"] | None
 
 
 class ChatChunk(_Told):

@@ -337,6 +337,7 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
         steps=heard.steps,
         verdicts=heard.verdicts,
         broken=broken,
+        cut=heard.output is not None and heard.output.finish == "length",
     )
 
 

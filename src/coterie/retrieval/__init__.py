@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._postgres import PostgresShelf
     from ._read import Reader
     from ._rerank import Candidate, Reranker, Weights
-    from ._sources import Access, Found, Source, find_files, read_corpus
+    from ._sources import Access, Found, Source, find_files, name_kinds, read_corpus
 
 _HOMES = {
     "Access": "_sources",
@@ -52,6 +52,7 @@ _HOMES = {
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
+    "name_kinds": "_sources",
     "ndcg": "_evaluate",
     "open_reranker": "_open",
     "open_shelf": "_open",
@@ -90,6 +91,7 @@ __all__ = [
     "evaluate",
     "find_files",
     "fuse",
+    "name_kinds",
     "ndcg",
     "open_reranker",
     "open_shelf",

@@ -107,6 +107,8 @@ class Indexed:
     removed: int = 0
     skipped: int = 0
     """Files of kinds that are not read."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """The same by the ends of their names."""
     outside: tuple[str, ...] = ()
     """Links that lead out of the folder that was named; they are passed over."""
     idle: Mapping[str, str] = field(default_factory=dict)
@@ -224,7 +226,8 @@ class _Build:
             added=len(self.wanted) - changed,
             changed=changed,
             unchanged=unchanged,
-            skipped=self._found.skipped,
+            skipped=sum(self._found.kinds.values()),
+            kinds=dict(self._found.kinds),
             outside=self._found.outside,
             idle=self._found.idle,
             failed=tuple(failed),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from typing import IO
+from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
 
+from ._docx_numbers import Level, Numbered, Numbers
 from ._parsed import Parsed, Unreadable, Writer, raised
 from ._table import Grid
 
@@ -27,6 +28,7 @@ _GONE = frozenset({"del", "moveFrom", "pPr", "rPr"})
 """What is not read: taken out or away while changes were tracked, and how things look."""
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 """What refers to a note, and the part that notes of its kind are in."""
+_LONGEST_NUMBER = 7
 _SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
 _USUAL_STYLES = {"Title": 1} | {f"Heading{level}": level for level in range(1, 10)}
@@ -45,9 +47,9 @@ def parse_docx(content: bytes) -> Parsed:
         raise Unreadable("it is encrypted, or a DOC of before 2007: save it as a DOCX without a password")
     try:
         with zipfile.ZipFile(BytesIO(content)) as packed:
-            styles, notes = _styles(packed), _notes(packed)
+            about = _about(packed)
             with packed.open("word/document.xml") as part:
-                return _walk(_Limited(part), styles, notes)
+                return _walk(_Limited(part), about)
     except KeyError as error:
         raise Unreadable("it is no Word document: it has no text part") from error
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
@@ -70,13 +72,30 @@ class _Limited:
         return content
 
 
-def _styles(packed: zipfile.ZipFile) -> dict[str, int]:
+class _About(NamedTuple):
+    """What other parts of the file say of the paragraphs."""
+
+    headings: Mapping[str, int]
     """The level of each paragraph style that is a heading, by its id."""
-    root = _part(packed, "styles")
-    if root is None:
+    lists: Mapping[str, Numbered]
+    """The list of each paragraph style that is numbered, by its id."""
+    numbers: Numbers
+    notes: Mapping[tuple[str, str], str]
+    """The text of each footnote and endnote, by its part and id."""
+
+
+def _about(packed: zipfile.ZipFile) -> _About:
+    styles, numbering = _part(packed, "styles"), _part(packed, "numbering")
+    levels, same, of_styles = _lists(numbering)
+    lists = {} if styles is None else _listed(styles, of_styles)
+    return _About(_headings(styles), lists, Numbers(levels, same), _notes(packed))
+
+
+def _headings(styles: ET.Element | None) -> dict[str, int]:
+    if styles is None:
         return _USUAL_STYLES
     levels = {}
-    for style in (each for each in root.iter() if _name(each) == "style"):
+    for style in _named(styles, "style"):
         name, outline = _value(style, "name"), _value(style, "pPr", "outlineLvl")
         match = _HEADING_STYLE.match(name or "")
         if match:
@@ -86,14 +105,50 @@ def _styles(packed: zipfile.ZipFile) -> dict[str, int]:
     return levels
 
 
+def _lists(numbering: ET.Element | None) -> tuple[dict[str, list[Level]], dict[str, str], dict[tuple[str, str], int]]:
+    """By a list's id its levels, and the list it counts with; by list and style the level that the style is of."""
+    levels: dict[str, list[Level]] = {}
+    same: dict[str, str] = {}
+    of_styles: dict[tuple[str, str], int] = {}
+    if numbering is None:
+        return levels, same, of_styles
+    kinds = {_attribute(each, "abstractNumId"): list(_named(each, "lvl")) for each in _named(numbering, "abstractNum")}
+    for each in _named(numbering, "num"):
+        number, kind = _attribute(each, "numId") or "", _value(each, "abstractNumId")
+        own = [part for part in _named(each, "lvlOverride") if _value(part, "startOverride") is not None]
+        same[number] = number if own else f"kind {kind}"
+        levels[number] = [_list_level(lvl, own) for lvl in kinds.get(kind, [])]
+        for place, lvl in enumerate(kinds.get(kind, [])):
+            if style := _value(lvl, "pStyle"):
+                of_styles[number, style] = place
+    return levels, same, of_styles
+
+
+def _list_level(level: ET.Element, overrides: Sequence[ET.Element]) -> Level:
+    number = _attribute(level, "ilvl")
+    start = next((_value(each, "startOverride") for each in overrides if _attribute(each, "ilvl") == number), None)
+    begins = start or _value(level, "start") or "1"
+    return Level(_value(level, "numFmt") or "decimal", _value(level, "lvlText") or "", _whole(begins, otherwise=1))
+
+
+def _listed(styles: ET.Element, of_styles: Mapping[tuple[str, str], int]) -> dict[str, Numbered]:
+    """The list of each style that is numbered."""
+    found = {}
+    for style in _named(styles, "style"):
+        name, number = _attribute(style, "styleId") or "", _value(style, "pPr", "numPr", "numId")
+        if number:
+            level = _whole(_value(style, "pPr", "numPr", "ilvl"), otherwise=of_styles.get((number, name), 0))
+            found[name] = Numbered(number, level)
+    return found
+
+
 def _notes(packed: zipfile.ZipFile) -> dict[tuple[str, str], str]:
-    """The text of each footnote and endnote, by its part and id."""
     found = {}
     for name in _NOTES.values():
         root = _part(packed, name)
         for note in root if root is not None else ():
             if _attribute(note, "type") in {None, "normal"}:
-                paragraphs = (each for each in note.iter() if _name(each) == "p")
+                paragraphs = _named(note, "p")
                 found[name, _attribute(note, "id") or ""] = " ".join("".join(_words(each)) for each in paragraphs)
     return found
 
@@ -106,7 +161,7 @@ def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
         return ET.fromstring(_Limited(part).read())  # noqa: S314 - in a process of its own, with limits; expat stops entity bombs
 
 
-def _walk(file: _Limited, styles: Mapping[str, int], notes: Mapping[tuple[str, str], str]) -> Parsed:
+def _walk(file: _Limited, about: _About) -> Parsed:
     """The body, element by element, so that a large document is never in memory as a tree."""
     writer, table = Writer(), _Table()
     waiting: list[str] = []  # notes of a table stand behind it
@@ -118,12 +173,14 @@ def _walk(file: _Limited, styles: Mapping[str, int], notes: Mapping[tuple[str, s
                     writer.paragraph(paragraph)
                 table, waiting = _Table(), []
         elif name == "p" and not starts:
-            text, noted = "".join(_words(element)), _noted(element, notes)
+            text, noted = "".join(_words(element)), _noted(element, about.notes)
+            if text.strip():
+                text = f"{about.numbers.next(_list_of(element, about.lists))}{text}"
             if table.depth:
                 table.words.append(text)
                 waiting += noted
             else:
-                writer.paragraph(text, level=_level(element, styles))
+                writer.paragraph(text, level=_level(element, about.headings))
                 for note in noted:
                     writer.paragraph(note)
             element.clear()
@@ -201,6 +258,24 @@ def _is_hidden(run: ET.Element) -> bool:
 def _level(paragraph: ET.Element, styles: Mapping[str, int]) -> int | None:
     style = _value(paragraph, "pPr", "pStyle")
     return None if style is None else styles.get(style)
+
+
+def _list_of(paragraph: ET.Element, lists: Mapping[str, Numbered]) -> Numbered | None:
+    """The list that a paragraph belongs to: its own, or its style's."""
+    own, styled = _value(paragraph, "pPr", "numPr", "numId"), lists.get(_value(paragraph, "pPr", "pStyle") or "")
+    if own is None:
+        return styled
+    level = _whole(_value(paragraph, "pPr", "numPr", "ilvl"), otherwise=styled.level if styled else 0)
+    return Numbered(own, level)
+
+
+def _whole(text: str | None, *, otherwise: int) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else otherwise
+
+
+def _named(element: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Everything of this name in an element."""
+    return (each for each in element.iter() if _name(each) == name)
 
 
 def _name(element: ET.Element) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -17,6 +18,8 @@ from coterie.types import Label
 from ._names import Names, Walk, walk
 from ._parsed import Heading, Parsed
 from ._suffixes import SUFFIXES
+
+_MOST_KINDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +75,8 @@ class Found:
     """What was found where somebody pointed."""
 
     sources: tuple[Source, ...]
-    skipped: int = 0
-    """Files in folders that are of no kind that is read."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """How many files in folders end in what is not read, by that end; the empty one of files without."""
     outside: tuple[str, ...] = ()
     """Links that were passed over because they lead out of the folder that was named."""
     idle: Mapping[str, str] = field(default_factory=dict)
@@ -106,11 +109,11 @@ def find_files(
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
     names = _names(folder, places, walks, shelf) if access.labels else None
     sources: dict[str, Source] = {}
-    skipped, matched = 0, set[str]()
+    kinds, matched = Counter[str](), set[str]()
     for place, root, walked in zip(places, roots, walks, strict=True):
         for file in [root] if root.is_file() else walked.files:
             if file != root and file.suffix.lower() not in SUFFIXES:
-                skipped += 1
+                kinds[file.suffix.lower()] += 1
                 continue
             name = _name(folder, file)
             known = (name, *(() if names is None else names.of(place / file.relative_to(root), file)))
@@ -121,11 +124,11 @@ def find_files(
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
     outside = tuple(_name(folder, link) for each in walks for link in each.outside)
     if not sources:
-        raise _nothing(paths, skipped, outside)
+        raise _nothing(paths, kinds, outside)
     kept = [_name(folder, root) for root in roots]
     scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in kept))
     idle = access.idle(matched) if exact else {}
-    return Found(sources=tuple(sources.values()), skipped=skipped, outside=outside, idle=idle, scope=scope)
+    return Found(sources=tuple(sources.values()), kinds=kinds, outside=outside, idle=idle, scope=scope)
 
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
@@ -135,13 +138,22 @@ def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: S
     return Names([folder, *places, *whole], [link for each in walks for link in each.links])
 
 
-def _nothing(paths: Sequence[Path], skipped: int, outside: Sequence[str]) -> InputError:
+def _nothing(paths: Sequence[Path], kinds: Mapping[str, int], outside: Sequence[str]) -> InputError:
     where = ", ".join(repr(str(path)) for path in paths) or "no path"
     links = f" {len(outside)} links lead out of it and were passed over." if outside else ""
     return InputError(
-        f"Found no file to index in {where}; {skipped} files are of other kinds.{links}",
+        f"Found no file to index in {where}; {name_kinds(kinds)}.{links}",
         hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
     )
+
+
+def name_kinds(kinds: Mapping[str, int]) -> str:
+    """How many files are of kinds that are not read, in words, the commonest first."""
+    listed = [f"{count:,} {end or 'without an ending'}" for end, count in Counter(kinds).most_common(_MOST_KINDS)]
+    more = [f"{len(kinds) - _MOST_KINDS:,} other endings"] if len(kinds) > _MOST_KINDS else []
+    total = sum(kinds.values())
+    said = "1 file is of another kind" if total == 1 else f"{total:,} files are of other kinds"
+    return f"{said} ({', '.join([*listed, *more])})" if total else said
 
 
 def read_corpus(path: Path, access: Access) -> Found:

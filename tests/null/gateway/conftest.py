@@ -118,6 +118,7 @@ class _Reply:
             reason="every sentence is in the help text",
             label=task.label,
             steps=(Step(producer="reply", engine="smollm2", usage=usage),),
+            cut=task.max_tokens == len(WORDS),
         )
 
 

@@ -70,6 +70,16 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
     }
 
 
+async def test_an_answer_that_was_cut_says_so(client, chat_body):
+    """`finish_reason` is the length where the text ends because it might be no longer."""
+    answers = [await client().post("/v1/chat/completions", json=chat_body("write", max_tokens=n)) for n in (4, 5)]
+
+    assert [ChatCompletion.model_validate(each.json()).choices[0].finish_reason for each in answers] == [
+        "length",
+        "stop",
+    ]
+
+
 async def test_what_nobody_can_answer_is_said(client, chat_body):
     """An abstention is a normal answer that says why."""
     body = (await client().post("/v1/chat/completions", json=chat_body("weather?"))).json()

@@ -25,6 +25,15 @@ async def test_a_stream_gives_the_answer_as_it_is_made(client, chat_body, read_e
     assert all("coterie" not in chunk for chunk in chunks[:-1])
 
 
+async def test_a_stream_that_was_cut_says_so(client, chat_body, read_events):
+    """The last chunk's reason is the length where the text ends because it might be no longer."""
+    body = chat_body("write", stream=True, max_tokens=4)
+    chunks = read_events((await client().post("/v1/chat/completions", json=body)).text)
+
+    ChatChunk.model_validate(chunks[-1])
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
 async def test_usage_comes_last_if_asked_for(client, chat_body, read_events):
     """One more chunk without choices; the others have a null usage, as at OpenAI."""
     body = chat_body("write", stream=True, stream_options={"include_usage": True})

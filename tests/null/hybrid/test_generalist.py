@@ -82,6 +82,8 @@ async def test_a_cut_answer_says_so():
     finding = await ask(ScriptedEngine([Output(text="A lien is", finish="length")]))
 
     assert "cut at its longest length" in finding.reason
+    assert finding.cut
+    assert not (await ask(ScriptedEngine(["A lien is a claim."]))).cut
 
 
 async def test_it_is_told_what_was_prepared():

@@ -79,7 +79,7 @@ async def test_only_what_changed_is_read(place, build, encoder):
     (place / "docs" / "hr" / "pay.txt").unlink()
     shelf, third = await build(find(place, "docs"))
 
-    assert (first.documents, first.added, first.skipped) == (2, 2, 1)
+    assert (first.documents, first.added, first.skipped, first.kinds) == (2, 2, 1, {".jpg": 1})
     assert (second.documents, second.unchanged, second.chunks, again) == (2, 2, 0, encoded)
     assert (third.documents, third.changed, third.removed) == (1, 1, 1)
     (found, *_) = await shelf.search("late fee", k=5, clearance=Label.INTERNAL)

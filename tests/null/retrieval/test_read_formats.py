@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from coterie.retrieval._docx_numbers import Level, Numbered, Numbers
 from coterie.retrieval._parse_docx import parse_docx
 from coterie.retrieval._parse_html import parse_html
 from coterie.retrieval._parse_text import decode, parse_csv, parse_markdown, parse_rst
@@ -84,6 +85,63 @@ def test_a_merged_cell_goes_on_below():
     text = parse_docx(docx(f"<w:tbl>{table}</w:tbl>")).text
 
     assert "Zone: North\nTicket: week\nPrice: 20 euro" in text
+
+
+def level(number, style, text, more=""):
+    """A level of a list."""
+    looks = f'<w:start w:val="1"/><w:numFmt w:val="{style}"/>{more}<w:lvlText w:val="{text}"/>'
+    return f'<w:lvl w:ilvl="{number}">{looks}</w:lvl>'
+
+
+def in_list(number, depth, text):
+    """A paragraph of a list."""
+    place = f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
+    return f"<w:p><w:pPr>{place}</w:pPr>{run(text)}</w:p>"
+
+
+def test_numbers_that_word_writes_are_read():
+    """Clauses have the numbers that readers cite them by: of their list, or of the list of their style."""
+    levels = level(0, "decimal", "%1.", '<w:pStyle w:val="H"/>') + level(1, "decimal", "%1.%2")
+    levels += level(2, "lowerLetter", "(%3)")
+    kinds = f'<w:abstractNum w:abstractNumId="7">{levels}</w:abstractNum>'
+    kinds += f'<w:abstractNum w:abstractNumId="8">{level(0, "bullet", "o")}</w:abstractNum>'
+    numbering = "".join(
+        f'{kinds if n == 1 else ""}<w:num w:numId="{n}"><w:abstractNumId w:val="{kind}"/>{more}</w:num>'
+        for n, kind, more in (
+            (1, 7, ""),
+            (2, 8, ""),
+            (3, 7, '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="4"/></w:lvlOverride>'),
+        )
+    )
+    looks = '<w:name w:val="heading 2"/><w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr>'
+    style = f'<w:style w:styleId="H">{looks}</w:style>'
+    head = '<w:p><w:pPr><w:pStyle w:val="H"/></w:pPr><w:r><w:t>{}</w:t></w:r></w:p>'
+    body = head.format("Goods") + in_list(1, 1, "Sold.") + in_list(1, 2, "Whole.") + in_list(1, 2, "Broken.")
+    body += head.format("Term") + in_list(1, 1, "Two years.") + in_list(2, 0, "Bullet") + in_list(3, 0, "Anew")
+
+    parsed = parse_docx(docx(body, numbering=numbering, styles=style))
+
+    assert parsed.text.split("\n\n")[:-1] == [
+        *("1. Goods", "1.1 Sold.", "(a) Whole.", "(b) Broken.", "2. Term", "2.1 Two years.", "Bullet", "4. Anew")
+    ]
+    assert [each.title for each in parsed.headings] == ["1. Goods", "2. Term"]
+
+
+@pytest.mark.parametrize(
+    ("style", "count", "text"),
+    [
+        ("upperRoman", 14, "XIV"),
+        ("lowerLetter", 28, "bb"),
+        ("decimalZero", 3, "03"),
+        ("upperLetter", 2, "B"),
+        ("x", 5, "5"),
+    ],
+)
+def test_numbers_are_written_as_word_writes_them(style, count, text):
+    """Roman numbers, letters beyond z, zeros in front; a style that is not known is in digits."""
+    numbers = Numbers({"1": [Level(style, "%1", 1)]}, {})
+
+    assert [numbers.next(Numbered("1", 0)) for _ in range(count)][-1] == f"{text} "
 
 
 def test_a_strict_docx_is_read():
