@@ -23,6 +23,7 @@ from coterie.specialists import Acceptance, ClassifySpecialist, ConfidenceLine, 
 
 from ._candidates import Candidate
 from ._examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
+from ._growth import UNSAID
 from ._job import Job
 from ._measure import Encoded, ask_held_out, held_out_vectors, rated
 from ._prompted import train_prompted
@@ -77,7 +78,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
     said, predicted, right = _confidence(logits / temperature, examples)
     fitted = fit_confidence(said, right)
     if fitted and isinstance(fit, TextFit) and fit.gain:
-        fitted = raise_confidence(fitted, said, fit.gain)
+        fitted = raise_confidence(fitted, said, UNSAID * fit.gain)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
     confidence = line.believe(said)
     with_copies = apart is not None and apart.logits is not fit.logits
