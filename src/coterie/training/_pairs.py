@@ -7,6 +7,7 @@ hypotheses that it did not see, and their accept threshold counts each hypothesi
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from itertools import compress
 
@@ -33,7 +34,7 @@ from coterie.types import Rung
 from ._candidates import Candidate, Figure
 from ._job import Job
 from ._measure import Encoded, encode, measure
-from ._pair_corpus import FOLDS, PairCorpus, pair_corpus
+from ._pair_corpus import FEWEST_ROWS, FOLDS, PairCorpus, pair_corpus
 from ._pair_decide import Decision, fit_decision, fit_open
 from ._pair_scores import (
     KernelScores,
@@ -43,7 +44,7 @@ from ._pair_scores import (
     fit_kernel_scores,
     fit_lexical_scores,
 )
-from ._provable import warn_silent
+from ._provable import provable
 from ._text import ngram_matrix
 
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
@@ -146,13 +147,16 @@ class _Judgement:
 
     temperature: float
     threshold: Threshold
+    risk: float
+    """What the threshold was shown to hold."""
+    warning: str = ""
 
-    def acceptance(self, target_risk: float) -> Acceptance:
+    def acceptance(self) -> Acceptance:
         """What a specialist judges by."""
         return Acceptance(
             temperature=self.temperature,
             threshold=self.threshold.value,
-            target_risk=target_risk,
+            target_risk=self.risk,
             scope_threshold=None,
         )
 
@@ -170,13 +174,13 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
     documents = [job.train.rows[row].group or f"\0{corpus.document[row]}" for row in known]
     measured = corpus.measured[known]
     ours = _judge(job, decision.held[measured], corpus.label[known[measured]], list(compress(documents, measured)))
-    theirs = _judge(job, other.held, corpus.label, [f"\0{each}" for each in corpus.hypothesis])
+    theirs = _judge(job, other.held, corpus.label, [f"\0{each}" for each in corpus.hypothesis], strict=True)
     head = _head(corpus, fitted, decision, other)
     specialist = PairSpecialist(
         card=job.card(fitted.rung, (str(job.section.pair_column),)),
         head=head,
-        acceptance=ours.acceptance(job.section.target_risk),
-        open_acceptance=theirs.acceptance(job.section.target_risk),
+        acceptance=ours.acceptance(),
+        open_acceptance=theirs.acceptance(),
         encoder=job.encoder if fitted.rung == "embedding" else None,
     )
     logits = other.held / theirs.temperature
@@ -188,7 +192,7 @@ def _candidate(job: Job, corpus: PairCorpus, fitted: _Fitted) -> Candidate:
         seconds=fitted.seconds + time.perf_counter() - start,
         evaluation=measure(job, fitted.rung, specialist),
         notes=_notes(corpus, ours, theirs),
-        warnings=tuple(filter(None, [warn_silent(ours.threshold, job.section.target_risk)])),
+        warnings=tuple(filter(None, [ours.warning if corpus.known else _unknown(corpus)])),
     )
 
 
@@ -227,16 +231,28 @@ def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> Decision:
     return fit_open(np.array(rows), corpus.label, corpus.hypothesis % FOLDS, len(corpus.labels), seed)
 
 
-def _judge(job: Job, logits: np.ndarray, label: np.ndarray, groups: list[str]) -> _Judgement:
+def _judge(job: Job, logits: np.ndarray, label: np.ndarray, groups: list[str], *, strict: bool = False) -> _Judgement:
+    """Calibrated, with the threshold of the target or the smallest risk that can be shown; strict keeps the target."""
     temperature = fit_temperature(logits, label) if len(label) else 1.0
     probabilities = softmax(logits, temperature=temperature)
-    threshold = accept_threshold(
-        probabilities.max(axis=1) if len(label) else np.empty(0),
-        probabilities.argmax(axis=1) == label if len(label) else np.empty(0),
-        target_risk=job.section.target_risk,
-        groups=groups,
+    confidence = probabilities.max(axis=1) if len(label) else np.empty(0)
+    right = probabilities.argmax(axis=1) == label if len(label) else np.empty(0, dtype=bool)
+    if strict:
+        target = job.section.target_risk
+        threshold = accept_threshold(confidence, right, target_risk=target, groups=groups)
+        return _Judgement(temperature=temperature, threshold=threshold, risk=target)
+    shown = provable(job.section, confidence, right, groups)
+    return _Judgement(temperature=temperature, threshold=shown.threshold, risk=shown.risk, warning=shown.warning)
+
+
+def _unknown(corpus: PairCorpus) -> str:
+    """That no hypothesis has the documents that it takes to be known."""
+    asked = set(zip(corpus.hypothesis.tolist(), corpus.document.tolist(), strict=True))
+    most = max(Counter(hypothesis for hypothesis, _ in asked).values())
+    return (
+        f"no hypothesis is known: that takes {FEWEST_ROWS} documents, and the most frequent one has {most}. "
+        "What it says of one that is not known rests on likeness, and is mostly an abstention"
     )
-    return _Judgement(temperature=temperature, threshold=threshold)
 
 
 def _head(corpus: PairCorpus, fitted: _Fitted, decision: Decision, other: Decision) -> PairHead:

@@ -170,12 +170,29 @@ def test_a_document_of_another_length(trained, leases, encoder, tmp_path):
     assert [ask(who, text, asked).value for text in (short, long)] == ["yes", "yes"]
 
 
+def test_few_rows_answer_at_what_they_show(trained, leases):
+    """Where nobody set a target, pairs that cannot show 5% answer at the smallest risk that they show, as texts do."""
+    unset = {key: value for key, value in PAIRS.items() if key != "target_risk"}
+    rows = [row for row in leases(36) if row["hypothesis"] == leases(1)[0]["hypothesis"]]
+
+    free = trained({**unset, "rungs": ["lexical"]}, rows, test=rows).specialists["it"].report
+    held = trained({**PAIRS, "target_risk": 0.05, "rungs": ["lexical"]}, rows, test=rows).specialists["it"].report
+
+    assert free["rungs"][0]["threshold"]["value"] is not None
+    assert any("its rows cannot show an error of 5% or below, only of" in warning for warning in free["warnings"])
+    assert held["rungs"][0]["threshold"]["value"] is None
+
+
 def test_many_hypotheses_of_few_rows(trained, leases, encoder, tmp_path):
     """Rows whose hypotheses are all different still train: each is answered by likeness, none from rows of its own."""
     rows = [{**row, "hypothesis": f"{row['hypothesis']} Clause {i}."} for i, row in enumerate(leases(20))]
     report = trained(PAIRS, rows).specialists["it"].report
 
     assert report["rungs"][1]["hypotheses"]["known"] == 0
+    assert any(
+        "no hypothesis is known: that takes 20 documents, and the most frequent one has 1." in w
+        for w in report["warnings"]
+    )
     assert report["rungs"][1]["hypotheses"]["other"] > 40
     assert ask(served(tmp_path, encoder), rows[0]["text"], rows[0]["hypothesis"]).value in {"yes", "no", "silent"}
 
