@@ -95,18 +95,18 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
 
 
 def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
-    """Each heading's path with the text under it. A heading with nothing under it, at the end, is text itself."""
+    """Each heading's path with the text under it. A heading with nothing under it is text itself."""
     path: list[Heading] = []
     begin, own = 0, 0
     for heading in parsed.headings:
         if heading.start < begin:
             continue  # overlaps the one before
-        yield _path(path), Span(begin, heading.start)
+        alone = bool(path) and heading.level <= path[-1].level and not parsed.text[begin : heading.start].strip()
+        yield _path(path[:-1] if alone else path), Span(own if alone else begin, heading.start)
         path = [*(each for each in path if each.level < heading.level), heading]
         own, begin = heading.start, heading.end
-    if path and not parsed.text[begin:].strip():
-        begin = own
-    yield _path(path), Span(begin, len(parsed.text))
+    alone = bool(path) and not parsed.text[begin:].strip()
+    yield _path(path[:-1] if alone else path), Span(own if alone else begin, len(parsed.text))
 
 
 def _path(headings: Sequence[Heading]) -> str:

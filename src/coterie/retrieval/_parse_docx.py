@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
@@ -31,7 +32,7 @@ _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
 _LONGEST_NUMBER = 7
 _SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
-_USUAL_STYLES = {"Title": 1} | {f"Heading{level}": level for level in range(1, 10)}
+_USUAL_STYLES = {"Title": 0} | {f"Heading{level}": level for level in range(1, 10)}
 """The headings of a file that describes no styles, by the ids that Word gives them."""
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 """How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
@@ -99,7 +100,7 @@ def _headings(styles: ET.Element | None) -> dict[str, int]:
         name, outline = _value(style, "name"), _value(style, "pPr", "outlineLvl")
         match = _HEADING_STYLE.match(name or "")
         if match:
-            levels[_attribute(style, "styleId") or ""] = int(match[1] or 1)
+            levels[_attribute(style, "styleId") or ""] = int(match[1] or 0)
         elif outline is not None and (outline or "9") in "012345678":
             levels[_attribute(style, "styleId") or ""] = int(outline or 0) + 1
     return levels
@@ -186,7 +187,14 @@ def _walk(file: _Limited, about: _About) -> Parsed:
             element.clear()
         elif table.depth == 1:
             table.take(name, element, starts=starts)
-    return writer.parsed()
+    return _below_title(writer.parsed())
+
+
+def _below_title(parsed: Parsed) -> Parsed:
+    """The same, where a title is above all headings: it has the first level, and they have those behind it."""
+    if all(heading.level for heading in parsed.headings):
+        return parsed
+    return replace(parsed, headings=tuple(each._replace(level=each.level + 1) for each in parsed.headings))
 
 
 def _elements(file: _Limited) -> Iterator[tuple[str, bool, ET.Element]]:

@@ -63,15 +63,16 @@ def _filled(page: pypdf.PageObject) -> list[Line]:
 
 
 def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, str]]:
-    """The filled fields of a page: left edge, lower and upper one, name, value."""
-    for reference in page.get("/Annots") or ():
-        note = reference.get_object()
-        if note.get("/Subtype") != "/Widget":
+    """The filled fields of a page: left edge, lower and upper one, name, value. A broken one is passed over."""
+    for reference in _of(page, "/Annots") or ():
+        try:
+            note = reference.get_object()
+            value = _value(note) if _of(note, "/Subtype") == "/Widget" else ""
+            x, low, right, high = (float(each) for each in _of(note, "/Rect")) if value else (0.0,) * 4
+            name = str(_inherited(note, "/TU") or _inherited(note, "/T") or "") if value else ""
+        except Exception:  # noqa: BLE001, S112 - whatever a form's field is, the text of its page can be read
             continue
-        value = _value(note)
         if value:
-            x, low, right, high = (float(each) for each in note["/Rect"])
-            name = str(_inherited(note, "/TU") or _inherited(note, "/T") or "")
             yield min(x, right), min(low, high), max(low, high), name, value
 
 
@@ -80,13 +81,13 @@ def _value(field: Any) -> str:  # noqa: ANN401 - pypdf's dictionaries have no ty
     kind, value, flags = (_inherited(field, key) for key in ("/FT", "/V", "/Ff"))
     flags = int(flags or 0)
     if kind == "/Btn":
-        state = str(field.get("/AS") or value or "/Off").removeprefix("/")
+        state = str(_of(field, "/AS") or value or "/Off").removeprefix("/")
         if flags & _PUSH_BUTTON or state == "Off":
             return ""
         return "yes" if state.casefold() in {"yes", "on", "1"} else state
     if kind not in {"/Tx", "/Ch"} or (kind == "/Tx" and flags & _PASSWORD) or value is None:
         return ""
-    values = value if isinstance(value, list) else [value]
+    values = [each.get_object() for each in value] if isinstance(value, list) else [value]
     return ", ".join(" ".join(str(each).split()) for each in values)
 
 
@@ -94,9 +95,15 @@ def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
     """A field's own, or its parent's; at most so far up as fields are nested in earnest."""
     for _ in range(8):
         if key in field or "/Parent" not in field:
-            return field.get(key)
-        field = field["/Parent"].get_object()
+            return _of(field, key)
+        field = _of(field, "/Parent")
     return None
+
+
+def _of(holder: Any, key: str) -> Any:  # noqa: ANN401 - as above
+    """What an object holds, also where it only refers to it."""
+    found = holder.get(key)
+    return found.get_object() if hasattr(found, "get_object") else found
 
 
 def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[Title]:

@@ -97,6 +97,27 @@ def test_chunks_know_heading_and_page():
     assert found == [("Intro.", "", 1), ("A fee is due.", "Loans > Fees", 2), ("Nothing more.", "End", 2)]
 
 
+def test_a_heading_with_nothing_under_it_is_text():
+    """What is said in headings only is found; a heading above other headings is their path, and no text."""
+    text = "# Office\n## Opens at nine\n## Closes at five\n### Fridays at two\n# Rooms\nFive.\n# End\n"
+    lines = text.splitlines()
+    places = [text.index(line) for line in lines if line.startswith("#")]
+    marks = [line for line in lines if line.startswith("#")]
+    headings = [
+        Heading(start, start + len(line), line.count("#"), line.strip("# "))
+        for start, line in zip(places, marks, strict=True)
+    ]
+
+    found = chunk(Parsed(text=text, headings=tuple(headings)), words)
+
+    assert [(each.heading, text[each.start : each.end]) for each in found] == [
+        ("Office", "## Opens at nine"),
+        ("Office > Closes at five", "### Fridays at two"),
+        ("Rooms", "Five."),
+        ("", "# End"),
+    ]
+
+
 def test_chunks_of_a_text_are_about_as_long():
     """A text a little longer than a chunk makes two halves, not a chunk and a rest of three words."""
     text = " ".join(f"Sentence number {n} says it." for n in range(30))

@@ -214,7 +214,7 @@ def test_pdf_outline(written):
 
 
 def test_pdf_form(written):
-    """What a field was filled with stands behind the words beside it; buttons and passwords are not read."""
+    """What a field was filled with stands behind the words beside it; no buttons, passwords and broken fields."""
     pypdf = pytest.importorskip("pypdf")
     generic = pypdf.generic
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf("Licence plate:")))
@@ -236,7 +236,12 @@ def test_pdf_form(written):
         field("Dog", generic.NameObject("/Off"), 80, kind="/Btn"),
         field("PIN", generic.TextStringObject("1234"), 60, Ff=1 << 13),
     ]
-    writer.pages[0][generic.NameObject("/Annots")] = generic.ArrayObject(fields)
+    broken = writer._add_object(generic.DictionaryObject({generic.NameObject("/Subtype"): generic.NumberObject(3)}))
+    lost = writer._add_object(generic.DictionaryObject(fields[0].get_object()))
+    del lost.get_object()["/Rect"]
+    fields[0].get_object()[generic.NameObject("/V")] = writer._add_object(generic.TextStringObject("ZH 4711"))
+    annotations = writer._add_object(generic.ArrayObject([broken, lost, *fields]))
+    writer.pages[0][generic.NameObject("/Annots")] = annotations
     content = io.BytesIO()
     writer.write(content)
 

@@ -144,6 +144,17 @@ def test_numbers_are_written_as_word_writes_them(style, count, text):
     assert [numbers.next(Numbered("1", 0)) for _ in range(count)][-1] == f"{text} "
 
 
+def test_a_title_stands_above_all_headings():
+    """The title of a document is part of the path of each of its headings."""
+    body = "".join(
+        f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr>{run(style)}</w:p>'
+        for style in ("Title", "Heading1", "Heading2")
+    )
+
+    assert [each.level for each in parse_docx(docx(body)).headings] == [1, 2, 3]
+    assert [each.level for each in parse_docx(docx(body.replace("Title", "Quote"))).headings] == [1, 2]
+
+
 def test_a_strict_docx_is_read():
     """Files in the strict form of the format have another name space."""
     assert parse_docx(docx(paragraph(run("Strict.")), space=STRICT)).text == "Strict.\n\n"
