@@ -55,6 +55,8 @@ RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
 """Shares of wrong ones: the smallest is taken at which enough is accepted. Questions of one's own hold less."""
 ENOUGH = {"answering": 0.5, "silence": 0.4}
 """Share of the answers, and of the silences, that a threshold must accept."""
+SILENCES_RIGHT = 0.75
+"""Share of right ones among the silences about everyday questions, on those that the calibration learns from."""
 PRECISION = 0.8
 """Of sentences that are cited beside the best one."""
 SUPPORT_RISK = 0.1
@@ -185,6 +187,9 @@ def _fit_rung(found: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
         ("silence", np.flatnonzero(~answers), 1 - fitted.stated),
     ):
         thresholds[name] = _threshold(confidence[rows], right[rows], [groups[row] for row in rows], ENOUGH[name])
+        own = rows[sources[rows] == "everyday"]
+        if name == "silence" and len(own):
+            thresholds[name]["value"] = max(thresholds[name]["value"], _met(confidence[own], right[own]))
         print(rung, name, thresholds[name], flush=True)
     found["readers"][rung] = fitted.scorer.describe()
     found["thresholds"][rung] = thresholds
@@ -206,6 +211,17 @@ def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[objec
     if not shown:
         raise SystemExit("No risk can be shown.")
     return shown
+
+
+def _met(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The lowest confidence from which so many were right as `SILENCES_RIGHT` says.
+
+    Most clause types are stated in no contract, so silence about contracts is nearly always right, and vouches for a
+    silence about pages that is not. Everyday questions alone show nothing about theirs: they are too few.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    return float(confidence[order[np.flatnonzero(shares >= SILENCES_RIGHT)[-1]]])
 
 
 def _reached(  # noqa: PLR0917 - arrays of the same questions

@@ -92,6 +92,7 @@ def figures(said: Sequence[Said]) -> dict[str, object]:
         "answered_of_not_stated": share(answered[~stated]),
         "said_not_stated_of_not_stated": share(silent[~stated]),
         "said_not_stated_of_stated": share(silent[stated]),
+        "said_not_stated_rightly": share(~stated[silent]),
         "auroc_stated": auroc(np.array([each.confidence for each in said]), stated),
     }
 
