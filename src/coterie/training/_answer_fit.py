@@ -205,18 +205,18 @@ def _beside(
     least = max(_often_right(values, right, precision) for values, right, _ in found.values())
     if not anew or False not in found:
         return dict.fromkeys(parts, least)
-    values, right, owners = found[False]
+    values, right, owners = (each[found[False][0] >= least] for each in found[False])
     topics = np.array(corpus.topics)[owners]
     shown = accept_threshold(values, right, target_risk=1 - precision, groups=topics.tolist()).value
-    return {again: least for again in parts if again} | {False: _NEVER if shown is None else max(shown, least)}
+    return {again: least for again in parts if again} | {False: _NEVER if shown is None else shown}
 
 
 def _ranked_beside(
     corpus: AnswerCorpus, scores: Sequence[Floats], own: np.ndarray
 ) -> tuple[Floats, np.ndarray, np.ndarray]:  # own (N,) bool -> three of (M,)
-    """What may be cited beside the best sentence, of a part of the questions: log-odds, whether it answers, whose."""
+    """Every sentence beside the best one, of a part of the questions: log-odds, whether it answers, whose it is."""
     numbers = np.flatnonzero(own).tolist()
-    rows = {number: np.argsort(-scores[number], kind="stable")[1:MOST_CITED] for number in numbers}
+    rows = {number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in numbers}
     values = np.concatenate([scores[number][rows[number]] for number in numbers])
     right = np.concatenate([corpus.asked[number].answers[rows[number]] for number in numbers])
     return values, right, np.repeat(numbers, [len(rows[number]) for number in numbers])
