@@ -75,6 +75,8 @@ def keep_from(judged: Judged, *, quality: float, generalist: float) -> Line:
     confidence holds for the line that is taken. Rows of one group count as one, by their mean.
     """
     aim, n = quality * generalist, len(judged.confidence)
+    if aim <= 0:  # nothing has to be kept, so nobody above is asked, however few outcomes there are
+        return Line(value=0.0, kept=1.0, expected=float(judged.right.mean()) if n else 0.0, reason="")
     reason = f"{n:,} outcomes show for no answer that"
     nothing = Line(value=None, kept=0.0, expected=generalist, reason=reason)
     if n < _FEWEST:

@@ -50,6 +50,15 @@ def test_few_outcomes_show_nothing():
     assert "50 outcomes" in line.reason
 
 
+@pytest.mark.parametrize("n", [0, 7, 500])
+def test_nothing_to_keep_asks_nobody(n):
+    """At quality 0 every answer stays here, however few outcomes there are."""
+    line = keep_from(judged(n), quality=0.0, generalist=1.0)
+
+    assert (line.value, line.kept) == (0.0, 1.0)
+    assert 0.0 <= line.expected <= 1.0
+
+
 def test_rows_of_one_group_count_as_one():
     """Clauses of ten contracts say less than as many that have nothing to do with each other."""
     alone, grouped = judged(500), judged(500, grouped=True)
