@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, TypeVar
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 """Seconds: the pause after try n is drawn between 0 and the first pause times 2^n, at most the longest."""
+_END = 0.1
+"""Seconds that the end of an answer may come after its last event; a server that leaves it open is left."""
 _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
 
 
@@ -231,6 +233,7 @@ class OpenAIEngine:
                     for data in map(self._connection.scrubbed, parser.feed(chunk)):
                         yield data
                         if data.strip() == STREAM_END:
+                            await _read_out(chunks)
                             return
             for data in map(self._connection.scrubbed, parser.end()):
                 yield data
@@ -248,6 +251,14 @@ class OpenAIEngine:
             said=quotable(error, prompt),
             retry_after=read_retry_after(response.headers),
         )
+
+
+async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Read what ends an answer behind its last event: only then the connection serves the next request too."""
+    with suppress(CoterieError, TimeoutError):
+        async with asyncio.timeout(_END):
+            async for _ in chunks:
+                pass
 
 
 def _measured(output: Output, energy: CallEnergy) -> Output:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -179,32 +180,39 @@ class FakeOpenAIServer:
         return reply.cut_after is None
 
     async def _stream(self, asked: Mapping[str, Any], reply: Reply, writer: asyncio.StreamWriter) -> bool:
-        """Send the text piece by piece as server-sent events."""
-        kind = {"content-type": "text/event-stream", "connection": "close"} | dict(reply.headers)
-        writer.write(_head(200, kind))
+        """Send the text piece by piece as server-sent events; in chunks, on a connection that stays, if all is sent."""
+        whole = reply.cut_after is None and reply.error_after is None
+        ends = {"transfer-encoding": "chunked"} if whole else {"connection": "close"}
+        writer.write(_head(200, {"content-type": "text/event-stream", **ends} | dict(reply.headers)))
+        send = partial(_send, writer, in_chunks=whole)
         pieces = reply.pieces if reply.pieces is not None else [f"{word} " for word in reply.text.split(" ")]
         if reply.pieces is None and pieces:
             pieces = [*pieces[:-1], pieces[-1].removesuffix(" ")]
         for count, piece in enumerate(pieces):
             if count in {reply.cut_after, reply.error_after}:
                 break
-            await _send(writer, _chunk(asked, {"content": piece}))
+            await send(_event(_chunk(asked, {"content": piece})))
         if reply.cut_after is not None and reply.cut_after <= len(pieces):
             return False
         if reply.error_after is not None:
-            await _send(writer, {"error": {"message": "the model fell over", "code": 500}})
+            await send(_event({"error": {"message": "the model fell over", "code": 500}}))
             return False
-        await _send(writer, _chunk(asked, {}, finish=reply.finish))
+        await send(_event(_chunk(asked, {}, finish=reply.finish)))
         if reply.usage:
-            await _send(writer, _chunk(asked, None) | {"usage": _usage(asked, reply)})
-        writer.write(b"data: [DONE]\n\n")
-        await writer.drain()
-        return False
+            await send(_event(_chunk(asked, None) | {"usage": _usage(asked, reply)}))
+        await send(b"data: [DONE]\n\n")
+        if whole:
+            await send(b"")
+        return whole
 
 
-async def _send(writer: asyncio.StreamWriter, content: Mapping[str, Any]) -> None:
-    writer.write(b"data: " + json.dumps(content).encode() + b"\n\n")
+async def _send(writer: asyncio.StreamWriter, content: bytes, *, in_chunks: bool) -> None:
+    writer.write(b"%x\r\n%b\r\n" % (len(content), content) if in_chunks else content)
     await writer.drain()
+
+
+def _event(content: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(content).encode() + b"\n\n"
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

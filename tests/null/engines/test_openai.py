@@ -240,6 +240,37 @@ async def test_transport_errors(ask, raised, error):
     await engine.close()
 
 
+async def test_connections_are_kept(connect, server, ask):
+    """Whole or streamed, one answer after the other comes over the same connection: a new one is a handshake each."""
+    engine = connect()
+    for _ in range(3):
+        await engine.run([ask()])
+        async with aclosing(engine.stream(ask())) as pieces:
+            assert [piece async for piece in pieces][-1].finish == "stop"
+
+    assert (len(server.requests), server.connections) == (6, 1)
+
+
+class LeftOpen(httpx.AsyncByteStream):
+    """A stream whose end mark comes, and nothing after it."""
+
+    async def __aiter__(self):
+        yield b'data: {"choices": [{"delta": {"content": "Paris"}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+        await asyncio.Event().wait()
+
+
+async def test_a_stream_that_is_left_open_is_whole(ask):
+    """Whoever does not end the answer behind its end mark is not waited for."""
+    kind = {"content-type": "text/event-stream"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=kind, stream=LeftOpen()))
+    engine = OpenAIEngine(
+        "cloud", OpenAIModel(engine="openai", base_url="http://x/v1", name="big"), transport=transport
+    )
+    async with asyncio.timeout(10), aclosing(engine.stream(ask())) as pieces:
+        assert [piece async for piece in pieces][-1].text == "Paris"
+    await engine.close()
+
+
 async def test_empty_prompt(connect, server):
     """A prompt without messages is refused before anything is sent."""
     with pytest.raises(EngineRejected, match="without messages"):
