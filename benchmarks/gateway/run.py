@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "latency"))
 
 from load import chat_body, run_load
-from server import serve
+from server import memory_of, serve
 
 from _data import LENDER
 from _record import Bar, Record, arguments, sha256
@@ -102,13 +102,6 @@ class Door:
         if set(met.statuses) != {"200"}:
             sys.exit(f"{self.name} answered with {met.statuses}.")
         return asdict(met)
-
-    def resident_mb(self) -> float | None:
-        """Resident memory, from Linux' /proc."""
-        if self.pid is None:
-            return None
-        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def make_network(folder: Path, url: str) -> None:
@@ -203,7 +196,10 @@ async def measure(doors: Sequence[Door], given: argparse.Namespace) -> dict[str,
                 rounds[door.name].append(await door.ask(**load, requests=given.requests))
         figures[name] = {door: middle(met) | {"rounds": met} for door, met in rounds.items()}
         print(name, {door: (each["p50_ms"], each["p99_ms"]) for door, each in figures[name].items()}, flush=True)
-    return {"loads": figures, "resident_mb": {door.name: door.resident_mb() for door in doors if door.pid}}
+    return {
+        "loads": figures,
+        "resident_mb": {door.name: memory_of(door.pid)["resident_mb"] for door in doors if door.pid},
+    }
 
 
 def middle(met: Sequence[dict[str, Any]]) -> dict[str, float]:

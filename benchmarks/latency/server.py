@@ -37,14 +37,8 @@ class Server:
             return dict(json.load(response))
 
     def memory(self) -> dict[str, float]:
-        """Resident memory in MB, now and at its highest, from Linux' /proc."""
-        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
-        kilobytes = {
-            name: int(rest.split()[0])
-            for name, _, rest in (line.partition(":") for line in lines)
-            if name in {"VmRSS", "VmHWM"}
-        }
-        return {"resident_mb": kilobytes["VmRSS"] / 1024, "highest_mb": kilobytes["VmHWM"] / 1024}
+        """What it holds, as `memory_of` says it."""
+        return memory_of(self.pid)
 
     def load(self, text: str, *, concurrency: int, requests: int) -> dict[str, Any]:
         """What the load generator, in its own process, met."""
@@ -52,6 +46,17 @@ class Server:
         command = [sys.executable, str(_LOAD), self.url, "--text", text, *numbers]
         done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
         return dict(json.loads(done.stdout))
+
+
+def memory_of(pid: int) -> dict[str, float]:
+    """Resident memory of a process in MB, now and at its highest, from Linux' /proc."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    kilobytes = {
+        name: int(rest.split()[0])
+        for name, _, rest in (line.partition(":") for line in lines)
+        if name in {"VmRSS", "VmHWM"}
+    }
+    return {"resident_mb": kilobytes["VmRSS"] / 1024, "highest_mb": kilobytes["VmHWM"] / 1024}
 
 
 @contextmanager

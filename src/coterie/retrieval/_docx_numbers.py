@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 _MOST_LEVELS = 9
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
-_ROMAN_SMALL = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
+_ROMAN = (
+    *((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")),
+    *((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")),
+)
 _LONGEST_ROMAN = 10_000
 _PLACE = re.compile(r"%([1-9])")
 
@@ -72,7 +74,7 @@ def _written(number: int, style: str) -> str:
             return letters.upper() if style == "upperLetter" else letters
         case "lowerRoman" | "upperRoman" if 0 < number < _LONGEST_ROMAN:
             roman = ""
-            for value, sign in (*_ROMAN, *_ROMAN_SMALL):
+            for value, sign in _ROMAN:
                 roman += sign * (number // value)
                 number %= value
             return roman.upper() if style == "upperRoman" else roman
