@@ -85,7 +85,11 @@ class KeywordIndex:
 
     def close(self) -> None:
         """Free what was made to read it."""
-        if self._beside is not None:
+        if self._beside is None:
+            return
+        try:
+            self._beside.cleanup()
+        except OSError:  # tantivy looks for news in a thread of its own, and may have put its lock there meanwhile
             self._beside.cleanup()
 
     @property

@@ -257,6 +257,30 @@ async def test_a_folder_that_cannot_be_written_to_is_searched(open_shelf, docume
     assert not list(tmp_path.glob("coterie-keywords-*"))
 
 
+async def test_a_lock_taken_meanwhile_is_removed_too(open_shelf, document, tmp_path, monkeypatch):
+    """What the index's own thread puts into the folder while it is being removed does not keep it."""
+    await open_shelf().update([document("a.txt", "fee")])
+    for lock in present(tmp_path / "docs").rglob("*.lock"):
+        lock.unlink()
+        lock.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    removed, cleanup = [], tempfile.TemporaryDirectory.cleanup
+
+    def meanwhile(folder):
+        removed.append(folder)
+        if len(removed) == 1:
+            raise OSError("Directory not empty")
+        cleanup(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", meanwhile)
+    shelf = open_shelf()
+    await shelf.search("fee", k=1, clearance=Label.INTERNAL, mode="keyword")
+    await shelf.close()
+
+    assert len(removed) == 2
+    assert not list(tmp_path.glob("coterie-keywords-*"))
+
+
 async def test_an_index_without_checksums_is_read(open_shelf, document, tmp_path):
     """What an earlier version wrote has sizes only: it is searched, and the next update gives it checksums."""
     await open_shelf().update([document("a.txt", "fee")])
