@@ -1,8 +1,9 @@
 """Do the passages bear out a sentence that a model wrote? A calibrated score from words, with no model.
 
 What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
-that they have not, and whether one of the two denies what the other says. It is a probability, unlike the strict word
-check of `generate`: an answer is put in other words than its source. It knows English.
+that they have not or that they say of something else, and whether one of the two denies or narrows what the other
+says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
+It knows English.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from math import log
 
 import numpy as np
 
+from ._bound_numbers import limits, misplaced, numbers
 from ._scorer import Line, probability
 from ._words import terms
 
@@ -22,10 +24,10 @@ SUPPORT: tuple[str, ...] = (
     "covered",  # share of its content words that the nearest source sentence has
     "covered_two",  # that the two nearest have together
     "pairs",  # share of its pairs of neighbouring words that a source sentence has
-    "unknown",  # logarithm of its words that no source has
-    "numbers",  # logarithm of its numbers that the two nearest do not have
+    "unknown",  # logarithm of its words that the nearest do not have
+    "numbers",  # logarithm of its numbers that the nearest do not have, or say of something else
     "denies",  # it has a "not" that the nearest has not, or the other way round
-    "opposed",  # it says "more", "after" or "must" where the nearest says "less", "before" or "may"
+    "opposed",  # "more", "after", "must" where the nearest says "less", "before", "may"; an "only" too many or too few
     "length",  # logarithm of its words
 )
 """What is seen of a sentence and its sources."""
@@ -35,24 +37,11 @@ _NEGATION = re.compile(
 )
 _CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
 _SHARED = 2  # words
-_NUMBER = re.compile(r"\d[\d,.]*")
 _DOUBTFUL = 0.5
 """Highest support of a sentence with another number than its sources, or that denies or turns round what they say."""
-_NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+_BROUGHT = 2
+"""Words that a second source must add: one word of some other sentence is not what that sentence says."""
+_NARROWING = frozenset({"only", "solely", "exclusively", "except", "unless"})
 _OPPOSITES = (
     "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
     "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
@@ -101,18 +90,20 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
     first = max(range(len(seen)), key=lambda row: (len(words & seen[row]), -len(seen[row])))
     left = words - seen[first]
     second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
-    nearest = (first, second) if left & seen[second] else (first,)
+    nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
     together = set().union(*(seen[row] for row in nearest))
     pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
-    said = " ".join(sources[row] for row in nearest)
+    astray = {
+        number for number in numbers(sentence) if all(misplaced(number, sentence, sources[row]) for row in nearest)
+    }
     found = (
         len(words & seen[first]) / len(words),
         len(words & together) / len(words),
         len(couples & pairs) / max(len(couples), 1),
-        log(1 + len(words - set().union(*seen))),
-        log(1 + len(_numbers(sentence) - _numbers(said))),
+        log(1 + len(words - together)),
+        log(1 + len(astray)),
         bool(_NEGATION.search(sentence)) is not bool(_NEGATION.search(_about(words, sources[first]))),
-        _opposes(sentence, sources[first]),
+        _opposes(sentence, sources[first]) or _narrowed(sentence, _about(words, sources[first])),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
@@ -131,10 +122,10 @@ def _about(words: set[str], source: str) -> str:
     return " ".join(clause for clause, count in zip(clauses, shared, strict=True) if count >= least)
 
 
-def _numbers(text: str) -> set[str]:
-    """Numbers in digits; those written out up to twelve as well."""
-    small = {str(value) for value, word in enumerate(_NUMBER_WORDS) if re.search(rf"\b{word}\b", text.casefold())}
-    return {match.replace(",", "").strip(".") for match in _NUMBER.findall(text)} | small
+def _narrowed(sentence: str, source: str) -> bool:
+    """Whether one of the two says "only", or of whom it holds ("under 4"), and the other does not."""
+    own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, source))
+    return _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(source) <= numbers(sentence)
 
 
 def _opposes(sentence: str, source: str) -> bool:
