@@ -240,8 +240,8 @@ class KeyRing:
     def _unreadable(self, error: Exception) -> SetupError:
         return SetupError(
             f"The keys in {str(self._path)!r} cannot be read ({type(error).__name__}): nobody is let in.",
-            hint="Put the file back from a copy. A gateway that is started without it lets in everybody of this machine, "
-            "and nobody else.",
+            hint="Put the file back from a copy. A gateway started without it lets in everybody of this machine, and "
+            "nobody else.",
         )
 
     @contextmanager
