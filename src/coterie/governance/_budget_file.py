@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from coterie.errors import StoreError
 
+from ._budget_span import EVER
+
 NANO = Decimal(10) ** 9
 MICRO = 1_000_000
 _COLUMNS = ("requests", "tokens", "nano", "micro", "held_tokens", "held_nano", "held_micro", "most_micro")
@@ -119,6 +121,8 @@ class BudgetFile:
             known = {each["name"] for each in connection.execute(f"PRAGMA table_info({table})")}
             if column not in known:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
+        connection.execute("UPDATE OR IGNORE spent SET period = ? WHERE period = 'ever'", (EVER,))
+        connection.execute("UPDATE held SET period = ? WHERE period = 'ever'", (EVER,))
         for each in connection.execute("SELECT * FROM held").fetchall():
             if not self._is_alive(each["owner"]):
                 settle(connection, each["id"], None)

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from coterie._alike import FOLDED
 from coterie.privacy import Kind, lowered
 from coterie.types import Label
 
@@ -34,9 +35,6 @@ _TITLES = frozenset(
     }
 )
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
-_FOLDED = str.maketrans(
-    dict.fromkeys("\u2018\u2019\u02bc", "'") | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
-)
 _WORD = re.compile(r"\w+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
@@ -188,8 +186,10 @@ def _words_of(name: str) -> frozenset[str]:
 def normal(text: str) -> str:
     """One key for all ways to write a value.
 
-    Case, white space, signs without width, the form of an apostrophe and of accents do not count, nor do gaps between
-    digits.
+    Case, white space, signs without width, the form of accents, of an apostrophe and of a hyphen do not count, nor do
+    gaps between digits.
     """
-    folded = text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_FOLDED))
+    folded = text.translate(FOLDED)
+    if not folded.isascii():
+        folded = unicodedata.normalize("NFKC", folded)
     return _BETWEEN_DIGITS.sub("", " ".join(folded.split()).casefold())

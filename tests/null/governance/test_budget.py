@@ -330,6 +330,34 @@ async def test_a_new_day(budgets, clock):
     assert made.spending()[0].tokens == 30
 
 
+@pytest.mark.parametrize("before", ["minute", "hour", "day", "month", "ever"])
+@pytest.mark.parametrize("after", ["minute", "hour", "day", "month", "ever"])
+async def test_another_span_in_the_file(budgets, clock, before, after):
+    """A budget that is given another span is not used up for good by what it took in the one it had."""
+    await budgets(one={"requests": 1, "per": before}).admit(Account())
+    clock.now += 40 * 86_400
+    made = budgets(one={"requests": 1, "per": after})
+
+    if after == "ever":
+        with pytest.raises(BudgetExceeded):
+            await made.admit(Account())
+    else:
+        await made.admit(Account())
+
+
+async def test_the_price_of_its_beginning(budgets, clock):
+    """A call that ends on a day with other prices is settled at those reserved: the limit holds at midnight."""
+    dearer = [{"from": "2025-11-26", "in": "1000", "out": "3000"}]
+    model = OpenAIModel.model_validate(MODEL.model_dump() | {"prices": dearer})
+    made = budgets(daily={"money": "0.004"})
+    async with made.held([PROMPT], model, "large") as held:
+        clock.now += 86_400
+        held.outputs = [Output(usage=Usage(tokens_in=100, tokens_out=100))]
+    clock.now -= 86_400
+
+    assert made.spending()[0].money == Decimal("0.004")
+
+
 async def test_two_processes(budgets):
     """Two openings of one file see each other's reservations at once."""
     first, second = budgets(daily={"tokens": 399}), budgets(daily={"tokens": 399})
