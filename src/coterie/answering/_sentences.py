@@ -65,6 +65,11 @@ class Sentence:
         plain = not self.head and "\n" not in text and ": " not in text
         return plain and text[-1:] not in {".", "!", "?", ";"} and len(text.split()) <= _TITLE_WORDS
 
+    @property
+    def label(self) -> bool:
+        """Whether it is a label with nothing behind it, as an empty form has them: it says nothing by itself."""
+        return self.bare and self.text.rstrip().endswith(":")
+
     def cite(self) -> Citation:
         """Where it stands."""
         passage = self.passage
