@@ -316,3 +316,17 @@ def test_a_label_with_nothing_behind_it_is_no_answer():
 
     assert survey("What is the account number?", [empty]).texts == ["We never ask for a PIN."]
     assert survey("What is the account number?", [filled]).texts[0] == "Account number: 881"
+
+
+def test_what_stands_below_a_blank_is_not_said_of_it():
+    """A label before marks to fill in is no heading of the lines below it; one with nothing behind it may be."""
+    column = LEXICAL.index("covered_heading")
+    blank, heading = (
+        Passage(document="form.pdf", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+        for text in ("Monthly fee: ______\n\nHand it in.", "Monthly fee:\n\nHand it in.")
+    )
+
+    seen = [survey("What is the monthly fee?", [each]) for each in (blank, heading)]
+
+    assert [each.texts for each in seen] == [["Hand it in."]] * 2
+    assert seen[0].words[0, column] < seen[1].words[0, column]
