@@ -38,9 +38,11 @@ _NEGATION = re.compile(
 _CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
 _SHARED = 2  # words
 _DOUBTFUL = 0.5
-"""Highest support of a sentence with another number than its sources, or that denies or turns round what they say."""
+"""Highest support of a sentence of one word, with another number, or that turns round what its sources say."""
 _BROUGHT = 2
 """Words that a second source must add: one word of some other sentence is not what that sentence says."""
+_CLAIM = 2
+"""Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
 _NARROWING = frozenset({"only", "solely", "exclusively", "except", "unless"})
 _OPPOSITES = (
     "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
@@ -75,7 +77,7 @@ class Support:
         features, nearest = support_features(sentence, sources)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
-        if seen["numbers"] or seen["denies"] or seen["opposed"]:
+        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
             support = min(support, _DOUBTFUL)  # however alike the words are
         return Borne(support=support, sources=nearest)
 

@@ -115,6 +115,8 @@ class Writer:
         """
         if not told or _SILENT.match(told[0]):
             return "found no answer"
+        if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
+            return f"wrote no answer ({told[0]!r})"  # a small model goes round in circles, or asks in its turn
         weakest = min(range(len(told)), key=lambda number: judged[number].support)
         if judged[weakest].support < self.least:
             support = f"support {judged[weakest].support:.2f}, needs {self.least:.2f}"

@@ -71,6 +71,7 @@ POOL = [
         ("Diving is allowed, but only for adults.", False),
         ("Children swim for free.", False),
         ("A locker may be used for 6 hours.", False),
+        ("I am a locker.", False),
         ("A locker may be used for at most 6 hours.", True),
     ],
 )
