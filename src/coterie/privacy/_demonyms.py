@@ -56,7 +56,7 @@ DEMONYMS = (
     "Boricua Chicano Chicana Latina Mennonite Presbyterian Episcopalian Pentecostal Unitarian Adventist "
     "Rastafarian Hasidic Sephardic Ashkenazi Salafi Wahhabi Huguenot Tory Trotskyist Maoist Leninist Stalinist "
     "Fascist Nazi Anarchist Peronist Gaullist Welshwomen Scotswomen Irishwomen Englishwomen Frenchwomen "
-    "Dutchwomen"
+    "Dutchwomen Jew Jewess Yank Aussie Brit Kazakhstanian Gaelic Flemings"
 )
 _OF_SEVERAL = (
     "Sri Lankan, South African, North Korean, South Korean, New Zealander, Costa Rican, Puerto Rican, Sierra Leonean, "
@@ -69,7 +69,26 @@ _OF_SEVERAL = (
 _SEVERAL = re.compile(
     rf"(?<![^\W_])(?:{'|'.join(name.replace(' ', '[ -]') for name in _OF_SEVERAL.split(', '))})s?(?![^\W_])"
 )
+_OTHER_THINGS = (
+    "pole polish christian dominican roman jain orthodox liberal conservative baptist finn scot dane kiwi "
+    "swede democrat republican communist socialist nationalist libertarian quaker goan sami celtic "
+    "ottoman bohemian protestant lao evangelical methodist lutheran reformed independent unitarian "
+    "pentecostal adventist caribbean mali brit chad tory hessian berliner virginian athenian florentine "
+    "hmong manx inca aztec shona sotho oromo igbo copt frisian breton tuscan swabian celt latina chicana "
+    "carioca malay tamil hausa swazi hebrew hindu arab turk serb kurd croat bosniak amish catholic "
+    "anarchist fascist nazi marxist zionist saami pathan yakut parsi sindhi hazara balkan genoese "
+    "assyrian guarani european asian african georgian turkman jordanian guinean cornish motswana anglican "
+    "persian siamese alsatian siberian maltese afghan pashtun"
+)
+"""Those of them that are other words, names, breeds or parts of names as often: the sentence has to say."""
+
 _KNOWN = frozenset(DEMONYMS.lower().split())
+_CERTAIN = _KNOWN - frozenset(_OTHER_THINGS.split())
+
+
+def is_only_demonym(word: str) -> bool:
+    """Whether a word in lower case is one, or the plural of one, and hardly ever anything else."""
+    return word in _CERTAIN or (word.endswith("s") and word[:-1] in _CERTAIN)
 
 
 def is_demonym(word: str) -> bool:

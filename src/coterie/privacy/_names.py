@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
 
-from ._demonyms import demonyms_of_several_words
+from ._demonyms import demonyms_of_several_words, is_only_demonym
 from ._found import Kind, PersonalData, settle
 from ._patterns import PatternDetector
 from ._plain import plain_of
@@ -111,7 +111,8 @@ class NameDetector:
         words = read_words(text, found)
         if not words:
             return found
-        return settle([*found, *_with_nationalities(text, self._names(words))])
+        names = _with_nationalities(text, self._names(words))
+        return settle([*found, *names, *_passed_over(words, names)])
 
     def _names(self, words: Sequence[Word]) -> list[PersonalData]:
         chances = marginals(self._emissions(words), self._moves)
@@ -307,6 +308,15 @@ def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalDa
             names = [each for each in names if each not in beside]
             names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))
     return names
+
+
+def _passed_over(words: Sequence[Word], names: Sequence[PersonalData]) -> Iterator[PersonalData]:
+    """Nationalities by the list alone, where the chain finds nothing; before a capital may be a longer name."""
+    for i, word in enumerate(words):
+        if not is_only_demonym(word.form.lower()) or any(n.start < word.end and word.start < n.end for n in names):
+            continue
+        if not (_is_capital(word) and i + 1 < len(words) and _is_capital(words[i + 1])):
+            yield PersonalData(kind=Kind.NATIONALITY, start=word.start, end=word.end, score=0.5)
 
 
 def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)

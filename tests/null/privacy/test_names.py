@@ -216,6 +216,25 @@ def test_nationalities_of_everywhere(names, text, value):
     assert names.find(text)[0].kind == "NATIONALITY"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Read the French, the Greek and the Arabic version.", "Arabic"),
+        ("Please reply in Spanish.", "Spanish"),
+        ("English subtitles are missing.", "English"),
+    ],
+)
+def test_languages_are_nationalities(names, text, value):
+    """A word for a people is found by the list alone where the chain finds nothing, as for a language."""
+    assert ("NATIONALITY", value) in found(names, text)
+
+
+@pytest.mark.parametrize("text", ["The spindle poles moved apart.", "Please polish the windows."])
+def test_what_a_nationality_is_not(names, text):
+    """A word that is a people's among other things is none by the list alone."""
+    assert not names.find(text)
+
+
 def test_a_country_is_no_nationality(names):
     """A place that begins like a nationality of several words stays a place."""
     text = "We sold it in the Central African Republic."
