@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
+    from ._keyword import analyse
     from ._local import LocalShelf
     from ._manifest import ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
@@ -47,6 +48,7 @@ _HOMES = {
     "Source": "_sources",
     "Unreadable": "_parsed",
     "Weights": "_rerank",
+    "analyse": "_keyword",
     "build_index": "_build",
     "chunk": "_chunk",
     "evaluate": "_evaluate",
@@ -86,6 +88,7 @@ __all__ = [
     "Source",
     "Unreadable",
     "Weights",
+    "analyse",
     "build_index",
     "chunk",
     "evaluate",
