@@ -60,7 +60,7 @@ def index(
     config = load_config(folder)
     section, new = _section(config, name, label=label, tenant=tenant)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
-    report = _build(folder, name, section, found, network=config.network.name, rebuild=rebuild)
+    report = _build(folder, name, section, found, config=config, rebuild=rebuild)
     empty = _empty(name, found, report)
     if as_json:
         show_json(_document(name, folder, report, empty))
@@ -156,16 +156,18 @@ def _found(
     return find_files(folder, paths or whole, access, exact=not paths, shelf=whole)
 
 
-def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
+def _build(
+    folder: Path, name: str, section: KnowledgeSection, found: Found, *, config: Config, rebuild: bool
+) -> Indexed:
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import ENCODER_BATCH, build_index, open_reranker, open_shelf, shelf_folder
+    from coterie.retrieval import ENCODER_BATCH, build_index, declared_access, open_reranker, open_shelf, shelf_folder
 
     from ._progress import TerminalProgress
 
     async def work() -> Indexed:
         encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
         try:
-            shelf = open_shelf(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
+            shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
             try:
                 with TerminalProgress() as progress:
                     return await build_index(
@@ -176,6 +178,7 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
                         name=name,
                         progress=progress,
                         reranker=open_reranker(section, encoder),
+                        declared=declared_access(config, name),
                     )
             finally:
                 await shelf.close()

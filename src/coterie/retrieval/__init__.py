@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
+    from ._guard import declared_access, why_refused
     from ._keyword import analyse
     from ._local import LocalShelf
     from ._manifest import ShelfState, shelf_state
@@ -51,6 +52,7 @@ _HOMES = {
     "analyse": "_keyword",
     "build_index": "_build",
     "chunk": "_chunk",
+    "declared_access": "_guard",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
@@ -63,6 +65,7 @@ _HOMES = {
     "read_queries": "_evaluate",
     "shelf_folder": "_open",
     "shelf_state": "_manifest",
+    "why_refused": "_guard",
 }
 
 __all__ = [
@@ -91,6 +94,7 @@ __all__ = [
     "analyse",
     "build_index",
     "chunk",
+    "declared_access",
     "evaluate",
     "find_files",
     "fuse",
@@ -103,6 +107,7 @@ __all__ = [
     "read_queries",
     "shelf_folder",
     "shelf_state",
+    "why_refused",
 ]
 
 __getattr__ = lazy_face(__name__, _HOMES)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,11 +26,12 @@ from ._chunk import CHUNK_TOKENS, chunk, encoded_text
 from ._document import Chunk, Document, Shelf
 from ._draft import Draft
 from ._generation import sole_writer
+from ._guard import keep_access
 from ._outgrown import is_outgrown
 from ._parsed import Parsed, Unreadable
 from ._read import Reader
 from ._rerank import Reranker
-from ._sources import Found, Source, below
+from ._sources import Access, Found, Source, below
 
 T = TypeVar("T")
 
@@ -135,6 +136,7 @@ async def build_index(
     name: str,
     progress: Progress,
     reranker: Reranker | None = None,
+    declared: Access | None = None,
 ) -> Indexed:
     """Bring a shelf up to date with what was found.
 
@@ -146,6 +148,7 @@ async def build_index(
         name: The shelf's, for messages.
         progress: Told how far it is.
         reranker: Packs the tokens of every chunk, for a shelf that is reranked.
+        declared: Who may see the shelf as coterie.toml says it, to be kept beside the index.
 
     Raises:
         IndexBusy: another process is indexing it.
@@ -170,19 +173,24 @@ async def build_index(
                 await shelf.update(build.ready(), gone)
                 progress.finish("")
             build.done()
+            if declared is not None:
+                whole = all(found.scope(each) or below(each, found.closed) for each in present)
+                keep_access(folder, declared, whole=whole)
     documents = len(present) - len(gone) + report.added
-    failed = [
-        replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in report.failed
-    ]
-    failed += [
-        Failure(
-            document=closed, reason=reason, kept=any(below(each, (closed,)) for each in {*present}.difference(gone))
-        )
-        for closed, reason in found.closed.items()
-    ]
-    return replace(
-        report, documents=documents, removed=len(gone), failed=tuple(failed), seconds=time.monotonic() - start
+    failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
+    return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)
+
+
+def _failed(
+    failed: Sequence[Failure], found: Found, outgrown: Collection[str], stayed: Collection[str]
+) -> tuple[Failure, ...]:
+    """What could not be read, with what became of its earlier version, then the folders that are closed."""
+    files = (replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in failed)
+    folders = (
+        Failure(document=folder, reason=reason, kept=any(below(each, (folder,)) for each in stayed))
+        for folder, reason in found.closed.items()
     )
+    return (*files, *folders)
 
 
 async def _outgrown(

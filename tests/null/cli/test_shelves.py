@@ -95,6 +95,26 @@ def test_search_as_somebody(run, shop):
     assert run("-C", shop, "search", "docs").code == 2
 
 
+def test_a_label_raised_in_the_file_holds_at_once(run, shop):
+    """The shelf is refused by search and told by doctor until it is indexed again; a lowered label changes nothing."""
+    run("-C", shop, "index", "docs")
+    file = shop / "coterie.toml"
+    before = file.read_text()
+    file.write_text(before.replace('"papers/hr/**" = "restricted"', '"papers/**" = "restricted"'))
+
+    refused = run("-C", shop, "search", "docs", "late")
+    assert refused.code != 0
+    assert "coterie index docs" in refused.err
+    assert "before coterie.toml said labels['papers/**'] = 'restricted'" in run("-C", shop, "doctor").out
+    run("-C", shop, "index", "docs", shop / "papers" / "hr")
+    assert run("-C", shop, "search", "docs", "late").code != 0
+
+    run("-C", shop, "index", "docs")
+    assert run("-C", shop, "search", "docs", "late", "--json").json == {"passages": []}
+    file.write_text(before.replace('"papers/hr/**" = "restricted"', ""))
+    assert run("-C", shop, "search", "docs", "late", "--json").json == {"passages": []}
+
+
 def test_words_for_people(run, shop):
     """Without --json: what became of it, what could not be read, what comes next."""
     (shop / "papers" / "bad.docx").write_bytes(b"no zip")
