@@ -189,6 +189,7 @@ async def test_modes(open_shelf):
     assert await found("keyword") == ["words"]
     assert await found("vector") == ["meaning", "words"]
     assert await found("hybrid") == ["words", "meaning"]
+    assert await names(shelf, "zebra", mode="keyword") == []
 
 
 async def test_a_newer_schema_is_refused(open_shelf, database):

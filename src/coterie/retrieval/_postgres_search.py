@@ -210,6 +210,8 @@ async def _best(
 
 async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[Hit, float]]) -> list[Passage]:
     """The chunks as passages, in the same order."""
+    if not ranked:
+        return []
     by_compartment: dict[int, list[Hit]] = defaultdict(list)
     for hit, _ in ranked:
         by_compartment[hit.compartment].append(hit)
