@@ -13,7 +13,27 @@ from typing import NamedTuple
 from ._vocabulary import CLOCK, COUNTS, DAYS, MONTHS, PARTS, RELATIVE_DAYS, UNITS
 
 _TOKEN = re.compile(r"\d+(?:[:.]\d+)?(?:st|nd|rd|th|am|pm)?\b|[^\W_]+(?:['\u2019][^\W_]+)*", re.IGNORECASE)
-_PLACE = frozenset({"on", "at", "in", "by", "for", "from", "until", "till", "before", "after", "since", "during", "to"})
+_PLACE = frozenset(
+    {
+        "on",
+        "at",
+        "in",
+        "by",
+        "for",
+        "from",
+        "until",
+        "till",
+        "before",
+        "after",
+        "since",
+        "during",
+        "to",
+        "under",
+        "over",
+        "above",
+        "below",
+    }
+)
 _BESIDE = frozenset({"the", "about", "around"})
 """May stand between such a word and the time."""
 _WHICH = frozenset({"next", "last", "this", "every"})
@@ -22,6 +42,8 @@ _HOURS = frozenset({"at", "from", "until", "till", "before", "after", "by"})
 _NAMED = {"day": DAYS, "part": PARTS, "clock": CLOCK}
 _YEAR = re.compile(r"\d{4}")
 _NOT = frozenset({"not", "no", "except", "but"})
+_CORRECTION = re.compile(r"\s*(?:no|nope|sorry)\s*[,.;!]", re.IGNORECASE)
+"""Before what is meant instead: "no, Sunday"."""
 
 
 class Moment(NamedTuple):
@@ -34,7 +56,7 @@ class Moment(NamedTuple):
     start: int
     end: int
     relative: bool
-    """It takes no word before it: "tomorrow"."""
+    """It takes no word before it: "tomorrow", "next Monday"."""
 
 
 def asked_again(earlier: str, detail: str) -> str:
@@ -49,7 +71,8 @@ def asked_again(earlier: str, detail: str) -> str:
     """
     whole = earlier.strip()
     said, known = moments(detail), moments(whole)
-    words = {token[0].lower() for token in _TOKEN.finditer(detail)}
+    corrected = _CORRECTION.match(detail)
+    words = {token[0].lower() for token in _TOKEN.finditer(detail, corrected.end() if corrected else 0)}
     if words & _NOT or _unsaid(detail, said) or len({each.kind for each in said}) < len(said):
         return ""
     pairs = [(new, [old for old in known if old.kind == new.kind]) for new in said]
@@ -80,7 +103,7 @@ def moments(text: str) -> list[Moment]:
                 lead -= 1
             lead = lead - 1 if lead and words[lead - 1] in _PLACE else first
             last = tokens[at + length - 1]
-            relative = words[at] in RELATIVE_DAYS
+            relative = words[at] in RELATIVE_DAYS or first < at
             found.append(Moment(kind, tokens[lead].start(), tokens[first].start(), last.end(), relative))
         at += max(length, 1)
     return found

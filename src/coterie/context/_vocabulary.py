@@ -35,6 +35,7 @@ half quarter pair double twice once last next later earlier early late sooner sa
 """
 _SETTLED = """
 instead actually rather maybe perhaps sorry sure correct exactly right free available open left possible works work fine
+under above below
 """
 _COMMON = """
 a an the and or but nor so if then than as at by for from in into of off on onto out over per through to up down with

@@ -43,6 +43,7 @@ def found(text: str, *, task: str = "classify", accepted: bool = True, label: La
         "is anything free on Monday?",
         "what about 10 am?",
         "what do I do now?",
+        "and under 25?",
     ],
 )
 def test_leaning(text):
@@ -178,6 +179,10 @@ def test_what_was_asked_again_is_as_sensitive_as_both():
         ("book the hall for two hours", "for three hours", "book the hall for three hours"),
         ("book the hall on Friday", "Monday at six", "book the hall on Monday at six"),
         ("is anything free on Sunday?", "is Monday free?", "is anything free on Monday?"),
+        ("a table at six on Friday", "no, Sunday", "a table at six on Sunday"),
+        ("Is it open on Sunday?", "and next Monday?", "Is it open next Monday?"),
+        ("Is it open this weekend?", "and on weekdays?", "Is it open on weekdays?"),
+        ("fees for accounts under 18?", "and over 65?", "fees for accounts over 65?"),
         ("departures between 9 and 10", "at 11", ""),
         ("when do you close on Sunday?", "an hour later", ""),
         ("is it open on Sunday?", "not on Monday?", ""),
