@@ -121,7 +121,7 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
                 folder,
                 network=config.network.name,
                 encoder=encoder,
-                declared=declared_access(config, name),
+                declared=declared_access(config, name) if name in config.knowledge else None,
             )
             try:
                 return await use(shelf)

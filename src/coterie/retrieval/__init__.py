@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._document import Chunk, Document, Mode, Shelf
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
-    from ._guard import declared_access, why_refused
+    from ._guard import Given, declared_access, given_before, why_refused
     from ._keyword import analyse
     from ._local import LocalShelf
     from ._manifest import ShelfState, shelf_state
@@ -34,6 +34,7 @@ _HOMES = {
     "ENCODER_BATCH": "_build",
     "Failure": "_build",
     "Found": "_sources",
+    "Given": "_guard",
     "Indexed": "_build",
     "KNOWLEDGE_FOLDER": "_open",
     "LocalShelf": "_local",
@@ -56,6 +57,7 @@ _HOMES = {
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
+    "given_before": "_guard",
     "name_kinds": "_sources",
     "ndcg": "_evaluate",
     "open_reranker": "_open",
@@ -77,6 +79,7 @@ __all__ = [
     "Document",
     "Failure",
     "Found",
+    "Given",
     "Indexed",
     "LocalShelf",
     "Mode",
@@ -98,6 +101,7 @@ __all__ = [
     "evaluate",
     "find_files",
     "fuse",
+    "given_before",
     "name_kinds",
     "ndcg",
     "open_reranker",

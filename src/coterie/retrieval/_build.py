@@ -26,7 +26,7 @@ from ._chunk import CHUNK_TOKENS, chunk, encoded_text
 from ._document import Chunk, Document, Shelf
 from ._draft import Draft
 from ._generation import sole_writer
-from ._guard import keep_access
+from ._guard import Given, keep_access
 from ._outgrown import is_outgrown
 from ._parsed import Parsed, Unreadable
 from ._read import Reader
@@ -137,6 +137,7 @@ async def build_index(
     progress: Progress,
     reranker: Reranker | None = None,
     declared: Access | None = None,
+    given: Given | None = None,
 ) -> Indexed:
     """Bring a shelf up to date with what was found.
 
@@ -149,6 +150,7 @@ async def build_index(
         progress: Told how far it is.
         reranker: Packs the tokens of every chunk, for a shelf that is reranked.
         declared: Who may see the shelf as coterie.toml says it, to be kept beside the index.
+        given: What the command line says of it instead, to be kept likewise.
 
     Raises:
         IndexBusy: another process is indexing it.
@@ -175,7 +177,7 @@ async def build_index(
             build.done()
             if declared is not None:
                 whole = all(found.scope(each) or below(each, found.closed) for each in present)
-                keep_access(folder, declared, whole=whole)
+                keep_access(folder, declared, whole=whole, given=given or Given())
     documents = len(present) - len(gone) + report.added
     failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
     return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,21 +25,40 @@ _FILE = "access.json"
 
 
 def declared_access(config: Config, name: str) -> Access:
-    """Who may see a shelf's documents, as coterie.toml says it; of a shelf that is not in it, as it says of all."""
+    """Who may see a shelf's documents, as coterie.toml says it; of a shelf that is not in it, by the default label."""
     section = config.knowledge.get(name, KnowledgeSection())
     return Access(label=section.label or config.network.default_label, labels=section.labels, tenant=section.tenant)
 
 
-def keep_access(folder: Path, declared: Access, *, whole: bool) -> None:
-    """Write down what the file said when a shelf was indexed; of a part of it, the less strict of that and before."""
+class Given(NamedTuple):
+    """What the command line said of a shelf that is not in the file: it holds until something else is said."""
+
+    label: Label | None = None
+    tenant: str | None = None
+
+
+def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = Given()) -> None:  # noqa: B008 - a value
+    """Write down what the file said when a shelf was indexed; of a part of it, the less strict of that and before.
+
+    Args:
+        folder: The shelf's.
+        declared: What the file said.
+        whole: Nothing stands on the shelf that was not looked at.
+        given: What the command line said; of a part, what it said of the whole stays.
+    """
     before = known_access(folder)
     if not whole:
         if before is None:
             return
-        declared = _laxer(before, declared)
+        declared, given = _laxer(before, declared), given_before(folder)
     path = folder / _FILE
     labels = {pattern: label.value for pattern, label in declared.labels.items()}
-    content = {"label": declared.label.value, "labels": labels, "tenant": declared.tenant}
+    content = {
+        "label": declared.label.value,
+        "labels": labels,
+        "tenant": declared.tenant,
+        "given": {"label": given.label and given.label.value, "tenant": given.tenant},
+    }
     written = path.with_suffix(".new")
     written.write_text(json.dumps(content) + "\n", encoding="utf-8")
     written.replace(path)
@@ -51,6 +71,14 @@ def known_access(folder: Path) -> Access | None:
         labels = {str(pattern): Label(label) for pattern, label in found["labels"].items()}
         return Access(label=Label(found["label"]), labels=labels, tenant=found["tenant"])
     return None
+
+
+def given_before(folder: Path) -> Given:
+    """What the command line said when the shelf in this folder was indexed; nothing where nobody wrote it down."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))["given"]
+        return Given(found["label"] and Label(found["label"]), found["tenant"])
+    return Given()
 
 
 def why_refused(folder: Path, declared: Access) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from coterie.config import load_config
 from coterie.engines import TokenStates
-from coterie.types import Output
+from coterie.types import Label, Output
 
 
 class Words:
@@ -184,7 +184,32 @@ def test_a_shelf_that_is_indexed_can_be_read(run, shop, tmp_path):
     assert added.code == 0, added.err
     config = load_config(shop)
     assert config.specialists["help"].knowledge == ("extra",)
-    assert config.knowledge["extra"].paths == ()
+    assert (config.knowledge["extra"].paths, config.knowledge["extra"].label) == ((), Label.PUBLIC)
+    assert run("-C", shop, "search", "extra", "parking", "--as", "public", "--json").json["passages"]
+
+
+def test_a_shelf_that_is_not_in_the_file_keeps_its_label_and_tenant(run, folder, tmp_path):
+    """Indexed again without them it is as it was, and that is said; a label that is given holds."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.md").write_text("Parking costs two dollars.")
+
+    def seen(*words):
+        return run("-C", folder, "search", "extra", "parking", "--json", *words).json["passages"]
+
+    run("-C", folder, "index", "extra", tmp_path / "more", "--label", "restricted", "--tenant", "acme")
+    (tmp_path / "more" / "b.md").write_text("Parking is free at night.")
+    again = run("-C", folder, "index", "extra", tmp_path / "more")
+    assert "indexed as it was: --label restricted, --tenant acme" in again.err
+    assert not seen("--as", "confidential", "--tenant", "acme")
+    assert not seen("--as", "restricted")
+    assert len(seen("--as", "restricted", "--tenant", "acme")) == 2
+
+    run("-C", folder, "index", "extra", tmp_path / "more" / "b.md", "--label", "public")
+    assert len(seen("--as", "public", "--tenant", "acme")) == 1
+    assert "--label restricted" in run("-C", folder, "index", "extra", tmp_path / "more").err
+    run("-C", folder, "index", "extra", tmp_path / "more", "--label", "public")
+    assert len(seen("--as", "public", "--tenant", "acme")) == 2
+    assert "--label public" in run("-C", folder, "index", "extra", tmp_path / "more").err
 
 
 @pytest.mark.parametrize(
