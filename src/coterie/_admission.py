@@ -11,6 +11,7 @@ from coterie._shelves import fetch, hidden
 from coterie.context import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of, worth_a_thread
+from coterie.hybrid import READER
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing import check_columns, split_columns
@@ -66,6 +67,8 @@ class Admission:
         clearance = request.clearance or self.default_label
         request = replace(request, clearance=clearance)
         if request.document is not None and request.document.shelf:
+            if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
+                raise hidden(request.document)
             document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
             request = replace(request, document=document)
         check_document(request)
