@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -117,6 +118,8 @@ async def label_request(request: Request, default: Label, detector: Detector) ->
     """
     declared = request.label or default
     seen = await _look(detector, list(texts_of(request)))
+    if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
+        seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
     label, verdicts = max(declared, seen.label), []
     request = replace(request, label=label, impersonal=max(declared, seen.impersonal))
     if label > declared:

@@ -64,7 +64,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
             return replace(super().card, task="score", columns=("income",))
 
     network = bench.network(Score("risk", accepted=False, reason="sex is not used"), generalist=above())
-    columns = {"income": 1200, "sex": "female", "born": "1980-02-03"}
+    columns = {"income": 1200, "sex": "female", "foreign": "yes"}
     await network.ask(Request(text="May they?", columns=columns, specialist="risk", label=Label.PUBLIC))
     network = bench.network(bench.Says("triage", accepted=False), generalist=above())
     await network.ask(Request(text="Who is it?", columns={"sex": "male"}, specialist="triage", label=Label.PUBLIC))
