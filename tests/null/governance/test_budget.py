@@ -383,6 +383,14 @@ async def test_a_killed_process(budgets):
     assert after.spending()[0].tokens == 200
 
 
+async def test_the_file_is_its_owners(budgets, tmp_path):
+    """It names tenants and keys, so nobody else of the machine reads it, nor what SQLite writes beside it."""
+    made = budgets(daily={"requests": 3})
+    await made.admit(Account(tenant="acme"))
+
+    assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0] * len(list(tmp_path.iterdir()))
+
+
 async def test_no_budget_makes_no_file(budgets, tmp_path):
     """Who limits nothing writes nothing."""
     made = budgets()
