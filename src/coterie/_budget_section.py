@@ -18,8 +18,8 @@ class BudgetSection(BaseModel):
     """What it is a limit for: any `minute` or `hour`, wherever it begins (a rate limit), or one day or month in UTC."""
     tenant: str | None = None
     """Only for this tenant's requests."""
-    key: str | None = None
-    """Only for requests with the key of this id."""
+    key: str | None = Field(default=None, pattern=r"^[a-z0-9]{8}$")
+    """Only for requests with the key of this id, as `coterie keys list` shows it; its name is none."""
     each: Literal["tenant", "key"] | None = None
     """Every tenant, or every key, has a budget of its own of this size; left out, all share one."""
     requests: int | None = Field(default=None, ge=0)
