@@ -34,6 +34,12 @@ class BudgetSection(BaseModel):
     """Joules that are reserved for a request until one has taken more; then as much as the dearest so far took."""
 
     @model_validator(mode="after")
+    def _limits_something(self) -> BudgetSection:
+        if {self.requests, self.tokens, self.money, self.joules} == {None}:
+            raise ValueError("it limits nothing: set `requests`, `tokens`, `money` or `joules`")
+        return self
+
+    @model_validator(mode="after")
     def _takes_one_request(self) -> BudgetSection:
         if self.joules is not None and self.joules < self.reserve:
             raise ValueError(

@@ -317,6 +317,12 @@ def test_a_key_is_named_by_its_id(key):
         parse_config(f'[budgets.one]\nkey = "{key}"\nrequests = 1')
 
 
+def test_a_budget_without_a_limit():
+    """It would be a promise that nothing keeps."""
+    with pytest.raises(ConfigError, match=r"budgets.one: it limits nothing"):
+        parse_config('[budgets.one]\nper = "month"\ntenant = "acme"')
+
+
 async def test_who_pays_is_who_asked(budgets):
     """The task's account decides, not whoever drives it."""
     made = budgets(acme={"tenant": "acme", "tokens": 1000})
