@@ -67,7 +67,7 @@ def index(
         if empty is not None:
             raise typer.Exit(USAGE)
         return
-    _show(name, folder, report)
+    _show(name, folder, found, report)
     if new:
         remark(
             f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. For one that does:\n"
@@ -193,9 +193,7 @@ def _document(name: str, folder: Path, report: Indexed, empty: InputError | None
     return told if empty is None else told | {"error": error_document(empty)}
 
 
-def _show(name: str, folder: Path, report: Indexed) -> None:
-    from coterie.retrieval import name_kinds
-
+def _show(name: str, folder: Path, found: Found, report: Indexed) -> None:
     say(
         f"{name}: {counted(report.documents, 'document')}: {report.added:,} added, {report.changed:,} changed, "
         f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
@@ -203,20 +201,31 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
     )
     if report.resumed:
         say(f"{report.resumed:,} of them were ready from an indexing that was interrupted.")
+    _show_passed_over(found, report)
+    if report.documents:
+        say(f'Next: {shell(folder, "search", name)} "..."')
+
+
+def _show_passed_over(found: Found, report: Indexed) -> None:
+    """What was assumed, what could not be read, what was not taken."""
+    from coterie.retrieval import name_kinds
+
     for document, note in report.notes.items():
         remark(f"Note: {document}: {note}.")
     for failure in report.failed[:_SHOWN]:
         kept = " Its earlier version stays." if failure.kept else ""
+        if failure.withdrawn:
+            kept = " Its earlier version was taken away: more could see it than may see the document now."
         remark(f"Not read: {failure.document}: {failure.reason}.{kept}")
     if len(report.failed) > _SHOWN:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
     for reason in report.idle.values():
         remark(f"Warning: {reason}.")
+    if found.nothing is not None:
+        remark(f"Warning: {found.nothing.message}")
     if report.skipped:
         remark(f"Passed over: {name_kinds(report.kinds)}.")
     for link in report.outside[:_SHOWN]:
         remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
     if len(report.outside) > _SHOWN:
         remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
-    if report.documents:
-        say(f'Next: {shell(folder, "search", name)} "..."')

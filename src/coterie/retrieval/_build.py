@@ -26,10 +26,11 @@ from ._chunk import CHUNK_TOKENS, chunk, encoded_text
 from ._document import Chunk, Document, Shelf
 from ._draft import Draft
 from ._generation import sole_writer
+from ._outgrown import is_outgrown
 from ._parsed import Parsed, Unreadable
 from ._read import Reader
 from ._rerank import Reranker
-from ._sources import Found, Source
+from ._sources import Found, Source, below
 
 T = TypeVar("T")
 
@@ -93,6 +94,8 @@ class Failure:
     reason: str
     kept: bool
     """What the shelf had under this name from before still stands there."""
+    withdrawn: bool = False
+    """It had something that more people could see than may see the document now: that was taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +150,11 @@ async def build_index(
     Raises:
         IndexBusy: another process is indexing it.
         ArtefactRefused: what is there was made with another encoder.
+        InputError: nothing was found, and the shelf has nothing that could be gone.
     """
     start = time.monotonic()
+    if found.nothing is not None and not any(found.scope(each) for each in await shelf.documents()):
+        raise found.nothing
     with sole_writer(folder / "building.lock", f"shelf {name!r}"):
         present = dict(await shelf.documents())
         with closing(Draft(folder / "draft.db", encoder.sha256, encoder.dimension)) as draft:
@@ -157,14 +163,41 @@ async def build_index(
             # takes a third of the cores from the encoder.
             with threadpool_limits(1, user_api="blas"):
                 report = await _stoppable(build.read)
-            gone = [each for each in present if found.scope(each) and each not in build.known]
+            outgrown = await _outgrown(shelf, found, present, report.failed)
+            gone = [each for each in present if each in outgrown or (found.scope(each) and each not in build.known)]
             if build.wanted or gone:
                 progress.start("writing the index", None)
                 await shelf.update(build.ready(), gone)
                 progress.finish("")
             build.done()
     documents = len(present) - len(gone) + report.added
-    return replace(report, documents=documents, removed=len(gone), seconds=time.monotonic() - start)
+    failed = [
+        replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in report.failed
+    ]
+    failed += [
+        Failure(
+            document=closed, reason=reason, kept=any(below(each, (closed,)) for each in {*present}.difference(gone))
+        )
+        for closed, reason in found.closed.items()
+    ]
+    return replace(
+        report, documents=documents, removed=len(gone), failed=tuple(failed), seconds=time.monotonic() - start
+    )
+
+
+async def _outgrown(
+    shelf: Shelf, found: Found, present: Mapping[str, str], failed: Sequence[Failure]
+) -> frozenset[str]:
+    """Documents that could not be read, of which the shelf has what more people see than may see them now."""
+    kinds = {source.name: (source.label, source.tenant) for source in found.sources}
+    unread = {each.document: kinds[each.document] for each in failed if each.kept}
+    if found.access is not None:
+        for name in present:
+            if below(name, found.closed):
+                unread[name] = found.access.of(name), found.access.tenant
+    return frozenset(
+        [name for name, (label, tenant) in unread.items() if await is_outgrown(shelf, name, label=label, tenant=tenant)]
+    )
 
 
 async def _stoppable(work: Callable[[threading.Event], T]) -> T:

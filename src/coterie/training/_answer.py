@@ -323,7 +323,8 @@ class _Fit:
         if found is not None:
             corpus = found.corpus
             fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
-            reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
+            experts = found.experts if fitted.usual is None else replace(found.experts, usual=fitted.usual)
+            reader = replace(shipped, familiar=fitted.scorer, experts=experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:
             corpus = corpus.narrowed()
