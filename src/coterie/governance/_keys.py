@@ -41,6 +41,8 @@ OWN_TENANT = "default"
 
 PREFIX = "ctr_"
 _DAY = 86_400.0
+_MOST_DAYS = 36_500
+_LONGEST_TENANT = 200
 _ERASED = "(erased)"  # no key can be named so
 _TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -140,13 +142,20 @@ class KeyRing:
             days: It expires after so many; None for never.
 
         Raises:
-            InputError: the name is taken or odd.
+            InputError: the name is taken, or it, the tenant or the days are odd.
             SetupError: the file cannot be read or written.
         """
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"A key was to be named {name[:100]!r}.", hint="Use letters, digits and . _ @ -, at most 63."
             )
+        if not tenant.isprintable() or tenant != tenant.strip() or not 0 < len(tenant) <= _LONGEST_TENANT:
+            raise InputError(
+                f"A key was to be of the tenant {tenant[:100]!r}.",
+                hint=f"Use 1 to {_LONGEST_TENANT} printable characters, without white space around them.",
+            )
+        if days is not None and not 0 < days <= _MOST_DAYS:
+            raise InputError(f"A key was to last {days:g} days.", hint=f"Use up to {_MOST_DAYS:,}, or none for never.")
         with self._changing() as keys:
             now = self._clock()
             if any(key.name == name and key.state(now) == "valid" for key in keys.values()):

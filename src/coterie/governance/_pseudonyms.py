@@ -100,7 +100,7 @@ class Pseudonyms:
 
     def _named(self, kind: str, text: str, label: Label) -> Value:
         """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
-        words = _words_of(text) if kind == Kind.PERSON else frozenset()
+        words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
         whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
         if len(whole) == 1:
             (number,) = whole
@@ -112,6 +112,11 @@ class Pseudonyms:
         if words:
             self._forms[number] = 1
         return Value(kind=kind, number=number, text=text, label=label)
+
+    def _known(self, word: str) -> str:
+        """A word of a name, without the `s` of a genitive or plural where it is somebody's so: `annas` is `anna`."""
+        bare = word.removesuffix("s")
+        return bare if word not in self._people and bare in self._people else word
 
     def find(self, kind: str, number: int, form: int = 0) -> Value | None:
         """What a pseudonym stands for; None if it stands for nothing."""

@@ -158,13 +158,15 @@ async def test_revoked_while_it_runs(door, ring):
 
 
 async def test_keys_that_cannot_be_read(door, ring, tmp_path):
-    """Nobody comes in, and nobody is told what stands in the file."""
+    """Nobody comes in, and nobody is told what stands in the file, or where it lies."""
     token = ring.create("anna").token
     (tmp_path / "keys.json").write_text("{broken secret")
     response = await door(token).get("/v1/models")
 
     assert response.status_code == 503
+    assert response.json()["error"]["code"] == "keys_unreadable"
     assert "secret" not in response.text
+    assert str(tmp_path) not in response.text
 
 
 async def test_keys_that_vanish_while_it_runs(door, ring, tmp_path):

@@ -121,6 +121,22 @@ def test_odd_names(ring, name):
         ring.create(name)
 
 
+@pytest.mark.parametrize("tenant", ["", " ", " acme", "acme\n", "a\x1fb", "a\u2028b", "x" * 201])
+def test_odd_tenants(ring, tenant):
+    """A tenant whose name cannot be read, or is another's but for white space, is none."""
+    with pytest.raises(InputError, match="of the tenant"):
+        ring.create("anna", tenant=tenant)
+    assert ring.is_empty()
+
+
+@pytest.mark.parametrize("days", [0, -1, 1e9, float("inf"), float("nan")])
+def test_odd_days(ring, days):
+    """A key lasts for a time that a calendar has; one that outlasted it would break the list of all."""
+    with pytest.raises(InputError, match="days"):
+        ring.create("anna", days=days)
+    assert ring.is_empty()
+
+
 def test_a_name_is_taken(ring):
     """Two valid keys of one name would be one too many to revoke."""
     ring.create("anna")

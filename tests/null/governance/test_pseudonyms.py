@@ -443,6 +443,16 @@ def test_one_value_however_it_is_typed():
     assert book.of("PERSON", "Zoe O'Brien", Label.PUBLIC).pseudonym != "<PERSON_1>"
 
 
+def test_a_genitive_is_the_same_person():
+    """`Annas` beside one `Anna Schmidt` is her, as it was written; `Hans` and `Jonas` are names of their own."""
+    book = Pseudonyms()
+    texts = ["Anna Schmidt", "Annas", "the Schmidts", "Hans", "Jonas Weber", "Jona", "Jonas"]
+    said = [book.of("PERSON", text, Label.PUBLIC) for text in texts]
+
+    assert [value.pseudonym[8:-1] for value in said] == ["1", "1_2", "1_3", "2", "3", "4", "3_2"]
+    assert [value.text for value in said] == texts
+
+
 @pytest.mark.parametrize("sign", ALIKE)
 def test_signs_that_are_alike(sign):
     """What erasure takes for one name is one value here, whichever form of its apostrophe or hyphen stands in it."""
