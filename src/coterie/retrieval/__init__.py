@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._build import ENCODER_BATCH, Failure, Indexed, Progress, build_index
     from ._chunk import chunk
     from ._document import Chunk, Document, Mode, Shelf
+    from ._draft import drop_draft
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
     from ._guard import Given, declared_access, given_before, why_refused
@@ -54,6 +55,7 @@ _HOMES = {
     "build_index": "_build",
     "chunk": "_chunk",
     "declared_access": "_guard",
+    "drop_draft": "_draft",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
@@ -98,6 +100,7 @@ __all__ = [
     "build_index",
     "chunk",
     "declared_access",
+    "drop_draft",
     "evaluate",
     "find_files",
     "fuse",

@@ -24,7 +24,7 @@ from coterie.models import hash_file
 
 from ._chunk import CHUNK_TOKENS, chunk, encoded_text
 from ._document import Chunk, Document, Shelf
-from ._draft import Draft
+from ._draft import DRAFT, Draft
 from ._generation import sole_writer
 from ._guard import Given, keep_access
 from ._outgrown import is_outgrown
@@ -162,7 +162,7 @@ async def build_index(
         raise found.nothing
     with sole_writer(folder / "building.lock", f"shelf {name!r}"):
         present = dict(await shelf.documents())
-        with closing(Draft(folder / "draft.db", encoder.sha256, encoder.dimension)) as draft:
+        with closing(Draft(folder / DRAFT, encoder.sha256, encoder.dimension)) as draft:
             build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
             # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
             # takes a third of the cores from the encoder.
