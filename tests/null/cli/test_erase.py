@@ -129,7 +129,7 @@ def test_words_for_people(run, lived):
 @pytest.mark.parametrize("words", [[], ["--session", "a", "--subject", "anna"], ["--subject", "xy"]])
 def test_what_is_not_said_clearly(run, folder, words):
     """Nothing, two things at once, or a value that means nobody are refused."""
-    assert run("-C", folder, "erase", *scope).code == 2
+    assert run("-C", folder, "erase", *words).code == 2
 
 
 def test_erasure_is_written_down_without_the_name(run, lived):
