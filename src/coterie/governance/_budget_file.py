@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS held (
 _LATER = (("spent", "micro"), ("spent", "held_micro"), ("spent", "most_micro"), ("held", "micro"))
 """Columns that files of earlier versions lack."""
 
+_OPENED: set[Path] = set()
+"""Files that this process has opened: what it holds in another is of an earlier process with its number."""
+
 
 class Amount(NamedTuple):
     """Tokens, money in billionths, and joules in millionths."""
@@ -125,9 +128,13 @@ class BudgetFile:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
         connection.execute("UPDATE OR IGNORE spent SET period = ? WHERE period = 'ever'", (EVER,))
         connection.execute("UPDATE held SET period = ? WHERE period = 'ever'", (EVER,))
+        place = self._path.resolve()
         for each in connection.execute("SELECT * FROM held").fetchall():
-            if not self._is_alive(each["owner"]):
+            # In a container the next process has the number of the one that was killed.
+            before = each["owner"] == os.getpid() and place not in _OPENED
+            if before or not self._is_alive(each["owner"]):
                 settle(connection, each["id"], None)
+        _OPENED.add(place)
 
 
 def row(connection: sqlite3.Connection, budget: str, since: str) -> Row:

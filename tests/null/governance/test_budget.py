@@ -397,6 +397,19 @@ async def test_a_killed_process(budgets):
     assert after.spending()[0].tokens == 200
 
 
+async def test_a_killed_process_of_the_same_number(budgets, tmp_path, clock):
+    """In a container every process is number 1: what the one before held counts as spent, not as held by the next."""
+    place = tmp_path / "left.db"
+    async with budgets(daily={"tokens": 1000}).held([PROMPT], MODEL, "large"):
+        with closing(sqlite3.connect(tmp_path / "budgets.db")) as running, closing(sqlite3.connect(place)) as left:
+            running.backup(left)
+    (spent,) = Budgets({"daily": BudgetSection(tokens=1000)}, place, clock=clock).spending()
+    with closing(sqlite3.connect(place)) as connection:
+        (held,) = connection.execute("SELECT count(*) FROM held").fetchone()
+
+    assert (spent.tokens, spent.held, held) == (200, 0, 0)
+
+
 async def test_the_file_is_its_owners(budgets, tmp_path):
     """It names tenants and keys, so nobody else of the machine reads it, nor what SQLite writes beside it."""
     made = budgets(daily={"requests": 3})
