@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from coterie._shelves import fetch, hidden
 from coterie.context import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.governance import Asker, PseudonymBook, Sighting, sight, suspect, texts_of, worth_a_thread
+from coterie.hybrid import READER
 from coterie.privacy import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing import check_columns, split_columns
@@ -66,6 +68,8 @@ class Admission:
         clearance = request.clearance or self.default_label
         request = replace(request, clearance=clearance)
         if request.document is not None and request.document.shelf:
+            if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
+                raise hidden(request.document)
             document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
             request = replace(request, document=document)
         check_document(request)
@@ -114,6 +118,8 @@ async def label_request(request: Request, default: Label, detector: Detector) ->
     """
     declared = request.label or default
     seen = await _look(detector, list(texts_of(request)))
+    if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
+        seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
     label, verdicts = max(declared, seen.label), []
     request = replace(request, label=label, impersonal=max(declared, seen.impersonal))
     if label > declared:

@@ -19,7 +19,7 @@ from coterie.engines import OnnxEncoder
 from coterie.errors import NotIndexed
 from coterie.governance import OWN_TENANT, KeyRing
 from coterie.registry import REGISTRY_FOLDER
-from coterie.retrieval import KNOWLEDGE_FOLDER, Shelf, open_shelf, shelf_folder
+from coterie.retrieval import KNOWLEDGE_FOLDER, Shelf, drop_draft, open_shelf, shelf_folder
 from coterie.store import Holdings, Mention, Scope, SQLiteStore
 from coterie.types import Label
 
@@ -72,6 +72,8 @@ async def erase(folder: Path, config: Config, scope: Scope, *, dry_run: bool = F
         SetupError: keys or an index cannot be read or written.
     """
     holdings = await _erase_store(folder, config, scope, dry_run=dry_run)
+    if not dry_run and scope.session is None:
+        _drop_drafts(folder)
     if scope.mention is not None:
         return replace(await find_mentions(folder, config, scope.mention), holdings=holdings)
     if scope.session is not None or scope.tenant is None:
@@ -125,6 +127,13 @@ async def _shelves(folder: Path, config: Config) -> AsyncIterator[Mapping[str, S
             shelves[name] = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
             opened.push_async_callback(shelves[name].close)
         yield shelves
+
+
+def _drop_drafts(folder: Path) -> None:
+    """Throw away what interrupted indexings left: the next one reads it again from the files that are there then."""
+    root = shelf_folder(folder, "x").parent
+    for path in root.iterdir() if root.is_dir() else ():
+        drop_draft(path, path.name)
 
 
 async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool) -> Mapping[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-Grouping = Literal["day", "tenant", "specialist", "model"]
+Grouping = Literal["hour", "day", "tenant", "specialist", "model"]
 """By what the ledger is added up. Specialists and models share requests: their counts add up to more than all."""
 
 

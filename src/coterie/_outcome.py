@@ -17,6 +17,7 @@ from coterie.types import (
     Part,
     Passage,
     Request,
+    SpecialistCard,
     Status,
     Task,
     Verdict,
@@ -183,6 +184,19 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         vector=part.vector,
         truncated=part.truncated,
     )
+
+
+def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
+    """The task as the generalist is given it, where these specialists could not answer.
+
+    Where one of them is a score, it has the columns that scores read and no others: by what a score leaves out, such as
+    a protected attribute, nobody decides in its place.
+    """
+    scores = [card for card in asked if card.task == "score"]
+    if not scores or not task.columns:
+        return task
+    read = {column for card in scores for column in card.columns}
+    return replace(task, columns={name: value for name, value in task.columns.items() if name in read})
 
 
 def label_of(request: Request) -> Label:

@@ -28,6 +28,7 @@ from coterie._outcome import (
     Outcome,
     abstain,
     check,
+    for_generalist,
     label_of,
     nothing_to_read,
     outcome_of,
@@ -356,7 +357,8 @@ class Network:
         unread = life.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
         if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
             return outcome
-        view = pack_context(context, life.large.card)
+        asked = [self.specialists[each.specialist].card for each in outcome.findings]
+        task, view = for_generalist(task, asked), pack_context(context, life.large.card)
         finding = check(await self._consult(life, life.large, task, view, say), (), task, view)
         left = entries_of([(finding, view)], now=self.clock())
         outcome = outcome.having([finding], {finding.specialist: view}, left)

@@ -17,6 +17,7 @@ LAYERS = [
     [
         "_lazy",
         "_offline",
+        "_alike",
         "_durable",
         "_label",
         "_known",

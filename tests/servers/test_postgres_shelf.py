@@ -189,6 +189,7 @@ async def test_modes(open_shelf):
     assert await found("keyword") == ["words"]
     assert await found("vector") == ["meaning", "words"]
     assert await found("hybrid") == ["words", "meaning"]
+    assert await names(shelf, "zebra", mode="keyword") == []
 
 
 async def test_a_newer_schema_is_refused(open_shelf, database):
@@ -236,6 +237,30 @@ async def test_counts_stay_true(open_shelf, database):
                 "SELECT word, chunks FROM coterie.words WHERE compartment = %s ORDER BY 1", [number]
             )
             assert sorted(await kept.fetchall()) == sorted(await words.fetchall())
+
+
+async def test_words_of_an_older_database_are_told_anew(open_shelf, database):
+    """A database whose words the server told itself finds by the words of today when it is opened, and counts them."""
+    shelf = await open_shelf()
+    await shelf.update([document("a", "Das Caf\u00e9 hat zu."), document("b", "late fee", label=Label.RESTRICTED)])
+    async with admin(database) as connection:
+        found = await connection.execute("SELECT id FROM coterie.compartments")
+        for (number,) in await found.fetchall():
+            await connection.execute(
+                f"ALTER TABLE coterie.chunks_{number} DROP COLUMN words, ADD COLUMN words tsvector NOT NULL"
+                " GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', heading || ' ' || body)) STORED"
+            )
+            await connection.execute(f"CREATE INDEX ON coterie.chunks_{number} USING gin (words)")
+        await connection.execute("UPDATE coterie.words SET word = word || 'x'")
+        await connection.execute("DELETE FROM coterie.migrations WHERE version = 2")
+
+    newer = await open_shelf()
+    assert await names(newer, "cafe", mode="keyword") == ["a"]
+    await newer.update([document("c", "cafes")], ["a"])
+    assert await names(newer, "CAF\u00c9", mode="keyword") == ["c"]
+    async with admin(database) as connection:
+        found = await connection.execute("SELECT word, chunks FROM coterie.words ORDER BY 1")
+        assert await found.fetchall() == [("cafe", 1), ("fee", 1), ("late", 1)]
 
 
 async def test_rare_words_count_more(open_shelf):

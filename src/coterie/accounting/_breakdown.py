@@ -1,4 +1,4 @@
-"""A ledger's rows as JSON and CSV: what each day, tenant, specialist or model took, gave and would have cost.
+"""A ledger's rows as JSON and CSV: what each hour, day, tenant, specialist or model took, gave and would have cost.
 
 A share of nothing, like a figure that rests on something unknown, is null: never 0.
 """
@@ -18,7 +18,8 @@ from coterie.types import Grouping, Ledger, LedgerRow, Training
 
 Figure = str | int | float | None
 _PLACES = 9
-_DAY = 86_400.0
+_LENGTH = {"day": 86_400.0, "hour": 3_600.0}
+"""Seconds of a row that is a time."""
 _JOULES_PER_KWH = 3_600_000.0
 
 
@@ -139,11 +140,12 @@ def _trainings_json(name: str, trainings: Sequence[Training], answers: Mapping[s
 
 
 def _seconds_of(key: str, reporting: Reporting, began: float) -> float | None:
-    """So much of a day lies in the report; None for a row that is no day."""
-    if reporting.by != "day":
+    """So much of a day or an hour lies in the report; None for a row that is no time."""
+    length = _LENGTH.get(reporting.by)
+    if length is None:
         return None
     start = datetime.fromisoformat(key).replace(tzinfo=UTC).timestamp()
-    return min(start + _DAY, reporting.now) - max(start, reporting.since, began)
+    return min(start + length, reporting.now) - max(start, reporting.since, began)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -13,9 +13,12 @@ from ._report import format_money
 
 Row = Mapping[str, Any]
 _MOST = 40
-"""Days that a chart shows, the last ones."""
+"""Days, or hours, that a chart shows, the last ones."""
+_TIMES = {"day", "hour"}
+_FEW = 3
+"""Times from which on they are a line; fewer stand side by side as names do."""
 _NAMES = 7
-"""Names, those that took most, and days that are written out."""
+"""Names, those that took most, and times that are written out."""
 _WIDTH = 76
 """Characters below a chart."""
 
@@ -78,16 +81,17 @@ def _charts(document: Mapping[str, Any]) -> Iterable[str]:
     rows = _shown(document)
     if not rows:
         return
-    days, spent = document["by"] == "day", f"{document['currency']}, of what has a known cost"
-    if document["by"] in {"day", "tenant"}:
-        yield _chart("Requests", "How they ended.", rows, _ENDED, days=days)
+    times = document["by"] in _TIMES and len(rows) >= _FEW
+    spent = f"{document['currency']}, of what has a known cost"
+    if document["by"] in {*_TIMES, "tenant"}:
+        yield _chart("Requests", "How they ended.", rows, _ENDED, times=times)
     elif document["by"] == "specialist":
-        yield _chart("Findings", "Accepted, or in doubt.", rows, _FOUND, days=days)
-    yield _chart("Energy", "Joules of all of them, measured and estimated.", rows, _ENERGY, days=days)
+        yield _chart("Findings", "Accepted, or in doubt.", rows, _FOUND, times=times)
+    yield _chart("Energy", "Joules of all of them, measured and estimated.", rows, _ENERGY, times=times)
     if _known(_MONEY, rows):
-        yield _chart("Money", f"{spent}, and what the generalist would have cost.", rows, _MONEY, days=days)
+        yield _chart("Money", f"{spent}, and what the generalist would have cost.", rows, _MONEY, times=times)
     if _known(_QUALITY, rows):
-        yield _chart("Right answers", "Share of those that somebody judged.", rows, _QUALITY, days=days)
+        yield _chart("Right answers", "Share of those that somebody judged.", rows, _QUALITY, times=times)
 
 
 _ENDED = (
@@ -115,35 +119,36 @@ def _known(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
 
 def _shown(document: Mapping[str, Any]) -> Sequence[Row]:
     rows = document["rows"]
-    if document["by"] == "day":
+    if document["by"] in _TIMES:
         return list(rows[-_MOST:])
     return sorted(rows, key=lambda row: -row["joules"])[:_NAMES]
 
 
-def _chart(title: str, caption: str, rows: Sequence[Row], series: Sequence[_Series], *, days: bool) -> str:
-    """Days as points on a line, names as columns side by side; a row without a figure has none."""
+def _chart(title: str, caption: str, rows: Sequence[Row], series: Sequence[_Series], *, times: bool) -> str:
+    """Times as points on a line, names as columns side by side; a row without a figure has none."""
     known = _known(series, rows)
     high = max((each.of(row) or 0.0 for each in known for row in rows), default=0.0)
     names = [str(row["key"]) for row in rows]
     every = max(1, -(-len(rows) // _NAMES))
+    room = 0.5 + max(0, _FEW - len(rows)) / 2  # so that the columns of one row are no walls
     chart = Chart(
         x=Axis(
             title="",
-            low=-0.5,
-            high=len(rows) - 0.5,
+            low=-room,
+            high=len(rows) - 1 + room,
             marks=tuple(map(float, range(0, len(rows), every))),
             show=lambda at: _fitting(names[int(at)], len(rows) // every),
         ),
         y=Axis(title="", low=0.0, high=high * 1.08 or 1.0, show=_short),
-        about=f"{title} by {'day' if days else 'name'}",
+        about=f"{title} by {'time' if times else 'name'}",
     )
     for place, each in enumerate(known):
         points = [(float(i), value) for i, row in enumerate(rows) if (value := each.of(row)) is not None]
-        if days and len(points) > 1:
+        if times and len(points) > 1:
             chart.line(points, each.colour)
         for at, value in points:
             says = f"{names[int(at)]}: {each.name} {_short(value)}"
-            if days:
+            if times:
                 chart.dot(at, value, f"{each.colour} small", says=says)
             else:
                 width = 0.8 / len(known)

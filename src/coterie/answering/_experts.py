@@ -39,6 +39,8 @@ class Experts:
     answers: Floats  # (K, D), unit vectors or zero, by the metric: the direction in which the answers of each lie
     places: Floats  # (K, len(PLACES) + 1), log-odds of an answer for standing there
     metric: Metric
+    usual: Floats  # (K,)
+    """By how many log-odds the best sentence of each kind answers more often than it looks, where words were known."""
 
     def gate(self, question: Floats) -> Gate:  # (D,)
         """Whom to listen to about a question."""
@@ -97,6 +99,7 @@ class Experts:
             "experts.places": self.places.astype(np.float16),
             "experts.centre": self.metric.centre.astype(np.float32),
             "experts.scale": self.metric.scale.astype(np.float16),
+            "experts.usual": self.usual.astype(np.float32),
         }
         return {"ngrams": self.ngrams.describe()}, arrays
 
@@ -113,6 +116,9 @@ class Experts:
         if "experts.answers" in arrays:  # versions of before did without
             answers = stored_array(arrays, "experts.answers", *answers.shape)
             places = stored_array(arrays, "experts.places", *places.shape)
+        usual = np.zeros(len(bias))
+        if "experts.usual" in arrays:  # likewise
+            usual = stored_array(arrays, "experts.usual", len(bias))
         metric = plain_metric(questions.shape[1])  # versions of before have no other
         if "experts.scale" in arrays:
             centre = stored_array(arrays, "experts.centre", *metric.centre.shape)
@@ -128,6 +134,7 @@ class Experts:
             answers=answers,
             places=places,
             metric=metric,
+            usual=usual,
         )
 
 

@@ -173,8 +173,8 @@ def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
             title = set()
         heading = each.passage.heading.removesuffix(columns_above(each.passage))  # those are the row's own
         found.append({*_terms(heading), *_terms(each.passage.document), *title})
-        if each.bare:
-            title = set(_terms(each.text))
+        if each.bare or each.label:
+            title = set() if each.unfilled else set(_terms(each.text))
     return found
 
 

@@ -81,9 +81,11 @@ class Reading:
 
 
 def survey(question: str, passages: Sequence[Passage]) -> Survey:
-    """Cut passages, the best first, and look at the words of every sentence."""
+    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label."""
     sentences = cut_passages(passages)
-    return Survey(question=question, sentences=tuple(sentences), words=lexical_features(question, sentences))
+    words = lexical_features(question, sentences)
+    whole = Survey(question=question, sentences=tuple(sentences), words=words)
+    return whole.take(np.flatnonzero([not each.label for each in sentences]))
 
 
 def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
@@ -165,7 +167,8 @@ class Reader:
             return reading
         experts, texts, starts = self.experts, seen.texts, seen.starts
         columns |= dict(zip(KNOWN, experts.scores(gate.shares, texts, starts, vectors).T, strict=True))
-        asked = Asked(gate, lambda row: experts.by_kind(texts[row], int(starts[row]), vectors[row]))
+        usual = float(gate.shares @ experts.usual)
+        asked = Asked(gate, lambda row: experts.by_kind(texts[row], int(starts[row]), vectors[row]), usual)
         return _between(reading, weigh(self.familiar, columns, seen.sentences, asked), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
@@ -194,6 +197,8 @@ class Asked(NamedTuple):
     gate: Gate
     by_kind: Callable[[int], Floats]
     """By the row of a sentence what the expert of each kind says of it (len(KNOWN), K)."""
+    usual: float = 0.0
+    """See `Experts.usual`, of the kinds that the question may be of."""
 
 
 def weigh(
@@ -210,7 +215,8 @@ def weigh(
         nearest, shares = asked.gate.nearest, asked.gate.shares
         rows = cited_rows(scores, scorer.beside(again=nearest >= SAME), MOST_CITED)
         mixed = mix_kinds(scorer.sentence, features[rows[0]], asked.by_kind(rows[0]), shares)
-        outcome = outcome_features(scores, columns, rows, nearest=nearest, agreed=float(shares.max()), mixed=mixed)
+        of_kinds = {"agreed": float(shares.max()), "mixed": mixed, "usual": asked.usual}
+        outcome = outcome_features(scores, columns, rows, nearest=nearest, **of_kinds)
     sure = scorer.outcomes(again=nearest >= SAME)
     return Reading(
         cited=tuple(sentences[row] for row in rows),

@@ -32,9 +32,10 @@ OUTCOME: tuple[str, ...] = (
     "length",
     *WHOLE,
     "mixed",  # log-odds of the best sentence, where the question may be of several kinds: see `mix_kinds`
+    "usual",  # how much surer answers to such a kind of question are than they look: see `Experts.usual`
 )
 """What is seen of an answer as a whole."""
-_FIT = OUTCOME[9:-1]
+_FIT = OUTCOME[9:-2]
 _RIVALS = 8
 """So few, so that the number of sentences found does not count."""
 _NEARLY = 1.5
@@ -190,6 +191,7 @@ def outcome_features(
     nearest: float = 0.0,
     agreed: float = 0.0,
     mixed: float = 0.0,
+    usual: float = 0.0,
 ) -> Floats:  # (len(OUTCOME),)
     """What is seen of an answer.
 
@@ -200,6 +202,7 @@ def outcome_features(
         nearest: Cosine to the nearest question that training has seen.
         agreed: The largest share of a kind in the question.
         mixed: See `mix_kinds`.
+        usual: See `Experts.usual`.
     """
     others = np.delete(scores, list(cited))
     best = cited[0]
@@ -208,7 +211,7 @@ def outcome_features(
     )
     gap = scores[best] - (others.max() if len(others) else -_FAR)
     rivals = float(logsumexp(np.sort(scores)[-_RIVALS:]))
-    return np.array([scores[best], gap, rivals, *seen, nearest, agreed, *last, mixed])
+    return np.array([scores[best], gap, rivals, *seen, nearest, agreed, *last, mixed, usual])
 
 
 def probability(log_odds: float) -> float:

@@ -30,6 +30,10 @@ _TITLE = re.compile(
 )
 """A short line without a sentence's end before one that begins a sentence: a heading of a plain text or a PDF."""
 _TITLE_WORDS = 8
+_LABEL = re.compile(r"[^:\n]{1,60}:[ \t._\u2026\u2610\[\]()-]*")
+"""A label, and at most the marks that say where something is to be filled in."""
+_BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
+"""Such marks."""
 _LONGEST_ROW = 600
 """Characters."""
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
@@ -64,6 +68,17 @@ class Sentence:
         text = self.text.rstrip()
         plain = not self.head and "\n" not in text and ": " not in text
         return plain and text[-1:] not in {".", "!", "?", ";"} and len(text.split()) <= _TITLE_WORDS
+
+    @property
+    def label(self) -> bool:
+        """Whether it is a label with nothing behind it, as an empty form has them: it says nothing by itself."""
+        return not self.head and len(self.text.split()) <= _TITLE_WORDS and _LABEL.fullmatch(self.text) is not None
+
+    @property
+    def unfilled(self) -> bool:
+        """Whether it is a label before marks for what is to be filled in: nothing that follows is said of it."""
+        colon = self.start - self.passage.start + self.text.find(":") + 1
+        return self.label and _BLANK.match(self.passage.text, colon) is not None
 
     def cite(self) -> Citation:
         """Where it stands."""

@@ -1,8 +1,9 @@
 """Do the passages bear out a sentence that a model wrote? A calibrated score from words, with no model.
 
 What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
-that they have not, and whether one of the two denies what the other says. It is a probability, unlike the strict word
-check of `generate`: an answer is put in other words than its source. It knows English.
+that they have not or that they say of something else, and whether one of the two denies or narrows what the other
+says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
+It knows English.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from math import log
 
 import numpy as np
 
+from ._bound_numbers import astray, limits, numbers, units
 from ._scorer import Line, probability
 from ._words import terms
 
@@ -22,10 +24,10 @@ SUPPORT: tuple[str, ...] = (
     "covered",  # share of its content words that the nearest source sentence has
     "covered_two",  # that the two nearest have together
     "pairs",  # share of its pairs of neighbouring words that a source sentence has
-    "unknown",  # logarithm of its words that no source has
-    "numbers",  # logarithm of its numbers that the two nearest do not have
+    "unknown",  # logarithm of its words that the nearest do not have
+    "numbers",  # logarithm of its numbers that the nearest do not have, or say of something else
     "denies",  # it has a "not" that the nearest has not, or the other way round
-    "opposed",  # it says "more", "after" or "must" where the nearest says "less", "before" or "may"
+    "opposed",  # "more", "after", "must" where the nearest says "less", "before", "may"; an "only" too many or too few
     "length",  # logarithm of its words
 )
 """What is seen of a sentence and its sources."""
@@ -34,25 +36,17 @@ _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|unable)\b|n['\u2019]t\b", re.IGNORECASE
 )
 _CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
-_SHARED = 2  # words
-_NUMBER = re.compile(r"\d[\d,.]*")
 _DOUBTFUL = 0.5
-"""Highest support of a sentence with another number than its sources, or that denies or turns round what they say."""
-_NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-]
+"""Highest support of a sentence of one word, with another number, or that turns round what its sources say."""
+_BROUGHT = 2
+"""Words that a second source must add: one word of some other sentence is not what that sentence says."""
+_LEAVE = frozenset({"may", "can", "allowed", "permitted", "free"})
+"""With one of these, what a sentence ends with is its condition: "drinks are allowed in bottles that close"."""
+_DOES = re.compile(r"\b(we|you)\s+(?:will\s+|must\s+|\w+ly\s+)?(\w+)")
+_OF_YOU = {"we": "you", "you": "we"}
+_CLAIM = 2
+"""Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
+_NARROWING = frozenset({"only", "solely", "exclusively", "except", "unless", "twice"})
 _OPPOSITES = (
     "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
     "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
@@ -86,7 +80,7 @@ class Support:
         features, nearest = support_features(sentence, sources)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
-        if seen["numbers"] or seen["denies"] or seen["opposed"]:
+        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
             support = min(support, _DOUBTFUL)  # however alike the words are
         return Borne(support=support, sources=nearest)
 
@@ -98,21 +92,22 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
     seen = [set(terms(source)) for source in sources]
     if not words or not seen:
         return np.array([0.0, 0.0, 0.0, log(2), 0.0, 0.0, 0.0, 0.0]), ()
-    first = max(range(len(seen)), key=lambda row: (len(words & seen[row]), -len(seen[row])))
+    told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
+    first = max(range(len(seen)), key=lambda row: (len(told & seen[row]), len(words & seen[row]), -len(seen[row])))
     left = words - seen[first]
     second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
-    nearest = (first, second) if left & seen[second] else (first,)
+    nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
     together = set().union(*(seen[row] for row in nearest))
     pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
-    said = " ".join(sources[row] for row in nearest)
+    clause = _about(words, sources[first])
     found = (
         len(words & seen[first]) / len(words),
         len(words & together) / len(words),
         len(couples & pairs) / max(len(couples), 1),
-        log(1 + len(words - set().union(*seen))),
-        log(1 + len(_numbers(sentence) - _numbers(said))),
-        bool(_NEGATION.search(sentence)) is not bool(_NEGATION.search(_about(words, sources[first]))),
-        _opposes(sentence, sources[first]),
+        log(1 + len(words - together)),
+        log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
+        _denies(sentence, sources[first], clause),
+        _opposes(sentence, sources[first]) or _narrowed(sentence, clause),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
@@ -124,19 +119,42 @@ def _plain(text: str) -> str:
 
 
 def _about(words: set[str], source: str) -> str:
-    """The clauses of a source that a sentence with these words is about: a "not" in another one denies nothing."""
+    """The clauses of a source that a sentence with these words is about: what others say is theirs."""
     clauses = _CLAUSE.split(source)
-    shared = [len(words.intersection(terms(clause))) for clause in clauses]
-    least = min(_SHARED, max(shared))
-    return " ".join(clause for clause, count in zip(clauses, shared, strict=True) if count >= least)
+    own = [set(terms(clause)) for clause in clauses]
+    most = max(len(words & each) for each in own)
+    told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
+    return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
 
 
-def _numbers(text: str) -> set[str]:
-    """Numbers in digits; those written out up to twelve as well."""
-    small = {str(value) for value, word in enumerate(_NUMBER_WORDS) if re.search(rf"\b{word}\b", text.casefold())}
-    return {match.replace(",", "").strip(".") for match in _NUMBER.findall(text)} | small
+def _denies(sentence: str, source: str, clause: str) -> bool:
+    """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
+    if (len(_NEGATION.findall(sentence)) - len(_NEGATION.findall(clause))) % 2:
+        return True
+    (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
+    return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
+
+
+def _sides(text: str) -> tuple[set[str], set[str]]:
+    """The words of the clauses without a "not", and those that only clauses with one have."""
+    clauses = [(set(terms(each)), bool(_NEGATION.search(each))) for each in _CLAUSE.split(text)]
+    said = {word for words, negated in clauses if not negated for word in words}
+    return said, {word for words, negated in clauses if negated for word in words} - said
+
+
+def _narrowed(sentence: str, clause: str) -> bool:
+    """Whether only one of the two says "only", or of whom it holds ("under 4"), or where or how something may be."""
+    own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
+    if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
+        return True
+    said, order = set(terms(sentence)), terms(clause)
+    return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said
 
 
 def _opposes(sentence: str, source: str) -> bool:
+    """Whether it has the opposite of a word of its source, or says of us what the source says of you."""
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, source))
-    return any(_OTHER[word] in theirs and word not in theirs for word in own & _OTHER.keys() if _OTHER[word] not in own)
+    if any(_OTHER[word] in theirs and word not in theirs for word in own & _OTHER.keys() if _OTHER[word] not in own):
+        return True
+    mine, other = (set(_DOES.findall(text.casefold())) for text in (sentence, source))
+    return any((_OF_YOU[who], does) in other and (who, does) not in other for who, does in mine)

@@ -185,7 +185,8 @@ def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapp
     shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
-    added = _with_tables(text, {**{("knowledge", each): {} for each in shelves}, ("specialists", name): settings})
+    known = {("knowledge", each): _as_indexed(folder, each) for each in shelves}
+    added = _with_tables(text, {**known, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
     except ConfigError as error:
@@ -264,6 +265,13 @@ def _place(folder: Path, stem: str, given: Path) -> _File:
             hint="Move that one away, or put yours into the network's folder yourself and give its path there.",
         )
     return _File(source=source, target=target, in_toml=target.relative_to(home).as_posix())
+
+
+def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
+    """The label and the tenant that a shelf was given when it was indexed."""
+    from coterie.retrieval import given_before, shelf_folder
+
+    return {key: str(value) for key, value in given_before(shelf_folder(folder, shelf))._asdict().items() if value}
 
 
 def _with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from coterie.engines import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.models import locate
 from coterie.registry import open_registry
-from coterie.retrieval import shelf_folder, shelf_state
+from coterie.retrieval import declared_access, shelf_folder, shelf_state, why_refused
 from coterie.routing import PROFILE_FILE
 from coterie.types import Label
 
@@ -217,6 +217,8 @@ def _shelves(config: Config, folder: Path) -> Iterator[Check]:
             found = f"{state.documents:,} documents, {state.chunks:,} chunks"
             if not ok:
                 found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
+            elif said := why_refused(shelf_folder(folder, name), declared_access(config, name)):
+                ok, found = False, f"indexed before coterie.toml said {said} of it"
         yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
 
 

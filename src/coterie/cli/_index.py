@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,26 +60,28 @@ def index(
     folder: Path = context.obj
     config = load_config(folder)
     section, new = _section(config, name, label=label, tenant=tenant)
+    if new:
+        section = _as_before(folder, name, section)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
-    report = _build(folder, name, section, found, network=config.network.name, rebuild=rebuild)
+    report = _build(folder, name, section, found, config=config, rebuild=rebuild)
     empty = _empty(name, found, report)
     if as_json:
         show_json(_document(name, folder, report, empty))
         if empty is not None:
             raise typer.Exit(USAGE)
         return
-    _show(name, folder, report)
+    _show(name, folder, found, report)
     if new:
         remark(
             f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. For one that does:\n"
             f"{shell(folder, 'add', 'NAME', '--task', 'answer', '--knowledge', name)}\n"
-            f"or keep it in coterie.toml:\n{_as_table(name, folder, paths or [], label)}"
+            f"or keep it in coterie.toml:\n{_as_table(name, folder, paths or [], section)}"
         )
     if empty is not None:
         raise empty
 
 
-def _as_table(name: str, folder: Path, paths: list[Path], label: str | None) -> str:
+def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSection) -> str:
     """The shelf as coterie.toml would have it, where paths are relative to the network's folder."""
     home = folder.resolve()
     listed = [
@@ -86,7 +89,8 @@ def _as_table(name: str, folder: Path, paths: list[Path], label: str | None) -> 
     ]
     lines = [f"[knowledge.{name}]"]
     lines += [f"paths = {json.dumps(listed, ensure_ascii=False)}"] if paths else []
-    lines += [f'label = "{label}"'] if label else []
+    lines += [f'label = "{section.label.value}"'] if section.label else []
+    lines += [f"tenant = {json.dumps(section.tenant, ensure_ascii=False)}"] if section.tenant else []
     return "\n".join(lines)
 
 
@@ -112,6 +116,18 @@ def _section(config: Config, name: str, *, label: str | None, tenant: str | None
     if tenant is not None:
         changes["tenant"] = tenant
     return section.model_copy(update=changes), new
+
+
+def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
+    """A shelf that is not in the file, with the label and the tenant that it was given before and is not given now."""
+    from coterie.retrieval import given_before, shelf_folder
+
+    before = {key: value for key, value in given_before(shelf_folder(folder, name))._asdict().items() if value}
+    kept = {key: value for key, value in before.items() if getattr(section, key) is None}
+    if kept:
+        said = ", ".join(f"--{key} {value}" for key, value in kept.items())
+        remark(f"{name!r} is not in coterie.toml and is indexed as it was: {said}.")
+    return section.model_copy(update=kept)
 
 
 def check_name(name: str) -> None:
@@ -156,16 +172,30 @@ def _found(
     return find_files(folder, paths or whole, access, exact=not paths, shelf=whole)
 
 
-def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, network: str, rebuild: bool) -> Indexed:
+def _build(
+    folder: Path, name: str, section: KnowledgeSection, found: Found, *, config: Config, rebuild: bool
+) -> Indexed:
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import ENCODER_BATCH, build_index, open_reranker, open_shelf, shelf_folder
+    from coterie.retrieval import (
+        ENCODER_BATCH,
+        Given,
+        build_index,
+        declared_access,
+        open_reranker,
+        open_shelf,
+        shelf_folder,
+    )
 
     from ._progress import TerminalProgress
+
+    declared = declared_access(config, name)
+    if name not in config.knowledge:
+        declared = replace(declared, label=section.label or declared.label, tenant=section.tenant)
 
     async def work() -> Indexed:
         encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
         try:
-            shelf = open_shelf(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
+            shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
             try:
                 with TerminalProgress() as progress:
                     return await build_index(
@@ -176,6 +206,8 @@ def _build(folder: Path, name: str, section: KnowledgeSection, found: Found, *, 
                         name=name,
                         progress=progress,
                         reranker=open_reranker(section, encoder),
+                        declared=declared,
+                        given=None if name in config.knowledge else Given(section.label, section.tenant),
                     )
             finally:
                 await shelf.close()
@@ -193,9 +225,7 @@ def _document(name: str, folder: Path, report: Indexed, empty: InputError | None
     return told if empty is None else told | {"error": error_document(empty)}
 
 
-def _show(name: str, folder: Path, report: Indexed) -> None:
-    from coterie.retrieval import name_kinds
-
+def _show(name: str, folder: Path, found: Found, report: Indexed) -> None:
     say(
         f"{name}: {counted(report.documents, 'document')}: {report.added:,} added, {report.changed:,} changed, "
         f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
@@ -203,20 +233,31 @@ def _show(name: str, folder: Path, report: Indexed) -> None:
     )
     if report.resumed:
         say(f"{report.resumed:,} of them were ready from an indexing that was interrupted.")
+    _show_passed_over(found, report)
+    if report.documents:
+        say(f'Next: {shell(folder, "search", name)} "..."')
+
+
+def _show_passed_over(found: Found, report: Indexed) -> None:
+    """What was assumed, what could not be read, what was not taken."""
+    from coterie.retrieval import name_kinds
+
     for document, note in report.notes.items():
         remark(f"Note: {document}: {note}.")
     for failure in report.failed[:_SHOWN]:
         kept = " Its earlier version stays." if failure.kept else ""
+        if failure.withdrawn:
+            kept = " Its earlier version was taken away: more could see it than may see the document now."
         remark(f"Not read: {failure.document}: {failure.reason}.{kept}")
     if len(report.failed) > _SHOWN:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
     for reason in report.idle.values():
         remark(f"Warning: {reason}.")
+    if found.nothing is not None:
+        remark(f"Warning: {found.nothing.message}")
     if report.skipped:
         remark(f"Passed over: {name_kinds(report.kinds)}.")
     for link in report.outside[:_SHOWN]:
         remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
     if len(report.outside) > _SHOWN:
         remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
-    if report.documents:
-        say(f'Next: {shell(folder, "search", name)} "..."')

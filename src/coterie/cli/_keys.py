@@ -100,7 +100,7 @@ def revoke(context: typer.Context, *, name: _Name, as_json: Json = False) -> Non
 
 @keys.command()
 def rotate(context: typer.Context, *, name: _Name, as_json: Json = False) -> None:
-    """Make a key in place of another, which opens nothing from then on, and show it this once."""
+    """Give a key another secret, and show it this once; the one it had opens nothing from then on."""
     _tell(context.obj, "rotate_key", _ring(context.obj).rotate(name), as_json=as_json)
 
 

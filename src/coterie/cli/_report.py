@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class By(StrEnum):
     """What the rows of a report are."""
 
+    HOUR = "hour"
     DAY = "day"
     TENANT = "tenant"
     SPECIALIST = "specialist"
@@ -45,7 +46,8 @@ def report(
         typer.Option(metavar="TIME", help='Only requests since then: "24h", "7d", or a date such as 2026-11-01 (UTC).'),
     ] = None,
     by: Annotated[
-        By, typer.Option(help="What the rows are: days (UTC), tenants, specialists or models.", show_default=True)
+        By,
+        typer.Option(help="What the rows are: hours or days (UTC), tenants, specialists or models.", show_default=True),
     ] = By.DAY,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as a page with charts that needs no network.")

@@ -99,7 +99,7 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
     """Open a shelf of the file, or one that was indexed without being in it, and close it whatever happens."""
     from coterie.config import KnowledgeSection, load_config
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import open_shelf, shelf_folder
+    from coterie.retrieval import declared_access, open_shelf, shelf_folder
 
     check_name(name)
     config = load_config(folder)
@@ -115,7 +115,14 @@ def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -
     async def work() -> T:
         encoder = OnnxEncoder.bundled()
         try:
-            shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
+            shelf = open_shelf(
+                name,
+                section,
+                folder,
+                network=config.network.name,
+                encoder=encoder,
+                declared=declared_access(config, name) if name in config.knowledge else None,
+            )
             try:
                 return await use(shelf)
             finally:

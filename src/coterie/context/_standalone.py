@@ -1,6 +1,7 @@
 """Follow-up questions made standalone: "and what is the fee for that?" gets back what it is about.
 
-What it is about is put behind it in brackets: what the last question was found to be about (the label that a classifier
+Who says no more than another time or number asks the earlier question again with that in it (`asked_again`). Otherwise
+what it is about is put behind it in brackets: what the last question was found to be about (the label that a classifier
 was sure of), or what it names. Put in front, or as a whole, the earlier question would drown the one that is asked
 (`docs/log.md`). Pure functions of values.
 """
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from coterie.types import Context, FindingSummary, Label, Message, impersonal
 
 from ._leaning import DETAIL, leans, subject_of, words_of
+from ._moments import asked_again
 
 _REMEMBERED = 8  # questions that are looked back to
 _LONGEST_WHOLE = 16  # words of an earlier question that is given back whole
@@ -57,8 +59,14 @@ def restate(text: str, context: Context) -> Restated | None:
     turn = _topic(turns_of(context)[-_REMEMBERED:])
     if turn is None:
         return None
-    whole = f"{text.strip()} ({_about(turn, detail=reason == DETAIL)})"
-    return Restated(text=whole, label=turn.label, impersonal=turn.impersonal, reason=reason)
+    return Restated(text=_whole(text, reason, turn), label=turn.label, impersonal=turn.impersonal, reason=reason)
+
+
+def _whole(text: str, reason: str, turn: Turn) -> str:
+    """A question that leans on a turn, as it stands on its own."""
+    detail = reason == DETAIL
+    again = asked_again(turn.question, text) if detail else ""
+    return again or f"{text.strip()} ({_about(turn, detail=detail)})"
 
 
 def _about(turn: Turn, *, detail: bool) -> str:
@@ -80,11 +88,22 @@ def _about(turn: Turn, *, detail: bool) -> str:
 
 
 def _topic(turns: Sequence[Turn]) -> Turn | None:
-    """The newest question that says what is talked about: that was classified, or that leant on none before it."""
-    topic = None
+    """The newest question that says what is talked about, as it stands on its own.
+
+    That is one that was classified, that leant on none before it, or that asked the one before it again.
+    """
+    topic: Turn | None = None
     for turn in turns:
-        if turn.found or (subject_of(turn.question) and (topic is None or not leans(turn.question))):
-            topic = turn
+        reason = leans(turn.question) if topic else ""
+        if topic is None or not reason:
+            topic = turn if turn.found or subject_of(turn.question) else topic
+        elif turn.found or (reason == DETAIL and asked_again(topic.question, turn.question)):
+            topic = Turn(
+                _whole(turn.question, reason, topic),
+                turn.found or topic.found,
+                max(turn.label, topic.label),
+                max(turn.impersonal, topic.impersonal),
+            )
     return topic
 
 

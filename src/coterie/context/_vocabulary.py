@@ -17,17 +17,25 @@ _JUDGING = "possible necessary important normal allowed free"
 _EMPTY = "been seems seemed looks looked appears appeared matter matters"
 _JOINING = "to for that if whether when"
 _ASKING = "how what when where which whose who why"
-_COUNTED = """
+_NUMBERS = """
 zero one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty hundred
-half quarter dozen pair double twice once first second third fourth fifth last next later earlier early late sooner same
-monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri weekday weekdays weekend
-january february march april may june july august september october november december
-today tomorrow tonight yesterday morning noon midday afternoon evening night midnight
-minute minutes hour hours day days week weeks month months year years date time times o'clock oclock am pm past
-people persons person
+first second third fourth fifth dozen
+"""
+_RELATIVE = "today tomorrow tonight yesterday"
+_WEEK = """
+monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri weekday weekend
+mondays tuesdays wednesdays thursdays fridays saturdays sundays weekdays weekends
+"""
+_YEAR = "january february march april may june july august september october november december"
+_DAY = "morning afternoon evening night mornings afternoons evenings nights"
+_HOUR = "noon midday midnight"
+_MEASURED = "minute minutes hour hours day days week weeks month months year years people persons person times"
+_COUNTED = """
+half quarter pair double twice once last next later earlier early late sooner same date time o'clock oclock am pm past
 """
 _SETTLED = """
 instead actually rather maybe perhaps sorry sure correct exactly right free available open left possible works work fine
+under above below
 """
 _COMMON = """
 a an the and or but nor so if then than as at by for from in into of off on onto out over per through to up down with
@@ -61,7 +69,17 @@ CLAUSE = frozenset(_JOINING.split())
 FUNCTION = frozenset(_COMMON.split())
 """Words that a question has whatever it is about."""
 ASKING = frozenset(_ASKING.split())
-TIMES = frozenset(_COUNTED.split())
+COUNTS = frozenset(_NUMBERS.split())
+"""Numbers in words."""
+RELATIVE_DAYS = frozenset(_RELATIVE.split())
+DAYS = frozenset(_WEEK.split()) | RELATIVE_DAYS
+MONTHS = frozenset(_YEAR.split())
+PARTS = frozenset(_DAY.split())
+CLOCK = frozenset(_HOUR.split())
+"""Hours with a name."""
+UNITS = frozenset(_MEASURED.split())
+"""What a number may count without saying what is asked for."""
+TIMES = COUNTS | DAYS | MONTHS | PARTS | CLOCK | UNITS | frozenset(_COUNTED.split())
 """Words for when and for how many; so are numbers in figures."""
 SETTLED = frozenset(_SETTLED.split())
 """What is said beside a time or a number without saying more: "on Monday instead", "is ten free?"."""

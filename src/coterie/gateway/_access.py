@@ -9,6 +9,7 @@ as `Host`) and a page of another site that posts here (it carries its `Origin`).
 from __future__ import annotations
 
 import ipaddress
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from coterie.types import Label
 
 from ._errors import WireError
 
+_log = logging.getLogger("coterie.gateway")
 _CALLER = "coterie.caller"
 
 
@@ -75,17 +77,20 @@ def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
         open_to_all: The path needs no key.
 
     Raises:
-        WireError: no key, a wrong one, or, without keys, a browser's page of another place.
-        SetupError: the keys cannot be read.
+        WireError: no key, a wrong one, or, without keys, a browser's page of another place; or they cannot be read.
     """
     headers = Headers(scope=scope)
-    if ring is None or ring.is_empty():
-        refuse_foreign(headers)
-        scope[_CALLER] = Caller()
-    elif open_to_all:
-        scope[_CALLER] = Caller()
-    else:
-        scope[_CALLER] = Caller(key=_key_of(headers, ring))
+    try:
+        if ring is None or ring.is_empty():
+            refuse_foreign(headers)
+            scope[_CALLER] = Caller()
+        elif open_to_all:
+            scope[_CALLER] = Caller()
+        else:
+            scope[_CALLER] = Caller(key=_key_of(headers, ring))
+    except SetupError as error:  # where its file lies is the operator's to know: nobody has said yet who they are
+        _log.error("%s", error)
+        raise WireError("keys_unreadable", "The gateway cannot read its keys, and lets nobody in.") from None
 
 
 def _key_of(headers: Headers, ring: KeyRing) -> Key:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.errors import EngineBroken
-from coterie.types import Account, Output, Step, Usage, total_usage
+from coterie.types import Account, AuditEvent, Output, Step, Usage, total_usage
 
 from ._access import Caller
 from ._errors import WireError
@@ -77,13 +77,18 @@ class Embedding:
         """Encode and answer."""
         data: list[dict[str, object]] = []
         took: list[Usage] = []
+        network = self.gateway.network
+        began = network.clock()
         async with self._paid(took):
             for start in range(0, len(self.texts), _SLICE):
-                for output in await self.gateway.network.embed(self.texts[start : start + _SLICE]):
+                for output in await network.embed(self.texts[start : start + _SLICE]):
                     took.append(output.usage)
                     data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
+        steps = self._steps(took)
+        if network.audit is not None:
+            await network.audit.append(self._entry(began, steps, network.audit.digest))
+        self.gateway.metrics.count_steps(steps)
         tokens = sum(usage.tokens_in for usage in took)
-        self.gateway.metrics.count_tokens(tokens, 0)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         await JSONBody({"object": "list", "data": data, "model": ROUTED, "usage": usage})(scope, receive, send)
 
@@ -98,8 +103,25 @@ class Embedding:
         try:
             yield
         finally:
-            steps = (Step(producer="embeddings", engine=network.encoder.name, usage=usage) for usage in took)
-            await network.budget.settle(reserved, total_usage(network.meter.price(step).usage for step in steps))
+            await network.budget.settle(reserved, total_usage(step.usage for step in self._steps(took)))
+
+    def _steps(self, took: Sequence[Usage]) -> list[Step]:
+        """What was done, priced."""
+        network = self.gateway.network
+        steps = (Step(producer="embeddings", engine=network.encoder.name, usage=usage) for usage in took)
+        return [network.meter.price(step) for step in steps]
+
+    def _entry(self, began: float, steps: Sequence[Step], digest: Callable[[str], str]) -> AuditEvent:
+        """The entry of the audit log: who had how many texts encoded, and a hash of them."""
+        cost = total_usage(step.usage for step in steps).cost
+        about = {
+            "key": self.account.key,
+            "texts": len(self.texts),
+            "asked": digest("\n".join(self.texts)),
+            "encoder": self.gateway.network.encoder.name,
+            "cost": None if cost is None else str(cost),
+        }
+        return AuditEvent(kind="embed", time=began, tenant=self.account.tenant, about=about)
 
     def _write(self, output: Output) -> str | list[float]:
         """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""

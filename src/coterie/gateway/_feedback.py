@@ -12,6 +12,7 @@ from ._access import Caller
 from ._errors import WireError, no_trace
 from ._gateway import Gateway
 from ._responses import JSONBody
+from ._traces import find_trace
 from ._wire import FeedbackRequest
 
 
@@ -30,7 +31,7 @@ def take_feedback(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         value=tuple(wire.value) if isinstance(wire.value, list) else wire.value,
         comment=wire.comment,
     )
-    return _Keeping(gateway=gateway, feedback=feedback)
+    return _Keeping(gateway=gateway, caller=caller, feedback=feedback)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +39,12 @@ class _Keeping:
     """Writes it down and says so."""
 
     gateway: Gateway
+    caller: Caller
     feedback: Feedback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it. Raises `WireError` when there is no such trace of the caller's tenant."""
+        """Serve it. Raises `WireError` when there is no such trace that the caller may know of."""
+        await find_trace(self.gateway, self.caller, self.feedback.trace_id)
         if not await self.gateway.network.store.feedback(self.feedback):
             raise no_trace(self.feedback.trace_id)
         self.gateway.metrics.count_feedback(self.feedback)

@@ -7,12 +7,11 @@ from starlette.responses import Response
 
 from coterie.observe import plain
 from coterie.store import without_content
-from coterie.types import Trace
 
 from ._access import Caller
-from ._errors import no_trace
 from ._gateway import Gateway
 from ._responses import JSONBody
+from ._traces import find_trace
 
 
 async def tell_health(_http: HTTPRequest) -> Response:
@@ -36,14 +35,7 @@ async def show_metrics(http: HTTPRequest) -> Response:
 async def show_trace(http: HTTPRequest) -> Response:
     """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such."""
     gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
-    trace = await gateway.network.store.trace(trace_id, caller.tenant)
-    if trace is None or not all(map(caller.sees, _asked(trace))):
-        raise no_trace(trace_id)
+    trace = await find_trace(gateway, caller, trace_id)
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
     return JSONBody(plain(without_content(trace) if above else trace))
-
-
-def _asked(trace: Trace) -> set[str]:
-    """Whoever had a part in it."""
-    return {*trace.route.specialists, *(finding.specialist for finding in trace.findings)}

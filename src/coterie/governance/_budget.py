@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from coterie._concurrency import to_the_end
 from coterie.accounting import most_read, token_money
-from coterie.config import BudgetSection, OpenAIModel
+from coterie.config import BudgetSection, OpenAIModel, TokenPrices
 from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.types import Account, Failure, Output, Prompt, Usage, Verdict
 
@@ -122,8 +122,10 @@ class Budgets:
         if not limits:
             yield Held()
             return
-        self._refuse_unpriced(limits, model, name)
-        reserved = _times(model.retries + 1, _sum(_most(prompt, model) for prompt in prompts))
+        prices = model.prices_at(self._clock())  # those of its beginning: at midnight a call may be under way
+        self._refuse_unpriced(limits, prices, name)
+        most = [_most(prompt, prices) for prompt in prompts]
+        reserved = _times(model.retries + 1, _sum(most))
         reserving = asyncio.to_thread(self._reserve, limits, reserved, account)
         numbers = await to_the_end(reserving, undo=self._given_back)
         held = Held()
@@ -132,11 +134,11 @@ class Budgets:
             yield held
         except (EngineError, Overloaded, TooLong) as error:
             if len(prompts) == 1:  # else others were cut off with the one that failed
-                took = _lost(prompts[0], error, model)
+                took = _lost(most[0], error, model.retries + 1)
             raise
         finally:
             if held.outputs:
-                took = _took(prompts, held.outputs, model)
+                took = _took(most, held.outputs, prices)
             await to_the_end(asyncio.to_thread(self._settle, numbers, took))
 
     async def _given_back(self, numbers: Sequence[int]) -> None:
@@ -248,9 +250,9 @@ class Budgets:
         piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
         return span.wait(piece)
 
-    def _refuse_unpriced(self, buckets: Iterable[_Bucket], model: OpenAIModel, name: str) -> None:
+    def _refuse_unpriced(self, buckets: Iterable[_Bucket], prices: TokenPrices, name: str) -> None:
         for bucket in buckets:
-            if self._sections[bucket.name].money is not None and _is_unpriced(model):
+            if self._sections[bucket.name].money is not None and None in (prices.tokens_in, prices.tokens_out):
                 reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
                 raise BudgetExceeded(_refusal(bucket.name, reason), hint="Set price_in and price_out of the model.")
 
@@ -279,28 +281,26 @@ def _row_of(name: str, section: BudgetSection, account: Account) -> str:
     return name if section.each is None else f"{name}{_OWN}{whose[section.each]}"
 
 
-def _most(prompt: Prompt, model: OpenAIModel) -> Amount:
+def _most(prompt: Prompt, prices: TokenPrices) -> Amount:
     """The most that one try can take."""
     tokens_in = most_read(prompt)
-    return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, model))
+    return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, prices))
 
 
-def _took(prompts: Sequence[Prompt], outputs: Sequence[Output], model: OpenAIModel) -> Amount:
+def _took(most: Sequence[Amount], outputs: Sequence[Output], prices: TokenPrices) -> Amount:
     """What answered calls took: their tokens, and for each try before that was not turned away the most it can take."""
     used = [(output.usage.tokens_in, output.usage.tokens_out) for output in outputs]
-    billed = [
-        _times(_billed(output.failures), _most(prompt, model)) for prompt, output in zip(prompts, outputs, strict=True)
-    ]
-    return _sum([*(Amount(sum(each), _money(*each, model)) for each in used), *billed])
+    billed = [_times(_billed(output.failures), each) for each, output in zip(most, outputs, strict=True)]
+    return _sum([*(Amount(sum(each), _money(*each, prices)) for each in used), *billed])
 
 
-def _lost(prompt: Prompt, error: EngineError | Overloaded | TooLong, model: OpenAIModel) -> Amount:
+def _lost(most: Amount, error: EngineError | Overloaded | TooLong, tries: int) -> Amount:
     """What a call took that gave nothing: the most of each try, but for those that were turned away."""
     if isinstance(error, TooLong):
         return Amount()
     if not error.failures and isinstance(error, EngineError):
-        return Amount() if error.turned_away else _times(model.retries + 1, _most(prompt, model))
-    return _times(_billed(error.failures), _most(prompt, model))
+        return Amount() if error.turned_away else _times(tries, most)
+    return _times(_billed(error.failures), most)
 
 
 def _billed(failures: Sequence[Failure]) -> int:
@@ -316,15 +316,9 @@ def _sum(amounts: Iterable[Amount]) -> Amount:
     return Amount(sum(each.tokens for each in found), sum(each.nano for each in found))
 
 
-def _money(tokens_in: int, tokens_out: int, model: OpenAIModel) -> int:
-    now = model.prices_at()
-    money = token_money(Decimal(tokens_in), Decimal(tokens_out), price_in=now.tokens_in, price_out=now.tokens_out)
+def _money(tokens_in: int, tokens_out: int, prices: TokenPrices) -> int:
+    money = token_money(Decimal(tokens_in), Decimal(tokens_out), price_in=prices.tokens_in, price_out=prices.tokens_out)
     return nano(money or Decimal(0))
-
-
-def _is_unpriced(model: OpenAIModel) -> bool:
-    prices = model.prices_at()
-    return prices.tokens_in is None or prices.tokens_out is None
 
 
 def _refusal(name: str, reason: str) -> Verdict:

@@ -11,13 +11,15 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import ROUND_CEILING, Decimal
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 from coterie.errors import StoreError
+
+from ._budget_span import EVER
 
 NANO = Decimal(10) ** 9
 MICRO = 1_000_000
@@ -99,6 +101,8 @@ class BudgetFile:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # SQLite says why it cannot be opened; its own files take the mode of this one
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
         try:
             connection.row_factory = sqlite3.Row
@@ -119,6 +123,8 @@ class BudgetFile:
             known = {each["name"] for each in connection.execute(f"PRAGMA table_info({table})")}
             if column not in known:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
+        connection.execute("UPDATE OR IGNORE spent SET period = ? WHERE period = 'ever'", (EVER,))
+        connection.execute("UPDATE held SET period = ? WHERE period = 'ever'", (EVER,))
         for each in connection.execute("SELECT * FROM held").fetchall():
             if not self._is_alive(each["owner"]):
                 settle(connection, each["id"], None)

@@ -10,7 +10,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-_CLOCK = {"day": "%Y-%m-%d", "month": "%Y-%m", "ever": "ever"}
+EVER = "0"
+"""The one piece of a budget that never begins anew: before every date, so a budget that is made one of a day is free of
+it; and one of a day that is made one for ever has all its days behind it."""
+_CLOCK = {"day": "%Y-%m-%d", "month": "%Y-%m", "ever": EVER}
 _SLIDING = {"minute": ("%Y-%m-%dT%H:%M:%S", 1), "hour": ("%Y-%m-%dT%H:%M", 60)}
 """How a piece of such a span is named, and its seconds."""
 _PIECES = 60
@@ -35,7 +38,7 @@ class Span(NamedTuple):
     @property
     def name(self) -> str:
         """For people: `2026-11-25`, `the last minute`."""
-        return f"the last {self.per}" if self.slides else self.now
+        return f"the last {self.per}" if self.slides else "ever" if self.now == EVER else self.now
 
     def wait(self, piece: str | None) -> float | None:
         """Seconds until a piece counts no more, or a span of the clock has ended; None for never."""

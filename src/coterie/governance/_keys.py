@@ -2,7 +2,8 @@
 
 A key is `ctr_`, eight characters that name it, and 256 random bits that are shown once; the file keeps their SHA-256
 only, which is enough for what nobody could guess. A key has a role and belongs to one tenant. The file is read again
-as soon as it changes, so a revoked key is out at its next request; one that cannot be read lets nobody in.
+as soon as it changes, so a revoked key is out at its next request; one that cannot be read lets nobody in, and neither
+does one that had keys and has none any more.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ OWN_TENANT = "default"
 
 PREFIX = "ctr_"
 _DAY = 86_400.0
+_MOST_DAYS = 36_500
+_LONGEST_TENANT = 200
 _ERASED = "(erased)"  # no key can be named so
 _TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -102,7 +105,7 @@ class KeyRing:
         return sorted(self._read().values(), key=lambda key: key.created)
 
     def is_empty(self) -> bool:
-        """Whether there never was a key: then nobody needs one. Raises `SetupError`."""
+        """Whether there never was a key: then nobody needs one. Raises `SetupError`, also where they have vanished."""
         return not self._read()
 
     def find(self, token: str) -> Key | None:
@@ -139,13 +142,20 @@ class KeyRing:
             days: It expires after so many; None for never.
 
         Raises:
-            InputError: the name is taken or odd.
+            InputError: the name is taken, or it, the tenant or the days are odd.
             SetupError: the file cannot be read or written.
         """
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"A key was to be named {name[:100]!r}.", hint="Use letters, digits and . _ @ -, at most 63."
             )
+        if not tenant.isprintable() or tenant != tenant.strip() or not 0 < len(tenant) <= _LONGEST_TENANT:
+            raise InputError(
+                f"A key was to be of the tenant {tenant[:100]!r}.",
+                hint=f"Use 1 to {_LONGEST_TENANT} printable characters, without white space around them.",
+            )
+        if days is not None and not 0 < days <= _MOST_DAYS:
+            raise InputError(f"A key was to last {days:g} days.", hint=f"Use up to {_MOST_DAYS:,}, or none for never.")
         with self._changing() as keys:
             now = self._clock()
             if any(key.name == name and key.state(now) == "valid" for key in keys.values()):
@@ -174,14 +184,16 @@ class KeyRing:
         return key
 
     def rotate(self, name: str) -> NewKey:
-        """A key in place of another, which is out from its next request on. Raises `InputError`, `SetupError`."""
+        """Another secret for a key; the one it had is out from its next request on. Raises `InputError`, `SetupError`.
+
+        Its id stays: a budget of the key is not begun anew, nor escaped, by a rotation.
+        """
         with self._changing() as keys:
             old, now = self._valid(keys, name), self._clock()
             ends = None if old.expires is None else now + old.expires - old.created
-            key_id, secret = _secret()
-            keys[key_id] = replace(old, id=key_id, digest=_digest(secret), created=now, expires=ends)
-            keys[old.id] = replace(old, revoked=now)
-        return NewKey(keys[key_id], f"{PREFIX}{key_id}_{secret}")
+            _, secret = _secret()
+            keys[old.id] = replace(old, digest=_digest(secret), created=now, expires=ends)
+        return NewKey(keys[old.id], f"{PREFIX}{old.id}_{secret}")
 
     def of(self, tenant: str) -> Sequence[Key]:
         """A tenant's keys, the oldest first, without those that are erased. Raises `SetupError`."""
@@ -213,14 +225,18 @@ class KeyRing:
         """The keys as they are on the disk now."""
         try:
             about = self._path.stat()
-        except FileNotFoundError:
-            self._seen, self._keys = None, {}
+        except FileNotFoundError as error:
+            if self._keys:  # who had keys is not open to all because a file is gone: the address may be anybody's
+                raise self._unreadable(error) from error
             return self._keys
         except OSError as error:
             raise self._unreadable(error) from error
         seen = about.st_mtime_ns, about.st_size, about.st_ino
         if seen != self._seen:
-            self._keys, self._seen = self._parse(), seen
+            keys = self._parse()
+            if self._keys and not keys:
+                raise self._unreadable(LookupError("no key is left"))
+            self._keys, self._seen = keys, seen
         return self._keys
 
     def _parse(self) -> dict[str, Key]:
@@ -233,7 +249,8 @@ class KeyRing:
     def _unreadable(self, error: Exception) -> SetupError:
         return SetupError(
             f"The keys in {str(self._path)!r} cannot be read ({type(error).__name__}): nobody is let in.",
-            hint="Put the file back from a copy. Without it everybody of this machine may come in, and nobody else.",
+            hint="Put the file back from a copy. A gateway started without it lets in everybody of this machine, and "
+            "nobody else.",
         )
 
     @contextmanager

@@ -30,6 +30,10 @@ class Sighting:
         """The same without the personal data. A secret is none: it stays."""
         return Label.RESTRICTED if Kind.SECRET in self.counts else Label.PUBLIC
 
+    def __or__(self, other: Sighting) -> Sighting:
+        """Of two looks at the same, what either saw."""
+        return Sighting(counts=Counter(self.counts) | Counter(other.counts))
+
     def __str__(self) -> str:
         return in_words(self.counts)
 

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from coterie._alike import FOLDED
 from coterie.privacy import Kind, lowered
 from coterie.types import Label
 
@@ -34,9 +35,6 @@ _TITLES = frozenset(
     }
 )
 _POSSESSIVE = re.compile(r"['\u2019]s?$")
-_FOLDED = str.maketrans(
-    dict.fromkeys("\u2018\u2019\u02bc", "'") | dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", "")
-)
 _WORD = re.compile(r"\w+")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
@@ -102,7 +100,7 @@ class Pseudonyms:
 
     def _named(self, kind: str, text: str, label: Label) -> Value:
         """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
-        words = _words_of(text) if kind == Kind.PERSON else frozenset()
+        words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
         whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
         if len(whole) == 1:
             (number,) = whole
@@ -114,6 +112,11 @@ class Pseudonyms:
         if words:
             self._forms[number] = 1
         return Value(kind=kind, number=number, text=text, label=label)
+
+    def _known(self, word: str) -> str:
+        """A word of a name, without the `s` of a genitive or plural where it is somebody's so: `annas` is `anna`."""
+        bare = word.removesuffix("s")
+        return bare if word not in self._people and bare in self._people else word
 
     def find(self, kind: str, number: int, form: int = 0) -> Value | None:
         """What a pseudonym stands for; None if it stands for nothing."""
@@ -188,8 +191,10 @@ def _words_of(name: str) -> frozenset[str]:
 def normal(text: str) -> str:
     """One key for all ways to write a value.
 
-    Case, white space, signs without width, the form of an apostrophe and of accents do not count, nor do gaps between
-    digits.
+    Case, white space, signs without width, the form of accents, of an apostrophe and of a hyphen do not count, nor do
+    gaps between digits.
     """
-    folded = text if text.isascii() else unicodedata.normalize("NFKC", text.translate(_FOLDED))
+    folded = text.translate(FOLDED)
+    if not folded.isascii():
+        folded = unicodedata.normalize("NFKC", folded)
     return _BETWEEN_DIGITS.sub("", " ".join(folded.split()).casefold())

@@ -5,11 +5,11 @@ Labels are drawn from closed sets (endpoints, statuses, specialists), never from
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from coterie.types import Feedback, Trace
+from coterie.types import Feedback, Step, Trace, total_usage
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -96,14 +96,7 @@ class Metrics:
         self._answers.labels(trace.status).inc()
         for finding in trace.findings:
             self._findings.labels(finding.specialist, str(finding.accepted).lower()).inc()
-        self._joules.labels(usage.joules_kind).inc(usage.joules)
-        self.count_tokens(usage.tokens_in, usage.tokens_out, cached=usage.tokens_cached)
-        for step in trace.steps:
-            took = step.usage
-            self._steps["joules"].labels(step.producer).inc(took.joules)
-            self._steps["cpu_seconds"].labels(step.producer).inc(took.cpu_seconds)
-            if took.cost is not None:
-                self._steps["cost"].labels(step.producer).inc(float(took.cost))
+        self.count_steps(trace.steps)
         if trace.counterfactual_cost is not None:
             self._counterfactual.inc(float(trace.counterfactual_cost))
         if usage.cost is None:
@@ -115,11 +108,19 @@ class Metrics:
         """An asker said something of an answer."""
         self._feedback.labels(feedback.thumb or "none").inc()
 
-    def count_tokens(self, tokens_in: int, tokens_out: int, *, cached: int = 0) -> None:
-        """Tokens that engines read and wrote; `cached` of those read were remembered."""
-        self._tokens.labels("cached").inc(cached)
-        self._tokens.labels("in").inc(tokens_in)
-        self._tokens.labels("out").inc(tokens_out)
+    def count_steps(self, steps: Sequence[Step]) -> None:
+        """What some steps took: tokens that engines read and wrote, energy, CPU time, money where it is known."""
+        usage = total_usage(step.usage for step in steps)
+        self._joules.labels(usage.joules_kind).inc(usage.joules)
+        self._tokens.labels("cached").inc(usage.tokens_cached)
+        self._tokens.labels("in").inc(usage.tokens_in)
+        self._tokens.labels("out").inc(usage.tokens_out)
+        for step in steps:
+            took = step.usage
+            self._steps["joules"].labels(step.producer).inc(took.joules)
+            self._steps["cpu_seconds"].labels(step.producer).inc(took.cpu_seconds)
+            if took.cost is not None:
+                self._steps["cost"].labels(step.producer).inc(float(took.cost))
 
     def render(self) -> bytes:
         """The text that Prometheus reads, of `content_type`."""

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from ._build import ENCODER_BATCH, Failure, Indexed, Progress, build_index
     from ._chunk import chunk
     from ._document import Chunk, Document, Mode, Shelf
+    from ._draft import drop_draft
     from ._evaluate import Scores, evaluate, ndcg, read_judgements, read_queries
     from ._fusion import fuse
+    from ._guard import Given, declared_access, given_before, why_refused
+    from ._keyword import analyse
     from ._local import LocalShelf
     from ._manifest import ShelfState, shelf_state
     from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
@@ -32,6 +35,7 @@ _HOMES = {
     "ENCODER_BATCH": "_build",
     "Failure": "_build",
     "Found": "_sources",
+    "Given": "_guard",
     "Indexed": "_build",
     "KNOWLEDGE_FOLDER": "_open",
     "LocalShelf": "_local",
@@ -47,11 +51,15 @@ _HOMES = {
     "Source": "_sources",
     "Unreadable": "_parsed",
     "Weights": "_rerank",
+    "analyse": "_keyword",
     "build_index": "_build",
     "chunk": "_chunk",
+    "declared_access": "_guard",
+    "drop_draft": "_draft",
     "evaluate": "_evaluate",
     "find_files": "_sources",
     "fuse": "_fusion",
+    "given_before": "_guard",
     "name_kinds": "_sources",
     "ndcg": "_evaluate",
     "open_reranker": "_open",
@@ -61,6 +69,7 @@ _HOMES = {
     "read_queries": "_evaluate",
     "shelf_folder": "_open",
     "shelf_state": "_manifest",
+    "why_refused": "_guard",
 }
 
 __all__ = [
@@ -72,6 +81,7 @@ __all__ = [
     "Document",
     "Failure",
     "Found",
+    "Given",
     "Indexed",
     "LocalShelf",
     "Mode",
@@ -86,11 +96,15 @@ __all__ = [
     "Source",
     "Unreadable",
     "Weights",
+    "analyse",
     "build_index",
     "chunk",
+    "declared_access",
+    "drop_draft",
     "evaluate",
     "find_files",
     "fuse",
+    "given_before",
     "name_kinds",
     "ndcg",
     "open_reranker",
@@ -100,6 +114,7 @@ __all__ = [
     "read_queries",
     "shelf_folder",
     "shelf_state",
+    "why_refused",
 ]
 
 __getattr__ = lazy_face(__name__, _HOMES)

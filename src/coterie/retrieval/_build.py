@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,12 +24,14 @@ from coterie.models import hash_file
 
 from ._chunk import CHUNK_TOKENS, chunk, encoded_text
 from ._document import Chunk, Document, Shelf
-from ._draft import Draft
+from ._draft import DRAFT, Draft
 from ._generation import sole_writer
+from ._guard import Given, keep_access
+from ._outgrown import is_outgrown
 from ._parsed import Parsed, Unreadable
 from ._read import Reader
 from ._rerank import Reranker
-from ._sources import Found, Source
+from ._sources import Access, Found, Source, below
 
 T = TypeVar("T")
 
@@ -93,6 +95,8 @@ class Failure:
     reason: str
     kept: bool
     """What the shelf had under this name from before still stands there."""
+    withdrawn: bool = False
+    """It had something that more people could see than may see the document now: that was taken away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +136,8 @@ async def build_index(
     name: str,
     progress: Progress,
     reranker: Reranker | None = None,
+    declared: Access | None = None,
+    given: Given | None = None,
 ) -> Indexed:
     """Bring a shelf up to date with what was found.
 
@@ -143,28 +149,65 @@ async def build_index(
         name: The shelf's, for messages.
         progress: Told how far it is.
         reranker: Packs the tokens of every chunk, for a shelf that is reranked.
+        declared: Who may see the shelf as coterie.toml says it, to be kept beside the index.
+        given: What the command line says of it instead, to be kept likewise.
 
     Raises:
         IndexBusy: another process is indexing it.
         ArtefactRefused: what is there was made with another encoder.
+        InputError: nothing was found, and the shelf has nothing that could be gone.
     """
     start = time.monotonic()
+    if found.nothing is not None and not any(found.scope(each) for each in await shelf.documents()):
+        raise found.nothing
     with sole_writer(folder / "building.lock", f"shelf {name!r}"):
         present = dict(await shelf.documents())
-        with closing(Draft(folder / "draft.db", encoder.sha256, encoder.dimension)) as draft:
+        with closing(Draft(folder / DRAFT, encoder.sha256, encoder.dimension)) as draft:
             build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
             # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
             # takes a third of the cores from the encoder.
             with threadpool_limits(1, user_api="blas"):
                 report = await _stoppable(build.read)
-            gone = [each for each in present if found.scope(each) and each not in build.known]
+            outgrown = await _outgrown(shelf, found, present, report.failed)
+            gone = [each for each in present if each in outgrown or (found.scope(each) and each not in build.known)]
             if build.wanted or gone:
                 progress.start("writing the index", None)
                 await shelf.update(build.ready(), gone)
                 progress.finish("")
             build.done()
+            if declared is not None:
+                whole = all(found.scope(each) or below(each, found.closed) for each in present)
+                keep_access(folder, declared, whole=whole, given=given or Given())
     documents = len(present) - len(gone) + report.added
-    return replace(report, documents=documents, removed=len(gone), seconds=time.monotonic() - start)
+    failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
+    return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)
+
+
+def _failed(
+    failed: Sequence[Failure], found: Found, outgrown: Collection[str], stayed: Collection[str]
+) -> tuple[Failure, ...]:
+    """What could not be read, with what became of its earlier version, then the folders that are closed."""
+    files = (replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in failed)
+    folders = (
+        Failure(document=folder, reason=reason, kept=any(below(each, (folder,)) for each in stayed))
+        for folder, reason in found.closed.items()
+    )
+    return (*files, *folders)
+
+
+async def _outgrown(
+    shelf: Shelf, found: Found, present: Mapping[str, str], failed: Sequence[Failure]
+) -> frozenset[str]:
+    """Documents that could not be read, of which the shelf has what more people see than may see them now."""
+    kinds = {source.name: (source.label, source.tenant) for source in found.sources}
+    unread = {each.document: kinds[each.document] for each in failed if each.kept}
+    if found.access is not None:
+        for name in present:
+            if below(name, found.closed):
+                unread[name] = found.access.of(name), found.access.tenant
+    return frozenset(
+        [name for name, (label, tenant) in unread.items() if await is_outgrown(shelf, name, label=label, tenant=tenant)]
+    )
 
 
 async def _stoppable(work: Callable[[threading.Event], T]) -> T:

@@ -15,7 +15,9 @@ from coterie.errors import StoreError
 from coterie.types import Label
 
 from ._document import Chunk, Document
+from ._generation import sole_writer
 
+DRAFT = "draft.db"
 _SCHEMA = """
 create table if not exists draft (
     name text primary key, sha256 text not null, text text not null, label text not null, tenant text,
@@ -23,6 +25,20 @@ create table if not exists draft (
 ) strict;
 create table if not exists encoder (sha256 text primary key) strict;
 """
+
+
+def drop_draft(folder: Path, name: str) -> None:
+    """Throw away what an interrupted indexing of the shelf in this folder left: it holds texts.
+
+    Raises:
+        IndexBusy: another process is indexing it.
+        OSError: it cannot be deleted.
+    """
+    left = [path for path in (folder / DRAFT, folder / f"{DRAFT}-journal") if path.exists()]
+    if left:
+        with sole_writer(folder / "building.lock", f"shelf {name!r}"):
+            for path in left:
+                path.unlink(missing_ok=True)
 
 
 class Draft:

@@ -6,7 +6,6 @@ chunk, and only queries with at least one relevant document count.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from coterie.errors import DataError
 from coterie.types import Label
 
 from ._document import Mode, Shelf
+from ._lines import read_lines
 
 _PASSAGES = 400
 """Passages asked for, so that a hundred documents are among them even where a document has several."""
@@ -42,7 +42,7 @@ class Scores:
 def read_queries(path: Path) -> dict[str, str]:
     """The queries of a BEIR data set, by id. Raises `DataError` naming the line that is none."""
     queries = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             try:
                 found = json.loads(line)
@@ -56,13 +56,17 @@ def read_queries(path: Path) -> dict[str, str]:
 
 
 def read_judgements(path: Path) -> dict[str, dict[str, int]]:
-    """How relevant documents are to queries: `{query: {document: grade}}` of a BEIR qrels file, its header passed over.
+    """How relevant documents are to queries: `{query: {document: grade}}` of a file of BEIR's or TREC's.
+
+    BEIR's header is passed over. The columns are between tabs, or between blanks where a line has no tab; a quotation
+    mark is a letter like another.
 
     Raises:
         DataError: a line has no three columns, or its grade is no whole number.
     """
     judged: dict[str, dict[str, int]] = {}
-    for number, row in enumerate(csv.reader(_text(path).splitlines(), delimiter="\t"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
+        row = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
         if not row or (number == 1 and not row[-1].strip().lstrip("-").isdigit()):
             continue
         try:
@@ -118,10 +122,3 @@ def ndcg(documents: Sequence[str], grades: Mapping[str, int]) -> float:
 
 def _discounted(gains: Sequence[int]) -> float:
     return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {str(path)!r}: {error}.") from error

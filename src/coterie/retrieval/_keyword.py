@@ -8,7 +8,7 @@ that of the groups together. The length that BM25 normalises by stays the group'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,8 +56,7 @@ def _build(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
     index.register_tokenizer(_ANALYSER, _analyser())
     writer = index.writer(_HEAP, 1)
     for key, heading, text in chunks:
-        words = f"{f'{heading} ' * _HEADING_TIMES}\n{text}" if heading else text
-        writer.add_document(tantivy.Document(**{_KEY: key, _FIELD: indexable(words)}))
+        writer.add_document(tantivy.Document(**{_KEY: key, _FIELD: indexable(with_heading(heading, text))}))
     writer.commit()
     writer.wait_merging_threads()
 
@@ -139,14 +138,25 @@ def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> l
     """The best chunks of all these groups, best first; of equals the one indexed first."""
     chunks = sum(group.chunks for group in groups)
     found = {term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query))}
-    weights = {term: rarity(sum(each), chunks) for term, each in found.items() if any(each)}
-    rarest = sorted(weights, key=weights.__getitem__, reverse=True)[:_MOST_TERMS]
-    if chunks > _LARGE:
-        rarest = [term for term in rarest if sum(found[term]) <= _COMMON * chunks] or rarest
+    counts = {term: sum(each) for term, each in found.items() if any(each)}
+    wanted = rarest(counts, chunks)
     hits: list[Hit] = []
     for place, group in enumerate(groups):
-        hits += group.search((Term(term, weights[term], found[term][place]) for term in rarest), limit)
+        hits += group.search((Term(term, rarity(counts[term], chunks), found[term][place]) for term in wanted), limit)
     return sorted(sorted(hits), key=_SCORE, reverse=True)[:limit]  # stable: of equals the lowest key stays first
+
+
+def rarest(counts: Mapping[str, int], chunks: int) -> list[str]:
+    """The terms that are looked for, rarest first.
+
+    Args:
+        counts: How many chunks hold each; of those that some chunk holds.
+        chunks: How many there are.
+    """
+    found = sorted(counts, key=counts.__getitem__)[:_MOST_TERMS]
+    if chunks <= _LARGE:
+        return found
+    return [term for term in found if counts[term] <= _COMMON * chunks] or found
 
 
 def rarity(found: int, chunks: int) -> float:
@@ -154,8 +164,17 @@ def rarity(found: int, chunks: int) -> float:
     return math.log(1 + (chunks - found + 0.5) / (found + 0.5))
 
 
+def with_heading(heading: str, text: str) -> str:
+    """A chunk's text as its words are indexed: those of the heading count twice."""
+    return f"{f'{heading} ' * _HEADING_TIMES}\n{text}" if heading else text
+
+
 def analyse(text: str) -> list[str]:
-    """The terms of a text: words without case and accents, in their English stem; see `indexable`."""
+    """The terms of a text, which every shelf finds it by.
+
+    Runs of letters and digits without case and accents, in their English stem; two neighbouring letters in scripts
+    without blanks; nothing that is longer than 60 bytes.
+    """
     return list(_QUERY_ANALYSER.analyze(indexable(text).encode(errors="replace").decode()))
 
 

@@ -27,6 +27,8 @@ class Walk:
     """Links to what stands below the same folder, with what they lead to."""
     outside: list[Path] = field(default_factory=list)
     """Links that lead out of it: nobody goes there."""
+    closed: dict[Path, str] = field(default_factory=dict)
+    """Folders that cannot be looked into, with the reason."""
 
 
 def walk(root: Path) -> Walk:
@@ -37,7 +39,12 @@ def walk(root: Path) -> Walk:
 
 
 def _walk(folder: Path, root: Path, found: Walk) -> None:
-    for path in sorted(folder.iterdir()):
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        found.closed[folder] = error.strerror or type(error).__name__
+        return
+    for path in inside:
         if path.name.startswith("."):
             continue
         if path.is_symlink():

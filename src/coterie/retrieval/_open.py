@@ -9,8 +9,10 @@ from coterie.config import EnvSecret, KnowledgeSection
 from coterie.errors import ExtraMissing
 
 from ._document import Mode, Shelf
+from ._guard import GuardedShelf
 from ._local import LocalShelf, TokenEncoder
 from ._rerank import Reranker
+from ._sources import Access
 
 KNOWLEDGE_FOLDER = "state/knowledge"
 """Below the network's folder: a folder a shelf."""
@@ -31,7 +33,14 @@ def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker 
 
 
 def open_shelf(
-    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: TokenEncoder, rebuild: bool = False
+    name: str,
+    section: KnowledgeSection,
+    folder: Path,
+    *,
+    network: str,
+    encoder: TokenEncoder,
+    rebuild: bool = False,
+    declared: Access | None = None,
 ) -> Shelf:
     """The shelf that a section names. Nothing is read before the first search, so it need not be indexed yet.
 
@@ -42,11 +51,19 @@ def open_shelf(
         network: The network's name: a database holds shelves of several.
         encoder: Encodes queries.
         rebuild: Take what is there for nothing: the next update builds all of it again.
+        declared: Who may see it now (`declared_access`): it is not searched while its index is more open than that.
 
     Raises:
         ConfigError: the variable that is to hold the database's address does not.
         ExtraMissing: the package that speaks to the database is not installed.
     """
+    shelf = _opened(name, section, folder, network=network, encoder=encoder, rebuild=rebuild)
+    return shelf if declared is None else GuardedShelf(shelf, shelf_folder(folder, name), declared, name=name)
+
+
+def _opened(
+    name: str, section: KnowledgeSection, folder: Path, *, network: str, encoder: TokenEncoder, rebuild: bool
+) -> Shelf:
     mode: Mode = "rerank" if section.rerank else "hybrid"
     if section.store == "local":
         reranker = open_reranker(section, encoder)

@@ -17,6 +17,7 @@ from psycopg import sql
 from coterie.errors import StoreError
 
 from ._postgres_connections import Connection
+from ._postgres_words import reword
 
 SCHEMA = "coterie"
 _LOCK = 0x636F7465  # first key of our advisory locks
@@ -69,7 +70,16 @@ async def m001_shelves(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves,)
+async def m002_words(connection: Connection) -> None:
+    """Words are told here and not by the server, as those of a shelf in a folder are."""
+    found = await connection.execute("SELECT id FROM compartments ORDER BY id")
+    for (number,) in await found.fetchall():
+        names = tables(number)
+        await connection.execute(sql.SQL("ALTER TABLE {chunks} ALTER words DROP EXPRESSION").format(**names))
+        await reword(connection, number, names["chunks"])
+
+
+MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words)
 """Every step, in order."""
 
 
@@ -130,9 +140,7 @@ async def create_compartment(connection: Connection, number: int, dimension: int
                 heading text NOT NULL,
                 page integer,
                 body text NOT NULL,
-                words tsvector NOT NULL GENERATED ALWAYS AS (
-                    to_tsvector('pg_catalog.english', heading || ' ' || heading || ' ' || body)
-                ) STORED,
+                words tsvector NOT NULL,
                 PRIMARY KEY (document, position)
             ) WITH (toast_tuple_target = {whole});
             CREATE INDEX ON {chunks} USING gin (words) WITH (fastupdate = off);

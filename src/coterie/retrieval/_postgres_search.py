@@ -10,7 +10,6 @@ fused by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009).
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,8 +21,10 @@ from psycopg import sql
 from coterie.types import Label, Passage
 
 from ._fusion import fuse
+from ._keyword import analyse, rarest, rarity
 from ._postgres_connections import Connection, Cursor
 from ._postgres_schema import tables
+from ._postgres_words import quoted
 from ._postgres_write import storable
 from ._within import rank_within
 
@@ -90,18 +91,15 @@ async def look_up(connection: Connection, asker: Asker, query: str) -> Found:
     )
     counted = await connection.execute(
         sql.SQL(
-            "SELECT w.word, sum(w.chunks) FROM words w"
-            " WHERE w.word IN (SELECT lexeme FROM unnest(to_tsvector('pg_catalog.english', %(query)s)))"
-            " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY 2, 1 LIMIT %(limit)s"
+            "SELECT w.word, sum(w.chunks) FROM words w WHERE w.word = ANY(%(terms)s)"
+            " AND w.compartment IN (SELECT c.id FROM {visible}) GROUP BY w.word ORDER BY w.word"
         ).format(visible=_VISIBLE),
-        {**asker.parameters, "query": storable(query[:_LONGEST_QUERY]), "limit": _WORDS},
+        {**asker.parameters, "terms": list(set(analyse(query[:_LONGEST_QUERY])))},
     )
     compartments = await visible.fetchall()
     total = sum(int(chunks) for _, chunks in compartments)
-    words = [
-        Word(_quote(word), int(chunks), math.log(1 + (total - int(chunks) + 0.5) / (int(chunks) + 0.5)))
-        for word, chunks in await counted.fetchall()
-    ]
+    counts = {str(word): int(chunks) for word, chunks in await counted.fetchall()}
+    words = [Word(quoted(word), counts[word], rarity(counts[word], total)) for word in rarest(counts, total)[:_WORDS]]
     return Found([int(compartment) for compartment, _ in compartments], words)
 
 
@@ -212,6 +210,8 @@ async def _best(
 
 async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[Hit, float]]) -> list[Passage]:
     """The chunks as passages, in the same order."""
+    if not ranked:
+        return []
     by_compartment: dict[int, list[Hit]] = defaultdict(list)
     for hit, _ in ranked:
         by_compartment[hit.compartment].append(hit)
@@ -248,11 +248,6 @@ async def _passages(connection: Connection, shelf: str, ranked: Sequence[tuple[H
             )
         )
     return passages
-
-
-def _quote(word: str) -> str:
-    """A word as a query of full-text search, whatever characters it has."""
-    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 _LABELS = {label.rank: label for label in Label}

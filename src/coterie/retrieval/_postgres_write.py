@@ -15,6 +15,7 @@ from coterie.types import Label
 from ._document import Document
 from ._postgres_connections import Connection
 from ._postgres_schema import create_compartment, create_graph, tables
+from ._postgres_words import vector_of
 
 GRAPH_FROM = 20_000
 """Chunks of a compartment from which its vectors get an HNSW index; fewer are compared one by one, exactly."""
@@ -206,13 +207,14 @@ async def _compartment(connection: Connection, shelf: ShelfRow, label: Label, te
 
 
 async def _write_chunks(connection: Connection, compartment: int, numbered: Sequence[tuple[int, Document]]) -> None:
-    statement = sql.SQL("COPY {chunks} (document, position, start, stop, heading, page, body) FROM STDIN")
+    statement = sql.SQL("COPY {chunks} (document, position, start, stop, heading, page, body, words) FROM STDIN")
     async with connection.cursor() as cursor, cursor.copy(statement.format(**tables(compartment))) as copy:
         for number, document in numbered:
             text = storable(document.text)
             for position, chunk in enumerate(document.chunks):
                 body, heading = text[chunk.start : chunk.end], storable(chunk.heading)
-                await copy.write_row((number, position, chunk.start, chunk.end, heading, chunk.page, body))
+                place = (number, position, chunk.start, chunk.end, heading, chunk.page)
+                await copy.write_row((*place, body, vector_of(heading, body)))
 
 
 async def _write_vectors(

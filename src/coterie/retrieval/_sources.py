@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +14,7 @@ from unicodedata import normalize
 from coterie.errors import DataError, InputError
 from coterie.types import Label
 
+from ._lines import read_lines
 from ._names import Names, Walk, walk
 from ._parsed import Heading, Parsed
 from ._suffixes import SUFFIXES
@@ -83,6 +83,12 @@ class Found:
     """Patterns of labels that change nothing, each with the reason."""
     scope: Callable[[str], bool] = lambda _: True
     """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Folders that cannot be looked into, each with the reason: what the shelf has from there is not gone."""
+    access: Access | None = None
+    """Who may see what is found."""
+    nothing: InputError | None = None
+    """What is said where there is no file to read, and no document on the shelf that could be gone."""
 
 
 def find_files(
@@ -102,7 +108,7 @@ def find_files(
         shelf: The paths of the whole shelf, where `paths` are a part of it: patterns may be relative to them.
 
     Raises:
-        InputError: a path is not there, or nothing to read is found.
+        InputError: a path is not there.
     """
     places = [_located(folder, path) for path in paths]
     roots = [place.resolve() for place in places]
@@ -123,12 +129,23 @@ def find_files(
                 label = max(label, sources[name].label, key=lambda each: each.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
     outside = tuple(_name(folder, link) for each in walks for link in each.outside)
-    if not sources:
-        raise _nothing(paths, kinds, outside)
+    closed = {_name(folder, path): reason for each in walks for path, reason in each.closed.items()}
     kept = [_name(folder, root) for root in roots]
-    scope = (lambda _: True) if exact else (lambda name: any(name == n or name.startswith(f"{n}/") for n in kept))
-    idle = access.idle(matched) if exact else {}
-    return Found(sources=tuple(sources.values()), kinds=kinds, outside=outside, idle=idle, scope=scope)
+    return Found(
+        sources=tuple(sources.values()),
+        kinds=kinds,
+        outside=outside,
+        idle=access.idle(matched) if exact else {},
+        scope=lambda name: (exact or below(name, kept)) and not below(name, closed),
+        closed=closed,
+        access=access,
+        nothing=None if sources else _nothing(paths, kinds, outside, closed),
+    )
+
+
+def below(name: str, folders: Iterable[str]) -> bool:
+    """Whether a document of this name is one of these, or stands below one."""
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
@@ -138,9 +155,12 @@ def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: S
     return Names([folder, *places, *whole], [link for each in walks for link in each.links])
 
 
-def _nothing(paths: Sequence[Path], kinds: Mapping[str, int], outside: Sequence[str]) -> InputError:
+def _nothing(
+    paths: Sequence[Path], kinds: Mapping[str, int], outside: Sequence[str], closed: Mapping[str, str]
+) -> InputError:
     where = ", ".join(repr(str(path)) for path in paths) or "no path"
     links = f" {len(outside)} links lead out of it and were passed over." if outside else ""
+    links += "".join(f" {name!r} cannot be looked into: {reason}." for name, reason in closed.items())
     return InputError(
         f"Found no file to index in {where}; {name_kinds(kinds)}.{links}",
         hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
@@ -163,7 +183,7 @@ def read_corpus(path: Path, access: Access) -> Found:
         DataError: a line is none of that; the message has its number.
     """
     sources = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -188,16 +208,6 @@ def read_corpus(path: Path, access: Access) -> Found:
         raise DataError(f"{str(path)!r} holds no document.", hint="Give the corpus.jsonl of a BEIR data set.")
     matched = {pattern for name in sources for pattern in access.matching(name)}
     return Found(sources=tuple(sources.values()), idle=access.idle(matched))
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines:
-            yield from lines
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {str(path)!r}: {error}.") from error
 
 
 def _located(folder: Path, path: Path) -> Path:

@@ -373,7 +373,7 @@ def _marked_spans(text: str) -> list[tuple[int, int]]:
     """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    marked = [each for each in map(_boundary, _BOUNDARY.finditer(text)) if each.mark in {"sentence", "joiner"}]
+    marked = [each for each in _boundaries(text) if each.mark in {"sentence", "joiner"}]
     for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))

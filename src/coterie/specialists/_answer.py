@@ -107,8 +107,8 @@ class AnswerSpecialist:
         if reading is None:
             return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)
         finding = _doubted(self._decide(reading, label, steps), view)
-        if self.writer is None or finding.value == NOT_STATED:
-            return finding
+        if self.writer is None or not finding.citations or not finding.accepted:
+            return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
         written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
         return self._worded(finding, written)
 
@@ -166,11 +166,10 @@ class AnswerSpecialist:
         steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
         if not written.sentences:
             return replace(quoted, steps=steps, verdicts=verdicts, reason=f"{written.reason}; {quoted.reason}")
-        confidence = min(quoted.confidence, written.support) if quoted.accepted else 0.0
         said = _Said(
             value=" ".join(written.sentences),
             text=written.text,
-            confidence=confidence,
+            confidence=min(quoted.confidence, written.support),
             judged=(quoted.accepted, quoted.reason),
             how=written.reason,
             citations=written.citations,

@@ -1,7 +1,8 @@
 """Wording an answer from passages with a generative model, each sentence checked against what it was shown.
 
 The passages stand first in the prompt and the instruction last, so that specialists on one model share what they show
-it. What the passages do not bear out is not said.
+it. What the passages do not bear out is not said, nor what rests on other sentences than those that were found to
+answer: the confidence is theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.answering import Reading, Sentence, Support, Survey, cite
+from coterie.answering import Borne, Reading, Sentence, Support, Survey, cite, terms
 from coterie.engines import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
@@ -24,6 +25,8 @@ INSTRUCTION = (
 )
 _SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IGNORECASE)
 _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
+_ASSENT = frozenset(terms("yes no correct right indeed"))
+"""Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
 _MOST_SHOWN = 4
 """Passages that the model is shown: those with the likeliest sentences. A small model reads 50 tokens a second."""
 _FRAME = 40  # tokens of what frames passages and question
@@ -85,35 +88,44 @@ class Writer:
         verdicts = () if output.verdict is None else (output.verdict,)
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
         told = list(_sentences(output.text, cut=output.finish != "stop"))
-        return self._checked(told, sources, steps, verdicts)
-
-    def _checked(
-        self, told: Sequence[str], sources: Sequence[Sentence], steps: tuple[Step, ...], verdicts: tuple[Verdict, ...]
-    ) -> Written:
-        """The sentences with their citations, if every one is supported."""
-        if not told or _SILENT.match(told[0]):
-            return Written(reason=f"{self.engine.name!r} found no answer", steps=steps, verdicts=verdicts)
-        texts = [each.text for each in sources]
-        judged = [self.support.judge(sentence, texts) for sentence in told]
-        weakest = min(range(len(told)), key=lambda number: judged[number].support)
-        if judged[weakest].support < self.least:
-            reason = (
-                f"{self.engine.name!r} wrote what the passages do not say ({told[weakest]!r}: support "
-                f"{judged[weakest].support:.2f}, needs {self.least:.2f})"
-            )
-            return Written(reason=reason, steps=steps, verdicts=verdicts)
-        used = list(dict.fromkeys(number for each in judged for number in each.sources))
-        citations = cite([sources[number] for number in used])
+        judged = [self.support.judge(sentence, [each.text for each in sources]) for sentence in told]
+        used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
+        if objection := self._objection(task.text, told, judged, found=any(each in reading.cited for each in used)):
+            return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
+        citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
         return Written(
             reason=f"worded by {self.engine.name!r}, every sentence supported",
             sentences=tuple(told),
             text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(told, marks, strict=True)),
-            support=judged[weakest].support,
+            support=min(each.support for each in judged),
             citations=citations,
             steps=steps,
             verdicts=verdicts,
         )
+
+    def _objection(self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool) -> str:
+        """Why what was written is not said; nothing if it is.
+
+        Args:
+            question: What was asked.
+            told: The sentences written.
+            judged: What bears each out.
+            found: Whether one of them rests on a sentence that was found to answer.
+        """
+        if not told or _SILENT.match(told[0]):
+            return "found no answer"
+        if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
+            return f"wrote no answer ({told[0]!r})"  # a small model goes round in circles, or asks in its turn
+        weakest = min(range(len(told)), key=lambda number: judged[number].support)
+        if judged[weakest].support < self.least:
+            support = f"support {judged[weakest].support:.2f}, needs {self.least:.2f}"
+            return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
+        if not found:
+            return f"answered from other sentences than those found ({told[0]!r})"
+        if not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
+            return f"only said the question again ({told[0]!r})"
+        return ""
 
     def _shown(self, reading: Reading, seen: Survey, room: int) -> list[Passage]:
         """Passages by their best sentence, as many as fit."""

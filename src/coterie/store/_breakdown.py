@@ -1,4 +1,4 @@
-"""The ledger added up by day, tenant, specialist or model: in one pass over its rows, money as decimal numbers."""
+"""The ledger added up by hour, day, tenant, specialist or model, in one pass, money as decimal numbers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def select_ledger(connection: sqlite3.Connection, *, since: float, by: Grouping)
     began = None
     for request in _requests(connection, since):
         began = request["time"] if began is None else min(began, request["time"])
-        key = _day(request["time"]) if by == "day" else request["tenant"]
-        for each in (total, rows[key]) if by in {"day", "tenant"} else (total,):
+        sums = (total,) if by in _COLUMN else (total, rows[_key(request, by)])
+        for each in sums:
             each.add_request(request, judged.of(request["id"]))
     if by in _COLUMN:
         rows = _by_step(connection, since, by, judged)
@@ -219,5 +219,8 @@ def _percentile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _day(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).date().isoformat()
+def _key(request: Mapping[str, Any], by: Grouping) -> str:
+    """The row that a request is added to: its day or hour (UTC), or its tenant."""
+    if by == "tenant":
+        return str(request["tenant"])
+    return datetime.fromtimestamp(request["time"], UTC).strftime("%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d")

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from mmap import mmap
 
+from coterie._alike import ALIKE, FOLDED
 from coterie.errors import InputError
 
 _SHORTEST = 3
@@ -29,12 +30,6 @@ _SPACES = (
 """White space of any kind, as UTF-8 or as JSON escapes it."""
 
 
-_ALIKE = {"'": "'\u2018\u2019\u02bc\u00b4`", "-": "-\u2010\u2011\u2012\u2013\u2212"}
-"""Signs that stand for an apostrophe and for a hyphen in names."""
-_NO_WIDTH = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
-_FOLDED = str.maketrans(
-    {sign: plain for plain, alike in _ALIKE.items() for sign in alike} | dict.fromkeys(_NO_WIDTH, "")
-)
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -82,7 +77,7 @@ class Mention:
 
 
 def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", text.translate(_FOLDED)).casefold().translate(_FOLDED)
+    return unicodedata.normalize("NFKC", text.translate(FOLDED)).casefold().translate(FOLDED)
 
 
 def _pattern(words: str) -> str:
@@ -99,7 +94,7 @@ def _byte_pattern(words: str) -> bytes:
 
 def _letter_pattern(letter: str) -> bytes:
     """A letter in either case, in any Unicode form, as UTF-8, Windows-1252 or as JSON escapes it."""
-    cased = {letter, letter.lower(), letter.upper(), letter.title(), *_ALIKE.get(letter, "")}
+    cased = {letter, letter.lower(), letter.upper(), letter.title(), *ALIKE.get(letter, "")}
     formed = {unicodedata.normalize(form, each) for each in cased for form in ("NFC", "NFD")} | cased
     written = {*formed, *(json.dumps(each)[1:-1] for each in formed)}
     octets = {each.encode("utf-8", "surrogatepass") for each in written}

@@ -40,6 +40,30 @@ _LOAN = "The loan is paid back over forty-eight months."
 _WORDS = "Ärger 🎉🎉 with the naïve café: 日本語 e\u0301 and more words about the deposit."
 
 
+FOUND_BY: tuple[tuple[str, str], ...] = (
+    ("Der Kaffee im Café Müller ist heiß.", "CAFE MULLER"),
+    ("A re\u0301sume\u0301 is enclosed with the letter.", "résumé"),
+    ("The \ufb01nancing of \uff46\uff4c\uff41\uff54\uff53 was refused.", "finance flats"),
+    ("押金为两个月的租金。", "租金"),
+    ("営業時間は午前九時からです", "午前"),
+    (
+        "สวัสดีครับทุกคน",
+        "ครับ",
+    ),
+    ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd \u05e8\u05d1", "\u05e9\u05dc\u05d5\u05dd"),
+    (
+        "\u0627\u0644\u0645\u064e\u0628\u0652\u0644\u064e\u063a \u0645\u0633\u062a\u062d\u0642",
+        "\u0627\u0644\u0645\u0628\u0644\u063a",
+    ),
+    ("The landlord/tenant clause is in schedule-b.pdf of archive.example.org.", "tenant"),
+    ("Write to billing@example.org or https://example.org/kestrel/form.html", "kestrel"),
+    ("Version 4.17 of the firmware (AX-2091) is current.", "2091"),
+    ("Who was it that did this to them?", "who did this"),
+    ("The intere\u00adsts accrue daily on 62 m².", "interest m2"),
+)
+"""Texts, each with a query that has its words as somebody else would write them and those of no other."""
+
+
 async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
     """Check the clauses of `retrieval.Shelf`, and of `protocols.Retriever` for what it finds.
 
@@ -51,7 +75,7 @@ async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
     bench = _Bench(shelf, dimension)
     try:
         require("it has documents, update, text, search and close", isinstance(shelf, Shelf))
-        for check in (_check_empty, _check_passages, _check_replacing, _check_visibility, _check_hidden):
+        for check in (_check_empty, _check_passages, _check_words, _check_replacing, _check_visibility, _check_hidden):
             await check(bench)
             await bench.clear()
         for check in (_check_odd_queries, _check_failing, _check_one_state):
@@ -162,6 +186,14 @@ async def _check_passages(bench: _Bench) -> None:
     (nearest,) = await bench.shelf.search("zzz", k=1, clearance=Label.INTERNAL, vector=bench.vector(_LOAN))
     require("without a word in common, the passage with the nearest vector is the best", nearest.text == _LOAN)
     await _check_text(bench, by_name["ç/日本.txt"])
+
+
+async def _check_words(bench: _Bench) -> None:
+    """Words are those of `retrieval.analyse`, in every script: each text is found by its own, whatever its vector."""
+    await bench.shelf.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
+    for i, (text, query) in enumerate(FOUND_BY):
+        found = await bench.ask(query)
+        require(f"{query!r} finds the text with these words first: {text!r}", found and found[0].document == f"w{i}")
 
 
 def _check_quote(passage: Passage, document: Document) -> None:

@@ -32,7 +32,7 @@ from coterie.data import Dataset
 from coterie.errors import NotIndexed
 from coterie.evaluation import Evaluation, Interval, evaluate, look_up_with, score_interval, with_quotes
 from coterie.protocols import Retriever
-from coterie.retrieval import Shelf, open_shelf
+from coterie.retrieval import Shelf, declared_access, open_shelf
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist, Thresholds
 from coterie.types import Label, Output, Prompt, Rung
@@ -96,7 +96,14 @@ def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
     """The shelves that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
     return {
-        name: open_shelf(name, config.knowledge[name], folder, network=config.network.name, encoder=encoder)
+        name: open_shelf(
+            name,
+            config.knowledge[name],
+            folder,
+            network=config.network.name,
+            encoder=encoder,
+            declared=declared_access(config, name),
+        )
         for name in job.section.knowledge
     }
 
@@ -323,7 +330,8 @@ class _Fit:
         if found is not None:
             corpus = found.corpus
             fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
-            reader = replace(shipped, familiar=fitted.scorer, experts=found.experts)
+            experts = found.experts if fitted.usual is None else replace(found.experts, usual=fitted.usual)
+            reader = replace(shipped, familiar=fitted.scorer, experts=experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:
             corpus = corpus.narrowed()

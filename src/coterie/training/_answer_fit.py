@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from coterie.answering import (
@@ -58,6 +59,7 @@ _HARD, _ANY = 2_500, 1_500
 """Sentences of a topic's questions, and of any, that are shown to an expert as no answers."""
 _SILENT = -6.0  # log-odds of a topic whose expert has nothing to learn from
 _NEVER = 99.0
+_USUAL = OUTCOME.index("usual")
 _OF_WORDING = np.isin(OUTCOME, ("length", *WHOLE))
 """What is not heard where questions have experts: of a few dozen wordings, each asked a hundred times, it would be
 learnt which of them were answered."""
@@ -71,6 +73,7 @@ class Fitted(NamedTuple):
     stated: Floats  # (N,) probability that the documents answer
     best: np.ndarray  # (N,) bool, whether it does
     sound: np.ndarray  # (N,) bool, whether every sentence cited does
+    usual: Floats | None = None  # (K,), see `Experts.usual`; None without experts
 
 
 def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
@@ -135,13 +138,10 @@ def fit_scorer(
         [is_sound(each, row, also[bool(again)]) for each, row, again in zip(corpus.asked, scores, before, strict=True)]
     )
     stated = np.array([each.stated for each in corpus.asked])
-    lines: dict[bool, Outcomes] = {}
-    probable = np.zeros((2, len(best)))  # that it answers, that anything does
-    for again in {bool(each) for each in before}:  # how sure one is of questions asked before says little of others
-        own = before == again
-        found = [_line(OUTCOME, outcomes[own], true[own]) for true in (best, stated)]
-        lines[again] = Outcomes(*found)
-        probable[:, own] = [_cross_fitted(outcomes[own], true[own], folds[own]) for true in (best, stated)]
+    usual = None
+    if gates is not None:
+        usual, outcomes[:, _USUAL] = _usual(outcomes, best, folds, gates, before)
+    lines, probable = _sureness(outcomes, (best, stated), before, folds)
     new = lines.get(False) or lines[True]
     scorer = Scorer(
         sentence=_line(names, stacked, answers),
@@ -151,7 +151,20 @@ def fit_scorer(
         again=lines.get(True),
         also_again=also.get(True),
     )
-    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best, sound=sound)
+    return Fitted(scorer=scorer, right=probable[0], stated=probable[1], best=best, sound=sound, usual=usual)
+
+
+def _sureness(
+    outcomes: Floats, true: tuple[np.ndarray, np.ndarray], before: np.ndarray, folds: np.ndarray
+) -> tuple[dict[bool, Outcomes], Floats]:  # (2, N)
+    """How sure answers are, by whether the question was asked before: that says little of others; and out of fold."""
+    lines: dict[bool, Outcomes] = {}
+    probable = np.zeros((2, len(outcomes)))  # that it answers, that anything does
+    for again in {bool(each) for each in before}:
+        own = before == again
+        lines[again] = Outcomes(*(_line(OUTCOME, outcomes[own], each[own]) for each in true))
+        probable[:, own] = [_cross_fitted(outcomes[own], each[own], folds[own]) for each in true]
+    return lines, probable
 
 
 def is_sound(asked: Asked, scores: Floats, also: float) -> bool:
@@ -189,6 +202,40 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
     for fold in np.unique(folds):
         line = _line(OUTCOME, features[folds != fold], right[folds != fold])
         found[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
+    return found
+
+
+def _usual(
+    outcomes: Floats, best: np.ndarray, folds: np.ndarray, gates: Sequence[Gate], before: np.ndarray
+) -> tuple[Floats, Floats]:  # (K,), (N,)
+    """What an answer to each kind is surer than it looks, and what that is for each question by other folds.
+
+    Learnt where the words were known, so the kind was: of a few dozen wordings it would be learnt which of them were
+    taken for another.
+    """
+    own, shares = before if before.any() else ~before, np.stack([gate.shares for gate in gates])
+    kinds, right, fold = shares[own].argmax(axis=1), best[own], folds[own]
+    looks = logit(_cross_fitted(outcomes[own], right, fold))
+
+    def fit(rows: np.ndarray) -> Floats:
+        found = [
+            _offset(looks[rows & (kinds == kind)], right[rows & (kinds == kind)]) for kind in range(shares.shape[1])
+        ]
+        return np.array(found)
+
+    seen = np.zeros(len(best))
+    for each in np.unique(folds):
+        seen[folds == each] = shares[folds == each] @ fit(fold != each)
+    return fit(np.ones(len(right), dtype=bool)), seen
+
+
+def _offset(log_odds: Floats, right: np.ndarray) -> float:  # (M,), (M,)
+    """What is to be added to log-odds to be as often right as they say, drawn to nothing: Newton's steps."""
+    found = 0.0
+    for _ in range(_STEPS):
+        probable = expit(log_odds + found)
+        slope = float((probable * (1 - probable)).sum()) + _DRAWN
+        found += (float((right - probable).sum()) - _DRAWN * found) / slope
     return found
 
 
@@ -231,6 +278,8 @@ def _often_right(values: Floats, right: np.ndarray, precision: float) -> float: 
     return float(values[order[good[-1]]]) if len(good) else _NEVER
 
 
+_DRAWN, _STEPS = 4.0, 8
+"""How firmly a kind is taken to be as the others are, and the steps to where it is."""
 _FEWEST_BESIDE = 20  # sentences that the share must be of
 
 
@@ -405,6 +454,7 @@ class _Work:
             answers=self.known.answers.astype(np.float16),
             places=np.stack([self._places(numbers) for numbers in of_topic]),
             metric=self.known.metric,
+            usual=np.zeros(count),
         )
 
     def _places(self, numbers: Sequence[int]) -> Floats:

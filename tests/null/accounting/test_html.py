@@ -24,4 +24,4 @@ def test_what_is_known_is_drawn(rows, drawn):
 
 def test_a_share_of_none_is_a_point():
     """Of answers that were all wrong, 0% is drawn and not left out."""
-    assert "today: cost 0" in _chart("Right", "", [{"key": "today", "cost": 0.0}], [COST], days=True)
+    assert "today: cost 0" in _chart("Right", "", [{"key": "today", "cost": 0.0}], [COST], times=True)

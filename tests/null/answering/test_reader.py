@@ -149,6 +149,7 @@ def expert_of_laws(question):
         answers=np.zeros((1, len(question))),
         places=np.zeros((1, len(PLACES) + 1)),
         metric=plain_metric(len(question)),
+        usual=np.zeros(1),
     )
 
 
@@ -289,6 +290,7 @@ def test_experts_of_unknown_kinds_are_refused():
         answers=np.eye(2, 4),
         places=np.ones((2, len(PLACES) + 1)),
         metric=fit_metric(np.eye(2, 4), np.eye(4)[[0, 0, 1, 2]]),
+        usual=np.array([0.5, -0.5]),
     )
     described, arrays = experts.store()
 
@@ -303,3 +305,28 @@ def test_experts_of_unknown_kinds_are_refused():
     assert not Experts.restore(described, old).places.any()
     with pytest.raises(ValueError, match="kinds"):
         Experts.restore(described, arrays | {"experts.kinds": np.array([0, 2], dtype=np.int32)})
+
+
+def test_a_label_with_nothing_behind_it_is_no_answer():
+    """An empty form's label is not quoted, though it has the question's words; with a value it is."""
+    empty, filled = (
+        Passage(document="form.pdf", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+        for text in ("Account number:\n\nWe never ask for a PIN.", "Account number: 881\n\nWe never ask for a PIN.")
+    )
+
+    assert survey("What is the account number?", [empty]).texts == ["We never ask for a PIN."]
+    assert survey("What is the account number?", [filled]).texts[0] == "Account number: 881"
+
+
+def test_what_stands_below_a_blank_is_not_said_of_it():
+    """A label before marks to fill in is no heading of the lines below it; one with nothing behind it may be."""
+    column = LEXICAL.index("covered_heading")
+    blank, heading = (
+        Passage(document="form.pdf", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
+        for text in ("Monthly fee: ______\n\nHand it in.", "Monthly fee:\n\nHand it in.")
+    )
+
+    seen = [survey("What is the monthly fee?", [each]) for each in (blank, heading)]
+
+    assert [each.texts for each in seen] == [["Hand it in."]] * 2
+    assert seen[0].words[0, column] < seen[1].words[0, column]

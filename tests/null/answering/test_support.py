@@ -44,6 +44,43 @@ def test_what_no_source_says_does_not(sentence):
     assert support(sentence) < load_defaults().supported
 
 
+POOL = [
+    "The pool is open from Monday to Friday from 6:30 to 21:00, and at weekends from 8:00 to 18:00.",
+    "A single ticket costs 5.50 euros for adults and 3 euros for children.",
+    "Children under 4 swim for free.",
+    "A card of ten visits costs 45 euros and is valid for a year.",
+    "Diving is allowed only at the deep end.",
+    "Members pay 4 pounds and guests 9 pounds.",
+    "A locker may be used for at most 6 hours.",
+]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "borne"),
+    [
+        ("A single ticket costs 5.50 euros for adults.", True),
+        ("A child's ticket for the pool is 5.50 euros.", False),
+        ("At weekends the pool is open from 8:00 to 18:00.", True),
+        ("The pool is open from 6:30 to 21:00 at weekends.", False),
+        ("Members pay 4 pounds.", True),
+        ("Members pay 9 pounds.", False),
+        ("Guests pay 4 pounds.", False),
+        ("A card of ten visits costs 45 euros.", True),
+        ("A card of ten visits costs 4 euros.", False),
+        ("Diving is allowed.", False),
+        ("Diving is allowed, but only for adults.", False),
+        ("Children swim for free.", False),
+        ("A locker may be used for 6 hours.", False),
+        ("I am a locker.", False),
+        ("A locker may be used for at most 6 hours.", True),
+    ],
+)
+def test_a_number_belongs_to_what_it_is_said_of(sentence, borne):
+    """A number of another part of the sentence, or of another one, bears nothing out; nor does what holds for some."""
+    defaults = load_defaults()
+    assert (defaults.support.judge(sentence, POOL).support >= defaults.supported) is borne
+
+
 def test_it_names_what_bears_a_sentence_out():
     """The sources are named by number, the nearest first."""
     assert load_defaults().support.judge("A loan runs for 12 to 84 months.", SOURCES).sources == (2,)

@@ -78,6 +78,18 @@ def test_of_a_tenant(run, lived):
     assert run("-C", lived, "audit", "verify").code == 0
 
 
+@pytest.mark.parametrize("scope", [("--tenant", "acme"), ("--subject", "Anna Smith")])
+def test_of_an_interrupted_indexing(run, lived, scope):
+    """What was read and encoded before an indexing was interrupted is thrown away: it may hold anybody's texts."""
+    draft = lived / "state" / "knowledge" / "docs" / "draft.db"
+    draft.write_bytes(b"a gnu of Anna Smith's")
+
+    assert run("-C", lived, "erase", *scope, "--dry-run").code == 0
+    assert draft.exists()
+    assert run("-C", lived, "erase", *scope).code in {0, 2}
+    assert not hits(lived, "a gnu of")
+
+
 def test_of_somebody(run, lived):
     """What mentions her is gone from the store; documents, versions and keys that do are named and stay as they are."""
     before = (lived / "papers/acme/plan.md").read_bytes()

@@ -48,7 +48,15 @@ def test_it_is_written_down(run, folder):
 
 
 @pytest.mark.parametrize(
-    "words", [("--role", "god"), ("--specialist", "nobody"), ("--clearance", "secret"), ("--days", "0")]
+    "words",
+    [
+        ("--role", "god"),
+        ("--specialist", "nobody"),
+        ("--clearance", "secret"),
+        ("--days", "0"),
+        ("--days", "inf"),
+        ("--tenant", ""),
+    ],
 )
 def test_bad_wishes(run, folder, words):
     """Said before anything is made."""

@@ -127,6 +127,19 @@ def test_a_page_of_nothing(run, folder, tmp_path):
     assert (tmp_path / "r.csv").read_text() == "day\n"
 
 
+def test_a_first_day_by_the_hour(run, folder, network, tmp_path):
+    """Of a single day there are columns and not lone points; `--by hour` cuts it, and says how busy it was."""
+    network()
+    run("-C", folder, "ask", "one")
+    file = tmp_path / "report.html"
+    assert run("-C", folder, "report", "--html", file).code == 0
+    assert "<circle" not in file.read_text(encoding="utf-8")
+    document = run("-C", folder, "report", "--by", "hour", "--html", file, "--json").json
+    assert [row["key"][-3:] for row in document["rows"]] == [":00"]
+    assert 0 <= document["rows"][0]["utilisation"] <= 1
+    assert "By hour" in file.read_text(encoding="utf-8")
+
+
 def test_since_leaves_out_what_is_older(run, folder, network):
     """`--since` counts only requests admitted after it."""
     network()

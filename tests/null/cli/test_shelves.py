@@ -9,7 +9,7 @@ import pytest
 
 from coterie.config import load_config
 from coterie.engines import TokenStates
-from coterie.types import Output
+from coterie.types import Label, Output
 
 
 class Words:
@@ -95,6 +95,26 @@ def test_search_as_somebody(run, shop):
     assert run("-C", shop, "search", "docs").code == 2
 
 
+def test_a_label_raised_in_the_file_holds_at_once(run, shop):
+    """The shelf is refused by search and told by doctor until it is indexed again; a lowered label changes nothing."""
+    run("-C", shop, "index", "docs")
+    file = shop / "coterie.toml"
+    before = file.read_text()
+    file.write_text(before.replace('"papers/hr/**" = "restricted"', '"papers/**" = "restricted"'))
+
+    refused = run("-C", shop, "search", "docs", "late")
+    assert refused.code != 0
+    assert "coterie index docs" in refused.err
+    assert "before coterie.toml said labels['papers/**'] = 'restricted'" in run("-C", shop, "doctor").out
+    run("-C", shop, "index", "docs", shop / "papers" / "hr")
+    assert run("-C", shop, "search", "docs", "late").code != 0
+
+    run("-C", shop, "index", "docs")
+    assert run("-C", shop, "search", "docs", "late", "--json").json == {"passages": []}
+    file.write_text(before.replace('"papers/hr/**" = "restricted"', ""))
+    assert run("-C", shop, "search", "docs", "late", "--json").json == {"passages": []}
+
+
 def test_words_for_people(run, shop):
     """Without --json: what became of it, what could not be read, what comes next."""
     (shop / "papers" / "bad.docx").write_bytes(b"no zip")
@@ -164,7 +184,32 @@ def test_a_shelf_that_is_indexed_can_be_read(run, shop, tmp_path):
     assert added.code == 0, added.err
     config = load_config(shop)
     assert config.specialists["help"].knowledge == ("extra",)
-    assert config.knowledge["extra"].paths == ()
+    assert (config.knowledge["extra"].paths, config.knowledge["extra"].label) == ((), Label.PUBLIC)
+    assert run("-C", shop, "search", "extra", "parking", "--as", "public", "--json").json["passages"]
+
+
+def test_a_shelf_that_is_not_in_the_file_keeps_its_label_and_tenant(run, folder, tmp_path):
+    """Indexed again without them it is as it was, and that is said; a label that is given holds."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.md").write_text("Parking costs two dollars.")
+
+    def seen(*words):
+        return run("-C", folder, "search", "extra", "parking", "--json", *words).json["passages"]
+
+    run("-C", folder, "index", "extra", tmp_path / "more", "--label", "restricted", "--tenant", "acme")
+    (tmp_path / "more" / "b.md").write_text("Parking is free at night.")
+    again = run("-C", folder, "index", "extra", tmp_path / "more")
+    assert "indexed as it was: --label restricted, --tenant acme" in again.err
+    assert not seen("--as", "confidential", "--tenant", "acme")
+    assert not seen("--as", "restricted")
+    assert len(seen("--as", "restricted", "--tenant", "acme")) == 2
+
+    run("-C", folder, "index", "extra", tmp_path / "more" / "b.md", "--label", "public")
+    assert len(seen("--as", "public", "--tenant", "acme")) == 1
+    assert "--label restricted" in run("-C", folder, "index", "extra", tmp_path / "more").err
+    run("-C", folder, "index", "extra", tmp_path / "more", "--label", "public")
+    assert len(seen("--as", "public", "--tenant", "acme")) == 2
+    assert "--label public" in run("-C", folder, "index", "extra", tmp_path / "more").err
 
 
 @pytest.mark.parametrize(

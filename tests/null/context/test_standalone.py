@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.context import restate
-from coterie.context._leaning import leans, subject_of
+from coterie.context._leaning import is_detail, leans, subject_of, words_of
+from coterie.context._moments import asked_again, moments
 from coterie.types import Context, Entry, FindingSummary, Label, Message
 
 
@@ -42,6 +43,7 @@ def found(text: str, *, task: str = "classify", accepted: bool = True, label: La
         "is anything free on Monday?",
         "what about 10 am?",
         "what do I do now?",
+        "and under 25?",
     ],
 )
 def test_leaning(text):
@@ -124,13 +126,73 @@ def test_the_first_question_is_what_it_is_about():
 
 
 def test_another_time_asks_the_same():
-    """Who says no more than when or how many asks the earlier question again, and gets all of it back."""
+    """Who says no more than when or how many asks the earlier question again, with that in it."""
     context = Context(entries=(asked("book the tennis court at six."), found("court"), asked("great, thanks")))
 
     restated = restate("at seven instead", context)
 
-    assert restated.text == "at seven instead (book the tennis court at six)"
+    assert restated.text == "book the tennis court at seven."
     assert restated.reason == "it says no more than when or how many"
+
+
+def test_a_time_where_none_was():
+    """Where the earlier question has no time of that kind, or several, all of it is given back as it was."""
+    context = Context(entries=(asked("is the court free from Sunday to Tuesday?"), found("court")))
+
+    assert restate("at seven", context).text == "at seven (is the court free from Sunday to Tuesday)"
+    assert restate("and on Friday?", context).text == "and on Friday? (is the court free from Sunday to Tuesday)"
+
+
+def test_what_was_asked_again_is_leant_on():
+    """Later questions lean on the time that was named last, whether or not a classifier was sure of it."""
+    first, monday = asked("When does the pool open on Sunday?"), asked("and on Monday?")
+
+    for entries in ((first, monday), (first, found("pool_hours"), monday, found("pool_hours"))):
+        tuesday = Context(entries=(*entries, asked("until when?"), asked("what about Tuesday?")))
+        assert restate("on Friday at noon?", tuesday).text == "When does the pool open on Friday at noon?"
+    assert (
+        restate("what does it cost?", Context(entries=(first, monday))).text == "what does it cost? (pool open monday)"
+    )
+
+
+def test_what_was_asked_again_is_as_sensitive_as_both():
+    """A question that is made of two has the higher label."""
+    for labels in ((Label.CONFIDENTIAL, Label.PUBLIC), (Label.PUBLIC, Label.CONFIDENTIAL)):
+        context = Context(entries=(asked("open on Sunday?", labels[0]), asked("and on Monday?", labels[1])))
+        assert restate("and on Friday?", context).label is Label.CONFIDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("earlier", "detail", "again"),
+    [
+        ("What are the opening hours on Sunday?", "and on Monday?", "What are the opening hours on Monday?"),
+        ("Is the museum open today?", "and on Monday?", "Is the museum open on Monday?"),
+        ("Is the museum open on Sunday?", "and tomorrow?", "Is the museum open tomorrow?"),
+        ("Sunday opening hours", "and on Mondays?", "Mondays opening hours"),
+        ("is it open on Saturday morning?", "and Sunday afternoon?", "is it open on Sunday afternoon?"),
+        ("May I park on 5 May?", "and on the 6th of June?", "May I park on the 6th of June?"),
+        ("How late are you open in May?", "and in June?", "How late are you open in June?"),
+        ("who won in 2019?", "and in 2020?", "who won in 2020?"),
+        ("a table for four at 8 pm", "for two", "a table for two at 8 pm"),
+        ("a table for four at 8 pm", "at 7:30 pm instead", "a table for four at 7:30 pm"),
+        ("order four pizzas", "make that six", "order six pizzas"),
+        ("book the hall for two hours", "for three hours", "book the hall for three hours"),
+        ("book the hall on Friday", "Monday at six", "book the hall on Monday at six"),
+        ("is anything free on Sunday?", "is Monday free?", "is anything free on Monday?"),
+        ("a table at six on Friday", "no, Sunday", "a table at six on Sunday"),
+        ("Is it open on Sunday?", "and next Monday?", "Is it open next Monday?"),
+        ("Is it open this weekend?", "and on weekdays?", "Is it open on weekdays?"),
+        ("fees for accounts under 18?", "and over 65?", "fees for accounts over 65?"),
+        ("departures between 9 and 10", "at 11", ""),
+        ("when do you close on Sunday?", "an hour later", ""),
+        ("is it open on Sunday?", "not on Monday?", ""),
+        ("where is my card?", "on Monday", ""),
+        ("", "on Monday", ""),
+    ],
+)
+def test_another_time_in_the_place_of_the_first(earlier, detail, again):
+    """A time or number stands where the one of its kind stood, with the word before it that fits."""
+    assert asked_again(earlier, detail) == again
 
 
 def test_another_time_of_a_long_question():
@@ -177,4 +239,12 @@ def test_any_text(text, earlier):
     """Whatever is asked after whatever: a question is left alone or kept whole, and what is restated stands alone."""
     restated = restate(text, Context(entries=tuple(map(asked, earlier))))
 
-    assert restated is None or restated.text.startswith(text.strip())
+    assert restated is None or is_detail(words_of(text)) or restated.text.startswith(text.strip())
+
+
+@given(st.text(max_size=60), st.sampled_from(["and on Monday?", "at seven", "for 3 days in May", "12:30 tomorrow"]))
+def test_any_question_again(earlier, detail):
+    """Whatever was asked, it is asked again without an error, and only where it had a time of that kind."""
+    again = asked_again(earlier, detail)
+
+    assert not again or any(each.kind in {other.kind for other in moments(earlier)} for each in moments(detail))

@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import pytest
 
+from coterie.errors import AuditError
 from coterie.gateway._wire import Embeddings, Error
 
 PATH = "/v1/embeddings"
@@ -29,6 +30,51 @@ async def test_base64_is_little_endian_float32(client):
     data = (await client().post(PATH, json=given)).json()["data"]
     vectors = [np.frombuffer(base64.b64decode(item["embedding"]), dtype="<f4").tolist() for item in data]
     assert vectors == [[1, 0, 0, 0], [0, 2, 0, 0]]
+
+
+class _Notes:
+    """An audit log in memory, or one that cannot be written."""
+
+    def __init__(self, error=None):
+        self.events, self.error = [], error
+
+    async def append(self, event):
+        """Remember, or fail."""
+        if self.error:
+            raise self.error
+        self.events.append(event)
+
+    def digest(self, text):
+        """A stand-in for content."""
+        return f"<{len(text)}>"
+
+
+async def test_written_down(client, network):
+    """The audit log says who had how many texts encoded and what it cost, with a hash of them; no text stands in it."""
+    network.audit = _Notes()
+    await client().post(PATH, json={"model": "coterie", "input": ["a tea", "two"]})
+    (event,) = network.audit.events
+    assert (event.kind, event.tenant, event.time) == ("embed", "default", 1_700_000_000.5)
+    assert event.about == {"key": "", "texts": 2, "asked": "<9>", "encoder": network.encoder.name, "cost": "0.02"}
+
+
+async def test_no_vectors_that_nobody_wrote_down(client, network):
+    """Where the log cannot be written, there is no answer."""
+    network.audit = _Notes(AuditError("the disk is full"))
+    response = await client().post(PATH, json={"model": "coterie", "input": "a tea"})
+    assert response.status_code == 503
+    assert "data" not in response.json()
+
+
+async def test_counted(client):
+    """Tokens, energy and money of embeddings are in the counters, as the producer `embeddings`."""
+    http = client()
+    await http.post(PATH, json={"model": "coterie", "input": ["a tea", "two"]})
+    counters = (await http.get("/metrics")).text
+    assert 'coterie_step_joules_total{producer="embeddings"} 2.0' in counters
+    assert 'coterie_step_cost_total{producer="embeddings"} 0.02' in counters
+    assert 'coterie_tokens_total{direction="in"} 3.0' in counters
+    assert "coterie_answers_total{" not in counters
 
 
 async def test_many_texts_keep_their_order_and_leave_room_for_others(client, network):

@@ -118,6 +118,19 @@ async def test_allowed_specialists(door, ring):
     assert "reply" not in routed.json()["choices"][0]["message"]["content"]
 
 
+async def test_feedback_of_what_others_answered(door, ring):
+    """A key for one specialist can say nothing of another's answer, and is not told that there is one."""
+    asked = {"model": "coterie/reply", "messages": [{"role": "user", "content": "write to me"}]}
+    answer = await door(ring.create("all").token).post("/v1/chat/completions", json=asked)
+    trace_id, http = answer.json()["coterie"]["trace_id"], door(ring.create("anna", specialists=["triage"]).token)
+
+    for more in ({"thumb": "up"}, {"thumb": "up", "specialist": "nobody"}):
+        theirs = await http.post("/api/feedback", json={"trace_id": trace_id, **more})
+        nobodys = await http.post("/api/feedback", json={"trace_id": "0" * 32, **more})
+        assert theirs.status_code == nobodys.status_code == 404
+        assert theirs.text.replace(trace_id, "0" * 32) == nobodys.text
+
+
 async def test_clearance(door, ring):
     """A key's clearance is the most that can be asked with it, whatever the network's default is."""
     body = BODIES["/v1/chat/completions"]
@@ -145,13 +158,25 @@ async def test_revoked_while_it_runs(door, ring):
 
 
 async def test_keys_that_cannot_be_read(door, ring, tmp_path):
-    """Nobody comes in, and nobody is told what stands in the file."""
+    """Nobody comes in, and nobody is told what stands in the file, or where it lies."""
     token = ring.create("anna").token
     (tmp_path / "keys.json").write_text("{broken secret")
     response = await door(token).get("/v1/models")
 
     assert response.status_code == 503
+    assert response.json()["error"]["code"] == "keys_unreadable"
     assert "secret" not in response.text
+    assert str(tmp_path) not in response.text
+
+
+async def test_keys_that_vanish_while_it_runs(door, ring, tmp_path):
+    """A gateway that had keys is not open to whoever names this machine as the host when their file is gone."""
+    http = door(ring.create("anna").token, host="localhost")
+    assert (await http.get("/v1/models")).status_code == 200
+    (tmp_path / "keys.json").unlink()
+
+    assert (await door(host="localhost").get("/v1/models")).status_code == 503
+    assert (await http.get("/v1/models")).status_code == 503
 
 
 async def test_without_keys_only_this_machine(door):

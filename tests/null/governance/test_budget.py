@@ -11,9 +11,10 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config import BudgetSection, OpenAIModel
+from coterie.config import BudgetSection, OpenAIModel, parse_config
 from coterie.errors import (
     BudgetExceeded,
+    ConfigError,
     EngineBroken,
     EngineRejected,
     EngineTimeout,
@@ -296,17 +297,30 @@ async def test_a_rate_at_once(budgets):
 
 async def test_whose(budgets):
     """A tenant's or key's budget is for its requests alone, and each of several has to have something left."""
-    made = budgets(acme={"tenant": "acme", "requests": 1}, bot={"key": "k", "requests": 2}, all={"requests": 3})
-    await made.admit(Account(tenant="acme", key="k"))
+    made = budgets(acme={"tenant": "acme", "requests": 1}, bot={"key": "k3v9x0ab", "requests": 2}, all={"requests": 3})
+    await made.admit(Account(tenant="acme", key="k3v9x0ab"))
     with pytest.raises(BudgetExceeded, match="'acme'"):
-        await made.admit(Account(tenant="acme", key="k"))
+        await made.admit(Account(tenant="acme", key="k3v9x0ab"))
     assert [spent.requests for spent in made.spending()] == [1, 1, 1]
-    await made.admit(Account(tenant="other", key="k"))
+    await made.admit(Account(tenant="other", key="k3v9x0ab"))
     with pytest.raises(BudgetExceeded, match="'bot'"):
-        await made.admit(Account(tenant="other", key="k"))
+        await made.admit(Account(tenant="other", key="k3v9x0ab"))
     await made.admit(Account(tenant="other"))
     with pytest.raises(BudgetExceeded, match="'all'"):
         await made.admit(Account(tenant="third"))
+
+
+@pytest.mark.parametrize("key", ["bot", "K3V9X0AB", "ctr_k3v9x0ab", ""])
+def test_a_key_is_named_by_its_id(key):
+    """A budget of a key that there cannot be would limit nothing, so its name in place of its id is refused."""
+    with pytest.raises(ConfigError, match=r"budgets.one.key: the id of a key is wanted, eight characters"):
+        parse_config(f'[budgets.one]\nkey = "{key}"\nrequests = 1')
+
+
+def test_a_budget_without_a_limit():
+    """It would be a promise that nothing keeps."""
+    with pytest.raises(ConfigError, match=r"budgets.one: it limits nothing"):
+        parse_config('[budgets.one]\nper = "month"\ntenant = "acme"')
 
 
 async def test_who_pays_is_who_asked(budgets):
@@ -328,6 +342,34 @@ async def test_a_new_day(budgets, clock):
     clock.now += 86_400
     await call(made)
     assert made.spending()[0].tokens == 30
+
+
+@pytest.mark.parametrize("before", ["minute", "hour", "day", "month", "ever"])
+@pytest.mark.parametrize("after", ["minute", "hour", "day", "month", "ever"])
+async def test_another_span_in_the_file(budgets, clock, before, after):
+    """A budget that is given another span is not used up for good by what it took in the one it had."""
+    await budgets(one={"requests": 1, "per": before}).admit(Account())
+    clock.now += 40 * 86_400
+    made = budgets(one={"requests": 1, "per": after})
+
+    if after == "ever":
+        with pytest.raises(BudgetExceeded):
+            await made.admit(Account())
+    else:
+        await made.admit(Account())
+
+
+async def test_the_price_of_its_beginning(budgets, clock):
+    """A call that ends on a day with other prices is settled at those reserved: the limit holds at midnight."""
+    dearer = [{"from": "2025-11-26", "in": "1000", "out": "3000"}]
+    model = OpenAIModel.model_validate(MODEL.model_dump() | {"prices": dearer})
+    made = budgets(daily={"money": "0.004"})
+    async with made.held([PROMPT], model, "large") as held:
+        clock.now += 86_400
+        held.outputs = [Output(usage=Usage(tokens_in=100, tokens_out=100))]
+    clock.now -= 86_400
+
+    assert made.spending()[0].money == Decimal("0.004")
 
 
 async def test_two_processes(budgets):
@@ -353,6 +395,14 @@ async def test_a_killed_process(budgets):
     assert (spent.tokens, spent.held) == (200, 0)
     await killed.__aexit__(None, None, None)
     assert after.spending()[0].tokens == 200
+
+
+async def test_the_file_is_its_owners(budgets, tmp_path):
+    """It names tenants and keys, so nobody else of the machine reads it, nor what SQLite writes beside it."""
+    made = budgets(daily={"requests": 3})
+    await made.admit(Account(tenant="acme"))
+
+    assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0] * len(list(tmp_path.iterdir()))
 
 
 async def test_no_budget_makes_no_file(budgets, tmp_path):

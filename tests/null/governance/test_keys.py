@@ -94,7 +94,7 @@ def test_expired(ring, clock):
 
 
 def test_rotated(ring, clock):
-    """The new one is like the old one, which opens nothing; it lasts as long anew."""
+    """The new secret opens what the old one did, which opens nothing; it lasts as long anew."""
     old = ring.create("anna", role="auditor", tenant="acme", specialists=["triage"], days=2)
     clock.now += 86_400
     new = ring.rotate("anna")
@@ -105,11 +105,36 @@ def test_rotated(ring, clock):
     assert new.key.expires == clock() + 2 * 86_400
 
 
+def test_a_rotated_key_is_the_same_key(ring):
+    """Its id stays, so what is limited or counted by key goes on, and the ring has no more keys than before."""
+    old = ring.create("anna")
+    new = ring.rotate("anna")
+
+    (only,) = ring.keys()
+    assert only.id == new.key.id == old.key.id
+
+
 @pytest.mark.parametrize("name", ["", "a b", "x" * 64, "../a", "a\nb"])
 def test_odd_names(ring, name):
     """A name is for people, and for logs."""
     with pytest.raises(InputError):
         ring.create(name)
+
+
+@pytest.mark.parametrize("tenant", ["", " ", " acme", "acme\n", "a\x1fb", "a\u2028b", "x" * 201])
+def test_odd_tenants(ring, tenant):
+    """A tenant whose name cannot be read, or is another's but for white space, is none."""
+    with pytest.raises(InputError, match="of the tenant"):
+        ring.create("anna", tenant=tenant)
+    assert ring.is_empty()
+
+
+@pytest.mark.parametrize("days", [0, -1, 1e9, float("inf"), float("nan")])
+def test_odd_days(ring, days):
+    """A key lasts for a time that a calendar has; one that outlasted it would break the list of all."""
+    with pytest.raises(InputError, match="days"):
+        ring.create("anna", days=days)
+    assert ring.is_empty()
 
 
 def test_a_name_is_taken(ring):
@@ -134,6 +159,22 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(ring, path, content):
         with pytest.raises(SetupError):
             ask()
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "emptied", [lambda p: p.unlink(), lambda p: p.write_text('{"keys": []}')], ids=["gone", "empty"]
+)
+def test_keys_that_vanish_let_nobody_in(ring, path, emptied):
+    """Who has seen keys does not take their absence for leave to come in: the address may be anybody's."""
+    token = ring.create("anna").token
+    assert ring.find(token)
+    content = path.read_text()
+    emptied(path)
+    for _ in range(2):
+        with pytest.raises(SetupError, match="nobody is let in"):
+            ring.is_empty()
+    path.write_text(content)
+    assert ring.find(token)
 
 
 def test_a_role_nobody_knows(ring, path):

@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 
 import pytest
 
+from coterie._alike import ALIKE
 from coterie.config import OpenAIModel
 from coterie.errors import EgressRefused, EngineBroken
 from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms, _disguise
 from coterie.governance._disguise import _places, changed, texts_of_prompt
 from coterie.privacy import Kind, PersonalData
+from coterie.store import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, Reply
 from coterie.types import Delta, Label, Message, Output, Prompt
 
@@ -430,6 +432,32 @@ def test_one_value_one_pseudonym():
 def test_one_value_however_it_is_typed():
     """Apostrophes, accents and signs without width make no other value, and so no other pseudonym."""
     book = Pseudonyms()
-    for typed in ("Zo\u00eb O'Brien", "ZO\u00cb O\u2019BRIEN", "Zoe\u0308 O'Bri\u00aden"):
+    for typed in (
+        "Zo\u00eb O'Brien",
+        "ZO\u00cb O\u2019BRIEN",
+        "Zoe\u0308 O'Bri\u00aden",
+        "Zo\u00eb O\u00b4Brien",
+        "Zo\u00eb O`Brien",
+    ):
         assert book.of("PERSON", typed, Label.PUBLIC).pseudonym == "<PERSON_1>"
     assert book.of("PERSON", "Zoe O'Brien", Label.PUBLIC).pseudonym != "<PERSON_1>"
+
+
+def test_a_genitive_is_the_same_person():
+    """`Annas` beside one `Anna Schmidt` is her, as it was written; `Hans` and `Jonas` are names of their own."""
+    book = Pseudonyms()
+    texts = ["Anna Schmidt", "Annas", "the Schmidts", "Hans", "Jonas Weber", "Jona", "Jonas"]
+    said = [book.of("PERSON", text, Label.PUBLIC) for text in texts]
+
+    assert [value.pseudonym[8:-1] for value in said] == ["1", "1_2", "1_3", "2", "3", "4", "3_2"]
+    assert [value.text for value in said] == texts
+
+
+@pytest.mark.parametrize("sign", ALIKE)
+def test_signs_that_are_alike(sign):
+    """What erasure takes for one name is one value here, whichever form of its apostrophe or hyphen stands in it."""
+    names = [f"O{form}Brien" for form in ALIKE[sign]]
+    book = Pseudonyms()
+
+    assert all(Mention([names[0]]).within(name) for name in names)
+    assert {book.of("PERSON", name, Label.PUBLIC).pseudonym for name in names} == {"<PERSON_1>"}

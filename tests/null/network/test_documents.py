@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -214,6 +215,16 @@ async def test_documents_that_are_not_there(bench, reader, document, match):
     network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
     with pytest.raises(InputError, match=match):
         await network.ask(Request(text=QUESTION, document=document, clearance=Label.INTERNAL))
+
+
+@pytest.mark.parametrize("name", ["terms.md", "other.md"])
+async def test_a_shelf_is_closed_to_who_may_have_nothing_read(bench, reader, name):
+    """Who names their specialists and not the reader is not told which documents there are."""
+    shelf = Stands(story(11), Label.PUBLIC)
+    network = bench.network(bench.Says("triage"), reader=reader, knowledge={"docs": shelf})
+    request = Request(text=QUESTION, document=Document(name=name, shelf="docs"))
+    with pytest.raises(InputError, match="that may be seen"):
+        await network.ask(replace(request, allowed=("triage",)))
 
 
 # --- With a large model ----------------------------------------------------------------------------

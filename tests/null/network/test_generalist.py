@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -51,6 +52,26 @@ def sent(server) -> str:
 
 
 # --- Escalate --------------------------------------------------------------------------------------
+
+
+async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
+    """Nobody decides in a score's place by what the score may not rest on: it is given the columns that scores read."""
+
+    class Score(bench.Says):
+        @property
+        def card(self):
+            """Of a score that reads one column."""
+            return replace(super().card, task="score", columns=("income",))
+
+    network = bench.network(Score("risk", accepted=False, reason="sex is not used"), generalist=above())
+    columns = {"income": 1200, "sex": "female", "foreign": "yes"}
+    await network.ask(Request(text="May they?", columns=columns, specialist="risk", label=Label.PUBLIC))
+    network = bench.network(bench.Says("triage", accepted=False), generalist=above())
+    await network.ask(Request(text="Who is it?", columns={"sex": "male"}, specialist="triage", label=Label.PUBLIC))
+
+    first, second = (request.json["messages"][-1]["content"] for request in server.requests)
+    assert first.endswith('May they?\n{"income": 1200}')
+    assert second.endswith('Who is it?\n{"sex": "male"}')
 
 
 async def test_it_gets_a_context_pack_and_no_conversation(bench, server, above):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -55,6 +56,23 @@ async def test_without_any_it_is_the_networks(bench):
 async def test_wherever_it_stands(bench, request_):
     """Text, columns, earlier turns: personal data raises the label, also one that the asker gave."""
     assert (await bench.network(bench.Says("triage")).ask(request_)).trace.label is Label.CONFIDENTIAL
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "said"),
+    [
+        ({"date_of_birth": "1980-02-03"}, Label.CONFIDENTIAL, "1 DATE_OF_BIRTH"),
+        ({"passport_number": "C01X00T47"}, Label.CONFIDENTIAL, "1 NATIONAL_ID"),
+        ({"lastName": "Vasquez", "mail": EMAIL}, Label.CONFIDENTIAL, "1 EMAIL, 1 PERSON"),
+        ({"password": "hunter2hunter2"}, Label.RESTRICTED, "1 SECRET"),
+    ],
+)
+async def test_what_a_column_says_by_its_name(bench, columns, label, said):
+    """A value that is personal, or a secret, by the name of its column alone raises the label, and counts once."""
+    for request in (Request(text="triage", columns=columns), Request(text=f"triage {json.dumps(columns)}")):
+        trace = (await bench.network(bench.Says("triage")).ask(request)).trace
+        assert trace.label is label
+        assert trace.verdicts[0].reason == f"raised from internal to {label.value}: {said} in what was asked"
 
 
 async def test_secrets_are_restricted(bench):

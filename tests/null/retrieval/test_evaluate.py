@@ -1,5 +1,7 @@
 """Measuring a shelf with BEIR's files."""
 
+import gzip
+
 import pytest
 
 from coterie.errors import DataError
@@ -49,3 +51,18 @@ def test_broken_files(tmp_path):
         read_judgements(path)
     with pytest.raises(DataError, match="Cannot read"):
         read_queries(tmp_path / "none")
+
+
+def test_files_as_others_write_them(tmp_path):
+    """A mark of the byte order, gzip, signs within a text that end lines elsewhere, quotation marks, TREC's blanks."""
+    queries, judgements = tmp_path / "queries.jsonl", tmp_path / "qrels"
+    queries.write_text('\ufeff{"_id": "1", "text": "late\u2028fee\x85"}\r\n', encoding="utf-8", newline="")
+    assert read_queries(queries) == {"1": "late\u2028fee\x85"}
+    packed = tmp_path / "queries.jsonl.gz"
+    packed.write_bytes(gzip.compress(queries.read_bytes()))
+    assert read_queries(packed) == read_queries(queries)
+
+    judgements.write_text('\ufeff1\ta "b\t1\r\n1\t"c\t2\r\n', encoding="utf-8", newline="")
+    assert read_judgements(judgements) == {"1": {'a "b': 1, '"c': 2}}
+    judgements.write_text("1 0 a 1\n1 0 b 0\n")
+    assert read_judgements(judgements) == {"1": {"a": 1, "b": 0}}

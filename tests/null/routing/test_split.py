@@ -16,6 +16,7 @@ from coterie.routing import split_parts
             "my card was stolen, and does clause 7 let me end the loan?",
             ("my card was stolen", "does clause 7 let me end the loan?"),
         ),
+        ("how much is the fee? (the red card, and the loan)", ("how much is the fee? (the red card, and the loan)",)),
         ("block my card please then also check clause seven", ("block my card please", "check clause seven")),
         ("first line of it\nsecond line of it", ("first line of it", "second line of it")),
         ("bread and butter", ("bread and butter",)),

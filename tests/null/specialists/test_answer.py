@@ -161,11 +161,30 @@ async def test_an_unsupported_sentence_is_not_said():
     assert "wrote what the passages do not say" in finding.reason
 
 
-async def test_an_unsupported_sentence_is_an_abstention_where_nothing_was_sure():
-    """Without a quotation to stand by, nothing is said."""
-    finding = await specialist(answering=1.0, writer=writer("The late fee is 25 pounds.")).consult(LATE, view())
+async def test_what_is_not_sure_enough_is_not_worded():
+    """Where the quotation does not stand, no model is asked, so nothing is spent on it, and nothing is said."""
+    asked = writer("The late fee is 12 pounds.")
+    finding = await specialist(answering=1.0, writer=asked).consult(LATE, view())
 
     assert not finding.accepted
+    assert asked.engine.prompts == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("What is the late fee?", "wrote no answer"),
+        ("We charge a late fee of 12 pounds. We charge a late fee of 12 pounds.", "wrote no answer"),
+        ("A paper statement costs 3 pounds.", "answered from other sentences"),
+        ("There is a late fee of an instalment.", "only said the question again"),
+    ],
+)
+async def test_a_supported_sentence_that_does_not_answer_is_not_said(said, why):
+    """What rests on another sentence than the one found, or only repeats the question, gives way to the quotation."""
+    finding = await specialist(writer=writer(said)).consult(LATE, view())
+
+    assert why in finding.reason
+    assert "late fee of 12 pounds" in finding.text
 
 
 @pytest.mark.parametrize("said", ["not stated", "Not stated.", ""])

@@ -58,6 +58,12 @@ async def test_by_day(open_store):
     assert ledger.began == NOW
 
 
+async def test_by_hour(open_store):
+    """A row an hour, in their order, none for an hour without a request."""
+    ledger = await (await filled(open_store)).ledger(by="hour")
+    assert [(row.key, row.requests) for row in ledger.rows] == [("1970-01-12 13:00", 1), ("1970-01-13 13:00", 2)]
+
+
 async def test_by_tenant(open_store):
     """A row a tenant."""
     ledger = await (await filled(open_store)).ledger(by="tenant")

@@ -8,16 +8,11 @@ from dataclasses import fields, replace
 
 import pytest
 
-from coterie.retrieval import Document
+from coterie.retrieval import Document, analyse
 from coterie.testing import check_shelf
 from coterie.types import Passage
 
 DIMENSION = 8
-
-
-def words(text):
-    """What a text is found by."""
-    return re.findall(r"\w+", text.casefold())
 
 
 class MemoryShelf:
@@ -52,8 +47,8 @@ class MemoryShelf:
             for i, chunk in enumerate(each.chunks)
             if document in (None, each.name)
         ]
-        counts = [Counter(words(document.text[chunk.start : chunk.end])) for document, chunk, _ in chunks]
-        asked = set(words(query))
+        counts = [Counter(analyse(document.text[chunk.start : chunk.end])) for document, chunk, _ in chunks]
+        asked = set(analyse(query))
         rarity = {word: math.log(1 + len(chunks) / (1 + sum(word in each for each in counts))) for word in asked}
         by_words = [sum(rarity[word] * each[word] / (each[word] + 1) for word in asked) for each in counts]
         by_vector = [0.0 if vector is None else float(vector @ each) for _, _, each in chunks]

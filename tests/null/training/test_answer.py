@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coterie.answering import Gate, Reader, load_defaults
+from coterie.answering import OUTCOME, Gate, Reader, load_defaults
 from coterie.calibration import accept_threshold
 from coterie.config import load_config
 from coterie.data import Row
@@ -22,7 +22,7 @@ from coterie.specialists import AnswerSpecialist, load_specialist
 from coterie.testing import FakeRetriever
 from coterie.training import gather_corpus, train
 from coterie.training._answer import _Fit, _shown
-from coterie.training._answer_fit import _beside, _Work
+from coterie.training._answer_fit import _beside, _usual, _Work
 from coterie.training._provable import met_from
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
@@ -300,3 +300,20 @@ def test_where_the_target_was_met(right, met):
     confidence = np.linspace(0.5, 1.0, len(right))
 
     assert met_from(confidence, np.array(right), 0.1) == met
+
+
+def test_a_kind_whose_answers_are_wrong_more_often_than_they_look_is_less_sure():
+    """What is known of a kind is learnt in known words, each fold by the others, and mixed for one of several kinds."""
+    random, count = np.random.default_rng(0), 400
+    kinds, folds = np.arange(count) % 2, np.arange(count) // 2 % 4
+    right = random.random(count) < np.where(kinds == 0, 0.9, 0.4)
+    gates = [Gate(np.eye(2)[kind], 1.0) for kind in kinds] + [Gate(np.array([0.5, 0.5]), 0.7)] * 4
+    outcomes = np.zeros((count + 4, len(OUTCOME)))
+    before = np.array([True] * count + [False] * 4)
+
+    usual, seen = _usual(outcomes, np.append(right, [False] * 4), np.append(folds, range(4)), gates, before)
+
+    assert usual[0] > 1 > -0.5 > usual[1]
+    assert (seen[:count] > 0).tolist() == (kinds == 0).tolist()
+    assert np.allclose(seen[count:], usual.mean(), atol=0.2)
+    assert len(set(np.round(seen[:count], 9))) == 8

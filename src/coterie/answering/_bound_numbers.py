@@ -1,0 +1,127 @@
+"""Numbers, and what a sentence says them of.
+
+"A ticket costs 5.50 euros for adults and 3 euros for children" has the words of "a child's ticket costs 5.50 euros" and
+its number, and says something else. So a sentence is cut at commas and conjunctions, and a number goes with the words
+of its own part. It knows English, and says nothing of numbers that a sentence lists without parts of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from ._words import terms
+
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_PART = re.compile(r"[,;:]\s+|\s(?:and|or|but|while|whereas)\s", re.IGNORECASE)
+_COUNTS = "zero one two three four five six seven eight nine ten eleven twelve"
+_ORDERS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_VALUES = {word: str(value) for value, word in enumerate(_COUNTS.split())}
+_VALUES |= {word: f"{value}." for value, word in enumerate(_ORDERS.split(), start=1)}
+_WRITTEN = re.compile(rf"\b(?:{'|'.join(_VALUES)})\b", re.IGNORECASE)
+_ORDER = re.compile(r"(?:st|nd|rd|th)\b")
+_PLURALS = {"children": "child", "men": "man", "women": "woman", "people": "person"}
+_SPAN = re.compile(r"(\bbetween\s[^,;]*?)\sand\s", re.IGNORECASE)
+_LEAST = r"at least|no less than|not less than|more than|a minimum of|minimum of|minimum"
+_MOST = r"at most|up to|no more than|not more than|less than|fewer than|a maximum of|maximum of|maximum"
+_BOUND = re.compile(rf"\b(?:(?P<least>{_LEAST})|(?P<most>{_MOST}))\W+(?:\w+\W+)?$", re.IGNORECASE)
+_LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
+_BOUND_BEHIND = re.compile(
+    r"^\W*(?:\w+\W+){0,2}?or (?:(?P<least>more|older|over)|(?P<most>less|fewer|younger))\b", re.I
+)
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers in digits, without the commas of thousands, and those written out up to twelve; "3." is a third."""
+    return {value for _, _, value in _placed(text)}
+
+
+def limits(text: str) -> set[str]:
+    """The numbers that say of whom or of what a sentence holds: "children under 4"."""
+    return {value for start, _, value in _placed(text) if _LIMIT.search(text[:start])}
+
+
+def astray(sentence: str, sources: Sequence[str]) -> set[str]:
+    """The numbers of a sentence that its sources do not say, or say of something else.
+
+    A number is looked for in the source that has most of the words around it: that another one has it too says nothing.
+    """
+    found = set()
+    for part in filter(numbers, _parts(sentence)):
+        words = _own(part, head=True) - units(part)
+        shared = [len(words & _singular(terms(source))) for source in sources]
+        near = [source for source, count in zip(sources, shared, strict=True) if count == max(shared)]
+        found |= {number for number in numbers(part) if all(_misplaced(number, sentence, each) for each in near)}
+    return found
+
+
+def _misplaced(number: str, sentence: str, source: str) -> bool:
+    """Whether a source does not say a number of a sentence, or says it of something else."""
+    if number not in numbers(source):
+        return True
+    if _unit(number, sentence) - set(terms(source)) or _bounds(number, sentence) != _bounds(number, source):
+        return True
+    parts = [part for part in _parts(source) if numbers(part)]
+    mine = [row for row, part in enumerate(parts) if numbers(part) & numbers(sentence)]
+    if not mine or len(mine) == len(parts):
+        return False
+    said = _singular(terms(sentence))
+    shared = set().union(*(_own(parts[row], head=True) for row in mine))
+    theirs = [_own(part, head=bool(row)) for row, part in enumerate(parts) if row not in mine]
+    if any(said & (words - shared) for words in theirs):
+        return True  # it names what the other number is of
+    told = [_own(parts[row], head=bool(row)) for row in mine]
+    others = set().union(*(_own(part, head=True) for row, part in enumerate(parts) if row not in mine))
+    proper = set().union(*told) - others
+    return bool(proper) and not said & proper and bool(said & (others - shared))
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas and conjunctions; "between 8 and 12" is one."""
+    return _PART.split(_SPAN.sub(r"\1 to ", text))
+
+
+def _own(part: str, *, head: bool) -> set[str]:
+    """The words of a part without its numbers; those before its number only if `head`: the first part's go with all."""
+    if not head:
+        start = min(end for _, end, _ in _placed(part))
+        part = part[start:]
+    return _singular(word for word in terms(part) if not word[0].isdigit())
+
+
+def _singular(words: Iterable[str]) -> set[str]:
+    return {_PLURALS.get(word, word) for word in words}
+
+
+def units(text: str) -> set[str]:
+    """The content words right behind numbers."""
+    return set().union(*(_unit(number, text) for number in numbers(text)))
+
+
+def _unit(number: str, text: str) -> set[str]:
+    """The content word right behind a number, wherever it stands."""
+    found = set()
+    for _, end, value in _placed(text):
+        behind = re.match(r"\W?\s*([^\W\d]+)", text[end:])
+        if value == number and behind and (word := terms(behind[1])):
+            found.add(word[0])
+    return found
+
+
+def _bounds(number: str, text: str) -> set[str]:
+    """Whether it is a least or a most, where the number stands."""
+    found = set()
+    for start, end, value in _placed(text):
+        if value == number:
+            for match in (_BOUND.search(text[:start]), _BOUND_BEHIND.match(text[end:])):
+                found |= {kind for kind, at in match.groupdict().items() if at} if match else set()
+    return found
+
+
+def _placed(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and value of every number."""
+    found = [(*match.span(), _VALUES[match.group().casefold()]) for match in _WRITTEN.finditer(text)]
+    for match in _NUMBER.finditer(text):
+        order = "." if _ORDER.match(text, match.end()) else ""
+        found.append((*match.span(), match.group().replace(",", "") + order))
+    return sorted(found)
