@@ -149,7 +149,7 @@ def main() -> None:
     data = Path(os.environ["COTERIE_DATA"])
     folder = data / "pii_presidio"
     plain = without_names(
-        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=2500, asked=900
+        data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=3600, asked=900
     )
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
     known = _kept_lexicon(given.lexicon)

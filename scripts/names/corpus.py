@@ -48,7 +48,7 @@ _LITERAL = (  # values that stand in the public templates themselves and are not
     (re.compile(r"(?<![\w./-])(?:1[89]\d\d|20[0-3]\d)(?![\w/-])"), Kind.DATE),
     (re.compile(rf"\b(?:{'|'.join(WEEKDAYS.split())})\b"), Kind.DATE),
     (
-        re.compile(rf"\b(?:{'|'.join(word for word in DEMONYMS.split() if word not in _AMBIGUOUS)})\b"),
+        re.compile(rf"\b(?:{'|'.join(word for word in DEMONYMS.split() if word not in _AMBIGUOUS)})\b(?! [A-Z][a-z])"),
         Kind.NATIONALITY,
     ),
 )
@@ -74,6 +74,11 @@ _UNNAMED = (
     "change_volume change_speed whisper_mode cancel reset_settings smart_home gas oil_change_how tire_pressure "
     "pto_balance pto_request payday w2 taxes insurance"
 )
+_PEOPLE = re.compile(rf"\b(?:{'|'.join(DEMONYMS.split())})s?\b", re.I)
+_ABROAD = 3
+"""Sentences of other languages are fewer, so each is filled half as often again."""
+_BETWEEN = re.compile(r"(?<=[a-z)][.?!])\s*(?=[A-Z])")
+"""Where one sentence ends; the abstracts have no blank there, and two that follow each other keep it so."""
 _GAP = re.compile(r"[\s,.;:\-]*")
 
 
@@ -139,11 +144,14 @@ def without_names(abstracts: Path, requests: Path, *, sentences: int, asked: int
     """
     chance, unnamed = random.Random(seed), set(_UNNAMED.split())  # noqa: S311 - examples, no secret
     with gzip.open(abstracts, "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["text"] for line in file][1::2]
-    found = [each for text in texts for each in re.split(r"(?<=[a-z)][.?!])\s*(?=[A-Z])", text) if 40 < len(each) < 300]
+        rows = [json.loads(line) for line in file][1::2]
+    parts = [re.split(_BETWEEN, row["text"]) for row in rows]
+    alone = [each for row in parts for each in row if 40 < len(each) < 300]
+    joined = [a + b for row in parts for a, b in zip(row[::2], row[1::2], strict=False) if 80 < len(a + b) < 400]
+    found = [*alone, *joined[::2], *(row["title"] for row in rows)]
     said = [text for text, intent in json.loads(requests.read_text(encoding="utf-8"))["train"] if intent in unnamed]
-    plain = [each for each in found if not (_NAMED.search(each) or _PLACED.search(each))]
-    return chance.sample(plain, sentences) + chance.sample(said, asked)
+    plain = [each for each in found if not (_NAMED.search(each) or _PLACED.search(each) or _PEOPLE.search(each))]
+    return chance.sample(plain, sentences) + chance.sample([each for each in said if not _PEOPLE.search(each)], asked)
 
 
 def fill(template: str, values: Values) -> Labelled:
@@ -249,15 +257,15 @@ def corpus(
     rows = public + recase([refill(text, names, values) for text, names in public], chance)
     templates = [
         line
-        for name in ("templates.txt", "templates.forms.txt")
-        for line in (HERE / name).read_text(encoding="utf-8").splitlines()
+        for name in ("", ".forms", ".peoples", ".people", ".things", ".firms")
+        for line in (HERE / f"templates{name}.txt").read_text(encoding="utf-8").splitlines()
     ]
     for _ in range(ours):
         rows += recase([fill(template, values) for template in templates], chance)
     for language, locales in LANGUAGES.items():
         abroad = Values(known_values(texts), companies(contracts), seed, locales, language)
         carriers = (HERE / f"templates.{language}.txt").read_text(encoding="utf-8").splitlines()
-        for _ in range(ours):
+        for _ in range(_ABROAD * ours // 2):
             rows += recase([fill(carrier, abroad) for carrier in carriers], chance)
     empty = [
         (line.replace("\\n", "\n"), []) for line in (HERE / "nothing.txt").read_text(encoding="utf-8").splitlines()
@@ -266,6 +274,7 @@ def corpus(
         rows += recase(empty, chance)
     with bank.open(encoding="utf-8", newline="") as file:
         unnamed = [(row["text"], []) for row in csv.DictReader(file) if not _NAMED.search(row["text"])]
+    unnamed = [(text, names) for text, names in unnamed if not _PEOPLE.search(text)]
     rows += recase(chance.sample(unnamed, messages), chance)
     rows += recase([(text, []) for text in plain], chance)
     return join_addresses(rows)

@@ -77,13 +77,41 @@ _FORM = re.compile(
 _OFFICES = "Health|Finance|Education|Justice|Transport|Defence|Labour|Agriculture"
 _BODIES = (
     "Airlines|Airways|Air Lines|Bank|National Bank|Investment Bank|Football Association|Medical Association|"
-    "Library|Museum|Railways|Post|Telecom|Embassy|Chamber of Commerce|Academy of Sciences|Parliament|Commission|Union|"
+    "Library|Museum|Railways|Post|Telecom|Chamber of Commerce|Academy of Sciences|Union|"
     "Gazette|Herald|Broadcasting Corporation|Red Crescent|Cancer Society|Heart Foundation|Petroleum|Steel|Tobacco|"
-    "Open University|Space Agency|Central Bank|Court of Justice|Expeditions|Mutual"
+    "Open University|Space Agency|Central Bank|Expeditions|Mutual"
 )
 _CIVIC = (
     "County Council|Borough Council|Police Department|General Hospital|City Hospital|Public Library|School District|"
     "Football Club|United|Chamber of Commerce|Transit Authority"
+)
+_ORGANS = (
+    "Border Force|Border Police|Police|Navy|Air Force|Army|Ministry of Defence|Foreign Office|Ministry of Health|"
+    "Parliament|Government|government|Embassy|Consulate|Treasury|Prison Service|Federal Police|Immigration Service|"
+    "Secret Service|High Court|Court of Appeal|Electoral Commission|Department of Justice|State Railway|Tax Office|"
+    "Ministry of Foreign Affairs|National Guard|army|police|embassy|parliament|border police|foreign ministry"
+)
+"""Bodies of a state by what they do: their people says whose they are, and is no part of a name."""
+_LEADERS = (
+    "President|Prime Minister|Chancellor|Foreign Minister|King|Queen|Ambassador|Minister of Finance|prime minister|"
+    "president|ambassador|foreign minister|finance minister|Head of State|Crown Prince|consul"
+)
+_ROLES = (
+    "Licensor|Licensee|Lessor|Lessee|Buyer|Seller|Vendor|Purchaser|Franchisor|Franchisee|Supplier|Distributor|Company|"
+    "Customer|Consultant|Contractor|Employer|Employee|Owner|Agent|Principal|Lender|Borrower|Grantor|Grantee|Assignor|"
+    "Assignee|Sponsor|Manufacturer|Reseller|Provider|Client|Recipient|Discloser|Shareholder|Investor|Party A|Party B"
+)
+_BEASTS = (
+    "antelope lemur gazelle otter badger camel donkey ferret walrus beagle poodle parrot falcon heron salmon trout "
+    "lizard python beetle hornet weasel marten lynx bison yak llama alpaca hyena jackal cheetah"
+)
+_CALLS = (
+    "Hooray Wow Boom Bang Hallelujah Eureka Voila Bravo Cheers Ahoy Yikes Oops Splash Touchdown Takeoff Tada Presto "
+    "Yay Zap Crash Encore Goodness Blimey Tally-ho Snap Howdy Ciao Hola Aloha Namaste Adios"
+)
+_COINED = (
+    "ella|ia|us|ium|as|ides|bacter|coccus|myces|in|ol|ax|or|ine|ane|ate|mab|nib|vir|cillin|statin|zole|pril|ase|ogen|"
+    "actin|kin|lin|tide|oma|osis|itis|ylate"
 )
 _LINES = "\n|, | "
 _COUNTRIES = (
@@ -101,6 +129,16 @@ _DATES = (
     "%Y-%m-%d %H:%M:%S",
     "%B %dth",
 )
+
+
+_OFTEN = DEMONYMS.split()[:200]
+"""Peoples that are spoken of more often than others."""
+_ONE_OF_THEM = (
+    "Dane Swede Finn Pole Turk Scot Spaniard Briton Serb Croat Kurd Czech Slovak Bulgarian Icelander Arab Jew Filipino "
+    "Greek Thai Iraqi Italian German American Canadian Muslim Christian Argentine Uzbek Tatar Afghan Israeli Saudi"
+)
+"""What one of a people is called, where many say the same of several with an `s`."""
+_NO_MEN = frozenset({"German", "Roman", "Burman", "Ottoman"})
 
 
 class Values:
@@ -221,8 +259,16 @@ class Values:
             lambda: f"University of {self.city()}": 3,
             lambda: f"{self._pick('Ministry|Department|Institute|Office', '|')} of {self._pick(_OFFICES, '|')}": 3,
             self._of_people: 5,
+            self._partners: 6,
         }
         return str(self.random.choices(list(kinds), weights=list(kinds.values()))[0]())
+
+    def _partners(self) -> str:
+        """A firm that has the names of those who founded it."""
+        one, two, three = self.last(), self.last(), self.last()
+        forms = (f"{one}, {two} and {three}", f"{one} and {two}", f"{one}-{two}", f"{one} and Sons", f"{one} Group")
+        more = (f"{one}, {two} & {three}", f"{one} & {two} LLP", f"{one} Brothers", f"{one}'s", one)
+        return self.random.choices((*forms, *more), weights=(6, 2, 4, 2, 2, 2, 1, 1, 1, 2))[0]
 
     def _of_people(self) -> str:
         """A body that has the name of a people or a town in its own."""
@@ -330,14 +376,60 @@ class Values:
 
     def nat(self) -> str:
         """A nationality, or a group that people belong to."""
+        if self.random.random() < 0.4:
+            return self.random.choice(_OFTEN)
         return self._pick(DEMONYMS)
 
     def nats(self) -> str:
         """Several people of one nationality or group."""
-        pick = self._pick(DEMONYMS)
-        if pick.endswith("man"):
+        pick = self._pick(_ONE_OF_THEM) if self.random.random() < 0.25 else self.nat()
+        if pick.endswith("man") and pick not in _NO_MEN:
             return pick if self.random.random() < 0.5 else pick[:-3] + "men"
         return pick if pick.endswith(("ish", "ese", "ch", "ss", "s")) else f"{pick}s"
+
+    def organ(self) -> str:
+        """A body of a state, which is nobody's name."""
+        return self._pick(_ORGANS, "|")
+
+    def leader(self) -> str:
+        """Somebody who speaks for a state, by what they are."""
+        return self._pick(_LEADERS, "|")
+
+    def role(self) -> str:
+        """What a contract calls a party."""
+        return self._pick(_ROLES, "|")
+
+    def beast(self) -> str:
+        """An animal."""
+        return self._pick(_BEASTS)
+
+    def beasts(self) -> str:
+        """Animals."""
+        return f"{self.beast()}s"
+
+    def thing(self) -> str:
+        """A word with a capital that names nobody: a call, or any word."""
+        return self._pick(_CALLS) if self.random.random() < 0.3 else self._word()
+
+    def eponym(self) -> str:
+        """Somebody after whom a thing is named, who is not meant."""
+        return self.last()
+
+    def coined(self) -> str:
+        """A word of science that no dictionary has: a genus, a drug, a gene."""
+        stem = self.random.choice([self.made().lower(), self._english.word()[:5]])
+        word = (stem[: self.random.randint(3, 6)] + self._pick(_COINED, "|")).capitalize()
+        return f"{word[0]}. {self.made().lower()}" if self.random.random() < 0.04 else word
+
+    def work(self) -> str:
+        """A book, a film or a song."""
+        one, two, three = self._word(), self._word(), self._word()
+        forms = (f"The {one}", f"{one} {two}", f"The {one} {two}", one, f"{one} of {two}", f"{one} and {two}")
+        more = (f"{one} {two} {three}", f"A {one} for {two}", f"{self.made()}", f"The {one} of the {two}")
+        return self.random.choice((*forms, *more))
+
+    def _word(self) -> str:
+        return self._english.word().capitalize()
 
     def date(self) -> str:
         """A day."""

@@ -219,13 +219,15 @@ def test_nationalities_of_everywhere(names, text, value):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
+        ("The Swedish Coast Guard towed them in.", "Swedish"),
         ("Read the French, the Greek and the Arabic version.", "Arabic"),
+        ("He wrote to the Danish Interior Ministry.", "Danish"),
         ("Please reply in Spanish.", "Spanish"),
         ("English subtitles are missing.", "English"),
     ],
 )
-def test_languages_are_nationalities(names, text, value):
-    """A word for a people is found by the list alone where the chain finds nothing, as for a language."""
+def test_whose_a_body_of_a_state_is(names, text, value):
+    """A state's body is called by what it does, so its people is a nationality; and so is a language by itself."""
     assert ("NATIONALITY", value) in found(names, text)
 
 
@@ -233,6 +235,15 @@ def test_languages_are_nationalities(names, text, value):
 def test_what_a_nationality_is_not(names, text):
     """A word that is a people's among other things is none by the list alone."""
     assert not names.find(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["My favourite track is Velvet Rain.", "Checkmate. Game over."],
+)
+def test_titles_and_calls_are_nobody(names, text):
+    """Titles of works, and single words that are called out, are no persons."""
+    assert all(each.kind != "PERSON" for each in names.find(text))
 
 
 def test_a_country_is_no_nationality(names):
