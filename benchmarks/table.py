@@ -25,6 +25,7 @@ ORDER = (
     "extract",
     "answer",
     "everyday",
+    "wording",
     "underwriting",
     "abstention",
     "scope",
@@ -168,7 +169,7 @@ def claim_rows() -> Iterator[Row]:
 
 
 def _bar(bar: Figures | None, name: str) -> str:
-    if bar is None and name == "everyday":
+    if bar is None and name in {"everyday", "wording"}:
         return "none"
     if bar is None:
         return "none: the floor is printed beside it"
@@ -189,6 +190,9 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
             f"{answered:.2f} of what is stated answered, {right:.2f} of the answers right; "
             f"of three documents with tables {also:.2f} and {rightly:.2f}"
         )
+    if bar is None and name == "wording":
+        right, wrong = (figures["held_out"][f"{each}_ones_said"]["share"] for each in ("right", "wrong"))
+        return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
     if bar is None:
         ours = figures.get("embedding") or figures.get("lexical")
         return (
