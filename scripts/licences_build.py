@@ -2,8 +2,9 @@
 
     python scripts/licences_build.py
 
-Needs an environment with the extras docs, llama, postgres, sign and train installed. A licence is the SPDX expression
-of the metadata where there is one, else the licence field, else the classifier; where none is stated it says so.
+Needs an environment with the extras docs, llama, otel, postgres, sign and train installed. A licence is the SPDX
+expression of the metadata where there is one, else the licence field, else the classifier; where none is stated it says
+so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "licences.md"
-EXTRAS = ("docs", "llama", "postgres", "sign", "train")
+EXTRAS = ("docs", "llama", "otel", "postgres", "sign", "train")
 _LONGEST = 60
 """Characters of a licence field beyond which it holds the whole text, not a name."""
 

@@ -30,7 +30,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
-LOCKED = ("docs", "llama", "postgres", "sign")
+LOCKED = ("docs", "llama", "otel", "postgres", "sign")
 """Extras that are locked beside the core."""
 _LINE = re.compile(r"([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}")
 

@@ -17,6 +17,11 @@ def _in_order(span: float | tuple[float, float]) -> float | tuple[float, float]:
     return span
 
 
+def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
+    """The least and the most; of a figure that is known both are it."""
+    return span if isinstance(span, tuple) else (span, span)
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
 Measure = Literal[

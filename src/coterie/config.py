@@ -38,7 +38,7 @@ from ._retention_section import RetentionSection as RetentionSection  # noqa: PL
 from ._secret import FILE_NAME as FILE_NAME  # noqa: PLC0414 - said again so that it may be imported from here
 from ._secret import EnvSecret as EnvSecret  # noqa: PLC0414
 from ._secret import name_secret
-from ._section import STRICT, Money, Name, Span
+from ._section import STRICT, Money, Name, Span, span_ends
 from ._specialist_section import SpecialistSection as SpecialistSection  # noqa: PLC0414
 
 _PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
@@ -148,8 +148,18 @@ class OpenAIModel(_Section):
         days = [each.since for each in self.prices]
         if len(days) > len(set(days)):
             raise ValueError("two of `prices` begin on the same day")
-        if self.active_billion is not None and self.parameters_billion is None:
-            raise ValueError("active_billion needs parameters_billion")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be(self) -> OpenAIModel:
+        if self.active_billion is not None:
+            if self.parameters_billion is None:
+                raise ValueError("active_billion needs parameters_billion")
+            ends = zip(span_ends(self.active_billion), span_ends(self.parameters_billion), strict=True)
+            if any(active > every for active, every in ends):
+                raise ValueError("active_billion is above parameters_billion: a token uses no more than there are")
+        if min(span_ends(self.pue)) < 1:
+            raise ValueError("pue is below 1: a data centre takes no less than its machines")
         return self
 
     def prices_at(self, moment: float | None = None) -> TokenPrices:

@@ -43,7 +43,7 @@ from coterie.accounting import Overhead
 from coterie.cascade import NetworkDial
 from coterie.context import build_view, entries_of
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
-from coterie.governance import PseudonymBook, audit_request
+from coterie.governance import PseudonymBook, audit_request, refusals_noted
 from coterie.hybrid import NAME, Asking, Collaboration, default_reader, pack_context, topic
 from coterie.privacy import Detector, PatternDetector
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
@@ -149,7 +149,8 @@ class Network:
         """The request's life, stage by stage."""
         request = life.request
         with life.stage("admit"):
-            life.enter(await self._admit(request))
+            async with refusals_noted(self.audit, request, time=life.admitted):
+                life.enter(await self._admit(request))
             if self.budget is not None:
                 life.reserved = await self.budget.admit(Account(tenant=request.tenant, key=request.key))
         with life.stage("restate") as note:

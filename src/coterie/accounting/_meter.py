@@ -87,16 +87,18 @@ class CostMeter:
         """What the generalist would have cost for this exchange; None without one or without its prices.
 
         Where it was asked, that is known: its own tokens count. Else the least that any prompt has: the request's text,
-        columns and document, and the answer, in the fewest tokens that they can have. A real prompt carries more
-        (instructions, the labels to choose from, the conversation), so the true amount is higher and the saving is
-        not overstated.
+        columns, document and the turns that came along, and the answer, in the fewest tokens that they can have. A real
+        prompt carries more (instructions, the labels to choose from, what the session remembers), so the true amount is
+        higher and the saving is not overstated.
         """
         if self._generalist is None:
             return None
         model = self._remote[self._generalist]
-        asked = [step.usage for step in steps if step.engine == self._generalist]
+        tries = (step.usage for step in steps if step.engine == self._generalist)
+        asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
         if asked:
-            return max(filter(None, (self._token_money(model, usage) for usage in asked)), default=None)
+            amounts = [self._token_money(model, usage) for usage in asked]
+            return max((each for each in amounts if each is not None), default=None)
         return self._token_money(model, _least(request, answered, model.window))
 
     def _here(self, usage: Usage) -> Usage:
@@ -141,7 +143,11 @@ def _least(request: Request, answered: str, window: int) -> Usage:
     columns = json.dumps(dict(request.columns), ensure_ascii=False, default=str) if request.columns else ""
     document = request.document.text if request.document is not None else ""
     room = window * _LONGEST_TOKEN
-    tokens_in = sum(fewest_tokens(text[:room]) for text in (request.text, columns, document))
+    texts = (request.text, columns, document, *(turn.text for turn in request.history))
+    tokens_in = 0
+    for text in texts:
+        if tokens_in < window:  # a long conversation is not counted on when it is full
+            tokens_in += fewest_tokens(text[:room])
     return Usage(tokens_in=min(tokens_in, window), tokens_out=fewest_tokens(answered))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from coterie._section import span_ends
 from coterie.config import OpenAIModel
 
 _GPU = (1.1665273170451914e-06, -0.011205921025579175, 4.052928146734005e-05)
@@ -72,15 +73,11 @@ def remote_joules(model: OpenAIModel, tokens_out: int, milliseconds: float) -> J
     """What a remote answer took by the formula; None for a model whose size is not given. Likely is half way."""
     if model.parameters_billion is None or model.joules_per_token is not None:
         return None
-    parameters, pue = _ends(model.parameters_billion), _ends(model.pue)
-    active = _ends(model.active_billion) if model.active_billion is not None else parameters
+    parameters, pue = span_ends(model.parameters_billion), span_ends(model.pue)
+    active = span_ends(model.active_billion) if model.active_billion is not None else parameters
     seconds = milliseconds / 1000 if milliseconds > 0 else math.inf
     low, high = (
         generation_joules(tokens_out, parameters=parameters[i], active=active[i], pue=pue[i], seconds=seconds)
         for i in (0, 1)
     )
     return Joules((low + high) / 2, low, high)
-
-
-def _ends(span: float | tuple[float, float]) -> tuple[float, float]:
-    return span if isinstance(span, tuple) else (span, span)

@@ -21,6 +21,7 @@ from ._output import Json, counted, dim, remark, say, shell, show_json
 
 if TYPE_CHECKING:
     from coterie.governance import Place, Verification
+    from coterie.types import AuditEvent
 
 audit = typer.Typer(
     name="audit",
@@ -56,15 +57,31 @@ def write_down(
     Raises:
         AuditError: it cannot be written.
     """
+    from coterie.types import AuditEvent
+
+    def entry(digest: Callable[[str], str]) -> AuditEvent:
+        hashes = {name: digest(text) for name, text in (hashed or {}).items()}
+        return AuditEvent(kind=kind, time=time.time(), tenant=tenant, about={**(about or {}), **hashes})
+
+    write_event(folder, entry)
+
+
+def write_event(folder: Path, entry: Callable[[Callable[[str], str]], AuditEvent]) -> None:
+    """Write an entry into the network's audit log, where it has one.
+
+    Args:
+        folder: The network's.
+        entry: Makes it of what stands for content.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
     from coterie.config import load_config
     from coterie.governance import open_audit
-    from coterie.types import AuditEvent
 
     log = open_audit(load_config(folder).audit, folder)
     if log is not None:
-        hashes = {name: log.digest(text) for name, text in (hashed or {}).items()}
-        event = AuditEvent(kind=kind, time=time.time(), tenant=tenant, about={**(about or {}), **hashes})
-        log.append_all([event])
+        log.append_all([entry(log.digest)])
 
 
 @audit.command()

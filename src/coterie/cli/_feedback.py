@@ -11,6 +11,7 @@ import typer
 
 from coterie.errors import InputError
 
+from ._audit import write_event
 from ._bridge import with_store
 from ._output import Json, show_json
 
@@ -41,6 +42,7 @@ def feedback(
     quality that `coterie report` shows.
     """
     from coterie.config import load_config
+    from coterie.governance import audit_feedback
     from coterie.types import Feedback
 
     if up and down:
@@ -59,7 +61,15 @@ def feedback(
         value=_read_value(value),
         comment=comment,
     )
-    if not with_store(folder, config, lambda store: store.feedback(said)):
+    try:
+        kept = with_store(folder, config, lambda store: store.feedback(said))
+    except InputError as error:
+        code = error.code
+        write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
+        raise
+    refused = "" if kept else "trace_not_found"
+    write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=refused))
+    if not kept:
         raise InputError(
             f"No trace {trace_id!r} of tenant {tenant!r} in {str(folder / config.store.path)!r}.",
             hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",

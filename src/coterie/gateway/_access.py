@@ -56,10 +56,19 @@ class Caller:
         """Whether they may know of a specialist."""
         return not self.specialists or specialist in self.specialists
 
+    @property
+    def role(self) -> str:
+        """That of their key; empty without one."""
+        return self.key.role if self.key else ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether their role allows it."""
+        return self.key is None or self.key.may(permission)
+
     def require(self, permission: Permission) -> None:
         """Raises `WireError` if their role does not allow it."""
-        if self.key is not None and not self.key.may(permission):
-            raise WireError("forbidden", f"A key of the role {self.key.role!r} may not do this.")
+        if not self.may(permission):
+            raise WireError("forbidden", f"A key of the role {self.role!r} may not do this.")
 
     @staticmethod
     def of(scope: Scope) -> Caller:

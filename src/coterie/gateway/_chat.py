@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coterie.governance import audit_refusal
 from coterie.observe import summarise
 from coterie.types import Answer, Delta, Request
 
@@ -30,9 +31,9 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     most = caller.clearance(network.default_label)
     seen = [name for name in network.specialists if caller.sees(name)]
     request = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
-    if request.release is not None:
-        caller.require("release")
     request = replace(request, clearance=request.clearance or most, key=caller.key_id, allowed=caller.specialists)
+    if request.release is not None and not caller.may("release"):
+        return Unreleased(gateway=gateway, caller=caller, request=request)
     with_usage = bool(wire.stream_options and wire.stream_options.include_usage)
     kind = Streamed if wire.stream else Whole
     return kind(
@@ -42,6 +43,24 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         model=wire.model,
         with_usage=with_usage,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreleased:
+    """Refuses to release for somebody whose role does not, once that is written down."""
+
+    gateway: Gateway
+    caller: Caller
+    request: Request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
+        """Raises `WireError`, or `AuditError` where it cannot be written down."""
+        network = self.gateway.network
+        if network.audit is not None:
+            reason = f"a key of the role {self.caller.role!r} may not release"
+            entry = audit_refusal(self.request, reason, time=network.clock(), digest=network.audit.digest)
+            await network.audit.append(entry)
+        self.caller.require("release")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coterie.errors import InputError
+from coterie.governance import audit_feedback
 from coterie.types import Feedback
 
 from ._access import Caller
@@ -43,9 +45,25 @@ class _Keeping:
     feedback: Feedback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it. Raises `WireError` when there is no such trace that the caller may know of."""
-        await find_trace(self.gateway, self.caller, self.feedback.trace_id)
-        if not await self.gateway.network.store.feedback(self.feedback):
-            raise no_trace(self.feedback.trace_id)
+        """Serve it.
+
+        Raises:
+            WireError: there is no such trace that the caller may know of.
+            InputError: it is about a specialist that found nothing there.
+            AuditError: it could not be written down.
+        """
+        try:
+            await find_trace(self.gateway, self.caller, self.feedback.trace_id)
+            if not await self.gateway.network.store.feedback(self.feedback):
+                raise no_trace(self.feedback.trace_id)
+        except (WireError, InputError) as error:
+            await self._write_down(refused=error.code)
+            raise
+        await self._write_down()
         self.gateway.metrics.count_feedback(self.feedback)
         await JSONBody({"trace_id": self.feedback.trace_id, "status": "kept"})(scope, receive, send)
+
+    async def _write_down(self, *, refused: str = "") -> None:
+        audit = self.gateway.network.audit
+        if audit is not None:
+            await audit.append(audit_feedback(self.feedback, digest=audit.digest, refused=refused))

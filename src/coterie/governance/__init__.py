@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._asker import ASKER, Asker, texts_of
 from ._audit import AuditLog
-from ._audit_event import audit_request
+from ._audit_event import audit_feedback, audit_refusal, audit_request, refusals_noted
 from ._audit_line import GENESIS, Place, read_entry
 from ._audit_verify import Fault, Verification, verify_audit
 from ._budget import ACCOUNT, Budgets, Spending, open_budgets
@@ -43,11 +43,14 @@ __all__ = [
     "Value",
     "Verification",
     "attests",
+    "audit_feedback",
+    "audit_refusal",
     "audit_request",
     "open_audit",
     "open_budgets",
     "orders_in",
     "read_entry",
+    "refusals_noted",
     "sight",
     "suspect",
     "texts_of",

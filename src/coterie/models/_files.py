@@ -22,10 +22,13 @@ def models_folder() -> Path:
 
 
 def checksum_of(path: Path) -> str:
-    """A file's SHA-256, remembered beside it for as long as its size and time of change stay the same."""
+    """A file's SHA-256, remembered beside it for as long as its size and times of change stay the same.
+
+    One of the two times is the system's own, which nobody can put back.
+    """
     facts = path.stat()
     note = path.with_name(f"{path.name}.sha256.json")
-    expected = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+    expected = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "ctime_ns": facts.st_ctime_ns}
     with suppress(OSError, ValueError, AttributeError, KeyError):
         remembered = json.loads(note.read_text(encoding="utf-8"))
         if {key: remembered.get(key) for key in expected} == expected:

@@ -110,7 +110,8 @@ class SpanMaker:
             place = urlsplit(model.base_url)
             about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
             kind = SpanKind.CLIENT
-        failed = model is not None and bool(step.note)  # what a rung of a chain is noted for is no failure
+        failed = _gave_nothing(step)
+        about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
 
     def _usage(self, usage: Usage) -> dict[str, Attribute | None]:
@@ -200,6 +201,11 @@ def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]
         start = begin + _nanoseconds(min(stage.after for stage in late))
         return start, max(start, end)
     return begin, end
+
+
+def _gave_nothing(step: Step) -> bool:
+    """Whether a try of the generalist's failed; a note may also say why it was asked, or that another was faster."""
+    return any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
 
 
 def _operation(engine: str) -> str:

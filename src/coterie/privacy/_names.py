@@ -359,9 +359,7 @@ def bundled_model() -> ChainModel:
 def load_model(folder: Path) -> ChainModel:
     """A chain from its folder. Raises `ArtefactRefused` if a file is not there or not what its checksum says."""
     try:
-        description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        content = (folder / ARRAYS_FILE).read_bytes()
-        return _model_of(description, content)
+        return _model_of((folder / MODEL_FILE).read_bytes(), (folder / ARRAYS_FILE).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ArtefactRefused(
             f"The model of names in {str(folder)!r} cannot be used: {error}.",
@@ -381,20 +379,35 @@ def store_model(model: ChainModel, folder: Path, about: Mapping[str, object]) ->
     description = {
         **about,
         "kinds": [str(kind) for kind in NAME_KINDS],
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": "",
         "words": words,
         "terms": sorted(model.terms, key=model.terms.__getitem__),
     }
     text = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
+    text = text.replace(_UNSIGNED, _checked(_checksum(text, content)), 1)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARRAYS_FILE).write_bytes(content)
     (folder / MODEL_FILE).write_bytes(text)
     return len(content) + len(text)
 
 
-def _model_of(description: Mapping[str, Any], content: bytes) -> ChainModel:
-    if hashlib.sha256(content).hexdigest() != description["sha256"]:
-        raise ValueError("the arrays are not those that its checksum names")
+_UNSIGNED = b'"sha256":""'
+
+
+def _checked(checksum: str) -> bytes:
+    return b'"sha256":"%s"' % checksum.encode()
+
+
+def _checksum(text: bytes, content: bytes) -> str:
+    """Of the description as it is without its checksum, and of the arrays: no byte of either may change."""
+    return hashlib.sha256(text + content).hexdigest()
+
+
+def _model_of(text: bytes, content: bytes) -> ChainModel:
+    description: Mapping[str, Any] = json.loads(text)
+    stated = str(description["sha256"])
+    if _checksum(text.replace(_checked(stated), _UNSIGNED, 1), content) != stated:
+        raise ValueError("its files are not those that its checksum names")
     arrays = load(content)
     terms = {str(term): number for number, term in enumerate(description["terms"])}
     words, groups = description["words"], arrays["groups"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,7 @@ class Draft:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its side file the same mode
         connection = sqlite3.connect(self._path, check_same_thread=False)
         try:
             connection.executescript(_SCHEMA)

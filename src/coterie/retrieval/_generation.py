@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from coterie._durable import hold, replacing, sync
+from coterie._durable import hold, replacing, sync, write_new
 from coterie.errors import IndexBusy
 
 POINTER = "current"
@@ -46,10 +46,13 @@ def next_generation(folder: Path) -> Iterator[tuple[Path | None, Path]]:
     new.mkdir(mode=0o700)
     try:
         yield old, new
-        for path in (*new.rglob("*"), new, folder):
+        written = list(new.rglob("*"))
+        for path in written:  # libraries make their files as they like, and a copied folder may be open to others
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        for path in (*written, new, folder):
             sync(path)
         with replacing(folder / POINTER) as draft:
-            draft.write_text(new.name, encoding="ascii")
+            write_new(draft, new.name.encode("ascii"), mode=0o600)
     except BaseException:
         if present(folder) != new:
             shutil.rmtree(new, ignore_errors=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from coterie._durable import write_new
 from coterie.config import Config, KnowledgeSection
 from coterie.errors import ArtefactRefused
 from coterie.types import Label, Passage
@@ -60,7 +61,8 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = G
         "given": {"label": given.label and given.label.value, "tenant": given.tenant},
     }
     written = path.with_suffix(".new")
-    written.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    written.unlink(missing_ok=True)
+    write_new(written, f"{json.dumps(content)}\n".encode(), mode=0o600)
     written.replace(path)
 
 

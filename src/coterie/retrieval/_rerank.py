@@ -71,8 +71,11 @@ class Reranker:
     def read(cls, folder: Path) -> Reranker:
         """The reranker of a folder. Raises `ArtefactRefused`."""
         try:
-            arrays = load_arrays((folder / _ARRAYS).read_bytes())
             about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+            content = (folder / _ARRAYS).read_bytes()
+            if hashlib.sha256(content).hexdigest() != about["sha256"]:
+                raise ValueError("its arrays are not those that its checksum names")  # noqa: TRY301 - refused below
+            arrays = load_arrays(content)
             return cls(
                 arrays["projection"].astype(np.float32),
                 arrays["rarity"].astype(np.float32),

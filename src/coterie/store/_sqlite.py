@@ -301,6 +301,8 @@ class _Sweep:
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         now = self._clock()
+        if now < self._due - _SWEEP:  # the clock was ahead when it looked last
+            self._due = self._rewrite_due = now
         if now >= self._due:
             self._due = now + _SWEEP
             deleted = bool(delete_sessions(connection, expired=now - self._keep))

@@ -120,6 +120,29 @@ def test_counterfactual_of_what_was_asked():
     assert meter("cloud").counterfactual(Request(text="a"), "b", steps) == Decimal("0.00075")
 
 
+def test_counterfactual_of_a_conversation():
+    """The turns that came along would have been read again; what the session remembers by itself is left out."""
+    history = (Message(role="user", text="Where is my card?"), Message(role="assistant", text="On its way"))
+    asked = Request(text="Thanks", history=history)
+
+    assert meter("cloud").counterfactual(asked, "") == (5 + 3 + 1) * Decimal("2.5") / 10**6
+
+
+def test_counterfactual_of_a_try_that_failed():
+    """A generalist that was asked and did not answer says nothing of what it costs: the texts count."""
+    asked = Request(text="Where is my card?")
+
+    assert meter("cloud").counterfactual(asked, "", [step("cloud")]) == 5 * Decimal("2.5") / 10**6
+
+
+def test_counterfactual_of_a_generalist_for_nothing():
+    """One whose tokens cost nothing would have cost nothing, also where it was asked: that is known."""
+    models = {"own": OpenAIModel(engine="openai", base_url="http://x", name="m", price_in=0, price_out=0)}
+    free = CostMeter(AccountingSection(), models, "own")
+
+    assert free.counterfactual(Request(text="a"), "b", [step("own", tokens_in=5)]) == 0
+
+
 @pytest.mark.parametrize("generalist", [None, "smol", "unpriced", "not-a-model"])
 def test_counterfactual_unknown(generalist):
     """Without a generalist, or without its prices, nothing is claimed."""

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from coterie.accounting import generation_joules, remote_joules
 from coterie.config import OpenAIModel
@@ -48,3 +49,25 @@ def test_no_size():
     """Without a size, or with joules a token given, the formula says nothing."""
     assert remote_joules(model(), 100, 0.0) is None
     assert remote_joules(model(parameters_billion=8, joules_per_token=2.0), 100, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"parameters_billion": 7, "active_billion": 70},
+        {"parameters_billion": [7, 400], "active_billion": 30},
+        {"parameters_billion": [30, 400], "active_billion": [20, 500]},
+        {"parameters_billion": 7, "pue": 0.9},
+        {"parameters_billion": 7, "pue": [0.5, 1.2]},
+    ],
+)
+def test_models_that_cannot_be(said):
+    """No token uses more parameters than there are, and no data centre takes less than its machines."""
+    with pytest.raises(ValidationError):
+        model(**said)
+
+
+def test_all_parameters_may_be_active():
+    """Of a guess too: the lower end of the one with that of the other."""
+    found = remote_joules(model(parameters_billion=[8, 70], active_billion=[8, 70], pue=1), 100, 0.0)
+    assert found == remote_joules(model(parameters_billion=[8, 70], pue=1), 100, 0.0)

@@ -43,3 +43,15 @@ def test_no_such_trace(run, folder, trace_id):
     assert unknown.code == other.code != 0
     assert unknown.err.replace("nope", trace_id).replace("default", "acme") == other.err
     assert kept(folder) == []
+
+
+def test_written_down(run, folder, trace_id):
+    """What was said, and what was refused, stands in the audit log as hashes."""
+    run("-C", folder, "feedback", trace_id, "--down", "--comment", "ask Anna")
+    run("-C", folder, "feedback", "anna", "--up")
+    run("-C", folder, "feedback", trace_id, "--up", "--specialist", "anna")
+    entries = run("-C", folder, "audit", "show", "--json").json["entries"][-3:]
+    assert (entries[0]["kind"], entries[0]["about"]["trace"]) == ("feedback", trace_id)
+    assert (entries[1]["kind"], entries[1]["about"]["reason"]) == ("feedback_refused", "trace_not_found")
+    assert (entries[2]["kind"], entries[2]["about"]["reason"]) == ("feedback_refused", "input_error")
+    assert "nna" not in str(entries)

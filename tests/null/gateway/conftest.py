@@ -16,6 +16,7 @@ from coterie.config import GatewaySection
 from coterie.gateway import create_app
 from coterie.network import Network
 from coterie.types import (
+    AuditEvent,
     Context,
     ContextView,
     Delta,
@@ -215,6 +216,30 @@ class _Letters:
 
     async def close(self) -> None:
         pass
+
+
+class _Notes:
+    """An audit log in memory, or one that cannot be written."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.events: list[AuditEvent] = []
+
+    async def append(self, event: AuditEvent) -> None:
+        """Remember, or fail."""
+        if self.error:
+            raise self.error
+        self.events.append(event)
+
+    def digest(self, text: str) -> str:
+        """A stand-in for content."""
+        return f"<{len(text)}>"
+
+
+@pytest.fixture
+def notes() -> type[_Notes]:
+    """Makes an audit log in memory; with an error, one that cannot be written."""
+    return _Notes
 
 
 @pytest.fixture

@@ -32,35 +32,18 @@ async def test_base64_is_little_endian_float32(client):
     assert vectors == [[1, 0, 0, 0], [0, 2, 0, 0]]
 
 
-class _Notes:
-    """An audit log in memory, or one that cannot be written."""
-
-    def __init__(self, error=None):
-        self.events, self.error = [], error
-
-    async def append(self, event):
-        """Remember, or fail."""
-        if self.error:
-            raise self.error
-        self.events.append(event)
-
-    def digest(self, text):
-        """A stand-in for content."""
-        return f"<{len(text)}>"
-
-
-async def test_written_down(client, network):
+async def test_written_down(client, network, notes):
     """The audit log says who had how many texts encoded and what it cost, with a hash of them; no text stands in it."""
-    network.audit = _Notes()
+    network.audit = notes()
     await client().post(PATH, json={"model": "coterie", "input": ["a tea", "two"]})
     (event,) = network.audit.events
     assert (event.kind, event.tenant, event.time) == ("embed", "default", 1_700_000_000.5)
     assert event.about == {"key": "", "texts": 2, "asked": "<9>", "encoder": network.encoder.name, "cost": "0.02"}
 
 
-async def test_no_vectors_that_nobody_wrote_down(client, network):
+async def test_no_vectors_that_nobody_wrote_down(client, network, notes):
     """Where the log cannot be written, there is no answer."""
-    network.audit = _Notes(AuditError("the disk is full"))
+    network.audit = notes(AuditError("the disk is full"))
     response = await client().post(PATH, json={"model": "coterie", "input": "a tea"})
     assert response.status_code == 503
     assert "data" not in response.json()

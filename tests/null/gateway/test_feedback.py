@@ -2,6 +2,7 @@
 
 import pytest
 
+from coterie.errors import AuditError
 from coterie.gateway._wire import FeedbackKept
 from coterie.types import Feedback
 
@@ -73,3 +74,45 @@ async def test_refused(client, network, body):
     assert response.status_code == 400
     assert response.json()["error"]["message"]
     assert network.store.feedbacks == []
+
+
+async def test_written_down(client, network, chat_body, notes):
+    """The audit log says who called which answer right or wrong, and holds a hash of what they wrote."""
+    http = client()
+    trace_id = await answered(http, chat_body)
+    network.audit = notes()
+    said = {"trace_id": trace_id, "thumb": "down", "value": "card_stolen", "comment": "Anna", "specialist": "triage"}
+    assert (await http.post("/api/feedback", json=said)).status_code == 200
+
+    (event,) = network.audit.events
+    assert (event.kind, event.tenant, event.time) == ("feedback", "default", 1_700_000_000.5)
+    assert event.about == {
+        "trace": trace_id,
+        "key": "",
+        "thumb": "down",
+        "specialist": "triage",
+        "value": "<11>",
+        "comment": "<4>",
+    }
+
+
+async def test_refused_and_written_down(client, network, notes):
+    """Who speaks of a trace that is not theirs to know stands there too, and what they called it as a hash."""
+    network.audit = notes()
+    for trace_id in ("0" * 32, "anna@example.org"):
+        body = {"trace_id": trace_id, "thumb": "up", "specialist": "Anna"}
+        assert (await client().post("/api/feedback", json=body)).status_code == 404
+
+    assert [(each.kind, each.about) for each in network.audit.events] == [
+        ("feedback_refused", {"trace": "<32>", "key": "", "reason": "trace_not_found"}),
+        ("feedback_refused", {"trace": "<16>", "key": "", "reason": "trace_not_found"}),
+    ]
+
+
+async def test_not_kept_unless_written_down(client, network, chat_body, notes):
+    """Where the log cannot be written, the asker is told so."""
+    http = client()
+    trace_id = await answered(http, chat_body)
+    network.audit = notes(AuditError("the disk is full"))
+    response = await http.post("/api/feedback", json={"trace_id": trace_id, "thumb": "up"})
+    assert response.status_code == 503

@@ -222,6 +222,17 @@ async def test_who_may_release(door, ring, role, network):
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "release_refused")
 
 
+async def test_who_may_not_release_is_written_down(door, ring, network, notes):
+    """A key whose role releases nothing is refused, and the audit log says who tried."""
+    network.audit = notes()
+    made = ring.create("bot", role="member")
+    body = {**BODIES["/v1/chat/completions"], "coterie": {"release": {"to": "public", "because": "ticket 12"}}}
+    assert (await door(made.token).post("/v1/chat/completions", json=body)).status_code == 403
+    (event,) = network.audit.events
+    assert (event.kind, event.about["key"], event.about["to"]) == ("release_refused", made.key.id, "public")
+    assert event.about["reason"] == "a key of the role 'member' may not release"
+
+
 async def test_half_a_release(door):
     """A release without a reason is refused before anything is asked."""
     body = {**BODIES["/v1/chat/completions"], "coterie": {"release": {"to": "internal"}}}

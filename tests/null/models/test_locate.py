@@ -88,11 +88,25 @@ def test_damaged_note(tiny, tmp_path, home, content, note):
     assert locate(named("tiny"), tmp_path).read_bytes() == content
 
 
+def test_a_byte_changed_behind_the_times(tiny, tmp_path, home, content):
+    """A file whose time of change was put back after it was written to is read again, and refused."""
+    path = place(home, content)
+    locate(named("tiny"), tmp_path)  # remembered
+    facts = path.stat()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    with pytest.raises(ArtefactRefused):
+        locate(named("tiny"), tmp_path)
+    assert installed() == [(tiny, None)]
+
+
 def test_note_of_another_size(tiny, tmp_path, home, content):
     """Nor is one that speaks of another file."""
     path = place(home, content[::-1])
     facts = path.stat()
-    lie = {"sha256": tiny.sha256, "size": facts.st_size + 1, "mtime_ns": facts.st_mtime_ns}
+    times = {"mtime_ns": facts.st_mtime_ns, "ctime_ns": facts.st_ctime_ns}
+    lie = {"sha256": tiny.sha256, "size": facts.st_size + 1, **times}
     (home / "tiny.gguf.sha256.json").write_text(json.dumps(lie))
     with pytest.raises(ArtefactRefused):
         locate(named("tiny"), tmp_path)

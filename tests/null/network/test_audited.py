@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.errors import AuditError
+from coterie.errors import AuditError, ReleaseRefused
 from coterie.governance import ASKER
-from coterie.types import Request, Verdict
+from coterie.types import Label, Release, Request, Verdict
 
 
 class Notes:
@@ -104,3 +104,20 @@ async def test_every_crossing_is_in_it(bench):
         ("egress.pseudonymised", lost.reason),
     ]
     assert "anna" not in str(notes.events)
+
+
+async def test_a_refused_release(bench):
+    """Who tried to lower a label, of what and why not stands there, and nothing of what was said."""
+    notes = Notes()
+    release = Release(to=Label.PUBLIC, because="for anna@example.org")
+    request = Request(text="triage", tenant="acme", key="k1", session="anna", release=release)
+
+    with pytest.raises(ReleaseRefused):
+        await audited(bench, notes, bench.Says("triage")).ask(request)
+
+    (event,) = notes.events
+    assert (event.kind, event.tenant, event.about["key"]) == ("release_refused", "acme", "k1")
+    assert event.about["to"] == "public"
+    assert event.about["asked"] == "<6>"
+    assert "EMAIL" in event.about["reason"]
+    assert "anna" not in str(event)

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.semconv._incubating.attributes import gen_ai_attributes, server_attributes
+from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes, server_attributes
 
 from coterie.config import LlamaModel, OpenAIModel
 from coterie.observe import SpanMaker, observed
@@ -25,12 +25,13 @@ STEPS = (
     Step(
         producer="generalist",
         engine="large",
-        note="it came too late",
+        note="failed: it came too late",
         usage=Usage(milliseconds=20.0, joules=1.0, cost=None),
     ),
     Step(
         producer="generalist",
         engine="large",
+        note="fallback: 'large' failed",
         usage=Usage(
             tokens_in=100,
             tokens_cached=60,
@@ -181,6 +182,7 @@ async def test_what_a_collector_gets():
     ]
     assert milliseconds == [(0, 80), (1, 4), (4, 9), (10, 80), (10, 30), (30, 60)]
     assert (failed.status.code, answered.status.code) == (2, 0)
+    assert (attributes(failed)["error.type"], attributes(answered).get("error.type")) == ("_OTHER", None)
 
 
 async def test_names_of_the_conventions():
@@ -188,7 +190,7 @@ async def test_names_of_the_conventions():
     spans = (await sent()).spans
     known = {
         value
-        for module in (gen_ai_attributes, server_attributes)
+        for module in (gen_ai_attributes, server_attributes, error_attributes)
         for value in vars(module).values()
         if isinstance(value, str)
     }
@@ -252,3 +254,22 @@ def test_any_id(trace_id):
     assert 0 < whole.context.trace_id < 1 << 128
     assert chat.name == "chat smollm2"
     assert "server.address" not in chat.attributes
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        ("", 0),
+        ("hedge: 'a' had said nothing after 2 s", 0),
+        ("fallback: 'a' failed", 0),
+        ("rung llm: 0.9 is enough", 0),
+        ("given up: 'b' was first", 0),
+        ("given up: it broke off", 2),
+        ("failed: it is down", 2),
+        ("fallback: 'a' failed; failed: it is down too", 2),
+    ],
+)
+async def test_what_failed(note, code):
+    """A try that gave nothing is an error; one that was asked because another failed, and answered, is none."""
+    spans = (await sent(replace(TRACE, steps=(replace(STEPS[-2], note=note),)))).spans
+    assert spans[-1].status.code == code

@@ -115,6 +115,20 @@ def test_long_and_hostile_texts(names, piece):
     assert taken(16_000) <= 32 * max(taken(2_000), 0.01)  # squares would take 64 times as long
 
 
+@pytest.mark.parametrize("file", ["names.safetensors", "names.json"])
+def test_a_changed_byte_is_refused(names, tmp_path, file):
+    """Wherever it stands: in an array, in a word of the lexicon, in the checksum itself."""
+    store_model(names._model, tmp_path, {"licence": "Apache-2.0"})
+    whole = (tmp_path / file).read_bytes()
+    stated = whole.find(b'"sha256":"') + 12  # in the arrays it is some place at their beginning
+    for place in (stated, whole.find(b'"words":') + 12, len(whole) // 2, len(whole) - 4):
+        (tmp_path / file).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ArtefactRefused):
+            load_model(tmp_path)
+    (tmp_path / file).write_bytes(whole)
+    load_model(tmp_path)
+
+
 def test_stored_and_refused(names, tmp_path):
     """A stored chain is the same chain; a changed file is refused."""
     model = names._model

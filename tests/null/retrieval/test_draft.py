@@ -27,6 +27,15 @@ def test_another_encoders_draft_is_thrown_away(tmp_path, document):
         draft.close()
 
 
+def test_it_is_its_owners_alone(tmp_path, document):
+    """It holds texts, whoever may enter the folder."""
+    draft = Draft(tmp_path / "draft.db", "e", 32)
+    draft.add([document("a.md", "late fee")])
+    draft.close()
+
+    assert [path for path in tmp_path.iterdir() if path.stat().st_mode & 0o077] == []
+
+
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
     """Where SQLite has no room, the error names the file and says that the shelf is whole; nothing is thrown away."""
     path = tmp_path / "draft.db"

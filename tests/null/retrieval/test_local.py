@@ -132,6 +132,17 @@ async def test_scores_of_two_groups_compare(shelf, document):
     assert first.score == pytest.approx(second.score)
 
 
+async def test_the_index_is_its_owners_alone(shelf, document, tmp_path):
+    """It holds the documents' texts: no file of it is anybody else's to read, also in a folder that was opened up."""
+    (tmp_path / "docs").mkdir(mode=0o755)
+    await shelf.update([document("a.txt", "late fee")])
+    await shelf.update([document("b.txt", "early fee")])
+
+    paths = list((tmp_path / "docs").rglob("*"))
+    assert [path for path in paths if path.stat().st_mode & 0o077] == []
+    assert len(paths) > 5
+
+
 async def test_documents_change_and_go(shelf, document):
     """An update takes the place of what had the name, and takes away what it is told to, if it is there."""
     await shelf.update([document("a.txt", "old words"), document("b.txt", "other words")])

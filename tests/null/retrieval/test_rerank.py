@@ -76,6 +76,20 @@ def test_the_bundled_one_is_for_the_bundled_encoder():
     assert sum(path.stat().st_size for path in BUNDLED_RERANKER.iterdir()) < 500_000
 
 
+def test_a_changed_byte_is_refused(tmp_path):
+    """The arrays are those that the description names by their checksum, or they are not used."""
+    from coterie.retrieval._rerank import BUNDLED_RERANKER
+
+    for path in BUNDLED_RERANKER.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "reranker.safetensors").open("rb+") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+
+    with pytest.raises(ArtefactRefused, match="checksum"):
+        Reranker.read(tmp_path)
+
+
 def test_a_damaged_one_is_refused(tmp_path):
     """A folder without a reranker says what to do."""
     with pytest.raises(ArtefactRefused, match="not usable"):

@@ -152,6 +152,20 @@ async def test_nothing_stays_beyond_its_days(open_store, clock, path):
     assert len((await store.context("young", "default")).entries) == 1
 
 
+async def test_a_clock_that_went_wrong_for_a_moment(open_store, clock, path):
+    """A day that had not come does not put the next look off until then: what grows old afterwards goes in time."""
+    store = await open_store(keep_content=True, content_days=10)
+    clock.now += 4_000 * DAY
+    await store.erase("unknown", "default")  # returns when the writer has looked
+    clock.now -= 4_000 * DAY
+    await store.settle(said(1, "wombats", session="s"))
+    clock.now += 11 * DAY
+    await store.erase("unknown", "default")
+
+    assert b"wombat" not in files(path)
+    assert await store.trace(f"{1:032x}", "default") is None
+
+
 async def test_many_at_once(open_store, path):
     """Settling and erasing side by side, nothing of the erased is left and nothing else is lost."""
     store = await open_store(keep_content=True)
