@@ -17,7 +17,8 @@ from ._reader import (
 )
 from ._scorer import KNOWN, OUTCOME, Line, Outcomes, Scorer, cited_rows, in_own_words, mix_kinds, outcome_features
 from ._sentences import Sentence, cut_passages
-from ._support import SUPPORT, Borne, Support, support_features
+from ._support import SUPPORT, Borne, Support, denials, support_features
+from ._told import borne_by, spoken
 from ._words import terms
 
 __all__ = [
@@ -47,9 +48,11 @@ __all__ = [
     "Support",
     "Survey",
     "answer_directions",
+    "borne_by",
     "cite",
     "cited_rows",
     "cut_passages",
+    "denials",
     "encoded_features",
     "fit_metric",
     "in_own_words",
@@ -62,6 +65,7 @@ __all__ = [
     "place_odds",
     "place_of",
     "plain_metric",
+    "spoken",
     "support_features",
     "survey",
     "terms",

@@ -18,13 +18,31 @@ _COUNTS = "zero one two three four five six seven eight nine ten eleven twelve"
 _ORDERS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
 _VALUES = {word: str(value) for value, word in enumerate(_COUNTS.split())}
 _VALUES |= {word: f"{value}." for value, word in enumerate(_ORDERS.split(), start=1)}
+_WORDS = frozenset(terms(f"{_COUNTS} {_ORDERS}"))
 _WRITTEN = re.compile(rf"\b(?:{'|'.join(_VALUES)})\b", re.IGNORECASE)
 _ORDER = re.compile(r"(?:st|nd|rd|th)\b")
 _PLURALS = {"children": "child", "men": "man", "women": "woman", "people": "person"}
+_MEASURES = (
+    ("percent", "%", "percent", "per cent"),
+    ("euro", "\u20ac", "eur", "euro", "euros"),
+    ("pound", "\u00a3", "gbp", "pound", "pounds"),
+    ("dollar", "$", "usd", "dollar", "dollars"),
+    ("degre", "\u00b0", "degree", "degrees"),
+)
+"""What stands for a unit, each behind its name."""
 _SPAN = re.compile(r"(\bbetween\s[^,;]*?)\sand\s", re.IGNORECASE)
 _LEAST = r"at least|no less than|not less than|more than|a minimum of|minimum of|minimum"
 _MOST = r"at most|up to|no more than|not more than|less than|fewer than|a maximum of|maximum of|maximum"
 _BOUND = re.compile(rf"\b(?:(?P<least>{_LEAST})|(?P<most>{_MOST}))\W+(?:\w+\W+)?$", re.IGNORECASE)
+_SIGNS = {sign: stem for stem, *signs in _MEASURES for sign in signs}
+_SIGNED = frozenset(_SIGNS.values())
+_CURRENCY = re.compile(r"(?:^|\W)?([\u20ac$\u00a3]|\b(?:eur|usd|gbp))\s?$", re.IGNORECASE)
+_BEHIND = re.compile(
+    r"(?:\s?(?:to|or|and|-|\u2013)\s?\d+(?:[.,:]\d+)*)?[\s-]*([%\u20ac\u00a3$\u00b0]|per\s+cent|[^\W\d]+)",
+    re.IGNORECASE,
+)
+_BOUNDING = frozenset(terms("up least most more less fewer older younger over"))
+"""Words around a number that do not say what it is of."""
 _LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
 _BOUND_BEHIND = re.compile(
     r"^\W*(?:\w+\W+){0,2}?or (?:(?P<least>more|older|over)|(?P<most>less|fewer|younger))\b", re.I
@@ -47,19 +65,37 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
     A number is looked for in the source that has most of the words around it: that another one has it too says nothing.
     """
     found = set()
-    for part in filter(numbers, _parts(sentence)):
+    told = [part for part in _parts(sentence) if numbers(part)]
+    for part in told:
         words = _own(part, head=True) - units(part)
         shared = [len(words & _singular(terms(source))) for source in sources]
         near = [source for source, count in zip(sources, shared, strict=True) if count == max(shared)]
-        found |= {number for number in numbers(part) if all(_misplaced(number, sentence, each) for each in near)}
+        around = {sentence, part} if len(told) > 1 and words else {sentence}
+        found |= {
+            number
+            for number in numbers(part)
+            if all(_crossed(part, each) or any(_misplaced(number, text, each) for text in around) for each in near)
+        }
     return found
+
+
+def _crossed(part: str, source: str) -> bool:
+    """Whether it takes one number from one part of a source and one from another, leaving out those beside them."""
+    own = numbers(part)
+    taken = [theirs for theirs in map(numbers, _parts(source)) if theirs & own]
+    left = [theirs for theirs in taken if theirs - own]
+    return (
+        len(own) > 1
+        and not any(own <= theirs for theirs in taken)
+        and any(not one & two for one in left for two in left)
+    )
 
 
 def _misplaced(number: str, sentence: str, source: str) -> bool:
     """Whether a source does not say a number of a sentence, or says it of something else."""
     if number not in numbers(source):
         return True
-    if _unit(number, sentence) - set(terms(source)) or _bounds(number, sentence) != _bounds(number, source):
+    if _otherwise_measured(number, sentence, source) or _bounds(number, sentence) != _bounds(number, source):
         return True
     parts = [part for part in _parts(source) if numbers(part)]
     mine = [row for row, part in enumerate(parts) if numbers(part) & numbers(sentence)]
@@ -72,7 +108,7 @@ def _misplaced(number: str, sentence: str, source: str) -> bool:
         return True  # it names what the other number is of
     told = [_own(parts[row], head=bool(row)) for row in mine]
     others = set().union(*(_own(part, head=True) for row, part in enumerate(parts) if row not in mine))
-    proper = set().union(*told) - others
+    proper = set().union(*told) - others - units(source) - _BOUNDING
     return bool(proper) and not said & proper and bool(said & (others - shared))
 
 
@@ -86,11 +122,17 @@ def _own(part: str, *, head: bool) -> set[str]:
     if not head:
         start = min(end for _, end, _ in _placed(part))
         part = part[start:]
-    return _singular(word for word in terms(part) if not word[0].isdigit())
+    return _singular(word for word in terms(part) if not word[0].isdigit()) - _WORDS
 
 
 def _singular(words: Iterable[str]) -> set[str]:
     return {_PLURALS.get(word, word) for word in words}
+
+
+def _otherwise_measured(number: str, sentence: str, source: str) -> bool:
+    """Whether a number is of another unit: one that the source has not, or has with other numbers alone."""
+    told, theirs = _unit(number, sentence), _unit(number, source)
+    return bool(told - theirs - set(terms(source)) - _SIGNED) or bool((told - theirs) & units(source))
 
 
 def units(text: str) -> set[str]:
@@ -99,12 +141,16 @@ def units(text: str) -> set[str]:
 
 
 def _unit(number: str, text: str) -> set[str]:
-    """The content word right behind a number, wherever it stands."""
+    """The content word or the sign right behind a number, wherever it stands, or the currency before it."""
     found = set()
-    for _, end, value in _placed(text):
-        behind = re.match(r"\W?\s*([^\W\d]+)", text[end:])
-        if value == number and behind and (word := terms(behind[1])):
-            found.add(word[0])
+    for start, end, value in _placed(text):
+        if value != number:
+            continue
+        if (before := _CURRENCY.search(text[:start])) and (sign := _SIGNS.get(before[1].casefold())):
+            found.add(sign)
+        elif behind := _BEHIND.match(text, end):
+            word = behind[1]
+            found |= {_SIGNS[word.casefold()]} if word.casefold() in _SIGNS else set(terms(word)[:1])
     return found
 
 

@@ -240,11 +240,18 @@ def _between(plain: Reading, familiar: Reading, known: float) -> Reading:
 
 
 def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
-    """Citations in the documents' order, the best sentence's document first; neighbours become one."""
+    """Citations in the documents' order, the best sentence's document first; neighbours become one.
+
+    What introduces a list and denies ("Not included:") is cited with its items.
+    """
     if not cited:
         return ()
     first = cited[0].passage.document
-    ordered = sorted(cited, key=lambda each: (each.passage.document != first, each.passage.document, each.start))
+    leads = [each.lead for each in cited if each.lead is not None]
+    places = {(each.passage.shelf, each.passage.document, each.start): each for each in (*leads, *cited)}
+    ordered = sorted(
+        places.values(), key=lambda each: (each.passage.document != first, each.passage.document, each.start)
+    )
     found: list[Citation] = []
     for each in ordered:
         last = found[-1] if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,10 +23,15 @@ _CELLS = re.compile(r"\|[^\n]+\|")
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
 """A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
+_OF = re.compile(r"[^\W\d_a-z][^:\n;!?|]{0,58}[^\s.:;!?,|]")
+"""What such lines are of, on a line above them: the first cell of a row whose column has no name."""
+_PAIRS = 2
+"""Lines below it, at least: one alone is a value under its heading."""
 _NEXT = re.compile(r"[.;!?]\s+[A-Z]")
 """A value with this in it is prose."""
 _TITLE = re.compile(
-    r"(?:\A\s*|(?<=[.!?]\n)[ \t]*)(?P<title>[^\W_a-z][^\n]{0,58}[^\n.,;:!?\s|])[ \t]*\n(?=[ \t]*[\"'(\u201c]?[^\W_a-z])"
+    r"(?:\A\s*|(?<=[.!?]\n)[ \t]*)(?P<title>(?:\u00a7[ \t]?)?[^\W_a-z][^\n]{0,58}[^\n.,;:!?\s|])[ \t]*\n"
+    r"(?=[ \t]*[\"'(\u201c]?[^\W_a-z])"
 )
 """A short line without a sentence's end before one that begins a sentence: a heading of a plain text or a PDF."""
 _TITLE_WORDS = 8
@@ -36,6 +41,17 @@ _BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
 """Such marks."""
 _LONGEST_ROW = 600
 """Characters."""
+_SHORTENED = re.compile(r"\b(?:tel|ext|max|min|approx|ca|incl|excl|fig|abs|vol|ed|pp|e\.g|i\.e)\.$", re.IGNORECASE)
+"""What goes on behind its full stop: "tel. 0341", "max. 5"."""
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_FULL = re.compile(
+    rf"(?:\b[ap]\.m\.|\u00b0[CF]\.)[)\"'\u201d\u2019]*\s+(?=[A-Z][a-z])(?!{_DAY}|(?:\w+\s+){{1,3}}[Tt]ime\b)"
+)
+"""What is abbreviated and ends its sentence, as what follows begins one."""
+_ITEM_MARK = re.compile(r"[ \t]*(?:[-*+\u2022]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]+\S")
+_DENIES = re.compile(
+    r"\b(?:not|no|never|none|without|cannot|neither|except\w*|exclu\w*)\b|n['\u2019]t\b", re.IGNORECASE
+)
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
 _CLOSING = " \t\r\n|*_`"
 _PAIRED = ("`", "**", "__", "*", "_")
@@ -56,6 +72,8 @@ class Sentence:
     text: str
     head: str = ""
     """The names of the columns, of a table's row: its values say nothing without them."""
+    lead: Sentence | None = None
+    """Of a list's item what introduces the list, where that denies ("Not included:"): the item says the opposite."""
 
     @property
     def said(self) -> str:
@@ -101,14 +119,28 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
         places = taken.setdefault((passage.shelf, passage.document), [])
+        leads = _leads(passage.text)
         for start, end, head in _cut(passage.text, columns_above(passage)):
             at, to = passage.start + start, passage.start + end
             if any(at < other_end and other_start < to for other_start, other_end in places):
                 continue
             places.append((at, to))
-            text = passage.text[start:end]
-            found.append(Sentence(passage=passage, rank=rank, start=at, end=to, text=text, head=head))
+            lead = leads.get(start)
+            above = None if lead is None else _sentence(passage, rank, *lead)
+            found.append(replace(_sentence(passage, rank, start, end), head=head, lead=above))
     return found
+
+
+def _sentence(passage: Passage, rank: int, start: int, end: int) -> Sentence:
+    """What stands at these characters of a passage's text."""
+    at = passage.start
+    return Sentence(passage=passage, rank=rank, start=at + start, end=at + end, text=passage.text[start:end])
+
+
+def flat(text: str) -> str:
+    """On one line; what stands on lines of its own, as a row of a table does, stays apart."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return ("; " if len(lines) > 1 and all(": " in line for line in lines) else " ").join(lines)
 
 
 def columns_above(passage: Passage) -> str:
@@ -139,6 +171,23 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
                 places.append((at, to, table.head if table else ""))
         start = end
     return tuple(places)
+
+
+@lru_cache(maxsize=4096)
+def _leads(text: str) -> dict[int, tuple[int, int]]:
+    """By the start of a list's item where the words that introduce its list stand, if they deny."""
+    found: dict[int, tuple[int, int]] = {}
+    lead, before = None, 0
+    for start, end, _ in _cut(text):
+        line = text.rfind("\n", 0, start) + 1
+        if _ITEM_MARK.match(text, line) and lead is not None:
+            found[start] = lead
+        elif lead is None or line >= before:
+            last = max(start, text.rfind("\n", start, end) + 1)
+            introduces = text[end - 1] not in {".", "!", "?", ";"}
+            lead = (last, end) if introduces and _DENIES.search(text, last, end) else None
+        before = end
+    return found
 
 
 class _Table(NamedTuple):
@@ -188,20 +237,35 @@ def _joined(prose: str) -> Iterator[tuple[int, int]]:
     """Sentences; a label and what stands behind it on its line are one."""
     begun, end = 0, -1
     for each in Document(prose).sentences:
-        if end >= 0 and not (prose[end - 1] == ":" and "\n" not in prose[end : each.start]):
-            yield begun, end
+        if end >= 0 and not _goes_on(prose[begun:end], prose[end : each.start]):
+            yield from _full(prose, begun, end)
             end = -1
         begun, end = (each.start if end < 0 else begun), each.end
     if end >= 0:
-        yield begun, end
+        yield from _full(prose, begun, end)
+
+
+def _goes_on(told: str, gap: str) -> bool:
+    """Whether what follows belongs to it: behind a label on its line, or behind an abbreviation."""
+    return (told.endswith(":") and "\n" not in gap) or (gap.count("\n") < 2 and _SHORTENED.search(told) is not None)
+
+
+def _full(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A sentence, cut where an abbreviation ends one."""
+    for match in _FULL.finditer(prose, start, end):
+        yield start, match.end()
+        start = match.end()
+    yield start, end
 
 
 def _is_row(paragraph: str) -> bool:
-    """Whether it is a table's row, or every line is a name with its value."""
+    """Whether it is a table's row, or every line is a name with its value; the first may be what the row is of."""
     row = paragraph.strip()
+    lines = [line.strip(_MARKS) for line in row.split("\n")]
+    if len(lines) > _PAIRS and _OF.fullmatch(lines[0]) and len(lines[0].split()) <= _TITLE_WORDS:
+        lines = lines[1:]
     return len(paragraph) <= _LONGEST_ROW and (
-        _CELLS.fullmatch(row) is not None
-        or all(_PAIR.fullmatch(line.strip(_MARKS)) and not _NEXT.search(line) for line in row.split("\n"))
+        _CELLS.fullmatch(row) is not None or all(_PAIR.fullmatch(line) and not _NEXT.search(line) for line in lines)
     )
 
 

@@ -107,10 +107,15 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
         log(1 + len(words - together)),
         log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
         _denies(sentence, sources[first], clause),
-        _opposes(sentence, sources[first]) or _narrowed(sentence, clause),
+        _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
+
+
+def denials(text: str) -> int:
+    """How often it says "not"."""
+    return len(_NEGATION.findall(text))
 
 
 def _plain(text: str) -> str:
@@ -129,7 +134,7 @@ def _about(words: set[str], source: str) -> str:
 
 def _denies(sentence: str, source: str, clause: str) -> bool:
     """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
-    if (len(_NEGATION.findall(sentence)) - len(_NEGATION.findall(clause))) % 2:
+    if (denials(sentence) - denials(clause)) % 2:
         return True
     (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
     return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
@@ -149,6 +154,13 @@ def _narrowed(sentence: str, clause: str) -> bool:
         return True
     said, order = set(terms(sentence)), terms(clause)
     return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said
+
+
+def _mixed(words: set[str], source: str) -> bool:
+    """Whether a clause is told with words of the one behind its semicolon in the place of its number."""
+    clauses = [(set(terms(clause)), numbers(clause)) for clause in source.split(";")]
+    own, values = max(clauses, key=lambda clause: len(words & clause[0]))
+    return bool(values) and not values & words and any(words & (other - own) for other, _ in clauses)
 
 
 def _opposes(sentence: str, source: str) -> bool:

@@ -5,6 +5,7 @@ from ._acceptance import Acceptance
 from ._adapter import ADAPTER_FILE, base_of
 from ._agreement import SIGNS, Agreement
 from ._answer import DOCUMENT_COLUMN, NOT_STATED, AnswerSpecialist, Thresholds, load_answer, passages_of
+from ._assent import is_settled
 from ._choice_head import ChoiceHead
 from ._classify import ClassifySpecialist
 from ._demonstrations import Demonstrations, Neighbour
@@ -89,6 +90,7 @@ __all__ = [
     "context_first",
     "fault_of",
     "find_label",
+    "is_settled",
     "likeness",
     "load_answer",
     "load_specialist",

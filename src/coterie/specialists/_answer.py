@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie._cpu import Stretch
-from coterie.answering import Reader, Reading, Survey, cite, survey
+from coterie.answering import Reader, Reading, Survey, cite, spoken, survey
 from coterie.engines import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
 from coterie.types import (
@@ -152,8 +152,10 @@ class AnswerSpecialist:
         else:
             citations = cite(reading.cited)
             said = _Said(
-                value=" ".join(_flat(each.text) for each in citations),
-                text="\n".join(f"{_flat(each.text)} [{number}]" for number, each in enumerate(citations, start=1)),
+                value=" ".join(spoken(each, reading.cited) for each in citations),
+                text="\n".join(
+                    f"{spoken(each, reading.cited)} [{number}]" for number, each in enumerate(citations, start=1)
+                ),
                 confidence=reading.right,
                 judged=answering.judge(reading.right, None),
                 how=f"quoted from {_places(citations)}",
@@ -248,12 +250,6 @@ def passages_of(view: ContextView, task: Task) -> list[Passage]:
     found = [each for each in chain.from_iterable(zip_longest(*shelves.values())) if each is not None]
     named = (task.columns or {}).get(DOCUMENT_COLUMN)
     return found if named is None else [each for each in found if each.document == str(named)]
-
-
-def _flat(text: str) -> str:
-    """On one line; what stands on lines of its own, as a row of a table does, stays apart."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return ("; " if len(lines) > 1 and all(": " in line for line in lines) else " ").join(lines)
 
 
 def _places(citations: Sequence[Citation]) -> str:

@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.answering import Borne, Reading, Sentence, Support, Survey, cite, terms
+from coterie.answering import Borne, Reading, Sentence, Support, Survey, borne_by, cite, denials, terms
 from coterie.engines import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
 from coterie.types import Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
 
+from ._assent import is_settled, without_assent
 from ._sentences import split_sentences
 
 INSTRUCTION = (
@@ -27,6 +28,7 @@ _SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IG
 _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 _ASSENT = frozenset(terms("yes no correct right indeed"))
 """Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
+_ALONE = re.compile(r"(?:yes|no)\W*", re.IGNORECASE)
 _MOST_SHOWN = 4
 """Passages that the model is shown: those with the likeliest sentences. A small model reads 50 tokens a second."""
 _FRAME = 40  # tokens of what frames passages and question
@@ -88,9 +90,14 @@ class Writer:
         verdicts = () if output.verdict is None else (output.verdict,)
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
         told = list(_sentences(output.text, cut=output.finish != "stop"))
-        judged = [self.support.judge(sentence, [each.text for each in sources]) for sentence in told]
+        texts = [borne_by(each) for each in sources]
+        judged = [self.support.judge(sentence, texts) for sentence in told]
+        settled = self._settled(task.text, told[0], texts) if told else None
+        if settled is not None:
+            judged[0] = settled
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
-        if objection := self._objection(task.text, told, judged, found=any(each in reading.cited for each in used)):
+        found = any(each in reading.cited for each in used)
+        if objection := self._objection(task.text, told, judged, found=found, settled=settled is not None):
             return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
@@ -104,7 +111,15 @@ class Writer:
             verdicts=verdicts,
         )
 
-    def _objection(self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool) -> str:
+    def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> Borne | None:
+        """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""
+        borne = self.support.judge(without_assent(sentence), sources)
+        nearest = [sources[number] for number in borne.sources]
+        return borne if is_settled(question, sentence, nearest) else None
+
+    def _objection(
+        self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool, settled: bool
+    ) -> str:
         """Why what was written is not said; nothing if it is.
 
         Args:
@@ -112,6 +127,7 @@ class Writer:
             told: The sentences written.
             judged: What bears each out.
             found: Whether one of them rests on a sentence that was found to answer.
+            settled: Whether the first one begins with a "Yes" or "No" that may be said.
         """
         if not told or _SILENT.match(told[0]):
             return "found no answer"
@@ -123,7 +139,8 @@ class Writer:
             return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
         if not found:
             return f"answered from other sentences than those found ({told[0]!r})"
-        if not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
+        denied = len(told) == 1 and denials(told[0]) != denials(question)
+        if not settled and not denied and not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
             return f"only said the question again ({told[0]!r})"
         return ""
 
@@ -158,6 +175,8 @@ def _title(passage: Passage) -> str:
 def _sentences(text: str, *, cut: bool) -> Iterator[str]:
     """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
     found = [stripped for each in split_sentences(text) if (stripped := _MARK.sub("", each).strip())]
+    if len(found) > 1 and _ALONE.fullmatch(found[0]):
+        found[:2] = [f"{found[0]} {found[1]}"]  # "Yes. Dogs are allowed."
     found = found[:-1] if cut and len(found) > 1 else found
     yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
 

@@ -106,6 +106,57 @@ def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
     assert covered[2] == covered.max() > covered[4]
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("Call Ms. Lind, tel. 0341 556 77. No agents.", ["Call Ms. Lind, tel. 0341 556 77.", "No agents."]),
+        ("Tell the desk (ext. 4400) at once.", ["Tell the desk (ext. 4400) at once."]),
+        ("Do not store above 25 °C. Keep it dry.", ["Do not store above 25 °C.", "Keep it dry."]),
+        ("Open from 10 to 12 a.m. Contact: Ms. Lind", ["Open from 10 to 12 a.m.", "Contact: Ms. Lind"]),
+        ("Open until 5 p.m. Monday to Friday.", ["Open until 5 p.m. Monday to Friday."]),
+        ("It ends at 5 p.m. New York time.", ["It ends at 5 p.m. New York time."]),
+        ("§ 3 Fees\nMembers pay 60 euros.", ["§ 3 Fees", "Members pay 60 euros."]),
+    ],
+)
+def test_an_abbreviation_ends_a_sentence_only_where_another_begins(text, quoted):
+    """What is said behind "tel." is quoted with it, and what stands behind "°C." or "a.m." by itself."""
+    assert [each.text for each in cut_passages([passage(text)])] == quoted
+
+
+def test_a_row_is_quoted_with_what_it_is_of():
+    """The first cell of a row whose column has no name says what the others are of; one value stands under a title."""
+    text = "Weight\nPump A: 3.9 kg\nPump B: 4.7 kg\n\nTablets\nSubstance: ibuprofen\n\n4. Effects\nCommon: a\nRare: b"
+
+    assert [each.text for each in cut_passages([passage(text)])] == [
+        "Weight\nPump A: 3.9 kg\nPump B: 4.7 kg",
+        "Tablets",
+        "Substance: ibuprofen",
+        "4. Effects",
+        "Common: a\nRare: b",
+    ]
+
+
+@pytest.mark.parametrize("above", ["Not included:", "Do not take it\n", "## What we do not pay for\n"])
+def test_an_item_is_cited_with_an_introduction_that_denies(above):
+    """Below "Not included:" an item by itself says the opposite."""
+    text = f"The fare is paid.\n\n{above}\n- lunch\n- if you are ill\n\nAsk us."
+    found = cut_passages([passage(text)])
+    lunch, ill, last = found[-3:]
+
+    quoted = [each.text for each in cite([ill])]
+    assert quoted == [above.strip("#\n "), "if you are ill"]
+    assert all(text[each.start - 100 : each.end - 100] == each.text for each in cite([lunch, ill]))
+    assert len(cite([lunch, ill])) == 3  # the introduction once
+    assert last.lead is None
+
+
+def test_an_item_is_cited_alone_below_what_only_introduces():
+    """An introduction that denies nothing is not quoted."""
+    _, item = cut_passages([passage("You get:\n- a laptop")])
+
+    assert [each.text for each in cite([item])] == ["a laptop"]
+
+
 def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
     """The names are no sentence of their own, and what is cited is the row as it stands."""
     rows = "| Germany | 28 EUR |\n| France | 40 EUR |"

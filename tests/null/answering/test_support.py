@@ -101,3 +101,38 @@ def test_a_source_word_for_word_is_supported():
 
     assert support.judge(f"  {source.upper()} ", ["We close at six.", source]) == Borne(support=1.0, sources=(1,))
     assert support.judge(source.replace("nine", "eight"), [source]).support < load_defaults().supported
+
+
+ELSEWHERE = [
+    "Weight, Pump 300 3.9 kg, Pump 500 4.7 kg",
+    "Parts carry a guarantee of 24 months; labour is guaranteed for 6 months.",
+    "Hand luggage of up to 8 kg and one suitcase of up to 23 kg per person are included.",
+    "The wage is 16.80 euros an hour, plus 25% for night shifts.",
+    "The recommended dose for adults is 1 tablet up to three times a day.",
+    "It decides by simple majority; changes of the statutes need three quarters of the votes cast.",
+    "The cake keeps in a box for 3 to 4 days, or freeze it for up to one month.",
+]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "borne"),
+    [
+        ("The weight of the pump 300 is 3.9 kg.", True),
+        ("The weight of the pump 300 is 4.7 kg.", False),
+        ("Labour is guaranteed for 6 months.", True),
+        ("Parts are guaranteed for 6 months and labour for 24 months.", False),
+        ("Hand luggage of up to 23 kg and one suitcase of up to 8 kg are included.", False),
+        ("The wage is € 16.80 an hour, plus 25% for night shifts.", True),
+        ("The wage is 25 euros an hour, plus 16.80% for night shifts.", False),
+        ("The dose for adults is 3 tablets up to three times a day.", False),
+        ("Changes of the statutes need three quarters of the votes.", True),
+        ("Changes of the statutes need a simple majority.", False),
+        ("The cake keeps in a box for 3 to 4 days.", True),
+        ("The cake keeps in a box for up to one month.", False),
+    ],
+)
+def test_a_number_stays_with_its_unit_and_with_what_stands_beside_it(sentence, borne):
+    """Two numbers exchanged, one of another unit, or another clause in the place of one, are not supported."""
+    defaults = load_defaults()
+
+    assert (defaults.support.judge(sentence, ELSEWHERE).support >= defaults.supported) is borne

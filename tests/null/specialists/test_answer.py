@@ -187,6 +187,34 @@ async def test_a_supported_sentence_that_does_not_answer_is_not_said(said, why):
     assert "late fee of 12 pounds" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("said", "accepted"),
+    [
+        ("Yes, cards are valid for 4 years.", True),
+        ("Yes. Cards are valid for 4 years.", True),
+        ("No, cards are valid for 4 years.", False),
+        ("Cards are valid for 4 years.", False),
+    ],
+)
+async def test_yes_is_said_where_the_rest_settles_the_question(said, accepted):
+    """With the clause that was asked about; that clause alone only says the question again."""
+    finding = await specialist(writer=writer(said)).consult(Task(text="Are cards valid for 4 years?"), view())
+
+    assert ("worded by" in finding.reason) is accepted
+    assert finding.citations[0].document == "cards.md"
+
+
+async def test_a_row_of_a_table_is_answered_with_its_columns():
+    """A value by itself says nothing; what is cited is the row as it stands."""
+    text = "| Train | From Norden | To Hafen |\n|---|---|---|\n| RB 1 | 6:42 | 7:33 |\n| RB 3 | 8:42 | 9:33 |\n"
+    table = Passage(document="t.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, shelf="shelf")
+    seen = ContextView(entries=(Entry(content=table, producer="shelf", label=Label.PUBLIC, time=0.0),))
+    finding = await specialist().consult(Task(text="When does train RB 3 go from Norden?"), seen)
+
+    assert finding.value == "Train: RB 3; From Norden: 8:42; To Hafen: 9:33"
+    assert finding.citations[0].text == "RB 3 | 8:42 | 9:33"
+
+
 @pytest.mark.parametrize("said", ["not stated", "Not stated.", ""])
 async def test_a_model_that_finds_nothing_says_nothing(said):
     """Its silence is noted; the quotation stands."""
