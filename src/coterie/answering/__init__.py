@@ -1,5 +1,6 @@
 """Answers from passages: sentences found that answer a question, how sure that is, and whether a text is borne out."""
 
+from ._bound_numbers import value_astray
 from ._default import DEFAULT_FILE, Defaults, load_defaults
 from ._experts import PLACES, Experts, place_odds, place_of
 from ._features import ENCODED, LEXICAL, WHOLE, encoded_features, lexical_features
@@ -69,5 +70,6 @@ __all__ = [
     "support_features",
     "survey",
     "terms",
+    "value_astray",
     "weigh",
 ]

@@ -41,6 +41,11 @@ _BEHIND = re.compile(
     r"(?:\s?(?:to|or|and|-|\u2013)\s?\d+(?:[.,:]\d+)*)?[\s-]*([%\u20ac\u00a3$\u00b0]|per\s+cent|[^\W\d]+)",
     re.IGNORECASE,
 )
+_DATED = re.compile(
+    r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=\b|\w*days?\b)|Jan(?=\b|uary)|Feb(?=\b|ruary)|Mar(?=\b|ch\b)|Apr(?=\b|il)|Jun(?=e?\b)"
+    r"|Jul(?=y?\b)|Aug(?=\b|ust\b)|(?:Sep|Oct|Nov|Dec)(?=\b|\w*ber\b))"
+)
+"""A day or a month, by its first letters."""
 _BOUNDING = frozenset(terms("up least most more less fewer older younger over"))
 """Words around a number that do not say what it is of."""
 _LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
@@ -64,7 +69,8 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
 
     A number is looked for in the source that has most of the words around it: that another one has it too says nothing.
     """
-    found = set()
+    sentence = sentence.replace(": ", " ")  # "pump 300: 3.9 kg" says it of that pump
+    found = _dates(sentence) - _dates(" ".join(sources))
     told = [part for part in _parts(sentence) if numbers(part)]
     for part in told:
         words = _own(part, head=True) - units(part)
@@ -77,6 +83,19 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
             if all(_crossed(part, each) or any(_misplaced(number, text, each) for text in around) for each in near)
         }
     return found
+
+
+def value_astray(question: str, sentence: str, sources: Sequence[str]) -> bool:
+    """Whether a sentence is a value and no more ("6 months."), and sources say it of something else than was asked."""
+    if {word for word in terms(sentence) if not word[0].isdigit()} - units(sentence) - _BOUNDING - _WORDS:
+        return False
+    whole = f"{question.strip().rstrip('?')} {sentence}"
+    return not numbers(sentence).isdisjoint(astray(whole, sources))
+
+
+def _dates(text: str) -> set[str]:
+    """The days and months that it names."""
+    return {match.group().casefold() for match in _DATED.finditer(text)}
 
 
 def _crossed(part: str, source: str) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from coterie.answering import Borne, Reading, Sentence, Support, Survey, borne_by, cite, denials, terms
+from coterie.answering import Borne, Reading, Sentence, Support, Survey, borne_by, cite, denials, terms, value_astray
 from coterie.engines import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
@@ -91,7 +91,7 @@ class Writer:
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
         told = list(_sentences(output.text, cut=output.finish != "stop"))
         texts = [borne_by(each) for each in sources]
-        judged = [self.support.judge(sentence, texts) for sentence in told]
+        judged = [self._judge(task.text, sentence, texts) for sentence in told]
         settled = self._settled(task.text, told[0], texts) if told else None
         if settled is not None:
             judged[0] = settled
@@ -110,6 +110,13 @@ class Writer:
             steps=steps,
             verdicts=verdicts,
         )
+
+    def _judge(self, question: str, sentence: str, sources: Sequence[str]) -> Borne:
+        """What bears out a sentence; a value alone is one of what was asked."""
+        borne = self.support.judge(sentence, sources)
+        if value_astray(question, sentence, [sources[number] for number in borne.sources]):
+            return replace(borne, support=0.0)
+        return borne
 
     def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> Borne | None:
         """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.answering import Borne, load_defaults
+from coterie.answering import Borne, load_defaults, value_astray
 
 SOURCES = [
     "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",
@@ -104,6 +104,7 @@ def test_a_source_word_for_word_is_supported():
 
 
 ELSEWHERE = [
+    "The board decided on a vegetarian day on Wednesdays.",
     "Weight, Pump 300 3.9 kg, Pump 500 4.7 kg",
     "Parts carry a guarantee of 24 months; labour is guaranteed for 6 months.",
     "Hand luggage of up to 8 kg and one suitcase of up to 23 kg per person are included.",
@@ -119,6 +120,10 @@ ELSEWHERE = [
     [
         ("The weight of the pump 300 is 3.9 kg.", True),
         ("The weight of the pump 300 is 4.7 kg.", False),
+        ("Pump 300: 4.7 kg", False),
+        ("Pump 300: 3.9 kg", True),
+        ("The board decided on a vegetarian day on Wednesdays.", True),
+        ("The board decided on a vegetarian day on Fridays.", False),
         ("Labour is guaranteed for 6 months.", True),
         ("Parts are guaranteed for 6 months and labour for 24 months.", False),
         ("Hand luggage of up to 23 kg and one suitcase of up to 8 kg are included.", False),
@@ -136,3 +141,13 @@ def test_a_number_stays_with_its_unit_and_with_what_stands_beside_it(sentence, b
     defaults = load_defaults()
 
     assert (defaults.support.judge(sentence, ELSEWHERE).support >= defaults.supported) is borne
+
+
+@pytest.mark.parametrize(
+    ("value", "astray"), [("24 months.", False), ("6 months.", True), ("Labour: 6 months.", False), ("At once.", False)]
+)
+def test_a_value_alone_is_of_what_was_asked(value, astray):
+    """A number without words of its own is read with the question's."""
+    asked = "How long is the guarantee on parts?"
+
+    assert value_astray(asked, value, [ELSEWHERE[2]]) is astray
