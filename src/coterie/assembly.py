@@ -37,7 +37,7 @@ from coterie.network import Network
 from coterie.privacy import Detector, open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry import Version, open_registry
-from coterie.retrieval import declared_access, open_shelf
+from coterie.retrieval import open_declared
 from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
 from coterie.specialists import (
     ADAPTER_FILE,
@@ -256,17 +256,7 @@ def _shelves(
 ) -> dict[str, Retriever]:
     """The shelves that specialists read; others stay closed."""
     named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
-    return {
-        name: open_shelf(
-            name,
-            config.knowledge[name],
-            folder,
-            network=config.network.name,
-            encoder=encoder,
-            declared=declared_access(config, name),
-        )
-        for name in named
-    }
+    return {name: open_declared(name, config, folder, encoder=encoder) for name in named}
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:

@@ -192,23 +192,13 @@ async def opened_specialist(
     """A specialist of one version with its engines and shelves, closed afterwards."""
     from coterie.assembly import open_models
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import declared_access, open_shelf
+    from coterie.retrieval import open_declared
     from coterie.specialists import load_specialist
 
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})
     encoder = OnnxEncoder.bundled()
-    shelves = {
-        shelf: open_shelf(
-            shelf,
-            config.knowledge[shelf],
-            folder,
-            network=config.network.name,
-            encoder=encoder,
-            declared=declared_access(config, shelf),
-        )
-        for shelf in section.knowledge
-    }
+    shelves = {shelf: open_declared(shelf, config, folder, encoder=encoder) for shelf in section.knowledge}
     try:
         yield load_specialist(name, section, version, encoder=encoder, models=models, data_label=label), shelves
     finally:

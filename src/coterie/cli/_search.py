@@ -97,32 +97,22 @@ def _mode(text: str | None) -> Mode | None:
 
 def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -> T:
     """Open a shelf of the file, or one that was indexed without being in it, and close it whatever happens."""
-    from coterie.config import KnowledgeSection, load_config
+    from coterie.config import load_config
     from coterie.engines import OnnxEncoder
-    from coterie.retrieval import declared_access, open_shelf, shelf_folder
+    from coterie.retrieval import open_declared, shelf_folder
 
     check_name(name)
     config = load_config(folder)
-    section = config.knowledge.get(name)
-    if section is None:
-        if not shelf_folder(folder, name).is_dir():
-            raise InputError(
-                f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(config.knowledge)}) nor indexed.",
-                hint=f"Index documents for it: coterie index {name} PATH",
-            )
-        section = KnowledgeSection()
+    if name not in config.knowledge and not shelf_folder(folder, name).is_dir():
+        raise InputError(
+            f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(config.knowledge)}) nor indexed.",
+            hint=f"Index documents for it: coterie index {name} PATH",
+        )
 
     async def work() -> T:
         encoder = OnnxEncoder.bundled()
         try:
-            shelf = open_shelf(
-                name,
-                section,
-                folder,
-                network=config.network.name,
-                encoder=encoder,
-                declared=declared_access(config, name) if name in config.knowledge else None,
-            )
+            shelf = open_declared(name, config, folder, encoder=encoder)
             try:
                 return await use(shelf)
             finally:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._keyword import analyse
     from ._local import LocalShelf
     from ._manifest import ShelfState, shelf_state
-    from ._open import KNOWLEDGE_FOLDER, open_reranker, open_shelf, shelf_folder
+    from ._open import KNOWLEDGE_FOLDER, open_declared, open_reranker, open_shelf, shelf_folder
     from ._parsed import Parsed, Unreadable
     from ._postgres import PostgresShelf
     from ._read import Reader
@@ -62,6 +62,7 @@ _HOMES = {
     "given_before": "_guard",
     "name_kinds": "_sources",
     "ndcg": "_evaluate",
+    "open_declared": "_open",
     "open_reranker": "_open",
     "open_shelf": "_open",
     "read_corpus": "_sources",
@@ -107,6 +108,7 @@ __all__ = [
     "given_before",
     "name_kinds",
     "ndcg",
+    "open_declared",
     "open_reranker",
     "open_shelf",
     "read_corpus",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from coterie.config import EnvSecret, KnowledgeSection
+from coterie.config import Config, EnvSecret, KnowledgeSection
 from coterie.errors import ExtraMissing
 
 from ._document import Mode, Shelf
-from ._guard import GuardedShelf
+from ._guard import GuardedShelf, declared_access
 from ._local import LocalShelf, TokenEncoder
 from ._rerank import Reranker
 from ._sources import Access
@@ -30,6 +30,22 @@ def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker 
     """
     reranker = Reranker.bundled() if section.rerank and section.store == "local" else None
     return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
+
+
+def open_declared(name: str, config: Config, folder: Path, *, encoder: TokenEncoder) -> Shelf:
+    """The shelf of a network, to be searched: guarded by what coterie.toml says of it, if it is in it.
+
+    Raises what `open_shelf` raises.
+    """
+    section = config.knowledge.get(name)
+    return open_shelf(
+        name,
+        section or KnowledgeSection(),
+        folder,
+        network=config.network.name,
+        encoder=encoder,
+        declared=None if section is None else declared_access(config, name),
+    )
 
 
 def open_shelf(

@@ -120,7 +120,10 @@ class Writer:
 
     def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> Borne | None:
         """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""
-        borne = self.support.judge(without_assent(sentence), sources)
+        rest = without_assent(sentence)
+        if rest == sentence:
+            return None
+        borne = self.support.judge(rest, sources)
         nearest = [sources[number] for number in borne.sources]
         return borne if is_settled(question, sentence, nearest) else None
 

@@ -32,7 +32,7 @@ from coterie.data import Dataset
 from coterie.errors import NotIndexed
 from coterie.evaluation import Evaluation, Interval, evaluate, look_up_with, score_interval, with_quotes
 from coterie.protocols import Retriever
-from coterie.retrieval import Shelf, declared_access, open_shelf
+from coterie.retrieval import Shelf, open_declared
 from coterie.routing import PROFILE_FILE
 from coterie.specialists import Acceptance, AnswerSpecialist, Thresholds
 from coterie.types import Label, Output, Prompt, Rung
@@ -95,17 +95,7 @@ def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, R
 def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
     """The shelves that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
-    return {
-        name: open_shelf(
-            name,
-            config.knowledge[name],
-            folder,
-            network=config.network.name,
-            encoder=encoder,
-            declared=declared_access(config, name),
-        )
-        for name in job.section.knowledge
-    }
+    return {name: open_declared(name, config, folder, encoder=encoder) for name in job.section.knowledge}
 
 
 def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
