@@ -12,15 +12,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from _training_rows import Rows
-from coterie.calibration import fit_temperature, softmax
-from coterie.config import SpecialistSection
-from coterie.data import Dataset, Row
-from coterie.engines import OnnxEncoder
-from coterie.training import Silent
-from coterie.training._examples import FOLDS, TextExamples, deal_folds, text_examples
-from coterie.training._job import Job
-from coterie.training._measure import Encoded
-from coterie.training._text import TextFit, fit_text
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.calibration import fit_temperature, softmax
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.examples import FOLDS, TextExamples, deal_folds, text_examples
+from coterie.learning.job import Job
+from coterie.learning.measure import Encoded
+from coterie.learning.progress import Silent
+from coterie.tasks.classify.heads import TextFit, fit_text
 from coterie.types import Prompt
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import tomlkit
 
 from _record import ROOT
-from coterie.config import FILE_NAME, load_config
-from coterie.models import installed
-from coterie.registry import REGISTRY_FOLDER
+from coterie.config.file import load_config
+from coterie.config.section import FILE_NAME
+from coterie.models.locate import installed
+from coterie.registry.registry import REGISTRY_FOLDER
 
 DEMO = ROOT / "demo"
 SMALL = ("triage", "clauses", "underwriting")

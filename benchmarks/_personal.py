@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from coterie.privacy import Kind, PersonalData
+from coterie.privacy.detection import Kind, PersonalData
 
 Part = Literal["train", "valid", "test"]
 SETS = {"generated_large": 1, "synth_dataset_v2": 2}

@@ -19,11 +19,17 @@ import tomlkit
 
 from _data import LENDER
 from _specialists import champion, percentile_interval
-from coterie.config import FILE_NAME, LlamaModel, SpecialistSection, load_config
-from coterie.engines import LlamaEngine
-from coterie.models import locate
-from coterie.specialists import ADAPTER_FILE, GenerateSpecialist, load_specialist, split_sentences
-from coterie.training import Progress, train
+from coterie.config.file import LlamaModel, load_config
+from coterie.config.section import FILE_NAME
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.llama import LlamaEngine
+from coterie.learning.progress import Progress
+from coterie.models.locate import locate
+from coterie.specialists.artefacts import ADAPTER_FILE
+from coterie.tasks.generate.model import GenerateSpecialist
+from coterie.tasks.generate.sentences import split_sentences
+from coterie.tasks.loading import load_specialist
+from coterie.training.train import train
 from coterie.types import ContextView, Delta, Entry, Fact, Finding, Label, Output, Prompt, Task
 
 MESSAGES, HELP, PAIRS = "data/triage.test.csv", "data/help.jsonl", "data/reply.pairs.csv"

@@ -1,7 +1,7 @@
 """Specialists made and asked the way a user makes and asks them: a folder with a `coterie.toml`, `train`, the champion.
 
 Nothing here reaches around the product: rows are asked one after the other through `consult` of a specialist that was
-stored and loaded again, and judged by `coterie.evaluation`. Test rows are asked once a seed and choose nothing.
+stored and loaded again, and judged by `coterie.learning`. Test rows are asked once a seed and choose nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ import numpy as np
 import tomlkit
 
 from coterie import open_network
-from coterie.accounting import CostMeter
-from coterie.config import FILE_NAME, AccountingSection, SpecialistSection, load_config
-from coterie.data import Dataset, Row, read_section
-from coterie.evaluation import bootstrap_interval, bootstrap_mean, judge
+from coterie.accounting.meter import CostMeter
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import load_config
+from coterie.config.section import FILE_NAME
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.judging import judge
+from coterie.learning.metrics import bootstrap_interval, bootstrap_mean
+from coterie.learning.progress import Silent
+from coterie.learning.reading import read_section
 from coterie.protocols import Specialist
-from coterie.registry import REGISTRY_FOLDER, Registry, Version
-from coterie.training import Silent, train
+from coterie.registry.registry import REGISTRY_FOLDER, Registry
+from coterie.registry.version import Version
+from coterie.training.train import train
 from coterie.types import ContextView, Finding, Rung, Task, Usage
 
 R = TypeVar("R")

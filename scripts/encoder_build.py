@@ -34,7 +34,8 @@ from onnxruntime.quantization import QuantType, quant_pre_process, quantize_dyna
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
-from coterie.tuning import QUANTISATION, SentenceNetwork, export_graph, quantise
+from coterie.tuning.export import QUANTISATION, export_graph, quantise
+from coterie.tuning.finetune import SentenceNetwork
 
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

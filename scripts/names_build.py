@@ -31,16 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 from corpus import Labelled, corpus, without_names
 
 from _personal import SETS, Count, Span, Text, annotated, as_scored, count, read_texts
-from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
-from coterie.privacy import (
-    AnnotatedText,
-    ChainModel,
-    Lexicon,
-    NameDetector,
-    PersonalData,
-    store_model,
-)
-from coterie.training import fit_names
+from coterie.engines.onnx import BUNDLED_ENCODER, GRAPH_FILE, TOKENIZER_FILE
+from coterie.privacy.annotated import AnnotatedText
+from coterie.privacy.detection import PersonalData
+from coterie.privacy.names import ChainModel, NameDetector, store_model
+from coterie.privacy.training import fit_names
+from coterie.privacy.words import Lexicon
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src" / "coterie" / "privacy" / "names"

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from coterie.engines import OnnxEncoder, TokenStates
+from coterie.engines.onnx import OnnxEncoder, TokenStates
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "coterie" / "retrieval" / "reranker"
 WIDTH = 32

@@ -20,8 +20,9 @@ from _data import find, thin
 from _folds import Fitted, fit_embedding
 from _record import Bar, Record, arguments, sha256
 from _training_rows import FOLDERS, SETS, Rows, clinc
-from coterie.calibration import accept_threshold, softmax
-from coterie.engines import OnnxEncoder
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.calibration import softmax
+from coterie.learning.threshold import accept_threshold
 
 CLAIM = "Accepted answers are wrong at most as often as was asked for, whichever rows the threshold was chosen on."
 TARGETS = (0.01, 0.02, 0.05)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from _questions import QUESTIONS
 
 from _contracts import contract_key, contract_texts
-from coterie.extraction import Document
+from coterie.tasks.extract.document import TokenizedText
 from coterie.types import Label, Passage
 
 _OMITTED = "<omitted>"
@@ -103,7 +103,7 @@ def _places(text: str, piece: str) -> list[tuple[int, int]]:
 def cut(document: str, text: str, heading: str = "", offset: int = 0) -> list[Passage]:
     """Passages of whole sentences."""
     places: list[tuple[int, int]] = []
-    for place in Document(text).sentences:
+    for place in TokenizedText(text).sentences:
         if places and place.end - places[-1][0] <= _PASSAGE:
             places[-1] = (places[-1][0], place.end)
         else:

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from _pages import Page
 
-from coterie.answering import Sentence, survey
-from coterie.config import load_config
-from coterie.data import Row
-from coterie.engines import OnnxEncoder
-from coterie.retrieval import open_shelf
-from coterie.training import AnswerCorpus, Asked
+from coterie.config.file import load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.knowledge.open import open_shelf
+from coterie.learning.dataset import Row
+from coterie.tasks.answer.fit_scoring import AnswerCorpus, AnsweredQuestion
+from coterie.tasks.answer.reader import survey
+from coterie.tasks.answer.sentences import Sentence
 from coterie.types import Label
 
 SHELF, SPECIALIST = "pages", "ask"
@@ -123,11 +124,11 @@ def gather_shelf(shelf: Shelf, k: int, group: str) -> AnswerCorpus:
 
 def _asked(
     corpus: AnswerCorpus, question: Question, words: np.ndarray, sentences: Sequence[Sentence], group: str
-) -> Asked:
+) -> AnsweredQuestion:
     row = Row(
         text=question.text, evidence=() if question.answer is None else ((0, 1),), group=f"{group} {question.document}"
     )
-    return Asked(
+    return AnsweredQuestion(
         row=row,
         words=words.astype(np.float32),
         ranks=tuple(each.rank for each in sentences),

@@ -42,13 +42,15 @@ from _shelf import gather_shelf, of_pages, read_shelf
 
 from _data import LENDER, find
 from _record import ROOT, sha256
-from coterie.answering import DEFAULT_FILE, SUPPORT, Line, support_features
-from coterie.calibration import accept_threshold
-from coterie.data import Row
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import auroc
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.dataset import Row
+from coterie.learning.metrics import auroc
+from coterie.learning.threshold import accept_threshold
+from coterie.tasks.answer.default import DEFAULT_FILE
+from coterie.tasks.answer.fit_scoring import AnswerCorpus, FittedScorer, deal, features_of, fit_scorer, gather_corpus
+from coterie.tasks.answer.scoring import LinearScore
+from coterie.tasks.answer.support import SUPPORT, support_features
 from coterie.testing import FakeRetriever
-from coterie.training import AnswerCorpus, Fitted, deal, features_of, fit_scorer, gather_corpus
 from coterie.types import Context, ContextView, Entry, Label, Passage, Task
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
@@ -226,7 +228,7 @@ def _met(confidence: np.ndarray, right: np.ndarray) -> float:
 
 def _reached(  # noqa: PLR0917 - arrays of the same questions
     own: np.ndarray,
-    fitted: Fitted,
+    fitted: FittedScorer,
     stated: np.ndarray,
     answers: np.ndarray,
     right: np.ndarray,
@@ -301,7 +303,7 @@ def fit_support(cases: Sequence[tuple[str, list[str], bool, str, str]]) -> dict[
     mean, spread = features[~held].mean(axis=0), features[~held].std(axis=0) + 1e-9
     model = LogisticRegression(C=1.0).fit((features[~held] - mean) / spread, right[~held])
     weights = model.coef_[0] / spread
-    line = Line(names=SUPPORT, weights=weights, bias=float(model.intercept_[0] - weights @ mean))
+    line = LinearScore(names=SUPPORT, weights=weights, bias=float(model.intercept_[0] - weights @ mean))
     support = expit(line.of(features))
     threshold = accept_threshold(support[~held], right[~held], target_risk=SUPPORT_RISK)
     passes = support >= (threshold.value or 1.0)

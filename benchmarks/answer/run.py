@@ -30,14 +30,17 @@ from _cuad import Contract, ask, cut, divide, read_contracts
 from _data import LENDER, find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, percentiles, write_network
-from coterie.config import load_config
-from coterie.data import Row, read_section
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import consult_rows, judge, judge_answers, look_up_with
-from coterie.registry import open_registry
-from coterie.specialists import load_specialist
+from coterie.config.file import load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.dataset import Row
+from coterie.learning.evaluate import consult_rows
+from coterie.learning.judging import judge
+from coterie.learning.reading import read_section
+from coterie.registry.registry import open_registry
+from coterie.tasks.answer.metrics import judge_answers, look_up_with
+from coterie.tasks.loading import load_specialist
 from coterie.testing import FakeRetriever
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Finding, Label, Output, Prompt
 
 CLAIM = (

@@ -20,8 +20,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.governance import AuditLog, attests, verify_audit
-from coterie.registry import Signer, open_signer, write_key
+from coterie.governance.audit import AuditLog, attests
+from coterie.governance.audit_verification import verify_audit
+from coterie.registry.signature import Signer, open_signer, write_key
 from coterie.types import AuditEvent
 
 CLAIM = "The audit log keeps up with the requests, and a million entries are checked in seconds."

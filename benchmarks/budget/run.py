@@ -30,26 +30,19 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.accounting import CostMeter
-from coterie.config import AccountingSection, BudgetSection, GeneralistSection, OpenAIModel
+from coterie.accounting.meter import CostMeter
+from coterie.config.accounting import AccountingSection
+from coterie.config.budgets import BudgetSection
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
 from coterie.errors import BudgetExceeded, Overloaded
-from coterie.governance import ClearancePolicy, Gate, Spending, open_budgets
-from coterie.hybrid import Generalist
-from coterie.network import Network
-from coterie.store import SQLiteStore
-from coterie.testing import EchoEngine, FakeOpenAIServer, Reply
-from coterie.types import (
-    Answer,
-    Context,
-    ContextView,
-    Delta,
-    Finding,
-    Part,
-    Request,
-    Route,
-    SpecialistCard,
-    Task,
-)
+from coterie.generalist.generalist import Generalist
+from coterie.governance.budgets import Spending, open_budgets
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.network.pipeline import Network
+from coterie.store.sqlite import SQLiteStore
+from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply
+from coterie.types import Answer, Context, ContextView, Delta, Finding, Part, Request, Route, SpecialistCard, Task
 
 CLAIM = "However many ask at once and whatever fails, no budget is exceeded by more than is stated."
 PRICE_IN, PRICE_OUT = Decimal(3), Decimal(12)
@@ -97,7 +90,7 @@ class Billing:
     tokens: int = 0
     money: Decimal = Decimal(0)
 
-    def __call__(self, asked: Mapping[str, Any]) -> Reply:
+    def __call__(self, asked: Mapping[str, Any]) -> ServerReply:
         """One request: billed unless it is refused, for all that would have been written."""
         kind = self.dice.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
         self.did[kind] += 1
@@ -111,15 +104,15 @@ class Billing:
         return replace(KINDS[kind][1], text=words)
 
 
-KINDS: Mapping[str, tuple[float, Reply]] = {
-    "answers": (0.66, Reply()),
-    "503": (0.06, Reply.refused(503)),
-    "429": (0.04, Reply.refused(429, retry_after="0")),
-    "hangs": (0.03, Reply(hang=True)),
-    "rubbish": (0.05, Reply(body=b"rubbish")),
-    "cut at once": (0.05, Reply(cut_after=0)),
-    "cut later": (0.06, Reply(cut_after=2)),
-    "error later": (0.05, Reply(error_after=1)),
+KINDS: Mapping[str, tuple[float, ServerReply]] = {
+    "answers": (0.66, ServerReply()),
+    "503": (0.06, ServerReply.refused(503)),
+    "429": (0.04, ServerReply.refused(429, retry_after="0")),
+    "hangs": (0.03, ServerReply(hang=True)),
+    "rubbish": (0.05, ServerReply(body=b"rubbish")),
+    "cut at once": (0.05, ServerReply(cut_after=0)),
+    "cut later": (0.06, ServerReply(cut_after=2)),
+    "error later": (0.05, ServerReply(error_after=1)),
 }
 """How often each comes, and the reply without its words."""
 

@@ -22,7 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.cascade import Attempt, Chains, Outcome, Outcomes, frontier
+from coterie.cascade.chain import Chains
+from coterie.cascade.frontier import frontier
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
 
 CLAIM = "A chain of models with calibrated stopping is better than any single one of them at the same money."
 TASKS = ("mmlu", "medmcqa", "triviaqa", "truthfulqa", "gsm8k")

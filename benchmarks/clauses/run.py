@@ -24,8 +24,8 @@ from _data import LENDER
 from _lender import add_network, copy_network, ready
 from _record import Record, arguments, sha256
 from _specialists import Measured, apart, measure_champion, measure_rungs, rung_figures
-from coterie.config import load_config
-from coterie.data import Row
+from coterie.config.file import load_config
+from coterie.learning.dataset import Row
 
 CLAIM = "A specialist trained on public contracts names a clause's type in contracts it has never seen."
 FILES = ("data/clauses.train.jsonl", "data/clauses.test.jsonl", "data/clauses.split.json")

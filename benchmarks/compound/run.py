@@ -24,9 +24,11 @@ from joining import Compound, compounds
 
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, Half, data_files, outside, profile_of, router_of, subjects, thinned
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
-from coterie.routing import LearnedRouter, Profile, split_parts
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.metrics import bootstrap_mean
+from coterie.routing.profile import Profile
+from coterie.routing.router import LearnedRouter
+from coterie.routing.splitting import split_parts
 from coterie.types import Context, Request
 
 CLAIM = "A request for two specialists reaches both and no other, however its parts are joined."

@@ -7,29 +7,29 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coterie.testing import Reply
+from coterie.testing import ServerReply
 
 _LONGEST = 600  # characters of an answer
 
 
-def misbehaving(seed: int) -> Callable[[Mapping[str, Any]], Reply]:
+def misbehaving(seed: int) -> Callable[[Mapping[str, Any]], ServerReply]:
     """What a server says to a request's JSON object; the same again for the same."""
 
-    def reply(asked: Mapping[str, Any]) -> Reply:
+    def reply(asked: Mapping[str, Any]) -> ServerReply:
         draw = random.Random(f"{seed}{json.dumps(asked, sort_keys=True)}")  # noqa: S311 - reproducible
         said = _worded(asked["messages"][-1]["content"], draw)
         if asked.get("response_format"):
             said = json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
         fate = draw.random()
         if fate < 0.06:
-            return Reply.refused(draw.choice([400, 429, 500]), message=said[:100])
+            return ServerReply.refused(draw.choice([400, 429, 500]), message=said[:100])
         if fate < 0.12:
-            return Reply(pieces=_pieces(said, draw), cut_after=draw.randrange(6))
+            return ServerReply(pieces=_pieces(said, draw), cut_after=draw.randrange(6))
         if fate < 0.14:
-            return Reply(text="")
+            return ServerReply(text="")
         if fate < 0.24:
-            return Reply(pieces=_pieces(said, draw), delay=0.05)
-        return Reply(pieces=_pieces(said, draw)) if fate < 0.7 else Reply(text=said)
+            return ServerReply(pieces=_pieces(said, draw), delay=0.05)
+        return ServerReply(pieces=_pieces(said, draw)) if fate < 0.7 else ServerReply(text=said)
 
     return reply
 

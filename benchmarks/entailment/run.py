@@ -27,7 +27,7 @@ from _contractnli import Document, read_documents, training_documents, training_
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, apart, measure_rungs, percentiles, rung_figures
-from coterie.data import Row
+from coterie.learning.dataset import Row
 from coterie.types import Finding
 
 CLAIM = "A specialist trained in minutes on a CPU says what a contract says of a hypothesis, and quotes where."

@@ -27,7 +27,7 @@ from _shelf import SPECIALIST, Question, Shelf, make_network, of_pages, read_she
 
 from _record import Record, arguments, sha256
 from coterie import open_network
-from coterie.evaluation import auroc, bootstrap_mean
+from coterie.learning.metrics import auroc, bootstrap_mean
 from coterie.types import Answer, Request
 
 CLAIM = "Asked everyday questions about new pages, a shelf quotes the sentence that answers, or says there is none."

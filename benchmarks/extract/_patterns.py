@@ -6,8 +6,8 @@ import re
 
 from _cuad import FIELDS
 
-from coterie.data import MANY, find_values, normalise_value
-from coterie.extraction import Document, Place
+from coterie.learning.values import MANY, find_values, normalise_value
+from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.types import Field, Finding
 
 _PREAMBLE = 3_000
@@ -57,22 +57,22 @@ def find_terms(text: str) -> Finding:
     )
 
 
-def _places(name: str, text: str) -> list[Place]:
+def _places(name: str, text: str) -> list[TextRange]:
     if name == "parties":
-        found = {text[m.start(1) : m.end(1)]: Place(*m.span(1)) for m in _PARTY.finditer(text[:_PREAMBLE])}
+        found = {text[m.start(1) : m.end(1)]: TextRange(*m.span(1)) for m in _PARTY.finditer(text[:_PREAMBLE])}
         return list(found.values())[:3]
     if name == "agreement_date":
-        return [Place(each.start, each.end) for each in find_values("date", text[:_PREAMBLE])[:1]]
-    document = Document(text)
+        return [TextRange(each.start, each.end) for each in find_values("date", text[:_PREAMBLE])[:1]]
+    document = TokenizedText(text)
     sentences = (each for each in document.sentences if _CLAUSES[name].search(text, each.start, each.end))
     stated = next(sentences, None)
     if name == "effective_date" and stated is not None:
         dates = find_values("date", text[stated.start : stated.end])
-        return [Place(stated.start + dates[0].start, stated.start + dates[0].end)] if dates else []
+        return [TextRange(stated.start + dates[0].start, stated.start + dates[0].end)] if dates else []
     return [] if stated is None else [stated]
 
 
-def _field(name: str, kind: str, text: str, place: Place | None) -> Field:
+def _field(name: str, kind: str, text: str, place: TextRange | None) -> Field:
     quote = "" if place is None else text[place.start : place.end]
     return Field(
         name=name,

@@ -5,7 +5,7 @@
     COTERIE_DATA=FOLDER python benchmarks/extract/run.py --rungs encoder --keep   # one rung more beside those measured
 
 Every rung is trained through the product, asked about each contract one after the other and judged by
-`coterie.evaluation`. Beside them stands what a person writes in an hour: patterns near key words (`_patterns.py`).
+`coterie.learning`. Beside them stands what a person writes in an hour: patterns near key words (`_patterns.py`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from _patterns import find_terms
 from _data import LENDER, find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, rung_report, write_network
-from coterie.config import load_config
-from coterie.evaluation import judge
-from coterie.training import train
+from coterie.config.file import load_config
+from coterie.learning.judging import judge
+from coterie.training.train import train
 
 CLAIM = "A specialist finds the terms of a contract it has never seen, quotes them, and knows what is not stated."
 TARGET_RISK = 0.1

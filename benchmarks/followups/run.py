@@ -33,13 +33,16 @@ from _data import find
 from _lender import add_network, copy_network, ready
 from _record import Bar, Record, arguments, sha256
 from coterie import Network, open_network
-from coterie.config import load_config
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
-from coterie.registry import open_registry
-from coterie.retrieval import Access, LocalShelf, build_index, read_corpus
-from coterie.routing import PROFILE_FILE, LearnedRouter, Profile, hint_texts, make_profile
-from coterie.training import Silent
+from coterie.config.file import load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.knowledge.build import build_index
+from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.sources import Access, read_corpus
+from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.progress import Silent
+from coterie.registry.registry import open_registry
+from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.routing.router import LearnedRouter
 from coterie.types import Answer, Citation, ContextView, Finding, Label, Passage, Request, SpecialistCard, Task
 
 CLAIM = "A follow-up question is answered as what it means: the session gives back what it leaves out."

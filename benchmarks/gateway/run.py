@@ -37,8 +37,9 @@ from server import memory_of, serve
 
 from _data import LENDER
 from _record import Bar, Record, arguments, sha256
+from coterie.learning.progress import Silent
 from coterie.testing import FakeOpenAIServer
-from coterie.training import Silent, train
+from coterie.training.train import train
 
 CLAIM = (
     "With routing, gate, budgets, audit log and ledger the gateway takes about as long as LiteLLM's proxy without them."

@@ -23,7 +23,7 @@ from _classify import TARGET_RISK, Rows
 from _data import find, headline_rows, thin, write_rows
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, apart, measure_rungs
-from coterie.cascade import Judged, keep_from
+from coterie.cascade.keep import CalibrationOutcomes, keep_from
 
 CLAIM = "A specialist with GPT-4-turbo above it is more accurate than GPT-4-turbo, at a hundredth of its cost or less."
 QUALITIES = (1.0, 1.02, 1.04, 1.06, 1.08)
@@ -76,7 +76,7 @@ def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> d
             "seed": seed,
         }
         measured = measure_rungs(folder, section, ("embedding",))["embedding"]
-        judged = Judged.from_files(measured.version.files)
+        judged = CalibrationOutcomes.from_files(measured.version.files)
         assert judged is not None, "versions of classify hold it"  # noqa: S101
         points = {}
         for quality in QUALITIES:

@@ -30,14 +30,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import VARIABLE
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, data_files, profile_of, router_of, subjects, thinned
-from coterie.accounting import CostMeter
-from coterie.config import AccountingSection
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
-from coterie.governance import ClearancePolicy, orders_in
-from coterie.network import Network
+from coterie.accounting.meter import CostMeter
+from coterie.config.accounting import AccountingSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.governance.egress import ClearancePolicy
+from coterie.governance.injection import orders_in
+from coterie.learning.metrics import bootstrap_mean
+from coterie.network.pipeline import Network
 from coterie.protocols import Store
-from coterie.routing import LearnedRouter
+from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Flow, Label, Request
 
 CLAIM = "Orders in a text change no label, no verdict and no tool, and hardly a route."

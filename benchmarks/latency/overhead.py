@@ -23,9 +23,9 @@ from typing import Any
 
 from load import chat_body, run_load
 
-from coterie.config import GatewaySection
-from coterie.gateway import serve
-from coterie.network import Network
+from coterie.config.file import GatewaySection
+from coterie.gateway.serve import serve
+from coterie.network.pipeline import Network
 from coterie.types import (
     Context,
     ContextView,

@@ -25,12 +25,13 @@ from _data import LENDER, find
 from _record import Bar, Record, arguments, sha256
 from _specialists import WATTS_PER_CORE, Steps, write_network
 from coterie import open_network
-from coterie.config import LlamaModel
-from coterie.evaluation import bootstrap_mean
-from coterie.network import Network
-from coterie.registry import REGISTRY_FOLDER
-from coterie.specialists import FewShot
-from coterie.training import AskedModel, train
+from coterie.config.file import LlamaModel
+from coterie.learning.asked import AskedModel
+from coterie.learning.metrics import bootstrap_mean
+from coterie.network.pipeline import Network
+from coterie.registry.registry import REGISTRY_FOLDER
+from coterie.tasks.classify.prompted import FewShot
+from coterie.training.train import train
 from coterie.types import ContextView, Label, Request, Task
 from headlines.run import headline_rows
 from intents.run import banking_rows

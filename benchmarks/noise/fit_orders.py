@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _routing import SEED, subjects
-from coterie.engines import OnnxEncoder
-from coterie.routing import ORDERS_FILE, span_means
+from coterie.engines.onnx import OnnxEncoder
+from coterie.routing.orders import ORDERS_FILE, span_means
 from coterie.types import Prompt
 
 ORDERS = 2_600

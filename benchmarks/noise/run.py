@@ -28,9 +28,10 @@ from noising import NOISES, Setting
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, Half, data_files, profile_of, router_of, subjects, thinned
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
-from coterie.routing import LearnedRouter, Profile
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.metrics import bootstrap_mean
+from coterie.routing.profile import Profile
+from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Request
 
 CLAIM = "Noise that changes nothing of a text changes nothing of whom the router asks."

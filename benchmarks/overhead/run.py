@@ -27,14 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import LENDER
 from _record import Bar, Record, arguments, sha256
-from coterie.accounting import CostMeter
-from coterie.config import AccountingSection, GeneralistSection, OpenAIModel
-from coterie.engines import OpenAIEngine
-from coterie.governance import AuditLog, ClearancePolicy, Gate
-from coterie.hybrid import Generalist
-from coterie.network import Network
+from coterie.accounting.meter import CostMeter
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.engines.openai import OpenAIEngine
+from coterie.generalist.generalist import Generalist
+from coterie.governance.audit import AuditLog
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.network.pipeline import Network
 from coterie.protocols import Store, StreamingEngine
-from coterie.store import SQLiteStore
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine
 from coterie.types import (
     Context,

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faker import Faker
 
 from _personal import PLACE, Span, Text, as_scored, score
-from coterie.privacy import Detector, NameDetector
+from coterie.privacy.detection import Detector
+from coterie.privacy.names import NameDetector
 
 TIMES = 12
 """How often each carrier is filled."""

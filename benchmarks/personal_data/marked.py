@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _personal import PLACE, Count, Span, Text, annotated, as_scored, count
-from coterie.privacy import Detector, NameDetector
+from coterie.privacy.detection import Detector
+from coterie.privacy.names import NameDetector
 
 FILE = Path(__file__).with_name("marked.txt")
 TYPES = ("PERSON", PLACE, "ORGANIZATION", "NATIONALITY")

@@ -23,7 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import LENDER, find
-from coterie.privacy import Detector, NameDetector, PatternDetector, label_of
+from coterie.privacy.detection import Detector, label_of
+from coterie.privacy.names import NameDetector
+from coterie.privacy.patterns import PatternDetector
 
 TEXTS = 1_000
 """Of each source."""

@@ -31,7 +31,10 @@ from threadpoolctl import threadpool_limits
 from _data import LENDER, find
 from _personal import SETS, Span, Text, annotated, as_scored, normal, read_texts, score
 from _record import Bar, Record, arguments, sha256
-from coterie.privacy import Detector, Kind, NameDetector, PatternDetector, PresidioDetector
+from coterie.privacy.detection import Detector, Kind
+from coterie.privacy.names import NameDetector
+from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.presidio import PresidioDetector
 
 CLAIM = "Personal data is found better than by Presidio with its small model, in a fraction of the time."
 BOTH = ("PERSON", "PLACE", "ORGANIZATION", "NATIONALITY", "DATE", "CARD", "PHONE", "EMAIL", "IBAN", "IP", "URL")

@@ -23,8 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psycopg
 
 from _record import Bar, Record, arguments
-from coterie.retrieval import Chunk, Document, PostgresShelf
-from coterie.retrieval._postgres_write import GRAPH_FROM
+from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.postgres import PostgresShelf
+from coterie.knowledge.postgres_write import GRAPH_FROM
 from coterie.testing import EchoEngine
 from coterie.types import Label
 
@@ -68,11 +69,11 @@ class Source:
         drawn = 0.7 * near + self._random.normal(size=(number, DIMENSION))
         return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
 
-    def document(self, name: str) -> Document:
+    def document(self, name: str) -> IndexedDocument:
         """A document of `PER_DOCUMENT` chunks."""
         texts = [self.text(WORDS) for _ in range(PER_DOCUMENT)]
         ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
-        return Document(
+        return IndexedDocument(
             name=name,
             sha256=name,
             text="".join(f"{text}\n" for text in texts),

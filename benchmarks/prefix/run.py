@@ -21,9 +21,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import ROOT, Bar, Record, arguments, sha256
-from coterie.engines import LlamaEngine
-from coterie.models import installed
-from coterie.specialists import context_first
+from coterie.engines.llama import LlamaEngine
+from coterie.models.locate import installed
+from coterie.specialists.prompts import context_first
 from coterie.testing import write_random_adapter
 from coterie.types import Entry, Label, Message, Output, Passage, Prompt
 

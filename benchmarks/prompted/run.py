@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Record, arguments, sha256
-from coterie.config import LlamaModel
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
-from coterie.specialists import (
+from coterie.config.file import LlamaModel
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.asked import AskedModel
+from coterie.learning.metrics import bootstrap_mean
+from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,
     NEIGHBOURS,
     Demonstrations,
@@ -33,7 +34,6 @@ from coterie.specialists import (
     Neighbour,
     read_reply,
 )
-from coterie.training import AskedModel
 from coterie.types import Label, Output, total_usage
 from headlines.run import headline_rows
 from intents.run import banking_rows

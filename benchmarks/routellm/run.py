@@ -20,17 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.cascade import (
-    Attempt,
-    Outcome,
-    Outcomes,
-    PromptFeatures,
-    fit_features,
-    profile_of_rows,
-    recovery,
-    replay,
-)
-from coterie.engines import OnnxEncoder
+from coterie.cascade.curve import recovery
+from coterie.cascade.features import PromptFeatures, fit_features
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
+from coterie.cascade.profile import profile_of_rows
+from coterie.cascade.replay import replay
+from coterie.engines.onnx import OnnxEncoder
 
 CLAIM = (
     "From 1,530 recorded outcomes the dial learns which prompts are worth a large model, better than published routers."

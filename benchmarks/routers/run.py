@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments, sha256
 from _routing import MOST_KNOWN, Half, Rows, Subject, data_files, outside, profile_of, router_of, subjects, thinned
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.metrics import bootstrap_mean
 from coterie.types import Context, Request
 
 CLAIM = (

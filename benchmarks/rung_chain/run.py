@@ -25,14 +25,18 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from _specialists import WATTS_PER_CORE, Steps, champion, held_out, rung_report, write_network
 from _training_rows import SETS
-from coterie.cascade import STOPS, RungOutcomes
-from coterie.config import SpecialistSection, load_config
-from coterie.data import Row
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import bootstrap_mean
+from coterie.cascade.stops import STOPS, RungOutcomes
+from coterie.config.file import load_config
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.dataset import Row
+from coterie.learning.metrics import bootstrap_mean
 from coterie.protocols import Specialist
-from coterie.specialists import ChainSpecialist, ClassifySpecialist, load_specialist
-from coterie.training import choose_stop, train
+from coterie.tasks.classify.chain import ChainSpecialist
+from coterie.tasks.classify.fit_chain import choose_stop
+from coterie.tasks.classify.model import ClassifySpecialist
+from coterie.tasks.loading import load_specialist
+from coterie.training.train import train
 from coterie.types import ContextView, Finding, Task
 
 CLAIM = "A chain of rungs keeps 0.99 of what its last rung gets right, and holds its risk, at less energy."

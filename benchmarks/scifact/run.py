@@ -27,21 +27,13 @@ from scipy.optimize import minimize
 
 from _data import find
 from _record import ROOT, Bar, Record, arguments, sha256
-from coterie.cli import main as coterie
-from coterie.config import KnowledgeSection
-from coterie.engines import OnnxEncoder, TokenStates
-from coterie.retrieval import (
-    Candidate,
-    LocalShelf,
-    Reranker,
-    Weights,
-    evaluate,
-    ndcg,
-    open_shelf,
-    read_judgements,
-    read_queries,
-    shelf_folder,
-)
+from coterie.cli.app import main as coterie
+from coterie.config.file import KnowledgeSection
+from coterie.engines.onnx import OnnxEncoder, TokenStates
+from coterie.knowledge.evaluation import evaluate, ndcg, read_judgements, read_queries
+from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.open import open_shelf, shelf_folder
+from coterie.knowledge.rerank import CandidatePassage, Reranker, Weights
 from coterie.types import Label
 
 CLAIM = "Words and meaning together, reranked by the encoder's own tokens, find more than either, on a CPU."
@@ -123,7 +115,7 @@ async def signs(network: Path, queries: Mapping[str, str], judged: Judged) -> li
     seen: list[np.ndarray] = []
 
     class Noting(Reranker):
-        def score(self, query: TokenStates, candidates: Sequence[Candidate]) -> np.ndarray:
+        def score(self, query: TokenStates, candidates: Sequence[CandidatePassage]) -> np.ndarray:
             parts = []
             for each in columns:
                 self._weights = each

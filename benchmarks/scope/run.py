@@ -26,9 +26,9 @@ from _data import find, thin
 from _folds import Fitted, dataset, fit_embedding
 from _record import Record, arguments, sha256
 from _training_rows import SETS, Rows
-from coterie.data import folds
-from coterie.engines import OnnxEncoder
-from coterie.evaluation import auroc
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.metrics import auroc
+from coterie.learning.splits import folds
 
 CLAIM = "Several signs together tell what is out of scope without an example of it; which ones has two sides."
 SHARE = 0.2  # of the labels hidden

@@ -30,20 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.config import KnowledgeSection
-from coterie.engines import OnnxEncoder, TokenStates
-from coterie.retrieval import (
-    ENCODER_BATCH,
-    Access,
-    Found,
-    Reranker,
-    Source,
-    build_index,
-    find_files,
-    open_shelf,
-    read_queries,
-    shelf_folder,
-)
+from coterie.config.file import KnowledgeSection
+from coterie.engines.onnx import OnnxEncoder, TokenStates
+from coterie.knowledge.build import ENCODER_BATCH, build_index
+from coterie.knowledge.evaluation import read_queries
+from coterie.knowledge.open import open_shelf, shelf_folder
+from coterie.knowledge.rerank import Reranker
+from coterie.knowledge.sources import Access, FoundFiles, Source, find_files
 from coterie.types import Label
 
 CLAIM = (
@@ -133,7 +126,7 @@ class Copying:
         ]
 
 
-async def fill(folder: Path, found: Found, encoder: object, real: OnnxEncoder) -> dict[str, float]:
+async def fill(folder: Path, found: FoundFiles, encoder: object, real: OnnxEncoder) -> dict[str, float]:
     """Index what was found; chunks and seconds."""
     shelf = open_shelf("docs", KnowledgeSection(), folder, network="shelf", encoder=real)
     start = time.perf_counter()
@@ -215,7 +208,7 @@ def index_part(folder: Path, source: Path, chunks: int) -> dict[str, float]:
         if characters < chunks * CHARACTERS and each.path is not None:
             some.append(each)
             characters += each.path.stat().st_size
-    return asyncio.run(fill(folder, Found(sources=tuple(some)), encoder, encoder))
+    return asyncio.run(fill(folder, FoundFiles(sources=tuple(some)), encoder, encoder))
 
 
 def main() -> None:

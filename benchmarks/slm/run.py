@@ -23,18 +23,13 @@ from _classify import TARGET_RISK, Rows
 from _data import LENDER, find, headline_rows, thin, write_rows
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, gain, measure_champion, write_network
-from coterie.config import LlamaModel
-from coterie.specialists import Prompting, answers
-from coterie.training import Silent, train
-from coterie.tuning import (
-    TokenPair,
-    adapter_files,
-    find_causal_base,
-    load_causal,
-    load_tokens,
-    lora_recipe_for,
-    tune_adapter,
-)
+from coterie.config.file import LlamaModel
+from coterie.learning.progress import Silent
+from coterie.specialists.prompts import Prompting, answers
+from coterie.training.train import train
+from coterie.tuning.causal import TokenPair, load_causal, load_tokens
+from coterie.tuning.causal_base import find_causal_base
+from coterie.tuning.lora import adapter_files, lora_recipe_for, tune_adapter
 
 CLAIM = "A laptop's CPU fine-tunes a small generative model in minutes, and the adapter answers in this process."
 MINUTES = 10.0

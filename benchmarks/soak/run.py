@@ -37,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import LENDER
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.training import train
+from coterie.testing import FakeOpenAIServer, ServerReply
+from coterie.training.train import train
 
 CLAIM = "Served for long and with faults, memory stays where it is and nothing fails but what should."
 GROWTH = 0.03
@@ -104,14 +104,18 @@ def make_network(folder: Path, url: str) -> dict[str, list[str]]:
     }
 
 
-def faults(dice: random.Random) -> Callable[[Mapping[str, Any]], Reply]:
+def faults(dice: random.Random) -> Callable[[Mapping[str, Any]], ServerReply]:
     """What the large model does with each request."""
-    kinds = [Reply(text="I do not know that."), Reply.refused(503), Reply.refused(429, retry_after="0")]
+    kinds = [
+        ServerReply(text="I do not know that."),
+        ServerReply.refused(503),
+        ServerReply.refused(429, retry_after="0"),
+    ]
     kinds += [
-        Reply(body=b"rubbish"),
-        Reply(cut_after=0),
-        Reply(text="one two three four", cut_after=2),
-        Reply(hang=True),
+        ServerReply(body=b"rubbish"),
+        ServerReply(cut_after=0),
+        ServerReply(text="one two three four", cut_after=2),
+        ServerReply(hang=True),
     ]
     weights = [0.68, 0.08, 0.05, 0.05, 0.05, 0.07, 0.02]
     return lambda _: replace(dice.choices(kinds, weights)[0])

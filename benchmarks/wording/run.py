@@ -28,8 +28,8 @@ from _shelf import SPECIALIST, make_network, of_pages
 
 from _record import Record, arguments, sha256
 from coterie import open_network
-from coterie.evaluation import bootstrap_mean
-from coterie.testing import FakeOpenAIServer, Reply
+from coterie.learning.metrics import bootstrap_mean
+from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Request
 
 CLAIM = "What a model words and the documents do not say is kept back; what they say in other words is said."
@@ -72,9 +72,9 @@ async def measure(wordings: Sequence[Wording], *, held_out: bool, folder: Path) 
     """Shares of the right and the wrong ones that were said."""
     texts: dict[str, str] = {}
 
-    def speak(asked: Mapping[str, Any]) -> Reply:
+    def speak(asked: Mapping[str, Any]) -> ServerReply:
         prompt = str(asked["messages"][-1]["content"])
-        return Reply(text=texts[prompt.rsplit("Question: ", 1)[-1].strip()])
+        return ServerReply(text=texts[prompt.rsplit("Question: ", 1)[-1].strip()])
 
     network = make_network(folder, of_pages(read_pages(held_out=held_out)).documents)
     async with FakeOpenAIServer(default=speak) as server:

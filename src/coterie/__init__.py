@@ -10,15 +10,15 @@ Names are loaded when they are first used, so `import coterie` stays light.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from coterie._lazy import lazy_face
-from coterie._offline import report_nothing
+from coterie.runtime.offline import report_nothing
 
 if TYPE_CHECKING:
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
-    from coterie.network import Network
+    from coterie.network.pipeline import Network
     from coterie.types import Answer, Delta, Finding, Label, Request
 
 __all__ = ["Answer", "CoterieError", "Delta", "Finding", "Label", "Network", "Request", "__version__", "open_network"]
@@ -31,11 +31,19 @@ _HOMES = {
     "Delta": "types",
     "Finding": "types",
     "Label": "types",
-    "Network": "network",
+    "Network": "network.pipeline",
     "Request": "types",
     "open_network": "assembly",
 }
 
 report_nothing()
 
-__getattr__ = lazy_face(__name__, _HOMES)
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,49 +12,47 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting import CostMeter, Overhead, PackageMeter
-from coterie.cascade import (
-    SPOT_CHECKS_FILE,
-    Aim,
-    BudgetedEngine,
-    Judged,
-    NetworkDial,
-    Price,
-    Purse,
-    SpotChecks,
-    generalist_by_domain,
-    generalist_quality,
-    load_checks,
-    read_outcomes,
-)
-from coterie.config import Config, LlamaModel, OpenAIModel, load_config
-from coterie.engines import LlamaEngine, OnnxEncoder
+from coterie.accounting.energy import PackageMeter
+from coterie.accounting.meter import CostMeter
+from coterie.accounting.overhead import Overhead
+from coterie.cascade.dial import Aim
+from coterie.cascade.keep import CalibrationOutcomes
+from coterie.cascade.network_dial import NetworkDial, generalist_by_domain, generalist_quality
+from coterie.cascade.outcomes import read_outcomes
+from coterie.cascade.purse import BudgetedEngine, Price, Purse
+from coterie.cascade.spot import SPOT_CHECKS_FILE, SpotChecks, load_checks
+from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.engines.llama import LlamaEngine
+from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
-from coterie.governance import Budgets, ClearancePolicy, Gate, open_audit, open_budgets
-from coterie.hybrid import Generalist
-from coterie.models import checksum_of, describe_model, locate
-from coterie.network import Network
-from coterie.privacy import Detector, open_detector
+from coterie.generalist.generalist import Generalist
+from coterie.governance.audit import open_audit
+from coterie.governance.budgets import Budgets, open_budgets
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.knowledge.open import open_declared
+from coterie.models.files import checksum_of
+from coterie.models.locate import describe_model, locate
+from coterie.network.pipeline import Network
+from coterie.privacy.detection import Detector
+from coterie.privacy.open import open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
-from coterie.registry import Version, open_registry
-from coterie.retrieval import open_declared
-from coterie.routing import PROFILE_FILE, Explanation, LearnedRouter, OrderSense, Profile
-from coterie.specialists import (
-    ADAPTER_FILE,
-    ChainSpecialist,
-    ChoiceHead,
-    ClassifySpecialist,
-    ExtractSpecialist,
-    GenerateSpecialist,
-    OnDemand,
-    WeightMemory,
-    WriteSpecialist,
-    base_of,
-    calibrated_on,
-    card_of,
-    load_specialist,
-)
-from coterie.store import SQLiteStore
+from coterie.registry.registry import open_registry
+from coterie.registry.version import Version
+from coterie.routing.explain import Explanation
+from coterie.routing.orders import OrderSense
+from coterie.routing.profile import PROFILE_FILE, Profile
+from coterie.routing.router import LearnedRouter
+from coterie.specialists.artefacts import ADAPTER_FILE, base_of
+from coterie.specialists.on_demand import OnDemand, WeightMemory
+from coterie.store.sqlite import SQLiteStore
+from coterie.tasks.classify.chain import ChainSpecialist
+from coterie.tasks.classify.choices import ChoiceHead
+from coterie.tasks.classify.model import ClassifySpecialist
+from coterie.tasks.classify.prompted import calibrated_on
+from coterie.tasks.extract.model import ExtractSpecialist
+from coterie.tasks.generate.model import GenerateSpecialist
+from coterie.tasks.generate.replies import WriteSpecialist
+from coterie.tasks.loading import card_of, load_specialist
 from coterie.types import Request
 
 
@@ -169,7 +167,7 @@ def _observed(config: Config, store: Store) -> Store:
             f"[observe] otlp_endpoint is {endpoint!r}, but the package 'opentelemetry-sdk' is not installed.",
             hint="Install it: pip install 'coterie[otel]'",
         )
-    from coterie.observe import observed  # noqa: PLC0415 - it needs an extra
+    from coterie.observe.spans import observed  # noqa: PLC0415 - it needs an extra
 
     name, currency = config.network.name, config.accounting.currency
     return observed(store, endpoint=endpoint, network=name, models=config.models, currency=currency)
@@ -301,9 +299,9 @@ def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -
     return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
 
 
-def _judged(name: str, version: Version) -> Judged | None:
+def _judged(name: str, version: Version) -> CalibrationOutcomes | None:
     try:
-        return Judged.from_files(version.files)
+        return CalibrationOutcomes.from_files(version.files)
     except (LookupError, ValueError, SafetensorError) as error:
         raise ArtefactRefused(
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",

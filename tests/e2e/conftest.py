@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config import GatewaySection
-from coterie.gateway import serve
-from coterie.network import Network
+from coterie.config.file import GatewaySection
+from coterie.gateway.serve import serve
+from coterie.network.pipeline import Network
 
 # Test folders are no packages, so the fakes are taken from their file.
 network = runpy.run_path(str(Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"))["network"]

@@ -7,7 +7,7 @@ import asyncio
 import openai
 import pytest
 
-from coterie.config import GatewaySection
+from coterie.config.file import GatewaySection
 
 
 @pytest.fixture

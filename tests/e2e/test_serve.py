@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from coterie.config import GatewaySection
+from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
-from coterie.gateway import serve
+from coterie.gateway.serve import serve
 
 BODY = {"model": "coterie/reply", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from coterie import config, errors
+from coterie import errors
+from coterie.config import file as config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +55,7 @@ def test_every_option_has_help(built):
 
 def test_every_exit_code_is_documented(built):
     """The table of exit codes has each code that the command line uses."""
-    exits = importlib.import_module("coterie.cli._exits")
+    exits = importlib.import_module("coterie.cli.exits")
     used = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
 
     assert used < set(exits.EXIT_CODES)

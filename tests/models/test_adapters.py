@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from coterie.assembly import open_network
-from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine, read_gguf_header
-from coterie.engines._llama_scoring import Scoring
-from coterie.engines._words import cut_words
+from coterie.config.file import LlamaModel
+from coterie.engines.choices import cut_words
+from coterie.engines.gguf import read_gguf_header
+from coterie.engines.llama import LlamaEngine
+from coterie.engines.llama_scoring import Scoring
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
-from coterie.models import checksum_of, locate
-from coterie.registry import Registry
-from coterie.specialists import Prompting
+from coterie.models.files import checksum_of
+from coterie.models.locate import locate
+from coterie.registry.registry import Registry
+from coterie.specialists.prompts import Prompting
 from coterie.testing import check_choices, write_random_adapter
 from coterie.types import Message, Prompt, Request
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coterie import open_network
-from coterie.cli import main
+from coterie.cli.app import main
 from coterie.types import Document, Label, Request
 
 POLICIES = Path(__file__).parents[2] / "examples" / "lender" / "documents" / "policies"

@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
-from coterie.engines import OnnxEncoder, OnnxTagger
+from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.tags import OnnxTagger
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models import pull
-from coterie.tuning import encoder_files, exact_tags, exact_vectors, find_base, tagger_files
-from coterie.tuning._network import build_network
-from coterie.tuning._tagging import build_token_network
+from coterie.models.pull import pull
+from coterie.tuning.base import find_base
+from coterie.tuning.export import encoder_files, exact_tags, exact_vectors, tagger_files
+from coterie.tuning.finetune import build_network
+from coterie.tuning.tagging import build_token_network
 
 from .test_tuning import rows, write_base
 

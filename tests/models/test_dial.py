@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from coterie.assembly import open_network
-from coterie.cli import main
+from coterie.cli.app import main
 from coterie.errors import ConfigError
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.training import train
+from coterie.testing import FakeOpenAIServer, ServerReply
+from coterie.training.train import train
 from coterie.types import Feedback, Request
 
 LABELS = {"card_arrival", "card_delivery_estimate", "lost_or_stolen_card"}
@@ -79,7 +79,7 @@ async def ask(folder: Path, *requests: Request) -> list[str]:
 async def test_quality_decides_who_answers(configured):
     """By its own threshold the specialist abstains, at a low quality it answers; a request outdoes the file."""
     plain, low, high = (Request(text=DOUBTFUL, specialist="triage", quality=quality) for quality in (None, 0.5, 1.0))
-    async with FakeOpenAIServer(default=Reply(text="It is on its way.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         assert await ask(configured(server), plain, low, high) == ["escalated", "accepted", "escalated"]
         assert await ask(configured(server, dial="quality = 0.5"), plain, high) == ["accepted", "escalated"]
 
@@ -88,7 +88,7 @@ async def test_quality_decides_who_answers(configured):
 async def test_recorded_outcomes_say_how_good_the_generalist_is(configured):
     """A generalist that is on record as right half the time is asked less than one that is taken to be always right."""
     request = Request(text=DOUBTFUL, specialist="triage")
-    async with FakeOpenAIServer(default=Reply(text="It is on its way.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         folder = configured(server, dial='quality = 1.0\noutcomes = "outcomes.jsonl"')
         lines = [{"prompt": f"p{i}", "models": {"giant": {"score": i % 2, "cost": 0.01}}} for i in range(200)]
         (folder / "outcomes.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -104,7 +104,7 @@ async def test_recorded_outcomes_say_how_good_the_generalist_is(configured):
 async def test_spot_checks_move_the_dial_when_they_are_folded_in(configured, capsys):
     """Kept answers that people found wrong, folded in by the command, send the next ones to the generalist."""
     request = Request(text=DOUBTFUL, specialist="triage")
-    async with FakeOpenAIServer(default=Reply(text="It is on its way.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         folder = configured(server, dial="quality = 0.5\nspot_checks = 1.0")
         network = await open_network(folder)
         kept = [(await network.ask(request)).trace for _ in range(80)]
@@ -129,7 +129,7 @@ async def test_spot_checks_move_the_dial_when_they_are_folded_in(configured, cap
 async def test_a_budget_holds_and_an_unknown_price_is_not_paid(configured):
     """The server is asked as often as the money that came in pays for; a model without prices is not asked at all."""
     many = [Request(text=DOUBTFUL, specialist="triage", max_tokens=10)] * 30
-    async with FakeOpenAIServer(default=Reply(text="It is on its way.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         statuses = await ask(configured(server, dial="budget = 1"), *many)
         asked = len(server.requests)
         assert 0 < asked < 30

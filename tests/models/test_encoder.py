@@ -10,10 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from coterie.engines import BUNDLED_ENCODER, OnnxEncoder
-from coterie.engines._onnx import group_rows
+from coterie.engines.onnx import BUNDLED_ENCODER, OnnxEncoder, group_rows
 from coterie.errors import ArtefactRefused, EngineUnavailable, Overloaded
-from coterie.retrieval import Chunk, Document, LocalShelf, Reranker
+from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.rerank import Reranker
 from coterie.testing import check_engine
 from coterie.types import Label, Prompt
 
@@ -253,7 +254,7 @@ async def test_a_real_shelf(tmp_path):
     try:
         await shelf.update(
             [
-                Document(
+                IndexedDocument(
                     name=f"{n}.txt",
                     sha256=str(n),
                     text=text,

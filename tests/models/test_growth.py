@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.config import SpecialistSection
-from coterie.data import Dataset, Row
-from coterie.engines import OnnxEncoder
-from coterie.training import Silent
-from coterie.training._examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
-from coterie.training._growth import PARTS_OF_FEW, expected_gain, hold_back_in_parts
-from coterie.training._job import Job
-from coterie.training._kernel import fit_kernel
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
+from coterie.learning.job import Job
+from coterie.learning.kernel import PARTS_OF_FEW, expected_gain, fit_kernel, hold_back_in_parts
+from coterie.learning.progress import Silent
 
 INTENTS = (
     *("activate_my_card", "age_limit", "apple_pay_or_google_pay", "atm_support", "automatic_top_up", "card_arrival"),

@@ -16,25 +16,16 @@ from peft import PeftModel
 from safetensors.torch import load
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine
+from coterie.config.file import LlamaModel
+from coterie.engines.llama import LlamaEngine
 from coterie.errors import SetupError, TrainingDiverged
-from coterie.models import installed
-from coterie.specialists import Drafting
-from coterie.tuning import (
-    GGUF_ADAPTER,
-    Checkpoints,
-    LoraRecipe,
-    TokenPair,
-    _precision,
-    adapter_files,
-    find_causal_base,
-    load_causal,
-    load_tokens,
-    tune_adapter,
-)
-from coterie.tuning._causal import ATTENTION, FEED_FORWARD, add_adapter
-from coterie.tuning._lora import completion_loss
+from coterie.models.locate import installed
+from coterie.tasks.generate.draft import Drafting
+from coterie.tuning import causal as _precision
+from coterie.tuning.causal import ATTENTION, FEED_FORWARD, TokenPair, add_adapter, load_causal, load_tokens
+from coterie.tuning.causal_base import find_causal_base
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
 from coterie.tuning.plain_lora import plain_lora
 from coterie.types import Prompt
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from coterie.assembly import open_network
-from coterie.config import LlamaModel
+from coterie.config.file import LlamaModel
 from coterie.errors import ExtraMissing, ModelMissing
-from coterie.models import locate
-from coterie.training import train
+from coterie.models.locate import locate
+from coterie.training.train import train
 from coterie.types import Request
 
 MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"

@@ -16,15 +16,19 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coterie.config import LlamaModel, load_config
-from coterie.engines import LlamaEngine
+from coterie.config.file import LlamaModel, load_config
+from coterie.engines.llama import LlamaEngine
 from coterie.errors import ArtefactRefused, ModelMissing, TooLong
-from coterie.extraction import Document, Quoting
-from coterie.models import locate
-from coterie.registry import Registry
-from coterie.specialists import QuotingModel, load_specialist
-from coterie.training import train
-from coterie.tuning import CausalBase, CausalTokens, Checkpoints, LoraRecipe
+from coterie.models.locate import locate
+from coterie.registry.registry import Registry
+from coterie.tasks.extract.document import TokenizedText
+from coterie.tasks.extract.quotes import Quoting, QuotingModel
+from coterie.tasks.loading import load_specialist
+from coterie.training.train import train
+from coterie.tuning.causal import CausalTokens
+from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.lora import LoraRecipe
 from coterie.types import ContextView, Label, Output, Task
 
 QUOTING = Quoting(fields=("seller", "law"), many=(False, False))
@@ -115,12 +119,12 @@ def folder(tmp_path, monkeypatch) -> Path:
         licence="MIT",
         repository="somebody/tiny",
     )
-    monkeypatch.setattr("coterie.training._job.find_causal_base", lambda key, model, folder: base)
-    monkeypatch.setattr("coterie.training._extract_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
-    monkeypatch.setattr("coterie.training._adapters.load_causal", tiny)
-    monkeypatch.setattr("coterie.training._adapters.LlamaEngine", Reader)
-    monkeypatch.setattr("coterie.training._extract_slm.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))
-    monkeypatch.setattr("coterie.training._train.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
+    monkeypatch.setattr("coterie.tasks.extract.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
+    monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
+    monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Reader)
+    monkeypatch.setattr("coterie.tasks.extract.fit_slm.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))
+    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return tmp_path
 
 
@@ -153,7 +157,7 @@ def test_from_rows_to_version_to_answer(folder):
 
 def test_what_does_not_fit_the_window_is_told():
     """Fewer sentences are shown until they fit, the likeliest last to go; and it is said."""
-    document = Document("Goods are checked. The seller is elm and company. Fees are due. The law of ohio governs.")
+    document = TokenizedText("Goods are checked. The seller is elm and company. Fees are due. The law of ohio governs.")
     scores = np.array([[-3.0, -3.0], [4.0, -3.0], [-4.0, -4.0], [-2.0, 4.0]])
     engine = Reader()
     engine.window = 40
@@ -178,7 +182,7 @@ async def test_a_real_model_can_say_nothing_else(tmp_path):
     engine = LlamaEngine("smollm2", path, threads=1, parallel=1, window=1024)
     text = 'Made on "May 8, 2014" by Acme\u00a0Inc. and Bolt LLC.\n\nThe laws of C:\\Ohio govern.'
     quoting = Quoting(fields=("date", "governing law"), many=(False, False))
-    document = Document(text)
+    document = TokenizedText(text)
     try:
         model = QuotingModel(engine=engine, adapter=None, quoting=quoting)
         asked = await model.ask(document, np.zeros((len(document.sentences), 2)), Label.PUBLIC)

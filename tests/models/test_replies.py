@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
-from coterie.config import SpecialistSection
-from coterie.data import Dataset, Row
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import DataError
-from coterie.training._job import Job
-from coterie.training._progress import Silent
-from coterie.training._replies import _spread, read_pairs
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.job import Job
+from coterie.learning.progress import Silent
+from coterie.tasks.generate.fit_replies import _spread_replies, read_pairs
 
 SOURCES = {"card_lost": "Freeze it under Cards.", "card_arrival": "A new card takes 5 days."}
 GOOD = {"text": "where is it", "intent": "card_arrival", "reply": "Thank you. A new card takes 5 days."}
@@ -67,6 +67,6 @@ def test_drafted_rows_are_spread():
     """A sample takes rows from all over the file, each once."""
     rows = [Row(text=str(number)) for number in range(10)]
 
-    assert [row.text for row in _spread(rows, 4)] == ["0", "2", "5", "7"]
-    assert _spread(rows[:3], 4) == rows[:3]
-    assert len(np.unique([row.text for row in _spread(rows, 9)])) == 9
+    assert [row.text for row in _spread_replies(rows, 4)] == ["0", "2", "5", "7"]
+    assert _spread_replies(rows[:3], 4) == rows[:3]
+    assert len(np.unique([row.text for row in _spread_replies(rows, 9)])) == 9

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine
+from coterie.config.file import LlamaModel
+from coterie.engines.llama import LlamaEngine
 from coterie.errors import ModelMissing
-from coterie.models import locate
-from coterie.specialists import Drafting, GenerateSpecialist, check_grounding, split_sentences
+from coterie.models.locate import locate
+from coterie.tasks.generate.draft import Drafting
+from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.grounding import check_grounding
+from coterie.tasks.generate.model import GenerateSpecialist
+from coterie.tasks.generate.sentences import split_sentences
 from coterie.testing import check_specialist
-from coterie.training._exchanges import EXCHANGES, INSTRUCTION
 from coterie.types import ContextView, Delta, Entry, Fact, Finding, Label, SpecialistCard, Task
 
 pytest.importorskip("xllamacpp")

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
-from coterie.config import AccountingSection, SpecialistSection
-from coterie.engines import OnnxEncoder
-from coterie.rightsizing import Conditions, read_rows, rightsize
+from coterie.config.accounting import AccountingSection
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.rightsizing.bench import read_rows
+from coterie.rightsizing.result import Conditions
+from coterie.rightsizing.rightsize import rightsize
 
 SAID = {
     "parcel": ["where is my parcel", "the courier is late", "track the delivery", "my package never came"],

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from coterie.engines import OnnxEncoder
-from coterie.routing import LearnedRouter, OrderSense, hint_texts, make_profile
+from coterie.engines.onnx import OnnxEncoder
+from coterie.routing.orders import OrderSense
+from coterie.routing.profile import hint_texts, make_profile
+from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Request, SpecialistCard
 
 DATA = Path(__file__).parents[2] / "examples" / "lender" / "data"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from coterie.assembly import open_network
-from coterie.cli import main
+from coterie.cli.app import main
 from coterie.errors import ArtefactRefused
-from coterie.registry import Registry
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.training import train
+from coterie.registry.registry import Registry
+from coterie.testing import FakeOpenAIServer, ServerReply
+from coterie.training.train import train
 from coterie.types import Request, total_usage
 
 LABELS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up", "top_up_failed"}
@@ -93,7 +93,7 @@ def test_it_is_measured_like_any_other(folder, capsys):
 async def test_the_generalist_stands_above_the_chain(folder, tmp_path):
     """What the last rung is not sure of goes up; what a rung before it is sure of does not."""
     copy = shutil.copytree(folder, tmp_path / "copy")
-    async with FakeOpenAIServer(default=Reply(text="lost_or_stolen_card")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="lost_or_stolen_card")) as server:
         (copy / "coterie.toml").write_text(CONFIG + ABOVE.format(url=server.base_url))
         network = await open_network(copy)
         try:

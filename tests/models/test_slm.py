@@ -16,13 +16,18 @@ pytest.importorskip("xllamacpp", reason="needs the extra `llama`")
 from peft import PeftConfig
 
 from coterie.assembly import open_network
-from coterie.config import AccountingSection, LlamaModel, SpecialistSection
-from coterie.engines import OnnxEncoder
-from coterie.models import CATALOGUE, installed
-from coterie.registry import Registry
-from coterie.rightsizing import Conditions, read_rows, rightsize
-from coterie.training import train
-from coterie.tuning import LoraRecipe
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import LlamaModel
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.locate import installed
+from coterie.registry.registry import Registry
+from coterie.rightsizing.bench import read_rows
+from coterie.rightsizing.result import Conditions
+from coterie.rightsizing.rightsize import rightsize
+from coterie.training.train import train
+from coterie.tuning.lora import LoraRecipe
 from coterie.types import Request
 
 pytestmark = pytest.mark.slow

@@ -15,9 +15,13 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coterie.registry import Registry
-from coterie.training import Silent, train
-from coterie.tuning import CausalBase, CausalTokens, Checkpoints, LoraRecipe
+from coterie.learning.progress import Silent
+from coterie.registry.registry import Registry
+from coterie.training.train import train
+from coterie.tuning.causal import CausalTokens
+from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.lora import LoraRecipe
 from coterie.types import Label, Output
 
 WORDS = {"card": "card pin chip", "parcel": "parcel courier late", "refund": "refund money back"}
@@ -96,13 +100,13 @@ def folder(tmp_path, monkeypatch) -> Path:
     base = CausalBase(
         key="small", name="tiny", path=home / "tiny.gguf", sha256="0" * 64, licence=None, repository="somebody/tiny"
     )
-    monkeypatch.setattr("coterie.training._job.find_causal_base", lambda key, model, folder: base)
-    monkeypatch.setattr("coterie.training._slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
-    monkeypatch.setattr("coterie.training._adapters.load_causal", tiny)
-    monkeypatch.setattr("coterie.training._adapters.LlamaEngine", Engine)
+    monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
+    monkeypatch.setattr("coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
+    monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
+    monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("_adapters", "_slm"):
         monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
-    monkeypatch.setattr("coterie.training._train.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return home
 
 

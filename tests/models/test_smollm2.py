@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config import LlamaModel
-from coterie.engines import LlamaEngine, OnnxEncoder
-from coterie.engines._llama_native import LlamaModel as NativeModel
+from coterie.config.file import LlamaModel
+from coterie.engines.llama import LlamaEngine
+from coterie.engines.llama_native import LoadedLlama as NativeModel
+from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, ModelMissing, TooLong
-from coterie.models import locate
+from coterie.models.locate import locate
 from coterie.testing import check_engine, check_streaming_engine
 from coterie.types import Delta, Message, Output, Prompt
 

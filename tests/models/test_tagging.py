@@ -17,25 +17,29 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
-from coterie.config import load_config
-from coterie.engines import ENCODER_FILES, OnnxEncoder, OnnxTagger, windows
+from coterie.config.file import load_config
+from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
+from coterie.engines.tags import OnnxTagger, windows
 from coterie.errors import ArtefactRefused, TrainingDiverged
-from coterie.extraction import Place, ReadTags
-from coterie.registry import Registry
-from coterie.specialists import load_specialist
-from coterie.training import train
-from coterie.tuning import (
-    Checkpoints,
+from coterie.registry.registry import Registry
+from coterie.tasks.extract.document import TextRange
+from coterie.tasks.extract.tagging import ReadTags
+from coterie.tasks.loading import load_specialist
+from coterie.training.train import train
+from coterie.tuning.base import find_base
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.export import exact_tags, tagger_files
+from coterie.tuning.plain_loop import plain_tagging
+from coterie.tuning.tagging import (
     TaggedTokens,
     TagRecipe,
-    exact_tags,
-    find_base,
+    _optimizer,
+    build_token_network,
     fine_tune_tags,
-    tagger_files,
+    start_at_frequencies,
+    tag_loss,
     token_logits,
 )
-from coterie.tuning._tagging import _optimizer, build_token_network, start_at_frequencies, tag_loss
-from coterie.tuning.plain_loop import plain_tagging
 from coterie.types import Prompt, Request
 
 NAMES = ["alder", "birch", "cedar", "elm", "fir", "hazel", "ivy", "larch"]
@@ -218,10 +222,10 @@ def test_tokens_are_found_by_the_character_at_which_a_word_begins():
     """Sub-words of a word count by the first; places of a passage count from its beginning."""
     offsets = np.array([[0, 3], [4, 6], [6, 9]])
     logits = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [9.0, 9.0, 9.0]])
-    read = ReadTags.of([Place(100, 109)], [offsets], [logits], 1)
+    read = ReadTags.of([TextRange(100, 109)], [offsets], [logits], 1)
 
-    assert read.of_words([Place(100, 103), Place(104, 109)], 0).tolist() == [[-2.0, -3.0], [2.0, 1.0]]
-    assert ReadTags.of([], [], [], 1).of_words([Place(0, 1)], 0).shape == (1, 2)
+    assert read.of_words([TextRange(100, 103), TextRange(104, 109)], 0).tolist() == [[-2.0, -3.0], [2.0, 1.0]]
+    assert ReadTags.of([], [], [], 1).of_words([TextRange(0, 1)], 0).shape == (1, 2)
 
 
 def test_resuming_gives_the_same_weights(base, tagged, tmp_path):
@@ -305,7 +309,7 @@ def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
     """A training that diverges stores nothing: the version of before serves on, and no file is left behind."""
     stored = sorted((folder / "registry").rglob("*"))
     broken = TagRecipe(epochs=1, batch=8, rate=float("nan"))
-    monkeypatch.setattr("coterie.training._extract_tuned.tag_recipe_for", lambda _: broken)
+    monkeypatch.setattr("coterie.tasks.extract.fit_encoder.tag_recipe_for", lambda _: broken)
     with pytest.raises(TrainingDiverged, match="nothing was stored"):
         train(folder)
 

@@ -9,8 +9,8 @@ import pytest
 
 from coterie.assembly import open_network
 from coterie.errors import ArtefactRefused
-from coterie.registry import Registry
-from coterie.training import train
+from coterie.registry.registry import Registry
+from coterie.training.train import train
 from coterie.types import Request
 
 INTENTS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}
@@ -98,7 +98,7 @@ async def test_the_router_says_the_same_alone_and_in_company(folder):
 
 async def test_another_encoder_is_refused(folder, monkeypatch):
     """Versions made with another encoder are not served: their numbers would mean nothing."""
-    monkeypatch.setattr("coterie.engines.OnnxEncoder.sha256", "f" * 64)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder.sha256", "f" * 64)
 
     with pytest.raises(ArtefactRefused, match="was trained with encoder"):
         await open_network(folder)

@@ -16,16 +16,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
-from coterie.config import SpecialistSection
-from coterie.data import read_dataset
-from coterie.engines import ENCODER_FILES, OnnxEncoder
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing, TrainingDiverged
-from coterie.models import CATALOGUE, installed
-from coterie.registry import Registry
-from coterie.training import possible_rungs, train, train_rungs
-from coterie.tuning import Checkpoints, Recipe, encoder_files, exact_vectors, find_base, fine_tune
-from coterie.tuning._finetune import _loss, encode_ids
-from coterie.tuning._network import build_network, pad
+from coterie.learning.reading import read_dataset
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.locate import installed
+from coterie.registry.registry import Registry
+from coterie.training.rungs import possible_rungs, train_rungs
+from coterie.training.train import train
+from coterie.tuning.base import find_base
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.export import encoder_files, exact_vectors
+from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad
 from coterie.tuning.plain_loop import plain_loop
 from coterie.types import Request
 
@@ -350,7 +353,9 @@ def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
     stored = sorted((folder / "registry").rglob("*"))
     toml = (folder / "coterie.toml").read_text()
     (folder / "coterie.toml").write_text(toml.replace('"lexical"', '"encoder"'))
-    monkeypatch.setattr("coterie.training._tuned.recipe_for", lambda _: Recipe(epochs=1, batch=8, rate=float("nan")))
+    monkeypatch.setattr(
+        "coterie.tasks.classify.fit_encoder.recipe_for", lambda _: Recipe(epochs=1, batch=8, rate=float("nan"))
+    )
     with pytest.raises(TrainingDiverged, match="nothing was stored"):
         train(folder)
 
@@ -374,7 +379,7 @@ def test_texts_longer_than_the_base_knows_positions(folder):
 
 def test_without_torch(folder, monkeypatch):
     """The hint is the command that installs it."""
-    monkeypatch.setattr("coterie.tuning._base.find_spec", lambda name: None)
+    monkeypatch.setattr("coterie.tuning.base.find_spec", lambda name: None)
     with pytest.raises(ExtraMissing, match="torch") as error:
         train(folder)
     assert "coterie[train]" in error.value.hint

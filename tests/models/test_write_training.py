@@ -14,11 +14,14 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from coterie.config import load_config
+from coterie.config.file import load_config
 from coterie.errors import ConfigError, DataError
-from coterie.registry import Registry
-from coterie.training import train
-from coterie.tuning import CausalBase, CausalTokens, Checkpoints, LoraRecipe
+from coterie.registry.registry import Registry
+from coterie.training.train import train
+from coterie.tuning.causal import CausalTokens
+from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.lora import LoraRecipe
 from coterie.types import Label, Output, Usage
 
 PAIRS = 240
@@ -106,13 +109,15 @@ def folder(tmp_path, monkeypatch) -> Path:
     base = CausalBase(
         key="small", name="tiny", path=tmp_path / "tiny.gguf", sha256="0" * 64, licence="CC0-1.0", repository="s/tiny"
     )
-    monkeypatch.setattr("coterie.training._job.find_causal_base", lambda key, model, folder: base)
-    monkeypatch.setattr("coterie.training._write.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
-    monkeypatch.setattr("coterie.training._adapters.load_causal", tiny)
-    monkeypatch.setattr("coterie.training._adapters.LlamaEngine", Engine)
+    monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
+    monkeypatch.setattr(
+        "coterie.tasks.generate.fit_replies.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer())
+    )
+    monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
+    monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("_adapters", "_write"):
         monkeypatch.setattr(f"coterie.training.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=32))
-    monkeypatch.setattr("coterie.training._train.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return tmp_path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie._durable import hold, locked, replacing, sync, write_new
+from coterie.runtime.files import hold, locked, replacing, sync, write_new
 
 
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def make_encoder() -> Callable[..., Encoder]:
 @pytest.fixture
 async def open_shelf(database: str) -> AsyncIterator[Callable[..., Awaitable[object]]]:
     """Opens shelves of the database and closes them after the test."""
-    from coterie.retrieval import PostgresShelf
+    from coterie.knowledge.postgres import PostgresShelf
 
     async with AsyncExitStack() as stack:
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from coterie._erasure import erase
-from coterie.config import load_config
-from coterie.engines import OnnxEncoder
-from coterie.retrieval import Chunk, Document, open_shelf
-from coterie.store import Mention, Scope
+from coterie.config.file import load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.governance.erasure import erase
+from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.open import open_shelf
+from coterie.store.erasure import ErasureScope, Mention
 from coterie.types import Label
 
 pytest.importorskip("psycopg", reason="needs coterie[postgres]")
@@ -44,7 +45,7 @@ def document(name, text, dimension, *, tenant):
     vector = np.zeros((1, dimension), dtype=np.float32)
     vector[0, 0] = 1.0
     chunk = Chunk(start=0, end=len(text))
-    return Document(
+    return IndexedDocument(
         name=name,
         sha256=name,
         text=text,
@@ -73,11 +74,11 @@ async def test_a_tenants_documents_are_taken_out(folder, database):
     config = load_config(folder)
     assert rows_with(database, "zanzibar")
 
-    planned = await erase(folder, config, Scope(tenant="acme"), dry_run=True)
+    planned = await erase(folder, config, ErasureScope(tenant="acme"), dry_run=True)
     assert planned.documents == {"help": ("theirs",)}
     assert rows_with(database, "zanzibar")
 
-    erased = await erase(folder, config, Scope(tenant="acme"))
+    erased = await erase(folder, config, ErasureScope(tenant="acme"))
     assert erased.documents == {"help": ("theirs",)}
     assert not rows_with(database, "zanzibar")
     assert rows_with(database, "late fee")
@@ -85,6 +86,6 @@ async def test_a_tenants_documents_are_taken_out(folder, database):
 
 async def test_documents_that_mention_somebody_are_named(folder, database):
     """They are the user's: the answer names them, whoever may read them, and changes nothing."""
-    erased = await erase(folder, load_config(folder), Scope(mention=Mention(["Quillfeather"])))
+    erased = await erase(folder, load_config(folder), ErasureScope(mention=Mention(["Quillfeather"])))
     assert erased.mentioning == {"help": ("all", "theirs")}
     assert rows_with(database, "quillfeather")

@@ -17,14 +17,14 @@ from coterie.errors import (
     StoreError,
     StoreUnavailable,
 )
-from coterie.retrieval import Chunk, Document
+from coterie.knowledge.documents import Chunk, IndexedDocument
 from coterie.types import Label
 
 pytest.importorskip("psycopg", reason="needs coterie[postgres]")
 
 import psycopg
 
-from coterie.retrieval._postgres_search import Asker, by_words, look_up
+from coterie.knowledge.postgres_search import SearchScope, by_words, look_up
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def document(name, *texts, seed=0, label=Label.INTERNAL, tenant=None, dimension=
         chunks.append(Chunk(start=len(body), end=len(body) + len(text)))
         body += text
     vectors = np.random.default_rng(seed).normal(size=(len(texts), dimension)).astype(np.float32)
-    return Document(
+    return IndexedDocument(
         name=name,
         sha256=f"{name}{seed}",
         text=body,
@@ -268,7 +268,7 @@ async def test_rare_words_count_more(open_shelf):
     shelf = await open_shelf()
     common = [document(f"common{i}", "the card and the card and the card", seed=i) for i in range(8)]
     await shelf.update([*common, document("rare", "a deposit", seed=8), document("more", "deposits, deposit", seed=9)])
-    asker = Asker("shop", "help", Label.INTERNAL, "default")
+    asker = SearchScope("shop", "help", Label.INTERNAL, "default")
 
     async def ask(connection):
         found = await look_up(connection, asker, "card deposit")

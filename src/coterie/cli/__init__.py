@@ -5,7 +5,7 @@ the result and nothing else; progress, warnings and errors go to standard error.
 the commands' help by `scripts/docs_build.py`.
 """
 
-from ._app import app, main
-from ._exits import EXIT_CODES
+from coterie.cli.app import app, main
+from coterie.cli.exits import EXIT_CODES
 
 __all__ = ["EXIT_CODES", "app", "main"]

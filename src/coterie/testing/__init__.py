@@ -5,20 +5,24 @@ The checks are plain async functions that raise `AssertionError` with the broken
 
 from __future__ import annotations
 
-from ._adapters import write_random_adapter
-from ._canaries import Canaries, Canary
-from ._clock import FakeClock
-from ._contract_context import check_policy, check_retriever, check_router
-from ._contract_detector import check_detector
-from ._contract_engine import check_choices, check_engine, check_streaming_engine
-from ._contract_ledger import check_meter, check_store
-from ._contract_shelf import check_shelf
-from ._contract_specialist import check_specialist
-from ._engines import EchoEngine, ScriptedEngine
-from ._faults import fail_nth
-from ._openai_server import FakeOpenAIServer, ReceivedRequest, Reply
-from ._retriever import FakeRetriever
-from ._traces import make_trace
+from coterie.testing.canaries import Canaries, Canary
+from coterie.testing.clock import FakeClock, make_trace
+from coterie.testing.contract_shelf import check_shelf
+from coterie.testing.contracts import (
+    check_choices,
+    check_detector,
+    check_engine,
+    check_meter,
+    check_policy,
+    check_retriever,
+    check_router,
+    check_specialist,
+    check_store,
+    check_streaming_engine,
+)
+from coterie.testing.engines import EchoEngine, ScriptedEngine, fail_nth, write_random_adapter
+from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
+from coterie.testing.retriever import FakeRetriever
 
 __all__ = [
     "Canaries",
@@ -28,8 +32,8 @@ __all__ = [
     "FakeOpenAIServer",
     "FakeRetriever",
     "ReceivedRequest",
-    "Reply",
     "ScriptedEngine",
+    "ServerReply",
     "check_choices",
     "check_detector",
     "check_engine",

@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import log_softmax
 from torch.optim import AdamW
 
-from ._network import CosineHead, SentenceNetwork
-from ._tagging import TaggedTokens, TokenNetwork
+from coterie.tuning.finetune import CosineHead, SentenceNetwork
+from coterie.tuning.tagging import TaggedTokens, TokenNetwork
 
 
 def plain_loop(

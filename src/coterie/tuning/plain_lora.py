@@ -13,7 +13,7 @@ from torch.nn.functional import log_softmax
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
-from ._causal import TokenPair
+from coterie.tuning.causal import TokenPair
 
 
 class PlainLora(nn.Module):

@@ -5,9 +5,11 @@ from types import ModuleType
 
 import pytest
 
-from coterie.accounting import CardMeter, Cards, CostMeter, open_cards
-from coterie.accounting import _cards as cards_module
-from coterie.config import AccountingSection, OpenAIModel
+from coterie.accounting import cards as cards_module
+from coterie.accounting.cards import CardMeter, Cards, open_cards
+from coterie.accounting.meter import CostMeter
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import OpenAIModel
 from coterie.types import Step, Usage
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from coterie._cpu import CPU, CpuTime, NativeThreads, Stretch, billed, on_the_bill, thread_seconds
+from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, billed, on_the_bill, thread_seconds
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have names and clocks on Linux only")
 
@@ -21,9 +21,9 @@ def burn(seconds):
 
 def test_stretch_leaves_out_what_is_inside():
     """A stretch inside another is counted once, by itself."""
-    with Stretch() as outer:
+    with CpuSpan() as outer:
         burn(0.01)
-        with Stretch() as inner:
+        with CpuSpan() as inner:
             burn(0.03)
     assert inner.usage.cpu_seconds >= 0.03
     assert 0.01 <= outer.usage.cpu_seconds < 0.03
@@ -36,7 +36,7 @@ def test_stretch_is_claimed():
     assert time_of.rest() <= time.process_time()
     before = CPU.rest()
     spent = time.process_time()
-    with suppress(ValueError), Stretch():
+    with suppress(ValueError), CpuSpan():
         burn(0.05)
         during = CPU.rest() - before
         raise ValueError

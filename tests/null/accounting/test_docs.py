@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config import parse_config
+from coterie.config.file import parse_config
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "accounting.md").read_text(encoding="utf-8")
 

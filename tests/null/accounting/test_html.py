@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.accounting._html import _chart, _known, _Series
+from coterie.accounting.html import _chart, _known, _Series
 
 COST = _Series("cost", "c0", lambda row: row["cost"])
 OTHER = _Series("other", "c1", lambda row: row["other"])

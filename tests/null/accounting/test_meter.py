@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.accounting import FRAME_TOKENS, CostMeter, most_read
-from coterie.accounting._meter import JOULES_PER_TOKEN
-from coterie.config import AccountingSection, LlamaModel, OpenAIModel
+from coterie.accounting.meter import FRAME_TOKENS, JOULES_PER_TOKEN, CostMeter, most_read
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.testing import check_meter
 from coterie.types import Document, Message, Prompt, Request, Step, Usage
 

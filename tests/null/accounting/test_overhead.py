@@ -1,7 +1,7 @@
 """What answering takes beside the steps has a row of its own."""
 
-from coterie._shelves import charged
-from coterie.accounting import OVERHEAD, Overhead
+from coterie.accounting.overhead import OVERHEAD, Overhead
+from coterie.network.gathering import charged
 from coterie.types import Step, Usage
 
 

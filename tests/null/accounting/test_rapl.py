@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.accounting import PackageMeter
+from coterie.accounting.energy import PackageMeter
 
 
 def test_rate(package):

@@ -5,8 +5,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from coterie.accounting import generation_joules, remote_joules
-from coterie.config import OpenAIModel
+from coterie.accounting.energy import generation_joules, remote_joules
+from coterie.config.file import OpenAIModel
 
 
 @pytest.mark.parametrize(

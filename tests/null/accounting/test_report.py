@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting import Reporting, format_money, row_json, summary_json
-from coterie.config import AccountingSection
+from coterie.accounting.breakdown import Reporting, format_money, row_json, summary_json
+from coterie.config.accounting import AccountingSection
 from coterie.types import LedgerRow, LedgerSummary
 
 SUMMARY = LedgerSummary(

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from coterie.answering import LEXICAL, WHOLE, load_defaults, survey
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.features import LEXICAL, WHOLE
+from coterie.tasks.answer.reader import survey
 from coterie.types import Label, Passage
 
 

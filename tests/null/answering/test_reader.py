@@ -5,26 +5,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.answering import (
-    LEXICAL,
-    MOST_SENTENCES,
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.features import LEXICAL
+from coterie.tasks.answer.reader import MOST_SENTENCES, AnswerReader, survey
+from coterie.tasks.answer.scoring import (
     PLACES,
+    AnswerConfidence,
+    ExpertGate,
     Experts,
-    Gate,
     Known,
-    Line,
-    Outcomes,
-    Reader,
+    LinearScore,
     Scorer,
     answer_directions,
     fit_metric,
     in_own_words,
-    load_defaults,
     open_gate,
     place_odds,
     place_of,
     plain_metric,
-    survey,
 )
 from coterie.types import Label, Passage
 
@@ -43,7 +41,7 @@ def passages() -> list[Passage]:
     ]
 
 
-def reader() -> Reader:
+def reader() -> AnswerReader:
     """The one that comes with the package, by words."""
     return load_defaults().readers["lexical"]
 
@@ -93,7 +91,7 @@ def test_it_is_stored_and_restored():
     described, arrays = reader().store()
     seen = survey("What is the late fee?", passages())
 
-    before, after = reader().read(seen), Reader.restore(described, arrays).read(seen)
+    before, after = reader().read(seen), AnswerReader.restore(described, arrays).read(seen)
 
     assert before is not None
     assert after is not None
@@ -103,7 +101,7 @@ def test_it_is_stored_and_restored():
 def test_a_question_asked_before_is_weighed_by_lines_of_its_own():
     """They are stored with the others; without them all questions are alike."""
     plain = reader().plain
-    lines = Outcomes(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0))
+    lines = AnswerConfidence(replace(plain.right, bias=9.0), replace(plain.stated, bias=9.0))
     surer = replace(plain, again=lines, also_again=1.5)
     restored = Scorer.restore(surer.describe())
 
@@ -129,12 +127,12 @@ def test_a_damaged_description_is_refused(change):
         line["bias"] = "much"
 
     with pytest.raises((ValueError, LookupError, TypeError)):
-        Reader.restore(described, arrays)
+        AnswerReader.restore(described, arrays)
 
 
 def expert_of_laws(question):
     """One expert, of this question: it expects the word "governed"."""
-    from coterie.engines import fit_ngrams
+    from coterie.engines.features import fit_ngrams
 
     ngrams = fit_ngrams(["governed", "other"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
     weights = np.array([[9.0 if term == "governed" else 0.0] for term in ngrams.terms])
@@ -160,7 +158,7 @@ def test_what_answered_before_is_looked_at_though_it_shares_no_word():
     passage = Passage(document="long.txt", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
     question = np.eye(4, dtype=np.float32)[0]
     seen, plain = survey("Which law?", [passage]), reader()
-    knowing = Reader(plain=plain.plain, familiar=plain.plain, experts=expert_of_laws(question))
+    knowing = AnswerReader(plain=plain.plain, familiar=plain.plain, experts=expert_of_laws(question))
 
     assert len(seen.sentences) == 301
     narrowed = [each.narrow(seen, question).texts for each in (plain, knowing)]
@@ -181,7 +179,7 @@ def test_the_gate_follows_the_nearest_questions():
 
     assert near.shares.argmax() == 1
     assert (near.familiar, strange.familiar) == (1.0, 0.0)
-    assert isinstance(near, Gate)
+    assert isinstance(near, ExpertGate)
 
 
 def test_the_gate_hears_what_answered_before():
@@ -239,7 +237,7 @@ def test_under_a_heading_with_the_words_of_the_question_its_own_words_count():
     seen = survey("When does the pool open?", [passage])
     lexical = load_defaults().readers["lexical"]
     names = ("covered", "covered_heading", "length")
-    line = Line(names=names, weights=np.array([-1.0, 6.0, 0.5]), bias=-3.0)  # what headings say counts for all
+    line = LinearScore(names=names, weights=np.array([-1.0, 6.0, 0.5]), bias=-3.0)  # what headings say counts for all
     heading = replace(lexical, plain=replace(lexical.plain, sentence=line))
 
     plain = line.of(seen.words[:, [LEXICAL.index(name) for name in names]])
@@ -276,7 +274,7 @@ def test_where_answers_stand_counts():
 
 def test_experts_of_unknown_kinds_are_refused():
     """Questions that belong to kinds without an expert are a damaged file."""
-    from coterie.engines import fit_ngrams
+    from coterie.engines.features import fit_ngrams
 
     ngrams = fit_ngrams(["a b", "a c"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
     experts = Experts(

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.answering import LEXICAL, cite, cut_passages, survey
+from coterie.tasks.answer.features import LEXICAL
+from coterie.tasks.answer.reader import cite, survey
+from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import Label, Passage
 
 TEXT = """# Fees

@@ -2,7 +2,8 @@
 
 import pytest
 
-from coterie.answering import Borne, load_defaults, value_astray
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.support import Borne, value_astray
 
 SOURCES = [
     "If an instalment has not been paid 7 days after it was due, we charge a late fee of 12 pounds.",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from coterie.answering import borne_by, cite, cut_passages, spoken
+from coterie.tasks.answer.reader import borne_by, cite, spoken
+from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import Label, Passage
 
 

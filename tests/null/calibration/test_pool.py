@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.calibration import fit_pool, softmax
+from coterie.learning.calibration import fit_pool, softmax
 
 
 def data(n: int = 600, labels: int = 4):

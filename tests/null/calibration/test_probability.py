@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from coterie.calibration import (
+from coterie.errors import DataError
+from coterie.learning.calibration import (
     Platt,
     fit_confidence,
     fit_platt,
@@ -14,7 +15,6 @@ from coterie.calibration import (
     sigmoid,
     softmax,
 )
-from coterie.errors import DataError
 
 
 def labels_from(logits, random):

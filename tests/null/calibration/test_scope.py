@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.calibration import energy, max_logit, scope_threshold
 from coterie.errors import DataError
+from coterie.learning.calibration import energy, max_logit, scope_threshold
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=200), st.floats(0, 1))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from coterie.calibration import accept_threshold
 from coterie.errors import DataError
+from coterie.learning.threshold import accept_threshold
 
 SPLITS = 400
 RISK = 0.05

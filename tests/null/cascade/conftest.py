@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from coterie.cascade import Attempt, Outcome, Outcomes
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
 
 DIMENSION = 16
 

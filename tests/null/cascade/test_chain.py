@@ -5,7 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade import Aim, Attempt, Chains, Outcome, Outcomes, choose_chain
+from coterie.cascade.chain import Chains, choose_chain
+from coterie.cascade.dial import Aim
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
 from coterie.errors import DataError
 
 

@@ -5,7 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade import Aim, Calibration, Setting, decide, mean_p_value, replay, turn
+from coterie.cascade.dial import Aim, Calibration, Setting, decide, turn
+from coterie.cascade.replay import replay
+from coterie.cascade.risk import mean_p_value
 from coterie.errors import InputError
 
 from .conftest import make_world

@@ -6,9 +6,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade import Aim, Attempt, Chains, Outcome, Outcomes, frontier, replay, worst_excess
-from coterie.cascade._frontier import _candidates, _show
-from coterie.cascade._replay_chain import replay_frontier
+from coterie.cascade.chain import Chains
+from coterie.cascade.curve import worst_excess
+from coterie.cascade.dial import Aim
+from coterie.cascade.frontier import _candidates, _show, frontier
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
+from coterie.cascade.replay import replay
+from coterie.cascade.replay_chain import replay_frontier
 from coterie.errors import DataError
 
 PRICES = {"tiny": 0.001, "middle": 0.05, "giant": 1.0}

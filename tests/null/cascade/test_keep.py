@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.cascade import Judged, keep_from
+from coterie.cascade.keep import CalibrationOutcomes, keep_from
 
 
 def judged(n, *, seed=0, grouped=False):
@@ -11,7 +11,9 @@ def judged(n, *, seed=0, grouped=False):
     random = np.random.default_rng(seed)
     confidence = random.beta(5, 1, size=n)
     right = random.random(n) < confidence
-    return Judged(confidence=confidence, right=right, group=np.arange(n) // 50 if grouped else np.arange(n))
+    return CalibrationOutcomes(
+        confidence=confidence, right=right, group=np.arange(n) // 50 if grouped else np.arange(n)
+    )
 
 
 @pytest.mark.slow
@@ -69,11 +71,11 @@ def test_rows_of_one_group_count_as_one():
 def test_it_is_stored_and_read_back():
     """A version's file gives the same line; a version without one has none; a damaged one is refused."""
     once = judged(300)
-    again = Judged.from_files(once.to_files())
+    again = CalibrationOutcomes.from_files(once.to_files())
 
     assert again is not None
     assert keep_from(again, quality=0.9, generalist=1.0).kept == keep_from(once, quality=0.9, generalist=1.0).kept
-    assert Judged.from_files({}) is None
-    cut = Judged(confidence=once.confidence[:-1], right=once.right, group=once.group).to_files()
+    assert CalibrationOutcomes.from_files({}) is None
+    cut = CalibrationOutcomes(confidence=once.confidence[:-1], right=once.right, group=once.group).to_files()
     with pytest.raises(ValueError, match="do not fit"):
-        Judged.from_files(cut)
+        CalibrationOutcomes.from_files(cut)

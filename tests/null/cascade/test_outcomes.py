@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from coterie.cascade import read_outcomes
+from coterie.cascade.outcomes import read_outcomes
 from coterie.errors import DataError
 
 GOOD = {

@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.cascade import Aim, Outcomes, replay, replay_page
+from coterie.cascade.dial import Aim
+from coterie.cascade.outcomes import Outcomes
+from coterie.cascade.page import replay_page
+from coterie.cascade.replay import replay
 
 from .conftest import make_world
 

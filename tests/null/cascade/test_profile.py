@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.cascade import OutcomeProfile, fit_profile
+from coterie.cascade.profile import OutcomeProfile, fit_profile
 from coterie.errors import ArtefactRefused, DataError
 
 from .conftest import make_world

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.cascade import BudgetedEngine, Price, Purse, allowance
+from coterie.cascade.purse import BudgetedEngine, Price, Purse, allowance
 from coterie.errors import BudgetExceeded, EngineTimeout
 from coterie.testing import EchoEngine
 from coterie.types import Delta, Message, Output, Prompt

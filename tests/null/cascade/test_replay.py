@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.cascade import Aim, Outcomes, area_under_error, recovery, replay
+from coterie.cascade.curve import area_under_error, recovery
+from coterie.cascade.dial import Aim
+from coterie.cascade.outcomes import Outcomes
+from coterie.cascade.replay import replay
 from coterie.errors import DataError
 
 from .conftest import make_world

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from coterie.cascade import Judged, NetworkDial, SpotChecks, collect, dump_checks, is_chosen, load_checks
+from coterie.cascade.keep import CalibrationOutcomes
+from coterie.cascade.network_dial import NetworkDial
+from coterie.cascade.spot import SpotChecks, collect, dump_checks, is_chosen, load_checks
 from coterie.errors import ArtefactRefused
 from coterie.testing import make_trace
 from coterie.types import Feedback, Finding
@@ -53,7 +55,9 @@ def checks(right, *, confidence=None, version="v1"):
 def calibrated(n=2000, share=0.97):
     """Calibration outcomes by which nearly everything may be kept."""
     random = np.random.default_rng(0)
-    return Judged(confidence=random.uniform(0.5, 1.0, n), right=random.random(n) < share, group=np.arange(n))
+    return CalibrationOutcomes(
+        confidence=random.uniform(0.5, 1.0, n), right=random.random(n) < share, group=np.arange(n)
+    )
 
 
 def test_the_coin_is_the_id_s():
@@ -153,7 +157,9 @@ def test_the_promise_holds_whoever_stays_silent():
         silent = random.random(500) < np.where(right, 0.02, 0.5)
         judgements = [None if quiet else bool(good) for quiet, good in zip(silent, right, strict=True)]
         dial = NetworkDial(known={}, checked={})
-        dial.known = {"triage": Judged(confidence=np.zeros(0), right=np.zeros(0, bool), group=np.zeros(0, int))}
+        dial.known = {
+            "triage": CalibrationOutcomes(confidence=np.zeros(0), right=np.zeros(0, bool), group=np.zeros(0, int))
+        }
         dial.checked = {"triage": checks(judgements, confidence=confidence)}
         value = dial.line("triage", 0.85).value
         kept = truth >= (np.inf if value is None else value)

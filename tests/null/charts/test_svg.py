@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from coterie.charts import Axis, Chart, element, span
+from coterie.charts.svg import Axis, Chart, element, span
 
 
 @pytest.mark.parametrize(

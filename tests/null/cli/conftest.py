@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from coterie.cli import main
-from coterie.config import load_config
-from coterie.governance import open_audit, open_budgets
-from coterie.network import Network
+from coterie.cli.app import main
+from coterie.config.file import load_config
+from coterie.governance.audit import open_audit
+from coterie.governance.budgets import open_budgets
+from coterie.network.pipeline import Network
 from coterie.protocols import Specialist
-from coterie.store import SQLiteStore
+from coterie.store.sqlite import SQLiteStore
 from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage
 
 CONFIG = """\

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from coterie.cli import _add
-from coterie.config import SpecialistSection, load_config
+from coterie.cli import add as _add
+from coterie.config.file import load_config
+from coterie.config.specialists import SpecialistSection
 
 
 @pytest.fixture

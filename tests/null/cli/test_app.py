@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coterie import errors
-from coterie.cli import EXIT_CODES
+from coterie.cli.exits import EXIT_CODES
 from coterie.types import Verdict
 
 VERDICT = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
@@ -85,7 +85,7 @@ def test_errors_become_exit_codes(run, monkeypatch, error, code):
     def fail(folder):
         raise error
 
-    monkeypatch.setattr("coterie.config.load_config", fail)
+    monkeypatch.setattr("coterie.config.file.load_config", fail)
     result = run("report")
 
     assert (result.code, result.out) == (code, "")
@@ -126,7 +126,7 @@ def test_unexpected_errors_are_short(run, monkeypatch):
     def fail(folder):
         raise KeyError("boom\nboom")
 
-    monkeypatch.setattr("coterie.config.load_config", fail)
+    monkeypatch.setattr("coterie.config.file.load_config", fail)
     monkeypatch.delenv("COTERIE_DEBUG", raising=False)
     result = run("report")
 
@@ -143,7 +143,7 @@ def test_debug_shows_the_traceback(run, monkeypatch):
     def fail(folder):
         raise KeyError("boom")
 
-    monkeypatch.setattr("coterie.config.load_config", fail)
+    monkeypatch.setattr("coterie.config.file.load_config", fail)
     monkeypatch.setenv("COTERIE_DEBUG", "1")
 
     assert "Traceback" in run("report").err
@@ -164,7 +164,7 @@ def test_ctrl_c(run, monkeypatch):
     def interrupt(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coterie.config.load_config", interrupt)
+    monkeypatch.setattr("coterie.config.file.load_config", interrupt)
     result = run("report")
 
     assert result.code == 130
@@ -184,7 +184,7 @@ def block(folder):
     print("working", flush=True)
     signal.pause()
 
-coterie.config.load_config = block
+coterie.config.file.load_config = block
 sys.exit(main(["report"]))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as process:
@@ -244,7 +244,7 @@ def test_output_that_cannot_be_written(tmp_path):
 
 def test_output_in_ascii():
     """A terminal that knows only ASCII gets replacement characters, not a crash."""
-    code = "import sys\nfrom coterie.cli._output import say, show_json\nsay('größe'); show_json({'a': 'größe'})"
+    code = "import sys\nfrom coterie.cli.output import say, show_json\nsay('größe'); show_json({'a': 'größe'})"
     done = subprocess.run(
         [sys.executable, "-c", f"from coterie.cli import main\nmain(['--version'])\n{code}"],
         capture_output=True,

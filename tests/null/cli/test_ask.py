@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.answering import load_defaults
 from coterie.errors import EngineUnavailable, StoreError
-from coterie.specialists import Acceptance, AnswerSpecialist
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.types import Label, SpecialistCard
 
 
@@ -230,7 +231,7 @@ def test_an_answer_that_cannot_be_settled(run, folder, network, monkeypatch):
     async def fail(self, settlement):
         raise StoreError("disk full", hint="make room")
 
-    monkeypatch.setattr("coterie.store.SQLiteStore.settle", fail)
+    monkeypatch.setattr("coterie.store.sqlite.SQLiteStore.settle", fail)
     result = run("-C", folder, "ask", "x", "--json")
 
     assert result.code == 1

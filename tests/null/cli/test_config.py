@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coterie.config import _FORMS, Config, parse_config
+from coterie.config.file import _FORMS, Config, parse_config
 from coterie.errors import ConfigError
 
 SPECIALIST = '[specialists.a]\ntask = "extract"\ndata = "a.csv"\n'

@@ -6,10 +6,10 @@ import sqlite3
 
 import pytest
 
-from coterie.accounting import Cards
-from coterie.config import parse_config
-from coterie.registry import REGISTRY_FOLDER, Registry
-from coterie.routing import PROFILE_FILE
+from coterie.accounting.cards import Cards
+from coterie.config.file import parse_config
+from coterie.registry.registry import REGISTRY_FOLDER, Registry
+from coterie.routing.profile import PROFILE_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def nothing_of_this_machine(monkeypatch, tmp_path):
         async def close(self):
             pass
 
-    monkeypatch.setattr("coterie.cli._checks.OnnxEncoder", Encoder)
+    monkeypatch.setattr("coterie.cli.checks.OnnxEncoder", Encoder)
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_it_changes_nothing(trained, examine):
 
 def test_energy(trained, examine, tmp_path, monkeypatch):
     """It says where joules come from, and what to do where a counter may not be read."""
-    monkeypatch.setattr("coterie.cli._checks.POWERCAP", tmp_path / "powercap")
+    monkeypatch.setattr("coterie.cli.checks.POWERCAP", tmp_path / "powercap")
     assert "no counter" in examine(trained)[1]["energy"]["found"]
     (tmp_path / "powercap" / "intel-rapl:0").mkdir(parents=True)
     (tmp_path / "powercap" / "intel-rapl:0" / "energy_uj").mkdir()  # what cannot be read as a file
@@ -277,11 +277,11 @@ def test_energy(trained, examine, tmp_path, monkeypatch):
 def test_energy_of_graphics_cards(trained, examine, monkeypatch):
     """A server on this machine's cards is said to be measured, or what is missing for it."""
     add(trained, '[models.big]\nengine = "openai"\nbase_url = "http://127.0.0.1:1/v1"\nname = "m"\ngpus = [0, 1]')
-    monkeypatch.setattr("coterie.cli._checks.open_cards", lambda numbers: None)
+    monkeypatch.setattr("coterie.cli.checks.open_cards", lambda numbers: None)
     code, checks = examine(trained)
     assert code == 0
     assert "coterie[gpu]" in checks["energy of big"]["fix"]
-    monkeypatch.setattr("coterie.cli._checks.open_cards", lambda numbers: Cards([]))
+    monkeypatch.setattr("coterie.cli.checks.open_cards", lambda numbers: Cards([]))
     assert "measured by the counters of graphics cards 0, 1" in examine(trained)[1]["energy of big"]["found"]
 
 

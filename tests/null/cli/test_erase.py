@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from coterie import assembly
-from coterie.governance import KeyRing
+from coterie.governance.keys import KeyRing
 from coterie.types import Request
 
 from .test_shelves import Words
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
     """No model is loaded."""
-    monkeypatch.setattr("coterie.engines._onnx.OnnxEncoder", Words)
-    monkeypatch.setattr("coterie._erasure.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.governance.erasure.OnnxEncoder", Words)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_what_to_export_is_not_said_clearly(run, folder, words):
 
 def test_nothing_said_is_kept_unless_it_is_asked_for(run, folder, network, monkeypatch):
     """Without a session and with content off, as it is by default, no file has a word of request or answer."""
-    from coterie.store import SQLiteStore
+    from coterie.store.sqlite import SQLiteStore
 
     network("A numbat costs 12 pounds.", task="generate")
     opened = SQLiteStore.open

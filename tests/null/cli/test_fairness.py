@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from coterie.training import _score, _scorecard
+from coterie.tasks.score import fit as _score
+from coterie.tasks.score import fit_scorecard as _scorecard
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from coterie.cli import _init
-from coterie.config import load_config
+from coterie.cli import init as _init
+from coterie.config.file import load_config
 
 
 def test_minimal_network(run, tmp_path):

@@ -5,9 +5,10 @@ import tomllib
 
 import pytest
 
-from coterie.config import load_config
+from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
-from coterie.models import CATALOGUE, locate
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.locate import locate
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def test_pull(run, monkeypatch, tmp_path):
         progress(50, 100)
         return tmp_path / "model.gguf"
 
-    monkeypatch.setattr("coterie.models.pull", pull)
+    monkeypatch.setattr("coterie.models.pull.pull", pull)
 
     assert run("models", "pull", "smollm2", "--from", "hub").out == f"smollm2 is at {tmp_path / 'model.gguf'}\n"
     assert run("models", "pull", "smollm2", "--json").json == {"name": "smollm2", "path": str(tmp_path / "model.gguf")}
@@ -62,7 +63,7 @@ def test_pull_fails(run, monkeypatch):
     def pull(name, *, file, source, progress):
         raise ModelMissing("no such model", hint="known are: smollm2")
 
-    monkeypatch.setattr("coterie.models.pull", pull)
+    monkeypatch.setattr("coterie.models.pull.pull", pull)
     result = run("models", "pull", "nope")
 
     assert (result.code, result.out) == (1, "")
@@ -76,7 +77,7 @@ def test_ctrl_c_in_a_pull(run, monkeypatch):
         progress(10, 100)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coterie.models.pull", pull)
+    monkeypatch.setattr("coterie.models.pull.pull", pull)
 
     assert run("models", "pull", "smollm2").code == 130
 

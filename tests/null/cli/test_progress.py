@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from coterie.cli._progress import DownloadProgress, TerminalProgress
+from coterie.cli.progress import DownloadProgress, TerminalProgress
 
 
 class Terminal(io.StringIO):

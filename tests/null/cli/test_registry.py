@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from coterie.evaluation import pack
-from coterie.registry import Registry
+from coterie.learning.metrics import pack
+from coterie.registry.registry import Registry
 
 
 def report(wrong: int, **more) -> dict:

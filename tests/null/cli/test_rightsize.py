@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.evaluation import Interval
-from coterie.rightsizing import RightSizing, Verdict
-from coterie.rightsizing import rightsize as measure
-from coterie.testing import FakeOpenAIServer, Reply
-from coterie.training import Figure
+from coterie.learning.candidates import Figure
+from coterie.learning.metrics import Interval
+from coterie.rightsizing.result import Recommendation, RightSizing
+from coterie.rightsizing.rightsize import rightsize as measure
+from coterie.testing import FakeOpenAIServer, ServerReply
 
 MODEL = """
 [models.giant]
@@ -31,7 +31,7 @@ def light(monkeypatch):
     changes = []
 
     def rightsize(rows, **given):
-        from coterie.rightsizing import Probed
+        from coterie.rightsizing.probe import Probed
 
         def probe(root, rung, version, section, asked):
             return Probed(milliseconds=[1.0], cpu_seconds=[0.001], resident_bytes=70_000_000, bare_bytes=20_000_000)
@@ -41,7 +41,7 @@ def light(monkeypatch):
             found = change(found)
         return found
 
-    monkeypatch.setattr("coterie.rightsizing._rightsize.rightsize", rightsize)
+    monkeypatch.setattr("coterie.rightsizing.rightsize.rightsize", rightsize)
     return changes.append
 
 
@@ -59,7 +59,7 @@ def server():
     done = asyncio.Event()
 
     async def serve():
-        async with FakeOpenAIServer(default=Reply(text="refund")) as fake:
+        async with FakeOpenAIServer(default=ServerReply(text="refund")) as fake:
             started.append(fake)
             ready.set()
             await done.wait()
@@ -112,7 +112,7 @@ def test_json(run, tmp_path, data, light):
 
 def test_another_base_encoder(run, tmp_path, data, light, monkeypatch):
     """`--base` says what is fine-tuned; one that is not here is said with the command before anything is trained."""
-    monkeypatch.setattr("coterie.tuning._base.find_spec", lambda name: True)
+    monkeypatch.setattr("coterie.tuning.base.find_spec", lambda name: True)
     monkeypatch.setenv("COTERIE_HOME", str(tmp_path / "home"))
     result = run("-C", tmp_path, "rightsize", data, "--rungs", "lexical,encoder", "--base", "someone/tiny")
 
@@ -138,7 +138,9 @@ def test_a_chain(run, tmp_path, data, light):
 @pytest.mark.parametrize(("outcome", "code"), [("met", 0), ("no_bar", 0), ("reached", 3), ("missed", 3)])
 def test_the_exit_code_says_whether_a_rung_is_enough(run, tmp_path, data, light, *, outcome, code):
     """3 unless the bar is met with confidence; the result is complete all the same."""
-    light(lambda found: replace(found, verdict=Verdict(outcome=outcome, rung="lexical", sentences=("So it is.",))))
+    light(
+        lambda found: replace(found, verdict=Recommendation(outcome=outcome, rung="lexical", sentences=("So it is.",)))
+    )
     result = run("-C", tmp_path, "rightsize", data, "--json")
 
     assert result.code == code
@@ -170,7 +172,7 @@ def test_report_and_keep(run, tmp_path, data, light):
 @pytest.mark.parametrize(("option", "more"), [("--report", ()), ("--save-answers", ("--model", "large"))])
 def test_what_cannot_be_written_is_said_before_anything_is_trained(run, tmp_path, data, monkeypatch, *, option, more):
     """Minutes of work do not end in a file that has no place."""
-    monkeypatch.setattr("coterie.rightsizing.rightsize", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("coterie.rightsizing.rightsize.rightsize", lambda *_, **__: pytest.fail("it was trained"))
     for path in (tmp_path / "nowhere" / "size.html", tmp_path):
         result = run("-C", tmp_path, "rightsize", data, option, path, *more)
         assert result.code == 2
@@ -337,7 +339,7 @@ def test_an_interruption_says_what_is_left(run, tmp_path, data, monkeypatch):
             (keep / ".checkpoints" / "it.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coterie.rightsizing.rightsize", interrupted)
+    monkeypatch.setattr("coterie.rightsizing.rightsize.rightsize", interrupted)
     command = ("-C", tmp_path, "rightsize", data)
     quick, lost = run(*command), run(*command, "--rungs", "lexical,encoder")
     kept, early = (run(*command, "--rungs", "lexical,encoder", "--keep", tmp_path / name) for name in ("kept", "early"))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from coterie.assembly import Preview
-from coterie.network import Network
-from coterie.routing import LearnedRouter, make_profile
+from coterie.network.pipeline import Network
+from coterie.routing.profile import make_profile
+from coterie.routing.router import LearnedRouter
 from coterie.testing import EchoEngine
 from coterie.types import Context, Output, SpecialistCard
 

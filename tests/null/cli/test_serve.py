@@ -17,7 +17,7 @@ def gateway(monkeypatch):
         calls.append((section, open_network))
         on_ready(f"http://{section.host}:{section.port}")
 
-    monkeypatch.setattr("coterie.gateway.serve", serve)
+    monkeypatch.setattr("coterie.gateway.serve.serve", serve)
     return calls
 
 
@@ -63,7 +63,7 @@ def test_a_port_in_use(run, folder, monkeypatch):
     async def serve(open_network, section, *, ring, on_ready):
         raise SetupError("Cannot listen on 127.0.0.1:8321.", hint="Stop it.")
 
-    monkeypatch.setattr("coterie.gateway.serve", serve)
+    monkeypatch.setattr("coterie.gateway.serve.serve", serve)
     result = run("-C", folder, "serve")
 
     assert (result.code, result.err) == (1, "Error: Cannot listen on 127.0.0.1:8321.\nStop it.\n")

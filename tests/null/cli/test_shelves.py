@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from coterie.config import load_config
-from coterie.engines import TokenStates
+from coterie.config.file import load_config
+from coterie.engines.onnx import TokenStates
 from coterie.types import Label, Output
 
 
@@ -52,8 +52,8 @@ class Words:
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
     """No model is loaded."""
-    monkeypatch.setattr("coterie.engines._onnx.OnnxEncoder", Words)
-    monkeypatch.setattr("coterie.cli._checks.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.cli.checks.OnnxEncoder", Words)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from coterie.cascade import Judged
-from coterie.config import load_config
-from coterie.registry import open_registry
-from coterie.store import SQLiteStore
+from coterie.cascade.keep import CalibrationOutcomes
+from coterie.config.file import load_config
+from coterie.registry.registry import open_registry
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_trace
 from coterie.types import Finding, Settlement
 
@@ -63,7 +63,9 @@ def dialled(folder):
     with (folder / "coterie.toml").open("a") as file:
         file.write(ABOVE)
     random = np.random.default_rng(0)
-    judged = Judged(confidence=random.uniform(0.5, 1, 500), right=random.random(500) < 0.97, group=np.arange(500))
+    judged = CalibrationOutcomes(
+        confidence=random.uniform(0.5, 1, 500), right=random.random(500) < 0.97, group=np.arange(500)
+    )
     registry = open_registry(folder, load_config(folder).registry)
     report = {"report.json": json.dumps({"task": "classify", "rung": "lexical"}).encode()}
     registry.promote("triage", registry.add("triage", {**judged.to_files(), **report}))

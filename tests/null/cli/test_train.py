@@ -6,11 +6,12 @@ from hashlib import sha256
 
 import pytest
 
-from coterie.cli._train import _drafts
-from coterie.data import Row
+from coterie.cli.train import _drafts
 from coterie.errors import DataError, NotTrained
-from coterie.evaluation import Confusion, Evaluation, Interval
-from coterie.training import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
+from coterie.learning.dataset import Row
+from coterie.learning.evaluation import Confusion, Evaluation
+from coterie.learning.metrics import Interval
+from coterie.training.train import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
 from coterie.types import Usage
 
 
@@ -65,7 +66,7 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
 
 @pytest.fixture
 def training(monkeypatch):
-    """Puts a stand-in behind `coterie.training.train`; gives what it was called with."""
+    """Puts a stand-in behind `coterie.training.train.train`; gives what it was called with."""
     calls = []
 
     def install(result: TrainingReport | BaseException):
@@ -78,7 +79,7 @@ def training(monkeypatch):
             progress.finish("")
             return result
 
-        monkeypatch.setattr("coterie.training.train", train)
+        monkeypatch.setattr("coterie.training.train.train", train)
         return calls
 
     return install
@@ -250,10 +251,10 @@ def measured(monkeypatch, learned_from):
         progress(len(rows))
         return evaluation(0.9)
 
-    monkeypatch.setattr("coterie.registry.open_registry", lambda *_: Champions())
-    monkeypatch.setattr("coterie.specialists.load_specialist", lambda *_, **__: None)
-    monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
-    monkeypatch.setattr("coterie.engines.OnnxEncoder", NoEncoder)
+    monkeypatch.setattr("coterie.registry.registry.open_registry", lambda *_: Champions())
+    monkeypatch.setattr("coterie.tasks.loading.load_specialist", lambda *_, **__: None)
+    monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", NoEncoder)
     return asked
 
 
@@ -372,7 +373,7 @@ def test_eval_with_texts_longer_than_the_window(run, folder, measured, monkeypat
     async def evaluate(specialist, rows, *, progress, label, alike, look_up=None):
         return replace(evaluation(0.9), truncated=3)
 
-    monkeypatch.setattr("coterie.evaluation.evaluate", evaluate)
+    monkeypatch.setattr("coterie.learning.evaluate.evaluate", evaluate)
     result = run("-C", folder, "eval", "triage", "--data", "data/triage.csv", "--json")
 
     assert result.json["truncated"] == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.config import parse_config
+from coterie.config.file import parse_config
 
 FILE = """
 [specialists.triage]

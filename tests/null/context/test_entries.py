@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from coterie.context import entries_of
-from coterie.privacy import PatternDetector
+from coterie.context.entries import entries_of
+from coterie.privacy.patterns import PatternDetector
 from coterie.types import (
     Citation,
     ContextView,

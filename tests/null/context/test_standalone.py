@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context import restate
-from coterie.context._leaning import is_detail, leans, subject_of, words_of
-from coterie.context._moments import asked_again, moments
+from coterie.context.followups import asked_again, is_detail, leans, moments, restate, subject_of, words_of
 from coterie.types import Context, Entry, FindingSummary, Label, Message
 
 

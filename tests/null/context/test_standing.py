@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context import versions, visible, why_gone
+from coterie.context.standing import versions, visible, why_gone
 from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Retraction
 
 from .test_view import fact, labels, message, passage

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context import build_view, describe_view
+from coterie.context.view import build_view, describe_view
 from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, SpecialistCard
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.data import Duplicate, near_duplicates
-from coterie.data._duplicates import SIMILARITY, duplicate_groups, normalise
+from coterie.learning.dataset import normalise
+from coterie.learning.duplicates import SIMILARITY, Duplicate, duplicate_groups, near_duplicates
 
 
 def trigrams(text):

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from coterie.data import read_dataset
 from coterie.errors import DataError
+from coterie.learning.reading import read_dataset
 
 
 def jsonl(*records):
@@ -153,7 +153,7 @@ def test_deeply_nested_json_is_refused(read):
 
 def test_endless_lines_are_refused(read, monkeypatch):
     """A line over the limit is not read to its end."""
-    monkeypatch.setattr("coterie.data._files.LONGEST_LINE", 1024 * 1024)
+    monkeypatch.setattr("coterie.learning.files.LONGEST_LINE", 1024 * 1024)
     said = refusal(read, b"text,label\n" + b"x" * (2 * 1024 * 1024))
 
     assert "line 2 is longer than 1 MiB" in said

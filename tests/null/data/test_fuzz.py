@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie.config import parse_config
-from coterie.data import read_dataset
+from coterie.config.file import parse_config
 from coterie.errors import ConfigError, DataError
-from coterie.retrieval import Reader, Unreadable
+from coterie.knowledge.parsed import Unreadable
+from coterie.knowledge.reading import FileReader
+from coterie.learning.reading import read_dataset
 
 EXAMPLES = os.environ.get("COTERIE_FUZZ")
 ROOT = Path(__file__).resolve().parents[3]
@@ -184,7 +185,7 @@ def test_documents(tmp_path, name):
     if name == "a.pdf":
         pytest.importorskip("pypdf")
     outcomes = []
-    with Reader(seconds=20) as reader:
+    with FileReader(seconds=20) as reader:
         path = tmp_path / name
         path.write_bytes(WHOLE[name])
         assert reader.read(path).text

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from coterie.data import read_dataset
 from coterie.errors import DataError
+from coterie.learning.reading import read_dataset
 
 TEXT = "Pets are welcome. No deposit is due. Rent is paid monthly."
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from coterie.config import SpecialistSection
-from coterie.data import read_section
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import DataError
+from coterie.learning.reading import read_section
 
 SECTION = SpecialistSection(task="answer", knowledge=("shelf",))
 

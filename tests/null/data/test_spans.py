@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from coterie.data import Span, read_dataset
 from coterie.errors import DataError
+from coterie.learning.dataset import FieldSpan
+from coterie.learning.reading import read_dataset
 
 TEXT = "Made on May 8, 2014 between Acme\nInc. and Bolt LLC."
 TYPES = {"signed": "date", "parties": "text*", "law": "choice"}
@@ -27,7 +28,7 @@ def test_every_way_to_state_a_field(read):
     """A quote, offsets, a list of either, null: all come to spans with values in the forms of their types."""
     row = read({"signed": {"start": 8, "end": 19}, "parties": ["Acme Inc.", {"text": "Bolt LLC"}], "law": None}).rows[0]
 
-    assert row.fields["signed"].spans == (Span(start=8, end=19, value="2014-05-08"),)
+    assert row.fields["signed"].spans == (FieldSpan(start=8, end=19, value="2014-05-08"),)
     assert [TEXT[span.start : span.end] for span in row.fields["parties"].spans] == ["Acme\nInc.", "Bolt LLC"]
     assert row.fields["parties"].many
     assert not row.fields["signed"].many
@@ -51,7 +52,7 @@ def test_fields_in_a_csv_are_json(tmp_path):
 
     rows = read_dataset(path, task="extract", fields=TYPES, for_evaluation=True).rows
 
-    assert rows[0].fields["parties"].spans == (Span(start=0, end=4),)
+    assert rows[0].fields["parties"].spans == (FieldSpan(start=0, end=4),)
     assert rows[1].fields == {}
 
 
@@ -69,7 +70,7 @@ def test_a_column_a_field(tmp_path, name, content):
 
     dataset = read_dataset(path, task="extract", fields=TYPES, for_evaluation=True)
 
-    assert dataset.rows[0].fields["parties"].spans == (Span(start=0, end=4),)
+    assert dataset.rows[0].fields["parties"].spans == (FieldSpan(start=0, end=4),)
     assert "law" not in dataset.rows[0].fields
     assert dataset.rows[1].fields == {}
 

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.data import Dataset, Row, compare_datasets, folds, near_duplicates, split_dataset
 from coterie.errors import DataError
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.duplicates import near_duplicates
+from coterie.learning.splits import compare_datasets, folds, split_dataset
 
 
 def dataset(rows, name="train.csv"):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.config import OpenAIModel
-from coterie.engines import OpenAIEngine
+from coterie.config.file import OpenAIModel
+from coterie.engines.openai import OpenAIEngine
 from coterie.testing import FakeClock, FakeOpenAIServer
 from coterie.types import Message, Prompt
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from coterie.engines import Batcher
+from coterie.engines.batching import Batcher
 from coterie.errors import ArtefactRefused, EngineBroken, EngineUnavailable, Overloaded
 
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from coterie.engines._choices import Read, log_likelihoods, tree_of
+from coterie.engines.choices import Read, log_likelihoods, tree_of
 
 END = 0
 VOCABULARY = 12

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from coterie.engines import NgramFeatures, fit_ngrams
+from coterie.engines.features import NgramFeatures, fit_ngrams
 
 TEXTS = [
     "My card was stolen, what do I do?!",

@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from coterie.engines._gguf import read_gguf_header
+from coterie.engines.gguf import read_gguf_header
 from coterie.errors import ArtefactRefused
 
 

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.engines import (
-    ARRAYS_FILE,
-    MODEL_FILE,
-    ColumnBins,
-    KernelBlock,
-    LinearEngine,
-    NgramBlock,
-    TableHead,
-    TextHead,
-    dump_head,
-    fit_ngrams,
-)
+from coterie.engines.features import fit_ngrams
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
+from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.testing import check_engine
 from coterie.types import Prompt
@@ -227,7 +218,7 @@ async def test_large_batches_leave_the_event_loop(monkeypatch):
         moved.append(work)
         return work(*args)
 
-    monkeypatch.setattr("coterie.engines._linear.asyncio.to_thread", to_thread)
+    monkeypatch.setattr("coterie.engines.linear.asyncio.to_thread", to_thread)
     engine = LinearEngine(HEADS["lexical"])
 
     await engine.run([Prompt(text="short")])

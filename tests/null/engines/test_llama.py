@@ -4,9 +4,8 @@ from collections import deque
 
 import pytest
 
-from coterie._shared_time import SharedTime
-from coterie.engines import LlamaEngine
-from coterie.engines._llama_native import LlamaModel, defuse
+from coterie.engines.llama import LlamaEngine
+from coterie.engines.llama_native import LoadedLlama, defuse
 from coterie.errors import (
     EngineBroken,
     EngineRejected,
@@ -16,6 +15,7 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
+from coterie.runtime.cpu import SharedTime
 from coterie.testing import check_engine, check_streaming_engine
 from coterie.types import Delta, Message, Output, Prompt
 
@@ -323,7 +323,7 @@ async def test_failure_ends_a_stream(engine, native):
 
 def test_missing_package(monkeypatch, tmp_path):
     """Without xllamacpp the engine says what to install."""
-    monkeypatch.setattr("coterie.engines._llama.find_spec", lambda name: None)
+    monkeypatch.setattr("coterie.engines.llama.find_spec", lambda name: None)
     with pytest.raises(ExtraMissing) as missing:
         LlamaEngine("small", tmp_path / "model.gguf")
     assert "pip install 'coterie[llama]'" in missing.value.hint
@@ -370,7 +370,7 @@ def test_shared_time():
 
 def test_model_closes_once(tmp_path):
     """Unloading is final: nothing loads the model again behind a shutdown."""
-    model = LlamaModel("small", tmp_path / "model.gguf", threads=1, parallel=1, window=256)
+    model = LoadedLlama("small", tmp_path / "model.gguf", threads=1, parallel=1, window=256)
     model.unload()
     with pytest.raises(EngineUnavailable, match="closed"):
         model.load()

@@ -5,19 +5,12 @@ from contextlib import aclosing
 import httpx
 import pytest
 
-from coterie.accounting import CardMeter, Cards
-from coterie.config import OpenAIModel
-from coterie.engines import OpenAIEngine
-from coterie.engines._openai_wire import Transcript
-from coterie.errors import (
-    EngineBroken,
-    EngineRejected,
-    EngineTimeout,
-    EngineUnavailable,
-    Overloaded,
-    TooLong,
-)
-from coterie.testing import Reply, check_engine, check_streaming_engine
+from coterie.accounting.cards import CardMeter, Cards
+from coterie.config.file import OpenAIModel
+from coterie.engines.openai import OpenAIEngine
+from coterie.engines.openai_wire import Transcript
+from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded, TooLong
+from coterie.testing import ServerReply, check_engine, check_streaming_engine
 from coterie.types import Label, Message, Prompt
 
 
@@ -30,7 +23,7 @@ async def test_contract(connect):
 
 async def test_answer(connect, server, ask):
     """The text, the server's count of tokens and the time come back; the name and clearance are the model's."""
-    server.script = [Reply(text="Paris it is")]
+    server.script = [ServerReply(text="Paris it is")]
     engine = connect(clearance="confidential")
     (output,) = await engine.run([ask()])
     assert (output.text, output.finish) == ("Paris it is", "stop")
@@ -46,7 +39,7 @@ async def test_measured(server, ask):
     model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", retries=0)
     engine = OpenAIEngine("cloud", model, cards=cards)
     (whole,) = await engine.run([ask()])
-    server.script = [Reply(status=400)]
+    server.script = [ServerReply(status=400)]
     with pytest.raises(EngineRejected):
         await engine.run([ask()])
     async with aclosing(engine.stream(ask())) as pieces:
@@ -82,7 +75,7 @@ async def test_request(connect, server):
 
 async def test_batch(connect, server, ask):
     """Prompts of a batch are asked side by side and answered in order."""
-    server.default = Reply(text="same")
+    server.default = ServerReply(text="same")
     outputs = await connect().run([ask(str(n)) for n in range(20)])
     assert len(outputs) == 20
     assert server.connections > 1
@@ -90,8 +83,8 @@ async def test_batch(connect, server, ask):
 
 async def test_batch_fails_as_one(connect, server, ask):
     """The first failure ends the batch; the other prompts are not asked on for nobody."""
-    server.script = [Reply.refused(400)]
-    server.default = Reply(hang=True)
+    server.script = [ServerReply.refused(400)]
+    server.default = ServerReply(hang=True)
     with pytest.raises(EngineRejected):
         await connect(timeout=30).run([ask(), ask()])
     await server.disconnected.wait()
@@ -99,14 +92,14 @@ async def test_batch_fails_as_one(connect, server, ask):
 
 async def test_cut_by_limit(connect, server, ask):
     """An answer cut by its limit, or by the provider's filter, says so."""
-    server.script = [Reply(finish="length"), Reply(finish="content_filter"), Reply(finish="whatever")]
+    server.script = [ServerReply(finish="length"), ServerReply(finish="content_filter"), ServerReply(finish="whatever")]
     engine = connect()
     assert [(await engine.run([ask()]))[0].finish for _ in range(3)] == ["length", "aborted", "stop"]
 
 
 async def test_missing_usage(connect, server, ask):
     """Tokens the server does not count are estimated: four bytes each."""
-    server.default = Reply(text="abcdefgh", usage=False)
+    server.default = ServerReply(text="abcdefgh", usage=False)
     engine = connect()
     (output,) = await engine.run([ask("x" * 40)])
     assert (output.usage.tokens_in, output.usage.tokens_out) == (10, 2)
@@ -131,40 +124,44 @@ def test_remembered_tokens(details, cached):
 async def test_senseless_usage(connect, server, ask, usage):
     """So are tokens that are no counts."""
     body = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}], "usage": usage}
-    server.script = [Reply(body=json.dumps(body).encode())]
+    server.script = [ServerReply(body=json.dumps(body).encode())]
     assert (await connect().run([ask("abcd")]))[0].usage.tokens_in == 1
 
 
 @pytest.mark.parametrize(
     ("reply", "error", "found"),
     [
-        (Reply.refused(400, "bad temperature"), EngineRejected, "status 400: bad temperature"),
-        (Reply.refused(401, "wrong key"), EngineRejected, "status 401: wrong key"),
-        (Reply.refused(404, "no such model"), EngineRejected, "status 404: no such model"),
-        (Reply.refused(429, "slow down"), EngineUnavailable, "status 429: slow down"),
-        (Reply.refused(500, "oops"), EngineUnavailable, "status 500: oops"),
-        (Reply.refused(503, "busy"), EngineUnavailable, "status 503: busy"),
-        (Reply.refused(400, "too many", code="context_length_exceeded"), TooLong, "too many"),
-        (Reply(status=502, body=b"<html><h1>Bad Gateway</h1></html>"), EngineUnavailable, "status 502."),
-        (Reply(status=307, body=b"", headers={"location": "http://127.0.0.1:1/v1"}), EngineRejected, "status 307"),
-        (Reply(status=204, body=b""), EngineRejected, "status 204"),
-        (Reply(body=b"<html>welcome to the hotel wifi</html>"), EngineBroken, "no JSON object"),
-        (Reply(body=b"[1, 2]"), EngineBroken, "no JSON object"),
-        (Reply(body=b'{"choices": [{"message"'), EngineBroken, "no JSON object"),
-        (Reply(body=b"\xff\xfe\x00"), EngineBroken, "no JSON object"),
-        (Reply(body=b"[" * 100_000), EngineBroken, "no JSON object"),
-        (Reply(body=b"{}"), EngineBroken, "without choices"),
-        (Reply(body=b'{"choices": ["x"]}'), EngineBroken, "without choices"),
-        (Reply(body=b'{"choices": []}'), EngineBroken, "without choices"),
-        (Reply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
-        (Reply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
-        (Reply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
-        (Reply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: quota"),
-        (Reply(cut_after=30), EngineBroken, "broke off"),
-        (Reply(cut_after=0), EngineBroken, "broke off"),
-        (Reply(hang=True), EngineTimeout, "no answer within 0.4 s"),
-        (Reply(body=b"x" * 9_000_000), EngineBroken, "more than 8388608 bytes"),
-        (Reply(headers={"content-encoding": "gzip"}), EngineBroken, "compressed"),
+        (ServerReply.refused(400, "bad temperature"), EngineRejected, "status 400: bad temperature"),
+        (ServerReply.refused(401, "wrong key"), EngineRejected, "status 401: wrong key"),
+        (ServerReply.refused(404, "no such model"), EngineRejected, "status 404: no such model"),
+        (ServerReply.refused(429, "slow down"), EngineUnavailable, "status 429: slow down"),
+        (ServerReply.refused(500, "oops"), EngineUnavailable, "status 500: oops"),
+        (ServerReply.refused(503, "busy"), EngineUnavailable, "status 503: busy"),
+        (ServerReply.refused(400, "too many", code="context_length_exceeded"), TooLong, "too many"),
+        (ServerReply(status=502, body=b"<html><h1>Bad Gateway</h1></html>"), EngineUnavailable, "status 502."),
+        (
+            ServerReply(status=307, body=b"", headers={"location": "http://127.0.0.1:1/v1"}),
+            EngineRejected,
+            "status 307",
+        ),
+        (ServerReply(status=204, body=b""), EngineRejected, "status 204"),
+        (ServerReply(body=b"<html>welcome to the hotel wifi</html>"), EngineBroken, "no JSON object"),
+        (ServerReply(body=b"[1, 2]"), EngineBroken, "no JSON object"),
+        (ServerReply(body=b'{"choices": [{"message"'), EngineBroken, "no JSON object"),
+        (ServerReply(body=b"\xff\xfe\x00"), EngineBroken, "no JSON object"),
+        (ServerReply(body=b"[" * 100_000), EngineBroken, "no JSON object"),
+        (ServerReply(body=b"{}"), EngineBroken, "without choices"),
+        (ServerReply(body=b'{"choices": ["x"]}'), EngineBroken, "without choices"),
+        (ServerReply(body=b'{"choices": []}'), EngineBroken, "without choices"),
+        (ServerReply(body=b'{"choices": [{"message": {"content": 7}}]}'), EngineBroken, "no text"),
+        (ServerReply(body=b'{"choices": [{"message": "x", "finish_reason": 7}]}'), EngineBroken, "no text"),
+        (ServerReply(body=b'{"error": {"message": "quota"}}'), EngineBroken, "failed while it answered: quota"),
+        (ServerReply(body=b'{"error": "quota"}'), EngineBroken, "failed while it answered: quota"),
+        (ServerReply(cut_after=30), EngineBroken, "broke off"),
+        (ServerReply(cut_after=0), EngineBroken, "broke off"),
+        (ServerReply(hang=True), EngineTimeout, "no answer within 0.4 s"),
+        (ServerReply(body=b"x" * 9_000_000), EngineBroken, "more than 8388608 bytes"),
+        (ServerReply(headers={"content-encoding": "gzip"}), EngineBroken, "compressed"),
     ],
 )
 async def test_mapped(connect, server, reply, error, found):
@@ -182,7 +179,7 @@ async def test_hints(connect, server, ask):
     """A refusal that the set-up causes says where to look."""
     engine = connect()
     for status, hint in [(401, "api_key"), (404, "base_url"), (307, "Redirects are not followed")]:
-        server.script = [Reply.refused(status)]
+        server.script = [ServerReply.refused(status)]
         with pytest.raises(EngineRejected) as refusal:
             await engine.run([ask()])
         assert hint in refusal.value.hint
@@ -190,7 +187,7 @@ async def test_hints(connect, server, ask):
 
 async def test_redirect_is_not_followed(connect, server, ask):
     """The prompt goes to the address that was judged and to no other."""
-    server.script = [Reply.refused(307, location=f"{server.base_url}/elsewhere")]
+    server.script = [ServerReply.refused(307, location=f"{server.base_url}/elsewhere")]
     with pytest.raises(EngineRejected):
         await connect().run([ask()])
     assert len(server.requests) == 1
@@ -310,7 +307,7 @@ async def test_dialects(connect, server, ask, stream):
 
     def unsupported(name):
         error = {"message": f"Unsupported: {name}", "param": name, "code": "unsupported_parameter"}
-        return Reply(status=400, body=json.dumps({"error": error}).encode())
+        return ServerReply(status=400, body=json.dumps({"error": error}).encode())
 
     server.script = [unsupported("max_tokens"), unsupported("temperature")]
     engine = connect(retries=0)
@@ -337,7 +334,7 @@ async def test_dialects(connect, server, ask, stream):
 )
 async def test_logprob(connect, server, ask, *, given, asked, found):
     """The answer's log-probability is the sum of its tokens', where it was asked for and is whole."""
-    server.script = [Reply(text="a b", logprobs=given)]
+    server.script = [ServerReply(text="a b", logprobs=given)]
     (output,) = await connect().run([ask(logprobs=asked)])
 
     assert output.logprob == found
@@ -347,7 +344,7 @@ async def test_logprob(connect, server, ask, *, given, asked, found):
 async def test_a_server_without_logprobs(connect, server, ask):
     """One that does not take the parameter is asked without it."""
     error = {"message": "no", "param": "logprobs", "code": "unsupported_parameter"}
-    server.script = [Reply(status=400, body=json.dumps({"error": error}).encode())]
+    server.script = [ServerReply(status=400, body=json.dumps({"error": error}).encode())]
     (output,) = await connect(retries=0).run([ask(logprobs=True)])
 
     assert output.logprob is None
@@ -357,11 +354,11 @@ async def test_a_server_without_logprobs(connect, server, ask):
 async def test_dialect_gives_up(connect, server, ask):
     """A server that refuses what cannot be left out, or goes on refusing, is believed."""
     error = {"message": "no", "param": "messages", "code": "unsupported_parameter"}
-    server.default = Reply(status=400, body=json.dumps({"error": error}).encode())
+    server.default = ServerReply(status=400, body=json.dumps({"error": error}).encode())
     with pytest.raises(EngineRejected):
         await connect().run([ask()])
     error["param"] = "max_tokens"
-    server.default = Reply(status=400, body=json.dumps({"error": error}).encode())
+    server.default = ServerReply(status=400, body=json.dumps({"error": error}).encode())
     server.requests.clear()
     with pytest.raises(EngineRejected):
         await connect().run([ask()])
@@ -370,7 +367,7 @@ async def test_dialect_gives_up(connect, server, ask):
 
 async def test_cancelled(connect, server, ask):
     """A caller that goes away closes the connection."""
-    server.default = Reply(hang=True)
+    server.default = ServerReply(hang=True)
     task = asyncio.create_task(connect().run([ask()]))
     await server.asked.wait()
     task.cancel()
@@ -382,7 +379,7 @@ async def test_cancelled(connect, server, ask):
 @pytest.mark.parametrize("begun", [False, True])
 async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begun):
     """A caller that is cancelled once more while the connection is being closed still gives it back."""
-    monkeypatch.setattr("coterie.engines._openai_http._CONNECTIONS", 1)
+    monkeypatch.setattr("coterie.engines.openai_http._CONNECTIONS", 1)
     engine, forever = connect(retries=0, timeout=5.0), asyncio.Event()
 
     async def listen(reached):
@@ -392,7 +389,7 @@ async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begu
                 await forever.wait()
 
     for steps in range(12):
-        server.script = [Reply(pieces=["word "] * 50) if begun else Reply(hang=True)]
+        server.script = [ServerReply(pieces=["word "] * 50) if begun else ServerReply(hang=True)]
         server.asked.clear()
         reached = asyncio.Event() if begun else server.asked
         task = asyncio.create_task(listen(reached))

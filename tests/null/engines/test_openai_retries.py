@@ -5,26 +5,26 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from coterie.config import OpenAIModel
-from coterie.engines import OpenAIEngine
+from coterie.config.file import OpenAIModel
+from coterie.engines.openai import OpenAIEngine
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
-from coterie.testing import Reply
+from coterie.testing import ServerReply
 from coterie.types import Message, Output, Prompt
 
-OK = Reply(text="Paris")
+OK = ServerReply(text="Paris")
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        Reply.refused(408),
-        Reply.refused(409),
-        Reply.refused(429),
-        Reply.refused(500),
-        Reply.refused(503),
-        Reply(body=b"<html>proxy</html>"),
-        Reply(cut_after=0),
-        Reply(cut_after=40),
+        ServerReply.refused(408),
+        ServerReply.refused(409),
+        ServerReply.refused(429),
+        ServerReply.refused(500),
+        ServerReply.refused(503),
+        ServerReply(body=b"<html>proxy</html>"),
+        ServerReply(cut_after=0),
+        ServerReply(cut_after=40),
     ],
 )
 async def test_retried(connect, server, clock, ask, failure):
@@ -38,7 +38,7 @@ async def test_retried(connect, server, clock, ask, failure):
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 async def test_not_retried(connect, server, clock, ask, status):
     """What the server refuses is not asked again."""
-    server.script = [Reply.refused(status), OK]
+    server.script = [ServerReply.refused(status), OK]
     with pytest.raises(EngineRejected):
         await connect().run([ask()])
     assert len(server.requests) == 1
@@ -47,7 +47,7 @@ async def test_not_retried(connect, server, clock, ask, status):
 
 async def test_timeout_is_retried(connect, server, ask):
     """A server that does not answer in time is asked again, on another connection."""
-    server.script = [Reply(hang=True), OK]
+    server.script = [ServerReply(hang=True), OK]
     assert (await connect(timeout=0.6).run([ask()]))[0].text == "Paris"
     assert server.connections == 2
 
@@ -70,7 +70,7 @@ async def test_connect_error_is_retried(ask, clock):
 
 async def test_gives_up(connect, server, ask):
     """After the configured number of further tries the last error is the caller's."""
-    server.default = Reply.refused(503, "busy")
+    server.default = ServerReply.refused(503, "busy")
     with pytest.raises(EngineUnavailable, match="status 503"):
         await connect(retries=3).run([ask()])
     assert len(server.requests) == 4
@@ -79,7 +79,7 @@ async def test_gives_up(connect, server, ask):
 @pytest.mark.parametrize(("draw", "pauses"), [(0.0, [0, 0, 0, 0]), (0.5, [0.25, 0.5, 1, 2]), (1.0, [0.5, 1, 2, 4])])
 async def test_full_jitter(connect, server, clock, draw, pauses):
     """Pauses are drawn between nothing and a limit that doubles."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
     with pytest.raises(EngineUnavailable):
         await connect(retries=4, draw=draw).run([Prompt(messages=(Message(role="user", text="hi"),))])
     assert clock.slept == pauses
@@ -87,7 +87,7 @@ async def test_full_jitter(connect, server, clock, draw, pauses):
 
 async def test_retry_after(connect, server, clock, ask):
     """The server's own wish is honoured, with jitter on top."""
-    server.script = [Reply.refused(429, retry_after="3"), OK]
+    server.script = [ServerReply.refused(429, retry_after="3"), OK]
     await connect().run([ask()])
     assert clock.slept == [3.25]
 
@@ -95,7 +95,7 @@ async def test_retry_after(connect, server, clock, ask):
 async def test_retry_after_date(connect, server, clock, ask):
     """So is a date, read by the server's clock."""
     headers = {"retry-after": "Wed, 21 Oct 2026 07:28:05 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
-    server.script = [Reply(status=503, body=b"", headers=headers), OK]
+    server.script = [ServerReply(status=503, body=b"", headers=headers), OK]
     await connect().run([ask()])
     assert clock.slept == [5.25]
 
@@ -103,14 +103,14 @@ async def test_retry_after_date(connect, server, clock, ask):
 @pytest.mark.parametrize("value", ["soon", "-5", "nan", "inf", "", "Wed, 99 Oct 2026"])
 async def test_senseless_retry_after(connect, server, clock, ask, value):
     """A wish that makes no sense is none."""
-    server.script = [Reply.refused(429, retry_after=value), OK]
+    server.script = [ServerReply.refused(429, retry_after=value), OK]
     await connect().run([ask()])
     assert clock.slept == [0.25]
 
 
 async def test_long_retry_after(connect, server, clock, ask):
     """A long wish is handed to the caller at once."""
-    server.script = [Reply.refused(429, retry_after="3600"), OK]
+    server.script = [ServerReply.refused(429, retry_after="3600"), OK]
     with pytest.raises(EngineUnavailable) as failure:
         await connect().run([ask()])
     assert failure.value.retry_after == 3600
@@ -120,7 +120,7 @@ async def test_long_retry_after(connect, server, clock, ask):
 @pytest.mark.parametrize(("patience", "slept"), [(None, [3.25]), (5.0, [3.25]), (2.0, None)])
 async def test_a_prompt_s_patience_ends_the_waiting(connect, server, clock, ask, *, patience, slept):
     """A wish beyond what the prompt allows is handed to the caller at once; within it, it is honoured."""
-    server.script = [Reply.refused(429, retry_after="3"), OK]
+    server.script = [ServerReply.refused(429, retry_after="3"), OK]
     asked = replace(ask(), patience=patience)
     if slept is None:
         with pytest.raises(EngineUnavailable) as failure:
@@ -133,7 +133,7 @@ async def test_a_prompt_s_patience_ends_the_waiting(connect, server, clock, ask,
 
 async def test_waits_together_stay_within_the_patience(connect, server, clock, ask):
     """What was waited for an earlier try is no longer there for the next."""
-    server.script = [Reply.refused(429, retry_after="3")] * 3
+    server.script = [ServerReply.refused(429, retry_after="3")] * 3
     with pytest.raises(EngineUnavailable):
         await connect(retries=5).run([replace(ask(), patience=5.0)])
     assert clock.slept == [3.25]
@@ -141,12 +141,14 @@ async def test_waits_together_stay_within_the_patience(connect, server, clock, a
 
 async def test_stream_is_retried_before_its_first_piece(connect, server, ask):
     """A stream that fails before it has said anything is tried again."""
-    server.script = [Reply.refused(503), Reply(cut_after=0), Reply(error_after=0), OK]
+    server.script = [ServerReply.refused(503), ServerReply(cut_after=0), ServerReply(error_after=0), OK]
     events = [event async for event in connect(retries=3).stream(ask())]
     assert [event.text for event in events] == ["Paris", "Paris"]
 
 
-@pytest.mark.parametrize("reply", [Reply(pieces=["a", "b"], cut_after=1), Reply(pieces=["a", "b"], error_after=1)])
+@pytest.mark.parametrize(
+    "reply", [ServerReply(pieces=["a", "b"], cut_after=1), ServerReply(pieces=["a", "b"], error_after=1)]
+)
 async def test_stream_is_not_retried_after_its_first_piece(connect, server, ask, reply):
     """Once a piece is out, a failure is final: the text would be said twice."""
     server.script = [reply]
@@ -159,7 +161,7 @@ async def test_stream_is_not_retried_after_its_first_piece(connect, server, ask,
 
 async def test_circuit_opens(connect, server, clock, ask):
     """After five failures in a row nothing is sent for 30 seconds; then one request decides."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
     engine = connect(retries=9)
     with pytest.raises(EngineUnavailable, match="status 503"):
         await engine.run([ask()])
@@ -182,12 +184,12 @@ async def test_circuit_opens(connect, server, clock, ask):
 
 async def test_abandoned_stream_keeps_the_circuit(connect, server, clock, ask):
     """A probe that its reader leaves early does not block the next one."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
     engine = connect(retries=9)
     with pytest.raises(EngineUnavailable):
         await engine.run([ask()])
     clock.advance(31)
-    server.default = Reply(pieces=["a"] * 50)
+    server.default = ServerReply(pieces=["a"] * 50)
     stream = engine.stream(ask())
     await anext(stream)
     await stream.aclose()
@@ -198,7 +200,7 @@ async def test_a_reader_that_has_the_answer_and_leaves(connect, server, ask):
     """An answer that was read counts as one, also where its reader takes it and goes: the failures begin anew."""
     engine = connect(retries=0)
     for _ in range(3):
-        server.script = [*[Reply.refused(503)] * 4, OK]
+        server.script = [*[ServerReply.refused(503)] * 4, OK]
         for _ in range(4):
             with pytest.raises(EngineUnavailable, match="status 503"):
                 await engine.run([ask()])
@@ -234,7 +236,7 @@ async def test_timeout_counts_the_whole_answer(ask):
 
 async def test_failed_tries_are_counted(connect, server, ask):
     """The answer carries the tries before it: a refused one took nothing, of a cut one the prompt counts as read."""
-    server.script = [Reply.refused(503), Reply(cut_after=40), OK]
+    server.script = [ServerReply.refused(503), ServerReply(cut_after=40), OK]
     (output,) = await connect(retries=2).run([ask()])
     refused, cut = output.failures
 
@@ -245,7 +247,7 @@ async def test_failed_tries_are_counted(connect, server, ask):
 
 async def test_the_last_error_carries_every_try(connect, server, ask):
     """Where none succeeds, the error has all of them, itself included."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
     with pytest.raises(EngineUnavailable) as failed:
         await connect(retries=2).run([ask()])
 
@@ -255,7 +257,7 @@ async def test_the_last_error_carries_every_try(connect, server, ask):
 
 async def test_a_cut_stream_counts_what_came(connect, server, ask):
     """The pieces that came before a stream broke off are in the try's tokens."""
-    server.default = Reply(pieces=("word " * 40, "more"), cut_after=1)
+    server.default = ServerReply(pieces=("word " * 40, "more"), cut_after=1)
     with pytest.raises(EngineBroken) as failed:
         [event async for event in connect().stream(ask())]
 
@@ -265,8 +267,8 @@ async def test_a_cut_stream_counts_what_came(connect, server, ask):
 
 async def test_what_was_not_sent_took_nothing(connect, server, ask, monkeypatch):
     """A try that waits for a connection until its time is up is free; one that the server kept waiting is not."""
-    monkeypatch.setattr("coterie.engines._openai_http._CONNECTIONS", 1)
-    server.default = Reply(hang=True)
+    monkeypatch.setattr("coterie.engines.openai_http._CONNECTIONS", 1)
+    server.default = ServerReply(hang=True)
     engine = connect(timeout=0.2, retries=0)
     with pytest.raises(EngineTimeout) as kept_waiting:
         await engine.run([ask()])

@@ -8,10 +8,10 @@ import traceback
 import httpx
 import pytest
 
-from coterie.config import OpenAIModel
-from coterie.engines import OpenAIEngine
+from coterie.config.file import OpenAIModel
+from coterie.engines.openai import OpenAIEngine
 from coterie.errors import ConfigError, CoterieError
-from coterie.testing import Reply
+from coterie.testing import ServerReply
 
 KEY = "sk-live-0123456789abcdefghij"
 
@@ -52,17 +52,17 @@ def everything(error):
 
 
 REPLIES = [
-    Reply.refused(401, f"Incorrect API key provided: {KEY}"),
-    Reply.refused(401, f"x{KEY}y" * 30),
-    Reply.refused(500, f"upstream got Authorization: Bearer {KEY}"),
-    Reply(status=401, body=f"<html>{KEY}</html>".encode()),
-    Reply(status=401, body=json.dumps(KEY).encode()),
-    Reply(status=401, body=json.dumps({"error": KEY}).encode()),
-    Reply(status=401, body=json.dumps({"error": {"message": {"a": KEY}, "code": KEY}}).encode()),
-    Reply(body=json.dumps({"error": {"message": KEY}}).encode()),
-    Reply(body=KEY.encode()),
-    Reply(cut_after=0),
-    Reply(hang=True),
+    ServerReply.refused(401, f"Incorrect API key provided: {KEY}"),
+    ServerReply.refused(401, f"x{KEY}y" * 30),
+    ServerReply.refused(500, f"upstream got Authorization: Bearer {KEY}"),
+    ServerReply(status=401, body=f"<html>{KEY}</html>".encode()),
+    ServerReply(status=401, body=json.dumps(KEY).encode()),
+    ServerReply(status=401, body=json.dumps({"error": KEY}).encode()),
+    ServerReply(status=401, body=json.dumps({"error": {"message": {"a": KEY}, "code": KEY}}).encode()),
+    ServerReply(body=json.dumps({"error": {"message": KEY}}).encode()),
+    ServerReply(body=KEY.encode()),
+    ServerReply(cut_after=0),
+    ServerReply(hang=True),
 ]
 
 
@@ -82,7 +82,7 @@ async def test_never_in_an_error(connect, server, ask, log, reply):
 
 async def test_never_in_an_event(connect, server, ask, log):
     """Nor does a stream that fails after its first piece."""
-    server.default = Reply(pieces=[KEY, "b"], cut_after=1)
+    server.default = ServerReply(pieces=[KEY, "b"], cut_after=1)
     stream = connect(api_key="env:CLOUD_KEY").stream(ask())
     assert (await anext(stream)).text == "[key]"
     with pytest.raises(CoterieError) as failure:
@@ -145,7 +145,7 @@ async def test_no_key(connect, server, ask):
 async def test_password_in_the_address(connect, server, ask):
     """A password written into the address is in no error either."""
     address = server.base_url.replace("http://", "http://me:hunter2@")
-    server.default = Reply.refused(401)
+    server.default = ServerReply.refused(401)
     with pytest.raises(CoterieError) as failure:
         await connect(base_url=address).run([ask()])
     assert "hunter2" not in str(failure.value) + repr(failure.value)
@@ -164,7 +164,7 @@ PROMPT = "My account 4711-0815 was charged twice, and my name is Ada Example."
 )
 async def test_request_is_not_repeated(connect, server, ask, message):
     """A provider that repeats the prompt in its refusal does not get it into our errors."""
-    server.default = Reply.refused(422, message)
+    server.default = ServerReply.refused(422, message)
     with pytest.raises(CoterieError, match="repeats the request") as failure:
         await connect().run([ask(PROMPT)])
     assert "4711" not in str(failure.value)

@@ -3,10 +3,10 @@ import json
 import httpx
 import pytest
 
-from coterie.config import OpenAIModel
-from coterie.engines import OpenAIEngine
+from coterie.config.file import OpenAIModel
+from coterie.engines.openai import OpenAIEngine
 from coterie.errors import EngineBroken
-from coterie.testing import Reply
+from coterie.testing import ServerReply
 from coterie.types import Delta, Output
 
 SSE = {"content-type": "text/event-stream"}
@@ -46,7 +46,7 @@ def events(*data, end="\n\n"):
 
 async def test_stream(connect, server, ask):
     """Pieces are deltas, the whole is the output, with the tokens the server counted."""
-    server.script = [Reply(pieces=["Par", "is", " it is"])]
+    server.script = [ServerReply(pieces=["Par", "is", " it is"])]
     *deltas, output = [event async for event in connect().stream(ask())]
     assert deltas == [Delta(text="Par"), Delta(text="is"), Delta(text=" it is")]
     assert isinstance(output, Output)
@@ -138,7 +138,7 @@ async def test_error_null(stream):
 
 async def test_reader_leaves(connect, server, ask):
     """Closing the iterator early closes the connection."""
-    server.default = Reply(pieces=["word "] * 100_000)
+    server.default = ServerReply(pieces=["word "] * 100_000)
     stream = connect().stream(ask())
     await anext(stream)
     await stream.aclose()

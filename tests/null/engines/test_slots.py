@@ -1,6 +1,6 @@
 import threading
 
-from coterie.engines._slots import Slots
+from coterie.engines.llama_native import Slots
 
 
 def test_remembered_beginning():

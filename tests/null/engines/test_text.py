@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.engines import estimate_tokens
-from coterie.engines._text import valid_text
+from coterie.engines.unicode import estimate_tokens, valid_text
 
 
 @given(st.text(st.characters(exclude_categories=[])))

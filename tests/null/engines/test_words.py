@@ -1,7 +1,7 @@
 import pytest
 
-from coterie.engines._gguf import GGUFHeader
-from coterie.engines._words import cut_words
+from coterie.engines.choices import cut_words
+from coterie.engines.gguf import GGUFHeader
 
 SPACE = "\u0120"
 TOKENS = [*"abcdr", SPACE, f"{SPACE}c", "ar", f"{SPACE}car", f"{SPACE}card", "ab"]

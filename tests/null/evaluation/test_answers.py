@@ -2,8 +2,9 @@
 
 import pytest
 
-from coterie.data import Row
-from coterie.evaluation import holds_answer, judge, with_quotes
+from coterie.learning.dataset import Row
+from coterie.learning.judging import judge
+from coterie.tasks.answer.metrics import holds_answer, with_quotes
 from coterie.types import Citation, Finding, Label
 
 

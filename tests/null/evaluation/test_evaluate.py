@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.data import Row
 from coterie.errors import EngineTimeout
-from coterie.evaluation import Confusion, evaluate, judge
-from coterie.evaluation._evaluate import AT_ONCE
+from coterie.learning.dataset import Row
+from coterie.learning.evaluate import AT_ONCE, evaluate
+from coterie.learning.evaluation import Confusion
+from coterie.learning.judging import judge
 from coterie.types import ContextView, Finding, SpecialistCard
 
 

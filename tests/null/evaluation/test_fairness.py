@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from coterie.evaluation import fairness, find_proxies, group_names, share
+from coterie.learning.fairness import fairness, find_proxies, group_names, share
 
 
 def shares(*counts: tuple[str, int, int]):

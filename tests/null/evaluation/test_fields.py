@@ -2,8 +2,9 @@
 
 import pytest
 
-from coterie.data import Row, Span, Stated
-from coterie.evaluation import field_cases, is_right, judge, judge_fields
+from coterie.learning.dataset import FieldSpan, Row, Stated
+from coterie.learning.judging import judge
+from coterie.tasks.extract.metrics import field_cases, is_right, judge_fields
 from coterie.types import Field, Finding
 
 TEXT = "Acme Inc. and Bolt LLC agree on May 8, 2014 under the laws of Ohio."
@@ -32,7 +33,7 @@ def finding(*fields):
 
 def span(quote, value=None):
     """Where the text states it."""
-    return Span(start=TEXT.index(quote), end=TEXT.index(quote) + len(quote), value=value)
+    return FieldSpan(start=TEXT.index(quote), end=TEXT.index(quote) + len(quote), value=value)
 
 
 def row(**fields):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc
 from sklearn import metrics as reference
 
-from coterie.evaluation import (
+from coterie.learning.metrics import (
     Interval,
     accepted_accuracy,
     accuracy,

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from coterie.extraction import FORBIDDEN, stretches
+from coterie.learning.sequence import FORBIDDEN, stretches
 
 WORDS = 5
 

@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 
-from coterie.extraction import Document, word_features
+from coterie.tasks.extract.document import TokenizedText
+from coterie.tasks.extract.tagging import word_features
 
 
 def _sentences(text):
-    document = Document(text)
+    document = TokenizedText(text)
     return [text[place.start : place.end] for place in document.sentences]
 
 
@@ -36,7 +37,7 @@ def test_an_abbreviation_does_not_end_a_sentence(text):
 @pytest.mark.parametrize("text", ["", " \n\n ", "x" * 5_000, ("word " * 1_000).strip(), "a.\n\n\n\nb", "é€😀. Ünd"])
 def test_sentences_cover_every_word_once(text):
     """Nothing is lost, doubled or blank, however odd the text, and no sentence is longer than a page."""
-    document = Document(text)
+    document = TokenizedText(text)
     places = document.sentences
 
     assert all(place.end - place.start <= 600 for place in places)
@@ -47,7 +48,7 @@ def test_sentences_cover_every_word_once(text):
 
 def test_words_know_the_typed_value_they_stand_in():
     """A date of several words is one value: its first word begins it, the others go on."""
-    document = Document("Signed on May 8, 2014 by Acme Inc.")
+    document = TokenizedText("Signed on May 8, 2014 by Acme Inc.")
     words, features = word_features(document, document.sentences)
     typed = {
         document.text[word.start : word.end]: [name for name in names if name.startswith("t=")]

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from coterie.extraction import Document, Quoting, Said, quoted
+from coterie.tasks.extract.document import TokenizedText
+from coterie.tasks.extract.quotes import Quoting, Said, quoted
 
 TEXT = 'Made by "Acme  Inc."\nand Bolt Partners. The law of Ohio\\Utah governs. Goods are checked. Fees are due.'
 SCORES = np.array([[4.0, -3.0], [-2.0, 5.0], [-4.0, -4.0], [-5.0, -5.0]])
@@ -16,7 +17,7 @@ SCORES = np.array([[4.0, -3.0], [-2.0, 5.0], [-4.0, -4.0], [-5.0, -5.0]])
 @pytest.fixture
 def document():
     """Four sentences."""
-    document = Document(TEXT)
+    document = TokenizedText(TEXT)
     assert len(document.sentences) == 4
     return document
 

@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from coterie.config import GatewaySection
-from coterie.gateway import create_app
-from coterie.network import Network
+from coterie.config.file import GatewaySection
+from coterie.gateway.app import create_app
+from coterie.network.pipeline import Network
 from coterie.types import (
     AuditEvent,
     Context,

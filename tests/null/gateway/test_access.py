@@ -4,8 +4,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from coterie.errors import SetupError
-from coterie.gateway._access import is_loopback, refuse_foreign, refuse_public
-from coterie.gateway._errors import WireError
+from coterie.gateway.access import is_loopback, refuse_foreign, refuse_public
+from coterie.gateway.errors import WireError
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "LOCALHOST.", "a.localhost"])

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from coterie.errors import Overloaded
-from coterie.gateway._admission import Admission
+from coterie.gateway.slots import WorkerSlots
 
 
 async def test_one_more_than_all_seats_is_turned_away():
     """With one place and one chair to wait on, the third is told when to come back."""
-    admission = Admission(concurrency=1, queue=1)
+    admission = WorkerSlots(concurrency=1, queue=1)
     with admission.seat(), admission.seat():
         with pytest.raises(Overloaded, match="takes 2 at once") as caught, admission.seat():
             pass
@@ -21,7 +21,7 @@ async def test_one_more_than_all_seats_is_turned_away():
 
 async def test_places_are_given_in_order():
     """Who waits longest is next."""
-    admission, order, release = Admission(concurrency=1, queue=3), [], asyncio.Event()
+    admission, order, release = WorkerSlots(concurrency=1, queue=3), [], asyncio.Event()
 
     async def work(name):
         with admission.seat():
@@ -40,7 +40,7 @@ async def test_places_are_given_in_order():
 
 async def test_who_leaves_the_queue_frees_a_seat():
     """A waiter that is cancelled holds neither seat nor place, and those behind it are served."""
-    admission, release, served = Admission(concurrency=1, queue=2), asyncio.Event(), []
+    admission, release, served = WorkerSlots(concurrency=1, queue=2), asyncio.Event(), []
 
     async def work(name):
         with admission.seat():
@@ -61,7 +61,7 @@ async def test_who_leaves_the_queue_frees_a_seat():
 async def test_retry_after_grows_with_the_queue_and_the_work():
     """The estimate is the time until those who wait will have been served, at least a second, at most a minute."""
     now = 0.0
-    admission = Admission(concurrency=1, queue=0, clock=lambda: now)
+    admission = WorkerSlots(concurrency=1, queue=0, clock=lambda: now)
     async with admission.place():
         now += 7.0
     with admission.seat():
@@ -77,7 +77,7 @@ async def test_retry_after_grows_with_the_queue_and_the_work():
 
 async def test_empty_waits_for_the_last():
     """`empty` returns once nobody holds a seat."""
-    admission = Admission(concurrency=1, queue=0)
+    admission = WorkerSlots(concurrency=1, queue=0)
     await admission.empty()
     with admission.seat():
         waiting = asyncio.create_task(admission.empty())

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from coterie.config import BudgetSection
-from coterie.governance import Budgets
+from coterie.config.budgets import BudgetSection
+from coterie.governance.budgets import Budgets
 from coterie.testing import FakeClock
 
 

@@ -16,7 +16,7 @@ from coterie.errors import (
     StoreError,
     TooLong,
 )
-from coterie.gateway._wire import ChatCompletion, Error
+from coterie.gateway.wire import ChatCompletion, Error
 from coterie.types import Label, Verdict
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import AuditError
-from coterie.gateway._wire import Embeddings, Error
+from coterie.gateway.wire import Embeddings, Error
 
 PATH = "/v1/embeddings"
 

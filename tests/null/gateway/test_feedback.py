@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.errors import AuditError
-from coterie.gateway._wire import FeedbackKept
+from coterie.gateway.wire import FeedbackKept
 from coterie.types import Feedback
 
 

@@ -13,11 +13,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from coterie.config import GatewaySection
-from coterie.gateway import create_app
-from coterie.gateway._app import ENDPOINTS, describe_api
-from coterie.gateway._wire import Error
-from coterie.store import SQLiteStore
+from coterie.config.file import GatewaySection
+from coterie.gateway.app import ENDPOINTS, create_app
+from coterie.gateway.openapi import describe_api
+from coterie.gateway.wire import Error
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from coterie.gateway import _connection
-from coterie.gateway._errors import STATUSES, WireCode
-from coterie.gateway._wire import Error
+from coterie.gateway import connection as _connection
+from coterie.gateway.errors import STATUSES, WireCode
+from coterie.gateway.wire import Error
 
 CHAT = "/v1/chat/completions"
 HEAD = b'{"model":"coterie","messages":[{"role":"user","content":'

@@ -2,23 +2,30 @@
 
 import pytest
 
-from coterie.answering import load_defaults
-from coterie.config import GeneralistSection, OpenAIModel
-from coterie.governance import ClearancePolicy, Gate
-from coterie.hybrid import Generalist
-from coterie.specialists import Acceptance, AnswerSpecialist
-from coterie.testing import FakeOpenAIServer, Reply
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.generalist.generalist import Generalist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import AnswerSpecialist
+from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Label, SpecialistCard
 
 FEE = "The late fee for a personal loan is 12 pounds."
 TERMS = f"{FEE} We are open on Sundays. The bank keeps silver in York and paper in Leeds."
-FAILURES = [Reply.refused(503), Reply.refused(429, retry_after="60"), Reply(body=b"rubbish"), Reply(cut_after=0)]
+FAILURES = [
+    ServerReply.refused(503),
+    ServerReply.refused(429, retry_after="60"),
+    ServerReply(body=b"rubbish"),
+    ServerReply(cut_after=0),
+]
 
 
 @pytest.fixture
 async def above(network):
     """The server of a large model above the network; it does as it is told."""
-    async with FakeOpenAIServer(default=Reply(text="Bring an umbrella.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="Bring an umbrella.")) as server:
         model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, retries=0)
         engine = Gate(ClearancePolicy()).open("large", model)
         network.generalist = Generalist([(engine, model)], GeneralistSection(model="large", deadline=30))
@@ -42,7 +49,7 @@ async def test_a_failing_large_model_is_no_error(client, above, chat_body, failu
 
 async def test_words_of_a_large_model_are_streamed(client, above, chat_body, read_events):
     """Each piece of the server is a chunk of the gateway's stream."""
-    above.default = Reply(pieces=("Bring ", "an ", "umbrella."))
+    above.default = ServerReply(pieces=("Bring ", "an ", "umbrella."))
     response = await client().post("/v1/chat/completions", json=chat_body("what is the weather", stream=True))
     words = [c["choices"][0]["delta"].get("content") for c in read_events(response.text)]
 

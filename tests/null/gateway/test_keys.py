@@ -5,12 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from coterie.config import GatewaySection
+from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
-from coterie.gateway import create_app
-from coterie.gateway._access import refuse_public
-from coterie.gateway._app import ENDPOINTS
-from coterie.governance import PERMISSIONS, KeyRing
+from coterie.gateway.access import refuse_public
+from coterie.gateway.app import ENDPOINTS, create_app
+from coterie.governance.keys import PERMISSIONS, KeyRing
 from coterie.types import Label
 
 BODIES = {

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from coterie.gateway._app import ENDPOINTS
-from coterie.gateway._errors import STATUSES
-from coterie.gateway._wire import Health, Models, ModelView
+from coterie.gateway.app import ENDPOINTS
+from coterie.gateway.errors import STATUSES
+from coterie.gateway.wire import Health, Models, ModelView
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -4,8 +4,8 @@ import asyncio
 import json
 
 from coterie.errors import EngineBroken, StoreError
-from coterie.gateway import _connection
-from coterie.gateway._wire import ChatChunk
+from coterie.gateway import connection as _connection
+from coterie.gateway.wire import ChatChunk
 
 
 async def test_a_stream_gives_the_answer_as_it_is_made(client, chat_body, read_events):

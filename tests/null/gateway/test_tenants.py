@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from coterie.config import GatewaySection
-from coterie.gateway import create_app
-from coterie.governance import PERMISSIONS, KeyRing
-from coterie.store import SQLiteStore
+from coterie.config.file import GatewaySection
+from coterie.gateway.app import create_app
+from coterie.governance.keys import PERMISSIONS, KeyRing
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeRetriever
 from coterie.types import Citation, Label, Passage
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from coterie.gateway._errors import WireError
-from coterie.gateway._translate import model_names, pinned_specialist, read_request
-from coterie.gateway._wire import ChatRequest
+from coterie.gateway.errors import WireError
+from coterie.gateway.openai.translation import model_names, pinned_specialist, read_request
+from coterie.gateway.wire import ChatRequest
 from coterie.types import Label, Message
 
 SPECIALISTS = {"triage": object(), "reply": object()}

@@ -12,10 +12,12 @@ import threading
 
 import pytest
 
-from coterie.config import AuditSection
+from coterie.config.file import AuditSection
 from coterie.errors import AuditError, ConfigError, Overloaded
-from coterie.governance import AuditLog, Place, attests, open_audit, read_entry, verify_audit
-from coterie.registry import open_signer, write_key
+from coterie.governance.audit import AuditLog, attests, open_audit
+from coterie.governance.audit_lines import LogPosition, read_entry
+from coterie.governance.audit_verification import verify_audit
+from coterie.registry.signature import open_signer, write_key
 from coterie.types import AuditEvent
 
 
@@ -68,7 +70,7 @@ def test_what_is_appended_is_there(path):
     found = verify_audit(path)
     assert found.whole
     assert found.entries == 10
-    assert found.end == Place(10, entries[-1]["hash"])
+    assert found.end == LogPosition(10, entries[-1]["hash"])
 
 
 def test_another_process_goes_on_where_this_one_was(path):

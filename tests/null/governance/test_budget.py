@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config import BudgetSection, OpenAIModel, parse_config
+from coterie.config.budgets import BudgetSection
+from coterie.config.file import OpenAIModel, parse_config
 from coterie.errors import (
     BudgetExceeded,
     ConfigError,
@@ -22,7 +23,7 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
-from coterie.governance import ACCOUNT, Budgets
+from coterie.governance.budgets import ACCOUNT, Budgets
 from coterie.testing import FakeClock
 from coterie.types import Account, Failure, Message, Output, Prompt, Usage
 

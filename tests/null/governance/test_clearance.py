@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from coterie.governance import ClearancePolicy
+from coterie.governance.egress import ClearancePolicy
 from coterie.testing import check_policy
 from coterie.types import Flow, Label
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import coterie
-from coterie.config import OpenAIModel
+from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused, EngineUnavailable
-from coterie.governance import ClearancePolicy, Gate
-from coterie.testing import FakeOpenAIServer, Reply, check_engine, check_streaming_engine
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.testing import FakeOpenAIServer, ServerReply, check_engine, check_streaming_engine
 from coterie.types import Label, Message, Output, Prompt, Verdict
 
 SECRET = "the patient's name is Ada"
@@ -174,7 +174,7 @@ async def test_raising_the_engines_clearance_changes_nothing(opened, server):
 async def test_no_redirect(opened, server):
     """An allowed prompt goes to the judged address only: a redirect is not followed."""
     async with FakeOpenAIServer() as elsewhere:
-        server.default = Reply.refused(307, location=f"{elsewhere.base_url}/chat/completions")
+        server.default = ServerReply.refused(307, location=f"{elsewhere.base_url}/chat/completions")
         with pytest.raises(Exception, match="307"):
             await opened(Label.INTERNAL).run([prompt()])
         assert nothing_left(elsewhere)
@@ -182,7 +182,7 @@ async def test_no_redirect(opened, server):
 
 async def test_errors_pass(opened, server):
     """What goes wrong beyond the gate is the engine's error."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
 
     async def no_sleep(seconds):
         pass
@@ -193,7 +193,7 @@ async def test_errors_pass(opened, server):
 
 async def test_early_end(opened, server):
     """Closing a stream early closes the connection behind the gate."""
-    server.default = Reply(pieces=["word "] * 100_000)
+    server.default = ServerReply(pieces=["word "] * 100_000)
     stream = opened(Label.INTERNAL).stream(prompt())
     assert not isinstance(await anext(stream), Output)
     await stream.aclose()

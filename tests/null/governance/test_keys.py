@@ -7,7 +7,7 @@ import json
 import pytest
 
 from coterie.errors import InputError, SetupError
-from coterie.governance import PERMISSIONS, KeyRing
+from coterie.governance.keys import PERMISSIONS, KeyRing
 from coterie.testing import FakeClock
 from coterie.types import Label
 

@@ -7,14 +7,17 @@ from dataclasses import fields, replace
 
 import pytest
 
-from coterie._alike import ALIKE
-from coterie.config import OpenAIModel
+from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused, EngineBroken
-from coterie.governance import ASKER, PSEUDONYMISED, Asker, ClearancePolicy, Gate, PseudonymBook, Pseudonyms, _disguise
-from coterie.governance._disguise import _places, changed, texts_of_prompt
-from coterie.privacy import Kind, PersonalData
-from coterie.store import Mention
-from coterie.testing import FakeClock, FakeOpenAIServer, Reply
+from coterie.governance import disguise as _disguise
+from coterie.governance.disguise import _places, changed, texts_of_prompt
+from coterie.governance.egress import PSEUDONYMISED, ClearancePolicy, Gate
+from coterie.governance.principal import ASKER, Principal
+from coterie.governance.pseudonyms import PseudonymBook, Pseudonyms
+from coterie.privacy.detection import Kind, PersonalData
+from coterie.store.erasure import Mention
+from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
+from coterie.text.lookalikes import ALIKE
 from coterie.types import Delta, Label, Message, Output, Prompt
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
@@ -39,7 +42,7 @@ async def server():
     """A server that notes every byte, and says back the last message."""
 
     def echo(asked):
-        return Reply(text=asked["messages"][-1]["content"])
+        return ServerReply(text=asked["messages"][-1]["content"])
 
     async with FakeOpenAIServer(default=echo) as server:
         yield server
@@ -72,7 +75,7 @@ def asking():
     """Sets who asks, in the context of the test's own task."""
 
     def asking(**about):
-        asker = Asker(**{"clearance": Label.RESTRICTED, **about})
+        asker = Principal(**{"clearance": Label.RESTRICTED, **about})
         ASKER.set(asker)
         return asker
 
@@ -100,7 +103,7 @@ async def test_out_and_back(opened, server, asking):
 async def test_streamed(opened, server, asking):
     """Cut into single characters, the answer is the same, and no piece has a part of a pseudonym."""
     asking()
-    server.default = Reply(pieces=list("Dear <person_1>, <PERSON_1>'s mail is &lt;EMAIL_1&gt;. <b> PERSONAL"))
+    server.default = ServerReply(pieces=list("Dear <person_1>, <PERSON_1>'s mail is &lt;EMAIL_1&gt;. <b> PERSONAL"))
     events = [event async for event in opened().stream(prompt(f"Anna {EMAIL}"))]
     *deltas, output = events
 
@@ -115,7 +118,7 @@ async def test_a_stream_that_breaks_off(opened, server, asking, cut):
     """Whatever was shown before it broke is a beginning of the restored answer."""
     asking()
     said = "Dear <PERSON_1>, your <EMAIL_1>"
-    server.default = Reply(pieces=list(said), cut_after=cut)
+    server.default = ServerReply(pieces=list(said), cut_after=cut)
     shown: list[str] = []
 
     async def read():
@@ -163,7 +166,7 @@ async def test_only_part_of_a_name(opened, server, asking, monkeypatch):
     monkeypatch.setattr(Names, "PATTERN", re.compile(f"(?P<PERSON>{NAMED.pattern})"))
     asking()
     await opened().run([prompt("Anna Maria Schmidt")])
-    server.default = Reply(text="Dear <PERSON_1>, dear <PERSON_1_2>")
+    server.default = ServerReply(text="Dear <PERSON_1>, dear <PERSON_1_2>")
     (output,) = await opened().run([prompt("Ms Schmidt")])
 
     assert output.text == "Dear Ms Schmidt, dear Ms Schmidt"
@@ -211,7 +214,7 @@ async def test_sessions_know_nothing_of_each_other(opened, server, asking):
     asking()
     await engine.run([prompt("Anna and Bob")])
     asking()
-    server.default = Reply(text="<PERSON_1> <PERSON_2>")
+    server.default = ServerReply(text="<PERSON_1> <PERSON_2>")
     (output,) = await engine.run([prompt("Bob")])
     assert output.text == "Bob <PERSON_2>"
 
@@ -221,7 +224,7 @@ async def test_what_a_model_makes_up_is_not_restored(opened, server, asking):
     asking()
     engine = opened()
     await engine.run([prompt("Anna")])
-    server.default = Reply(text="<PERSON_1> and <PERSON_2>")
+    server.default = ServerReply(text="<PERSON_1> and <PERSON_2>")
     (output,) = await engine.run([prompt("Bob")])
     assert output.text == "<PERSON_1> and Bob"
 
@@ -247,7 +250,7 @@ async def test_only_who_may_see_it(opened, server, asking):
 )
 def test_what_they_wrote_themselves(own, value, known):
     """A value that only stands within a word of theirs is none that they know."""
-    assert Asker(own=(own,)).sent(value) is known
+    assert Principal(own=(own,)).sent(value) is known
 
 
 @pytest.mark.parametrize("written", ["<PERSON_1>", "<person 1>", "PERSON_1", "&lt;PERSON_1&gt;", "<LITERAL_2>"])
@@ -264,7 +267,7 @@ async def test_every_field(opened, server, asking):
     """Whatever field a value stands in, it does not leave; a JSON answer gets it back."""
     asking()
     schema = {"type": "object", "properties": {EMAIL: {"enum": ["Anna", IBAN, 5, None, True]}}}
-    server.default = Reply(text='{"<EMAIL_1>": "<PERSON_1>"}')
+    server.default = ServerReply(text='{"<EMAIL_1>": "<PERSON_1>"}')
     whole = replace(
         prompt("Is it her?"),
         messages=(Message(role="system", text="About Anna."), Message(role="user", text="Is it her?")),
@@ -362,7 +365,7 @@ async def test_a_detector_that_always_finds_more(server, opened, monkeypatch):
 
 async def test_too_many_values(opened, server, asking, monkeypatch):
     """A session with more values than pseudonyms are kept for is refused further ones."""
-    monkeypatch.setattr("coterie.governance._pseudonyms._MOST_VALUES", 2)
+    monkeypatch.setattr("coterie.governance.pseudonyms._MOST_VALUES", 2)
     asking()
     assert "the session has 2 values" in (await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason
     assert server.connections == 0

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from coterie.config import GeneralistSection, OpenAIModel
-from coterie.hybrid import Candidate, Generalist
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.generalist.attempts import CandidateModel
+from coterie.generalist.generalist import Generalist
 from coterie.types import Delta, Label, Output, Prompt
 
 MODEL = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1")
@@ -71,9 +73,9 @@ class Maker:
         return Generalist([(engine, model) for engine in engines], GeneralistSection(model="large", **section))
 
     @staticmethod
-    def candidates(*engines, window: int = 8192) -> list[Candidate]:
+    def candidates(*engines, window: int = 8192) -> list[CandidateModel]:
         """The same as candidates."""
-        return [Candidate(engine=engine, window=window) for engine in engines]
+        return [CandidateModel(engine=engine, window=window) for engine in engines]
 
 
 @pytest.fixture

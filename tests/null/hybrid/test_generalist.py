@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from coterie.config import GeneralistSection, LlamaModel, OpenAIModel
+from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.generalist import GeneralistSection
 from coterie.errors import EgressRefused, EngineUnavailable
-from coterie.governance import ClearancePolicy
-from coterie.hybrid import Generalist, pack_context
-from coterie.hybrid._generalist import INSTRUCTION, LABEL
-from coterie.models import CATALOGUE
+from coterie.generalist.generalist import INSTRUCTION, LABEL, Generalist
+from coterie.generalist.pack import pack_context
+from coterie.governance.egress import ClearancePolicy
+from coterie.models.catalogue import CATALOGUE
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import (
     Context,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.hybrid import attributed, guess_of, how_sure, say, topic
+from coterie.generalist.pack import attributed, guess_of, how_sure, say, topic
 from coterie.types import Citation, Finding, Label
 
 

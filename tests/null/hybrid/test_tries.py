@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
-from coterie.hybrid import Heard, Tries
+from coterie.generalist.attempts import Heard, Tries
 from coterie.testing import ScriptedEngine
 from coterie.types import Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from coterie.models import KnownModel
+from coterie.models.catalogue import KnownModel
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 

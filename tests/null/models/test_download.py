@@ -3,13 +3,13 @@ import json
 import pytest
 
 from coterie.errors import ModelMissing
-from coterie.models._download import Download, Part
+from coterie.models.download import Download, PartialFile
 
 
 @pytest.fixture
 def part(tmp_path):
     """Where the bytes go."""
-    return Part(tmp_path / "file.part")
+    return PartialFile(tmp_path / "file.part")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_goes_on_in_another_process(download, files, part, content):
     assert "go on where it stopped" in failure.value.hint
     assert part.size == 300_000
     files.cut_after = []
-    Download(url=download.url, part=Part(part.path), most=len(content)).run()
+    Download(url=download.url, part=PartialFile(part.path), most=len(content)).run()
     assert part.path.read_bytes() == content
     assert files.sent == len(content)
 

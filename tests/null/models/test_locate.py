@@ -5,9 +5,13 @@ import socket
 
 import pytest
 
-from coterie.config import LlamaModel
+from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models import CATALOGUE, _files, _locate, installed, locate, models_folder
+from coterie.models import files as _files
+from coterie.models import locate as _locate
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.files import models_folder
+from coterie.models.locate import installed, locate
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from coterie.errors import ModelMissing
-from coterie.models._pip import download_wheel, find_wheel
-from coterie.models._pull import fetch
+from coterie.models.pip import download_wheel, find_wheel
+from coterie.models.pull import fetch
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_from_the_configured_index(model, index, content):
 @pytest.mark.slow
 def test_falls_back_to_pip(model, index, content, monkeypatch):
     """What only pip can fetch (a proxy, a certificate, a password), pip fetches."""
-    monkeypatch.setattr("coterie.models._pull.find_wheel", lambda _: f"{index.url}/forbidden.whl")
+    monkeypatch.setattr("coterie.models.pull.find_wheel", lambda _: f"{index.url}/forbidden.whl")
     assert fetch(model, "package").read_bytes() == content
     assert "pip/" in index.requests[-1][1]["user-agent"]
 
@@ -65,7 +65,7 @@ def test_pip_finds_nothing(model, tmp_path, monkeypatch):
 
 def test_no_pip(model, monkeypatch):
     """Without pip the other sources are named."""
-    monkeypatch.setattr("coterie.models._pip.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("coterie.models.pip.sys.executable", "/nowhere/python")
     with pytest.raises(ModelMissing, match="pip could not be run") as failure:
         find_wheel(model.requirement)
     assert "--from" in failure.value.hint
@@ -74,7 +74,7 @@ def test_no_pip(model, monkeypatch):
 @pytest.mark.parametrize("report", ["", "no json", "{}", '{"install": []}', '{"install": [{"download_info": 7}]}'])
 def test_odd_report(model, monkeypatch, report):
     """A report that pip should not give is no crash."""
-    monkeypatch.setattr("coterie.models._pip._pip", lambda *_: report)
+    monkeypatch.setattr("coterie.models.pip._pip", lambda *_: report)
     with pytest.raises(ModelMissing, match="does not say where"):
         find_wheel(model.requirement)
 
@@ -87,5 +87,5 @@ def test_installed_package(model, content, tmp_path, monkeypatch):
     (tmp_path / "site" / "coterie_tiny_model").mkdir()
     (tmp_path / "site" / "coterie_tiny_model" / "tiny.gguf").write_bytes(content)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr("coterie.models._pull.find_wheel", None)
+    monkeypatch.setattr("coterie.models.pull.find_wheel", None)
     assert fetch(model, "package").read_bytes() == content

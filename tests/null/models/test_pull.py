@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models import CATALOGUE, pull
-from coterie.models._pull import fetch
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.pull import fetch, pull
 
 
 def left_over(home):
@@ -201,7 +201,7 @@ def test_full_disk(model, files, content, home):
 def test_too_little_room(model, files, home, monkeypatch):
     """Too little room is found before anything is downloaded."""
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr("coterie.models._pull.shutil.disk_usage", lambda _: usage._replace(free=model.bytes))
+    monkeypatch.setattr("coterie.models.pull.shutil.disk_usage", lambda _: usage._replace(free=model.bytes))
     with pytest.raises(ModelMissing, match="No room"):
         fetch(model, f"{files.url}/m")
     assert files.requests == []

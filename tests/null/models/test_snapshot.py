@@ -4,11 +4,13 @@ import zipfile
 
 import pytest
 
-from coterie.config import LlamaModel
+from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models import Origin, Snapshot, locate, locate_snapshot, pull, snapshots
-from coterie.models._publishers import Wire
-from coterie.models._pull_snapshot import pull_snapshot
+from coterie.models.locate import locate
+from coterie.models.publishers import Wire
+from coterie.models.pull import pull
+from coterie.models.pull_snapshot import pull_snapshot
+from coterie.models.snapshot import Origin, Snapshot, locate_snapshot, snapshots
 
 COMMIT = "c0ffee" + "0" * 34
 FILES = {

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.context import known_facts
-from coterie.network import Network
-from coterie.routing import plan_waves
+from coterie.context.standing import known_facts
+from coterie.network.pipeline import Network
+from coterie.routing.plan import plan_waves
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import (
     Answer,

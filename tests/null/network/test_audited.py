@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import AuditError, ReleaseRefused
-from coterie.governance import ASKER
+from coterie.governance.principal import ASKER
 from coterie.types import Label, Release, Request, Verdict
 
 

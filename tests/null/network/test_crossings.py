@@ -12,11 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config import GeneralistSection, OpenAIModel
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
 from coterie.errors import ReleaseRefused
-from coterie.governance import ClearancePolicy, Gate, _egress
-from coterie.hybrid import Generalist
-from coterie.testing import Canaries, FakeOpenAIServer, FakeRetriever, Reply
+from coterie.generalist.generalist import Generalist
+from coterie.governance import egress as _egress
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.testing import Canaries, FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Citation, Document, Label, Message, Passage, Prompt, Release, Request
 
 CLEARANCES = {"open": Label.PUBLIC, "inner": Label.INTERNAL, "trusted": Label.CONFIDENTIAL}
@@ -75,10 +77,10 @@ def misbehaving(seed):
             said = json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
         odd = draw.random()
         if odd < 0.1:
-            return Reply.refused(draw.choice([400, 429, 500]), message=said[:100])
+            return ServerReply.refused(draw.choice([400, 429, 500]), message=said[:100])
         if odd < 0.2:
-            return Reply(pieces=list(said), cut_after=draw.randrange(4))
-        return Reply(pieces=list(said[:400])) if odd < 0.6 else Reply(text=said)
+            return ServerReply(pieces=list(said), cut_after=draw.randrange(4))
+        return ServerReply(pieces=list(said[:400])) if odd < 0.6 else ServerReply(text=said)
 
     return reply
 

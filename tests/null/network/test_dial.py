@@ -5,20 +5,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade import (
-    Aim,
-    Attempt,
-    BudgetedEngine,
-    Judged,
-    NetworkDial,
-    Outcome,
-    Outcomes,
-    Price,
-    Purse,
-    generalist_by_domain,
-)
+from coterie.cascade.dial import Aim
+from coterie.cascade.keep import CalibrationOutcomes
+from coterie.cascade.network_dial import NetworkDial, generalist_by_domain
+from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
+from coterie.cascade.purse import BudgetedEngine, Price, Purse
 from coterie.errors import InputError
-from coterie.specialists import Acceptance
+from coterie.specialists.acceptance import Acceptance
 from coterie.testing import EchoEngine
 from coterie.types import Finding, Message, Prompt, Request
 
@@ -39,7 +32,7 @@ def outcomes(n=2000):
     """Calibration outcomes: right as often as the confidence says, half of them surer than 0.8."""
     random = np.random.default_rng(0)
     confidence = random.uniform(0.6, 1.0, size=n)
-    return Judged(confidence=confidence, right=random.random(n) < confidence, group=np.arange(n))
+    return CalibrationOutcomes(confidence=confidence, right=random.random(n) < confidence, group=np.arange(n))
 
 
 @pytest.fixture

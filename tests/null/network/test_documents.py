@@ -10,13 +10,15 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.answering import load_defaults
-from coterie.config import GeneralistSection, OpenAIModel
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
 from coterie.errors import InputError, TooLong
-from coterie.governance import ClearancePolicy, Gate
-from coterie.hybrid import Generalist
-from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist
-from coterie.testing import FakeOpenAIServer, FakeRetriever, Reply
+from coterie.generalist.generalist import Generalist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
+from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Document, Label, Passage, Request, SpecialistCard
 
 FEE = "The late fee for a personal loan is 12 pounds."
@@ -69,14 +71,14 @@ def story(seed: int, *, sentences: int = 120) -> str:
     return " ".join(lines)
 
 
-def planned(*questions: str) -> Reply:
+def planned(*questions: str) -> ServerReply:
     """A plan."""
-    return Reply(text=json.dumps({"questions": list(questions)}))
+    return ServerReply(text=json.dumps({"questions": list(questions)}))
 
 
-def concluded(answer: str, *questions: str) -> Reply:
+def concluded(answer: str, *questions: str) -> ServerReply:
     """A conclusion, or a wish for more."""
-    return Reply(text=json.dumps({"answer": answer, "questions": list(questions)}))
+    return ServerReply(text=json.dumps({"answer": answer, "questions": list(questions)}))
 
 
 def notes(answer, stage):
@@ -274,11 +276,11 @@ async def test_the_last_round_may_ask_for_nothing(bench, server, above, reader):
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ([Reply.refused(503), Reply.refused(503)], "status 503"),
-        ([planned(QUESTION), Reply(text="It is 12 pounds, I think.")], "did not answer in the form"),
-        ([Reply(text="[1, 2]"), Reply(text='{"answer": 12}')], "did not answer in the form"),
+        ([ServerReply.refused(503), ServerReply.refused(503)], "status 503"),
+        ([planned(QUESTION), ServerReply(text="It is 12 pounds, I think.")], "did not answer in the form"),
+        ([ServerReply(text="[1, 2]"), ServerReply(text='{"answer": 12}')], "did not answer in the form"),
         ([planned(QUESTION), concluded("It is 13 pounds [1].")], "its conclusion says what no quote says: '13'"),
-        ([planned(QUESTION), Reply(cut_after=3)], "broke off"),
+        ([planned(QUESTION), ServerReply(cut_after=3)], "broke off"),
     ],
     ids=["down", "no JSON", "other JSON", "made up", "cut"],
 )
@@ -333,9 +335,14 @@ def behaves(seed: int):
     """A large model that plans, asks for more, makes things up or talks nonsense, as the seed says."""
     draw = random.Random(seed)
 
-    def reply(asked) -> Reply:
+    def reply(asked) -> ServerReply:
         said = asked["messages"][-1]["content"]
-        rubbish = [Reply(text="nonsense"), Reply.refused(500), Reply(text='{"questions": 3}'), Reply(text="{}")]
+        rubbish = [
+            ServerReply(text="nonsense"),
+            ServerReply.refused(500),
+            ServerReply(text='{"questions": 3}'),
+            ServerReply(text="{}"),
+        ]
         if draw.random() < 0.15:
             return draw.choice(rubbish)
         greedy = [f"What does canary{seed}x{draw.randrange(120)} keep?" for _ in range(draw.randrange(1, 6))]

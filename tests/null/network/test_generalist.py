@@ -9,17 +9,18 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config import GeneralistSection, OpenAIModel
-from coterie.governance import ClearancePolicy, Gate
-from coterie.hybrid import Generalist
-from coterie.testing import FakeOpenAIServer, FakeRetriever, Reply
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.generalist.generalist import Generalist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Citation, Label, Message, Passage, Request
 
 
 @pytest.fixture
 async def server():
     """A server that notes every byte."""
-    async with FakeOpenAIServer(default=Reply(text="A claim on property.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="A claim on property.")) as server:
         yield server
 
 
@@ -138,12 +139,12 @@ async def test_cited_passages_go_up(bench, server, above):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (Reply.refused(503), "answered with status 503"),
-        (Reply.refused(429), "answered with status 429"),
-        (Reply.refused(401), "answered with status 401"),
-        (Reply(body=b"<html>proxy</html>"), "sent what is no JSON object"),
-        (Reply(cut_after=0), "broke off"),
-        (Reply(text=""), "its answer is empty"),
+        (ServerReply.refused(503), "answered with status 503"),
+        (ServerReply.refused(429), "answered with status 429"),
+        (ServerReply.refused(401), "answered with status 401"),
+        (ServerReply(body=b"<html>proxy</html>"), "sent what is no JSON object"),
+        (ServerReply(cut_after=0), "broke off"),
+        (ServerReply(text=""), "its answer is empty"),
     ],
 )
 async def test_without_it_the_best_local_finding_is_shown(bench, server, above, reply, reason):
@@ -162,7 +163,7 @@ async def test_without_it_the_best_local_finding_is_shown(bench, server, above, 
 
 async def test_a_server_that_never_answers(bench, server, above):
     """The deadline of the request ends it, whatever the model's own time limit is."""
-    server.default = Reply(hang=True)
+    server.default = ServerReply(hang=True)
     triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure")
     async with asyncio.timeout(30):
         answer = await bench.network(triage, generalist=above(deadline=0.2)).ask(
@@ -174,7 +175,7 @@ async def test_a_server_that_never_answers(bench, server, above):
 
 async def test_a_fallback_and_its_money(bench, server, above):
     """The second model answers, and both tries are steps of the ledger with their price."""
-    server.script = [Reply(cut_after=0)]
+    server.script = [ServerReply(cut_after=0)]
     triage = bench.Says("triage", accepted=False)
     answer = await bench.network(triage, generalist=above("other")).ask(Request(text="triage", label=Label.INTERNAL))
 
@@ -190,13 +191,13 @@ async def test_a_fallback_and_its_money(bench, server, above):
 
 async def test_a_server_that_wants_to_be_waited_for_is_not(bench, server, above):
     """Rate-limited for eight seconds: who else there is answers at once; alone, the true reason is told in time."""
-    server.script = [Reply.refused(429, retry_after="8")]
+    server.script = [ServerReply.refused(429, retry_after="8")]
     triage = bench.Says("triage", "card_lost", accepted=False)
     network = bench.network(triage, generalist=above("other", model={"retries": 2}))
     answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
     assert (answer.text, len(server.requests)) == ("A claim on property.", 2)
 
-    server.script = [Reply.refused(429, retry_after="8")]
+    server.script = [ServerReply.refused(429, retry_after="8")]
     network = bench.network(triage, generalist=above(model={"retries": 2}, deadline=5))
     answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
     assert "status 429" in answer.trace.degraded
@@ -205,7 +206,7 @@ async def test_a_server_that_wants_to_be_waited_for_is_not(bench, server, above)
 
 async def test_a_hedge_is_seen(bench, server, above):
     """A model that says nothing has the next one asked beside it; both steps are in the trace, with why and what."""
-    server.script = [Reply(hang=True)]
+    server.script = [ServerReply(hang=True)]
     network = bench.network(bench.Says("triage", accepted=False), generalist=above("other", hedge_after=0.05))
     async with asyncio.timeout(30):
         answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
@@ -221,7 +222,7 @@ async def test_a_hedge_is_seen(bench, server, above):
 
 async def test_an_open_circuit_is_seen(bench, server, above):
     """After five failures in a row the model is not asked for a while, and the step says so."""
-    server.default = Reply.refused(503)
+    server.default = ServerReply.refused(503)
     network = bench.network(bench.Says("triage", accepted=False), generalist=above())
     for _ in range(6):
         answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
@@ -235,7 +236,7 @@ async def test_an_open_circuit_is_seen(bench, server, above):
 
 async def test_its_words_are_passed_on_as_they_come(bench, server, above):
     """The deltas of the server are those of the network; when the first one came is a stage."""
-    server.default = Reply(pieces=("A claim ", "on ", "property."))
+    server.default = ServerReply(pieces=("A claim ", "on ", "property."))
     network = bench.network(bench.Says("triage", accepted=False), generalist=above())
     deltas, answer = await bench.stream(network, "triage", label=Label.INTERNAL)
 
@@ -248,7 +249,7 @@ async def test_its_words_are_passed_on_as_they_come(bench, server, above):
 @pytest.mark.parametrize("reply", [{"cut_after": 2}, {"error_after": 2}])
 async def test_a_stream_that_breaks_off_says_why(bench, server, above, reply):
     """What was shown stands, its end says that it broke off and why, and the trace marks it."""
-    server.default = Reply(pieces=("A claim ", "on ", "property."), **reply)
+    server.default = ServerReply(pieces=("A claim ", "on ", "property."), **reply)
     network = bench.network(bench.Says("triage", accepted=False), generalist=above("other"))
     _, answer = await bench.stream(network, "triage", label=Label.INTERNAL)
 
@@ -269,7 +270,7 @@ def two(bench):
 
 async def test_it_composes_what_several_found(bench, server, above, two):
     """It is shown the findings, and its text is the answer; the specialists are still those who answered."""
-    server.default = Reply(text="Your card is lost; the notice is 30 days.")
+    server.default = ServerReply(text="Your card is lost; the notice is 30 days.")
     answer = await bench.network(*two, generalist=above(synthesise=True)).ask(
         Request(text="triage+clauses", label=Label.INTERNAL)
     )
@@ -289,9 +290,9 @@ LOCAL = (
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (Reply(text="The notice is 60 days."), "it says what no finding says: '60'"),
-        (Reply(text="The contract says \u201cat once\u201d."), "it says what no finding says: 'at once'"),
-        (Reply.refused(503), "status 503"),
+        (ServerReply(text="The notice is 60 days."), "it says what no finding says: '60'"),
+        (ServerReply(text="The contract says \u201cat once\u201d."), "it says what no finding says: 'at once'"),
+        (ServerReply.refused(503), "status 503"),
     ],
 )
 async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.config import GeneralistSection, OpenAIModel
-from coterie.governance import ClearancePolicy, Gate, orders_in
-from coterie.hybrid import Generalist
-from coterie.testing import FakeOpenAIServer, FakeRetriever, Reply
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.generalist.generalist import Generalist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.governance.injection import orders_in
+from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Citation, Document, Label, Message, Passage, Request
 
 NEUTRAL = "The parcel was blue and the weather was fine."
@@ -25,7 +27,7 @@ INJECTIONS = [
 @pytest.fixture
 async def server():
     """A server that notes every byte."""
-    async with FakeOpenAIServer(default=Reply(text="A claim.")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="A claim.")) as server:
         yield server
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.answering import load_defaults
 from coterie.errors import ArtefactRefused, EngineBroken, NotIndexed, Overloaded, StoreUnavailable
-from coterie.specialists import NOT_STATED, Acceptance, AnswerSpecialist
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage, Request, SpecialistCard
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import ReleaseRefused
-from coterie.privacy import NameDetector, PatternDetector
+from coterie.privacy.names import NameDetector
+from coterie.privacy.patterns import PatternDetector
 from coterie.testing import FakeRetriever
 from coterie.types import Document, Label, Message, Passage, Release, Request, Verdict
 

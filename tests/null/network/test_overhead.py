@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from coterie._cpu import on_the_bill
-from coterie.accounting import Overhead
+from coterie.accounting.overhead import Overhead
+from coterie.runtime.cpu import on_the_bill
 from coterie.types import Label, Passage, Request, Usage
 
 

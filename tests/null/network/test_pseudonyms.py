@@ -8,12 +8,14 @@ import re
 
 import pytest
 
-from coterie.answering import load_defaults
-from coterie.config import GeneralistSection, OpenAIModel
-from coterie.governance import ClearancePolicy, Gate
-from coterie.hybrid import Generalist
-from coterie.specialists import Acceptance, AnswerSpecialist
-from coterie.testing import FakeOpenAIServer, Reply
+from coterie.config.file import OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.generalist.generalist import Generalist
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import AnswerSpecialist
+from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Document, Label, Request, SpecialistCard
 
 ANNA, BOB = "anna@example.org", "bob@example.org"
@@ -26,7 +28,7 @@ async def server():
     def reply(asked):
         words = re.findall(r"<\w+>", asked["messages"][-1]["content"])
         said = "I wrote to " + " and ".join(words) + "."
-        return Reply(pieces=[said[at : at + 3] for at in range(0, len(said), 3)])
+        return ServerReply(pieces=[said[at : at + 3] for at in range(0, len(said), 3)])
 
     async with FakeOpenAIServer(default=reply) as server:
         yield server
@@ -131,7 +133,7 @@ async def test_documents(bench, network, server):
     def conclude(asked):
         found = re.findall(r"<EMAIL_\d>", "".join(each["content"] for each in asked["messages"][1:]))
         said = {"questions": []} | ({"answer": f"Write to {found[-1]} [1]."} if found else {})
-        return Reply(text=json.dumps(said))
+        return ServerReply(text=json.dumps(said))
 
     server.default = conclude
     filler = " ".join(f"The clerk keeps paper number {n} in Leeds." for n in range(40))

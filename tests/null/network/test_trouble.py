@@ -6,16 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
-from coterie.errors import (
-    EgressRefused,
-    EngineBroken,
-    EngineTimeout,
-    ModelMissing,
-    Overloaded,
-    StoreError,
-    TooLong,
-)
-from coterie.governance import ASKER
+from coterie.errors import EgressRefused, EngineBroken, EngineTimeout, ModelMissing, Overloaded, StoreError, TooLong
+from coterie.governance.principal import ASKER
 from coterie.testing import fail_nth
 from coterie.types import Answer, Request, Verdict
 

@@ -6,19 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.testing import make_trace
-from coterie.types import (
-    Evidence,
-    Fact,
-    Finding,
-    Omission,
-    Part,
-    Route,
-    Stage,
-    Step,
-    Usage,
-    Verdict,
-    ViewRecord,
-)
+from coterie.types import Evidence, Fact, Finding, Omission, Part, Route, Stage, Step, Usage, Verdict, ViewRecord
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from coterie.observe import Metrics
+from coterie.observe.metrics import Metrics
 from coterie.types import Feedback
 
 from .test_spans import TRACE

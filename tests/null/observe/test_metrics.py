@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from coterie.observe import Metrics
+from coterie.observe.metrics import Metrics
 
 
 def _read(metrics):

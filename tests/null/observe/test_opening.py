@@ -3,7 +3,7 @@
 import pytest
 
 from coterie import assembly
-from coterie.config import parse_config
+from coterie.config.file import parse_config
 from coterie.errors import ConfigError, ExtraMissing
 
 

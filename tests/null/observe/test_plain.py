@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.observe import plain, summarise
+from coterie.observe.plain import plain, summarise
 from coterie.types import Citation, Evidence, Field, Label
 
 

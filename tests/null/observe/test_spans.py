@@ -10,8 +10,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes, server_attributes
 
-from coterie.config import LlamaModel, OpenAIModel
-from coterie.observe import SpanMaker, observed
+from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.observe.spans import SpanMaker, observed
 from coterie.testing import make_trace
 from coterie.types import Finding, Route, Settlement, Stage, Step, Usage, total_usage
 

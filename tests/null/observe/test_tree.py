@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from rich.console import Console
 
-from coterie.observe import draw_trace
+from coterie.observe.tree import draw_trace
 
 
 def _print(trace, **arguments):

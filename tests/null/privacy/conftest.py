@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from coterie.privacy import PatternDetector
+from coterie.privacy.patterns import PatternDetector
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from coterie.errors import DataError
-from coterie.privacy import AnnotatedText, PatternDetector, PersonalData, measure_detector, read_annotated
+from coterie.privacy.annotated import AnnotatedText, measure_detector, read_annotated
+from coterie.privacy.detection import PersonalData
+from coterie.privacy.patterns import PatternDetector
 
 
 def written(path, *rows):

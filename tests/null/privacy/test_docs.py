@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from coterie.privacy import Kind, label_of
+from coterie.privacy.detection import Kind, label_of
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "privacy.md").read_text(encoding="utf-8")
 

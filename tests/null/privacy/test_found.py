@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.privacy import Kind, PersonalData, label_of, least_label, settle
+from coterie.privacy.detection import Kind, PersonalData, label_of, least_label, settle
 from coterie.types import Label
 
 

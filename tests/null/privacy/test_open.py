@@ -5,16 +5,13 @@ import sys
 
 import pytest
 
-from coterie.config import PrivacySection, parse_config
+from coterie.config.file import parse_config
+from coterie.config.privacy import PrivacySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
-from coterie.privacy import (
-    NameDetector,
-    PatternDetector,
-    PresidioDetector,
-    bundled_model,
-    open_detector,
-    store_model,
-)
+from coterie.privacy.names import NameDetector, bundled_model, store_model
+from coterie.privacy.open import open_detector
+from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.presidio import PresidioDetector
 from coterie.testing import check_detector
 
 PRESIDIO = importlib.util.find_spec("presidio_analyzer") is not None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from coterie.privacy import Detector, PatternDetector
+from coterie.privacy.detection import Detector
+from coterie.privacy.patterns import PatternDetector
 
 FULL_WIDTH = "4111111111111111".translate({ord("0") + n: 0xFF10 + n for n in range(10)})
 

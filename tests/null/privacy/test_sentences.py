@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.privacy import PatternDetector
+from coterie.privacy.patterns import PatternDetector
 
 LINES = Path(__file__).with_name("sentences.jsonl").read_text(encoding="utf-8").splitlines()
 """Keys in them are cut by a stroke, so that nobody who looks for keys finds them here."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.registry import Registry
+from coterie.registry.registry import Registry
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The model card of a report."""
 
-from coterie.registry import write_card
+from coterie.registry.card import write_card
 
 REPORT = {
     "name": "triage",

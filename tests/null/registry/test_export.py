@@ -5,7 +5,9 @@ import os
 import pytest
 
 from coterie.errors import InputError, SetupError
-from coterie.registry import Registry, Trust, export_version, open_signer, write_key
+from coterie.registry.export import export_version
+from coterie.registry.registry import Registry
+from coterie.registry.signature import Trust, open_signer, write_key
 
 
 def test_what_was_exported_can_be_checked(registry, tmp_path):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from coterie.registry import Registry
+from coterie.registry.registry import Registry
 
 _SCRIPT = """
 import resource, signal, sys

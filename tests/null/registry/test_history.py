@@ -86,7 +86,7 @@ def test_a_change_that_never_was(registry, three, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coterie.registry._registry.replace_file", die)
+        patch.setattr("coterie.registry.registry.replace_file", die)
         with pytest.raises(KeyboardInterrupt):
             registry.promote("triage", three[0])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import ArtefactRefused, NotTrained, SetupError
-from coterie.registry import Registry
+from coterie.registry.registry import Registry
 
 FILES = {
     "model.json": b"{}",

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
-from coterie.config import RegistrySection
+from coterie.config.file import RegistrySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, SetupError
-from coterie.registry import Registry, SignatureState, Trust, open_registry, open_signer, write_key
+from coterie.registry.registry import Registry, open_registry
+from coterie.registry.signature import SignatureState, Trust, open_signer, write_key
 
 FILES = {"model.json": b"{}", "card.md": b"#"}
 
@@ -122,7 +123,7 @@ def test_a_signature_holds_for_one_specialist(registry, signed):
 def test_without_the_package(registry, signed, monkeypatch):
     """Where signatures cannot be checked they are unchecked; where they are required, the extra is asked for."""
     strict, version = signed
-    monkeypatch.setattr("coterie.registry._signature.find_spec", lambda _: None)
+    monkeypatch.setattr("coterie.registry.signature.find_spec", lambda _: None)
 
     assert registry.load("triage", version).signature.state is SignatureState.UNCHECKED
     with pytest.raises(ExtraMissing, match="cryptography") as missing:

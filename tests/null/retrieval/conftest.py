@@ -8,7 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from coterie.retrieval import Chunk, Document, LocalShelf
+from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.local import LocalShelf
 from coterie.types import Label, Output
 
 DIMENSION = 32
@@ -61,7 +62,7 @@ def document(encoder):
         for paragraph in text.split("\n\n"):
             chunks.append(Chunk(start=at, end=at + len(paragraph), heading=heading))
             at += len(paragraph) + 2
-        return Document(
+        return IndexedDocument(
             name=name,
             sha256=hashlib.sha256(text.encode()).hexdigest(),
             text=text,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from coterie.retrieval import Chunk, Document, LocalShelf
+from coterie.knowledge.documents import Chunk, IndexedDocument
+from coterie.knowledge.local import LocalShelf
 from coterie.types import Label
 
 
@@ -35,7 +36,7 @@ async def main(folder: Path) -> None:
         text = f"update {number}"
         await shelf.update(
             [
-                Document(
+                IndexedDocument(
                     name=f"{n}.txt",
                     sha256=str(number),
                     text=text,

@@ -10,8 +10,9 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from coterie.errors import DataError, IndexBusy, InputError
-from coterie.retrieval import Access, build_index, find_files, read_corpus
-from coterie.retrieval._generation import sole_writer
+from coterie.knowledge.build import build_index
+from coterie.knowledge.generation import sole_writer
+from coterie.knowledge.sources import Access, find_files, read_corpus
 from coterie.types import Label
 
 from .conftest import WordEncoder
@@ -128,7 +129,7 @@ async def test_an_interrupted_build_goes_on(place, build, monkeypatch, tmp_path)
     """What was encoded before an interruption is not encoded again, and the shelf was the old one meanwhile."""
     for n in range(6):
         (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
-    monkeypatch.setattr("coterie.retrieval._build._BATCH", 2)
+    monkeypatch.setattr("coterie.knowledge.build._BATCH", 2)
 
     class Dying(WordEncoder):
         def encode(self, texts, *, progress=None):
@@ -165,7 +166,7 @@ async def test_a_cancelled_build_stops_soon(place, open_shelf, tmp_path, monkeyp
     """Ctrl-C while documents are read ends the work at the next one; what was kept is not done again."""
     for n in range(50):
         (place / "docs" / f"{n}.txt").write_text(f"Document number {n}.")
-    monkeypatch.setattr("coterie.retrieval._build._BATCH", 1)
+    monkeypatch.setattr("coterie.knowledge.build._BATCH", 1)
     loop, read = asyncio.get_running_loop(), []
     cancelled, encoder = threading.Event(), WordEncoder()
 

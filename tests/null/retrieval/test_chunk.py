@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.retrieval._chunk import chunk, sentences
-from coterie.retrieval._parsed import Heading, Parsed
+from coterie.knowledge.chunking import chunk, sentences
+from coterie.knowledge.parsed import Heading, Parsed
 
 TEXTS = st.lists(
     st.sampled_from(

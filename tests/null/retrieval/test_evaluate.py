@@ -5,8 +5,7 @@ import gzip
 import pytest
 
 from coterie.errors import DataError
-from coterie.retrieval import evaluate, read_judgements, read_queries
-from coterie.retrieval._evaluate import ndcg
+from coterie.knowledge.evaluation import evaluate, ndcg, read_judgements, read_queries
 from coterie.types import Label
 
 

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.retrieval import Access, Shelf, why_refused
-from coterie.retrieval._guard import GuardedShelf, keep_access, known_access
+from coterie.knowledge.documents import Shelf
+from coterie.knowledge.guard import GuardedShelf, keep_access, known_access, why_refused
+from coterie.knowledge.sources import Access
 from coterie.types import Label
 
 

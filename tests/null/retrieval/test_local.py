@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
-from coterie.retrieval import Shelf, fuse
-from coterie.retrieval._generation import present, sole_writer
-from coterie.retrieval._vectors import VectorIndex
+from coterie.knowledge.documents import Shelf
+from coterie.knowledge.generation import present, sole_writer
+from coterie.knowledge.vectors import VectorIndex, fuse
 from coterie.testing import check_retriever
 from coterie.types import Label
 
@@ -188,7 +188,7 @@ async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch, whe
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"coterie.retrieval.{where}", fail)
+        patch.setattr(f"coterie.knowledge.{where}", fail)
         with pytest.raises(StoreError, match=r"Cannot write the index of shelf 'docs' to .*No space.*It is as it was"):
             await shelf.update([document("a.txt", "new words")])
 

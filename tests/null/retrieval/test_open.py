@@ -4,10 +4,11 @@ from importlib import util
 
 import pytest
 
-from coterie.config import KnowledgeSection, parse_config
+from coterie.config.file import KnowledgeSection, parse_config
 from coterie.errors import ConfigError, ExtraMissing
-from coterie.retrieval import LocalShelf, open_shelf
-from coterie.retrieval import _open as opening
+from coterie.knowledge import open as opening
+from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.open import open_shelf
 from coterie.testing import EchoEngine
 
 
@@ -33,7 +34,7 @@ async def test_local_is_a_folder(tmp_path):
 
 async def test_a_variable_names_a_database(tmp_path, monkeypatch):
     """`env:NAME` is a database at the address that the variable holds; nothing is connected to before it is asked."""
-    postgres = pytest.importorskip("coterie.retrieval._postgres")
+    postgres = pytest.importorskip("coterie.knowledge.postgres")
     monkeypatch.setenv("SHELF_URL", "postgresql://127.0.0.1:1/nowhere")
 
     shelf = opened(KnowledgeSection(store="env:SHELF_URL"), tmp_path)

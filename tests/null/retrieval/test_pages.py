@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.retrieval._pages import join_pages
+from coterie.knowledge.parse_pdf import join_pages
 
 BODY = ["The pump is oiled.", "Valves are checked.", "Bolts are tightened.", "Filters are replaced."]
 

@@ -4,8 +4,7 @@ import io
 
 import pytest
 
-from coterie.retrieval._parse_pdf import parse_pdf
-from coterie.retrieval._pdf_layout import Line, find_titles, set_apart
+from coterie.knowledge.parse_pdf import PageLine, find_titles, parse_pdf, set_apart
 
 
 def lines(*printed, leading=12.0, size=10.0):
@@ -15,7 +14,7 @@ def lines(*printed, leading=12.0, size=10.0):
         text, *looks = (each,) if isinstance(each, str) else each
         large, bold, down = [*looks, *(size, False, leading)[len(looks) :]]
         y -= down
-        found.append(Line(text, 50.0, y, large, bold))
+        found.append(PageLine(text, 50.0, y, large, bold))
     return found
 
 

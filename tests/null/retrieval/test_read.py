@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from coterie.retrieval._parse import PARSERS, parse
-from coterie.retrieval._parse_text import decode
-from coterie.retrieval._parsed import Unreadable
-from coterie.retrieval._read import Reader
-from coterie.retrieval._suffixes import SUFFIXES
+from coterie.knowledge.parse import PARSERS, parse
+from coterie.knowledge.parse_text import decode
+from coterie.knowledge.parsed import SUFFIXES, Unreadable
+from coterie.knowledge.reading import FileReader
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
@@ -332,7 +331,7 @@ def test_lone_surrogates_do_not_get_far(written):
 def test_reads_in_another_process(written):
     """What the other process read is what this one would have."""
     path = written("a b.md", "# Head\nnaïve “text”\u2028end")
-    with Reader() as reader:
+    with FileReader() as reader:
         assert reader.read(path) == parse(path)
         with pytest.raises(Unreadable, match="No such file"):
             reader.read(path.with_name("none.md"))
@@ -341,13 +340,13 @@ def test_reads_in_another_process(written):
 
 def replace_parser(monkeypatch, reader_program):
     """Lets the reading process run another program, with the same limits."""
-    monkeypatch.setattr("coterie.retrieval._read._PROGRAM", reader_program)
+    monkeypatch.setattr("coterie.knowledge.reading._PROGRAM", reader_program)
 
 
 def program(body):
     """The reading process with a parser for `.txt` that does this."""
     return (
-        "import sys, time, os\nimport coterie.retrieval._parse as p\nfrom coterie.retrieval._parsed import Parsed\n"
+        "import sys, time, os\nimport coterie.knowledge.parse as p\nfrom coterie.knowledge.parsed import Parsed\n"
         f"def bad(content):\n    if content == b'bad':\n        {body}\n    return Parsed(text='fine')\n"
         "p.PARSERS['.txt'] = bad\np.main(int(sys.argv[1]), int(sys.argv[2]))"
     )
@@ -368,7 +367,7 @@ def test_a_hostile_file_harms_nobody(written, monkeypatch, body, reason):
     """A crash, an exit, all the memory, endless recursion, writing: each is one file's failure; the next is read."""
     bad, good = written("bad.txt", "bad"), written("good.txt", "good")
     replace_parser(monkeypatch, program(body))
-    with Reader(memory=1 << 30) as reader:
+    with FileReader(memory=1 << 30) as reader:
         with pytest.raises(Unreadable, match=reason):
             reader.read(bad)
         assert reader.read(good).text == "fine"
@@ -382,7 +381,7 @@ def test_a_file_that_never_ends_is_ended(written, monkeypatch):
     """A parser that hangs is ended after its time; the next file is read."""
     bad, good = written("bad.txt", "bad"), written("good.txt", "good")
     replace_parser(monkeypatch, program("time.sleep(1e6)"))
-    with Reader(seconds=5) as reader:
+    with FileReader(seconds=5) as reader:
         with pytest.raises(Unreadable, match="limit of 5 s"):
             reader.read(bad)
         assert reader.read(good).text == "fine"
@@ -393,12 +392,12 @@ def test_a_file_too_large_is_not_opened(tmp_path):
     path = tmp_path / "a.txt"
     with path.open("wb") as file:
         file.truncate(300 * 1024 * 1024)
-    with Reader() as reader, pytest.raises(Unreadable, match="limit of 268,435,456 bytes"):
+    with FileReader() as reader, pytest.raises(Unreadable, match="limit of 268,435,456 bytes"):
         reader.read(path)
 
 
 def test_a_text_too_long_is_refused(written, monkeypatch):
     """A text above the limit is refused with both figures."""
-    monkeypatch.setattr("coterie.retrieval._parse.MAX_CHARACTERS", 10)
+    monkeypatch.setattr("coterie.knowledge.parse.MAX_CHARACTERS", 10)
     with pytest.raises(Unreadable, match=r"limit of 10 characters \(12\)"):
         parse(written("a.txt", "twelve chars"))

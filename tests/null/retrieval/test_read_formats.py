@@ -5,11 +5,10 @@ import zipfile
 
 import pytest
 
-from coterie.retrieval._docx_numbers import Level, Numbered, Numbers
-from coterie.retrieval._parse_docx import parse_docx
-from coterie.retrieval._parse_html import parse_html
-from coterie.retrieval._parse_text import decode, parse_csv, parse_markdown, parse_rst
-from coterie.retrieval._parsed import Unreadable
+from coterie.knowledge.parse_docx import Level, Numbered, Numbers, parse_docx
+from coterie.knowledge.parse_html import parse_html
+from coterie.knowledge.parse_text import decode, parse_csv, parse_markdown, parse_rst
+from coterie.knowledge.parsed import Unreadable
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"

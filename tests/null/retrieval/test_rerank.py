@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from coterie.engines import TokenStates
+from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused
-from coterie.retrieval import Candidate, LocalShelf, Reranker, Weights
+from coterie.knowledge.local import LocalShelf
+from coterie.knowledge.rerank import CandidatePassage, Reranker, Weights
 from coterie.types import Label
 
 from .conftest import DIMENSION, WordEncoder
@@ -27,7 +28,7 @@ def reranker():
 
 def score(reranker, query, *passages):
     """The scores of passages of these words."""
-    found = [Candidate(keyword=0.0, cosine=0.25, tokens=reranker.pack(tokens(*words))) for words in passages]
+    found = [CandidatePassage(keyword=0.0, cosine=0.25, tokens=reranker.pack(tokens(*words))) for words in passages]
     return reranker.score(tokens(*query), found)
 
 
@@ -58,7 +59,10 @@ def test_the_three_signs_add_up():
 
     scores = reranker.score(
         tokens(4),
-        [Candidate(keyword=8.0, cosine=0.5, tokens=packed), Candidate(keyword=2.0, cosine=0.0, tokens=packed)],
+        [
+            CandidatePassage(keyword=8.0, cosine=0.5, tokens=packed),
+            CandidatePassage(keyword=2.0, cosine=0.0, tokens=packed),
+        ],
     )
 
     assert scores.tolist() == pytest.approx([1 + 5 + 100, 0.25 + 100], abs=0.1)
@@ -68,8 +72,8 @@ def test_the_bundled_one_is_for_the_bundled_encoder():
     """What ships belongs together, and is small."""
     import json
 
-    from coterie.engines import BUNDLED_ENCODER, GRAPH_FILE, PROVENANCE_FILE
-    from coterie.retrieval._rerank import BUNDLED_RERANKER
+    from coterie.engines.onnx import BUNDLED_ENCODER, GRAPH_FILE, PROVENANCE_FILE
+    from coterie.knowledge.rerank import BUNDLED_RERANKER
 
     provenance = json.loads((BUNDLED_ENCODER / PROVENANCE_FILE).read_text())
     assert Reranker.bundled().encoder == provenance["sha256"][GRAPH_FILE]
@@ -78,7 +82,7 @@ def test_the_bundled_one_is_for_the_bundled_encoder():
 
 def test_a_changed_byte_is_refused(tmp_path):
     """The arrays are those that the description names by their checksum, or they are not used."""
-    from coterie.retrieval._rerank import BUNDLED_RERANKER
+    from coterie.knowledge.rerank import BUNDLED_RERANKER
 
     for path in BUNDLED_RERANKER.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

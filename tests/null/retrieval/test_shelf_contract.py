@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.retrieval import LocalShelf
+from coterie.knowledge.local import LocalShelf
 from coterie.testing import EchoEngine, check_shelf
 
 

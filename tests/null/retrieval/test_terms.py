@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.retrieval._keyword import analyse
+from coterie.knowledge.keyword import analyse
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coterie.config import AccountingSection, SpecialistSection
-from coterie.rightsizing import Conditions, Probed, RightSizing, Rows, read_rows, rightsize
+from coterie.config.accounting import AccountingSection
+from coterie.config.specialists import SpecialistSection
+from coterie.rightsizing.bench import Rows, read_rows
+from coterie.rightsizing.probe import Probed
+from coterie.rightsizing.result import Conditions, RightSizing
+from coterie.rightsizing.rightsize import rightsize
 from coterie.testing import EchoEngine
 from coterie.types import Prompt
 

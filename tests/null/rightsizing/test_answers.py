@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import DataError
-from coterie.rightsizing import Answer, read_answers, write_answers
+from coterie.rightsizing.large import RecordedAnswer, read_answers, write_answers
 
 
 def test_csv(tmp_path):
@@ -13,7 +13,9 @@ def test_csv(tmp_path):
     path = tmp_path / "gpt.csv"
     path.write_text("text,answer,tokens_in,cost,milliseconds\nwhere,parcel,12,0.001,\n")
 
-    assert read_answers(path) == [Answer(text="where", row=None, answer="parcel", tokens_in=12, cost=Decimal("0.001"))]
+    assert read_answers(path) == [
+        RecordedAnswer(text="where", row=None, answer="parcel", tokens_in=12, cost=Decimal("0.001"))
+    ]
 
 
 def test_row_numbers_and_lists(tmp_path):
@@ -21,7 +23,7 @@ def test_row_numbers_and_lists(tmp_path):
     path = tmp_path / "gpt.jsonl"
     path.write_text('{"row": 3, "answer": ["a", "b"]}\n')
 
-    assert read_answers(path) == [Answer(text=None, row=3, answer="a|b")]
+    assert read_answers(path) == [RecordedAnswer(text=None, row=3, answer="a|b")]
 
 
 def test_another_text_column(tmp_path):
@@ -35,8 +37,8 @@ def test_another_text_column(tmp_path):
 def test_what_is_written_can_be_read(tmp_path):
     """Writing and reading give the same answers."""
     answers = [
-        Answer(text="wo ist es?", row=None, answer="pärcel", tokens_in=3, tokens_out=1, cost=Decimal("0.5")),
-        Answer(text=None, row=2, answer="", milliseconds=1.5),
+        RecordedAnswer(text="wo ist es?", row=None, answer="pärcel", tokens_in=3, tokens_out=1, cost=Decimal("0.5")),
+        RecordedAnswer(text=None, row=2, answer="", milliseconds=1.5),
     ]
     path = tmp_path / "answers.jsonl"
     path.write_bytes(write_answers(answers))

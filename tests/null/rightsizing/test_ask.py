@@ -3,10 +3,9 @@
 import pytest
 
 from coterie.errors import EngineUnavailable
-from coterie.rightsizing import ask_model
-from coterie.rightsizing._ask import prompt_start
+from coterie.learning.progress import Silent
+from coterie.rightsizing.large import ask_model, prompt_start
 from coterie.testing import EchoEngine, ScriptedEngine
-from coterie.training import Silent
 from coterie.types import Label
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from coterie.data import Row
-from coterie.evaluation import Case
-from coterie.rightsizing._figures import difference, probabilities, reliability, risk_curve
+from coterie.learning.dataset import Row
+from coterie.learning.judging import Case
+from coterie.rightsizing.verdict import difference, probabilities, reliability, risk_curve
 
 
 def cases(*said, labels=None):

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from coterie.rightsizing import Answer, Prices, html_report, judge_answers
+from coterie.rightsizing.html import html_report
+from coterie.rightsizing.large import Prices, RecordedAnswer, judge_answers
 
 VOID = {"meta"}
 
@@ -42,7 +43,7 @@ def page(job, size, texts):
     """A report with a large model, and texts and labels that try to be markup."""
     rows = [{**row, "text": f"<script>alert(1)</script> {row['text']}"} for row in texts(noise=0.4)]
     read = job([{**row, "label": f"<b>{row['label']}"} for row in rows], bar={"accuracy": 0.5})
-    answers = [Answer(text=row.text, row=None, answer="<b>card", milliseconds=9.0) for row in read.held.rows]
+    answers = [RecordedAnswer(text=row.text, row=None, answer="<b>card", milliseconds=9.0) for row in read.held.rows]
     return html_report(size(read, large=judge_answers("giant & co", "on file", answers, read.held, Prices())))
 
 

@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.data import Row
 from coterie.errors import DataError
-from coterie.rightsizing import Answer, Held, Prices, judge_answers
+from coterie.learning.dataset import Row
+from coterie.rightsizing.large import HeldOutRows, Prices, RecordedAnswer, judge_answers
 
 ROWS = (
     Row(text="where is it", labels=("parcel",)),
@@ -16,15 +16,17 @@ ROWS = (
 )
 
 
-def held(rows=ROWS, *, task="classify", labels=("card", "parcel"), multi_label=False, measure="accuracy") -> Held:
+def held(
+    rows=ROWS, *, task="classify", labels=("card", "parcel"), multi_label=False, measure="accuracy"
+) -> HeldOutRows:
     """Held-out rows that are every other row of their file."""
     numbers = [2 * n + 1 for n in range(len(rows))]
-    return Held(rows=rows, numbers=numbers, task=task, labels=labels, multi_label=multi_label, measure=measure)
+    return HeldOutRows(rows=rows, numbers=numbers, task=task, labels=labels, multi_label=multi_label, measure=measure)
 
 
-def answer(said, *, text=None, row=None, **more) -> Answer:
+def answer(said, *, text=None, row=None, **more) -> RecordedAnswer:
     """An answer to a text or a row."""
-    return Answer(text=text, row=row, answer=said, **more)
+    return RecordedAnswer(text=text, row=row, answer=said, **more)
 
 
 def judge(answers, rows=None, prices=None):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from coterie.config import SpecialistSection
-from coterie.data import Row
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import EngineBroken
-from coterie.rightsizing import probe
+from coterie.learning.dataset import Row
+from coterie.rightsizing.probe import probe
 
 
 def test_a_rung_alone(job, size, texts, tmp_path):

@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config import AccountingSection
+from coterie.config.accounting import AccountingSection
 from coterie.errors import DataError, InputError
-from coterie.registry import Registry
-from coterie.rightsizing import Answer, Prices, _rightsize, judge_answers
+from coterie.registry.registry import Registry
+from coterie.rightsizing import rightsize as _rightsize
+from coterie.rightsizing.large import Prices, RecordedAnswer, judge_answers
 
 from .conftest import CONDITIONS
 
@@ -106,7 +107,7 @@ def test_several_labels_have_intervals_too(job, size, texts):
 def test_a_large_model_beside_them(job, size, texts):
     """Its row, the paired difference on the rows both answered, and a warning when it answered only some."""
     rows = job(texts(), texts(each=20, seed=1))
-    answers = [Answer(text=None, row=n, answer="card", tokens_in=90, tokens_out=10) for n in range(1, 41)]
+    answers = [RecordedAnswer(text=None, row=n, answer="card", tokens_in=90, tokens_out=10) for n in range(1, 41)]
     prices = Prices(tokens_in=Decimal(10), tokens_out=Decimal(10))
     found = size(rows, large=judge_answers("giant", "on file", answers, rows.held, prices))
     comparison = found.comparisons[-1]

@@ -5,11 +5,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.data import Row
-from coterie.evaluation import Case, Evaluation, Interval
-from coterie.rightsizing import Comparison, LargeRow, Per1000, RungRow
-from coterie.rightsizing._verdict import decide
-from coterie.training import Candidate, Choice, Figure
+from coterie.learning.candidates import Candidate, Figure, RungChoice
+from coterie.learning.dataset import Row
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.judging import Case
+from coterie.learning.metrics import Interval
+from coterie.rightsizing.result import Comparison, LargeRow, Per1000, RungRow
+from coterie.rightsizing.verdict import decide
 
 
 def evaluation(accuracy, spread) -> Evaluation:
@@ -60,10 +62,10 @@ def beside(first, second, value, *, spread=0.005, joules=0.5, money=None) -> Com
     )
 
 
-def choice(row, reason="best out-of-fold accuracy") -> Choice:
+def choice(row, reason="best out-of-fold accuracy") -> RungChoice:
     """Training's choice of a row."""
     candidate = Candidate(rung=row.rung, files={}, validation=row.out_of_fold, evaluation=row.evaluation, seconds=1.0)
-    return Choice(candidate=candidate, reason=reason)
+    return RungChoice(candidate=candidate, reason=reason)
 
 
 def verdict(rows, taken, bar, comparisons=(), large=None):

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from coterie.routing import LearnedRouter, Profile, make_profile
+from coterie.routing.profile import Profile, make_profile
+from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Label, Output, Request, Route, SpecialistCard, Usage
 
 DIMENSION = 48

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coterie.routing import Profile
-from coterie.routing._bank import _LARGE, Bank
+from coterie.routing.profile import Profile
+from coterie.routing.shortlist import _LARGE, Bank
 
 
 def a_profile(random: np.random.Generator, count: int, *, cold: bool = False) -> Profile:

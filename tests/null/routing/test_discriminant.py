@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coterie.routing import make_profile
-from coterie.routing._discriminant import Discriminant
+from coterie.routing.matching import Discriminant
+from coterie.routing.profile import make_profile
 
 DIMENSION = 32
 

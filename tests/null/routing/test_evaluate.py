@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.routing import Candidate, Considered, Expected, Explanation, Likeness, judge_routes, read_expected
+from coterie.routing.evaluation import Expected, judge_routes, read_expected
+from coterie.routing.explain import CandidateSpecialist, Considered, Explanation, Likeness
 from coterie.types import Route
 
 
 def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
     """What was found: whom a text was asked of, and the specialist it is most like."""
-    candidate = Candidate(
+    candidate = CandidateSpecialist(
         specialist=nearest[0],
         score=nearest[1],
         similarity=nearest[1],

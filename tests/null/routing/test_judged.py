@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing import LearnedRouter, OrderSense, make_profile
-from coterie.routing._split import propose_clearest, propose_judged
+from coterie.routing.orders import OrderSense
+from coterie.routing.profile import make_profile
+from coterie.routing.router import LearnedRouter
+from coterie.routing.splitting import propose_clearest, propose_judged
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {

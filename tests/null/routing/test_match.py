@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from coterie.routing._match import Fit, Match, choose
-from coterie.routing._profile import Profile
-from coterie.routing._split import Piece
+from coterie.routing.matching import Fit, Match, choose
+from coterie.routing.profile import Profile
+from coterie.routing.splitting import Piece
 
 PROFILE = Profile(
     vectors=np.eye(2, dtype=np.float32), names=("a", "b"), typical=np.linspace(0, 1, 30), density=np.zeros(2)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from coterie.routing import permitted, pinned_route, plan_waves
-from coterie.routing._plan import plan_parts
+from coterie.routing.plan import permitted, pinned_route, plan_parts, plan_waves
 from coterie.types import Part, Request, Route, SpecialistCard
 
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 from coterie.errors import ArtefactRefused
-from coterie.routing import Profile, hint_texts, make_profile
+from coterie.routing.profile import Profile, hint_texts, make_profile
 
 
 def test_survives_its_file(tools):

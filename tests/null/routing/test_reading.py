@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from coterie.routing._reading import Reader
+from coterie.routing.reading import RequestReader
 
-read = Reader(["triage", "clauses", "utility"]).read
+read = RequestReader(["triage", "clauses", "utility"]).read
 
 
 @pytest.mark.parametrize(

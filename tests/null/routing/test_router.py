@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.routing import Profile, make_profile
-from coterie.routing._profile import Compared
-from coterie.routing._small_talk import SMALL_TALK
+from coterie.routing.profile import Compared, Profile, make_profile
+from coterie.routing.reading import SMALL_TALK
 from coterie.testing import check_router
 from coterie.types import Label, Request
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from coterie.routing._spelling import Spelling
+from coterie.routing.spelling import Spelling
 
 WORDS = [
     "the",

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from coterie.routing import split_parts
+from coterie.routing.splitting import split_parts
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from coterie.specialists import Acceptance
+from coterie.specialists.acceptance import Acceptance
 
 USUAL = {"temperature": 1.0, "threshold": 0.9, "target_risk": 0.05, "scope_threshold": -1.5}
 

@@ -5,17 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.answering import OUTCOME, Reader, load_defaults
 from coterie.errors import EgressRefused
-from coterie.specialists import (
-    NOT_STATED,
-    Acceptance,
-    AnswerSpecialist,
-    Thresholds,
-    Writer,
-    load_answer,
-    passages_of,
-)
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, Thresholds, load_answer, passages_of
+from coterie.tasks.answer.reader import AnswerReader
+from coterie.tasks.answer.scoring import OUTCOME
+from coterie.tasks.answer.writing import AnswerWriter
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict
 
@@ -42,7 +38,7 @@ def accepting(threshold: float | None) -> Acceptance:
     return Acceptance(temperature=1.0, threshold=threshold, target_risk=0.1, scope_threshold=None)
 
 
-def specialist(*, answering: float | None = 0.0, writer: Writer | None = None, writes=()) -> AnswerSpecialist:
+def specialist(*, answering: float | None = 0.0, writer: AnswerWriter | None = None, writes=()) -> AnswerSpecialist:
     """The shipped reader by words."""
     return AnswerSpecialist(
         card=SpecialistCard(
@@ -55,10 +51,10 @@ def specialist(*, answering: float | None = 0.0, writer: Writer | None = None, w
     )
 
 
-def writer(*script: object, window: int = 2048, name: str = "scripted") -> Writer:
+def writer(*script: object, window: int = 2048, name: str = "scripted") -> AnswerWriter:
     """A model that writes what the script says."""
     defaults = load_defaults()
-    return Writer(
+    return AnswerWriter(
         name="ask",
         engine=ScriptedEngine(script, name=name),  # type: ignore[arg-type]
         support=defaults.support,
@@ -262,7 +258,7 @@ async def test_it_is_stored_and_loaded():
     assert (await after.consult(LATE, view())).text == (await before.consult(LATE, view())).text
 
 
-class Knows(Reader):
+class Knows(AnswerReader):
     """A reader that takes every question for one that it has seen in training."""
 
     def read(self, seen, question=None, vectors=None):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.specialists import is_settled
+from coterie.tasks.answer.writing import is_settled
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from coterie.specialists import Acceptance, Centroids, ClassifySpecialist, ConfidenceLine, Neighbours, Scope
+from coterie.specialists.acceptance import Acceptance, ConfidenceLine
+from coterie.tasks.classify.model import Centroids, ClassifySpecialist, Neighbours, ScopeScore
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 
@@ -189,7 +190,9 @@ async def test_n_grams_are_of_the_whole_text():
 
 async def test_scope_looks_at_logit_and_encoding():
     """The in-scope score is the mean of how usual the largest logit and the nearest centroid, or text, are."""
-    scope = Scope(nearness=(Centroids(vectors=np.eye(3, dtype=np.float32)),), usual=np.array([[2.0, 1.0], [0.5, 0.25]]))
+    scope = ScopeScore(
+        nearness=(Centroids(vectors=np.eye(3, dtype=np.float32)),), usual=np.array([[2.0, 1.0], [0.5, 0.25]])
+    )
     near = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 0.0, 0.0]))
     far = await consult(specialist(3.0, 0.0, 0.0, scope=scope), vector=np.array([-1.0, 0.0, 0.0]))
 
@@ -200,7 +203,7 @@ async def test_scope_looks_at_logit_and_encoding():
 async def test_scope_looks_at_the_nearest_text():
     """The distance to the nearest training text, what lies outside the axes included, with its sign turned."""
     axes, rows = np.eye(3, 2, dtype=np.float16), np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float16)
-    scope = Scope(nearness=(Neighbours(axes=axes, rows=rows),), usual=np.array([[2.0, 1.0], [-0.5, 0.25]]))
+    scope = ScopeScore(nearness=(Neighbours(axes=axes, rows=rows),), usual=np.array([[2.0, 1.0], [-0.5, 0.25]]))
     here = await consult(specialist(2.0, 0.0, 0.0, scope=scope), vector=np.array([1.0, 0.0, 0.0]))
     opposite = await consult(specialist(2.0, 0.0, 0.0, scope=scope), vector=np.array([-1.0, 0.0, 0.0]))
     outside = await consult(specialist(2.0, 0.0, 0.0, scope=scope), vector=np.array([0.6, 0.0, 0.8]))
@@ -215,8 +218,8 @@ def test_a_scope_survives_its_file():
     centroids = Centroids(vectors=np.eye(3, dtype=np.float32))
     neighbours = Neighbours(axes=np.eye(3, 2, dtype=np.float16), rows=np.eye(2, dtype=np.float16))
     for nearness in ((centroids,), (neighbours, centroids)):
-        scope = Scope(nearness=nearness, usual=np.ones((1 + len(nearness), 2)))
-        again = Scope.from_files(scope.to_files(), labels=3)
+        scope = ScopeScore(nearness=nearness, usual=np.ones((1 + len(nearness), 2)))
+        again = ScopeScore.from_files(scope.to_files(), labels=3)
         vector = np.array([0.6, 0.0, 0.8], dtype=np.float32)
         assert again is not None
         assert again.score(np.array([1.0, 0.0, 0.0]), vector) == scope.score(np.array([1.0, 0.0, 0.0]), vector)

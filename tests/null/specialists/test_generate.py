@@ -14,9 +14,9 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
-from coterie.governance import ClearancePolicy
-from coterie.specialists import Drafting, Example, GenerateSpecialist
-from coterie.specialists._generate import load_generate, written
+from coterie.governance.egress import ClearancePolicy
+from coterie.tasks.generate.draft import Drafting, Example
+from coterie.tasks.generate.model import GenerateSpecialist, load_generate, written
 from coterie.testing import ScriptedEngine, check_specialist
 from coterie.types import (
     ContextView,

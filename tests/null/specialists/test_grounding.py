@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import coterie
-from coterie.specialists import SentenceSplitter, check_grounding, split_sentences
-from coterie.specialists._wording import keys
+from coterie.tasks.generate.grounding import check_grounding, keys
+from coterie.tasks.generate.sentences import SentenceSplitter, split_sentences
 
 CASES = json.loads(Path(__file__).with_name("grounding_cases.json").read_text(encoding="utf-8"))
 SOURCE = (

@@ -1,6 +1,6 @@
 """Prompts with a context: what is known first, what to do with it last."""
 
-from coterie.specialists._layout import context_first
+from coterie.specialists.prompts import context_first
 from coterie.types import Entry, Fact, FindingSummary, Label, Message, Passage
 
 

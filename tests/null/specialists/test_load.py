@@ -8,33 +8,19 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.config import SpecialistSection
-from coterie.engines import (
-    ARRAYS_FILE,
-    MODEL_FILE,
-    ColumnBins,
-    LinearEngine,
-    TableHead,
-    TextHead,
-    dump_head,
-    fit_ngrams,
-)
-from coterie.engines import NgramBlock as Block
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.features import fit_ngrams
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine, TextHead, dump_head
+from coterie.engines.linear import NgramBlock as Block
+from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, ConfigError, TooLong
-from coterie.registry import Version
-from coterie.specialists import (
-    ADAPTER_FILE,
-    Acceptance,
-    ClassifySpecialist,
-    Neighbours,
-    Prompting,
-    Scope,
-    ScoreSpecialist,
-    TextModel,
-    base_of,
-    load_specialist,
-    text_files,
-)
+from coterie.registry.version import Version
+from coterie.specialists.acceptance import Acceptance
+from coterie.specialists.artefacts import ADAPTER_FILE, base_of
+from coterie.specialists.prompts import Prompting
+from coterie.tasks.classify.model import ClassifySpecialist, Neighbours, ScopeScore
+from coterie.tasks.loading import load_specialist
+from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Output, SpecialistCard, Task
 
@@ -57,7 +43,7 @@ def card(task: str, rung: str, columns=()) -> SpecialistCard:
 def classify(rung: str = "embedding") -> tuple[ClassifySpecialist, dict[str, bytes]]:
     """A classifier with a scope, and its files."""
     neighbours = Neighbours(axes=np.eye(4, 3, dtype=np.float16), rows=np.eye(5, 3, dtype=np.float16))
-    scope = Scope(nearness=(neighbours,), usual=np.ones((2, 2)))
+    scope = ScopeScore(nearness=(neighbours,), usual=np.ones((2, 2)))
     who = ClassifySpecialist(
         card=card("classify", rung),
         head=LinearEngine(text_head()),

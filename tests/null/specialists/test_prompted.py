@@ -7,22 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coterie.config import OpenAIModel, SpecialistSection
+from coterie.config.file import OpenAIModel
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError, EngineTimeout, TooLong
-from coterie.governance import ClearancePolicy, Gate
-from coterie.registry import Version
-from coterie.specialists import (
-    Acceptance,
+from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.registry.version import Version
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.prompted import (
     Agreement,
     Demonstrations,
     FewShot,
+    Neighbour,
     PromptedSpecialist,
     find_label,
-    load_specialist,
+    read_signs,
+    vote,
 )
-from coterie.specialists._agreement import read_signs
-from coterie.specialists._demonstrations import Neighbour, vote
-from coterie.testing import EchoEngine, FakeOpenAIServer, Reply, ScriptedEngine
+from coterie.tasks.loading import load_specialist
+from coterie.testing import EchoEngine, FakeOpenAIServer, ScriptedEngine, ServerReply
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 
 ENCODER = EchoEngine("onnx", dimension=4)
@@ -192,7 +194,7 @@ async def test_the_whole_prompt_is_as_sensitive_as_its_examples():
 
 async def test_a_sensitive_request_does_not_go_out_with_public_examples():
     """The request's own label counts as well; allowed crossings carry their verdict."""
-    async with FakeOpenAIServer(default=Reply(text="card")) as server:
+    async with FakeOpenAIServer(default=ServerReply(text="card")) as server:
         model = OpenAIModel(engine="openai", base_url=server.base_url, name="giant", clearance="internal")
         engine = Gate(ClearancePolicy()).open("giant", model)
         refused = await ask(specialist(engine), label=Label.CONFIDENTIAL)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from coterie.specialists import split_clauses
+from coterie.tasks.pairs.model import split_clauses
 
 
 def clauses(text):

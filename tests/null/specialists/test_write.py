@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coterie.config import SpecialistSection
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, TooLong
 from coterie.protocols import SpeakingSpecialist
-from coterie.registry import Version
-from coterie.specialists import Acceptance, Agreement, WriteSpecialist, Writing, load_specialist, thin_out
+from coterie.registry.version import Version
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.prompted import Agreement
+from coterie.tasks.generate.replies import WriteSpecialist, Writing, thin_out
+from coterie.tasks.loading import load_specialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 

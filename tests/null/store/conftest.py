@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.store import SQLiteStore
+from coterie.store.sqlite import SQLiteStore
 from coterie.types import (
     Entry,
     Evidence,

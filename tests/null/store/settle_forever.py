@@ -10,7 +10,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-from coterie.store import SQLiteStore
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_trace
 from coterie.types import Entry, Label, Message, Route, Settlement, Step, Usage
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.store._codec import from_json, to_json
+from coterie.store.codec import from_json, to_json
 from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Route, Trace, Usage
 
 from .conftest import TRACE

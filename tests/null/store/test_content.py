@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.store._content import without_content
+from coterie.store.content import without_content
 from coterie.types import (
     Evidence,
     Fact,

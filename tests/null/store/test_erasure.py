@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import InputError, StoreError
-from coterie.store import SQLiteStore
+from coterie.store.sqlite import SQLiteStore
 from coterie.types import Context, Entry, Label, Message, Part, Settlement
 
 from .conftest import DAY, ENTRIES, NOW, REPLY, TRACE, settlement
@@ -125,7 +125,7 @@ async def test_expired_text_is_in_no_file(open_store, clock, path):
 
 async def test_a_reader_that_does_not_stop(open_store, path, monkeypatch):
     """While another program reads, the log cannot be emptied: that is said, and the next try succeeds."""
-    monkeypatch.setattr("coterie.store._sqlite._PAUSE", 0.0)
+    monkeypatch.setattr("coterie.store.sqlite._PAUSE", 0.0)
     store = await open_store()
     await store.settle(turn(1, 1, words=1))
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.errors import InputError
-from coterie.store import Mention, Scope
+from coterie.store.erasure import ErasureScope, Mention
 from coterie.types import Entry, Finding, Label, Message, Settlement
 
 from .conftest import DAY, NOW, REPLY, TRACE
@@ -50,8 +50,8 @@ async def filled(open_store):
 async def test_of_a_tenant(filled, path):
     """Nothing of it is left but figures; the other tenant, with a session of the same name, loses nothing."""
     before = await filled.summary()
-    found = await filled.holdings(Scope(tenant="acme"))
-    gone = await filled.erase_all(Scope(tenant="acme"))
+    found = await filled.holdings(ErasureScope(tenant="acme"))
+    gone = await filled.erase_all(ErasureScope(tenant="acme"))
     left = files(path)
 
     assert gone == found
@@ -62,12 +62,12 @@ async def test_of_a_tenant(filled, path):
     assert await filled.trace(f"{1:032x}", "acme") is None
     assert (await filled.trace(f"{5:032x}", "default")).findings
     assert await filled.summary() == before
-    assert not await filled.holdings(Scope(tenant="nobody"))
+    assert not await filled.holdings(ErasureScope(tenant="nobody"))
 
 
 async def test_of_a_session(filled, path):
     """The session of that tenant and its traces' content; other requests stay."""
-    gone = await filled.erase_all(Scope(tenant="acme", session="s1"))
+    gone = await filled.erase_all(ErasureScope(tenant="acme", session="s1"))
     left = files(path)
 
     assert (gone.sessions, gone.entries, len(gone.traces)) == ((("acme", "s1"),), 2, 2)
@@ -78,7 +78,7 @@ async def test_of_a_session(filled, path):
 
 async def test_of_somebody(filled, path):
     """Whatever mentions her in any case and spacing goes, a session whole; names that only contain hers stay."""
-    gone = await filled.erase_all(Scope(mention=Mention(["anna smith", "anna@acme.org"])))
+    gone = await filled.erase_all(ErasureScope(mention=Mention(["anna smith", "anna@acme.org"])))
     left = files(path).lower()
 
     assert set(gone.sessions) == {("acme", "s1"), ("default", "s1"), ("default", "anna@acme.org")}
@@ -92,7 +92,7 @@ async def test_of_somebody(filled, path):
 
 async def test_of_somebody_at_one_tenant(filled):
     """Another tenant's stay."""
-    gone = await filled.erase_all(Scope(tenant="acme", mention=Mention(["anna smith"])))
+    gone = await filled.erase_all(ErasureScope(tenant="acme", mention=Mention(["anna smith"])))
 
     assert [int(each, 16) for each in gone.traces] == [3]
     assert (await filled.trace(f"{5:032x}", "default")).findings
@@ -105,7 +105,7 @@ async def test_a_trace_that_mentions_beyond_its_content(open_store, path):
     finding = replace(REPLY, evidence=(replace(REPLY.evidence[0], name="anna-smith.pdf"),))
     await store.settle(Settlement(trace=replace(TRACE, id="2" * 32, findings=(finding,))))
     assert b"anna-smith.pdf" in files(path)
-    await store.erase_all(Scope(mention=Mention(["anna-smith.pdf"])))
+    await store.erase_all(ErasureScope(mention=Mention(["anna-smith.pdf"])))
 
     assert b"anna-smith.pdf" not in files(path)
     assert await store.trace("2" * 32, "default") is None
@@ -119,7 +119,7 @@ async def test_tables_that_come(filled, path):
         other.execute("INSERT INTO ratings VALUES (?, 'Bob Jones liked it')", (f"{4:032x}",))
         other.execute("INSERT INTO notes VALUES (?, 'as Bob Jones said')", (f"{6:032x}",))
         other.commit()
-    bob = Scope(mention=Mention(["Bob Jones"]))
+    bob = ErasureScope(mention=Mention(["Bob Jones"]))
     found = await filled.holdings(bob)
     exported = await filled.requests(bob)
     await filled.erase_all(bob)
@@ -171,9 +171,9 @@ async def test_many_at_once(open_store, path):
     store = await open_store(keep_content=True)
     await asyncio.gather(
         *(store.settle(said(n, f"MARK{n % 7} says so", tenant=f"t{n % 7}", session=f"s{n % 3}")) for n in range(140)),
-        *(store.erase_all(Scope(tenant=f"t{n}")) for n in range(3)),
+        *(store.erase_all(ErasureScope(tenant=f"t{n}")) for n in range(3)),
     )
-    await asyncio.gather(*(store.erase_all(Scope(tenant=f"t{n}")) for n in range(3)))
+    await asyncio.gather(*(store.erase_all(ErasureScope(tenant=f"t{n}")) for n in range(3)))
     left = files(path)
 
     assert [n for n in range(7) if f"MARK{n}".encode() in left] == [3, 4, 5, 6]

@@ -7,8 +7,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from coterie.store import SQLiteStore
-from coterie.store._connection import connect
+from coterie.store.connection import connect
+from coterie.store.sqlite import SQLiteStore
 
 from .conftest import ENTRIES, settlement
 from .test_kill import kill_after, start

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from coterie.errors import InputError, Overloaded, StoreError
-from coterie.store import SQLiteStore
-from coterie.store._rows import CONTEXT_LINES
+from coterie.store.rows import CONTEXT_LINES
+from coterie.store.sqlite import SQLiteStore
 from coterie.testing import check_store
 from coterie.types import Context, Entry, Fact, Label, Message, Part, Route, Usage
 
@@ -316,7 +316,7 @@ async def test_brought_to_the_disk(path, clock, monkeypatch, seconds):
     def sync(number):
         synced.set()
 
-    monkeypatch.setattr("coterie.store._connection.os.fsync", sync)
+    monkeypatch.setattr("coterie.store.connection.os.fsync", sync)
     store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=seconds)
     modes = []
     await store._writer.run(lambda connection: modes.extend(connection.execute("PRAGMA synchronous").fetchone()))
@@ -337,7 +337,7 @@ async def test_no_commit_waits_for_the_disk(path, clock, monkeypatch):
         begun.set()
         assert go_on.wait(10)
 
-    monkeypatch.setattr("coterie.store._connection.os.fsync", sync)
+    monkeypatch.setattr("coterie.store.connection.os.fsync", sync)
     store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=0.01)
     await store.settle(settlement("t1"))
     assert await asyncio.to_thread(begun.wait, 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coterie.privacy import PatternDetector
+from coterie.privacy.patterns import PatternDetector
 from coterie.testing import Canaries
 from coterie.types import Label
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.privacy import PersonalData
+from coterie.privacy.detection import PersonalData
 from coterie.testing import check_detector
 
 

@@ -4,7 +4,7 @@ import json
 import httpx
 import pytest
 
-from coterie.testing import FakeClock, FakeOpenAIServer, Reply
+from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
 
 BODY = {"model": "big", "messages": [{"role": "user", "content": "where is my card"}]}
 
@@ -26,8 +26,12 @@ async def test_whole_answer():
 
 async def test_script():
     """Replies come in the order of the script, then the default again and again."""
-    script = [Reply.refused(429, retry_after="2"), Reply(status=500, body=b"<html>"), Reply(text="at last")]
-    async with FakeOpenAIServer(script, default=Reply(text="again")) as server:
+    script = [
+        ServerReply.refused(429, retry_after="2"),
+        ServerReply(status=500, body=b"<html>"),
+        ServerReply(text="at last"),
+    ]
+    async with FakeOpenAIServer(script, default=ServerReply(text="again")) as server:
         answers = [await post(server) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [429, 500, 200, 200, 200]
     assert answers[0].headers["retry-after"] == "2"
@@ -38,7 +42,9 @@ async def test_script():
 
 async def test_a_default_that_thinks():
     """The default may be a function of what was asked."""
-    async with FakeOpenAIServer(default=lambda asked: Reply(text=asked["messages"][0]["content"].upper())) as server:
+    async with FakeOpenAIServer(
+        default=lambda asked: ServerReply(text=asked["messages"][0]["content"].upper())
+    ) as server:
         answer = (await post(server)).json()
     assert answer["choices"][0]["message"]["content"] == "WHERE IS MY CARD"
 
@@ -58,7 +64,7 @@ async def test_every_byte_is_noted():
 
 async def test_stream():
     """A stream is server-sent events with a finish reason, usage and the end mark."""
-    async with FakeOpenAIServer([Reply(pieces=["a", "b"])]) as server:
+    async with FakeOpenAIServer([ServerReply(pieces=["a", "b"])]) as server:
         lines = (await post(server, stream=True)).text.split("\n\n")
     *chunks, usage = [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
     assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks] == ["a", "b", None]
@@ -70,14 +76,14 @@ async def test_stream():
 async def test_delay_by_its_clock():
     """A delay passes by the sleep it is given."""
     clock = FakeClock()
-    async with FakeOpenAIServer([Reply(delay=60)], sleep=clock.sleep) as server:
+    async with FakeOpenAIServer([ServerReply(delay=60)], sleep=clock.sleep) as server:
         await post(server)
     assert clock.slept == [60]
 
 
 async def test_cut():
     """A cut answer breaks off where it is told to."""
-    async with FakeOpenAIServer([Reply(cut_after=10), Reply(pieces=["a", "b"], cut_after=1)]) as server:
+    async with FakeOpenAIServer([ServerReply(cut_after=10), ServerReply(pieces=["a", "b"], cut_after=1)]) as server:
         with pytest.raises(httpx.RemoteProtocolError):
             await post(server)
         text = (await post(server, stream=True)).text
@@ -88,7 +94,7 @@ async def test_cut():
 
 async def test_hang_and_leave():
     """It notes a client that goes away, and closes with one still waiting."""
-    async with FakeOpenAIServer(default=Reply(hang=True)) as server:
+    async with FakeOpenAIServer(default=ServerReply(hang=True)) as server:
         task = asyncio.create_task(post(server))
         await server.asked.wait()
         task.cancel()
@@ -123,7 +129,7 @@ async def test_real_client():
     """The real `openai` client takes it for the real thing: answers, streams, errors."""
     import openai
 
-    script = [Reply(text="whole"), Reply(pieces=["in ", "pieces"]), Reply.refused(401, "wrong key")]
+    script = [ServerReply(text="whole"), ServerReply(pieces=["in ", "pieces"]), ServerReply.refused(401, "wrong key")]
     async with FakeOpenAIServer(script) as server:
         client = openai.AsyncOpenAI(base_url=server.base_url, api_key="x", max_retries=0)
         whole = await client.chat.completions.create(**BODY)

@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from coterie.retrieval import Document, analyse
+from coterie.knowledge.documents import IndexedDocument
+from coterie.knowledge.keyword import analyse
 from coterie.testing import check_shelf
 from coterie.types import Passage
 
@@ -73,7 +74,7 @@ class MemoryShelf:
     @staticmethod
     def copy(document):
         """A document that nobody else has."""
-        return Document(**{field.name: getattr(document, field.name) for field in fields(Document)})
+        return IndexedDocument(**{field.name: getattr(document, field.name) for field in fields(IndexedDocument)})
 
     def may_see(self, document, clearance, tenant):
         """By label and tenant."""

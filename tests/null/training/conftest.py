@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coterie.testing import EchoEngine, FakeOpenAIServer, Reply
-from coterie.training import TrainingReport, train
+from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply
+from coterie.training.train import TrainingReport, train
 from coterie.types import Output, Usage
 
 WORDS = {
@@ -190,17 +190,17 @@ class Giant:
         """The messages of each request."""
         return [request.json["messages"] for request in self.server.requests]
 
-    def reply(self, asked: Mapping[str, Any]) -> Reply:
+    def reply(self, asked: Mapping[str, Any]) -> ServerReply:
         """The label of which most words are in the last message."""
         if self.hangs:
-            return Reply(hang=True)
+            return ServerReply(hang=True)
         if self.fails_after is not None and len(self.server.requests) > self.fails_after:
-            return Reply.refused(500, "out of order")
+            return ServerReply.refused(500, "out of order")
         if self.refuses_schemas and "response_format" in asked:
-            return Reply.refused(400, "response_format is not known")
+            return ServerReply.refused(400, "response_format is not known")
         words = asked["messages"][-1]["content"].split()
         label = max(WORDS, key=lambda name: sum(word in WORDS[name] for word in words))
-        return Reply(text=self.answer or (json.dumps({"label": label}) if "response_format" in asked else label))
+        return ServerReply(text=self.answer or (json.dumps({"label": label}) if "response_format" in asked else label))
 
 
 @pytest.fixture

@@ -10,20 +10,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coterie.answering import OUTCOME, Gate, Reader, load_defaults
-from coterie.calibration import accept_threshold
-from coterie.config import load_config
-from coterie.data import Row
+from coterie.config.file import load_config
 from coterie.errors import DataError, NotIndexed
-from coterie.evaluation import look_up_with
-from coterie.registry import Version, open_registry
-from coterie.routing import PROFILE_FILE, Profile
-from coterie.specialists import AnswerSpecialist, load_specialist
+from coterie.learning.dataset import Row
+from coterie.learning.provable import met_from
+from coterie.learning.threshold import accept_threshold
+from coterie.registry.registry import open_registry
+from coterie.registry.version import Version
+from coterie.routing.profile import PROFILE_FILE, Profile
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.fit import _Fit, _shown
+from coterie.tasks.answer.fit_scoring import _beside, _usual, _Work, gather_corpus
+from coterie.tasks.answer.metrics import look_up_with
+from coterie.tasks.answer.model import AnswerSpecialist
+from coterie.tasks.answer.reader import AnswerReader
+from coterie.tasks.answer.scoring import OUTCOME, ExpertGate
+from coterie.tasks.loading import load_specialist
 from coterie.testing import FakeRetriever
-from coterie.training import gather_corpus, train
-from coterie.training._answer import _Fit, _shown
-from coterie.training._answer_fit import _beside, _usual, _Work
-from coterie.training._provable import met_from
+from coterie.training.train import train
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
 ASKED = {
@@ -220,7 +224,7 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
     sure = np.tile(np.linspace(0.8, 0.9, documents), rows)
     thresholds = []
     for wrong in (topics < 4, (7 * topics + names) % 10 == 0):
-        reader = Reader(plain=load_defaults().readers["embedding"].plain)
+        reader = AnswerReader(plain=load_defaults().readers["embedding"].plain)
         fit = _Fit(reader, sure, np.ones(rows * documents), ~wrong, ~wrong)
         corpus = SimpleNamespace(
             asked=[SimpleNamespace(stated=True)] * len(wrong),
@@ -228,7 +232,7 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
             topics=[f"topic {each}" for each in topics],
         )
         job = SimpleNamespace(section=SimpleNamespace(target_risk=0.15))
-        fit.decide(job, corpus, [Gate(np.ones(1), 0.7)] * len(wrong))
+        fit.decide(job, corpus, [ExpertGate(np.ones(1), 0.7)] * len(wrong))
         thresholds.append(fit.risks["answering"])
 
     assert thresholds[0] > 0.15
@@ -307,7 +311,7 @@ def test_a_kind_whose_answers_are_wrong_more_often_than_they_look_is_less_sure()
     random, count = np.random.default_rng(0), 400
     kinds, folds = np.arange(count) % 2, np.arange(count) // 2 % 4
     right = random.random(count) < np.where(kinds == 0, 0.9, 0.4)
-    gates = [Gate(np.eye(2)[kind], 1.0) for kind in kinds] + [Gate(np.array([0.5, 0.5]), 0.7)] * 4
+    gates = [ExpertGate(np.eye(2)[kind], 1.0) for kind in kinds] + [ExpertGate(np.array([0.5, 0.5]), 0.7)] * 4
     outcomes = np.zeros((count + 4, len(OUTCOME)))
     before = np.array([True] * count + [False] * 4)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import DataError, SetupError
-from coterie.registry import Registry
-from coterie.training import Silent, train
+from coterie.learning.progress import Silent
+from coterie.registry.registry import Registry
+from coterie.training.train import train
 
 CLASSIFY = {"task": "classify", "licence": "CC0-1.0"}
 

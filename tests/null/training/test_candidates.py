@@ -2,8 +2,9 @@
 
 import pytest
 
-from coterie.evaluation import Evaluation, Interval
-from coterie.training._candidates import Candidate, Figure, choose
+from coterie.learning.candidates import Candidate, Figure, choose
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.metrics import Interval
 
 NOTHING = Evaluation(
     n=0,

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from coterie.extraction import stretches
-from coterie.training._chain import _allowed, _expectations, _Steps, fit_chain
+from coterie.learning.sequence import _allowed, _expectations, _Steps, fit_chain, stretches
 
 
 def _taggings(n):

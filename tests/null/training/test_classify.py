@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.config import SpecialistSection
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import DataError
-from coterie.registry import Registry
-from coterie.specialists import load_specialist
-from coterie.training import _classify
+from coterie.registry.registry import Registry
+from coterie.tasks.classify import fit as _classify
+from coterie.tasks.loading import load_specialist
 from coterie.types import ContextView, Task
 
 CLASSIFY = {"task": "classify"}

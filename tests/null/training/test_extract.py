@@ -11,14 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coterie.cli import main
-from coterie.config import SpecialistSection, load_config
-from coterie.data import read_dataset
+from coterie.cli.app import main
+from coterie.config.file import load_config
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused
-from coterie.registry import REGISTRY_FOLDER, Registry
-from coterie.specialists import load_specialist
-from coterie.training import train
-from coterie.training._extract import _shown
+from coterie.learning.reading import read_dataset
+from coterie.registry.registry import REGISTRY_FOLDER, Registry
+from coterie.tasks.extract.fit import _shown
+from coterie.tasks.loading import load_specialist
+from coterie.training.train import train
 from coterie.types import ContextView, Task
 
 FIELDS = {"parties": "text*", "signed": "date", "law": "choice", "notice": "duration"}

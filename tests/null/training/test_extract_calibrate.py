@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from coterie.evaluation import ece
-from coterie.extraction import SIGNS, Calibrator, Statement
-from coterie.training._extract_calibrate import Judged, fit_calibrator
+from coterie.learning.metrics import ece
+from coterie.tasks.extract.extractor import SIGNS, Calibrator, Statement
+from coterie.tasks.extract.fit_calibration import JudgedStatements, fit_calibrator
 
 CHANCE, AGREEMENT = SIGNS.index("chance"), SIGNS.index("agreement")
 
@@ -21,7 +21,7 @@ def _judged(count, *, fields=2, too_sure=1.0, seed=0):
     signs[:, CHANCE] = 2 * truth + too_sure
     signs[:, AGREEMENT] = random.random(count)
     right = random.random(count) < expit(truth + 3 * signs[:, AGREEMENT] - 1.5)
-    return Judged(random.integers(0, fields, count), random.integers(0, 2, count), signs, right)
+    return JudgedStatements(random.integers(0, fields, count), random.integers(0, 2, count), signs, right)
 
 
 def _confidences(calibrator, judged):
@@ -66,7 +66,7 @@ def test_few_statements_move_little():
 def test_the_same_statements_in_any_order_and_measure():
     """Neither the order of statements nor the unit of a sign changes what is believed."""
     judged = _judged(500)
-    turned = Judged(*(each[::-1] for each in judged))
+    turned = JudgedStatements(*(each[::-1] for each in judged))
     doubled = judged._replace(signs=judged.signs * np.where(np.arange(len(SIGNS)) == AGREEMENT, 2.0, 1.0))
     expected = _confidences(fit_calibrator(judged, 2), judged)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coterie.extraction import EVIDENCE, SIGNS, Candidate, FieldModel
-from coterie.training._extract_weigh import fit_weigher
+from coterie.tasks.extract.extractor import SIGNS, FieldModel
+from coterie.tasks.extract.fit_tagging import fit_weigher
+from coterie.tasks.extract.tagging import EVIDENCE, CandidateSpan
 
 TEXT = "Ohio law and Utah law and the laws of Ohio"
 LAW = FieldModel(name="law", type="choice", choices=("Ohio", "Utah"))
 
 
 def _candidate(log_odds, start=0):
-    return Candidate(start, start + 4, (log_odds, *[0.0] * (len(EVIDENCE) - 1)))
+    return CandidateSpan(start, start + 4, (log_odds, *[0.0] * (len(EVIDENCE) - 1)))
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coterie.data import Dataset, Row
-from coterie.training._examples import FOLDS, cut_folds, deal_folds
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.examples import FOLDS, cut_folds, deal_folds
 
 
 def dataset(labels: int, each: int, *, groups: int = 0) -> Dataset:

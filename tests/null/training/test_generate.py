@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config import parse_config
-from coterie.data import read_dataset
+from coterie.config.file import parse_config
 from coterie.errors import DataError
-from coterie.models import CATALOGUE
-from coterie.specialists import Draft, Drafting, one_line
-from coterie.training._exchanges import EXCHANGES, INSTRUCTION
-from coterie.training._generate import train_generate
-from coterie.training._job import Job
-from coterie.training._progress import Silent
+from coterie.learning.job import Job
+from coterie.learning.progress import Silent
+from coterie.learning.reading import read_dataset
+from coterie.models.catalogue import CATALOGUE
+from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
+from coterie.tasks.generate.fit import train_generate
+from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
 
 CONFIG = """
 [specialists.triage]
@@ -153,7 +153,7 @@ def test_the_examples_replies_are_grounded():
     sources = {row["intent"]: row["text"] for row in map(json.loads, lines)}
     with (data / "reply.pairs.csv").open(encoding="utf-8", newline="") as file:
         pairs = list(csv.DictReader(file))
-    drafts = [Draft(source=sources[pair["intent"]], asked=one_line(pair["text"])) for pair in pairs]
+    drafts = [SupportedDraft(source=sources[pair["intent"]], asked=one_line(pair["text"])) for pair in pairs]
     for draft, pair in zip(drafts, pairs, strict=True):
         assert [*draft.read(pair["reply"]), *draft.end()] == draft.said
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from coterie.config import SpecialistSection
-from coterie.data import Dataset, Row
-from coterie.training import Silent
-from coterie.training._examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
-from coterie.training._growth import expected_gain
-from coterie.training._job import Job
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
+from coterie.learning.job import Job
+from coterie.learning.kernel import expected_gain
+from coterie.learning.progress import Silent
 
 
 def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:

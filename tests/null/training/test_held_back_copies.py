@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from coterie.config import SpecialistSection
-from coterie.data import Dataset, Row
-from coterie.training import Silent
-from coterie.training import _tuned as tuning
-from coterie.training._examples import FOLDS, deal_folds, text_examples
-from coterie.training._job import Job
-from coterie.training._measure import Encoded
-from coterie.training._text import fit_text
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.examples import FOLDS, deal_folds, text_examples
+from coterie.learning.job import Job
+from coterie.learning.measure import Encoded
+from coterie.learning.progress import Silent
+from coterie.tasks.classify import fit_encoder as tuning
+from coterie.tasks.classify.heads import fit_text
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "elo", "iru", "otu", "uwi")]
 

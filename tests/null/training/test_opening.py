@@ -8,12 +8,12 @@ import pytest
 import coterie.assembly
 from coterie import open_network
 from coterie.assembly import open_preview
-from coterie.cli import main
-from coterie.config import load_config, parse_config
+from coterie.cli.app import main
+from coterie.config.file import load_config, parse_config
 from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
-from coterie.registry import REGISTRY_FOLDER
-from coterie.specialists import OnDemand
-from coterie.training import train
+from coterie.registry.registry import REGISTRY_FOLDER
+from coterie.specialists.on_demand import OnDemand
+from coterie.training.train import train
 from coterie.types import Request
 
 SECTION = {"task": "classify", "rungs": ["lexical"], "target_risk": 0.2}

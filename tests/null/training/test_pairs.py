@@ -6,15 +6,15 @@ import json
 import pytest
 
 from coterie import open_network
-from coterie.config import load_config
-from coterie.data import Row
+from coterie.config.file import load_config
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.evaluation import consult_rows
-from coterie.registry import open_registry
-from coterie.routing import PROFILE_FILE, Profile
-from coterie.specialists import load_specialist
+from coterie.learning.dataset import Row
+from coterie.learning.evaluate import consult_rows
+from coterie.registry.registry import open_registry
+from coterie.routing.profile import PROFILE_FILE, Profile
+from coterie.tasks.loading import load_specialist
 from coterie.testing import check_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import ContextView, Request, Task
 
 PAIRS = {

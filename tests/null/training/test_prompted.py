@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.assembly import open_network
-from coterie.cli import main
+from coterie.cli.app import main
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -17,12 +17,12 @@ from coterie.errors import (
     EngineTimeout,
     EngineUnavailable,
 )
-from coterie.registry import Registry
-from coterie.testing import Reply, ScriptedEngine
-from coterie.training import Silent, train
-from coterie.training._believing import confidences, fit_agreement
-from coterie.training._kept import KeptAnswers, RememberingEngine
-from coterie.training._sampling import balanced, sample
+from coterie.learning.asked import KeptAnswers, RememberingEngine
+from coterie.learning.progress import Silent
+from coterie.registry.registry import Registry
+from coterie.tasks.classify.fit_prompted import balanced, confidences, fit_agreement, sample
+from coterie.testing import ScriptedEngine, ServerReply
+from coterie.training.train import train
 from coterie.types import Message, Output, Prompt, Request, Usage
 
 MODEL = """
@@ -174,7 +174,7 @@ def test_a_server_without_schemas(folder, texts, encoder, giant):
 
 def test_a_server_that_refuses_everything(folder, texts, encoder, giant):
     """A wrong key, say: the refusal is raised after two tries."""
-    giant.server.default = Reply.refused(401, "who are you?")
+    giant.server.default = ServerReply.refused(401, "who are you?")
     with pytest.raises(EngineRejected, match="401"):
         train(folder(texts(each=10)), encoder=encoder)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coterie.config import SpecialistSection
-from coterie.training._provable import RISKS, provable, showable, warn_silent
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.provable import RISKS, provable, showable, warn_silent
 
 UNSET = SpecialistSection(task="classify", data="x")
 SET = SpecialistSection(task="classify", data="x", target_risk=0.05)

@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from coterie.cascade import Judged, RungOutcomes
-from coterie.config import SpecialistSection, parse_config
+from coterie.cascade.keep import CalibrationOutcomes
+from coterie.cascade.stops import RungOutcomes
+from coterie.config.file import parse_config
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.registry import Registry
-from coterie.specialists import load_specialist
-from coterie.training import choose_stop
+from coterie.registry.registry import Registry
+from coterie.tasks.classify.fit_chain import choose_stop
+from coterie.tasks.loading import load_specialist
 from coterie.types import ContextView, Keep, Task
 
 CHAIN = ("lexical", "embedding")
@@ -108,7 +110,7 @@ def test_the_rungs_are_those_that_are_trained_alone(chained, trained, texts, tmp
 def test_the_outcomes_of_the_whole_are_kept(chained):
     """The dial between a specialist and a generalist finds the chain's own outcomes."""
     files = chained[1].champion("it").files
-    judged = Judged.from_files(files)
+    judged = CalibrationOutcomes.from_files(files)
 
     assert "lexical-calibration.safetensors" not in files
     assert judged.right.mean() == pytest.approx(rung(chained[0], "chain")["validation"]["accuracy"])

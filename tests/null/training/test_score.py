@@ -7,12 +7,13 @@ from itertools import permutations
 
 import pytest
 
-from coterie.config import SpecialistSection
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import ConfigError, DataError
-from coterie.registry import Registry
-from coterie.specialists import load_specialist
-from coterie.training import _score, _scorecard
-from coterie.training._protected import PROTECTED_WORDS, protected_word
+from coterie.registry.registry import Registry
+from coterie.tasks.loading import load_specialist
+from coterie.tasks.score import fit as _score
+from coterie.tasks.score import fit_scorecard as _scorecard
+from coterie.tasks.score.protected import PROTECTED_WORDS, protected_word
 from coterie.types import ContextView, Task
 
 SCORE = {"task": "score", "label_column": "default"}

@@ -5,8 +5,16 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from coterie.errors import DataError
-from coterie.training import _scorecard as scorecard
-from coterie.training._scorecard import _Bagged, _bags, _booster, _with_gaps, bin_rows, fit_scorecard, plan_columns
+from coterie.tasks.score import fit_scorecard as scorecard
+from coterie.tasks.score.fit_scorecard import (
+    _Bagged,
+    _bags,
+    _booster,
+    _with_gaps,
+    bin_rows,
+    fit_scorecard,
+    plan_columns,
+)
 from coterie.types import Prompt
 
 

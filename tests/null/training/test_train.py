@@ -11,8 +11,10 @@ import pytest
 
 from coterie import __version__
 from coterie.errors import ConfigError, DataError, UnknownSpecialist
-from coterie.registry import Registry, write_key
-from coterie.training import Silent, train
+from coterie.learning.progress import Silent
+from coterie.registry.registry import Registry
+from coterie.registry.signature import write_key
+from coterie.training.train import train
 
 CLASSIFY = {"task": "classify"}
 

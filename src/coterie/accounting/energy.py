@@ -1,0 +1,181 @@
+"""The processor's own energy counter (RAPL, as Linux shows it in `/sys/class/powercap`), shared out by CPU time.
+
+The counter is of a whole package: all cores, all programs. So a program's part is what the package took, times its
+share of the CPU time that the whole machine spent meanwhile. That share is this module's whole reckoning; the joules
+are measured. What the package takes while nobody works is borne by those who work.
+
+Where there is no such counter, or only root may read it (the default since Linux 5.10), there is no figure.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from coterie.config.file import OpenAIModel
+from coterie.config.section import span_ends
+
+POWERCAP = Path("/sys/class/powercap")
+PROC_STAT = Path("/proc/stat")
+_MICRO = 1e-6
+_WINDOW = 1.0
+"""Seconds between two readings: the kernel counts CPU time in hundredths."""
+_BUSY = (0, 1, 2, 5, 6, 7)
+"""Columns of `/proc/stat` in which a core works: user, nice, system, irq, softirq, steal."""
+
+
+class _Reading(NamedTuple):
+    joules: tuple[float, ...]
+    busy: float
+    """CPU-seconds that the machine's cores worked."""
+    time: float
+
+
+class PackageMeter:
+    """Joules of a CPU-second, as this machine's packages took them of late.
+
+    Args:
+        powercap: Where Linux shows the counters.
+        stat: Where it shows how long cores worked.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, *, powercap: Path = POWERCAP, stat: Path = PROC_STAT, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stat, self._clock = stat, clock
+        self._packages = _packages(powercap)
+        self._spans = tuple(_number(each / "max_energy_range_uj") or 0.0 for each in self._packages)
+        self._last = self._read()
+        self._rate: float | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the machine has a counter that may be read."""
+        return self._last is not None
+
+    def joules_per_cpu_second(self) -> float | None:
+        """Of the last second or more; None while there is no reading of so long, or no counter."""
+        if self._last is None or self._clock() - self._last.time < _WINDOW:
+            return self._rate
+        now = self._read()
+        if now is not None and (busy := now.busy - self._last.busy) > 0:
+            spent = zip(now.joules, self._last.joules, self._spans, strict=True)
+            # A counter that has come to its end begins at 0 again.
+            self._rate = sum(new - old if new >= old else new - old + span * _MICRO for new, old, span in spent) / busy
+        self._last = now or self._last
+        return self._rate
+
+    def _read(self) -> _Reading | None:
+        counters = [_number(each / "energy_uj") for each in self._packages]
+        busy = _busy_seconds(self._stat)
+        if not counters or busy is None or any(each is None for each in counters):
+            return None
+        return _Reading(tuple((each or 0.0) * _MICRO for each in counters), busy, self._clock())
+
+
+def _packages(powercap: Path) -> list[Path]:
+    """The packages' folders; their parts (cores, memory) are in them and would count twice."""
+    with suppress(OSError):
+        return sorted(each for each in powercap.iterdir() if each.name.startswith("intel-rapl:") and _is_package(each))
+    return []
+
+
+def _is_package(folder: Path) -> bool:
+    with suppress(OSError):
+        return (folder / "name").read_text(encoding="ascii").startswith("package")
+    return False
+
+
+def _number(path: Path) -> float | None:
+    with suppress(OSError, ValueError):
+        return float(path.read_text(encoding="ascii"))
+    return None
+
+
+def _busy_seconds(stat: Path) -> float | None:
+    with suppress(OSError, ValueError, IndexError):
+        columns = stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+        return sum(int(columns[i]) for i in _BUSY) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
+# --- What a served model's tokens take, by the published regression of EcoLogits.
+#
+# Source: EcoLogits 0.11.3 (GenAI Impact; `ecologits/impacts/llm.py`, methodology at ecologits.ai), fitted by its
+# authors to the ML.ENERGY leaderboard's measurements of open models on H100s. Said in our own words:
+#
+# - a GPU takes `a * exp(b * B) * P + c` watt-hours a generated token, with P the active parameters in billions and B
+#   the requests that share a server's batch, 64;
+# - a token takes `d * P + e * B + f` seconds, and the answer no longer than it was waited for;
+# - the weights at 16 bits and a fifth more must fit into GPUs of 80 GB, whose number is a power of two;
+# - a server of eight GPUs takes 1.2 kW beside them, of which a request has the share of its GPUs and of its batch;
+# - all that times the data centre's PUE.
+#
+# Prompt tokens are free in it: it was fitted to generation. So it is low for long prompts with short answers. A range
+# of parameters or of PUE makes a range of energy; what serving differs from the fit by is not in it.
+
+_GPU = (1.1665273170451914e-06, -0.011205921025579175, 4.052928146734005e-05)
+"""a, b, c: watt-hours a token; with P in billions."""
+_LATENCY = (0.0006785088094353663, 0.0003119310311688259, 0.019473717579473387)
+"""d, e, f: seconds a token."""
+_BATCH = 64
+_GPU_GIGABYTES = 80.0
+_BYTES_PER_PARAMETER = 2.0
+_ROOM = 1.2
+_SERVER_WATTS, _SERVER_GPUS = 1200.0, 8
+_JOULES_PER_WATT_HOUR = 3600.0
+
+
+class Joules(NamedTuple):
+    """An estimate and what it may lie between."""
+
+    likely: float
+    low: float
+    high: float
+
+
+def generation_joules(
+    tokens_out: int, *, parameters: float, active: float, pue: float, seconds: float = math.inf
+) -> float:
+    """Joules of generating so many tokens.
+
+    Args:
+        tokens_out: Generated tokens.
+        parameters: All of the model's, in billions.
+        active: Those that a token uses, in billions.
+        pue: Of the data centre.
+        seconds: How long the answer was waited for.
+    """
+    gpus = _gpus(parameters)
+    slope, decay, base = _GPU
+    gpu = tokens_out * (slope * math.exp(decay * _BATCH) * active + base) * _JOULES_PER_WATT_HOUR
+    per_parameter, per_request, least = _LATENCY
+    latency = min(tokens_out * (per_parameter * active + per_request * _BATCH + least), seconds)
+    server = latency * _SERVER_WATTS * (gpus / _SERVER_GPUS) / _BATCH
+    return pue * (server + gpus * gpu)
+
+
+def _gpus(parameters: float) -> int:
+    """So many GPUs hold the weights, rounded up to a power of two."""
+    needed = math.ceil(_ROOM * parameters * _BYTES_PER_PARAMETER / _GPU_GIGABYTES)
+    return int(2 ** math.ceil(math.log2(needed)))
+
+
+def remote_joules(model: OpenAIModel, tokens_out: int, milliseconds: float) -> Joules | None:
+    """What a remote answer took by the formula; None for a model whose size is not given. Likely is half way."""
+    if model.parameters_billion is None or model.joules_per_token is not None:
+        return None
+    parameters, pue = span_ends(model.parameters_billion), span_ends(model.pue)
+    active = span_ends(model.active_billion) if model.active_billion is not None else parameters
+    seconds = milliseconds / 1000 if milliseconds > 0 else math.inf
+    low, high = (
+        generation_joules(tokens_out, parameters=parameters[i], active=active[i], pue=pue[i], seconds=seconds)
+        for i in (0, 1)
+    )
+    return Joules((low + high) / 2, low, high)

@@ -1,0 +1,186 @@
+"""Puts joules and money on steps. Knows prices and watts, and neither requests nor storage.
+
+Energy is always tagged. `measured` is the processor's own counter, shared out by CPU time (`_rapl.py`): the sum is the
+machine's, the parts are as good as CPU time is. Without a counter it is CPU-seconds times the configured watts, and
+`estimated`, as a remote model's is. A step that an engine measured itself stays as it is: that of a server on this
+machine's graphics cards (`_cards.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Context, Decimal
+
+from coterie.accounting.energy import PackageMeter, remote_joules
+from coterie.accounting.tokens import fewest_tokens
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import Model, OpenAIModel
+from coterie.types import Prompt, Request, Step, Usage
+
+JOULES_PER_TOKEN = 1.0
+"""Energy per token of a remote model of which neither size nor `joules_per_token` is given.
+
+The upper end of what is published for a served model: Llama 3.1 405B on H100s takes 757 J a chat response in the
+ML.ENERGY benchmark (Chung et al., 2025, arXiv:2505.06371), whose third edition has a mean of 717 generated
+tokens in text conversations; about 1.06 J a token. A small model takes far less (8B: 0.12 J a token at batch 64,
+ml.energy's longitudinal analysis of Llama 3.1), an idle server more. Prompt tokens are cheaper than generated
+ones and are counted alike, so a long prompt is over-estimated. Data-centre overhead is not included.
+"""
+
+FRAME_TOKENS = 16
+"""Tokens that a chat template puts around a text, at most."""
+
+_LONGEST_TOKEN = 16
+"""Characters: what is beyond so many a token of the window is not counted, so that a long text takes milliseconds."""
+_MILLION = Decimal(1_000_000)
+_SECONDS_PER_HOUR = Decimal(3600)
+_MONEY = Context(prec=18)
+"""Amounts have this many significant digits: enough for any bill, and no price can overflow it."""
+
+
+class CostMeter:
+    """Implements `protocols.Meter`.
+
+    Args:
+        accounting: Watts and price of this machine.
+        models: The `[models]` of the network: a step whose engine is an `openai` one of these is remote.
+        generalist: The key of the model that answers are compared with, if there is one.
+        package: The processor's energy counter; None for no other than `accounting` says.
+        clock: Seconds since the epoch, for prices with a date.
+    """
+
+    def __init__(
+        self,
+        accounting: AccountingSection,
+        models: Mapping[str, Model],
+        generalist: str | None,
+        *,
+        package: PackageMeter | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._watts = accounting.watts_per_core
+        self._cpu_hour = accounting.cpu_hour(os.cpu_count() or 1)
+        self._remote = {name: model for name, model in models.items() if isinstance(model, OpenAIModel)}
+        self._generalist = generalist if generalist in self._remote else None
+        self._package, self._clock = package, clock
+
+    def price(self, step: Step) -> Step:
+        """The step with joules and money.
+
+        In this process: CPU-seconds times what the processor takes, and the price of a core. Remote: by the model's
+        size or its joules per token, and by its prices of today, since its machine cannot be seen from here. Money
+        is None when a price is not set.
+        """
+        remote = self._remote.get(step.engine)
+        if remote is None:
+            usage = replace(self._here(step.usage), cost=self._cpu_money(step.usage.cpu_seconds))
+        else:
+            usage = replace(_there(step.usage, remote), cost=self._token_money(remote, step.usage))
+        return replace(step, usage=usage)
+
+    def counterfactual(self, request: Request, answered: str, steps: Sequence[Step] = ()) -> Decimal | None:
+        """What the generalist would have cost for this exchange; None without one or without its prices.
+
+        Where it was asked, that is known: its own tokens count. Else the least that any prompt has: the request's text,
+        columns, document and the turns that came along, and the answer, in the fewest tokens that they can have. A real
+        prompt carries more (instructions, the labels to choose from, what the session remembers), so the true amount is
+        higher and the saving is not overstated.
+        """
+        if self._generalist is None:
+            return None
+        model = self._remote[self._generalist]
+        tries = (step.usage for step in steps if step.engine == self._generalist)
+        asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
+        if asked:
+            amounts = [self._token_money(model, usage) for usage in asked]
+            return max((each for each in amounts if each is not None), default=None)
+        return self._token_money(model, _least(request, answered, model.window))
+
+    def _here(self, usage: Usage) -> Usage:
+        """With the joules of this machine."""
+        if usage.joules_kind == "measured":
+            return usage
+        measured = None if self._package is None else self._package.joules_per_cpu_second()
+        if measured is None:
+            return replace(usage, joules=float(usage.cpu_seconds * self._watts))
+        return replace(usage, joules=float(usage.cpu_seconds * measured), joules_kind="measured")
+
+    def _token_money(self, model: OpenAIModel, usage: Usage) -> Decimal | None:
+        prices = model.prices_at(self._clock())
+        return token_money(
+            Decimal(usage.tokens_in),
+            Decimal(usage.tokens_out),
+            price_in=prices.tokens_in,
+            price_out=prices.tokens_out,
+            cached=Decimal(usage.tokens_cached),
+            price_cached=prices.cached,
+        )
+
+    def _cpu_money(self, cpu_seconds: float) -> Decimal | None:
+        if self._cpu_hour is None:
+            return None
+        return _MONEY.multiply(_MONEY.divide(Decimal(str(cpu_seconds)), _SECONDS_PER_HOUR), self._cpu_hour)
+
+
+def _there(usage: Usage, model: OpenAIModel) -> Usage:
+    """With the joules of a remote model, estimated."""
+    if usage.joules_kind == "measured":
+        return usage
+    by_size = remote_joules(model, usage.tokens_out, usage.milliseconds)
+    if by_size is not None:
+        return replace(usage, joules=by_size.likely, joules_low=by_size.low, joules_high=by_size.high)
+    each = JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
+    return replace(usage, joules=float((usage.tokens_in + usage.tokens_out) * each))
+
+
+def _least(request: Request, answered: str, window: int) -> Usage:
+    """The fewest tokens in which a request can be asked and answered; texts count as far as they fit."""
+    columns = json.dumps(dict(request.columns), ensure_ascii=False, default=str) if request.columns else ""
+    document = request.document.text if request.document is not None else ""
+    room = window * _LONGEST_TOKEN
+    texts = (request.text, columns, document, *(turn.text for turn in request.history))
+    tokens_in = 0
+    for text in texts:
+        if tokens_in < window:  # a long conversation is not counted on when it is full
+            tokens_in += fewest_tokens(text[:room])
+    return Usage(tokens_in=min(tokens_in, window), tokens_out=fewest_tokens(answered))
+
+
+def most_read(prompt: Prompt) -> int:
+    """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text."""
+    texts = [text for text in (prompt.text, *(message.text for message in prompt.messages), *prompt.choices) if text]
+    schema = len(str(prompt.json_schema)) if prompt.json_schema else 0
+    return sum(len(text.encode("utf-8", "replace")) + FRAME_TOKENS for text in texts) + schema
+
+
+def token_money(
+    tokens_in: Decimal,
+    tokens_out: Decimal,
+    *,
+    price_in: Decimal | None,
+    price_out: Decimal | None,
+    cached: Decimal = Decimal(0),
+    price_cached: Decimal | None = None,
+) -> Decimal | None:
+    """Money for tokens at prices per million of them; None unless both prices are known.
+
+    Args:
+        tokens_in: Of the prompt.
+        tokens_out: Of the answer.
+        price_in: A million of the prompt's.
+        price_out: A million of the answer's.
+        cached: Of `tokens_in`, those that the server remembered.
+        price_cached: A million of these; None counts them like the others, which is the most.
+    """
+    if price_in is None or price_out is None:
+        return None
+    read = tokens_in
+    amount = _MONEY.multiply(tokens_out, price_out)
+    if price_cached is not None:
+        read -= cached
+        amount = _MONEY.add(amount, _MONEY.multiply(cached, price_cached))
+    return _MONEY.divide(_MONEY.add(amount, _MONEY.multiply(read, price_in)), _MILLION)

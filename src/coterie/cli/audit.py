@@ -1,0 +1,252 @@
+"""`coterie audit`: what was done and decided, checked, shown, taken along."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.cli.exits import FORBIDDEN
+from coterie.cli.files import write_private
+from coterie.cli.output import Json, counted, dim, remark, say, shell, show_json
+from coterie.errors import InputError
+
+if TYPE_CHECKING:
+    from coterie.governance.audit_lines import LogPosition
+    from coterie.governance.audit_verification import Verification
+    from coterie.types import AuditEvent
+
+audit = typer.Typer(
+    name="audit",
+    help="The audit log: verify, show, export.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Last = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many of the newest entries.")]
+_Kind = Annotated[
+    str | None, typer.Option(metavar="KIND", help="Only entries of this kind, such as request or promote.")
+]
+_Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Only entries of this tenant.")]
+
+
+def write_down(
+    folder: Path,
+    kind: str,
+    *,
+    tenant: str = "",
+    about: Mapping[str, object] | None = None,
+    hashed: Mapping[str, str] | None = None,
+) -> None:
+    """Write what a command did into the network's audit log, where it has one.
+
+    Args:
+        folder: The network's.
+        kind: What was done.
+        tenant: Whose it is.
+        about: What is to be known of it.
+        hashed: Names that only their hash is to be known of.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
+    from coterie.types import AuditEvent
+
+    def entry(digest: Callable[[str], str]) -> AuditEvent:
+        hashes = {name: digest(text) for name, text in (hashed or {}).items()}
+        return AuditEvent(kind=kind, time=time.time(), tenant=tenant, about={**(about or {}), **hashes})
+
+    write_event(folder, entry)
+
+
+def write_event(folder: Path, entry: Callable[[Callable[[str], str]], AuditEvent]) -> None:
+    """Write an entry into the network's audit log, where it has one.
+
+    Args:
+        folder: The network's.
+        entry: Makes it of what stands for content.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
+    from coterie.config.file import load_config
+    from coterie.governance.audit import open_audit
+
+    log = open_audit(load_config(folder).audit, folder)
+    if log is not None:
+        log.append_all([entry(log.digest)])
+
+
+@audit.command()
+def verify(
+    context: typer.Context,
+    *,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="N:HASH", help="Where it stood once, as an earlier `verify` printed it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that nothing in the audit log was changed.
+
+    Every line is read. An edited, deleted, inserted or moved line and a cut end are found, and it is said where; the
+    exit code is then 4. Keep the place that is printed somewhere else: with --at, also older copies of the whole log
+    that were put back are found.
+    """
+    from coterie.cli.progress import TerminalProgress
+    from coterie.config.file import load_config
+    from coterie.governance.audit_verification import verify_audit
+
+    path, section = _path(context.obj), load_config(context.obj).audit
+    with TerminalProgress() as progress:
+        progress.start("verify", None)
+        found = verify_audit(
+            path,
+            is_attested=_checker(section.trusted_keys),
+            trusted=frozenset(section.trusted_keys),
+            at=None if at is None else _place(at),
+            progress=progress.advance,
+        )
+        progress.finish("")
+    if as_json:
+        show_json(_document(found))
+    else:
+        _show(found)
+    if not found.whole:
+        raise typer.Exit(FORBIDDEN)
+
+
+@audit.command()
+def show(
+    context: typer.Context, *, last: _Last = 20, kind: _Kind = None, tenant: _Tenant = None, as_json: Json = False
+) -> None:
+    """Show the newest entries of the audit log, oldest first. It does not check them: that is `verify`."""
+    found = list(deque(_entries(_path(context.obj), kind, tenant), maxlen=last))
+    if as_json:
+        show_json({"entries": found})
+        return
+    for entry in found:
+        whose = f"  {entry['tenant']}" if entry.get("tenant") else ""
+        say(f"{entry['n']}  {_when(entry['time'])}  {entry['kind']}{whose}")
+        dim("    " + json.dumps(entry.get("about"), ensure_ascii=False))
+    if not found:
+        say("No such entries.")
+
+
+@audit.command()
+def export(
+    context: typer.Context,
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it, readable for you only.")],
+    kind: _Kind = None,
+    tenant: _Tenant = None,
+    as_json: Json = False,
+) -> None:
+    """Write entries of the audit log as JSON lines, each with its own hash."""
+    found = list(_entries(_path(context.obj), kind, tenant))
+    lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in found)
+    write_private(file, "".join(lines).encode())
+    if as_json:
+        show_json({"entries": len(found), "file": str(file)})
+    else:
+        say(f"Wrote {counted(len(found), 'entry', 'entries')} to {str(file)!r}.")
+
+
+def _path(folder: Path) -> Path:
+    """The log. Raises `InputError` where there is none."""
+    from coterie.config.file import load_config
+
+    section = load_config(folder).audit
+    path = folder / section.path
+    if not path.is_file():
+        off = "" if section.enabled else " It is off: [audit] enabled is false."
+        raise InputError(
+            f"There is no audit log at {str(path)!r}.{off}",
+            hint=f"The first request makes it: {shell(folder, 'ask')} ...",
+        )
+    return path
+
+
+def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[str, Any]]:
+    """Those that are asked for. Raises `InputError` at a line that is none."""
+    from coterie.governance.audit_lines import read_entry
+
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return  # half a line of a writer at work, or killed
+            try:
+                entry = read_entry(line[:-1])
+            except ValueError as error:
+                raise InputError(
+                    f"Line {number} of {str(path)!r} is no entry: {error}.", hint="Run: coterie audit verify"
+                ) from error
+            if kind in {None, entry.get("kind")} and tenant in {None, entry.get("tenant")}:
+                yield entry
+
+
+def _place(text: str) -> LogPosition:
+    from coterie.governance.audit_lines import LogPosition
+
+    if not re.fullmatch(r"\d{1,18}:[0-9a-f]{64}", text):
+        raise InputError(
+            f"--at was {text[:100]!r}.", hint="Give what `coterie audit verify` printed, such as 12:ab34..."
+        )
+    n, _, digest = text.partition(":")
+    return LogPosition(int(n), digest)
+
+
+def _checker(trusted: Iterable[str]) -> Callable[[LogPosition, str, str], bool] | None:
+    """What checks signatures; None, with a remark, where its package is missing and no key has to be trusted."""
+    from importlib.util import find_spec
+
+    from coterie.governance.audit import attests
+
+    if find_spec("cryptography") is None and not list(trusted):
+        remark("Signatures were not checked: that needs pip install 'coterie[sign]'.")
+        return None
+    return attests
+
+
+def _document(found: Verification) -> dict[str, object]:
+    fault = found.fault
+    return {
+        "whole": found.whole,
+        "entries": found.entries,
+        "checkpoints": found.checkpoints,
+        "at": f"{found.end.n}:{found.end.digest}",
+        "signers": list(found.signers),
+        "torn_bytes": found.torn,
+        "behind_head": found.behind_head,
+        "fault": None if fault is None else {"line": fault.line, "kind": fault.kind, "reason": fault.reason},
+    }
+
+
+def _show(found: Verification) -> None:
+    if found.fault is not None:
+        say(f"CHANGED at line {found.fault.line} ({found.fault.kind}): {found.fault.reason}.")
+        say(f"Before it, {counted(found.entries, 'entry is', 'entries are')} as written.")
+        return
+    signed = f", signed by {', '.join(found.signers)}" if found.signers else ", not signed"
+    say(f"{found.entries:,} entries, each as it was written{signed}.")
+    if found.torn:
+        say(f"Half a line of {found.torn} bytes at the end, of a writer that was killed, is no entry.")
+    if found.behind_head:
+        many = counted(found.behind_head, "entry stands", "entries stand")
+        say(
+            f"{many} behind the head: of the last second, or of a writer that was killed. Nothing vouches for them yet."
+        )
+    dim(f"It stands at {found.end.n}:{found.end.digest}")
+    if not found.signers:
+        dim("Somebody who can write the file could have written all of it anew: set [audit] signing_key.")
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

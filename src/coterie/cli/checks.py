@@ -1,0 +1,288 @@
+"""What `coterie doctor` looks at: each check is one function that changes nothing and raises nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from coterie.accounting.cards import open_cards
+from coterie.accounting.energy import POWERCAP, PackageMeter
+from coterie.cli.bridge import run
+from coterie.cli.output import shell
+from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import CoterieError, ModelUnpinned
+from coterie.knowledge.generation import shelf_state
+from coterie.knowledge.guard import declared_access, why_refused
+from coterie.knowledge.open import shelf_folder
+from coterie.models.locate import locate
+from coterie.registry.registry import open_registry
+from coterie.routing.profile import PROFILE_FILE
+from coterie.types import Label
+
+_OLDEST_PYTHON = (3, 11)
+_DISK_NEEDED = 200_000_000
+"""Bytes: a trained example and its ledger, with room."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    required: bool = True
+    """Without it the network cannot answer."""
+    fix: str = ""
+    """The command or edit that makes it right."""
+
+
+def examine(folder: Path) -> Iterator[Check]:
+    """Every check that can be made; without a valid coterie.toml only the first few can."""
+    yield _python()
+    yield _encoder()
+    try:
+        config = load_config(folder)
+    except CoterieError as error:
+        yield Check(name="coterie.toml", ok=False, found=error.message, fix=error.hint or "Correct the file.")
+        return
+    yield Check(name="coterie.toml", ok=True, found=f"{len(config.specialists)} specialist(s)")
+    if not config.specialists:
+        fix = shell(folder, "add", "NAME", "--task", "classify", "--data", "FILE.csv")
+        yield Check(name="specialists", ok=False, found="none in coterie.toml", fix=fix)
+    yield from _extras(config)
+    yield from _data(config, folder)
+    yield from _versions(config, folder)
+    yield from _models(config, folder)
+    yield from _shelves(config, folder)
+    yield from _secrets(config)
+    yield from _names(config)
+    yield _energy(config)
+    yield from _gpus(config)
+    yield _store(config, folder)
+    yield _port(config)
+    yield _disk(folder)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    needed = ".".join(map(str, _OLDEST_PYTHON))
+    return Check(
+        name="python", ok=sys.version_info >= _OLDEST_PYTHON, found=version, fix=f"Install Python {needed} or newer."
+    )
+
+
+def _encoder() -> Check:
+    """The encoder that ships inside the package: there, and byte for byte the one that was shipped."""
+    try:
+        encoder = OnnxEncoder.bundled()
+        run(encoder.close())
+    except (CoterieError, ImportError) as error:
+        message = error.message if isinstance(error, CoterieError) else str(error)
+        return Check(name="encoder", ok=False, found=message, fix="pip install --force-reinstall coterie")
+    return Check(name="encoder", ok=True, found=f"sha256 {encoder.sha256[:16]} ...")
+
+
+def _energy(config: Config) -> Check:
+    """Where joules come from."""
+    watts = f"estimated: {config.accounting.watts_per_core:g} W a busy core"
+    if not config.accounting.energy_meter:
+        return Check(name="energy", ok=True, required=False, found=watts)
+    if PackageMeter(powercap=POWERCAP).present:
+        return Check(name="energy", ok=True, required=False, found="measured by the processor's counter")
+    if any(POWERCAP.glob("intel-rapl:*/energy_uj")):
+        fix = f"sudo chmod a+r {POWERCAP}/intel-rapl:*/energy_uj"
+        found = f"{watts}; the processor's counter may not be read"
+        return Check(name="energy", ok=False, required=False, found=found, fix=fix)
+    return Check(name="energy", ok=True, required=False, found=f"{watts}; this machine has no counter")
+
+
+def _gpus(config: Config) -> Iterator[Check]:
+    """Whether the energy of a server on graphics cards of this machine can be measured."""
+    for name, model in config.models.items():
+        if isinstance(model, OpenAIModel) and model.gpus:
+            cards = ", ".join(map(str, model.gpus))
+            if open_cards(model.gpus) is not None:
+                found = f"measured by the counters of graphics cards {cards}"
+                yield Check(name=f"energy of {name}", ok=True, required=False, found=found)
+            else:
+                fix = "pip install 'coterie[gpu]', and NVIDIA's driver, of the cards that nvidia-smi lists"
+                found = f"estimated: the counters of graphics cards {cards} cannot be read"
+                yield Check(name=f"energy of {name}", ok=False, required=False, found=found, fix=fix)
+
+
+def _names(config: Config) -> Iterator[Check]:
+    """Whether names are looked for where a model elsewhere is asked that may not see personal data."""
+    below = {
+        name: model
+        for name, model in config.models.items()
+        if isinstance(model, OpenAIModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
+    }
+    if not below:
+        return
+    clear = [name for name, model in below.items() if not model.pseudonymise]
+    if config.privacy.detector != "patterns":
+        kept = f"; a request that names somebody does not reach {', '.join(clear)}" if clear else ""
+        yield Check(name="names", ok=True, required=False, found=f"{config.privacy.detector} looks for them{kept}")
+        return
+    fix = 'Set [privacy] detector = "names" in coterie.toml'
+    if clear:
+        fix += ", and pseudonymise = true in " + ", ".join(f"[models.{name}]" for name in clear)
+    found = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
+    yield Check(name="names", ok=False, required=False, found=found, fix=f"{fix} (docs/privacy.md).")
+
+
+def _extras(config: Config) -> Iterator[Check]:
+    """The optional packages that the file needs."""
+    if any(isinstance(model, LlamaModel) for model in config.models.values()):
+        there = importlib.util.find_spec("xllamacpp") is not None
+        found = "xllamacpp is installed" if there else "xllamacpp is not installed; engine 'llama' needs it"
+        yield Check(name="extra llama", ok=there, found=found, fix="pip install 'coterie[llama]'")
+    if any(section.paths for section in config.knowledge.values()):
+        there = importlib.util.find_spec("pypdf") is not None
+        found = "pypdf is installed" if there else "pypdf is not installed; PDF files need it"
+        yield Check(name="extra docs", ok=there, required=False, found=found, fix="pip install 'coterie[docs]'")
+    if config.registry.require_signature or config.registry.signing_key:
+        there = importlib.util.find_spec("cryptography") is not None
+        found = "cryptography is installed" if there else "cryptography is not installed; signatures need it"
+        yield Check(name="extra sign", ok=there, found=found, fix="pip install 'coterie[sign]'")
+    if config.observe.otlp_endpoint is not None:
+        there = importlib.util.find_spec("opentelemetry") is not None
+        found = "opentelemetry is installed" if there else "opentelemetry is not installed; otlp_endpoint needs it"
+        yield Check(name="extra otel", ok=there, found=found, fix="pip install 'coterie[otel]'")
+
+
+def _data(config: Config, folder: Path) -> Iterator[Check]:
+    for name, section in config.specialists.items():
+        files = [file for file in (section.data, section.test) if file is not None]
+        missing = [file for file in files if not (folder / file).is_file()]
+        found = f"no file {', '.join(map(repr, missing))}" if missing else ", ".join(files) or "it needs none"
+        fix = f"Put the file there, or correct specialists.{name} in coterie.toml."
+        yield Check(name=f"data {name}", ok=not missing, found=found, fix=fix)
+
+
+def _versions(config: Config, folder: Path) -> Iterator[Check]:
+    """A verified version of every specialist, with the profile by which the router finds it."""
+    registry, unknown = open_registry(folder, config.registry), []
+    for name, section in config.specialists.items():
+        fix = shell(folder, "train", name)
+        try:
+            version = registry.champion(name)
+        except CoterieError as error:
+            unknown.append(name)
+            yield Check(name=f"trained {name}", ok=False, found=error.message, fix=fix)
+            continue
+        yield Check(name=f"trained {name}", ok=True, found=f"version {version.version}")
+        if section.task == "classify" and PROFILE_FILE not in version.files:
+            unknown.append(name)
+    names = () if len(unknown) == len(config.specialists) else unknown
+    found = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"
+    yield Check(
+        name="router",
+        ok=not unknown,
+        found=found,
+        fix=shell(folder, "train", *names),
+    )
+
+
+def _models(config: Config, folder: Path) -> Iterator[Check]:
+    for key, model in config.models.items():
+        if not isinstance(model, LlamaModel):
+            continue
+        try:
+            path = locate(model, folder)
+        except CoterieError as error:
+            fix = shell(folder, "models", "pin", key) if isinstance(error, ModelUnpinned) else error.hint
+            yield Check(name=f"model {key}", ok=False, found=error.message, fix=fix)
+        else:
+            yield Check(name=f"model {key}", ok=True, found=f"{path} (checksum right)")
+
+
+def _shelves(config: Config, folder: Path) -> Iterator[Check]:
+    """Whether each shelf in a folder is indexed with the encoder that is here; required where a specialist reads it."""
+    read = {shelf for section in config.specialists.values() for shelf in section.knowledge}
+    for name, section in config.knowledge.items():
+        if section.store != "local":
+            continue
+        state = shelf_state(shelf_folder(folder, name))
+        ok, found, fix = False, "not indexed yet", shell(folder, "index", name)
+        if state is not None:
+            ok = state.encoder == OnnxEncoder.bundled().sha256
+            found = f"{state.documents:,} documents, {state.chunks:,} chunks"
+            if not ok:
+                found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
+            elif said := why_refused(shelf_folder(folder, name), declared_access(config, name)):
+                ok, found = False, f"indexed before coterie.toml said {said} of it"
+        yield Check(name=f"shelf {name}", ok=ok, required=name in read, found=found, fix=fix)
+
+
+def _secrets(config: Config) -> Iterator[Check]:
+    """Whether each named variable is set; a model that is never called needs none."""
+    called = _called(config)
+    for key, model in config.models.items():
+        if isinstance(model, OpenAIModel) and model.api_key is not None:
+            variable = model.api_key.removeprefix("env:")
+            there = bool(os.environ.get(variable))
+            found = f"{variable} is {'set' if there else 'not set'}"
+            if key not in called:
+                found += f"; model {key!r} is only a yardstick and never called"
+            yield Check(
+                name=f"secret {key}", ok=there, required=key in called, found=found, fix=f"export {variable}=..."
+            )
+
+
+def _called(config: Config) -> set[str | None]:
+    """The models that somebody is asked with; not one that is only compared with."""
+    called = {section.model for section in config.specialists.values()}
+    if config.generalist is not None and config.generalist.escalate:
+        called |= {config.generalist.model, *config.generalist.fallback}
+    return called
+
+
+def _store(config: Config, folder: Path) -> Check:
+    """Whether the ledger can be written: a write lock is taken and given back."""
+    path = folder / config.store.path
+    fix = f"Make {str(path.parent)!r} writable, or set store.path in coterie.toml."
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not os.access(place, os.W_OK):
+        return Check(name="store", ok=False, found=f"{str(place)!r} is not writable", fix=fix)
+    if place != path:
+        return Check(name="store", ok=True, found=f"{path} will be made with the first request")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Check(name="store", ok=False, found=f"{path}: {error}", fix=fix)
+    return Check(name="store", ok=True, found=str(path))
+
+
+def _port(config: Config) -> Check:
+    """Whether the gateway could listen now. A note only: it may be our own gateway that is there."""
+    host, port = config.gateway.host, config.gateway.port
+    fix = f"Stop what uses it, or pass another: coterie serve --port {port + 1}"
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return Check(name="port", ok=False, required=False, found=f"{host}:{port}: {error.strerror or error}", fix=fix)
+    return Check(name="port", ok=True, required=False, found=f"{host}:{port} is free")
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1e9:.1f} GB free"
+    return Check(name="disk", ok=free >= _DISK_NEEDED, required=False, found=found, fix="Make room: 200 MB are needed.")

@@ -1,0 +1,45 @@
+"""`coterie doctor`: what is missing, and the command that fixes it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from coterie.cli.exits import SETUP
+from coterie.cli.output import Json, remark, say, show_json
+
+if TYPE_CHECKING:
+    from coterie.cli.checks import Check
+
+
+def doctor(context: typer.Context, *, as_json: Json = False) -> None:
+    """Say what is missing and the command that fixes it.
+
+    It looks at Python, the packages, coterie.toml, data, trained versions, the router, model files and their
+    checksums, shelves, the store, secrets (whether they are set, never their value), the gateway's port and the disk,
+    and changes nothing. The exit code is 1 if something required is missing.
+    """
+    from coterie.cli.checks import examine
+
+    folder: Path = context.obj
+    checks = list(examine(folder))
+    missing = [check for check in checks if check.required and not check.ok]
+    if as_json:
+        show_json({"ok": not missing, "folder": str(folder), "checks": [asdict(check) for check in checks]})
+    else:
+        _show(checks)
+        remark(f"{len(missing)} of {len(checks)} checks need you." if missing else "Everything required is there.")
+    if missing:
+        raise typer.Exit(SETUP)
+
+
+def _show(checks: list[Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        word = "ok" if check.ok else "MISSING" if check.required else "note"
+        say(f"{word:8}{check.name:{width}}  {check.found}")
+        if not check.ok and check.fix:
+            say(f"{'':8}{'':{width}}  -> {check.fix}")

@@ -1,0 +1,90 @@
+"""`coterie feedback`: say whether an answer was right."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.cli.audit import write_event
+from coterie.cli.bridge import with_store
+from coterie.cli.output import Json, show_json
+from coterie.errors import InputError
+
+if TYPE_CHECKING:
+    from coterie.types import Scalar
+
+
+def feedback(
+    context: typer.Context,
+    *,
+    trace_id: Annotated[str, typer.Argument(metavar="ID", help="The trace id that came with the answer.")],
+    up: Annotated[bool, typer.Option("--up", help="The answer was right.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="It was wrong.")] = False,
+    value: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE", help="What would have been right; a JSON list for several labels."),
+    ] = None,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="Whatever else is to be said.")] = "",
+    specialist: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose finding is meant; left out, the whole answer.")
+    ] = "",
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Tenant the request belongs to.")] = "default",
+    as_json: Json = False,
+) -> None:
+    """Say whether an answer was right.
+
+    It is kept beside the trace, in place of what was said before, goes when its session is erased, and counts in the
+    quality that `coterie report` shows.
+    """
+    from coterie.config.file import load_config
+    from coterie.governance.audit_events import audit_feedback
+    from coterie.types import Feedback
+
+    if up and down:
+        raise InputError("Both --up and --down were given.", hint="Give one of them.")
+    if not (up or down or value is not None or comment.strip()):
+        raise InputError("Nothing was said of the answer.", hint="Give --up, --down, --value or --comment.")
+    folder: Path = context.obj
+    config = load_config(folder)
+    thumb = "up" if up else "down" if down else None
+    said = Feedback(
+        trace_id=trace_id,
+        time=time.time(),
+        tenant=tenant,
+        specialist=specialist,
+        thumb=thumb,  # type: ignore[arg-type]
+        value=_read_value(value),
+        comment=comment,
+    )
+    try:
+        kept = with_store(folder, config, lambda store: store.feedback(said))
+    except InputError as error:
+        code = error.code
+        write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
+        raise
+    refused = "" if kept else "trace_not_found"
+    write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=refused))
+    if not kept:
+        raise InputError(
+            f"No trace {trace_id!r} of tenant {tenant!r} in {str(folder / config.store.path)!r}.",
+            hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",
+        )
+    if as_json:
+        show_json({"trace_id": trace_id, "status": "kept"})
+    else:
+        typer.echo(f"Kept beside trace {trace_id}.")
+
+
+def _read_value(text: str | None) -> Scalar | tuple[str, ...]:
+    """A label or a text as it stands; a JSON list of texts as several labels."""
+    if text is None or not text.lstrip().startswith("["):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(found) if isinstance(found, list) and all(isinstance(each, str) for each in found) else text

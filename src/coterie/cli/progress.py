@@ -1,0 +1,144 @@
+"""Progress on standard error: bars on a terminal, one line a finished stage elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from coterie.cli.output import clean, console, remark
+
+
+def say_fine_tuning_is_kept(folder: Path) -> bool:
+    """Say that an interrupted fine-tuning goes on from the checkpoints of a folder; False where there are none."""
+    if not any(folder.rglob("*.safetensors")):
+        return False
+    remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
+    return True
+
+
+class TerminalProgress:
+    """Shows one stage after another; a `training.Progress`.
+
+    Use it as a context manager: leaving it takes the bars away, also on Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            _Count(),
+            _Speed(),
+            TimeElapsedColumn(),
+            _Left(),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not self._on_terminal,
+        )
+        self._task: TaskID | None = None
+        self._what = ""
+        self._since = 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start(self, what: str, total: int | None) -> None:
+        """A stage begins; `total` is how many examples it will go through, None when it cannot say."""
+        self._close()
+        self._what, self._since = what, time.monotonic()
+        self._task = self._bars.add_task(clean(what), total=total)
+
+    def advance(self, n: int) -> None:
+        """So many examples more are done."""
+        if self._task is not None:
+            self._bars.advance(self._task, n)
+
+    def finish(self, note: str) -> None:
+        """The stage is done; the note says with what result."""
+        self._close()
+        line = f"{self._what}: {note}" if note else self._what
+        line += f" ({time.monotonic() - self._since:.1f} s)"
+        self._bars.console.print(clean(line), markup=False, highlight=False, soft_wrap=True)
+
+    def _close(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
+class _Count(MofNCompleteColumn):
+    """Examples done of all; nothing for a stage that cannot say."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total is not None else Text("")
+
+
+class _Speed(ProgressColumn):
+    """Examples a second, once there was a second: of two advances that come together it would be millions."""
+
+    def render(self, task: Task) -> Text:
+        elapsed = task.elapsed or 0.0
+        speed = task.completed / elapsed if elapsed >= 1 else 0.0
+        return Text(f"{speed:,.0f}/s" if speed >= 1 and task.total is not None else "", style="dim")
+
+
+class _Left(TimeRemainingColumn):
+    """Time left; nothing for a stage that cannot say."""
+
+    def render(self, task: Task) -> Text:
+        return Text("left ", style="dim") + super().render(task) if task.total is not None else Text("")
+
+
+class DownloadProgress:
+    """Bytes of one download."""
+
+    def __init__(self, what: str) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TextColumn("left", style="dim"),
+            TimeRemainingColumn(),
+            console=console(sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bars.add_task(clean(what), total=None)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def update(self, done: int, total: int | None) -> None:
+        """So many bytes are here, of `total` when that is known."""
+        self._bars.update(self._task, completed=done, total=total)

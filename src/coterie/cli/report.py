@@ -1,0 +1,203 @@
+"""`coterie report`: what the ledger says."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.cli.bridge import with_store
+from coterie.cli.files import write_bytes
+from coterie.cli.output import Json, show_json, show_table
+from coterie.errors import InputError
+
+if TYPE_CHECKING:
+    from coterie.config.file import Config
+    from coterie.protocols import Store
+    from coterie.types import Ledger, LedgerSummary
+
+
+class By(StrEnum):
+    """What the rows of a report are."""
+
+    HOUR = "hour"
+    DAY = "day"
+    TENANT = "tenant"
+    SPECIALIST = "specialist"
+    MODEL = "model"
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def report(
+    context: typer.Context,
+    *,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help='Only requests since then: "24h", "7d", or a date such as 2026-11-01 (UTC).'),
+    ] = None,
+    by: Annotated[
+        By,
+        typer.Option(help="What the rows are: hours or days (UTC), tenants, specialists or models.", show_default=True),
+    ] = By.DAY,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as a page with charts that needs no network.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the ledger says.
+
+    Requests and how they ended, latency, energy and money, what the generalist would have cost, and, where somebody
+    said whether answers were right, what a right answer took. What is not known is counted apart, never taken for 0.
+    """
+    from coterie.accounting.breakdown import breakdown_csv
+    from coterie.accounting.html import report_html
+    from coterie.config.file import load_config
+
+    folder: Path = context.obj
+    config = load_config(folder)
+    now = time.time()
+    document = _document(folder, config, since=parse_since(since, now=now), by=by, now=now)
+    rows: list[Mapping[str, Any]] = document["rows"]
+    if csv is not None:
+        write_bytes(csv, breakdown_csv(rows, by=by.value).encode())
+    if html is not None:
+        date = datetime.fromtimestamp(now, UTC).isoformat(sep=" ", timespec="minutes")
+        said = "from the beginning" if since is None else f"since {since}"
+        write_bytes(html, report_html(document, network=config.network.name, since=said, date=date).encode())
+    if as_json:
+        show_json(document)
+        return
+    show_table(["", ""], _overview(document), title=f"Ledger of {config.network.name}")
+    if rows:
+        show_table([by.value, *_COLUMNS], [_line(row, document["currency"]) for row in rows])
+
+
+def _document(folder: Path, config: Config, *, since: float, by: By, now: float) -> dict[str, Any]:
+    """What `--json` prints."""
+    import os
+
+    from coterie.accounting.breakdown import Reporting, breakdown_json, summary_json
+    from coterie.types import Ledger, LedgerRow
+
+    async def read(store: Store) -> tuple[LedgerSummary, Ledger, dict[str, int]]:
+        ledger = await store.ledger(since=since, by=by.value)
+        ever = await store.ledger(by="specialist") if ledger.trainings else ledger
+        answers = {row.key: row.accepted for row in ever.rows} if ledger.trainings else {}
+        return await store.summary(since=since), ledger, answers
+
+    nothing = (_nothing(), Ledger(total=LedgerRow(key="total"), rows=()), dict[str, int]())
+    summary, ledger, answers = with_store(folder, config, read) or nothing
+    cores = config.accounting.cores or os.cpu_count() or 1
+    reporting = Reporting(by=by.value, since=since, now=now, cores=cores, accounting=config.accounting)
+    summed: dict[str, Any] = summary_json(summary, currency=config.accounting.currency)
+    return summed | breakdown_json(ledger, reporting, answers)
+
+
+def _nothing() -> LedgerSummary:
+    """The summary of a ledger that has not been begun."""
+    from coterie.types import LedgerSummary
+
+    return LedgerSummary(
+        requests=0,
+        accepted=0,
+        abstained=0,
+        escalated=0,
+        p50_ms=None,
+        p95_ms=None,
+        joules=0.0,
+        joules_kind="estimated",
+        cost=Decimal(0),
+        counterfactual_cost=None,
+    )
+
+
+def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The ledger in words; a share of nothing, like a figure that is not known, is a dash."""
+    requests, currency = document["requests"], document["currency"]
+
+    def share(key: str) -> str:
+        count = document[key]
+        return f"{count:,} ({count / requests:.1%})" if requests else f"{count:,}"
+
+    def time_of(key: str) -> str:
+        return "-" if document[key] is None else f"{document[key]:,.1f} ms"
+
+    def money(key: str) -> str:
+        return "unknown" if document[key] is None else f"{document[key]:,.6f} {currency}"
+
+    return [
+        ("requests", f"{requests:,}"),
+        ("accepted", share("accepted")),
+        ("abstained", share("abstained")),
+        ("escalated", share("escalated")),
+        ("latency p50", time_of("p50_ms")),
+        ("latency p95", time_of("p95_ms")),
+        ("energy", f"{document['joules']:,.2f} J {document['joules_kind']}"),
+        ("cost", money("cost")),
+        ("the generalist for everything", money("counterfactual_cost")),
+        *_further(document["total"], currency),
+    ]
+
+
+def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
+    """What is there only where somebody judged, something is not priced, or the grid is known."""
+    found = []
+    if total["unpriced"]:
+        known = total["known_cost"]
+        others = "" if known is None else f"; the others {known:,.6f} {currency}"
+        found.append(("of unknown cost", f"{total['unpriced']:,}{others}"))
+    if total["joules_low"] != total["joules_high"]:
+        found.append(("energy, range", f"{total['joules_low']:,.2f} to {total['joules_high']:,.2f} J"))
+    if total["grams_co2"] is not None:
+        found.append(("CO2", f"{total['grams_co2']:,.3f} g"))
+    if total["judged"]:
+        found.append(("right, where judged", f"{total['correct']:,} of {total['judged']:,}"))
+    return found
+
+
+_COLUMNS = ("requests", "here", "energy J", "cost", "unpriced", "J/answer", "cost/answer", "right", "J/right")
+
+
+def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
+    """A row of the breakdown in words."""
+
+    def figure(key: str) -> str:
+        return "-" if row[key] is None else f"{row[key]:,.3g}"
+
+    return (
+        str(row["key"]),
+        f"{row['requests']:,}",
+        "-" if row["local_share"] is None else f"{row['local_share']:.1%}",
+        f"{row['joules']:,.2f}",
+        "-" if row["known_cost"] is None else f"{row['known_cost']:,.6f} {currency}",
+        f"{row['unpriced']:,}",
+        figure("joules_per_answer"),
+        figure("cost_per_answer"),
+        "-" if not row["judged"] else f"{row['correct']:,} of {row['judged']:,}",
+        figure("joules_per_correct"),
+    )
+
+
+def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
+    """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning."""
+    if since is None:
+        return 0.0
+    if age := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", since.strip()):
+        return now - float(age[1]) * _SECONDS[age[2]]
+    try:
+        moment = datetime.fromisoformat(since.strip())
+    except ValueError:
+        raise InputError(
+            f"{option} is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,264 @@
+"""`coterie route`: whom the router would ask, and why; and how good it is on a file."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from coterie.cli.ask import parse_label, read_request
+from coterie.cli.bridge import run, say_untrained
+from coterie.cli.files import find_file
+from coterie.cli.output import Json, dim, number, paragraph, remark, say, show_json, show_table
+from coterie.errors import InputError
+
+if TYPE_CHECKING:
+    from coterie.assembly import Preview
+    from coterie.routing.evaluation import Expected, RouteEvaluation
+    from coterie.routing.explain import CandidateSpecialist, Considered, Explanation
+
+T = TypeVar("T")
+
+_SHOWN = 10
+"""Confusions, fixes and specialists that are shown; `--json` has all."""
+_FIGURES = {
+    "accuracy": "accuracy",
+    "single_accuracy": "accuracy, texts for one",
+    "compound_accuracy": "accuracy, texts for several",
+    "out_of_scope_recall": "out of scope: share that nobody was asked about",
+    "false_rejection": "in scope: share that nobody was asked about",
+    "false_split": "texts for one that several were asked about",
+}
+
+
+_Text = Annotated[
+    str, typer.Argument(metavar="TEXT", help='What to route; "-" reads it from standard input.', show_default=False)
+]
+_Columns = Annotated[
+    str | None, typer.Option(metavar="JSON", help="Structured input: one JSON object of plain values.")
+]
+_Session = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Use what is remembered under this name; nothing is added.")
+]
+_Label = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted.")
+]
+_Clearance = Annotated[
+    str | None,
+    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
+]
+_Explain = Annotated[
+    bool, typer.Option("--explain", help="Also show what was compared: pieces, specialists, nearest examples.")
+]
+_File = Annotated[
+    Path | None,
+    typer.Option(
+        "--eval",
+        metavar="FILE",
+        help="Route every text of this CSV or JSONL file instead, and compare with its specialists.",
+    ),
+]
+_TextColumn = Annotated[str, typer.Option(metavar="COLUMN", help="With --eval: column with the text.")]
+_SpecialistColumn = Annotated[
+    str,
+    typer.Option(
+        metavar="COLUMN", help="With --eval: column with the specialist; empty for nobody, | between several."
+    ),
+]
+
+
+def route(
+    context: typer.Context,
+    *,
+    text: _Text = "",
+    columns: _Columns = None,
+    session: _Session = None,
+    label: _Label = None,
+    clearance: _Clearance = None,
+    explain: _Explain = False,
+    file: _File = None,
+    text_column: _TextColumn = "text",
+    specialist_column: _SpecialistColumn = "specialist",
+    as_json: Json = False,
+) -> None:
+    """Show whom the network would ask, without asking.
+
+    No weights and no models are loaded, nothing is stored. With --eval: accuracy, what was wrongly refused or taken,
+    which specialists are confused, and which texts of the file would mend most as examples.
+    """
+    folder: Path = context.obj
+    if file is not None:
+        _refuse_text(text, columns)
+        _evaluate(folder, find_file(folder, file), text_column, specialist_column, as_json=as_json)
+        return
+    request = replace(
+        read_request(text, columns, session=session, command="route"),
+        label=parse_label("--label", label),
+        clearance=parse_label("--as", clearance),
+    )
+    explanation = _with_preview(folder, lambda preview: preview.explain(request))
+    if as_json:
+        show_json(_document(explanation))
+    else:
+        _show(explanation, details=explain)
+
+
+def _refuse_text(text: str, columns: str | None) -> None:
+    if text or columns is not None:
+        raise InputError("Asked to route a text and to measure a file.", hint="Give either TEXT or --eval FILE.")
+
+
+def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
+    from coterie.assembly import open_preview
+
+    async def opened() -> T:
+        preview = await open_preview(folder)
+        say_untrained(preview.network.untrained, folder)
+        try:
+            return await use(preview)
+        finally:
+            await preview.close()
+
+    return run(opened())
+
+
+def _document(explanation: Explanation) -> dict[str, Any]:
+    from coterie.observe.plain import plain
+
+    route = explanation.route
+    return {
+        "specialists": list(route.specialists),
+        "reason": route.reason,
+        "scores": plain(route.scores),
+        "parts": plain(route.parts),
+        "asked": plain(explanation.asked),
+        "read_as": explanation.read_as,
+        "orders": plain(explanation.orders),
+        "considered": plain(explanation.considered),
+    }
+
+
+def _show(explanation: Explanation, *, details: bool) -> None:
+    """Who is asked and when, why, and with details everything that was compared."""
+    parts = explanation.route.parts
+    if parts:
+        rows = [
+            (
+                str(position),
+                " -> ".join(", ".join(wave) for wave in part.waves),
+                "".join(f"part {before + 1} " for before in part.after).strip() or "-",
+                f"{part.score:.3f}",
+                " ".join(part.text.split()),
+            )
+            for position, part in enumerate(parts, start=1)
+        ]
+        show_table(["part", "asked", "after", "score", "text"], rows)
+    else:
+        say("Nobody is asked.")
+    paragraph(explanation.route.reason)
+    for order in explanation.orders:
+        dim(f"Not followed, since a text does not choose who reads it: {order!r}")
+    if details:
+        if len(explanation.considered) == 1:
+            dim("No two pieces of it are like different specialists, so it is read as one request.")
+        for considered in explanation.considered:
+            _show_considered(considered)
+
+
+def _show_considered(considered: Considered) -> None:
+    rows = [
+        (
+            each.specialist,
+            f"{each.score:.3f}",
+            f"{each.similarity:.3f}",
+            f"{each.typicality:.3f}",
+            _needed(each),
+            "yes" if each.in_scope else "no",
+            ", ".join(f"{near.example} {near.similarity:.2f}" for near in each.nearest),
+        )
+        for each in considered.candidates
+    ]
+    what = f"asked of {considered.asked}" if considered.asked else "not asked by itself"
+    if considered.small_talk is not None:
+        what += f", like {considered.small_talk!r}"
+    title = f"{' '.join(considered.text.split())!r}: {what}"
+    show_table(
+        ["specialist", "score", "similarity", "typicality", "needs", "in scope", "nearest examples"], rows, title=title
+    )
+    if considered.margin is not None:
+        dim(f"The first is {considered.margin:.3f} ahead of the second.")
+
+
+def _needed(candidate: CandidateSpecialist) -> str:
+    return f"similarity {candidate.needed:g}" if candidate.cold else f"typicality {candidate.needed:g}"
+
+
+# --- On a file -----------------------------------------------------------------------------------
+
+
+def _evaluate(folder: Path, path: Path, text_column: str, specialist_column: str, *, as_json: bool) -> None:
+    from coterie.routing.evaluation import read_expected
+
+    expected = read_expected(path, text_column=text_column, specialist_column=specialist_column)
+    figures = _with_preview(folder, lambda preview: _measure(preview, expected, path.name))
+    if figures.unknown:
+        remark(f"Warning: the network has no specialist {', '.join(figures.unknown)}; such a row cannot be right.")
+    if as_json:
+        show_json({"file": path.name, **_figures(figures)})
+    else:
+        _show_figures(figures, path.name)
+
+
+async def _measure(preview: Preview, expected: list[Expected], name: str) -> RouteEvaluation:
+    from coterie.cli.progress import TerminalProgress
+    from coterie.routing.evaluation import judge_routes
+    from coterie.types import Request
+
+    found = []
+    with TerminalProgress() as progress:
+        progress.start(f"route {name}", len(expected))
+        for row in expected:
+            found.append(await preview.explain(Request(text=row.text)))
+            progress.advance(1)
+    return judge_routes(expected, found, tuple(preview.network.specialists))
+
+
+def _figures(figures: RouteEvaluation) -> dict[str, Any]:
+    from coterie.observe.plain import plain
+
+    tallies = {
+        name: {"rows": t.rows, "asked": t.asked, "right": t.right, "recall": t.recall, "precision": t.precision}
+        for name, t in figures.specialists.items()
+    }
+    shown: dict[str, Any] = {
+        each.name: plain(getattr(figures, each.name)) for each in fields(figures) if each.name != "specialists"
+    }
+    return {**shown, "specialists": tallies}
+
+
+def _show_figures(figures: RouteEvaluation, name: str) -> None:
+    rows = [(words, number(value)) for key, words in _FIGURES.items() if (value := getattr(figures, key)) is not None]
+    show_table(["figure", "value"], rows, title=f"The router on {figures.rows:,} texts of {name}")
+    tallies = sorted(figures.specialists.items(), key=lambda item: item[1].recall or 0.0)[:_SHOWN]
+    show_table(
+        ["specialist", "texts", "asked", "recall", "precision"],
+        [(each, t.rows, t.asked, number(t.recall), number(t.precision)) for each, t in tallies],
+        title="By specialist, the lowest recall first",
+    )
+    if not figures.confusions:
+        say("Every text went where it should.")
+        return
+    show_table(
+        ["should be", "was", "texts", "mostly like its"],
+        [(each.expected, each.asked, each.count, each.like) for each in figures.confusions[:_SHOWN]],
+        title="Confused",
+    )
+    if figures.fixes:
+        show_table(
+            ["as example of", "text", "mends", "now goes to", "for its"],
+            [(each.specialist, each.text, each.mends, each.asked, each.like) for each in figures.fixes[:_SHOWN]],
+            title="Texts that would mend most as examples",
+        )

@@ -1,0 +1,52 @@
+"""`coterie serve`: the network behind an OpenAI-compatible address."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coterie.cli.bridge import opened, run
+from coterie.cli.output import Json, remark, say
+
+
+def serve(
+    context: typer.Context,
+    *,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the network as an OpenAI-compatible gateway.
+
+    It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host and port come from [gateway] in
+    coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
+    as one line, {"address": "http://..."}.
+    """
+    from coterie.config.file import load_config
+    from coterie.gateway.serve import serve as serve_gateway
+    from coterie.governance.keys import KeyRing
+
+    folder: Path = context.obj
+    config = load_config(folder)
+    given: dict[str, Any] = {"host": host, "port": port}
+    section = config.gateway.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+    ring = KeyRing(folder / section.keys)
+
+    def announce(address: str) -> None:
+        lines = [json.dumps({"address": address})] if as_json else _welcome(config.network.name, address)
+        for line in lines:
+            say(line)
+        if ring.is_empty():
+            remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
+
+    run(serve_gateway(lambda: opened(folder, warm=True), section, ring=ring, on_ready=announce))
+
+
+def _welcome(name: str, address: str) -> list[str]:
+    return [f'{name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie"). Ctrl-C stops it.']

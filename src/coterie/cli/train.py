@@ -1,0 +1,206 @@
+"""`coterie train`: train specialists, and show each rung beside the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coterie.cli.audit import write_down
+from coterie.cli.bridge import with_store
+from coterie.cli.chain_stops import Stop, show_stops
+from coterie.cli.exits import BAR_MISSED
+from coterie.cli.output import Json, interval, number, remark, say, shell, show_json, show_table, size
+from coterie.errors import StoreError
+
+if TYPE_CHECKING:
+    from coterie.protocols import Store
+    from coterie.training.train import TrainingReport
+
+_FLOOR = "lexical"
+_COLUMNS = ("rung", "{quality}", "95% range", "covered", "accepted", "ECE", "size", "time")
+
+
+def train(
+    context: typer.Context,
+    *,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Specialists to train; all of them if none is named."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train specialists.
+
+    Every rung is tried; held-out results are shown beside the lexical floor and the cheapest rung that meets the bar
+    is taken. The new version goes into the registry and serves from the next start on. If a specialist misses its
+    bar, or is measurably worse than the champion, that is said loudly and the exit code is 3. The version that served
+    before stays, if there was one, unless it was worse still; the other one is the candidate: see `coterie registry`.
+    """
+    folder: Path = context.obj
+    report: dict[str, Any] = _trained(folder, names or ()).to_json()
+    for name, result in report["specialists"].items():
+        about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
+        write_down(folder, "train", about={**about, "reason": result["promotion"]})
+    _record(folder, report["specialists"])
+    if as_json:
+        show_json(report)
+    else:
+        for name, result in report["specialists"].items():
+            _show(name, result)
+        say(f'{report["seconds"]:,.0f} s. Next: {shell(folder, "ask")} "..."')
+    for name, result in report["specialists"].items():
+        for warning in result.get("warnings", ()):
+            remark(f"Warning: {name}: {warning}")
+    if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result, folder)]:
+        remark("\n".join(missed))
+        raise typer.Exit(BAR_MISSED)
+
+
+def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
+    """Train, with progress; an interruption says what is kept of it."""
+    from coterie.cli.progress import TerminalProgress, say_fine_tuning_is_kept
+    from coterie.training.train import CHECKPOINTS_FOLDER
+    from coterie.training.train import train as train_network
+
+    try:
+        with TerminalProgress() as progress:
+            return train_network(folder, names, progress=progress)
+    except KeyboardInterrupt:
+        say_fine_tuning_is_kept(folder / CHECKPOINTS_FOLDER)
+        raise
+
+
+def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what the trainings took into the ledger, from which `coterie report` spreads it over the answers."""
+    from coterie.config.file import load_config
+    from coterie.types import Training
+
+    now = time.time()
+    done = [
+        Training(specialist=name, version=result["version"], time=now, **(took | {"cost": _exact(took["cost"])}))
+        for name, result in trained.items()
+        if (took := result.get("took"))
+    ]
+
+    async def write(store: Store) -> None:
+        for each in done:
+            await store.record_training(each)
+
+    if not done:
+        return
+    try:
+        with_store(folder, load_config(folder), write, make=True)
+    except StoreError as error:  # the versions are stored all the same
+        remark(f"Warning: what the training took could not be written into the ledger: {error.message}")
+
+
+def _exact(cost: float | None) -> Decimal | None:
+    return None if cost is None else Decimal(str(cost))
+
+
+def _show(name: str, result: Mapping[str, Any]) -> None:
+    """One specialist: a row a rung, then which was taken and whether that is enough."""
+    say(f"\n{name} ({result['task']}), version {result['version']}")
+    rungs = [rung for rung in result.get("rungs", ()) if "held_out" in rung]
+    if rungs:
+        quality = next(key for key in rungs[0]["validation"] if key != "interval")
+        columns = [column.format(quality=quality) for column in _COLUMNS]
+        show_table(columns, [row for rung in rungs for row in (*_floor(rung, quality), _row(rung, quality))])
+    for rung in rungs:
+        if "curve" in rung:
+            _show_chain(rung)
+    say(f"Taken: {result['rung']}, {result['reason']}.")
+    if "untuned" in result.get("metrics", {}):
+        say(_drafts(result["metrics"]))
+    for rung in rungs:
+        if "untuned" in rung:
+            say(_beside_untuned(rung["held_out"], rung["untuned"]))
+    for metric, bar in result.get("bar", {}).items():
+        word = "MISSED" if result["bar_met"] is False else "met"
+        found = number(result["metrics"].get(metric))
+        sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
+        say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+
+
+def _show_chain(chain: Mapping[str, Any]) -> None:
+    """What the chain came to at each stop that it might have had, and which one it has."""
+    names, stop = chain["chain"], chain["stop"]
+    stops = [
+        Stop(point["stop"], point["accuracy"], point["interval"], point["asked"], point["stop"] == stop["value"])
+        for point in chain["curve"]
+    ]
+    show_stops(names, stops, title="The chain on held-out rows, which choose nothing")
+    say(f"Chain {' > '.join(names)}: {stop['reason']}.")
+
+
+def _drafts(metrics: Mapping[str, Any]) -> str:
+    """What tuning did to the drafts, each figure with that of the untuned model behind it."""
+    names = {"token_f1": "token F1", "rouge_l": "ROUGE-L", "grounded": "grounded"}
+    shown = [f"{words} {number(metrics[key])} ({number(metrics['untuned'][key])})" for key, words in names.items()]
+    return f"Drafts of {metrics['drafted']} pairs held back (untuned): {', '.join(shown)}."
+
+
+def _beside_untuned(tuned: Mapping[str, Any], untuned: Mapping[str, Any]) -> str:
+    """What tuning did to what is written, each figure with that of the untuned model behind it."""
+    names = {"token_f1": "token F1", "exact_match": "the same text"}
+    shown = [
+        f"{words} {number(tuned[key])}, {interval(tuned['intervals'].get(key))} "
+        f"({number(untuned[key])}, {interval(untuned['intervals'][key])})"
+        for key, words in names.items()
+    ]
+    return f"On held-out pairs (untuned, on {untuned['n']} of them): {'; '.join(shown)}."
+
+
+def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:
+    """Whether a bar that is met is met with confidence."""
+    if pair is None or missed:
+        return ""
+    return ", with 95% confidence" if pair[0] >= bar else f", but not with 95% confidence ({interval(pair)})"
+
+
+def _measured(rungs: Sequence[Mapping[str, Any]]) -> str:
+    """On which rows the figures were taken."""
+    measured = rungs[0].get("measured", "") if rungs else ""
+    return f"by {measured}" if "validation" in measured else "on held-out rows"
+
+
+def _floor(rung: Mapping[str, Any], quality: str) -> list[list[object]]:
+    """A row for the plain model that a rung is held against, where that is no rung itself."""
+    floor = rung.get("floor")
+    if not floor or quality not in floor:
+        return []
+    return [[f"{floor['model']} (floor)", number(floor[quality]), interval(floor["interval"]), *["-"] * 5]]
+
+
+def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
+    held_out = rung["held_out"]
+    return [
+        f"{rung['rung']} (floor)" if rung["rung"] == _FLOOR and "floor" not in rung else rung["rung"],
+        number(held_out.get(quality)),
+        interval(held_out.get("intervals", {}).get(quality)),
+        number(held_out.get("coverage")),
+        number(held_out.get("accepted_accuracy")),
+        number(held_out.get("ece")),
+        size(rung["bytes"]),
+        f"{rung['seconds']:.1f} s",
+    ]
+
+
+def _missed(name: str, result: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """What a missed bar, or a drop behind the champion, means for who is served."""
+    if result["bar_met"] is not False:
+        if not result.get("promoted"):
+            look = shell(folder, "registry", "diff", name, "champion", "candidate")
+            yield f"NOT PROMOTED: {name} is worse than the version that serves: {result.get('promotion')}. See: {look}"
+        return
+    bars = ", ".join(f"{metric} >= {bar:g}" for metric, bar in result["bar"].items())
+    if result.get("promoted"):
+        then = "There is no better version, so this one serves."
+    else:
+        then = "It is stored but not promoted: the version that served before still does."
+    yield f"BAR MISSED: {name} did not reach {bars}. {then}"

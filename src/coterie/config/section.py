@@ -1,0 +1,72 @@
+"""What all sections of `coterie.toml` have in common, and the types of their values."""
+
+from __future__ import annotations
+
+import os
+import re
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from coterie.errors import ConfigError
+
+STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+"""Unknown keys are refused, and what is refused is never repeated: it may hold a secret."""
+
+
+def _in_order(span: float | tuple[float, float]) -> float | tuple[float, float]:
+    if isinstance(span, tuple) and span[0] > span[1]:
+        raise ValueError("it is [low, high], the lower one first")
+    return span
+
+
+def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
+    """The least and the most; of a figure that is known both are it."""
+    return span if isinstance(span, tuple) else (span, span)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+FieldType = Annotated[str, Field(pattern=r"^(text|date|number|money|duration|choice)\*?$")]
+Measure = Literal[
+    "accuracy", "macro_f1", "auc", "token_f1", "exact_f1", "exact_match", "citation_precision", "unanswerable_recall"
+]
+Span = Annotated[
+    Annotated[float, Field(gt=0, le=100_000)]
+    | tuple[Annotated[float, Field(gt=0, le=100_000)], Annotated[float, Field(gt=0, le=100_000)]],
+    AfterValidator(_in_order),
+]
+"""A figure, or the least and the most that it may be."""
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+# --- A secret by its name in the configuration; `coterie.config` is where it is imported from.
+
+FILE_NAME = "coterie.toml"
+
+
+class EnvSecret(str):
+    """A secret by the name of the environment variable that holds it: `env:NAME`.
+
+    The value is read only when an engine needs it, so nothing that works without the secret asks for
+    it, and it is never part of the configuration: no repr, dump or error of a config can show it.
+    """
+
+    __slots__ = ()
+
+    def reveal(self) -> str:
+        """The secret itself. Raises `ConfigError` when the variable is not set."""
+        name = self.removeprefix("env:")
+        value = os.environ.get(name)
+        if not value:
+            raise ConfigError(
+                f"The environment variable {name!r}, named in {FILE_NAME}, is not set.",
+                hint=f"Set it: export {name}=...",
+            )
+        return value
+
+
+def name_secret(value: object) -> EnvSecret:
+    """Refuse what is no name of a variable."""
+    if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
+    return EnvSecret(value)

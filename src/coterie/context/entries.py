@@ -1,0 +1,114 @@
+"""What a turn leaves in the context: the exchange, facts and retractions, findings in short, the passages cited."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from coterie.types import Citation, ContextView, Entry, Fact, Finding, FindingSummary, Message, Passage, Retraction
+
+_NEAR = 4  # labels beside the best that a guess names
+
+
+def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
+    """The entries of findings that were made side by side, each with what its specialist was shown.
+
+    Facts come last, the surest at the end: where two say otherwise, that is the newest. Facts are written by findings
+    that are accepted only; a retraction stands whatever the finding, since doubt is a reason for one.
+    """
+    found = list(found)
+    facts = [(fact, finding) for finding, _ in found if finding.accepted for fact in finding.facts]
+    facts.sort(key=lambda pair: pair[0].confidence)
+    return (
+        *(_entry(Retraction(name=name), finding, now) for finding, _ in found for name in finding.retracts),
+        *(_entry(_summary(finding), finding, now) for finding, _ in found),
+        *_cited(found),
+        *(_entry(fact, finding, now) for fact, finding in facts),
+    )
+
+
+def _entry(content: Fact | FindingSummary | Retraction, finding: Finding, now: float) -> Entry:
+    return Entry(
+        content=content, producer=finding.specialist, label=finding.label, impersonal=finding.impersonal, time=now
+    )
+
+
+def _summary(finding: Finding) -> FindingSummary:
+    return FindingSummary(
+        specialist=finding.specialist,
+        task=finding.task,
+        text=finding.text if finding.accepted else finding.reason,
+        confidence=finding.confidence,
+        accepted=finding.accepted,
+        guess="" if finding.accepted else _guess(finding),
+    )
+
+
+def _guess(finding: Finding) -> str:
+    """What a finding that abstains would have said, with the labels that came near.
+
+    Their shares stand in brackets: `password: 0.02` reads as somebody's password, which may not leave.
+    """
+    others = [each for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
+    near = [f"{each.name} ({each.weight:.0%})" for each in others]
+    return "; or ".join([finding.text, *near[:_NEAR]]) if finding.text else ""
+
+
+def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
+    """The passages that findings cite, each once, as they were found."""
+    seen: set[tuple[str, str, int, int]] = set()
+    for finding, view in found:
+        for entry in view.entries:
+            passage = entry.content
+            if not isinstance(passage, Passage) or not any(_cites(each, passage) for each in finding.citations):
+                continue
+            place = passage.shelf, passage.document, passage.start, passage.end
+            if place not in seen:
+                seen.add(place)
+                yield entry
+
+
+def _cites(citation: Citation, passage: Passage) -> bool:
+    same = (citation.shelf, citation.document) == (passage.shelf, passage.document)
+    return same and citation.start < passage.end and passage.start < citation.end
+
+
+# --- Entries in words: by name and producer for traces, by content for whoever may see it.
+
+
+def describe(entry: Entry) -> str:
+    """An entry by name and producer, never by content."""
+    match entry.content:
+        case Fact(name=name):
+            return f"fact {name} from {entry.producer}"
+        case Retraction(name=name):
+            return f"retraction of {name} from {entry.producer}"
+        case Message(role=role):
+            return f"{role} message from {entry.producer}"
+        case FindingSummary():
+            return f"finding from {entry.producer}"
+        case _:
+            return f"passage from {entry.producer}"
+
+
+def text_of(entry: Entry) -> str:
+    """An entry's content as a model or a person would read it."""
+    match entry.content:
+        case Fact(name=name, value=value, confidence=confidence):
+            return f"{name} = {value} ({confidence:.2f})"
+        case Retraction(name=name):
+            return f"{name} is taken back"
+        case FindingSummary(specialist=specialist, text=text, accepted=accepted):
+            return f"{specialist}{'' if accepted else ' abstained'}: {text}"
+        case content:
+            return content.text
+
+
+def tally(descriptions: Iterable[str]) -> tuple[str, ...]:
+    """Equal descriptions once, with their number: a long conversation must not make a long trace."""
+    return tuple(times(what, n) for what, n in Counter(descriptions).items())
+
+
+def times(what: str, count: int) -> str:
+    """A description with how often it stands for something."""
+    return what if count == 1 else f"{what} (x{count})"

@@ -1,0 +1,202 @@
+"""The view: what a specialist reads, up to its clearance, packed into its budget, and nothing else.
+
+Pure functions of values. They do not know who stores the context or how a prompt is laid out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from coterie.context.entries import describe, tally, text_of, times
+from coterie.context.standing import Gone, why_gone
+from coterie.engines.unicode import estimate_tokens
+from coterie.types import (
+    Context,
+    ContextView,
+    Entry,
+    Fact,
+    FindingSummary,
+    Message,
+    Omission,
+    Passage,
+    SpecialistCard,
+    ViewRecord,
+    impersonal,
+)
+
+# --- Packing a view into its budget: what is worth most per token goes in first.
+#
+# How much an entry is worth: a fact it reads 8; the best passage of a search 4, each further one a tenth less, and
+# half as much with each turn since it was found; a message 2 and a finding 1, a fifth less with each turn. So facts,
+# which are short and asked for by name, come before passages, passages before an equally long talk, new before old.
+
+_FACT, _PASSAGE, _MESSAGE, _FINDING = 8.0, 4.0, 2.0, 1.0
+_NEXT_PASSAGE, _OLD_PASSAGE, _OLD_TURN = 0.9, 0.5, 0.8
+_FRAME = 4  # tokens around an entry in a prompt
+
+
+def tokens_of(entry: Entry) -> int:
+    """About how many tokens an entry takes in a prompt."""
+    heading = entry.content.heading if isinstance(entry.content, Passage) else ""
+    return estimate_tokens(f"{heading}\n{text_of(entry)}" if heading else text_of(entry)) + _FRAME
+
+
+def worth(log: Sequence[Entry], *, first_found: int) -> list[float]:
+    """What each entry of a log, oldest first, is worth.
+
+    Args:
+        log: The session's entries, then the passages found now.
+        first_found: Place of the first of these.
+    """
+    age, values = 1, [0.0] * len(log)
+    for place in reversed(range(first_found)):
+        values[place] = _value(log[place], age)
+        age += isinstance(log[place].content, Message) and log[place].producer == "user"
+    values[first_found:] = [_PASSAGE] * (len(log) - first_found)
+    ranks: Counter[tuple[str, float]] = Counter()
+    for place, entry in enumerate(log):
+        if isinstance(entry.content, Passage):
+            search = (entry.producer, entry.time)
+            values[place] *= _NEXT_PASSAGE ** ranks[search]
+            ranks[search] += 1
+    return values
+
+
+def _value(entry: Entry, age: int) -> float:
+    """What an entry of the session is worth, so many turns old."""
+    match entry.content:
+        case Fact():
+            return _FACT
+        case Passage():
+            return float(_PASSAGE * _OLD_PASSAGE**age)
+        case FindingSummary():
+            return float(_FINDING * _OLD_TURN**age)
+        case _:
+            return float(_MESSAGE * _OLD_TURN**age)
+
+
+def pack(values: Sequence[float], sizes: Sequence[int], budget: int | None) -> list[bool]:
+    """Which of some things go into a budget: greedily by value per size, of equals the later one first.
+
+    The greedy set or the one most valuable thing that fits, whichever is worth more: together at least half of what
+    the best choice would be worth (Dantzig 1957; Kellerer, Pferschy, Pisinger 2004, "Knapsack Problems", 2.1).
+
+    Args:
+        values: What each is worth, positive.
+        sizes: What each takes, positive. (N,)
+        budget: What all may take together; None for no limit.
+    """
+    if budget is None or sum(sizes) <= budget:
+        return [True] * len(values)
+    left, taken = budget, [False] * len(values)
+    for place in sorted(range(len(values)), key=lambda i: (-values[i] / sizes[i], -i)):
+        if sizes[place] <= left:
+            taken[place], left = True, left - sizes[place]
+    alone = max((i for i, size in enumerate(sizes) if size <= budget), key=lambda i: (values[i], i), default=None)
+    if alone is not None and values[alone] > sum(value for value, take in zip(values, taken, strict=True) if take):
+        return [place == alone for place in range(len(values))]
+    return taken
+
+
+CONVERSATION = "messages"
+"""The name under which a specialist reads the conversation."""
+FINDINGS = "findings"
+"""The name under which it reads what was found in earlier turns, and the passages that answers cited."""
+
+
+def build_view(
+    context: Context, card: SpecialistCard, found: Sequence[Entry] = (), unsearched: Mapping[str, str] | None = None
+) -> ContextView:
+    """What `card`'s specialist may and need see: the newest fact of each name it reads, its passages, the conversation.
+
+    Newest means last in the log, whoever wrote it. A fact above the specialist's clearance still supersedes
+    an older one below it: no fact is better than one known to be out of date. What does not fit the budget is left
+    out by value per token (`pack`).
+
+    Args:
+        context: Everything the network knows in this session that the asker may see, oldest first.
+        card: Whose view it is; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
+        found: Passages looked up for it now, the best of each shelf first.
+        unsearched: Shelves that could not be searched for it, and why.
+
+    Returns:
+        The entries in their order; each of the others is counted once in `omitted`, with its reason.
+    """
+    log = [*context.entries, *found]
+    gone = why_gone(log)
+    reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)
+    reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
+    wanted = [place for place, reason in enumerate(reasons) if not reason]
+    sizes = [tokens_of(log[place]) for place in wanted]
+    fitting = [True] * len(wanted)
+    if card.view_tokens is not None and sum(sizes) > card.view_tokens:
+        values = worth(log, first_found=len(context.entries))
+        fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
+    for place, fits in zip(wanted, fitting, strict=True):
+        reasons[place] = "" if fits else f"did not fit the budget of {card.view_tokens:,} tokens"
+    seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)
+    superseded = [entry for entry, why in zip(log, gone, strict=True) if why is not None and why.why == "superseded"]
+    return ContextView(
+        entries=seen,
+        omitted=context.omitted + _omissions(log, reasons) + _missing(unsearched or {}),
+        tokens=sum(size for size, fits in zip(sizes, fitting, strict=True) if fits),
+        budget=card.view_tokens,
+        disputed=_disputed(seen, superseded),
+        unsearched=unsearched or {},
+    )
+
+
+def describe_view(name: str, view: ContextView) -> ViewRecord:
+    """What specialist `name` was shown, for the trace: by name and producer, without the content."""
+    return ViewRecord(
+        specialist=name,
+        seen=tally(_describe_seen(entry, view) for entry in view.entries),
+        omitted=view.omitted,
+        tokens=view.tokens,
+        budget=view.budget,
+    )
+
+
+def _why_not(entry: Entry, card: SpecialistCard, gone: Gone | None, *, read: bool) -> str:
+    """Why an entry is left out of a view whatever its budget, or nothing if it is not."""
+    if not read:
+        return f"{card.name} does not read it"
+    if gone is not None:
+        return gone.reason
+    if (impersonal(entry) if card.pseudonymised else entry.label) > card.clearance:
+        return f"{entry.label.value} is above {card.name}'s clearance ({card.clearance.value})"
+    return ""
+
+
+def _is_read(entry: Entry, card: SpecialistCard) -> bool:
+    match entry.content:
+        case Message():
+            return CONVERSATION in card.reads
+        case FindingSummary() | Passage():  # not with what is found now: scores of two searches do not compare
+            return FINDINGS in card.reads
+        case content:
+            return content.name in card.reads
+
+
+def _omissions(log: Sequence[Entry], reasons: Sequence[str]) -> tuple[Omission, ...]:
+    """What was left out and why."""
+    counted = Counter((describe(entry), reason) for entry, reason in zip(log, reasons, strict=True) if reason)
+    return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
+
+
+def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
+    """The shelves that could not be searched, among what is not there."""
+    return tuple(Omission(what=f"shelf {name!r}", reason=f"not searched: {why}") for name, why in unsearched.items())
+
+
+def _disputed(seen: Sequence[Entry], superseded: Sequence[Entry]) -> dict[str, int]:
+    """By name of each fact that is seen, how many superseded ones say otherwise."""
+    values = {entry.content.name: entry.content.value for entry in seen if isinstance(entry.content, Fact)}
+    older = [entry.content for entry in superseded if isinstance(entry.content, Fact)]
+    return dict(Counter(fact.name for fact in older if fact.name in values and fact.value != values[fact.name]))
+
+
+def _describe_seen(entry: Entry, view: ContextView) -> str:
+    count = view.disputed.get(entry.content.name, 0) if isinstance(entry.content, Fact) else 0
+    return f"{describe(entry)} ({count} older say otherwise)" if count else describe(entry)

@@ -1,0 +1,246 @@
+"""Log-likelihoods of a closed set of continuations, reading as little as decides between them.
+
+The continuations' tokens make a tree; a model reads its own way down with the tokens of the tree favoured, which costs
+one token a step, and at each node says how likely the next tokens were before they were favoured. What branches off is
+kept in a queue, the likeliest first. It ends when all that was not followed holds less than a thousandth of what was:
+mostly after one way down. What was not followed counts with what is known of it, the probability up to where it
+branches off, in equal parts for the continuations behind it.
+
+It knows no engine: tokens are numbers, and who reads is an argument.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from coterie.engines.gguf import GGUFHeader
+
+_TOLERANCE = 1e-3
+"""Probability not followed, as a share of what was."""
+_MOST_READS = 64
+"""Times that the model is asked: enough where it was tuned, and a bound where it never heard of the choices."""
+
+
+class Read(NamedTuple):
+    """One token that the model was made to say."""
+
+    token: int
+    log_probability: float
+    """Among all tokens, before any was favoured."""
+    listed: Mapping[int, float]
+    """The same of the likeliest tokens there."""
+
+
+class ContinuationScorer(Protocol):
+    """How a model goes on after a prompt and a path of tokens."""
+
+    def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> Sequence[Read]:
+        """What it says when some tokens are favoured: at least one token, at most so many.
+
+        Those favoured are said before all others, the likeliest of them first.
+        """
+        ...
+
+    def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
+        """The log-probability of each of these tokens to be the next, if it is one of them."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Node:
+    """A place in the tree of the choices' tokens."""
+
+    path: tuple[int, ...] = ()
+    children: dict[int, Node] = field(default_factory=dict)
+    choice: int | None = None
+    """Which choice ends here."""
+
+    @property
+    def leaves(self) -> list[int]:
+        """The choices at and behind it."""
+        if self.choice is not None:
+            return [self.choice]
+        return [leaf for child in self.children.values() for leaf in child.leaves]
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens that lead on from it and from all nodes behind it, each once."""
+        behind = (token for child in self.children.values() for token in child.tokens)
+        return list(dict.fromkeys([*self.children, *behind]))
+
+    @property
+    def depth(self) -> int:
+        """Tokens of the longest way down."""
+        return max((1 + child.depth for child in self.children.values()), default=0)
+
+
+def tree_of(choices: Sequence[Sequence[int]]) -> Node:
+    """The tree of some choices' tokens, each with a last one that marks its end. Raises `ValueError` for two alike."""
+    root = Node()
+    for index, tokens in enumerate(choices):
+        node = root
+        for token in tokens:
+            node = node.children.setdefault(token, Node(path=(*node.path, token)))
+        if node.children or node.choice is not None:
+            raise ValueError("two choices have the same tokens")
+        node.choice = index
+    return root
+
+
+def log_likelihoods(root: Node, reader: ContinuationScorer) -> np.ndarray:
+    """The log-likelihood of each choice of a tree.
+
+    Returns:
+        (L,) float64. Exact for what was followed; an upper bound for what was not, all of which together has at most a
+        thousandth of the probability of what was, unless the model was asked too often before.
+    """
+    walk = _Walk(root, reader)
+    while walk.is_open():
+        walk.step()
+    return walk.scores()
+
+
+class _Open(NamedTuple):
+    """What was not followed yet: children of a node, or the node itself where its own probability is known."""
+
+    key: float  # minus the log of the probability of each of them, or of the most it can be
+    order: int
+    node: Node
+    score: float  # log-probability of the node
+    children: tuple[Node, ...]  # empty: it is the node itself that was not followed
+
+    @property
+    def mass(self) -> float:
+        """The most probability it can hold."""
+        return math.exp(-self.key) * max(len(self.children), 1)
+
+
+class _Walk:
+    def __init__(self, root: Node, reader: ContinuationScorer) -> None:
+        self._reader = reader
+        self._reads = 0
+        self._count = 0
+        self._queue: list[_Open] = []
+        self._done: dict[int, float] = {}
+        self._size = len(root.leaves)
+        self._push(root, 0.0)
+
+    def is_open(self) -> bool:
+        """Whether what was not followed could still matter."""
+        followed = sum(map(math.exp, self._done.values()))
+        return self._reads < _MOST_READS and sum(each.mass for each in self._queue) > _TOLERANCE * followed
+
+    def step(self) -> None:
+        """Ask the model once, at the likeliest place."""
+        opened = heapq.heappop(self._queue)
+        self._reads += 1
+        if opened.children:
+            self._read_unlisted(opened)
+        else:
+            self._read_down(opened)
+
+    def scores(self) -> np.ndarray:
+        """What is known now."""
+        scores = np.full(self._size, -math.inf)  # (L,)
+        for choice, score in self._done.items():
+            scores[choice] = score
+        for opened in self._queue:
+            for node in opened.children or (opened.node,):
+                leaves = node.leaves
+                scores[leaves] = -opened.key - math.log(len(leaves))
+        return scores
+
+    def _read_down(self, opened: _Open) -> None:
+        node, score = opened.node, opened.score
+        for step in self._reader.down(node.path, node.tokens, node.depth):
+            self._branch(node, score, step)
+            if (following := node.children.get(step.token)) is None:
+                return  # a favoured token of another place
+            node, score = following, score + step.log_probability
+            if node.choice is not None:
+                self._done[node.choice] = score
+                return
+        self._push(node, score)
+
+    def _branch(self, node: Node, score: float, step: Read) -> None:
+        """Queue a node's children, but for the one that was said."""
+        others = {token: child for token, child in node.children.items() if token != step.token}
+        for token in others.keys() & step.listed.keys():
+            self._push(others.pop(token), score + step.listed[token])
+        if others:
+            most = min(step.listed.values(), default=0.0)
+            if step.token in node.children:
+                most = min(most, step.log_probability)
+            self._put_off(node, score, tuple(others.values()), most=score + most)
+
+    def _read_unlisted(self, opened: _Open) -> None:
+        """Children that the model did not list: how likely one is among all tokens, and each among these."""
+        path, children = opened.node.path, {child.path[-1]: child for child in opened.children}
+        step, *_ = self._reader.down(path, list(children), 1)
+        if step.token not in children:
+            raise ValueError("a token was said that was not favoured")
+        among = self._reader.among(path, list(children)) if len(children) > 1 else {step.token: 0.0}
+        for token, child in children.items():
+            self._push(child, opened.score + step.log_probability + among[token] - among[step.token])
+
+    def _push(self, node: Node, score: float) -> None:
+        """A node whose probability is known."""
+        if node.choice is not None:
+            self._done[node.choice] = score
+        else:
+            self._put_off(node, score, (), most=score)
+
+    def _put_off(self, node: Node, score: float, children: tuple[Node, ...], *, most: float) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, _Open(-most, self._count, node, score, children))
+
+
+# --- Cutting plain words into a model's tokens without the model.
+#
+# Byte-pair encoding (Sennrich et al. 2016) of words of letters between single spaces: the part on which all
+# byte-level tokenizers with merges agree, since each cuts a text into words first. It is there for speed: most labels
+# are such words, and whatever else there is, llama.cpp is asked.
+
+_PLAIN = re.compile(r"(?: [A-Za-z]+)+")
+_SPACE = "\u0120"  # how these vocabularies write a space
+_SPLITTERS = frozenset({"default", "gpt-2", "llama-bpe", "qwen2", "smollm"})
+"""Values of `tokenizer.ggml.pre` whose rules keep a space and the letters behind it together."""
+
+
+def cut_words(texts: Iterable[str], header: GGUFHeader) -> dict[str, tuple[int, ...]]:
+    """The tokens of those texts that are plain words, each behind a space; the others are left out."""
+    vocabulary, merges = (header.metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges"))
+    kind, splitter = (header.metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "pre"))
+    if kind != "gpt2" or splitter not in _SPLITTERS or not isinstance(vocabulary, list) or not isinstance(merges, list):
+        return {}
+    tokens = {str(token): number for number, token in enumerate(vocabulary)}
+    ranks = {tuple(str(merge).split(" ")): rank for rank, merge in enumerate(merges)}
+    words: dict[str, tuple[int, ...]] = {}
+    found = {}
+    for text in filter(_PLAIN.fullmatch, texts):
+        for word in set(text.split()) - words.keys():
+            pieces = _merge([_SPACE, *word], ranks)
+            if all(piece in tokens for piece in pieces):
+                words[word] = tuple(tokens[piece] for piece in pieces)
+        if all(word in words for word in text.split()):
+            found[text] = tuple(token for word in text.split() for token in words[word])
+    return found
+
+
+def _merge(pieces: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[str]:
+    """Join neighbours, those first that were joined first in training, until none can be joined."""
+    while len(pieces) > 1:
+        pairs = [(ranks.get((one, two), len(ranks)), at) for at, (one, two) in enumerate(pairwise(pieces))]
+        rank, at = min(pairs)
+        if rank == len(ranks):
+            break
+        pieces = [*pieces[:at], pieces[at] + pieces[at + 1], *pieces[at + 2 :]]
+    return pieces

@@ -1,0 +1,166 @@
+"""Generation with a GGUF model in this process, many requests side by side in one llama.cpp context.
+
+Each running request has a worker thread that waits for its tokens; llama.cpp batches them among its slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+from coterie.config.file import LlamaModel as ModelSection
+from coterie.engines.batching import Batcher
+from coterie.engines.llama_native import Generation, LoadedLlama
+from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
+from coterie.runtime.cpu import on_the_bill
+from coterie.types import Delta, Label, Output, Prompt, Usage
+
+_WINDOW_STEP = 256
+"""llama.cpp rounds a slot's window up to a multiple of this."""
+
+
+class LlamaEngine:
+    """Runs a GGUF model in this process, bare or with one of its LoRA adapters, as each request says.
+
+    Loaded by `load` or by the first request.
+
+    Text is never cut to fit: a prompt that does not fit the window is `TooLong`, an answer that reaches its
+    end has `finish == "length"`. Control tokens inside a message are broken by a space.
+
+    CPU-seconds are those of llama.cpp's own threads, shared evenly by the requests that ran at the same time, and of
+    the thread that waits for its pieces. Off Linux its threads cannot be told apart: there it is an upper bound, what
+    the whole process used meanwhile, at most `threads` cores of it.
+    """
+
+    clearance = Label.RESTRICTED
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        adapters: Mapping[str, Path] | None = None,
+        threads: int = 2,
+        parallel: int = 2,
+        window: int = 2048,
+        max_waiting: int = 64,
+    ) -> None:
+        """Check what can be checked without loading.
+
+        Args:
+            name: its key in the ledger.
+            path: the GGUF file.
+            adapters: GGUF files of LoRA adapters for it, by the name that a prompt's `adapter` says.
+            threads: CPU threads for generation.
+            parallel: requests generated side by side.
+            window: tokens of prompt and answer of one request, rounded up to a multiple of 256.
+            max_waiting: requests that may wait for a slot; one more is `Overloaded`.
+        """
+        if find_spec("xllamacpp") is None:
+            raise ExtraMissing(
+                f"Model {name!r} needs the package 'xllamacpp', which is not installed.",
+                hint="Install it: pip install 'coterie[llama]'",
+            )
+        if not path.is_file():
+            raise ModelMissing(
+                f"Model {name!r} is to be at {str(path)!r}, where there is no file.",
+                hint="`coterie models list` shows the models that `coterie models pull NAME` can fetch.",
+            )
+        for adapter, file in (adapters or {}).items():
+            if not file.is_file():
+                raise ModelMissing(
+                    f"Adapter {adapter!r} of model {name!r} is to be at {str(file)!r}, where there is no file.",
+                    hint=f"Run: coterie train {adapter}",
+                )
+        self.name = name
+        self.window = -(-window // _WINDOW_STEP) * _WINDOW_STEP
+        self._parallel = parallel
+        self._model = LoadedLlama(name, path, threads=threads, parallel=parallel, window=self.window, adapters=adapters)
+        weakref.finalize(self, self._model.unload)  # made before the batcher's: at exit the last made runs first
+        self._batcher: Batcher[Generation, Output] = Batcher(
+            self._model.generate,
+            engine=name,
+            max_batch=1,
+            max_waiting=max_waiting,
+            workers=parallel,
+            choose=self._model.choose if adapters else None,
+        )
+
+    @classmethod
+    def configured(
+        cls, name: str, model: ModelSection, path: Path, *, adapters: Mapping[str, Path] | None = None
+    ) -> Self:
+        """The engine of a `[models]` entry whose file is found. Raises what making one raises."""
+        return cls(name, path, adapters=adapters, threads=model.threads, parallel=model.parallel, window=model.window)
+
+    async def load(self) -> None:
+        """Load the model now, not at the first request.
+
+        Raises:
+            ArtefactRefused: the file is no complete model, llama.cpp cannot read it, or an adapter is not one for it.
+            ConfigError: the window is larger than the model was made for.
+        """
+        await asyncio.to_thread(self._model.load)
+
+    async def warm(self, prompt: Prompt) -> None:
+        """Load, and read a prompt into every slot: later ones that begin like it start that much sooner."""
+        await self.run([replace(prompt, max_tokens=1)] * self._parallel)
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One text a prompt, or the scores of its choices. Raises `TooLong`, `Overloaded` or an `EngineError`."""
+        generations = [self._generation(prompt) for prompt in batch]
+        try:
+            return await self._batcher.run(generations)
+        finally:
+            for generation in generations:
+                generation.stopped.set()
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Pieces as they are generated, then the `Output`. Raises what `run` raises."""
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        generation = self._generation(prompt, say=lambda text: _tell(loop, pieces, text))
+        task = asyncio.create_task(self._finish(generation, pieces))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield Delta(text=piece)
+            yield await task
+        finally:
+            if not task.done():
+                on_the_bill(self.name, Usage(cpu_seconds=self._model.leave(generation)))
+            generation.stopped.set()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop what is running, refuse what waits, free the model."""
+        self._model.closing.set()
+        await self._batcher.close()
+        await asyncio.to_thread(self._model.unload)
+
+    def _generation(self, prompt: Prompt, *, say: Callable[[str], None] = lambda _: None) -> Generation:
+        if not (prompt.text if prompt.choices else prompt.messages):
+            wanted = "text to score choices after" if prompt.choices else "messages"
+            raise EngineRejected(f"Model {self.name!r} was given a prompt without {wanted}.", engine=self.name)
+        if prompt.adapter is not None and prompt.adapter not in self._model.adapters:
+            known = sorted(self._model.adapters)
+            raise EngineRejected(f"Model {self.name!r} has no adapter {prompt.adapter!r}: {known}.", engine=self.name)
+        return Generation(prompt=prompt, say=say)
+
+    async def _finish(self, generation: Generation, pieces: asyncio.Queue[str | None]) -> Output:
+        """The generation's output; however it ends, None ends its pieces."""
+        try:
+            (output,) = await self._batcher.run([generation])
+            return output
+        finally:
+            pieces.put_nowait(None)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[str | None], text: str) -> None:
+    """Hand a piece to the event loop that waits for it, from another thread."""
+    loop.call_soon_threadsafe(pieces.put_nowait, text)

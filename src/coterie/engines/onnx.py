@@ -1,0 +1,491 @@
+"""Sentence encoders: a text becomes a unit vector.
+
+The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; fine-tuned ones come with a specialist's version.
+Pooling and normalisation are inside the graph. The files are checked against `provenance.json` each time they are
+loaded (about 30 ms).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from coterie.engines.batching import Batcher
+from coterie.engines.unicode import valid_text
+from coterie.errors import ArtefactRefused
+from coterie.runtime.cpu import CpuSpan
+from coterie.types import Label, Output, Prompt, Usage
+
+# --- One more output for a stored graph, without the library that edits graphs.
+#
+# A file of ONNX is a Protocol Buffers message, and such messages are merged by writing one after the other: lists
+# grow. So the bytes of a model, followed by those of a model with nothing but one output, are the model with that
+# output more. https://protobuf.dev/programming-guides/encoding/#last-one-wins
+
+_GRAPH, _OUTPUT, _NAME, _TYPE, _TENSOR = 7, 12, 1, 2, 1
+"""Field numbers of ModelProto.graph, GraphProto.output, ValueInfoProto.name and .type, TypeProto.tensor_type."""
+_FLOAT = bytes([1 << 3, 1])
+"""TypeProto.Tensor.elem_type = FLOAT."""
+
+
+def with_output(model: bytes, name: str) -> bytes:
+    """The model with the value of this name, a float tensor, among its outputs."""
+    kind = _field(_TENSOR, _FLOAT)
+    output = _field(_NAME, name.encode()) + _field(_TYPE, kind)
+    return model + _field(_GRAPH, _field(_OUTPUT, output))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field whose content is as long as it says."""
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; all but the last byte have their high bit set."""
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+T = TypeVar("T")
+
+BUNDLED_ENCODER = Path(__file__).parent / "encoder"
+GRAPH_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+PROVENANCE_FILE = "provenance.json"
+ENCODER_FILES = (GRAPH_FILE, TOKENIZER_FILE, PROVENANCE_FILE)
+"""What an encoder is made of."""
+
+_STATES = "/transformer/encoder/layer.5/output/LayerNorm/LayerNormalization_output_0"
+"""The last layer's states in the graph, before they are pooled."""
+_SLOWER = ("SkipLayerNormFusion",)
+"""Rewritings of onnxruntime 1.32 that cost time: its fused sum and norm takes eight times what the two take apart."""
+_BATCH_TOKENS = 4096
+"""Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
+_PREFIX_CHARACTERS = 64
+"""Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
+_PREFIX_SLACK = 128
+"""Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
+
+
+class OnnxEncoder:
+    """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
+
+    Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
+    how many cores there are; `threads` is how many calls `encode` makes side by side.
+    """
+
+    clearance = Label.RESTRICTED
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        name: str = "onnx",
+        place: str = "these files",
+        graph: Path | None = None,
+        threads: int = 1,
+        max_batch: int = 32,
+        max_waiting: int = 256,
+    ) -> None:
+        """Load it.
+
+        Args:
+            files: Content of `ENCODER_FILES` by name.
+            name: Its key in the ledger.
+            place: Where the files come from, for errors.
+            graph: The file that holds the graph, if one does: read from there it takes memory once, not twice.
+            threads: Native calls that `encode` makes side by side.
+            max_batch: Texts of one native call.
+            max_waiting: Texts that may wait; one more is `Overloaded`.
+
+        Raises:
+            ArtefactRefused: a file is missing or not what the provenance says.
+        """
+        self.name = name
+        self._model = OnnxModel(files, place, graph)
+        self._threads = threads
+        self._max_batch = max_batch
+        self._batcher: Batcher[_Asked, _Encoded] = Batcher(
+            self._model.encode, engine=self.name, max_batch=max_batch, max_waiting=max_waiting
+        )
+
+    @classmethod
+    def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
+        """The encoder that ships with the package."""
+        return cls.read(BUNDLED_ENCODER, threads=threads, max_batch=max_batch)
+
+    @classmethod
+    def read(cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256) -> OnnxEncoder:
+        """The encoder of a folder."""
+        files = {}
+        for name in ENCODER_FILES:
+            try:
+                files[name] = (folder / name).read_bytes()
+            except OSError as error:
+                raise _refused(str(folder), name, str(error)) from error
+        return cls(
+            files,
+            place=str(folder),
+            graph=folder / GRAPH_FILE,
+            threads=threads,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model file."""
+        return self._model.sha256
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        return {**self._model.origin, "sha256": self.sha256}
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._model.dimension
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that are read; what follows is cut."""
+        return self._model.max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the whole text, also beyond the window."""
+        return len(self._model.tokenise(text))
+
+    def tokenise(self, text: str) -> list[int]:
+        """Token ids of the whole text, with the marks at both ends."""
+        return self._model.tokenise(text)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return self._model.vocabulary
+
+    def words(self) -> list[str]:
+        """The tokens that are whole words, in the order of their ids: the most frequent first."""
+        ids = self._model.tokenizer.get_vocab()
+        return [token for token in sorted(ids, key=ids.__getitem__) if token.isalpha()]
+
+    def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
+        """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
+        most = self.max_tokens - 2  # beside the marks at both ends
+        return np.array(
+            [len(text.encode("utf-8", "replace")) > most and self._model.cut(text).truncated for text in texts],
+            dtype=bool,
+        )
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """A unit vector for each prompt's `text`, with its tokens' states where they are asked for.
+
+        Raises `Overloaded` when too many are waiting.
+        """
+        start = time.perf_counter()
+        encoded = await self._batcher.run([_Asked(prompt.text, prompt.states) for prompt in batch])
+        milliseconds = (time.perf_counter() - start) * 1000
+        return [_output(each, milliseconds) for each in encoded]
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
+        """All vectors at once, while the caller waits: for training.
+
+        Args:
+            texts: what to encode.
+            progress: called after each native call with the number of texts it encoded.
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        pieces = [self._model.cut(text) for text in texts]
+
+        def one(rows: list[int]) -> int:
+            vectors[rows] = self._model.vectors([pieces[row].ids for row in rows])
+            return len(rows)
+
+        # The longest first: the cores finish together then.
+        groups = reversed(list(group_rows([len(piece.ids) for piece in pieces], self._max_batch)))
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            for done in pool.map(one, groups):
+                if progress is not None:
+                    progress(done)
+        return vectors
+
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], T]
+    ) -> tuple[np.ndarray, list[T]]:  # (N, D)
+        """All vectors at once, with what `reduce` makes of each text's tokens while the caller waits.
+
+        Args:
+            texts: what to encode; as with `encode`, what is beyond the window is cut.
+            reduce: called once a text, in any order and from several threads. What it does not copy is gone afterwards.
+
+        Raises:
+            ArtefactRefused: the graph has no states that can be read.
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        reduced: list[T | None] = [None] * len(texts)
+        pieces = [self._model.cut(text).ids for text in texts]
+
+        def one(rows: list[int]) -> None:
+            vectors[rows], states = self._model.states([pieces[row] for row in rows])
+            for row, each in zip(rows, states, strict=True):
+                reduced[row] = reduce(TokenStates(pieces[row][1:-1], each[1 : len(pieces[row]) - 1]))
+
+        groups = reversed(list(group_rows([len(ids) for ids in pieces], self._max_batch)))
+        with ThreadPoolExecutor(max_workers=self._threads) as pool:
+            for _ in pool.map(one, groups):
+                pass
+        return vectors, cast("list[T]", reduced)
+
+    async def close(self) -> None:
+        """Finish what is queued and end the worker."""
+        await self._batcher.close()
+
+
+class TokenStates(NamedTuple):
+    """The tokens of a text without the marks at its ends, each as the last layer sees it among the others."""
+
+    ids: list[int]
+    states: np.ndarray  # (T, D) float32
+
+
+class _Provenance(NamedTuple):
+    """What the files of an encoder are."""
+
+    sha256: dict[str, str]
+    dimension: int
+    max_tokens: int
+    origin: dict[str, str]
+
+
+class _Piece(NamedTuple):
+    """The part of a text that fits the window."""
+
+    ids: list[int]
+    truncated: bool
+    offsets: list[tuple[int, int]]
+    """Where in the text each token is, the marks at both ends included."""
+
+
+class _Asked(NamedTuple):
+    text: str
+    states: bool
+
+
+class _Encoded(NamedTuple):
+    vector: np.ndarray  # (D,)
+    tokens: int
+    truncated: bool
+    cpu_seconds: float
+    states: np.ndarray | None = None  # (T, D), without the marks at both ends
+    offsets: np.ndarray | None = None  # (T, 2)
+
+
+class OnnxModel:
+    """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
+
+    def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None) -> None:
+        provenance = _read_provenance(files, place)
+        for name in (GRAPH_FILE, TOKENIZER_FILE):
+            _verify(files, name, provenance.sha256.get(name, ""), place)
+        self.sha256 = provenance.sha256[GRAPH_FILE]
+        self.dimension = provenance.dimension
+        self.max_tokens = provenance.max_tokens
+        self.origin = provenance.origin
+        self._graph, self._place = graph, place
+        self._stateful, self._opening = False, threading.Lock()
+        self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
+        self.tokenizer.no_truncation()  # cut here, where it can be said
+        self.tokenizer.no_padding()
+        self._session = _opened(files[GRAPH_FILE] if graph is None else str(graph))
+        self._inputs = {each.name for each in self._session.get_inputs()}
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def tokenise(self, text: str) -> list[int]:
+        """Token ids of the whole text, with the special ones at both ends."""
+        ids: list[int] = self.tokenizer.encode(valid_text(text)).ids
+        return ids
+
+    def cut(self, text: str) -> _Piece:
+        """The tokens of a text that fit the window, the last one its end mark."""
+        prefix = text[: self.max_tokens * _PREFIX_CHARACTERS]
+        tokens = self.tokenizer.encode(valid_text(prefix))
+        if len(prefix) < len(text) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
+            tokens = self.tokenizer.encode(valid_text(text))
+        ids, offsets = tokens.ids, tokens.offsets
+        if len(ids) <= self.max_tokens:
+            return _Piece(ids, truncated=False, offsets=offsets)
+        kept = self.max_tokens - 1
+        return _Piece([*ids[:kept], ids[-1]], truncated=True, offsets=[*offsets[:kept], offsets[-1]])
+
+    def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
+        """Vectors with what each took: the work of a `Batcher`."""
+        results: list[_Encoded | None] = [None] * len(asked)
+        with CpuSpan() as cutting:
+            pieces = [self.cut(each.text) for each in asked]
+        tokenising = cutting.cpu_seconds / max(sum(len(piece.ids) for piece in pieces), 1)
+        for rows in group_rows([len(piece.ids) for piece in pieces], len(asked)):
+            ids = [pieces[row].ids for row in rows]
+            with CpuSpan() as call:
+                stateful = any(asked[row].states for row in rows)
+                vectors, states = self.states(ids) if stateful else (self.vectors(ids), [None] * len(rows))
+            spent = tokenising + call.cpu_seconds / max(sum(map(len, ids)), 1)  # a token
+            for row, vector, of_tokens in zip(rows, vectors, states, strict=True):
+                piece = pieces[row]
+                inner = slice(1, len(piece.ids) - 1)
+                results[row] = _Encoded(
+                    vector,
+                    len(piece.ids),
+                    piece.truncated,
+                    spent * len(piece.ids),
+                    *((of_tokens[inner], np.array(piece.offsets[inner])) if asked[row].states else ()),
+                )
+        return [result for result in results if result is not None]
+
+    def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
+        """The vectors of some texts, in one native call."""
+        return self.call(ids, "embedding")
+
+    def call(self, ids: Sequence[Sequence[int]], output: str) -> np.ndarray:  # (B, ...)
+        """One output of the graph for some texts, in one native call."""
+        return np.asarray(self._session.run([output], self._feed(ids))[0], dtype=np.float32)
+
+    def states(self, ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:  # (B, D), (B, T, D)
+        """One native call that also gives the tokens' states, those of padding included."""
+        with self._opening:
+            if not self._stateful:
+                self._session, self._stateful = self._opened_with_states(), True
+        vectors, states = self._session.run(["embedding", _STATES], self._feed(ids))
+        return np.asarray(vectors, dtype=np.float32), np.asarray(states, dtype=np.float32)
+
+    def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """The graph's inputs for texts of these tokens: not every architecture has types of tokens."""
+        width = max(len(each) for each in ids)
+        tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
+        mask = np.zeros_like(tokens)
+        for row, each in enumerate(ids):
+            tokens[row, : len(each)] = each
+            mask[row, : len(each)] = 1
+        feed = {"input_ids": tokens, "attention_mask": mask}
+        return feed | {name: np.zeros_like(tokens) for name in self._inputs - feed.keys()}
+
+    def _opened_with_states(self) -> onnxruntime.InferenceSession:
+        """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
+        if self._graph is None:
+            raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
+        content = self._graph.read_bytes()
+        _verify({GRAPH_FILE: content}, GRAPH_FILE, self.sha256, self._place)
+        try:
+            return _opened(with_output(content, _STATES))
+        except Exception as error:
+            raise _refused(self._place, GRAPH_FILE, f"it has no states of tokens ({error})") from error
+
+
+def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Row numbers of native calls, shortest texts first.
+
+    Texts of a group are alike in length: padding a short text to a long neighbour would cost more than
+    a call of its own.
+    """
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
+        width = lengths[row]
+        full = len(group) >= most or width * (len(group) + 1) > _BATCH_TOKENS
+        if group and (full or width > 2 * lengths[group[0]] + 8):
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group
+
+
+def _opened(graph: bytes | str) -> onnxruntime.InferenceSession:
+    """A graph, or the file that holds it, ready to run in the caller's thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures come as exceptions
+    return onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_SLOWER)
+    )
+
+
+def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
+    try:
+        content = json.loads(files[PROVENANCE_FILE])
+        return _Provenance(
+            sha256={str(file): str(checksum) for file, checksum in content["sha256"].items()},
+            dimension=int(content["dimension"]),
+            max_tokens=int(content["max_tokens"]),
+            origin={key: str(content[key]) for key in ("name", "source", "licence") if key in content},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused(place, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error
+
+
+def _verify(files: Mapping[str, bytes], name: str, checksum: str, place: str) -> None:
+    found = hashlib.sha256(files.get(name, b"")).hexdigest()
+    if found != checksum:
+        raise _refused(place, name, f"its checksum is {found}, {PROVENANCE_FILE} says {checksum}")
+
+
+def _refused(place: str, name: str, found: str) -> ArtefactRefused:
+    return ArtefactRefused(
+        f"Encoder file {name!r} of {place!r} is not usable: {found}.",
+        hint="Reinstall the package (pip install --force-reinstall coterie), or train the specialist again.",
+    )
+
+
+def _output(encoded: _Encoded, milliseconds: float) -> Output:
+    return Output(
+        vector=encoded.vector,
+        finish="length" if encoded.truncated else "stop",
+        states=encoded.states,
+        offsets=encoded.offsets,
+        usage=Usage(tokens_in=encoded.tokens, milliseconds=milliseconds, cpu_seconds=encoded.cpu_seconds),
+    )
+
+
+# --- OpenMP threads that spin a moment for each other and then sleep.
+
+_SPIN_COUNT, _WAIT_POLICY = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
+SPINS = "2000"
+
+
+def import_with_short_spin(name: str) -> ModuleType:
+    """Import a package whose OpenMP threads are to spin only a moment for each other.
+
+    They meet after every operation of a model, hundreds of times a token or a training step. OpenMP's default, to spin
+    on, keeps the awaited thread from its core when others want it too: llama.cpp made 6 tokens a second in place of
+    40 beside one busy process, a training step of torch took 5 s in place of 0.7. To sleep at once costs a wake-up each
+    time: 27 tokens in place of 90 on two idle cores. This setting, some 50 microseconds, gives 80 and 30
+    (`docs/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
+    """
+    if not {_SPIN_COUNT, _WAIT_POLICY}.isdisjoint(os.environ):
+        return import_module(name)
+    os.environ[_SPIN_COUNT] = SPINS
+    try:
+        return import_module(name)
+    finally:
+        del os.environ[_SPIN_COUNT]

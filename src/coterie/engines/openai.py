@@ -1,0 +1,299 @@
+"""Any OpenAI-compatible server: vLLM, Ollama, llama-server, a cloud.
+
+Nothing but `coterie.governance` may make one: its egress gate stands before every prompt that leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, TypeVar
+
+import httpx
+
+from coterie.accounting.cards import CallEnergy, Cards
+from coterie.config.file import OpenAIModel
+from coterie.engines.breaker import CircuitBreaker
+from coterie.engines.openai_http import Connection, Deadline, EventParser
+from coterie.engines.openai_wire import (
+    STREAM_END,
+    Dialect,
+    Transcript,
+    quotable,
+    read_error,
+    read_retry_after,
+    refusal,
+)
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, Overloaded, TooLong
+from coterie.types import Delta, Failure, Output, Prompt
+
+T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
+"""Seconds: the pause after try n is drawn between 0 and the first pause times 2^n, at most the longest."""
+_END = 0.1
+"""Seconds that the end of an answer may come after its last event; a server that leaves it open is left."""
+_BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
+
+
+class EngineOptions(TypedDict, total=False):
+    """What can be put in place of the network, the clock, chance and patience, as `OpenAIEngine` takes it."""
+
+    transport: httpx.AsyncBaseTransport
+    clock: Callable[[], float]
+    random: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    threshold: int
+    cards: Cards
+
+
+class OpenAIEngine:
+    """Asks a server over HTTP, with time limits, retries and a circuit breaker.
+
+    Connection errors, timeouts, 408, 409, 425, 429, 5xx and broken answers are tried again with full jitter,
+    but never once a stream has given its first piece. `Retry-After` is honoured; one that asks for more than
+    20 seconds, or than the prompt's patience, is left to the caller. CPU-seconds are 0: they are spent elsewhere.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: OpenAIModel,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        threshold: int = _BREAKER_THRESHOLD,
+        cards: Cards | None = None,
+    ) -> None:
+        """Describe the connection; nothing is opened before the first prompt.
+
+        Args:
+            name: its key in the ledger.
+            model: address, model name, key, limits.
+            transport: what carries the requests; the network by default.
+            clock: seconds that only go forward, for the circuit breaker.
+            random: a number from 0 to 1, for the jitter.
+            sleep: waits between tries.
+            threshold: failures in a row after which the server is not asked for a while.
+            cards: what the server runs on, if that can be measured.
+        """
+        self.name = name
+        self.clearance = model.clearance
+        self._model = model
+        self._random = random
+        self._sleep = sleep
+        self._cards = cards or Cards([])
+        self._connection = Connection(name, model, transport)
+        self._dialect = Dialect()
+        self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One answer a prompt, asked side by side.
+
+        Raises:
+            EngineError: `EngineTimeout`, `EngineUnavailable`, `EngineRejected` or `EngineBroken`.
+            TooLong: a prompt that cannot fit the window, or that the server says does not.
+            Overloaded: every connection is taken.
+        """
+        for prompt in batch:
+            self._check(prompt)
+        return await _together([self._answer(prompt) for prompt in batch])
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Pieces as they come, then the `Output`. Raises what `run` raises."""
+        self._check(prompt)
+        failures: tuple[Failure, ...] = ()
+        started, waits = False, _Waits(prompt.patience)
+        while True:
+            transcript = self._transcript(prompt)
+            try:
+                async with aclosing(self._pieces(transcript)) as events:
+                    async for event in events:
+                        started = True
+                        yield replace(event, failures=failures) if isinstance(event, Output) else event
+                return
+            except EngineError as error:
+                error.failures = failures = (*failures, transcript.failure(error))
+                if started or not await self._pause(len(failures) - 1, error, waits):
+                    raise
+            except Overloaded as error:
+                error.failures = failures
+                raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connection.close()
+
+    # --- tries -------------------------------------------------------------------------------------
+
+    async def _answer(self, prompt: Prompt) -> Output:
+        failures: tuple[Failure, ...] = ()
+        waits = _Waits(prompt.patience)
+        while True:
+            transcript = self._transcript(prompt)
+            try:
+                return replace(await self._whole(transcript), failures=failures)
+            except EngineError as error:
+                error.failures = failures = (*failures, transcript.failure(error))
+                if not await self._pause(len(failures) - 1, error, waits):
+                    raise
+            except Overloaded as error:
+                error.failures = failures
+                raise
+
+    async def _pause(self, attempt: int, error: EngineError, waits: _Waits) -> bool:
+        """Wait before the next try; False when there should be none."""
+        asked = getattr(error, "retry_after", None) or 0.0
+        longest = waits.longest
+        last = attempt >= self._model.retries
+        if last or not error.retryable or self._breaker.is_open or asked > longest:
+            return False
+        pause = asked + self._random() * min(_FIRST_PAUSE * 2**attempt, longest)
+        waits.waited += pause
+        await self._sleep(pause)
+        return True
+
+    def _check(self, prompt: Prompt) -> None:
+        """Refuse what no server would take, before anything is sent."""
+        if prompt.choices or prompt.adapter is not None:
+            asked = "score choices" if prompt.choices else f"use adapter {prompt.adapter!r}"
+            raise EngineRejected(
+                f"Engine {self.name!r} was asked to {asked}; servers are not.",
+                engine=self.name,
+                hint="Use a model with engine = 'llama'. A server like vLLM has an adapter as a model of its own name.",
+            )
+        if not prompt.messages:
+            raise EngineRejected(f"Engine {self.name!r} was given a prompt without messages.", engine=self.name)
+        if prompt.grammar is not None:
+            raise EngineRejected(
+                f"Engine {self.name!r} was given a grammar; servers take none.",
+                engine=self.name,
+                hint="Constrain the text with `json_schema`, or use a model with engine = 'llama'.",
+            )
+        tokens = sum(estimate_tokens(message.text) for message in prompt.messages)
+        if tokens > 2 * self._model.window:  # twice: the count is an estimate, and the server has the last word
+            raise TooLong(
+                f"The prompt has about {tokens} tokens; the window of {self.name!r} is {self._model.window}.",
+                hint="Send less text, or correct `window` of the model in coterie.toml.",
+            )
+
+    # --- one try -----------------------------------------------------------------------------------
+
+    async def _whole(self, transcript: Transcript) -> Output:
+        with self._breaker.attempt(), self._cards.call() as energy:
+            async with self._response(transcript.prompt, stream=False) as (response, deadline):
+                transcript.take(await self._connection.read_answer(response, deadline), part="message")
+                return _measured(transcript.output(), energy)
+
+    async def _pieces(self, transcript: Transcript) -> AsyncGenerator[Delta | Output, None]:
+        with self._breaker.attempt() as answered, self._cards.call() as energy:
+            async with self._response(transcript.prompt, stream=True) as (response, deadline):
+                kind = response.headers.get("content-type", "")
+                if kind.startswith("text/html"):  # a proxy's page, or the server's own: whatever it says, no answer
+                    raise EngineBroken(
+                        f"Engine {self.name!r} sent a web page in place of an answer.",
+                        engine=self.name,
+                        hint="Check `base_url` (up to and including /v1), and whether a proxy stands before it.",
+                    )
+                if kind.startswith("application/json"):
+                    # A server that does not stream: its whole answer is one piece.
+                    body = await self._connection.read_answer(response, deadline)
+                    yield Delta(text=transcript.take(body, part="message"))
+                else:
+                    async with aclosing(self._events(response, deadline)) as events:
+                        async for data in events:
+                            if text := transcript.take_event(data):
+                                deadline.renew()
+                                yield Delta(text=text)
+                output = _measured(transcript.output(), energy)
+                answered()
+                yield output
+
+    @asynccontextmanager
+    async def _response(self, prompt: Prompt, *, stream: bool) -> AsyncIterator[tuple[httpx.Response, Deadline]]:
+        """The head of an answer that has status 200; raises for any other."""
+        deadline = self._connection.deadline()
+        while True:
+            body = self._dialect.body(self._model.name, prompt, stream=stream)
+            async with self._connection.post(body, deadline) as response:
+                if response.status_code == httpx.codes.OK:
+                    yield response, deadline
+                    return
+                error = read_error(await self._connection.read_refusal(response, deadline))
+                if not self._dialect.learn(response.status_code, error):
+                    raise self._refusal(response, error, prompt)
+
+    async def _events(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str, None]:
+        """The data of a stream's events, up to and including its end mark."""
+        parser = EventParser()
+        try:
+            async with aclosing(self._connection.chunks(response, deadline)) as chunks:
+                async for chunk in chunks:
+                    for data in map(self._connection.scrubbed, parser.feed(chunk)):
+                        yield data
+                        if data.strip() == STREAM_END:
+                            await _read_out(chunks)
+                            return
+            for data in map(self._connection.scrubbed, parser.end()):
+                yield data
+        except ValueError as error:
+            raise EngineBroken(f"Engine {self.name!r} sent no event stream: {error}.", engine=self.name) from error
+
+    def _transcript(self, prompt: Prompt) -> Transcript:
+        return Transcript(engine=self.name, prompt=prompt)
+
+    def _refusal(self, response: httpx.Response, error: Mapping[str, Any], prompt: Prompt) -> CoterieError:
+        return refusal(
+            response.status_code,
+            error,
+            engine=self.name,
+            said=quotable(error, prompt),
+            retry_after=read_retry_after(response.headers),
+        )
+
+
+async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Read what ends an answer behind its last event: only then the connection serves the next request too."""
+    with suppress(CoterieError, TimeoutError):
+        async with asyncio.timeout(_END):
+            async for _ in chunks:
+                pass
+
+
+def _measured(output: Output, energy: CallEnergy) -> Output:
+    """With the joules that the server's cards took for it, where they say so."""
+    joules = energy.end()
+    if joules is None:
+        return output
+    return replace(output, usage=replace(output.usage, joules=joules, joules_kind="measured"))
+
+
+@dataclass
+class _Waits:
+    """What one prompt has spent on waiting for another try."""
+
+    patience: float | None
+    waited: float = 0.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds that the next wait may take."""
+        return _LONGEST_PAUSE if self.patience is None else min(self.patience - self.waited, _LONGEST_PAUSE)
+
+
+async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; the first failure ends the others."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

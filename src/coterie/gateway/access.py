@@ -1,0 +1,157 @@
+"""Who may reach the gateway, as whom, and what for.
+
+With keys, whoever has one comes in, from anywhere, as the tenant and in the role of the key. Without, only programs of
+this machine may: the gateway listens on loopback alone. A browser runs other people's programs on this machine, so two
+of its tricks are refused then too: a page whose name resolves to 127.0.0.1 (DNS rebinding: its requests carry that name
+as `Host`) and a page of another site that posts here (it carries its `Origin`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from coterie.errors import SetupError
+from coterie.gateway.errors import WireError
+from coterie.governance.keys import Key, KeyRing, Permission
+from coterie.types import Label
+
+_log = logging.getLogger("coterie.gateway")
+_CALLER = "coterie.caller"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks: the holder of a key, or, where there are no keys, somebody of this machine."""
+
+    key: Key | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose requests, sessions and traces are theirs."""
+        return self.key.tenant if self.key else "default"
+
+    @property
+    def key_id(self) -> str:
+        """For the audit log; empty without a key."""
+        return self.key.id if self.key else ""
+
+    @property
+    def specialists(self) -> tuple[str, ...]:
+        """The only ones they may ask; empty for all."""
+        return self.key.specialists if self.key else ()
+
+    def clearance(self, default: Label) -> Label:
+        """The most sensitive label they may see."""
+        return self.key.clearance if self.key and self.key.clearance else default
+
+    def sees(self, specialist: str) -> bool:
+        """Whether they may know of a specialist."""
+        return not self.specialists or specialist in self.specialists
+
+    @property
+    def role(self) -> str:
+        """That of their key; empty without one."""
+        return self.key.role if self.key else ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether their role allows it."""
+        return self.key is None or self.key.may(permission)
+
+    def require(self, permission: Permission) -> None:
+        """Raises `WireError` if their role does not allow it."""
+        if not self.may(permission):
+            raise WireError("forbidden", f"A key of the role {self.role!r} may not do this.")
+
+    @staticmethod
+    def of(scope: Scope) -> Caller:
+        """Who sent this request; the door has asked."""
+        caller: Caller = scope[_CALLER]
+        return caller
+
+
+def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
+    """Find out who sends a request, and keep it in its scope.
+
+    Args:
+        scope: The request's.
+        ring: The keys; None where there can be none.
+        open_to_all: The path needs no key.
+
+    Raises:
+        WireError: no key, a wrong one, or, without keys, a browser's page of another place; or they cannot be read.
+    """
+    headers = Headers(scope=scope)
+    try:
+        if ring is None or ring.is_empty():
+            refuse_foreign(headers)
+            scope[_CALLER] = Caller()
+        elif open_to_all:
+            scope[_CALLER] = Caller()
+        else:
+            scope[_CALLER] = Caller(key=_key_of(headers, ring))
+    except SetupError as error:  # where its file lies is the operator's to know: nobody has said yet who they are
+        _log.error("%s", error)
+        raise WireError("keys_unreadable", "The gateway cannot read its keys, and lets nobody in.") from None
+
+
+def _key_of(headers: Headers, ring: KeyRing) -> Key:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise WireError("key_missing", "This gateway needs a key: send `Authorization: Bearer ctr_...`.")
+    key = ring.find(token.strip())
+    if key is None:
+        raise WireError("key_refused", "This key opens nothing: it is unknown, revoked or expired.")
+    return key
+
+
+def refuse_public(host: str, ring: KeyRing | None = None) -> None:
+    """Check an address to listen on.
+
+    Raises:
+        SetupError: others than this machine's user could come in without a key, or the keys cannot be read.
+    """
+    if not is_loopback(host) and (ring is None or ring.is_empty()):
+        raise SetupError(
+            f"Asked to listen on {host!r}, which other machines may reach, but there are no keys: anyone who reaches "
+            "the gateway could use it.",
+            hint="Make one: coterie keys create NAME. Or use `--host 127.0.0.1`.",
+        )
+
+
+@lru_cache(maxsize=256)  # each request asks, mostly the same
+def is_loopback(host: str) -> bool:
+    """True for a name or address that only this machine reaches: `localhost`, `127.0.0.1`, `::1`."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_foreign(headers: Headers) -> None:
+    """Check the headers a browser cannot be talked out of. Absent ones are fine: such a client is no browser.
+
+    Raises:
+        WireError: `Host` or `Origin` names another machine.
+    """
+    host, origin = headers.get("host"), headers.get("origin")
+    if host and not is_loopback(_host_name(f"//{host}")):
+        raise WireError("forbidden_host", f"Refused: the Host header is {host[:100]!r}; use http://127.0.0.1 instead.")
+    if origin and not is_loopback(_host_name(origin)):
+        raise WireError("forbidden_origin", f"Refused: the request comes from a web page of {origin[:100]!r}.")
+
+
+def _host_name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,1 @@
+"""Coterie's own HTTP API."""

@@ -1,0 +1,40 @@
+"""What an operator asks: is it alive, is it ready, what does it count, what happened in that request."""
+
+from __future__ import annotations
+
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+
+from coterie.gateway.access import Caller
+from coterie.gateway.api.traces import find_trace
+from coterie.gateway.connection import JSONBody
+from coterie.gateway.work import Gateway
+from coterie.observe.plain import plain
+from coterie.store.content import without_content
+
+
+async def tell_health(_http: HTTPRequest) -> Response:
+    """The process is alive."""
+    return JSONBody({"status": "ok"})
+
+
+async def tell_readiness(http: HTTPRequest) -> Response:
+    """The gateway takes requests: 200, or 503 once it drains."""
+    if Gateway.of(http).draining:
+        return JSONBody({"status": "draining"}, status_code=503)
+    return JSONBody({"status": "ok"})
+
+
+async def show_metrics(http: HTTPRequest) -> Response:
+    """The counters, for Prometheus."""
+    metrics = Gateway.of(http).metrics
+    return Response(metrics.render(), media_type=metrics.content_type)
+
+
+async def show_trace(http: HTTPRequest) -> Response:
+    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such."""
+    gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
+    trace = await find_trace(gateway, caller, trace_id)
+    label = max([trace.label, *(finding.label for finding in trace.findings)])
+    above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
+    return JSONBody(plain(without_content(trace) if above else trace))

@@ -1,0 +1,237 @@
+"""The app: every path, what serves it, and what surrounds them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coterie.config.file import GatewaySection
+from coterie.errors import CoterieError
+from coterie.gateway.access import Caller, admit
+from coterie.gateway.api.feedback import take_feedback
+from coterie.gateway.api.operations import show_metrics, show_trace, tell_health, tell_readiness
+from coterie.gateway.connection import ClientGone, JSONBody
+from coterie.gateway.errors import WireError, answer_error, error_response
+from coterie.gateway.openai.chat import complete_chat
+from coterie.gateway.openai.embeddings import embed
+from coterie.gateway.openai.models import list_models, show_model
+from coterie.gateway.openapi import Endpoint, describe_api
+from coterie.gateway.wire import (
+    ChatChunk,
+    ChatCompletion,
+    ChatRequest,
+    Embeddings,
+    EmbeddingsRequest,
+    FeedbackKept,
+    FeedbackRequest,
+    Health,
+    Models,
+    ModelView,
+)
+from coterie.gateway.work import Gateway, Work, open_gateway
+from coterie.governance.keys import KeyRing, Permission
+
+if TYPE_CHECKING:
+    from coterie.network.pipeline import Network
+
+# --- Around every request: who may come in, what became of it, and nothing of ours in an error.
+
+_GONE = 499
+"""Counted for a caller who left before the response was complete."""
+
+
+class Door:
+    """The outermost layer of the app: checks headers, counts responses, and catches what nobody else did."""
+
+    def __init__(self, app: ASGIApp, *, paths: Mapping[object, str], open_paths: Collection[str]) -> None:
+        """Wrap `app`.
+
+        Args:
+            app: The gateway's.
+            paths: The path template of each endpoint, for the counters.
+            open_paths: Those that need no key.
+        """
+        self.app = app
+        self.paths = paths
+        self.open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        gateway, sending, start = Gateway.of(scope), _Sending(send), time.perf_counter()
+        try:
+            admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
+            await self.app(scope, receive, sending)
+        except ClientGone:
+            sending.status = _GONE
+        except asyncio.CancelledError:
+            if not gateway.draining:
+                raise
+            cut = WireError("shutting_down", "The gateway shut down before the answer was complete.")
+            await _say(cut, sending, scope, receive)
+        except Exception as error:  # noqa: BLE001 - every error becomes a response; see error_response
+            await _say(error, sending, scope, receive)
+        finally:
+            endpoint = self.paths.get(scope.get("endpoint"), "other")
+            gateway.metrics.count_response(endpoint, sending.status, time.perf_counter() - start)
+
+
+@dataclass
+class _Sending:
+    """A `send` that remembers the status it sent; 0 before."""
+
+    send: Send
+    status: int = field(default=0)
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self.send(message)
+
+
+async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Receive) -> None:
+    """Send the error's response, unless another has begun."""
+    response = error_response(error)
+    if sending.status == 0:
+        await response(scope, receive, sending)
+
+
+async def show_api(_http: HTTPRequest) -> Response:
+    """The OpenAPI document."""
+    return JSONBody(describe_api(ENDPOINTS))
+
+
+ENDPOINTS: Sequence[Endpoint] = (
+    Endpoint(
+        method="POST",
+        path="/v1/chat/completions",
+        serve=Work(complete_chat),
+        summary="Ask the network; `stream` gives the answer as it is made.",
+        asked=ChatRequest,
+        told=ChatCompletion,
+        streamed=ChatChunk,
+        needs="ask",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/embeddings",
+        serve=Work(embed),
+        summary="Vectors of texts, from the encoder that router and specialists share.",
+        asked=EmbeddingsRequest,
+        told=Embeddings,
+        needs="ask",
+    ),
+    Endpoint(
+        method="GET", path="/v1/models", serve=list_models, summary="The router and each specialist.", told=Models
+    ),
+    Endpoint(method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", told=ModelView),
+    Endpoint(
+        method="GET",
+        path="/api/traces/{trace_id}",
+        serve=show_trace,
+        summary="One request's whole life.",
+        needs="traces",
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/feedback",
+        serve=Work(take_feedback),
+        summary="Say whether an answer was right.",
+        asked=FeedbackRequest,
+        told=FeedbackKept,
+        needs="ask",
+    ),
+    Endpoint(
+        method="GET", path="/healthz", serve=tell_health, summary="The process is alive.", told=Health, open_to_all=True
+    ),
+    Endpoint(
+        method="GET",
+        path="/readyz",
+        serve=tell_readiness,
+        summary="Requests are taken; 503 if not.",
+        told=Health,
+        open_to_all=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        serve=show_metrics,
+        summary="Counters, for Prometheus.",
+        media_type="text/plain",
+        needs="metrics",
+    ),
+    Endpoint(method="GET", path="/openapi.json", serve=show_api, summary="This document."),
+)
+"""Everything the gateway answers, in the order of its documentation."""
+
+
+def create_app(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Starlette:
+    """An ASGI app before an open network, which stays the caller's to close.
+
+    With a ring that has keys, whoever has none is refused.
+
+    Call it in the event loop that will serve it. `app.state.gateway.draining = True` makes it refuse further work.
+    """
+    guarded = [(e, _guard(e)) for e in ENDPOINTS]
+    open_paths = [e.path for e in ENDPOINTS if e.open_to_all]
+    app = Starlette(
+        routes=[Route(e.path, serve, methods=[e.method]) for e, serve in guarded],
+        middleware=[Middleware(Door, paths={serve: e.path for e, serve in guarded}, open_paths=open_paths)],
+        exception_handlers=dict.fromkeys((CoterieError, WireError, ValidationError, HTTPException), answer_error),
+        lifespan=_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.gateway = open_gateway(network, section, ring)
+    return app
+
+
+def _guard(endpoint: Endpoint) -> Callable[..., Any]:
+    """What serves an endpoint, asking first whether the caller may."""
+    if endpoint.needs is None:
+        return endpoint.serve
+    return _Guard(endpoint.serve, endpoint.needs) if isinstance(endpoint.serve, Work) else _guarded(endpoint)
+
+
+def _guarded(endpoint: Endpoint) -> Callable[[HTTPRequest], Awaitable[Response]]:
+    async def serve(http: HTTPRequest) -> Response:
+        if endpoint.needs is not None:
+            Caller.of(http.scope).require(endpoint.needs)
+        response: Response = await endpoint.serve(http)
+        return response
+
+    return serve
+
+
+class _Guard:
+    """An ASGI app behind the question whether the caller may."""
+
+    def __init__(self, app: ASGIApp, permission: Permission) -> None:
+        self.app, self.permission = app, permission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        Caller.of(scope).require(self.permission)
+        await self.app(scope, receive, send)
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    """At shutdown, leave when everybody has."""
+    yield
+    gateway: Gateway = app.state.gateway
+    await gateway.drain()

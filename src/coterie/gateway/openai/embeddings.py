@@ -1,0 +1,135 @@
+"""`POST /v1/embeddings`: the encoder that router and specialists share."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coterie.errors import EngineBroken
+from coterie.gateway.access import Caller
+from coterie.gateway.connection import JSONBody
+from coterie.gateway.errors import WireError
+from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.wire import EmbeddingsRequest
+from coterie.gateway.work import Gateway
+from coterie.types import Account, AuditEvent, Output, Step, Usage, total_usage
+
+MOST_INPUTS = 2048
+"""Texts of one request, as at OpenAI."""
+
+_SLICE = 32
+"""Texts encoded at once, so that a long list leaves room for others' requests between."""
+
+
+def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
+    """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
+    wire = EmbeddingsRequest.model_validate_json(body)
+    if wire.model != ROUTED:
+        raise WireError(
+            "model_not_found", f"Asked for model {wire.model[:100]!r}; embeddings come from {ROUTED!r}.", param="model"
+        )
+    return Embedding(
+        gateway=gateway,
+        account=Account(tenant=caller.tenant, key=caller.key_id),
+        texts=read_inputs(wire.input),
+        as_base64=wire.encoding_format == "base64",
+        dimensions=wire.dimensions,
+    )
+
+
+def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
+    """The texts to encode. Raises `WireError` when there are none, too many, or any is empty or not a text."""
+    texts = [given] if isinstance(given, str) else given
+    if not 0 < len(texts) <= MOST_INPUTS:
+        raise WireError("invalid_request", f"Found {len(texts)} inputs; 1 to {MOST_INPUTS} can be sent.", param="input")
+    checked = []
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise WireError(
+                "unsupported_content",
+                "The input holds token ids, which belong to another model's vocabulary; send texts "
+                "(in LangChain: check_embedding_ctx_length=False).",
+                param="input",
+            )
+        if not text.strip():
+            raise WireError("invalid_request", f"Input {place} is empty.", param=f"input[{place}]")
+        checked.append(text)
+    return checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """The vectors of some texts."""
+
+    gateway: Gateway
+    account: Account
+    """Who pays."""
+    texts: Sequence[str]
+    as_base64: bool
+    dimensions: int | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Encode and answer."""
+        data: list[dict[str, object]] = []
+        took: list[Usage] = []
+        network = self.gateway.network
+        began = network.clock()
+        async with self._paid(took):
+            for start in range(0, len(self.texts), _SLICE):
+                for output in await network.embed(self.texts[start : start + _SLICE]):
+                    took.append(output.usage)
+                    data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
+        steps = self._steps(took)
+        if network.audit is not None:
+            await network.audit.append(self._entry(began, steps, network.audit.digest))
+        self.gateway.metrics.count_steps(steps)
+        tokens = sum(usage.tokens_in for usage in took)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        await JSONBody({"object": "list", "data": data, "model": ROUTED, "usage": usage})(scope, receive, send)
+
+    @asynccontextmanager
+    async def _paid(self, took: Sequence[Usage]) -> AsyncIterator[None]:
+        """Counted by the budgets as one request, with what it took by its end. Raises `BudgetExceeded`."""
+        network = self.gateway.network
+        if network.budget is None:
+            yield
+            return
+        reserved = await network.budget.admit(self.account)
+        try:
+            yield
+        finally:
+            await network.budget.settle(reserved, total_usage(step.usage for step in self._steps(took)))
+
+    def _steps(self, took: Sequence[Usage]) -> list[Step]:
+        """What was done, priced."""
+        network = self.gateway.network
+        steps = (Step(producer="embeddings", engine=network.encoder.name, usage=usage) for usage in took)
+        return [network.meter.price(step) for step in steps]
+
+    def _entry(self, began: float, steps: Sequence[Step], digest: Callable[[str], str]) -> AuditEvent:
+        """The entry of the audit log: who had how many texts encoded, and a hash of them."""
+        cost = total_usage(step.usage for step in steps).cost
+        about = {
+            "key": self.account.key,
+            "texts": len(self.texts),
+            "asked": digest("\n".join(self.texts)),
+            "encoder": self.gateway.network.encoder.name,
+            "cost": None if cost is None else str(cost),
+        }
+        return AuditEvent(kind="embed", time=began, tenant=self.account.tenant, about=about)
+
+    def _write(self, output: Output) -> str | list[float]:
+        """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""
+        vector = output.vector
+        if vector is None:
+            raise EngineBroken("The encoder gave no vector.", engine=self.gateway.network.encoder.name)
+        if self.dimensions not in {None, len(vector)}:
+            message = f"Asked for {self.dimensions} dimensions; this encoder has {len(vector)}."
+            raise WireError("unsupported_parameter", message, param="dimensions")
+        if self.as_base64:
+            return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+        return [float(number) for number in vector]

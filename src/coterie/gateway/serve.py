@@ -1,0 +1,158 @@
+"""The server: from an address to an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import TYPE_CHECKING, cast
+
+import uvicorn
+from starlette.applications import Starlette
+
+from coterie.config.file import GatewaySection
+from coterie.errors import SetupError
+from coterie.gateway.access import refuse_public
+from coterie.gateway.app import create_app
+from coterie.gateway.work import Gateway
+from coterie.governance.keys import KeyRing
+
+if TYPE_CHECKING:
+    from coterie.network.pipeline import Network
+
+_IDLE_SECONDS = 75
+"""How long a connection may idle: longer than clients keep theirs, so that they never write to a closed one."""
+
+
+async def serve(
+    open_network: Callable[[], Awaitable[Network]],
+    section: GatewaySection,
+    *,
+    ring: KeyRing | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
+
+    Draining takes no further connections and gives running requests `section.drain` seconds; a second signal
+    ends it at once. Cancelling drains too. Signals are heard only in the main thread: `asyncio.run(serve(...))`.
+
+    Args:
+        open_network: Called once, after the address is known to be free.
+        section: Address and limits. Port 0 takes a free one.
+        ring: Who may come in. Without keys, the address must be one that only this machine reaches.
+        on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
+
+    Raises:
+        SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
+    """
+    refuse_public(section.host, ring)
+    with _bind(section) as listener:
+        network = await open_network()
+        try:
+            app = create_app(network, section, ring)
+            await _Server(app, section, on_ready=on_ready).run_to_end(listener)
+        finally:
+            await network.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with our gateway told of its beginning and end, and a signal as an ordinary end."""
+
+    def __init__(self, app: Starlette, section: GatewaySection, *, on_ready: Callable[[str], None] | None) -> None:
+        super().__init__(_configure(app, section))
+        self._gateway: Gateway = app.state.gateway
+        self._section = section
+        self._on_ready = on_ready
+        self._cancelled = False
+
+    async def run_to_end(self, listener: socket.socket) -> None:
+        """Serve until a signal or a cancellation, and drain."""
+        try:
+            await self.serve(sockets=[listener])
+        except OSError as error:  # between binding and listening another program was faster
+            raise _refused(self._section, error) from error
+        finally:
+            await self._gateway.drain()
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say where."""
+        await super().startup(sockets)
+        if self.started and self._on_ready and sockets:
+            self._on_ready(_address(sockets[0]))
+
+    async def main_loop(self) -> None:
+        """Wait for the end. uvicorn's would leave everything as it is when cancelled."""
+        try:
+            await super().main_loop()
+        except asyncio.CancelledError:
+            self._cancelled = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse further work on connections that are open, then drain."""
+        self._gateway.draining = True
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, cut off who is still at work at the second.
+
+        uvicorn's would raise the signal again after draining, for an exit code of -15.
+        """
+        del sig, frame
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        if self.force_exit:
+            for task in self.server_state.tasks:
+                task.cancel()
+
+
+def _configure(app: Starlette, section: GatewaySection) -> uvicorn.Config:
+    """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=cast("int", section.drain),  # declared an int, used as asyncio's timeout
+    )
+
+
+def _bind(section: GatewaySection) -> socket.socket:
+    """A socket bound to the section's address. Raises `SetupError`."""
+    family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY; without, each response waits 40 ms for a delayed ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        # So that a restart need not wait for the last run's connections to be forgotten.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((section.host.strip("[]"), section.port))
+    except OSError as error:
+        listener.close()
+        raise _refused(section, error) from error
+    return listener
+
+
+def _refused(section: GatewaySection, error: OSError) -> SetupError:
+    place = f"{section.host}:{section.port}"
+    if error.errno == errno.EADDRINUSE:
+        return SetupError(
+            f"Cannot listen on {place}: another program already does.",
+            hint=f"Stop it, or take another port: `coterie serve --port {section.port + 1}` (0 takes any free one).",
+        )
+    if error.errno == errno.EACCES:
+        hint = "Take a port of 1024 or more: `coterie serve --port 8321`."
+        return SetupError(f"Cannot listen on {place}: not allowed to this user.", hint=hint)
+    return SetupError(f"Cannot listen on {place}: {error.strerror or error}.", hint="Use `--host 127.0.0.1`.")
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

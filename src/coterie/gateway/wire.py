@@ -1,0 +1,436 @@
+"""What goes over the wire: the OpenAI API's shapes, with a `coterie` object beside them.
+
+Requests are checked with these models. As OpenAI servers do, parameters not named here are accepted and
+have no effect; those named only to be refused are the ones whose silent absence would break a caller. The
+`coterie` object is ours alone, so an unknown key in it is an error. Responses are built as plain dicts
+(`_translate.py`) and described by these models in `/openapi.json`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+from coterie.types import Label
+
+_INT64 = 2**63
+
+
+class _Asked(BaseModel):
+    """Part of a request in OpenAI's shape: what we do not know is not an error."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+class _Told(BaseModel):
+    """Part of a response."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+def _check_cell(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """One sentence instead of one for each kind of value it is not."""
+    try:
+        return check(value)
+    except ValidationError:
+        message = "a column holds a text of at most 10000 characters, a finite number, true, false or null"
+        raise PydanticCustomError("cell", message) from None
+
+
+Cell = Annotated[
+    StrictBool
+    | Annotated[StrictInt, Field(ge=-_INT64, lt=_INT64)]
+    | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+    | Annotated[StrictStr, Field(max_length=10_000)]
+    | None,
+    WrapValidator(_check_cell),
+]
+"""A value of one column. A whole number of more than 64 bits becomes a float."""
+
+
+class DocumentWire(_Asked):
+    """A long text that the question is about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = ""
+    """Left out where it stands on a shelf."""
+    name: Annotated[str, Field(min_length=1, max_length=500)] = "document"
+    """By which citations refer to it; of a document on a shelf, its name there."""
+    label: Label | None = None
+    """Its sensitivity, where it is above the request's."""
+    shelf: str = ""
+    """The shelf that it stands on, a `[knowledge]` key that a specialist reads."""
+
+
+class ReleaseWire(_Asked):
+    """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Label
+    """The label that it has from then on. What holds a secret is not released."""
+    because: Annotated[str, Field(min_length=1, max_length=300)]
+    """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
+
+
+class Extension(_Asked):
+    """The `coterie` object of a request (`extra_body={"coterie": {...}}` in the openai client)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    session: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
+    """Names a remembered conversation."""
+    label: Label | None = None
+    """Sensitivity of the request: `public`, `internal`, `confidential` or `restricted`."""
+    release: ReleaseWire | None = None
+    """Lowers the label of text, columns, messages and a document that is sent along, which is written down."""
+    clearance: Label | None = None
+    """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
+    columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
+    """Structured input, by column name; without it, a JSON object in the user's message is taken."""
+    document: str | DocumentWire | None = None
+    """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    """Share of the generalist's quality to keep at the least cost, in place of the network's."""
+    budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
+
+
+class ContentPart(_Asked):
+    """One part of a message's content; only text can be read."""
+
+    type: str
+    """`text`; also `refusal` in an assistant's message."""
+    text: str | None = None
+    refusal: str | None = None
+
+
+class ChatMessage(_Asked):
+    """One turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+
+
+class StreamOptions(_Asked):
+    """How to stream."""
+
+    include_usage: bool = False
+    """Send a last chunk with the token counts."""
+
+
+class ChatRequest(_Asked):
+    """`POST /v1/chat/completions`."""
+
+    model: str
+    """`coterie` lets the router choose; `coterie/NAME` asks that specialist."""
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    """The last user message is what is asked; the others are its history."""
+    stream: bool | None = None
+    """Answer as server-sent events."""
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longest generated text in tokens; the older name of `max_completion_tokens`."""
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longest generated text in tokens."""
+    n: int | None = None
+    """Only 1: there is one answer."""
+    tool_choice: str | dict[str, object] | None = None
+    """`none` and `auto` are fine, since no tool is ever called; a forced call is refused."""
+    response_format: dict[str, object] | None = None
+    """Only `{"type": "text"}`: a specialist's answer has its own form."""
+    logprobs: bool | None = None
+    """Only false: confidence is in the `coterie` object, calibrated."""
+    modalities: list[str] | None = None
+    """Only `["text"]`."""
+    coterie: Extension | None = None
+
+
+class FeedbackRequest(_Asked):
+    """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trace_id: Annotated[str, Field(min_length=1, max_length=200)]
+    """The answer's, from its `coterie` object or the `x-coterie-trace` header."""
+    thumb: Literal["up", "down"] | None = None
+    value: Cell | Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=1, max_length=100)] = (
+        None
+    )
+    """What would have been right: a label, several, a number or a text."""
+    comment: Annotated[str, Field(max_length=10_000)] = ""
+    specialist: Annotated[str, Field(max_length=100)] = ""
+    """Whose finding is meant; left out, the whole answer."""
+
+
+class EmbeddingsRequest(_Asked):
+    """`POST /v1/embeddings`."""
+
+    model: str
+    """`coterie`: the encoder that router and specialists share."""
+    input: str | list[str] | list[int] | list[list[int]]
+    """A text or a list of texts. Token ids are refused: they belong to another model's vocabulary."""
+    encoding_format: Literal["float", "base64"] = "float"
+    """`base64` is little-endian float32."""
+    dimensions: int | None = None
+    """Only the encoder's own number."""
+
+
+# --- Responses -----------------------------------------------------------------------------------
+
+
+class RouteView(_Told):
+    """Whom the router asked, and why."""
+
+    specialists: list[str]
+    reason: str
+    scores: dict[str, float | None]
+
+
+class EvidenceView(_Told):
+    """Why a finding says what it says."""
+
+    kind: Literal["reason", "alternative", "quote"]
+    name: str
+    text: str
+    weight: float | None
+    start: int | None = None
+    """Of a quote from what was asked: its place there, in characters."""
+    end: int | None = None
+
+
+class FieldView(_Told):
+    """One value of one field, or that it is not stated."""
+
+    name: str
+    value: str | int | float | bool | None
+    text: str
+    """The quote; empty if the field is not stated."""
+    start: int | None
+    """Where the quote begins in what was asked, in characters."""
+    end: int | None
+    confidence: float | None
+    accepted: bool
+    reason: str
+
+
+class CitationView(_Told):
+    """Words of a document that an answer rests on."""
+
+    number: int
+    """By which the answer's text refers to it: `[1]`."""
+    document: str
+    start: int
+    """Where the quote begins in the document's text, in characters."""
+    end: int
+    text: str
+    """The quote, word for word."""
+    shelf: str
+    heading: str
+    page: int | None
+    label: Label
+
+
+class FindingView(_Told):
+    """One specialist's result."""
+
+    specialist: str
+    value: str | int | float | bool | list[str] | None
+    text: str
+    confidence: float | None
+    accepted: bool
+    reason: str
+    evidence: list[EvidenceView]
+    fields: list[FieldView] | None = None
+    """Of an `extract` specialist: what it looked for."""
+    citations: list[CitationView] | None = None
+    """Of an `answer` specialist: what its answer rests on."""
+
+
+class UsageView(_Told):
+    """What the answer took; unknown is null."""
+
+    milliseconds: float | None
+    joules: float | None
+    joules_kind: Literal["measured", "estimated"]
+    cost: float | None
+    counterfactual_cost: float | None
+    """What the configured generalist would have cost."""
+
+
+class CoterieView(_Told):
+    """The `coterie` object of a response, which ordinary clients ignore."""
+
+    trace_id: str
+    status: Literal["accepted", "abstained", "escalated"]
+    accepted: bool
+    route: RouteView
+    restated: str | None = None
+    """What was asked, standing on its own, where it leant on earlier turns."""
+    degraded: str | None = None
+    """What the generalist failed to do, and why, where the answer had to do without."""
+    findings: list[FindingView]
+    usage: UsageView
+
+
+class TokenUsage(_Told):
+    """Token counts as OpenAI names them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AnswerMessage(_Told):
+    """The answer."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class ChatChoice(_Told):
+    """The only choice."""
+
+    index: Literal[0]
+    message: AnswerMessage
+    logprobs: None
+    finish_reason: Literal["stop", "length"]
+
+
+class ChatCompletion(_Told):
+    """Response of `POST /v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: TokenUsage
+    coterie: CoterieView
+
+
+class ChoiceDelta(_Told):
+    """A piece of the answer."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChunkChoice(_Told):
+    """The only choice, in a stream."""
+
+    index: Literal[0]
+    delta: ChoiceDelta
+    logprobs: None
+    finish_reason: Literal["stop", "length"] | None
+
+
+class ChatChunk(_Told):
+    """One `data:` line of a stream; the `coterie` object comes with the one that has a `finish_reason`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: TokenUsage | None = None
+    coterie: CoterieView | None = None
+
+
+class EmbeddingView(_Told):
+    """One vector."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(_Told):
+    """Tokens the encoder read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(_Told):
+    """Response of `POST /v1/embeddings`."""
+
+    object: Literal["list"]
+    data: list[EmbeddingView]
+    model: str
+    usage: EmbeddingUsage
+
+
+class ModelCard(_Told):
+    """What stands behind a model's name; empty for the router."""
+
+    task: str
+    description: str
+    rung: str
+    version: str
+    columns: list[str]
+
+
+class ModelView(_Told):
+    """Response of `GET /v1/models/{id}`."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    coterie: ModelCard | None = None
+
+
+class Models(_Told):
+    """Response of `GET /v1/models`."""
+
+    object: Literal["list"]
+    data: list[ModelView]
+
+
+class FeedbackKept(_Told):
+    """The feedback is in the store."""
+
+    trace_id: str
+    status: Literal["kept"] = "kept"
+
+
+class Health(_Told):
+    """Response of `GET /healthz` and `GET /readyz`."""
+
+    status: Literal["ok", "draining"]
+
+
+class ErrorBody(_Told):
+    """What went wrong, in OpenAI's shape."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    """Stable: programs may depend on it."""
+
+
+class Error(_Told):
+    """Every response with a status of 400 or more."""
+
+    error: ErrorBody

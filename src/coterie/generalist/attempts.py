@@ -1,0 +1,270 @@
+"""Asking a large model so that an answer comes, or the reason why not, in time; and what every try took.
+
+The next model is asked when one fails (fallback), or beside one that says nothing (hedge). Whoever speaks first is
+heard to the end. Nothing that was tried is forgotten: each try is a step of the ledger with a note.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import cast
+
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import EngineError, InputError, Overloaded, PolicyError, SetupError
+from coterie.protocols import StreamingEngine
+from coterie.runtime.concurrency import cancel
+from coterie.types import Delta, Failure, Output, Prompt, Step, Usage, Verdict
+
+_EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
+"""What a model that cannot be asked raises; anything else is a mistake of ours."""
+_IMPATIENCE = 1.0
+"""Seconds that a model may pause before it tries again, while another has not been asked yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateModel:
+    """A model that may be asked."""
+
+    engine: StreamingEngine
+    window: int
+    """Tokens of prompt and answer that it takes."""
+    pseudonymised: bool = False
+    """Personal data reaches it under pseudonyms only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """How asking ended."""
+
+    text: str
+    """All that was said, also if it broke off."""
+    output: Output | None
+    """Of the model that answered to the end; None if none did."""
+    engine: str
+    """Who was heard; empty if nobody."""
+    steps: tuple[Step, ...]
+    verdicts: tuple[Verdict, ...]
+    reason: str
+    """What went wrong on the way, in words; empty if nothing did."""
+
+
+@dataclass(eq=False)
+class _Try:
+    """One model being asked."""
+
+    candidate: CandidateModel
+    prompt: Prompt
+    note: str
+    start: float = field(default_factory=perf_counter)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.candidate.engine.name
+
+    def so_far(self) -> Usage:
+        """What it took until now, estimated: it may be billed though nobody waits for it any more."""
+        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        milliseconds = (perf_counter() - self.start) * 1000
+        return Usage(tokens_in=asked, tokens_out=estimate_tokens("".join(self.texts)), milliseconds=milliseconds)
+
+
+class Tries:
+    """One question to one of several models."""
+
+    def __init__(
+        self,
+        candidates: Sequence[CandidateModel],
+        prompt_for: Callable[[CandidateModel], Prompt],
+        *,
+        producer: str,
+        deadline: float,
+        hedge_after: float | None = None,
+    ) -> None:
+        """Describe the question; nothing is asked yet.
+
+        Args:
+            candidates: The models, in the order in which they are asked.
+            prompt_for: What a model is told. Raises `TooLong` where it does not fit: that one is not asked.
+            producer: Named in the steps.
+            deadline: The event loop's time by which all must be said.
+            hedge_after: Seconds of silence after which the next is asked beside; the first again if there is no next.
+        """
+        self._waiting = deque(candidates)
+        self._spare = candidates[0] if len(candidates) == 1 and hedge_after is not None else None
+        self._prompt_for = prompt_for
+        self._producer = producer
+        self._deadline = deadline
+        self._hedge_after = hedge_after
+        self._events: asyncio.Queue[tuple[_Try, Delta | Output | Exception]] = asyncio.Queue()
+        self._running: dict[_Try, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard: _Try | None = None
+        self._steps: list[Step] = []
+        self._verdicts: list[Verdict] = []
+        self._reasons: list[str] = []
+
+    async def stream(self) -> AsyncGenerator[Delta | Heard, None]:
+        """Pieces of the first who speaks, then how it ended."""
+        try:
+            self._ask_next("")
+            while self._running:
+                happened = await self._wait()
+                if happened is None:
+                    continue
+                each, event = happened
+                if each not in self._running:
+                    continue  # given up meanwhile
+                if isinstance(event, Delta):
+                    each.texts.append(event.text)
+                    if self._heard is each:
+                        yield event
+                    elif event.text.strip():  # white space is no beginning
+                        self._listen_to(each)
+                        yield Delta(text="".join(each.texts))
+                elif isinstance(event, Output) and event.text.strip():
+                    self._listen_to(each)
+                    yield self._ending(each, event)
+                    return
+                else:
+                    self._lost(each, event)
+            yield self._ending(self._heard, None)
+        finally:
+            await cancel(self._tasks)
+
+    async def ask(self) -> Heard:
+        """How it ended, at once."""
+        async with aclosing(self.stream()) as events:
+            async for event in events:
+                if isinstance(event, Heard):
+                    return event
+        raise AssertionError("a stream ends with how it ended")
+
+    async def _wait(self) -> tuple[_Try, Delta | Output | Exception] | None:
+        """What happens next; None when a time is up, after doing what is to be done then."""
+        hedge = self._next_hedge()
+        until = self._deadline if hedge is None else min(hedge, self._deadline)
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._events.get()
+        except TimeoutError:
+            if hedge is not None and hedge < self._deadline:
+                self._hedge()
+            else:
+                self._out_of_time()
+            return None
+
+    def _next_hedge(self) -> float | None:
+        """When the next model is asked beside those that say nothing; None if it is not."""
+        more = self._waiting or self._spare
+        if self._hedge_after is None or self._heard is not None or not more:
+            return None
+        return self._last_asked + self._hedge_after
+
+    def _hedge(self) -> None:
+        if not self._waiting and self._spare is not None:
+            self._waiting.append(self._spare)
+        self._spare = None
+        silent = ", ".join(repr(each.name) for each in self._running)
+        self._ask_next(f"hedge: {silent} had said nothing after {self._hedge_after:g} s")
+
+    def _out_of_time(self) -> None:
+        self._waiting.clear()
+        for each in list(self._running):
+            self._give_up(each, "had not finished when the time for the request ran out")
+
+    def _ask_next(self, note: str) -> None:
+        """Ask the next model whose window the question fits, if there is one."""
+        while self._waiting:
+            candidate = self._waiting.popleft()
+            try:
+                prompt = self._prompt_for(candidate)
+            except InputError as error:
+                self._reasons.append(error.message.rstrip("."))
+                continue
+            each = _Try(candidate=candidate, prompt=replace(prompt, patience=self._patience()), note=note)
+            self._running[each] = asyncio.create_task(self._follow(each))
+            self._tasks.append(self._running[each])
+            self._last_asked = asyncio.get_running_loop().time()
+            return
+
+    def _patience(self) -> float:
+        """How long a model may wait before it tries again: within the time, and hardly where another could answer."""
+        left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+        return min(left, _IMPATIENCE) if self._waiting else left
+
+    async def _follow(self, each: _Try) -> None:
+        """Put what a model says into the queue."""
+        stream: AsyncIterator[Delta | Output] = each.candidate.engine.stream(each.prompt)
+        try:
+            async with aclosing(cast("AsyncGenerator[Delta | Output, None]", stream)) as events:
+                async for event in events:
+                    if isinstance(event, Output) or event.text:
+                        self._events.put_nowait((each, event))
+        except Exception as error:  # noqa: BLE001 - raised again by whoever reads the queue, if it is not an expected one
+            self._events.put_nowait((each, error))
+
+    def _listen_to(self, heard: _Try) -> None:
+        """From now on it alone counts."""
+        self._heard = heard
+        self._waiting.clear()
+        self._spare = None
+        for other in [each for each in self._running if each is not heard]:
+            self._give_up(other, f"{heard.name!r} spoke first", failed=False)
+
+    def _give_up(self, each: _Try, why: str, *, failed: bool = True) -> None:
+        self._running.pop(each).cancel()
+        if failed:
+            self._reasons.append(f"{each.name!r} {why}")
+        self._steps.append(self._step(each, each.so_far(), "given up: " + (f"it {why}" if failed else why)))
+
+    def _lost(self, each: _Try, event: Output | Exception) -> None:
+        """A model failed: note it, and ask the next if nobody else is being asked."""
+        self._running.pop(each)
+        if isinstance(event, Output):
+            self._take_failures(each, event.failures)
+            self._take(each, event.usage, "its answer is empty", event.verdict)
+        elif isinstance(event, PolicyError):
+            self._verdicts.append(event.verdict)
+            self._reasons.append(event.message)
+        elif isinstance(event, _EXPECTED):
+            failures = getattr(event, "failures", ()) or (Failure(reason=event.message),)
+            self._take_failures(each, failures)
+            self._reasons.append(event.message.rstrip("."))
+        else:
+            raise event
+        if not self._running and self._heard is None:
+            self._ask_next(f"fallback: {each.name!r} failed")
+
+    def _take(self, each: _Try, usage: Usage, why: str, verdict: Verdict | None) -> None:
+        self._verdicts += [verdict] if verdict is not None else []
+        self._reasons.append(f"{each.name!r}: {why}")
+        self._steps.append(self._step(each, usage, f"failed: {why}"))
+
+    def _take_failures(self, each: _Try, failures: Sequence[Failure]) -> None:
+        self._steps += [self._step(each, failure.usage, f"failed: {failure.reason}") for failure in failures]
+
+    def _step(self, each: _Try, usage: Usage, note: str) -> Step:
+        notes = "; ".join(part for part in (each.note, note) if part)
+        return Step(producer=self._producer, engine=each.name, usage=usage, note=notes)
+
+    def _ending(self, heard: _Try | None, output: Output | None) -> Heard:
+        if heard is not None and output is not None:
+            self._running.pop(heard)
+            self._take_failures(heard, output.failures)
+            self._steps.append(self._step(heard, output.usage, ""))
+            self._verdicts += [output.verdict] if output.verdict is not None else []
+        said = "".join(heard.texts) if heard is not None else ""
+        return Heard(
+            text=said or (output.text if output is not None else ""),
+            output=output,
+            engine=heard.name if heard is not None else "",
+            steps=tuple(self._steps),
+            verdicts=tuple(self._verdicts),
+            reason="; ".join(self._reasons),
+        )

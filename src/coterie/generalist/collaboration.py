@@ -1,0 +1,299 @@
+"""A question over a long document: the large model plans, small ones read, the large one concludes from their quotes.
+
+The document itself never leaves. The plan is made from the question alone; what goes back to the large model are the
+quotes, as sensitive as the document, so only where it may see them and never more than a quarter of the text. Without a
+large model, or where it may not see the quotes or fails, the question is its own plan and the quotes are the answer.
+After MinionS (Narayan et al., 2025, arXiv:2502.15964), whose local model writes freely where ours quotes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from coterie.generalist.faithfulness import made_up
+from coterie.generalist.generalist import NAME, Asking
+from coterie.generalist.reading import DocumentReader, Extract
+from coterie.protocols import Specialist
+from coterie.routing.splitting import split_parts
+from coterie.runtime.concurrency import side_by_side
+from coterie.tasks.answer.model import NOT_STATED
+from coterie.types import Citation, Document, Finding, Label, Labelled, Stage, Step, Task, Verdict, impersonal
+
+PLAN = (
+    "A question about a document is to be answered. You do not see the document: small models read all of it and quote "
+    "what answers a short question. Write the short questions that they are to look for, each about one thing, "
+    "standing on its own, in words that the document may use. Write at most {most}."
+)
+CONCLUDE = (
+    "Small models read a document for you; you see what they quoted, and where they found nothing. Answer the question "
+    "from the quotes alone, each statement with the number of its quote in brackets, such as [1]; repeat figures "
+    "exactly. If the quotes do not answer it, leave `answer` empty and write into `questions` what else they should "
+    "look for."
+)
+_LONGEST_QUESTION = 300  # characters
+_SHARE = 4
+"""At most this part of a document's characters is quoted to the large model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concluded:
+    """What came of a question about a document."""
+
+    finding: Finding
+    """The answer, or why there is none."""
+    read: tuple[Finding, ...]
+    """The reader's, one a short question."""
+    stages: tuple[Stage, ...]
+    """What was done and by whom: `plan`, `read` and `conclude`, round after round."""
+    seen: int = 0
+    """Quotes that the generalist was shown."""
+    degraded: str = ""
+    """What the generalist failed to do, and why."""
+
+
+@dataclass
+class Collaboration:
+    """One question about one document on its way."""
+
+    task: Task
+    document: Document
+    reader: Specialist
+    large: Asking | None
+    _extracts: list[Extract] = field(default_factory=list, init=False)
+    _stages: list[Stage] = field(default_factory=list, init=False)
+    _since: float = field(default_factory=perf_counter, init=False)
+    _steps: list[Step] = field(default_factory=list, init=False)
+    _verdicts: list[Verdict] = field(default_factory=list, init=False)
+    _failed: list[str] = field(default_factory=list, init=False)
+    _seen: int = field(default=0, init=False)
+
+    @property
+    def label(self) -> Label:
+        """As sensitive as the document, and the question."""
+        return max(self.task.label, self.document.label or self.task.label)
+
+    @property
+    def impersonal(self) -> Label:
+        """The same without personal data."""
+        own = self.document.label is None
+        return impersonal(self.task) if own else impersonal(self.task, self.document)
+
+    async def run(self) -> Concluded:
+        """Plan, read and conclude, as often as is allowed."""
+        reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label, self.impersonal)
+        questions = await self._plan()
+        concluded = None
+        for last in self._rounds():
+            start = perf_counter()
+            self._extracts += await side_by_side(reading.read(each, self.task) for each in questions)
+            if self.large is not None:
+                self.large.idle(perf_counter() - start)
+            self._note_read(questions)
+            concluded, questions = await self._conclude(last=last)
+            if concluded is not None or not questions:
+                break
+        finding = concluded or self._locally()
+        return Concluded(
+            finding=replace(finding, steps=tuple(self._steps), verdicts=tuple(self._verdicts)),
+            read=tuple(extract.finding for extract in self._extracts),
+            stages=tuple(self._stages),
+            seen=self._seen,
+            degraded="; ".join(self._failed),
+        )
+
+    def _rounds(self) -> list[bool]:
+        """A round each, with whether it is the last."""
+        count = self.large.section.rounds if self.large is not None else 1
+        return [number == count for number in range(1, count + 1)]
+
+    # --- plan ------------------------------------------------------------------------------------
+
+    async def _plan(self) -> list[str]:
+        """The short questions: the asker's own, and the generalist's or else its parts."""
+        own = list(dict.fromkeys([self.task.text, *split_parts(self.task.text)]))
+        if self.large is None:
+            self._note("plan", f"the question itself, in {len(own)} part(s)")
+            return own
+        most = self.large.section.jobs
+        questions = await self._structured("plan", PLAN.format(most=most), [], self.task, _schema(questions=most))
+        if questions is None:
+            return own[:most]
+        planned = _questions(questions.get("questions"), most - 1, known=own[:1])
+        self._note("plan", f"the question itself and {len(planned)} short question(s) by the generalist")
+        return [*own[:1], *planned] if planned else own[:most]
+
+    def _note_read(self, questions: Sequence[str]) -> None:
+        read = self._extracts[-len(questions) :]
+        quotes = sum(len(extract.citations) for extract in read)
+        silent = sum(extract.absent for extract in read)
+        stretches = read[0].stretches if read else 0
+        said = f"{stretches} stretch(es) for {len(read)} question(s): {quotes} quote(s), {silent} not here"
+        self._note("read", said)
+
+    # --- conclude --------------------------------------------------------------------------------
+
+    async def _conclude(self, *, last: bool) -> tuple[Finding | None, list[str]]:
+        """The generalist's answer, or what else it wants read; neither where it may not or cannot say."""
+        quotes = self._quotes()
+        if self.large is None or not quotes:
+            return None, []
+        if sum(len(quote.text) for quote in quotes) * _SHARE > len(self.document.text):
+            self._note("conclude", f"here, since the quotes are more than a {_SHARE}th of the document")
+            return None, []
+        left = 0 if last else self.large.section.jobs - len(self._extracts)
+        told = self._told(quotes)
+        schema = _schema(answer=True, questions=max(left, 0))
+        found = await self._structured("conclude", CONCLUDE, told, self, schema)
+        if found is None:
+            return None, []
+        self._seen = len(quotes)
+        answer = found.get("answer")
+        if not isinstance(answer, str) or not answer.strip():
+            more = _questions(found.get("questions"), max(left, 0), known=[each.question for each in self._extracts])
+            self._note(
+                "conclude", f"the generalist asks for {len(more)} more" if more else "the generalist cannot tell"
+            )
+            return None, more
+        return self._checked(answer.strip(), quotes, told), []
+
+    def _checked(self, answer: str, quotes: Sequence[Citation], told: Sequence[str]) -> Finding | None:
+        """The generalist's answer, if all its figures and quotes stand in the quotes."""
+        if added := made_up(answer, [self.task.text, *told], marks=len(quotes)):
+            said = f"its conclusion says what no quote says: {', '.join(map(repr, added))}"
+            self._failed.append(said)
+            self._note("conclude", f"here, since {said}")
+            return None
+        self._note("conclude", f"by the generalist from {len(quotes)} quote(s)")
+        reason = f"concluded from {len(quotes)} quote(s) of {self.document.name!r}; how sure it is is not known"
+        return self._finding(NAME, answer, reason, confidence=0.0, citations=tuple(quotes))
+
+    async def _structured(
+        self, stage: str, instruction: str, told: Sequence[str], label: Labelled, schema: dict[str, object]
+    ) -> dict[str, object] | None:
+        """The generalist's JSON object; None, with the reason noted, where there is none."""
+        if self.large is None:
+            return None
+        if spent := self.large.spent:
+            self._fail(stage, spent)
+            return None
+        heard, content = await self.large.structured(instruction, self.task.text, told, label, schema=schema)
+        self._steps += heard.steps
+        self._verdicts += heard.verdicts
+        if content is None and heard.verdicts and not heard.steps:
+            self._note(stage, f"here, since {heard.reason}")  # refused, which is no failure
+        elif content is None:
+            self._fail(stage, heard.reason or f"{heard.engine!r} did not answer in the form that was asked for")
+        return content
+
+    def _fail(self, stage: str, reason: str) -> None:
+        self._failed.append(f"{stage}: {reason}")
+        self._note(stage, f"here, since {reason}")
+
+    def _note(self, stage: str, note: str) -> None:
+        """A stage that ends now."""
+        began, self._since = self._since, perf_counter()
+        self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
+
+    def _quotes(self) -> list[Citation]:
+        """What was quoted for any question, each place once."""
+        return list({(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values())
+
+    def _told(self, quotes: Sequence[Citation]) -> list[str]:
+        """What the generalist is shown: each question with its quotes, by number, or that there is none."""
+        number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
+        told = []
+        for extract in self._extracts:
+            lines = [f"[{number[each.start, each.end]}] {_flat(each.text)}" for each in extract.citations]
+            doubt = "" if extract.sure or not lines else " (the reader is not sure that this answers it)"
+            told.append("\n".join([f"Looked for: {extract.question}{doubt}", *(lines or ["Not here."])]))
+        return told
+
+    # --- here ------------------------------------------------------------------------------------
+
+    def _locally(self) -> Finding:
+        """The quotes that the reader stands by, or that the document does not say, or why it cannot be told."""
+        sure = [extract.finding for extract in self._extracts if extract.sure]
+        asked = next((each for each in self._extracts if each.question == self.task.text), None)
+        if sure:
+            quotes = list({(each.start, each.end): each for finding in sure for each in finding.citations}.values())
+            lines = [f"{_flat(each.text)} [{number}]" for number, each in enumerate(quotes, start=1)]
+            best = max(sure, key=lambda finding: finding.confidence)
+            return self._finding(
+                self.reader.card.name,
+                "\n".join([*lines, *self._unanswered()]),
+                best.reason,
+                confidence=best.confidence,
+                citations=tuple(quotes),
+            )
+        if self._extracts and all(extract.absent for extract in self._extracts):
+            doubt = min(self._extracts, key=lambda extract: extract.finding.confidence).finding
+            said = "Not in the document."
+            finding = self._finding(self.reader.card.name, said, doubt.reason, confidence=doubt.confidence)
+            return replace(finding, value=NOT_STATED)
+        nearest = asked or self._extracts[0]
+        words = f"; nearest to it is {_flat(nearest.citations[0].text)!r}" if nearest.citations else ""
+        reason = nearest.finding.reason.rstrip(".") + words
+        return replace(
+            nearest.finding,
+            accepted=False,
+            reason=reason,
+            facts=(),
+            steps=(),
+            label=self.label,
+            impersonal=self.impersonal,
+        )
+
+    def _unanswered(self) -> list[str]:
+        """A line for each part of the question that the quotes do not answer: nobody is to take them for the whole."""
+        rest = [each for each in self._extracts if not each.sure and each.question != self.task.text]
+        return [
+            f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
+            for each in rest
+        ]
+
+    def _finding(
+        self, name: str, text: str, reason: str, *, confidence: float, citations: tuple[Citation, ...] = ()
+    ) -> Finding:
+        return Finding(
+            specialist=name,
+            value=text,
+            text=text,
+            confidence=confidence,
+            accepted=True,
+            reason=reason,
+            label=self.label,
+            impersonal=self.impersonal,
+            task="answer",
+            citations=citations,
+        )
+
+
+def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
+    """What the generalist must give: an answer perhaps, and at most so many questions."""
+    listed = {"type": "array", "items": {"type": "string", "maxLength": _LONGEST_QUESTION}, "maxItems": questions}
+    properties: dict[str, object] = (
+        {"answer": {"type": "string"}, "questions": listed} if answer else {"questions": listed}
+    )
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
+    """The questions of an answer: texts, not too long, none twice; a model may send anything."""
+    texts = (
+        [" ".join(each.split())[:_LONGEST_QUESTION] for each in said if isinstance(each, str)]
+        if isinstance(said, list)
+        else []
+    )
+    return [each for each in dict.fromkeys(texts) if each and each not in known][:most]
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,357 @@
+"""The generalist: a large model, asked when the specialists abstain, and to put into one what several found.
+
+It is the one specialist whose confidence means nothing: nobody has measured it on this network's requests. Its answers
+say so. What it is told is prepared by the small models; it never sees a document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.generalist import GeneralistSection
+from coterie.context.view import CONVERSATION
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import TooLong
+from coterie.generalist.attempts import CandidateModel, Heard, Tries
+from coterie.generalist.faithfulness import made_up
+from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.models.catalogue import CATALOGUE
+from coterie.protocols import Meter, StreamingEngine
+from coterie.specialists.acceptance import abstention
+from coterie.types import (
+    ContextView,
+    Delta,
+    Entry,
+    Finding,
+    FindingSummary,
+    Label,
+    Labelled,
+    Message,
+    Prompt,
+    SpecialistCard,
+    Task,
+    impersonal,
+)
+
+NAME = "generalist"
+INSTRUCTION = (
+    "The narrow models of a network could not answer the message that follows; what they prepared for it, if anything, "
+    "stands above. Answer the message yourself, briefly and only as far as you know; say so when you do not know."
+)
+LABEL = (
+    "If one of the labels that a narrow model names above is right, answer with that label alone, written as it is "
+    "there."
+)
+TOGETHER = (
+    "Narrow models each did a part of the request that follows; what they found stands above. Write one answer, "
+    "natural, short, in the order of the request. Repeat figures and quotes exactly, add nothing, and say what was not "
+    "found."
+)
+_LONGEST = 512  # tokens of an answer, unless the request says
+_SHARE = 2  # an answer gets at most this part of the window: half
+
+
+class Generalist:
+    """The models that may be asked, and the rules of asking. `begin` gives one request's use of it."""
+
+    def __init__(
+        self,
+        models: Sequence[tuple[StreamingEngine, OpenAIModel | LlamaModel]],
+        section: GeneralistSection,
+        *,
+        meter: Meter | None = None,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            models: The model, then those that are asked in its place; each with its section.
+            section: How it may be used.
+            meter: Says what a step cost, for a limit in money.
+        """
+        self.section = section
+        self.meter = meter
+        self.candidates = tuple(
+            CandidateModel(engine=engine, window=model.window, pseudonymised=_pseudonymises(model))
+            for engine, model in models
+        )
+        engine, model = models[0]
+        self.card = SpecialistCard(
+            name=NAME,
+            task="generate",
+            description="A large model for what the specialists cannot do.",
+            rung="llm",
+            version=_version(model),
+            reads=(CONVERSATION,) if section.history else (),
+            clearance=engine.clearance,
+            pseudonymised=_pseudonymises(model),
+            view_tokens=model.window // _SHARE,
+        )
+
+    def begin(self) -> Asking:
+        """One request's use of it: its time runs from the first question on."""
+        return Asking(self)
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """The answer to one task, for whoever asks nothing else."""
+        return await self.begin().consult(task, view)
+
+    def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+        """The same, piece by piece."""
+        return self.begin().speak(task, view)
+
+
+@dataclass
+class Asking:
+    """What one request asks of the generalist; all of it within one deadline."""
+
+    generalist: Generalist
+    tokens: int = 0
+    """Used so far."""
+    cost: Decimal | None = Decimal(0)
+    """Spent so far; None once something of unknown price was asked."""
+    _deadline: float | None = field(default=None, init=False)
+
+    @property
+    def card(self) -> SpecialistCard:
+        """The generalist's."""
+        return self.generalist.card
+
+    @property
+    def section(self) -> GeneralistSection:
+        """How it may be used."""
+        return self.generalist.section
+
+    def idle(self, seconds: float) -> None:
+        """Leave out of the request's time what it spent on other things, such as reading a document."""
+        if self._deadline is not None:
+            self._deadline += seconds
+
+    @property
+    def spent(self) -> str:
+        """Which of the limits in tokens and money is used up, in words; empty if none is."""
+        tokens, money = self.section.tokens, self.section.money
+        if tokens is not None and self.tokens >= tokens:
+            return f"the limit of {tokens:,} tokens is used up ({self.tokens:,})"
+        if money is not None and self.cost is not None and self.cost >= money:
+            return f"the limit of {money} is used up ({self.cost})"
+        return ""
+
+    # --- a task that nobody else could do --------------------------------------------------------
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """The model's answer. One that could not be had is an abstention with the reason, never an exception."""
+        async with aclosing(self.speak(task, view)) as events:
+            async for event in events:
+                if isinstance(event, Finding):
+                    return event
+        raise AssertionError("speak ends with a Finding")
+
+    async def speak(self, task: Task, view: ContextView) -> AsyncGenerator[Delta | Finding, None]:
+        """Pieces as they come, then the finding.
+
+        An answer that breaks off after its first piece ends with a piece that says why.
+        """
+        if not task.text.strip() and not task.columns:
+            yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
+            return
+        source = _Sensitivity.of(task, *view.entries)
+        begun, held = False, ""
+        async with aclosing(self._tries(self._escalation(task, view)).stream()) as events:
+            async for event in events:
+                if isinstance(event, Heard):
+                    self._count(event)
+                    finding = _answered(event, source)
+                    if finding.broken:
+                        yield Delta(text=_broken_off(event))
+                    yield finding
+                    return
+                piece = held + event.text if begun else event.text.lstrip()
+                held = piece[len(piece.rstrip()) :]  # white space at either end is no part of the answer
+                if piece := piece.rstrip():
+                    begun = True
+                    yield Delta(text=piece)
+
+    def _escalation(self, task: Task, view: ContextView) -> Callable[[CandidateModel], Prompt]:
+        """What a model is told of a task and its context pack."""
+        asked = question_of(task)
+        told = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
+
+        def prompt(candidate: CandidateModel) -> Prompt:
+            longest = min(task.max_tokens or _LONGEST, candidate.window // _SHARE)
+            room = candidate.window - longest - _tokens(lay_out((), instruction=told, asked=asked))
+            seen = narrowed(
+                view,
+                replace(self.card, pseudonymised=candidate.pseudonymised),
+                clearance=candidate.engine.clearance,
+                room=room,
+            ).entries
+            messages = lay_out(seen, instruction=told, asked=asked)
+            label, bare = _Sensitivity.of(task, *seen)
+            return self._fitting(candidate, Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest))
+
+        return prompt
+
+    # --- several findings as one answer ----------------------------------------------------------
+
+    async def compose(self, task: Task, findings: Sequence[Finding]) -> Finding:
+        """One text of several findings. What it adds to them makes it an abstention with the reason.
+
+        It is shown findings and the quotes in them, as sensitive as the most sensitive of them, and no document.
+        """
+        told = [in_words(finding) for finding in findings]
+        source = _Sensitivity.of(task, *findings)
+        heard = await self._ask(TOGETHER, task.text, told, source, max_tokens=task.max_tokens)
+        finding = _answered(heard, source)
+        sources = [task.text, *told]
+        marks = max((len(each.citations) for each in findings), default=0)
+        if finding.accepted and (added := made_up(finding.text, sources, marks=marks)):
+            reason = f"it says what no finding says: {', '.join(map(repr, added))}"
+            return replace(finding, accepted=False, reason=reason)
+        return finding
+
+    async def structured(
+        self, instruction: str, asked: str, told: Sequence[str], label: Labelled, *, schema: Mapping[str, object]
+    ) -> tuple[Heard, dict[str, Any] | None]:
+        """An answer in the form of a JSON schema's object; None if there is none, or it is none.
+
+        Args:
+            instruction: What to do.
+            asked: With what.
+            told: What is known.
+            label: Has the labels of all of it.
+            schema: Of the answer.
+        """
+        heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), schema=schema)
+        try:
+            content = json.loads(heard.text) if heard.output is not None else None
+        except (ValueError, RecursionError):
+            content = None
+        return heard, content if isinstance(content, dict) else None
+
+    async def _ask(
+        self,
+        instruction: str,
+        asked: str,
+        told: Sequence[str],
+        source: _Sensitivity,
+        *,
+        schema: Mapping[str, object] | None = None,
+        max_tokens: int | None = None,
+    ) -> Heard:
+        """Ask with what is told first."""
+        known = (Message(role="system", text="\n\n".join(told)),) if told else ()
+        messages = (*known, Message(role="user", text=f"{instruction}\n\n{asked}"))
+
+        def prompt(candidate: CandidateModel) -> Prompt:
+            longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
+            label, bare = source
+            whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema)
+            return self._fitting(candidate, whole)
+
+        heard = await self._tries(prompt).ask()
+        self._count(heard)
+        return heard
+
+    # --- asking ----------------------------------------------------------------------------------
+
+    def _tries(self, prompt_for: Callable[[CandidateModel], Prompt]) -> Tries:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self.section.deadline
+        return Tries(
+            self.generalist.candidates,
+            prompt_for,
+            producer=NAME,
+            deadline=self._deadline,
+            hedge_after=self.section.hedge_after,
+        )
+
+    def _count(self, heard: Heard) -> None:
+        self.tokens += sum(step.usage.tokens_in + step.usage.tokens_out for step in heard.steps)
+        for step in heard.steps:
+            cost = self.generalist.meter.price(step).usage.cost if self.generalist.meter is not None else None
+            self.cost = None if cost is None or self.cost is None else self.cost + cost
+
+    @staticmethod
+    def _fitting(candidate: CandidateModel, prompt: Prompt) -> Prompt:
+        """The prompt, if the model's window takes it with its answer. Raises `TooLong`."""
+        tokens = _tokens(prompt.messages)
+        if tokens + prompt.max_tokens > candidate.window:
+            raise TooLong(
+                f"The question takes about {tokens:,} tokens and its answer {prompt.max_tokens:,}; the window of "
+                f"{candidate.engine.name!r} is {candidate.window:,}."
+            )
+        return prompt
+
+
+def _names_labels(entry: Entry) -> bool:
+    """Whether an entry is a guess at a label: whoever asked may want one."""
+    known = entry.content
+    return isinstance(known, FindingSummary) and known.task == "classify" and not known.accepted and bool(known.guess)
+
+
+class _Sensitivity(NamedTuple):
+    """Of what a prompt or a finding is made of."""
+
+    label: Label
+    impersonal: Label
+    """The same without personal data."""
+
+    @classmethod
+    def of(cls, *things: Labelled) -> _Sensitivity:
+        """The highest of each."""
+        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+
+
+def _pseudonymises(model: OpenAIModel | LlamaModel) -> bool:
+    return isinstance(model, OpenAIModel) and model.pseudonymise
+
+
+def _answered(heard: Heard, source: _Sensitivity) -> Finding:
+    """What was heard as a finding."""
+    text, broken = heard.text.strip(), False
+    if heard.output is None:
+        broken = bool(text)
+        text += _broken_off(heard) if broken else ""
+        reason = heard.reason or "nobody could be asked"
+    else:
+        reason = f"answered by {heard.engine!r}; how sure it is is not known"
+        reason += "; its answer was cut at its longest length" if heard.output.finish != "stop" else ""
+        reason += f"; before that: {heard.reason}" if heard.reason else ""
+    return Finding(
+        specialist=NAME,
+        value=text or None,
+        text=text,
+        confidence=0.0,  # not known, and the cautious number for that
+        accepted=bool(text),
+        reason=reason,
+        label=source.label,
+        impersonal=source.impersonal,
+        task="generate",
+        steps=heard.steps,
+        verdicts=heard.verdicts,
+        broken=broken,
+        cut=heard.output is not None and heard.output.finish == "length",
+    )
+
+
+def _broken_off(heard: Heard) -> str:
+    return f"\n\n[The answer breaks off here: {heard.reason}.]"
+
+
+def _version(model: OpenAIModel | LlamaModel) -> str:
+    """The model file's checksum; of a remote model only the name is known."""
+    known = CATALOGUE.get(model.name) if isinstance(model, LlamaModel) else None
+    checksum = model.sha256 if isinstance(model, LlamaModel) else None
+    return (known.sha256 if known else checksum) or model.name
+
+
+def _tokens(messages: Sequence[Message]) -> int:
+    """Tokens of some messages, estimated, with what frames each."""
+    return sum(estimate_tokens(message.text) + 4 for message in messages)

@@ -1,0 +1,229 @@
+"""A long document, read from beginning to end by a small model in this process.
+
+The document is cut into stretches as long as what an `answer` specialist reads of a shelf. Each is read for itself,
+many side by side, and gives citations or "not here". The passages that gave the best are then read once more together,
+which is what the reader was calibrated on: that reading decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log
+
+from coterie.engines.unicode import estimate_tokens
+from coterie.knowledge.chunking import chunk
+from coterie.knowledge.parsed import Parsed
+from coterie.protocols import Engine, Specialist
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import AnswerSpecialist
+from coterie.tasks.answer.words import terms
+from coterie.types import (
+    Citation,
+    ContextView,
+    Document,
+    Entry,
+    Finding,
+    Label,
+    Output,
+    Passage,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+    impersonal,
+    total_usage,
+)
+
+READER = "reader"
+"""Name of the reader that comes with Coterie."""
+STRETCH = 8
+"""Passages that are read at once, as many as are looked up on a shelf."""
+_AT_ONCE = 4
+"""Stretches read side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """What a document says to one short question."""
+
+    question: str
+    finding: Finding
+    """The reader's, on the best passages of the whole document; its citations are the extract."""
+    stretches: int
+    """So many were read."""
+    answered: int
+    """In so many of them something was found."""
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The quotes that answer, or that come nearest to it; none where the reader is sure that it is not there."""
+        return _quotes(self.finding)
+
+    @property
+    def sure(self) -> bool:
+        """The reader stands by the quotes."""
+        return self.finding.accepted and bool(self.finding.citations)
+
+    @property
+    def absent(self) -> bool:
+        """The reader is sure that the document does not say."""
+        return self.finding.accepted and not self.finding.citations
+
+
+def passages_of(document: Document, label: Label) -> tuple[Passage, ...]:
+    """The document in its order, cut at ends of sentences into passages that do not overlap."""
+    return tuple(
+        Passage(
+            document=document.name,
+            start=each.start,
+            end=each.end,
+            text=document.text[each.start : each.end],
+            score=0.0,
+            label=label,
+        )
+        for each in chunk(Parsed(text=document.text), lambda texts: [estimate_tokens(text) for text in texts])
+    )
+
+
+def default_reader(encoder: Engine) -> AnswerSpecialist:
+    """The extractive reader that comes with Coterie: it quotes, and writes nothing."""
+    defaults = load_defaults()
+    reader, given = defaults.readers["embedding"], defaults.thresholds["embedding"]
+    answering, silence = (
+        Acceptance(
+            temperature=1.0, threshold=given[name].confidence, target_risk=given[name].risk, scope_threshold=None
+        )
+        for name in ("answering", "silence")
+    )
+    card = SpecialistCard(
+        name=READER,
+        task="answer",
+        description="Reads a document that comes with a question.",
+        rung="embedding",
+        version=str(defaults.provenance["encoder_sha256"])[:12],
+    )
+    return AnswerSpecialist(card=card, reader=reader, answering=answering, silence=silence, encoder=encoder)
+
+
+class DocumentReader:
+    """Reads one document for any number of questions; each of its sentences is encoded once."""
+
+    def __init__(
+        self, specialist: Specialist, document: Document, label: Label, impersonal: Label | None = None
+    ) -> None:
+        """Take an `answer` specialist; one that words its answers does so in the last reading only.
+
+        Args:
+            specialist: Who reads. It runs in this process.
+            document: What is read.
+            label: The document's, at least the request's.
+            impersonal: The same without personal data.
+        """
+        self.name = specialist.card.name
+        self.label, self._impersonal = label, impersonal or label
+        self.passages = passages_of(document, label)
+        self._first = self._last = specialist
+        if isinstance(specialist, AnswerSpecialist):
+            encoder = None if specialist.encoder is None else _Remembering(specialist.encoder)
+            self._first = replace(specialist, encoder=encoder, writer=None)
+            self._last = replace(specialist, encoder=encoder)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._words = [set(terms(passage.text)) for passage in self.passages]
+        self._spread = Counter(word for words in self._words for word in words)
+
+    async def read(self, question: str, task: Task) -> Extract:
+        """What the document says to a question; nothing of the task but its labels counts."""
+        bare = max(impersonal(task), self._impersonal)
+        task = replace(
+            task, text=question, columns=None, vector=None, label=max(task.label, self.label), impersonal=bare
+        )
+        shared = dict(zip(self.passages, self._shared(question), strict=True))
+        stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
+        first = await asyncio.gather(*(self._read(task, stretch, shared) for stretch in stretches))
+        found = [finding for finding in first if finding.citations]
+        cited = [
+            passage
+            for finding, stretch in sorted(zip(first, stretches, strict=True), key=lambda pair: _promise(pair[0]))
+            for passage in stretch
+            if any(each.start < passage.end and passage.start < each.end for each in _quotes(finding))
+        ]
+        others = sorted(self.passages, key=lambda passage: -shared[passage])
+        best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
+        last = await self._last.consult(task, _view(best, bare))
+        spent = _spent(self.name, [step for finding in first for step in finding.steps])
+        return Extract(
+            question=question,
+            finding=replace(last, steps=(*spent, *last.steps)),
+            stretches=len(stretches),
+            answered=len(found),
+        )
+
+    async def _read(self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float]) -> Finding:
+        """One stretch, its passages in the order in which a search would give them."""
+        async with self._turns:
+            await asyncio.sleep(0)  # others are served between two stretches
+            ordered = sorted(stretch, key=lambda passage: -shared[passage])
+            return await self._first.consult(task, _view(ordered, impersonal(task)))
+
+    def _shared(self, question: str) -> list[float]:
+        """How much of the question's words each passage has, weighed by their rarity in the document."""
+        asked = set(terms(question))
+        rarity = {word: log(1 + len(self.passages) / self._spread[word]) for word in asked if self._spread[word]}
+        return [sum(rarity.get(word, 0.0) for word in words & asked) for words in self._words]
+
+
+def _promise(finding: Finding) -> float:
+    """Sorts readings: the surest answer first, the surest silence last."""
+    return -finding.confidence if finding.citations else finding.confidence
+
+
+def _quotes(finding: Finding) -> tuple[Citation, ...]:
+    nearest = (each for each in finding.evidence if each.kind == "quote")
+    return finding.citations or tuple(
+        Citation(document=each.name, start=each.start, end=each.end, text=each.text, label=finding.label)
+        for each in nearest
+        if each.start is not None and each.end is not None
+    )
+
+
+def _view(passages: Sequence[Passage], impersonal: Label) -> ContextView:
+    return ContextView(
+        entries=tuple(
+            Entry(content=each, producer=each.document, label=each.label, impersonal=impersonal, time=0.0)
+            for each in passages
+        )
+    )
+
+
+def _spent(name: str, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps of the first readings as one an engine: a long document must not make a long ledger."""
+    engines = dict.fromkeys(step.engine for step in steps)
+    return tuple(
+        Step(producer=name, engine=engine, usage=total_usage(s.usage for s in steps if s.engine == engine))
+        for engine in engines
+    )
+
+
+class _Remembering:
+    """An encoder that encodes each text once: several questions are asked of the same sentences."""
+
+    def __init__(self, encoder: Engine) -> None:
+        self.name = encoder.name
+        self.clearance = encoder.clearance
+        self._encoder = encoder
+        self._known: dict[str, Output] = {}
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One output a prompt; what was known took nothing."""
+        new = list({prompt.text: prompt for prompt in batch if prompt.text not in self._known}.values())
+        fresh = dict(zip((prompt.text for prompt in new), await self._encoder.run(new) if new else (), strict=True))
+        self._known |= {text: replace(output, usage=Usage()) for text, output in fresh.items()}
+        return [fresh.pop(prompt.text, self._known[prompt.text]) for prompt in batch]
+
+    async def close(self) -> None:
+        """It owns nothing."""

@@ -1,0 +1,393 @@
+"""The audit log: who did what, and what was decided about it, in a file whose every change shows.
+
+Append-only lines, each with the hash of the one before (Schneier and Kelsey 1999, "Secure audit logs to support
+computer forensics", without the encryption); the place where the log ends is kept beside it, so a cut end shows too.
+With a key, both that place and a checkpoint now and then are signed (Ed25519): then nobody without the key can write
+another log in its place. Somebody who can write both files can still put older copies of both back; to find that,
+keep what `coterie audit verify` prints elsewhere.
+
+Several processes may append to one file. What is appended together shares one write, and nobody is told before that it
+is written: a killed process loses nothing. It is brought to the disk, against a cut of the power, at once or within a
+second, and only what is on the disk counts as the log's end. It never holds what was said, only hashes of it under a
+key of this log's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import time as wall_clock
+from typing import NamedTuple, Protocol
+
+from coterie.config.file import AuditSection
+from coterie.errors import AuditError, Overloaded
+from coterie.governance.audit_lines import (
+    CHECKPOINT,
+    REPAIR,
+    START,
+    LogPosition,
+    digest_of,
+    read_beginning,
+    write_line,
+)
+from coterie.registry.signature import is_attested, open_signer
+from coterie.runtime.concurrency import cancel
+from coterie.runtime.files import hold
+from coterie.types import AuditEvent
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+_TAIL = 1 << 20
+"""Bytes at the end of the file in which its last line is looked for first."""
+_MOST_AT_ONCE = 512
+"""Entries of one write."""
+_SECTOR = 512
+"""Bytes that a disk writes whole or not at all."""
+
+
+class Attester(Protocol):
+    """Signs statements; a `registry.Signer` is one."""
+
+    @property
+    def public(self) -> str:
+        """The key that checks them."""
+
+    def attest(self, kind: str, content: bytes) -> str:
+        """The signature as hexadecimal digits."""
+
+
+class AuditLog:
+    """Implements `protocols.Audit` on one file of JSON lines. `coterie audit verify` checks it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        signer: Attester | None = None,
+        checkpoint_every: int = 1000,
+        sync_seconds: float = 0.0,
+        most_waiting: int = 4096,
+        clock: Callable[[], float] = wall_clock,
+        write: Callable[[int, memoryview], int] = os.write,
+        sync: Callable[[int], None] = os.fsync,
+    ) -> None:
+        """Name the file; it is made by the first entry.
+
+        Args:
+            path: The log; `.head` beside it is where it ends, `.key` the key of its content hashes.
+            signer: Signs where it ends, and checkpoints.
+            checkpoint_every: Entries between two of them.
+            sync_seconds: An entry is on the disk so long after `append` at most; 0 for before it returns.
+            most_waiting: Entries that may wait to be written; one more is `Overloaded`.
+            clock: Seconds since the epoch.
+            write: Writes bytes to a descriptor; tests pass one that fails.
+            sync: Brings them to the disk.
+        """
+        self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
+        self._most_waiting, self._clock, self._write, self._sync = most_waiting, clock, write, sync
+        self._waiting: list[tuple[AuditEvent, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None  # waits until it is time
+        self._vouching: asyncio.Task[None] | None = None  # is at it
+        self._end = -1  # bytes of the file when this process wrote it last
+        self._place = START
+        self._fresh = True  # nothing was written by this process yet
+        self._behind = False  # what stands in the file could not be brought to the disk, or the head not be written
+        self._secret: bytes | None = None
+
+    async def append(self, event: AuditEvent) -> None:
+        """Write an entry; on return a killed process has lost nothing of it.
+
+        Raises:
+            AuditError: it cannot be written; the log is as it was.
+            Overloaded: too many entries wait.
+        """
+        if len(self._waiting) >= self._most_waiting:
+            raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await asyncio.shield(done)
+
+    def append_all(self, events: Sequence[AuditEvent], *, sync: bool = True) -> None:
+        """The same for several at once, blocking: for commands. Raises `AuditError`.
+
+        Args:
+            events: What is written, in one piece.
+            sync: They are on the disk on return.
+        """
+        try:
+            with self._locked() as file:
+                begin = self._append(file, events)
+                if sync or self._behind:
+                    with self._undone(file, begin):
+                        self._sync(file)
+                        self._keep_head(self._place)
+                elif self._fresh:
+                    # A log has a head from its birth, and what another writer left behind it when it was killed is
+                    # counted now. If the disk fails, whoever syncs next hears of that.
+                    with suppress(OSError):
+                        self._sync(file)
+                        self._keep_head(self._place)
+                self._fresh = self._behind = False
+        except OSError as error:
+            raise AuditError(
+                f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
+                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
+            ) from error
+
+    def digest(self, text: str) -> str:
+        """A hash of some content under this log's key: equal for equal content, and no help in guessing it."""
+        if self._secret is None:
+            self._secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+
+    async def close(self) -> None:
+        """Finish what waits, and bring it to the disk. A second call does nothing."""
+        while self._flushing is not None:
+            await asyncio.shield(self._flushing)
+        if self._syncing is not None:
+            await cancel([self._syncing])
+            self._syncing = None
+            await asyncio.to_thread(self._vouch)
+        if self._vouching is not None and not self._vouching.done():
+            await asyncio.wait([self._vouching])
+
+    async def _sync_later(self) -> None:
+        await asyncio.sleep(self._patience)
+        self._syncing, self._vouching = None, asyncio.current_task()
+        try:
+            await asyncio.to_thread(self._vouch)
+        except AuditError:  # the next entry's writer hears of it
+            self._behind = True
+
+    def _vouch(self) -> None:
+        """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""
+        with self._told():
+            with self._locked() as file:
+                self._append(file, ())
+                place, own = self._place, os.open(self._path, os.O_RDONLY)
+            try:
+                self._sync(own)
+                with self._locked() as file:
+                    head = read_head(self._path)
+                    behind = head is None or head.place.n < place.n
+                    if behind and os.path.sameopenfile(own, file):  # nobody moved the log away meanwhile
+                        self._keep_head(place)
+            finally:
+                os.close(own)
+
+    async def _flush(self) -> None:
+        """Write what waits until nothing does; what arrives meanwhile shares the next write."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+                failed: BaseException | None = None
+                try:
+                    events = [event for event, _ in batch]
+                    await asyncio.to_thread(self.append_all, events, sync=not self._patience)
+                except Exception as error:  # noqa: BLE001 - handed to those who wait
+                    failed = error
+                for _, done in batch:
+                    if done.done():
+                        continue
+                    if failed is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(failed)
+                        done.exception()  # who no longer waits does not hear of it
+        finally:
+            self._flushing = None
+        if self._patience and self._syncing is None:
+            self._syncing = asyncio.create_task(self._sync_later())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the disk refuses is an `AuditError`."""
+        try:
+            yield
+        except OSError as error:
+            raise AuditError(
+                f"Cannot write the audit log {str(self._path)!r}: {error.strerror or error}.",
+                hint="Nothing is done that is not written down: free space on the disk, or make the file writable.",
+            ) from error
+
+    # --- under the lock --------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The open file, with no other writer in it."""
+        try:
+            file = os.open(self._path, _FLAGS, 0o600)
+        except FileNotFoundError:  # looking for the folder first would take as long as the file
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._path, _FLAGS, 0o600)
+        try:
+            hold(file)
+            yield file
+        finally:
+            os.close(file)  # frees the lock
+
+    def _append(self, file: int, events: Sequence[AuditEvent]) -> int:
+        """Write entries behind the last; gives where they begin, in bytes."""
+        begin, repairs = self._find_end(file)
+        place, lines = self._place, []
+        for event in [*repairs, *events]:
+            line, place = write_line(place, event.time, event.kind, event.tenant, event.about)
+            lines.append(line)
+            if self._signer is not None and place.n % self._every == 0:
+                line, place = self._checkpoint(place, self._signer)
+                lines.append(line)
+        content = b"".join(line + b"\n" for line in lines)
+        with self._undone(file, begin):
+            left = memoryview(content)
+            while left:
+                left = left[self._write(file, left) :]
+        self._end, self._place = begin + len(content), place
+        return begin
+
+    @contextmanager
+    def _undone(self, file: int, size: int) -> Iterator[None]:
+        """What cannot be written, or not be brought to the disk, is not there."""
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(file, size)
+            self._end = -1
+            raise
+
+    def _find_end(self, file: int) -> tuple[int, list[AuditEvent]]:
+        """The bytes of all whole lines, and what is to be said of what is amiss there.
+
+        Half a line behind them, of a killed writer, is removed. Entries that the head knows and the file has not leave
+        their numbers behind: the gap shows for ever.
+        """
+        size = os.fstat(file).st_size
+        if size == self._end:
+            return size, []
+        end, line = _last_line(file, size)
+        self._place, repairs = START if line is None else self._place_of(line), []
+        if size > end:
+            os.ftruncate(file, end)
+            repairs.append(self._repair({"removed_bytes": size - end, "reason": "a writer ended within a line"}))
+        head = read_head(self._path)
+        if head is not None and head.place.n > self._place.n:
+            repairs.append(self._repair({"lost": head.place.n - self._place.n, "reason": "the end was cut off"}))
+            self._place = head.place
+        return end, repairs
+
+    def _place_of(self, line: bytes) -> LogPosition:
+        beginning = read_beginning(line)
+        if beginning is None:
+            raise AuditError(
+                f"The last line of {str(self._path)!r} is no line of an audit log.",
+                hint="Look at it: coterie audit verify. To begin another log, move the file and those beside it away.",
+            )
+        return LogPosition(beginning[1], digest_of(line))
+
+    def _repair(self, about: Mapping[str, object]) -> AuditEvent:
+        return AuditEvent(kind=REPAIR, time=self._clock(), about=about)
+
+    def _checkpoint(self, place: LogPosition, signer: Attester) -> tuple[bytes, LogPosition]:
+        about = {"key": signer.public, "signature": signer.attest("audit", place.statement)}
+        return write_line(place, self._clock(), CHECKPOINT, "", about)
+
+    def _keep_head(self, place: LogPosition) -> None:
+        """Write where the log ends on the disk: in place and within one sector, which a disk writes whole."""
+        head: dict[str, object] = {"n": place.n, "hash": place.digest}
+        if self._signer is not None:
+            head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}
+        with open(head_of(self._path), "wb", opener=_private, buffering=0) as file:
+            file.write(json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
+
+
+class AuditHead(NamedTuple):
+    """Where a log ended when it was brought to the disk last."""
+
+    place: LogPosition
+    signed: Mapping[str, str]
+    """`key` and `signature`, where it is signed."""
+
+
+def head_of(path: Path) -> Path:
+    """The file that says where a log ends."""
+    return path.with_name(f"{path.name}.head")
+
+
+def read_head(path: Path) -> AuditHead | None:
+    """Where a log ends; None if that is not known."""
+    try:
+        head = json.loads(head_of(path).read_bytes())
+        place = LogPosition(int(head["n"]), str(head["hash"]))
+        if place.n < 1:
+            return None
+        return AuditHead(place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _last_line(file: int, size: int) -> tuple[int, bytes | None]:
+    """Where the last whole line ends, in bytes, and the line; None if there is no whole line."""
+    length = _TAIL
+    while True:
+        start = max(0, size - length)
+        tail = os.pread(file, size - start, start)
+        end = tail.rfind(b"\n")
+        begin = tail.rfind(b"\n", 0, max(end, 0))
+        if end >= 0 and (begin >= 0 or start == 0):
+            return start + end + 1, tail[begin + 1 : end]
+        if start == 0:
+            return 0, None
+        length *= 4
+
+
+def _secret_of(path: Path) -> bytes:
+    """The key of a log's content hashes, made when there is none: whole from its birth, whoever else makes one."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        try:
+            with open(draft, "xb", opener=_private) as file:
+                file.write(secrets.token_bytes(32))
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return path.read_bytes()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_TRUNC, 0o600)  # a head is never empty in between
+
+
+# --- The audit log that a network's file describes.
+
+
+def open_audit(section: AuditSection, folder: Path) -> AuditLog | None:
+    """The log; None where it is not enabled. Nothing is written before the first entry.
+
+    Raises:
+        ConfigError: the signing key is not there, is none, or others may read it.
+        ExtraMissing: signing needs a package.
+    """
+    if not section.enabled:
+        return None
+    signer = open_signer(section.signing_key, folder, setting="audit.signing_key")
+    return AuditLog(
+        folder / section.path,
+        signer=signer,
+        checkpoint_every=section.checkpoint_every,
+        sync_seconds=section.sync_seconds,
+    )
+
+
+def attests(place: LogPosition, key: str, signature: str) -> bool:
+    """Whether the holder of this key signed that an audit log stood there."""
+    return is_attested("audit", place.statement, key=key, signature=signature)

@@ -1,0 +1,250 @@
+"""The egress gate: the only path to an engine outside this process.
+
+No other module of the package imports `OpenAIEngine`; a test holds that. Each prompt is judged before anything of it
+is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or it is
+refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out with
+pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, cast
+
+from coterie.accounting.cards import open_cards
+from coterie.config.file import OpenAIModel
+from coterie.errors import EgressRefused
+from coterie.governance.budgets import Budgets
+from coterie.governance.disguise import Disguised, Undisguisable, disguise, texts_of_prompt
+from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.principal import ASKER, Principal
+from coterie.governance.pseudonyms import TooManyValues
+from coterie.governance.restore import Restorer
+from coterie.privacy.detection import Detector, PersonalData
+from coterie.privacy.patterns import PatternDetector
+from coterie.protocols import Policy, StreamingEngine
+from coterie.types import Delta, Flow, Label, Output, Prompt, Verdict
+
+if TYPE_CHECKING:
+    from coterie.engines.openai import EngineOptions
+
+PSEUDONYMISED = "egress.pseudonymised"
+
+
+class Gate:
+    """Opens remote engines, each behind the policy."""
+
+    def __init__(self, policy: Policy, budgets: Budgets | None = None, *, detector: Detector | None = None) -> None:
+        """Take the rules.
+
+        Args:
+            policy: Judges each flow.
+            budgets: Hold each call.
+            detector: Finds personal data and secrets in what is to be sent; None for the patterns of `privacy`.
+        """
+        self._policy = policy
+        self._budgets = budgets
+        self._detector = detector or PatternDetector()
+
+    def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
+        """The engine for a model of the configuration. It opens no connection before the first allowed prompt.
+
+        `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
+        """
+        from coterie.engines.openai import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
+
+        if (cards := open_cards(model.gpus)) is not None:
+            options.setdefault("cards", cards)
+        judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
+        return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._budgets)
+
+    def check(self, name: str, model: OpenAIModel, label: Label) -> None:
+        """Whether data of this label could go to a model at all, asked before work that would all be refused.
+
+        Raises:
+            EgressRefused: it could not.
+        """
+        flow = Flow(destination=name, label=label, clearance=model.clearance)
+        verdict = self._policy.judge(flow)
+        if verdict.allowed is not True:
+            raise _refused(verdict, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sent:
+    """A prompt as it leaves, why it may, and how its answer is read."""
+
+    prompt: Prompt
+    verdict: Verdict
+    asker: Principal
+    restorer: Restorer | None = None
+
+    def note(self) -> None:
+        """Write down that it leaves now, so that it is known also if nothing comes back."""
+        self.asker.crossings.append(self.verdict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judge:
+    """Decides about each prompt for one model."""
+
+    policy: Policy
+    detector: Detector
+    name: str
+    model: OpenAIModel
+
+    async def judge(self, prompt: Prompt) -> _Sent:
+        """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
+        asker, texts = ASKER.get() or Principal(), texts_of_prompt(prompt)
+        try:
+            if worth_a_thread(self.detector, texts):
+                return await asyncio.to_thread(self._judge, prompt, texts, asker)
+            return self._judge(prompt, texts, asker)
+        except EgressRefused as refusal:
+            asker.crossings.append(refusal.verdict)
+            raise
+
+    def _judge(self, prompt: Prompt, texts: Sequence[str], asker: Principal) -> _Sent:
+        detector = _Remembering(self.detector)
+        ignore = asker.sent if asker.released else None
+        seen = sight(detector, texts, ignore=ignore)
+        verdict = self._ask(max(Label(prompt.label), seen.label))
+        if verdict.allowed is True:
+            return _Sent(prompt=prompt, verdict=verdict, asker=asker)
+        impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
+        allowing = self._ask(impersonal)
+        if not self.model.pseudonymise or allowing.allowed is not True:
+            raise _refused(_with_cause(verdict, prompt, seen), self.name)
+        try:
+            # Who may see the text that a value stands in may see the value.
+            hidden = disguise(prompt, detector, asker.pseudonyms, label=impersonal)
+        except (Undisguisable, TooManyValues) as trouble:
+            reason = f"{_with_cause(verdict, prompt, seen).reason}; no pseudonyms: {trouble}"
+            raise _refused(replace(verdict, reason=reason), self.name) from None
+        return _Sent(
+            prompt=hidden.prompt,
+            verdict=replace(allowing, rule=PSEUDONYMISED, reason=f"pseudonymised: {hidden}; {allowing.reason}"),
+            asker=asker,
+            restorer=_restorer(hidden, asker, as_json=prompt.json_schema is not None),
+        )
+
+    def _ask(self, label: Label) -> Verdict:
+        # The configuration's clearance, not the engine's: nobody changes that one.
+        return self.policy.judge(Flow(destination=self.name, label=label, clearance=self.model.clearance))
+
+
+class _GatedEngine:
+    """A remote engine that is given only what the policy lets out and the budgets can bear."""
+
+    def __init__(self, engine: StreamingEngine, judge: _Judge, budgets: Budgets | None = None) -> None:
+        self.name = engine.name
+        self.clearance = engine.clearance
+        self._engine = engine
+        self._judge = judge
+        self._budgets = budgets or Budgets({}, Path())
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
+        prompts = tuple(batch)  # what is judged is what is sent
+        sent = [await self._judge.judge(prompt) for prompt in prompts]
+        prompts = tuple(each.prompt for each in sent)
+        async with self._budgets.held(prompts, self._judge.model, self.name) as held:
+            for each in sent:
+                each.note()
+            held.outputs = outputs = await self._engine.run(prompts)
+        return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+        """Pieces as they come, then the answer with its verdict. Raises `EgressRefused` before anything is sent.
+
+        Of a stream that breaks off, what may still have become a pseudonym is not given.
+        """
+        sent = await self._judge.judge(prompt)
+        restorer = sent.restorer
+        # `stream` of an engine is an async generator; closing it ends the request.
+        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt))
+        async with (
+            self._budgets.held([sent.prompt], self._judge.model, self.name) as held,
+            aclosing(pieces) as events,
+        ):
+            sent.note()
+            async for event in events:
+                if isinstance(event, Output):
+                    held.outputs = [event]
+                    if restorer is not None and (rest := restorer.end()):
+                        yield Delta(text=rest)
+                    yield _read(event, sent)
+                elif restorer is None:
+                    yield event
+                elif text := restorer.feed(event.text):
+                    yield Delta(text=text)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.close()
+
+
+class _Remembering:
+    """A detector that looks at each text of one prompt once."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._find = lru_cache(maxsize=None)(detector.find)
+
+    def find(self, text: str) -> tuple[PersonalData, ...]:
+        """What is in it."""
+        return self._find(text)
+
+
+def _restorer(hidden: Disguised, asker: Principal, *, as_json: bool) -> Restorer | None:
+    """Puts back what this prompt had and the asker may see: a pseudonym that a model makes up stands for nothing."""
+    shown = {each.name: each for each in hidden.values if asker.may_see(each)}
+    for each in tuple(
+        shown.values()
+    ):  # of a person who is named in another form only, that is how the model names them
+        shown.setdefault((each.kind, each.number, 0), each)
+    if not shown:
+        return None
+    return Restorer(lambda *name: shown.get(name), {kind for kind, *_ in shown}, as_json=as_json)
+
+
+def _read(output: Output, sent: _Sent) -> Output:
+    """An answer as the asker may read it."""
+    text = output.text if sent.restorer is None else sent.restorer.whole(output.text)
+    return replace(output, text=text, verdict=sent.verdict)
+
+
+def _with_cause(verdict: Verdict, prompt: Prompt, seen: Sighting) -> Verdict:
+    """A refusal that says so where personal data is why."""
+    if seen.label <= prompt.label:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason}; the prompt is {prompt.label.value}, but there is {seen} in it")
+
+
+def _refused(verdict: Verdict, name: str) -> EgressRefused:
+    return EgressRefused(
+        verdict,
+        hint=f"Raise `clearance` of model {name!r} in coterie.toml, let it have pseudonyms in place of personal data "
+        "(`pseudonymise = true`), or keep such requests local.",
+    )
+
+
+# --- The one rule of the egress gate: nothing goes where its label is above the clearance.
+
+
+class ClearancePolicy:
+    """Allows a flow whose label is at most the destination's clearance."""
+
+    RULE = "egress.clearance"
+
+    def judge(self, flow: Flow) -> Verdict:
+        """Allowed or not, and why in words."""
+        label, clearance = Label(flow.label), Label(flow.clearance)
+        allowed = label <= clearance
+        relation = "within" if allowed else "above"
+        reason = f"{label.value} data is {relation} the clearance of {flow.destination!r}, which is {clearance.value}"
+        return Verdict(allowed=allowed, rule=self.RULE, reason=reason)

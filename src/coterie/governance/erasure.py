@@ -1,0 +1,222 @@
+"""Somebody's content taken out of a network's folder: of a tenant, a session, or whoever is mentioned.
+
+What Coterie wrote down for itself is erased: sessions, traces, what is kept about requests, a tenant's keys and its
+documents in the indexes. What people put there (documents, training data) or what was made of it for good (versions,
+the audit log) is named and left: taking it away silently would do harm of its own.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from coterie.config.file import Config, KnowledgeSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import NotIndexed
+from coterie.governance.keys import OWN_TENANT, KeyRing
+from coterie.knowledge.documents import Shelf
+from coterie.knowledge.draft import drop_draft
+from coterie.knowledge.open import KNOWLEDGE_FOLDER, open_shelf, shelf_folder
+from coterie.registry.registry import REGISTRY_FOLDER
+from coterie.store.erasure import ErasureScope, Holdings, Mention
+from coterie.store.sqlite import SQLiteStore
+from coterie.types import Label
+
+Kind = Literal["index", "version", "audit", "keys", "file"]
+"""What a file is that mentions somebody: of a shelf's index, a trained version, the audit log, the keys, or one of the
+user's own."""
+_NOBODY = "nobody's own name"
+"""A tenant that sees what every tenant may, and no more."""
+LONGEST_DOCUMENT = 1 << 30
+"""Characters of a document that are looked through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """A file that mentions somebody and is not Coterie's to change."""
+
+    path: str
+    """Relative to the network's folder."""
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What was erased, or would be, and what is left."""
+
+    holdings: Holdings = field(default_factory=Holdings)
+    keys: tuple[str, ...] = ()
+    """Ids of the tenant's keys: they open nothing any more, and nobody's name stands at them."""
+    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By shelf, documents that were the tenant's alone and were taken out of the index."""
+    mentioning: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By shelf, documents that mention somebody; they stay."""
+    left: tuple[Left, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.holdings or self.keys or self.documents or self.mentioning or self.left)
+
+
+async def erase(folder: Path, config: Config, scope: ErasureScope, *, dry_run: bool = False) -> Erased:
+    """Erase what is in a scope.
+
+    Args:
+        folder: The network's.
+        config: Its file.
+        scope: Whose content.
+        dry_run: Say what would be erased, and change nothing.
+
+    Raises:
+        StoreError: the database cannot be written, or not be written anew: see `SQLiteStore.erase_all`.
+        SetupError: keys or an index cannot be read or written.
+    """
+    holdings = await _erase_store(folder, config, scope, dry_run=dry_run)
+    if not dry_run and scope.session is None:
+        _drop_drafts(folder)
+    if scope.mention is not None:
+        return replace(await find_mentions(folder, config, scope.mention), holdings=holdings)
+    if scope.session is not None or scope.tenant is None:
+        return Erased(holdings=holdings)
+    ring = KeyRing(folder / config.gateway.keys)
+    return Erased(
+        holdings=holdings,
+        keys=tuple(key.id for key in (ring.of(scope.tenant) if dry_run else ring.erase(scope.tenant))),
+        documents=await _take_out(folder, config, scope.tenant, dry_run=dry_run),
+    )
+
+
+async def find_mentions(folder: Path, config: Config, mention: Mention) -> Erased:
+    """Documents on shelves and files of the folder that mention somebody: what stays when the store is erased."""
+    return Erased(mentioning=await _mentioning(folder, config, mention), left=tuple(_left(folder, config, mention)))
+
+
+async def _erase_store(folder: Path, config: Config, scope: ErasureScope, *, dry_run: bool) -> Holdings:
+    section = config.store
+    if not (folder / section.path).exists():
+        return Holdings()
+    store = await SQLiteStore.open(
+        folder / section.path,
+        session_days=section.session_days,
+        keep_content=section.keep_content,
+        content_days=config.retention.days,
+    )
+    try:
+        return await (store.holdings(scope) if dry_run else store.erase_all(scope))
+    finally:
+        await store.close()
+
+
+# --- shelves -------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _shelves(folder: Path, config: Config) -> AsyncIterator[Mapping[str, Shelf]]:
+    """Every shelf, open: those of the file, and those that have a folder alone."""
+    root = shelf_folder(folder, "x").parent
+    alone = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    sections = dict.fromkeys(sorted(alone), KnowledgeSection()) | dict(config.knowledge)
+    async with AsyncExitStack() as opened:
+        if not sections:
+            yield {}
+            return
+        encoder = OnnxEncoder.bundled()
+        opened.push_async_callback(encoder.close)
+        shelves = {}
+        for name, section in sections.items():
+            shelves[name] = open_shelf(name, section, folder, network=config.network.name, encoder=encoder)
+            opened.push_async_callback(shelves[name].close)
+        yield shelves
+
+
+def _drop_drafts(folder: Path) -> None:
+    """Throw away what interrupted indexings left: the next one reads it again from the files that are there then."""
+    root = shelf_folder(folder, "x").parent
+    for path in root.iterdir() if root.is_dir() else ():
+        drop_draft(path, path.name)
+
+
+async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool) -> Mapping[str, tuple[str, ...]]:
+    """A tenant's own documents taken out of the indexes; by shelf."""
+    found: dict[str, tuple[str, ...]] = {}
+    async with _shelves(folder, config) as shelves:
+        for name, shelf in shelves.items():
+            theirs = [document for document in await _names(shelf) if await _is_theirs(shelf, document, tenant)]
+            if theirs and not dry_run:
+                await shelf.update((), theirs)
+            if theirs:
+                found[name] = tuple(sorted(theirs))
+    return found
+
+
+async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping[str, tuple[str, ...]]:
+    """Documents that mention somebody; by shelf."""
+    found: dict[str, tuple[str, ...]] = {}
+    async with _shelves(folder, config) as shelves:
+        for name, shelf in shelves.items():
+            names = await _names(shelf)
+            tenants = {OWN_TENANT, *(await shelf.tenants())} if names else set()
+            texts = [(document, await _text(shelf, document, tenants)) for document in names]
+            about = [document for document, text in texts if mention.within(document) or mention.within(text)]
+            if about:
+                found[name] = tuple(sorted(about))
+    return found
+
+
+async def _names(shelf: Shelf) -> Sequence[str]:
+    """A shelf's documents; none where nothing is indexed."""
+    try:
+        return list(await shelf.documents())
+    except NotIndexed:
+        return ()
+
+
+async def _is_theirs(shelf: Shelf, document: str, tenant: str) -> bool:
+    """Whether the tenant may see a document that nobody else may."""
+    theirs, anybodys = [
+        await shelf.text(document, 0, 1, clearance=Label.RESTRICTED, tenant=who) for who in (tenant, _NOBODY)
+    ]
+    return theirs is not None and anybodys is None
+
+
+async def _text(shelf: Shelf, document: str, tenants: Collection[str]) -> str:
+    """A document's text, whoever of these may see it."""
+    for tenant in tenants:
+        text = await shelf.text(document, 0, LONGEST_DOCUMENT, clearance=Label.RESTRICTED, tenant=tenant)
+        if text is not None:
+            return text
+    return ""
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _left(folder: Path, config: Config, mention: Mention) -> Iterator[Left]:
+    """Files that mention somebody. The database is asked by itself."""
+    database = folder / config.store.path
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path.name.startswith(database.name):
+            continue
+        if mention.within(path.name) or _is_about(path, mention):
+            yield Left(path=path.relative_to(folder).as_posix(), kind=_kind(path, folder, config))
+
+
+def _is_about(path: Path, mention: Mention) -> bool:
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return mention.within_bytes(content)
+
+
+def _kind(path: Path, folder: Path, config: Config) -> Kind:
+    """What a file is, by where it lies."""
+    places: Mapping[Kind, Path] = {
+        "audit": folder / config.audit.path,
+        "keys": folder / config.gateway.keys,
+        "index": folder / KNOWLEDGE_FOLDER,
+        "version": folder / REGISTRY_FOLDER,
+    }
+    return next((kind for kind, place in places.items() if path.is_relative_to(place)), "file")

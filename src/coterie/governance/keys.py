@@ -1,0 +1,296 @@
+"""Keys: who may come in, as whose, and what for.
+
+A key is `ctr_`, eight characters that name it, and 256 random bits that are shown once; the file keeps their SHA-256
+only, which is enough for what nobody could guess. A key has a role and belongs to one tenant. The file is read again
+as soon as it changes, so a revoked key is out at its next request; one that cannot be read lets nobody in, and neither
+does one that had keys and has none any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from coterie.errors import InputError, SetupError
+from coterie.runtime.files import locked, replacing, write_new
+from coterie.types import Label
+
+Role = Literal["admin", "operator", "member", "auditor"]
+"""`member` asks; `operator` watches counters; `auditor` reads counters and traces; `admin` may all of it."""
+Permission = Literal["ask", "traces", "metrics", "release"]
+
+PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
+    "admin": frozenset(get_args(Permission)),
+    "operator": frozenset({"metrics"}),
+    "member": frozenset({"ask", "traces"}),
+    "auditor": frozenset({"metrics", "traces"}),
+}
+"""What each role may; `traces` are those of the key's own tenant, `release` lowers the label of what is asked."""
+
+OWN_TENANT = "default"
+"""The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
+
+PREFIX = "ctr_"
+_DAY = 86_400.0
+_MOST_DAYS = 36_500
+_LONGEST_TENANT = 200
+_ERASED = "(erased)"  # no key can be named so
+_TOKEN = re.compile(r"ctr_([a-z0-9]{8})_([A-Za-z0-9_-]{43})")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A key without its secret."""
+
+    id: str
+    """Eight characters, at the beginning of the key; no secret."""
+    name: str
+    role: Role
+    tenant: str
+    digest: str
+    """SHA-256 of the secret."""
+    created: float
+    """Seconds since the epoch, as are `expires` and `revoked`."""
+    specialists: tuple[str, ...] = ()
+    """The only ones it may ask; empty for all."""
+    clearance: Label | None = None
+    """The most sensitive label that its holder may see; None for the network's default."""
+    expires: float | None = None
+    revoked: float | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether its role allows it.
+
+        Counters are of all tenants together: they are the operators', and of other roles those of the tenant
+        `default`, which is whoever runs the network.
+        """
+        of_all = permission != "metrics" or self.role == "operator" or self.tenant == OWN_TENANT
+        return of_all and permission in PERMISSIONS[self.role]
+
+    def state(self, now: float) -> Literal["valid", "revoked", "expired"]:
+        """Whether it opens anything."""
+        if self.revoked is not None:
+            return "revoked"
+        return "expired" if self.expires is not None and self.expires <= now else "valid"
+
+
+class NewKey(NamedTuple):
+    """A key that was just made, with the token that is shown this once."""
+
+    key: Key
+    token: str
+
+
+class KeyRing:
+    """The keys of a network, in one file that only its owner reads."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path, self._clock = path, clock
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: Mapping[str, Key] = {}
+
+    def keys(self) -> Sequence[Key]:
+        """All keys, the oldest first, also those that are revoked or expired. Raises `SetupError`."""
+        return sorted(self._read().values(), key=lambda key: key.created)
+
+    def is_empty(self) -> bool:
+        """Whether there never was a key: then nobody needs one. Raises `SetupError`, also where they have vanished."""
+        return not self._read()
+
+    def find(self, token: str) -> Key | None:
+        """The valid key that this is; None for a wrong, revoked or expired one. Takes as long either way.
+
+        Raises:
+            SetupError: the file cannot be read.
+        """
+        keys = self._read()
+        given = _TOKEN.fullmatch(token)
+        name, secret = (given[1], given[2]) if given else ("", "")
+        key = keys.get(name)
+        right = hmac.compare_digest(key.digest if key else _digest("-"), _digest(secret))
+        return key if key is not None and right and key.state(self._clock()) == "valid" else None
+
+    def create(
+        self,
+        name: str,
+        *,
+        role: Role = "member",
+        tenant: str = "default",
+        specialists: Sequence[str] = (),
+        clearance: Label | None = None,
+        days: float | None = None,
+    ) -> NewKey:
+        """Make a key.
+
+        Args:
+            name: For people; one valid key has it at a time.
+            role: What it is for.
+            tenant: Whose requests, sessions and traces are its.
+            specialists: The only ones it may ask; empty for all.
+            clearance: The most sensitive label that its holder may see; None for the network's default.
+            days: It expires after so many; None for never.
+
+        Raises:
+            InputError: the name is taken, or it, the tenant or the days are odd.
+            SetupError: the file cannot be read or written.
+        """
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"A key was to be named {name[:100]!r}.", hint="Use letters, digits and . _ @ -, at most 63."
+            )
+        if not tenant.isprintable() or tenant != tenant.strip() or not 0 < len(tenant) <= _LONGEST_TENANT:
+            raise InputError(
+                f"A key was to be of the tenant {tenant[:100]!r}.",
+                hint=f"Use 1 to {_LONGEST_TENANT} printable characters, without white space around them.",
+            )
+        if days is not None and not 0 < days <= _MOST_DAYS:
+            raise InputError(f"A key was to last {days:g} days.", hint=f"Use up to {_MOST_DAYS:,}, or none for never.")
+        with self._changing() as keys:
+            now = self._clock()
+            if any(key.name == name and key.state(now) == "valid" for key in keys.values()):
+                raise InputError(
+                    f"There is a key {name!r} already.", hint=f"Take another name, or: coterie keys rotate {name}"
+                )
+            key_id, secret = _secret()
+            keys[key_id] = Key(
+                id=key_id,
+                name=name,
+                role=role,
+                tenant=tenant,
+                digest=_digest(secret),
+                specialists=tuple(specialists),
+                clearance=clearance,
+                created=now,
+                expires=None if days is None else now + days * _DAY,
+            )
+        return NewKey(keys[key_id], f"{PREFIX}{key_id}_{secret}")
+
+    def revoke(self, name: str) -> Key:
+        """Shut a key out, by its name or id, from its next request on. Raises `InputError`, `SetupError`."""
+        with self._changing() as keys:
+            key = replace(self._valid(keys, name), revoked=self._clock())
+            keys[key.id] = key
+        return key
+
+    def rotate(self, name: str) -> NewKey:
+        """Another secret for a key; the one it had is out from its next request on. Raises `InputError`, `SetupError`.
+
+        Its id stays: a budget of the key is not begun anew, nor escaped, by a rotation.
+        """
+        with self._changing() as keys:
+            old, now = self._valid(keys, name), self._clock()
+            ends = None if old.expires is None else now + old.expires - old.created
+            _, secret = _secret()
+            keys[old.id] = replace(old, digest=_digest(secret), created=now, expires=ends)
+        return NewKey(keys[old.id], f"{PREFIX}{old.id}_{secret}")
+
+    def of(self, tenant: str) -> Sequence[Key]:
+        """A tenant's keys, the oldest first, without those that are erased. Raises `SetupError`."""
+        return [key for key in self.keys() if key.tenant == tenant and key.name != _ERASED]
+
+    def erase(self, tenant: str) -> Sequence[Key]:
+        """Shut a tenant's keys out for good and take the names off them. Raises `SetupError`.
+
+        Ids and hashes stay: a ring that lost its last key would let in everybody of this machine.
+        """
+        if not self.of(tenant):
+            return []
+        with self._changing() as keys:
+            found = [key for key in keys.values() if key.tenant == tenant and key.name != _ERASED]
+            for key in found:
+                keys[key.id] = replace(key, name=_ERASED, revoked=key.revoked or self._clock())
+        return found
+
+    def _valid(self, keys: Mapping[str, Key], name: str) -> Key:
+        now = self._clock()
+        found = [key for key in keys.values() if name in {key.name, key.id} and key.state(now) == "valid"]
+        if not found:
+            raise InputError(f"There is no valid key {name[:100]!r}.", hint="`coterie keys list` shows them.")
+        return found[0]
+
+    # --- the file --------------------------------------------------------------------------------
+
+    def _read(self) -> Mapping[str, Key]:
+        """The keys as they are on the disk now."""
+        try:
+            about = self._path.stat()
+        except FileNotFoundError as error:
+            if self._keys:  # who had keys is not open to all because a file is gone: the address may be anybody's
+                raise self._unreadable(error) from error
+            return self._keys
+        except OSError as error:
+            raise self._unreadable(error) from error
+        seen = about.st_mtime_ns, about.st_size, about.st_ino
+        if seen != self._seen:
+            keys = self._parse()
+            if self._keys and not keys:
+                raise self._unreadable(LookupError("no key is left"))
+            self._keys, self._seen = keys, seen
+        return self._keys
+
+    def _parse(self) -> dict[str, Key]:
+        try:
+            document = json.loads(self._path.read_bytes())
+            return {each["id"]: _key_of(each) for each in document["keys"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> SetupError:
+        return SetupError(
+            f"The keys in {str(self._path)!r} cannot be read ({type(error).__name__}): nobody is let in.",
+            hint="Put the file back from a copy. A gateway started without it lets in everybody of this machine, and "
+            "nobody else.",
+        )
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Key]]:
+        """The keys, to be changed; written whole or not at all, one change at a time."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self._path.with_name(f".{self._path.name}.lock"), mode=0o600):
+                keys = self._parse() if self._path.exists() else {}
+                yield keys
+                content = json.dumps({"keys": [_plain(key) for key in keys.values()]}, indent=1).encode() + b"\n"
+                with replacing(self._path) as draft:
+                    write_new(draft, content, mode=0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> SetupError:
+        return SetupError(
+            f"Cannot write the keys to {str(self._path)!r}: {error.strerror or error}.",
+            hint="Check that the folder is writable and the disk has space.",
+        )
+
+
+def _secret() -> tuple[str, str]:
+    """A name and a secret for a key."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(8)), secrets.token_urlsafe(32)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _plain(key: Key) -> dict[str, object]:
+    return {**asdict(key), "clearance": None if key.clearance is None else key.clearance.value}
+
+
+def _key_of(document: Mapping[str, Any]) -> Key:
+    """A key as it stands in the file. Raises `ValueError`, `TypeError`, `KeyError`."""
+    if document["role"] not in PERMISSIONS or not re.fullmatch(r"[0-9a-f]{64}", document["digest"]):
+        raise ValueError("it is no key")
+    label = document["clearance"]
+    known = {**document, "specialists": tuple(document["specialists"])}
+    return Key(**{**known, "clearance": None if label is None else Label(label)})

@@ -1,0 +1,201 @@
+"""Pseudonyms: typed stand-ins for values that may not leave, such as `<PERSON_1>`.
+
+Within a session a value has one pseudonym, whoever asks. Part of a name that only one person of the session has is
+another form of that person's: `<PERSON_1_2>` beside `<PERSON_1>`, and each is put back as it was written. What stands
+for what is in the memory of this process alone: it is never written down and never sent, and it is gone with the
+session, after an hour without use, or when too many others were used since.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from coterie.privacy.context import lowered
+from coterie.privacy.detection import Kind
+from coterie.text.lookalikes import FOLDED
+from coterie.types import Label
+
+LITERAL = "LITERAL"
+"""Kind of what looks like a pseudonym in a text and is none."""
+_MOST_VALUES = 10_000
+_MOST_SESSIONS = 1_000
+_IDLE = 3600.0
+_FEW = 32
+"""Words that are sooner looked for one by one than a text is cut into its own."""
+_UNNAMED = re.compile(r"[^A-Z]+")
+_TITLES = frozenset(
+    {
+        *("mr", "mrs", "ms", "mx", "miss", "sir", "dr", "prof", "the"),
+        *("herr", "frau", "hr", "fr", "mme", "mlle", "monsieur", "madame", "sr", "sra", "signor", "signora"),
+    }
+)
+_POSSESSIVE = re.compile(r"['\u2019]s?$")
+_WORD = re.compile(r"\w+")
+_BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
+
+
+class TooManyValues(Exception):
+    """A session has more values than pseudonyms are kept for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenValue:
+    """What a pseudonym stands for."""
+
+    kind: str
+    number: int
+    text: str
+    """As it was seen first."""
+    label: Label
+    """Of the least sensitive text that it stood in: who may see that may see the value."""
+    form: int = 0
+    """From 2 on for other ways to write what has this number; 0 for the first."""
+
+    @property
+    def name(self) -> tuple[str, int, int]:
+        """By which a pseudonym finds it."""
+        return self.kind, self.number, self.form
+
+    @property
+    def pseudonym(self) -> str:
+        """`<PERSON_1>`, or `<PERSON_1_2>` for another form of it."""
+        return f"<{self.kind}_{self.number}{f'_{self.form}' if self.form else ''}>"
+
+
+class Pseudonyms:
+    """Those of one session; several threads may ask at once."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, HiddenValue] = {}
+        self._by_name: dict[tuple[str, int, int], HiddenValue] = {}
+        self._people: dict[str, set[int]] = {}
+        """Numbers of persons by the words of the names that they have first."""
+        self._forms: dict[int, int] = {}
+        """How many forms each of them has."""
+        self._by_word: dict[str, list[str]] = {}
+        """Keys of `_values` by the first word in each: what a text has no word of, it need not be searched for."""
+        self._next: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, kind: str, text: str, label: Label) -> HiddenValue:
+        """The value with its pseudonym, the one that it has or the next. Raises `TooManyValues`."""
+        kind, key = _UNNAMED.sub("_", kind.upper()).strip("_") or "VALUE", normal(text)
+        with self._lock:
+            value = self._values.get(key)
+            if value is None:
+                if len(self._values) >= _MOST_VALUES:
+                    raise TooManyValues(f"the session has {_MOST_VALUES:,} values, and no more are kept")
+                value = self._named(kind, text, label)
+                first = _WORD.search(lowered(text))
+                self._by_word.setdefault(first[0] if first else "", []).append(key)
+            elif label < value.label:
+                value = replace(value, label=label)
+            self._values[key] = self._by_name[value.name] = value
+        return value
+
+    def _named(self, kind: str, text: str, label: Label) -> HiddenValue:
+        """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
+        words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
+        whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
+        if len(whole) == 1:
+            (number,) = whole
+            form = self._forms[number] = self._forms[number] + 1
+            return HiddenValue(kind=kind, number=number, text=text, label=label, form=form)
+        number = self._next[kind] = self._next.get(kind, 0) + 1
+        for word in words:
+            self._people.setdefault(word, set()).add(number)
+        if words:
+            self._forms[number] = 1
+        return HiddenValue(kind=kind, number=number, text=text, label=label)
+
+    def _known(self, word: str) -> str:
+        """A word of a name, without the `s` of a genitive or plural where it is somebody's so: `annas` is `anna`."""
+        bare = word.removesuffix("s")
+        return bare if word not in self._people and bare in self._people else word
+
+    def find(self, kind: str, number: int, form: int = 0) -> HiddenValue | None:
+        """What a pseudonym stands for; None if it stands for nothing."""
+        return self._by_name.get((kind, number, form))
+
+    def values(self) -> Sequence[HiddenValue]:
+        """Every value there is."""
+        with self._lock:
+            return tuple(self._values.values())
+
+    def near(self, text: str) -> Sequence[HiddenValue]:
+        """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
+        with self._lock:
+            few = len(self._by_word) <= _FEW
+            words = [word for word in self._by_word if word in text] if few else {"", *_WORD.findall(text)}
+            return [self._values[key] for word in words for key in self._by_word.get(word, ())]
+
+    def kinds(self) -> frozenset[str]:
+        """Of the values there are."""
+        return frozenset(self._next)
+
+
+class PseudonymBook:
+    """The pseudonyms of the sessions that were used last."""
+
+    def __init__(
+        self, *, most: int = _MOST_SESSIONS, idle: float = _IDLE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """An empty book.
+
+        Args:
+            most: Sessions that are kept.
+            idle: Seconds after which a session that was not used is forgotten: a model remembers no pseudonym, so
+                beginning anew is not noticed, and what was erased elsewhere is not kept here.
+            clock: Seconds that only go forward.
+        """
+        self._most, self._idle, self._clock = most, idle, clock
+        self._sessions: OrderedDict[tuple[str, str], tuple[float, Pseudonyms]] = OrderedDict()
+
+    def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
+        """Those of a tenant's session; without a session, some that die with the request.
+
+        Args:
+            tenant: Whose session it is.
+            session: Its name; None for none.
+            begun: The session remembers something. One that does not is new, erased or expired: it starts afresh.
+        """
+        if session is None:
+            return Pseudonyms()
+        if not begun:
+            self.forget(tenant, session)
+        now = self._clock()
+        while self._sessions and next(iter(self._sessions.values()))[0] < now - self._idle:
+            self._sessions.popitem(last=False)
+        _, found = self._sessions.pop((tenant, session), (now, Pseudonyms()))
+        self._sessions[tenant, session] = now, found
+        if len(self._sessions) > self._most:
+            self._sessions.popitem(last=False)
+        return found
+
+    def forget(self, tenant: str, session: str) -> None:
+        """Forget a session's. Requests under way keep theirs until they are answered."""
+        self._sessions.pop((tenant, session), None)
+
+
+def _words_of(name: str) -> frozenset[str]:
+    """The words of a name that tell persons apart: no title, no possessive, no single letter."""
+    words = (_POSSESSIVE.sub("", word).strip(".,") for word in normal(name).split())
+    return frozenset(word for word in words if len(word) > 1 and word not in _TITLES)
+
+
+def normal(text: str) -> str:
+    """One key for all ways to write a value.
+
+    Case, white space, signs without width, the form of accents, of an apostrophe and of a hyphen do not count, nor do
+    gaps between digits.
+    """
+    folded = text.translate(FOLDED)
+    if not folded.isascii():
+        folded = unicodedata.normalize("NFKC", folded)
+    return _BETWEEN_DIGITS.sub("", " ".join(folded.split()).casefold())

@@ -1,0 +1,391 @@
+"""Filling a shelf: read what changed, cut it, encode it, and put all of it there at once.
+
+A document is known by its hash, so what did not change is not even read. What is read and encoded is kept in a draft
+until the shelf has it: a build that was interrupted, by whatever, goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from coterie.engines.onnx import TokenStates
+from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
+from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
+from coterie.knowledge.draft import DRAFT, BuildDraft
+from coterie.knowledge.generation import sole_writer
+from coterie.knowledge.guard import Given, keep_access
+from coterie.knowledge.parsed import Parsed, Unreadable
+from coterie.knowledge.reading import FileReader
+from coterie.knowledge.rerank import Reranker
+from coterie.knowledge.sources import Access, FoundFiles, Source, below
+from coterie.models.files import hash_file
+from coterie.types import Label
+
+# --- Whether what a shelf has of a document is for more people than may see the document now.
+#
+# A document that cannot be read any more keeps its earlier version. Its label may have been raised, or its tenant
+# changed, since: then the earlier version must go, or a file that happens to be broken is a way around its label.
+
+_NOBODY = ""
+"""As this tenant one sees what belongs to none."""
+
+
+async def is_outgrown(shelf: Shelf, name: str, *, label: Label, tenant: str | None) -> bool:
+    """Whether anybody sees this document of the shelf who may not see one of this label and tenant."""
+    lower = max((each for each in Label if each < label), default=None)
+    for asker in (*await shelf.tenants(), _NOBODY):
+        clearance = Label.RESTRICTED if tenant not in {None, asker} else lower
+        seen = clearance is not None and await shelf.text(name, 0, 1, clearance=clearance, tenant=asker) is not None
+        if seen:
+            return True
+    return False
+
+
+T = TypeVar("T")
+
+READ_VERSION = 4
+"""Of how documents are read and cut: with another number every document is read again."""
+ENCODER_BATCH = 8
+"""Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
+_BATCH = 512
+"""Chunks that are encoded together, at least: enough for texts of like length to find each other."""
+
+
+class BuildProgress(Protocol):
+    """Is told how far the work is."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """A stage begins, with so many things to do."""
+        ...
+
+    def advance(self, n: int) -> None:
+        """So many more are done."""
+        ...
+
+    def finish(self, note: str) -> None:
+        """The stage is done; the note says with what result."""
+        ...
+
+
+class DocumentEncoder(Protocol):
+    """An encoder that is used for many texts at once."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, with the marks at both ends."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
+        """Unit vectors."""
+        ...
+
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], bytes]
+    ) -> tuple[np.ndarray, list[bytes]]:  # (N, D)
+        """Unit vectors, and what `reduce` makes of each text's tokens. Called only where a reranker is."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableDocument:
+    """A document that could not be read."""
+
+    document: str
+    reason: str
+    kept: bool
+    """What the shelf had under this name from before still stands there."""
+    withdrawn: bool = False
+    """It had something that more people could see than may see the document now: that was taken away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    """What became of an indexing."""
+
+    documents: int
+    """On the shelf now."""
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: int = 0
+    """Files of kinds that are not read."""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """The same by the ends of their names."""
+    outside: tuple[str, ...] = ()
+    """Links that lead out of the folder that was named; they are passed over."""
+    idle: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of labels that change nothing, each with the reason."""
+    failed: tuple[UnreadableDocument, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What had to be assumed to read a document, by its name."""
+    chunks: int = 0
+    """Read and encoded now."""
+    resumed: int = 0
+    """Documents that an interrupted build had done already."""
+    seconds: float = 0.0
+
+
+async def build_index(
+    shelf: Shelf,
+    found: FoundFiles,
+    *,
+    encoder: DocumentEncoder,
+    folder: Path,
+    name: str,
+    progress: BuildProgress,
+    reranker: Reranker | None = None,
+    declared: Access | None = None,
+    given: Given | None = None,
+) -> Indexed:
+    """Bring a shelf up to date with what was found.
+
+    Args:
+        shelf: What is filled.
+        found: What is to stand on it.
+        encoder: Makes the vectors; the one that the shelf searches with.
+        folder: Where the draft and the lock are kept.
+        name: The shelf's, for messages.
+        progress: Told how far it is.
+        reranker: Packs the tokens of every chunk, for a shelf that is reranked.
+        declared: Who may see the shelf as coterie.toml says it, to be kept beside the index.
+        given: What the command line says of it instead, to be kept likewise.
+
+    Raises:
+        IndexBusy: another process is indexing it.
+        ArtefactRefused: what is there was made with another encoder.
+        InputError: nothing was found, and the shelf has nothing that could be gone.
+    """
+    start = time.monotonic()
+    if found.nothing is not None and not any(found.scope(each) for each in await shelf.documents()):
+        raise found.nothing
+    with sole_writer(folder / "building.lock", f"shelf {name!r}"):
+        present = dict(await shelf.documents())
+        with closing(BuildDraft(folder / DRAFT, encoder.sha256, encoder.dimension)) as draft:
+            build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
+            # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
+            # takes a third of the cores from the encoder.
+            with threadpool_limits(1, user_api="blas"):
+                report = await _stoppable(build.read)
+            outgrown = await _outgrown(shelf, found, present, report.failed)
+            gone = [each for each in present if each in outgrown or (found.scope(each) and each not in build.known)]
+            if build.wanted or gone:
+                progress.start("writing the index", None)
+                await shelf.update(build.ready(), gone)
+                progress.finish("")
+            build.done()
+            if declared is not None:
+                whole = all(found.scope(each) or below(each, found.closed) for each in present)
+                keep_access(folder, declared, whole=whole, given=given or Given())
+    documents = len(present) - len(gone) + report.added
+    failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
+    return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)
+
+
+def _failed(
+    failed: Sequence[UnreadableDocument], found: FoundFiles, outgrown: Collection[str], stayed: Collection[str]
+) -> tuple[UnreadableDocument, ...]:
+    """What could not be read, with what became of its earlier version, then the folders that are closed."""
+    files = (replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in failed)
+    folders = (
+        UnreadableDocument(document=folder, reason=reason, kept=any(below(each, (folder,)) for each in stayed))
+        for folder, reason in found.closed.items()
+    )
+    return (*files, *folders)
+
+
+async def _outgrown(
+    shelf: Shelf, found: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
+) -> frozenset[str]:
+    """Documents that could not be read, of which the shelf has what more people see than may see them now."""
+    kinds = {source.name: (source.label, source.tenant) for source in found.sources}
+    unread = {each.document: kinds[each.document] for each in failed if each.kept}
+    if found.access is not None:
+        for name in present:
+            if below(name, found.closed):
+                unread[name] = found.access.of(name), found.access.tenant
+    return frozenset(
+        [name for name, (label, tenant) in unread.items() if await is_outgrown(shelf, name, label=label, tenant=tenant)]
+    )
+
+
+async def _stoppable(work: Callable[[threading.Event], T]) -> T:
+    """The result of blocking work in a thread; whoever cancels it waits until it has seen that and stopped."""
+    stop = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        raise
+
+
+class _Build:
+    """One run over everything that was found. Blocking."""
+
+    def __init__(self, found: FoundFiles, present: Mapping[str, str], batch: _Batch, progress: BuildProgress) -> None:
+        self._found, self._present, self._batch, self._progress = found, present, batch, progress
+        self._draft = batch.draft
+        self.wanted: list[str] = []
+        self.known = {source.name for source in found.sources}
+
+    def read(self, stop: threading.Event) -> Indexed:
+        """Read and encode what changed; the draft has all of it afterwards, or what was done when it was stopped."""
+        drafted = self._draft.hashes()
+        failed: list[UnreadableDocument] = []
+        notes: dict[str, str] = {}
+        batch = self._batch
+        unchanged = resumed = 0
+        self._progress.start("reading and encoding", len(self._found.sources))
+        with FileReader() as reader:
+            for source in self._found.sources:
+                if stop.is_set():
+                    break
+                try:
+                    sha256 = _fingerprint(source, batch.packing)
+                    if self._present.get(source.name) == sha256:
+                        unchanged += 1
+                    elif drafted.get(source.name) == sha256:
+                        resumed += 1
+                        self.wanted.append(source.name)
+                    else:
+                        parsed = source.parsed or reader.read(_file(source))
+                        if parsed.note:
+                            notes[source.name] = parsed.note
+                        batch.add(source, sha256, parsed)
+                        self.wanted.append(source.name)
+                except Unreadable as error:
+                    kept = source.name in self._present
+                    failed.append(UnreadableDocument(document=source.name, reason=str(error), kept=kept))
+                self._progress.advance(1)
+            if not stop.is_set():
+                batch.flush()
+        self._progress.finish(f"{batch.chunks:,} chunks")
+        changed = sum(name in self._present for name in self.wanted)
+        return Indexed(
+            documents=0,
+            added=len(self.wanted) - changed,
+            changed=changed,
+            unchanged=unchanged,
+            skipped=sum(self._found.kinds.values()),
+            kinds=dict(self._found.kinds),
+            outside=self._found.outside,
+            idle=self._found.idle,
+            failed=tuple(failed),
+            notes=notes,
+            chunks=batch.chunks,
+            resumed=resumed,
+        )
+
+    def ready(self) -> Sequence[IndexedDocument]:
+        """The documents to be put, each read from the draft when it is asked for."""
+        return _Drafted(self._draft, self.wanted)
+
+    def done(self) -> None:
+        """The shelf has everything."""
+        self._draft.discard()
+
+
+class _Batch:
+    """Documents whose chunks are encoded together."""
+
+    def __init__(self, encoder: DocumentEncoder, reranker: Reranker | None, draft: BuildDraft) -> None:
+        self._encoder, self._reranker, self.draft = encoder, reranker, draft
+        self.packing = "" if reranker is None else reranker.packing
+        self._waiting: list[tuple[Source, str, Parsed, tuple[Chunk, ...]]] = []
+        self._count = 0
+        self.chunks = 0
+
+    def add(self, source: Source, sha256: str, parsed: Parsed) -> None:
+        """One more; every so often all that wait are encoded and kept."""
+        chunks = chunk(parsed, self._measure)
+        self._waiting.append((source, sha256, parsed, chunks))
+        self._count += len(chunks)
+        if self._count >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encode and keep all that wait."""
+        texts = [
+            encoded_text(parsed.text[each.start : each.end], each.heading)
+            for _, _, parsed, chunks in self._waiting
+            for each in chunks
+        ]
+        tokens: list[bytes] = []
+        if self._reranker is None:
+            vectors = self._encoder.encode(texts)
+        else:
+            vectors, tokens = self._encoder.encode_tokens(texts, self._reranker.pack)
+        self.draft.add(self._documents(vectors, tokens))
+        self.chunks += self._count
+        self._waiting, self._count = [], 0
+
+    def _documents(self, vectors: np.ndarray, tokens: Sequence[bytes]) -> Iterator[IndexedDocument]:
+        at = 0
+        for source, sha256, parsed, chunks in self._waiting:
+            yield IndexedDocument(
+                name=source.name,
+                sha256=sha256,
+                text=parsed.text,
+                label=source.label,
+                tenant=source.tenant,
+                chunks=chunks,
+                vectors=vectors[at : at + len(chunks)],
+                tokens=tuple(tokens[at : at + len(chunks)]),
+            )
+            at += len(chunks)
+
+    def _measure(self, texts: Sequence[str]) -> list[int]:
+        return [self._encoder.count_tokens(text) - 2 for text in texts]
+
+
+class _Drafted(Sequence[IndexedDocument]):
+    """Documents of a draft, one in memory at a time."""
+
+    def __init__(self, draft: BuildDraft, names: Sequence[str]) -> None:
+        self._draft, self._names = draft, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> IndexedDocument:  # type: ignore[override] # no slices
+        return self._draft.documents([self._names[index]])[0]
+
+
+def _fingerprint(source: Source, packing: str) -> str:
+    """What a document's text, its chunks and its readers depend on. Raises `Unreadable`."""
+    digest = source.digest
+    if not digest:
+        try:
+            digest = hash_file(_file(source))
+        except OSError as error:
+            raise Unreadable(error.strerror or type(error).__name__) from error
+    parts = (digest, source.label.value, source.tenant or "", str(READ_VERSION), str(CHUNK_TOKENS), packing)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _file(source: Source) -> Path:
+    if source.path is None:
+        raise Unreadable("it has neither a file nor a text")
+    return source.path

@@ -1,0 +1,123 @@
+"""How well a shelf is searched, measured on queries with known answers in BEIR's format.
+
+nDCG@10 and recall@100 as `pytrec_eval` computes them for BEIR (Thakur et al. 2021): a document counts as its best
+chunk, and only queries with at least one relevant document count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from coterie.errors import DataError
+from coterie.knowledge.documents import Mode, Shelf
+from coterie.knowledge.sources import read_lines
+from coterie.types import Label
+
+_PASSAGES = 400
+"""Passages asked for, so that a hundred documents are among them even where a document has several."""
+_DOCUMENTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Means over the queries that have a relevant document."""
+
+    queries: int
+    ndcg_at_10: float
+    recall_at_100: float
+    by_query: Mapping[str, float]
+    """nDCG@10 of each query."""
+
+    def to_json(self) -> dict[str, object]:
+        """`queries`, `ndcg@10`, `recall@100`."""
+        return {"queries": self.queries, "ndcg@10": self.ndcg_at_10, "recall@100": self.recall_at_100}
+
+
+def read_queries(path: Path) -> dict[str, str]:
+    """The queries of a BEIR data set, by id. Raises `DataError` naming the line that is none."""
+    queries = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            try:
+                found = json.loads(line)
+                queries[str(found["_id"])] = str(found["text"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"Line {number} of {str(path)!r} is no query ({type(error).__name__}: {error}).",
+                    hint='A line is {"_id": "...", "text": "..."}.',
+                ) from error
+    return queries
+
+
+def read_judgements(path: Path) -> dict[str, dict[str, int]]:
+    """How relevant documents are to queries: `{query: {document: grade}}` of a file of BEIR's or TREC's.
+
+    BEIR's header is passed over. The columns are between tabs, or between blanks where a line has no tab; a quotation
+    mark is a letter like another.
+
+    Raises:
+        DataError: a line has no three columns, or its grade is no whole number.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        row = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
+        if not row or (number == 1 and not row[-1].strip().lstrip("-").isdigit()):
+            continue
+        try:
+            query, document, grade = row[0], row[-2], int(row[-1])
+        except (ValueError, IndexError) as error:
+            raise DataError(
+                f"Line {number} of {str(path)!r} is no judgement: {row!r}.",
+                hint="A line is QUERY, DOCUMENT and GRADE, a whole number, with tabs between; the first is a header.",
+            ) from error
+        judged.setdefault(query, {})[document] = grade
+    return judged
+
+
+async def evaluate(
+    shelf: Shelf,
+    queries: Mapping[str, str],
+    judged: Mapping[str, Mapping[str, int]],
+    *,
+    mode: Mode | None,
+    clearance: Label,
+    tenant: str = "default",
+    progress: Callable[[int], None] = lambda _: None,
+) -> Scores:
+    """Ask a shelf every query that has a relevant document.
+
+    Raises:
+        DataError: no query has one.
+    """
+    asked = [query for query in queries if any(grade > 0 for grade in judged.get(query, {}).values())]
+    if not asked:
+        raise DataError(
+            "No query has a relevant document in the judgements.",
+            hint="Give queries and qrels of the same data set: their ids must agree.",
+        )
+    gains, recalls = {}, []
+    for query in asked:
+        passages = await shelf.search(queries[query], k=_PASSAGES, clearance=clearance, tenant=tenant, mode=mode)
+        documents = list(dict.fromkeys(passage.document for passage in passages))[:_DOCUMENTS]
+        gains[query] = ndcg(documents[:10], judged[query])
+        relevant = {document for document, grade in judged[query].items() if grade > 0}
+        recalls.append(len(relevant & set(documents)) / len(relevant))
+        progress(1)
+    return Scores(queries=len(asked), ndcg_at_10=fmean(gains.values()), recall_at_100=fmean(recalls), by_query=gains)
+
+
+def ndcg(documents: Sequence[str], grades: Mapping[str, int]) -> float:
+    """Normalised discounted cumulative gain of ten documents (Järvelin, Kekäläinen 2002), gains being the grades."""
+    ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
+    found = [max(grades.get(document, 0), 0) for document in documents]
+    best = _discounted(ideal)
+    return _discounted(found) / best if best else 0.0
+
+
+def _discounted(gains: Sequence[int]) -> float:
+    return sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))

@@ -1,0 +1,511 @@
+"""A shelf in a folder: the truth in SQLite, a keyword index and the vectors of each group of readers beside it.
+
+It keeps one generation open and takes the next one up as soon as it is there. It does not know how documents are read
+or cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from coterie.engines.onnx import TokenStates
+from coterie.errors import ArtefactRefused, NotIndexed, StoreError
+from coterie.knowledge import rows as table
+from coterie.knowledge.documents import IndexedDocument, Mode
+from coterie.knowledge.generation import next_generation, present, read_manifest, sole_writer, write_manifest
+from coterie.knowledge.keyword import KeywordIndex, analyse, build_keywords, rarity, search_keywords
+from coterie.knowledge.rerank import CandidatePassage, Reranker
+from coterie.knowledge.rows import ChunkRow, Group
+from coterie.knowledge.vectors import VectorIndex, fuse
+from coterie.protocols import Engine
+from coterie.runtime.cpu import CpuSpan, on_the_bill
+from coterie.types import Label, Passage, Prompt
+
+# --- Ranking the chunks of one document: few enough to be compared one by one, without an index.
+#
+# Words weigh by their rarity in this document (BM25, Robertson and Zaragoza 2009), so nothing outside it counts.
+
+_SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
+
+
+class Worded(Protocol):
+    """A chunk with its words, whichever shelf it is from."""
+
+    @property
+    def heading(self) -> str:
+        """The headings it stands under."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        ...
+
+
+W = TypeVar("W", bound=Worded)
+
+
+def rank_within(rows: Sequence[W], query: str, vectors: np.ndarray, vector: np.ndarray | None) -> list[tuple[W, float]]:
+    """Chunks by words and, where the query's encoding is known, by meaning; best first.
+
+    Args:
+        rows: The document's chunks.
+        query: What is looked for.
+        vectors: (N, D) the chunks' encodings.
+        vector: (D,) the query's.
+    """
+    by_words = _keyword_scores(rows, query)
+    rankings = [[row for row in _ranked(by_words) if by_words[row] > 0]]
+    if vector is not None and rows:
+        rankings.append(_ranked(vectors @ vector))
+    fused = fuse(rankings)
+    return [(rows[place], score) for place, score in fused.items()]
+
+
+def _ranked(scores: np.ndarray) -> list[int]:
+    return [int(row) for row in np.argsort(-scores, kind="stable")]
+
+
+def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
+    words = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
+    lengths = np.array([each.total() for each in words], dtype=float)
+    norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))
+    scores = np.zeros(len(rows))
+    for term in dict.fromkeys(analyse(query)):
+        times = np.array([each[term] for each in words], dtype=float)
+        if found := int((times > 0).sum()):
+            scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)
+    return scores
+
+
+T = TypeVar("T")
+
+FORMAT = 2
+"""Of a generation's files; another one is refused."""
+_DATABASE = "shelf.db"
+_LOCK = "writing.lock"
+_RERANKED = 60
+"""Chunks that the reranker looks at."""
+_DEPTH = 200
+"""Chunks of each ranking that are fused and, where a ranking is the whole search, found at least."""
+
+
+class Encoder(Engine, Protocol):
+    """An engine that makes unit vectors and can say which encoder it is."""
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the model: vectors of another one mean nothing to it."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that also gives the tokens of a text."""
+
+    def encode_tokens(
+        self, texts: Sequence[str], reduce: Callable[[TokenStates], TokenStates]
+    ) -> tuple[np.ndarray, list[TokenStates]]:
+        """Unit vectors (N, D), and what `reduce` makes of each text's tokens."""
+        ...
+
+
+class LocalShelf:
+    """Implements `Shelf`.
+
+    Args:
+        folder: Where it is kept; made with the first update.
+        name: Its `[knowledge]` key.
+        encoder: Encodes queries; the same that made the documents' vectors.
+        mode: How it is searched when the caller does not say.
+        rerank: The reranker with the encoder that gives it a query's tokens; without them `rerank` is `hybrid`.
+        rebuild: Take what is there for nothing until the first update, which builds all of it again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        encoder: Encoder,
+        mode: Mode = "hybrid",
+        rerank: tuple[Reranker, TokenEncoder] | None = None,
+        rebuild: bool = False,
+    ) -> None:
+        self._folder, self._name, self._encoder, self._mode = folder, name, encoder, mode
+        self._rerank, self._rebuild = rerank, rebuild
+        self._open: _Generation | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"coterie-shelf-{name}")
+        self._closed = False
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        document: str | None = None,
+        mode: Mode | None = None,
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first; of one `document` only, where it is named.
+
+        Raises:
+            NotIndexed: nothing was indexed yet.
+            ArtefactRefused: the index is damaged, of another version, or was made with another encoder.
+        """
+        mode = mode or self._mode
+        tokens = None
+        if mode == "rerank" and self._rerank is not None:
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            tokens, vector = states[0], vectors[0] if vector is None else vector
+        elif vector is None and mode != "keyword":
+            (output,) = await self._encoder.run([Prompt(text=query)])
+            on_the_bill(self._encoder.name, output.usage)
+            vector = output.vector
+        if document is not None:
+            within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
+            return [self._passage(row, score) for row, score in (await self._reading(within))[:k]]
+        found = await self._reading(
+            partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
+        )
+        return [self._passage(row, score) for row, score in found]
+
+    async def documents(self) -> Mapping[str, str]:
+        """The hash of every document, by name; none where nothing was indexed yet."""
+        return await self._in_thread(self._hashes)
+
+    async def tenants(self) -> frozenset[str]:
+        """Every tenant that has documents of its own."""
+        return await self._in_thread(self._tenants)
+
+    async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
+        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        found = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
+        return found[1] if found is not None and found[0].visible(clearance, tenant) else None
+
+    async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
+        """Put documents, take others away: all of it or nothing.
+
+        Raises:
+            IndexBusy: another process is writing to it.
+            ArtefactRefused: what is there was made with another encoder.
+            StoreError: there is no room for it, or no right.
+        """
+        await self._in_thread(partial(self._update, put, remove))
+
+    async def close(self) -> None:
+        """Free files and thread. A second call does nothing."""
+        if not self._closed:
+            await self._in_thread(self._release)
+            self._closed = True
+            self._pool.shutdown()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        def timed() -> tuple[T, CpuSpan]:
+            with CpuSpan() as took:
+                return work(), took
+
+        result, took = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        on_the_bill("shelf", took.usage)
+        return result
+
+    async def _reading(self, work: Callable[[], T]) -> T:
+        """The same for what reads the index: files that went bad while they were open are the index's fault."""
+        try:
+            return await self._in_thread(work)
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
+            raise self._refused(f"is not readable: {error}") from error
+
+    # --- In the shelf's own thread ---------------------------------------------------------------
+
+    def _search(
+        self,
+        query: str,
+        vector: np.ndarray | None,
+        tokens: TokenStates | None,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str,
+        mode: Mode,
+    ) -> list[tuple[ChunkRow, float]]:
+        generation = self._fresh_or_raise()
+        groups = [part for group, part in generation.parts.items() if group.visible(clearance, tenant)]
+        depth = max(_DEPTH, k)
+        rankings = []
+        if mode != "vector":
+            hits = search_keywords([part.keywords for part in groups], query, depth)
+            rankings.append([(hit.key, hit.score) for hit in hits])
+        if mode != "keyword" and vector is not None:
+            rankings.append(_nearest(groups, vector, depth))
+        if len(rankings) == 1:
+            ranked = dict(rankings[0])
+        else:
+            ranked = _fused([[key for key, _ in ranking] for ranking in rankings])
+        if tokens is not None and vector is not None:
+            ranked = self._reranked(generation, tokens, vector, ranked, dict(rankings[0][:_DEPTH]))
+        ranked = dict(list(ranked.items())[:k])
+        rows = table.rows(generation.rows, list(ranked))
+        return [(rows[key], score) for key, score in ranked.items()]
+
+    def _search_within(
+        self, document: str, query: str, vector: np.ndarray | None, *, clearance: Label, tenant: str
+    ) -> list[tuple[ChunkRow, float]]:
+        """The chunks of one document; none where it is not there or may not be seen."""
+        generation = self._fresh_or_raise()
+        group, keys = table.document_keys(generation.rows, document)
+        if group is None or not group.visible(clearance, tenant):
+            return []
+        rows = table.rows(generation.rows, keys)
+        signs = table.signs(generation.rows, keys)
+        vectors = np.stack([signs[key][0] for key in keys]).astype(np.float32) if keys else np.empty((0, 0))
+        return rank_within([rows[key] for key in keys], query, vectors, vector)
+
+    def _reranked(
+        self,
+        generation: _Generation,
+        tokens: TokenStates,
+        vector: np.ndarray,
+        fused: dict[int, float],
+        keywords: Mapping[int, float],
+    ) -> dict[int, float]:
+        """The best by fusion in the reranker's order; the others after them in theirs."""
+        if self._rerank is None or not fused:
+            return fused
+        reranker, _ = self._rerank
+        keys = list(fused)
+        best, rest = keys[:_RERANKED], keys[_RERANKED:]
+        signs = table.signs(generation.rows, best)
+        candidates = [
+            CandidatePassage(
+                keyword=keywords.get(key, 0.0),
+                cosine=float(signs[key][0].astype(np.float32) @ vector),
+                tokens=signs[key][1],
+            )
+            for key in best
+        ]
+        scores = reranker.score(tokens, candidates).tolist()
+        ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
+        floor = min(scores) - (fused[rest[0]] if rest else 0.0)
+        return ranked | {key: floor + fused[key] for key in rest}
+
+    def _hashes(self) -> Mapping[str, str]:
+        generation = self._fresh()
+        return {} if generation is None else table.hashes(generation.rows)
+
+    def _tenants(self) -> frozenset[str]:
+        generation = self._fresh()
+        return frozenset() if generation is None else table.tenants(generation.rows)
+
+    def _passage(self, row: ChunkRow, score: float) -> Passage:
+        return Passage(
+            document=row.document,
+            start=row.start,
+            end=row.end,
+            text=row.text,
+            score=score,
+            label=row.label,
+            shelf=self._name,
+            heading=row.heading,
+            page=row.page,
+        )
+
+    def _fresh_or_raise(self) -> _Generation:
+        generation = self._fresh()
+        if generation is None:
+            raise NotIndexed(
+                f"Nothing has been indexed for shelf {self._name!r} ({str(self._folder)!r} holds no index).",
+                hint=f"Index its documents: coterie index {self._name}",
+            )
+        return generation
+
+    def _fresh(self) -> _Generation | None:
+        """The generation that counts now, opened if it is not open yet."""
+        if self._rebuild:
+            return None
+        for _ in range(3):  # a writer may take it away between the look and the opening
+            path = present(self._folder)
+            if path is None or (self._open is not None and self._open.path == path):
+                return self._open if path is not None else None
+            self._release()
+            try:
+                self._open = _Generation.open(path)
+            except (OSError, ValueError, KeyError, TypeError, sqlite3.Error) as error:
+                if present(self._folder) == path:
+                    raise self._refused(f"is not readable: {error}") from error
+                continue
+            break
+        if self._open is not None and self._open.encoder != self._encoder.sha256:
+            made_with = self._open.encoder
+            self._release()
+            raise self._refused(
+                f"was made with encoder {made_with[:12]!r}; this Coterie has {self._encoder.sha256[:12]!r}"
+            )
+        return self._open
+
+    def _refused(self, why: str) -> ArtefactRefused:
+        return ArtefactRefused(
+            f"The index of shelf {self._name!r} in {str(self._folder)!r} {why}.",
+            hint=f"Build it again: coterie index {self._name} --rebuild",
+        )
+
+    def _release(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _update(self, put: Sequence[IndexedDocument], remove: Collection[str]) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with sole_writer(self._folder / _LOCK, f"shelf {self._name!r}"):
+            self._fresh()  # refuses what another encoder made
+            try:
+                with next_generation(self._folder) as (old, new):
+                    _write(None if self._rebuild else old, new, put, remove, encoder=self._encoder)
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(
+                    f"Cannot write the index of shelf {self._name!r} to {str(self._folder)!r}: {error}. "
+                    "It is as it was.",
+                    hint="Check that the folder is writable and the disk has space, then index again.",
+                ) from error
+            self._rebuild = False
+
+
+class _Part(NamedTuple):
+    """The indexes of one group."""
+
+    keywords: KeywordIndex
+    vectors: VectorIndex
+    keys: np.ndarray  # (N,) int64: the chunk of each vector
+
+
+class _Generation:
+    """One generation's files, open."""
+
+    def __init__(self, path: Path, encoder: str, parts: Mapping[Group, _Part]) -> None:
+        self.path, self.encoder, self.parts = path, encoder, parts
+        self.rows = table.open_read(path / _DATABASE)
+
+    @classmethod
+    def open(cls, path: Path) -> _Generation:
+        """Open everything. Raises `OSError`, `ValueError`, `KeyError` or `sqlite3.Error` when it is damaged."""
+        manifest = read_manifest(path)
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
+        parts = {}
+        for each in manifest["groups"]:
+            folder = path / each["folder"]
+            parts[Group(Label(each["label"]), each["tenant"])] = _Part(
+                KeywordIndex(folder / "keyword"),
+                VectorIndex.open(folder / "vectors.npy"),
+                np.load(folder / "keys.npy", allow_pickle=False),
+            )
+        return cls(path, str(manifest["encoder_sha256"]), parts)
+
+    def close(self) -> None:
+        """Free the files."""
+        self.rows.close()
+        for part in self.parts.values():
+            part.keywords.close()
+        self.parts = {}
+
+
+def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
+    """The fusion of the best of each ranking, then what stands deeper: asking for more changes nothing at the top."""
+    top = fuse([ranking[:_DEPTH] for ranking in rankings])
+    if all(len(ranking) <= _DEPTH for ranking in rankings):
+        return top
+    last = min(top.values())
+    deeper = {key: min(score, last) for key, score in fuse(rankings).items() if key not in top}
+    return top | deeper
+
+
+def _kept(tokens: TokenStates) -> TokenStates:
+    """A query's tokens as they are."""
+    return tokens
+
+
+def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
+    """The nearest chunks of all groups with their cosines, nearest first."""
+    found: list[tuple[int, float]] = []
+    for part in groups:
+        rows, cosines = part.vectors.search(vector, depth)
+        found += zip(part.keys[rows].tolist(), cosines.tolist(), strict=True)
+    return sorted(found, key=lambda each: (-each[1], each[0]))[:depth]
+
+
+def _write(
+    old: Path | None, new: Path, put: Sequence[IndexedDocument], remove: Collection[str], *, encoder: Encoder
+) -> None:
+    """Fill the folder of the next generation."""
+    known = _folders(old)
+    if old is None:
+        connection = table.create(new / _DATABASE)
+    else:
+        shutil.copyfile(old / _DATABASE, new / _DATABASE)
+        connection = table.reopen(new / _DATABASE)
+    with closing(connection):
+        connection.execute("begin")
+        changed = table.remove(connection, remove)
+        for document in put:
+            changed |= table.remove(connection, [document.name])
+            changed.add(table.put(connection, document))
+        connection.execute("commit")
+        groups, documents = table.groups(connection), len(table.hashes(connection))
+        listed = []
+        for number, (group, count) in enumerate(groups.items()):
+            folder = new / f"group-{number}"
+            if old is not None and group in known and group not in changed:
+                shutil.copytree(known[group], folder, copy_function=_link)
+            else:
+                _build_group(connection, group, count, folder, encoder.dimension)
+            listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})
+    content = {
+        "format": FORMAT,
+        "encoder_sha256": encoder.sha256,
+        "documents": documents,
+        "chunks": sum(groups.values()),
+        "groups": listed,
+    }
+    write_manifest(new, content)
+
+
+def _build_group(connection: sqlite3.Connection, group: Group, count: int, folder: Path, dimension: int) -> None:
+    """The indexes of a group whose documents changed, from nothing: they hold no trace of what was there before."""
+    build_keywords(folder / "keyword", table.group_texts(connection, group))
+    keys, vectors = table.group_vectors(connection, group, count, dimension)
+    np.save(folder / "keys.npy", keys, allow_pickle=False)
+    # Wider than what is known: turning 16 bits into 32 would take most of a search's time.
+    np.save(folder / "vectors.npy", vectors.astype(np.float32), allow_pickle=False)
+
+
+def _folders(generation: Path | None) -> dict[Group, Path]:
+    if generation is None:
+        return {}
+    manifest = read_manifest(generation)  # what is linked or copied from it is what was written
+    return {Group(Label(g["label"]), g["tenant"]): generation / g["folder"] for g in manifest["groups"]}
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under another name, where the file system can; nobody writes to it again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

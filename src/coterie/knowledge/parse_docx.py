@@ -1,0 +1,388 @@
+"""DOCX: the words a reader sees, with headings, tables row by row, and notes behind the paragraphs that refer to them.
+
+A file may hold far more than it seems to, so every part is unpacked within a limit.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from typing import IO, NamedTuple
+from xml.etree import ElementTree as ET
+
+from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable, raised
+from coterie.knowledge.tables import Grid
+
+# --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
+
+_MOST_LEVELS = 9
+_ROMAN = (
+    *((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl")),
+    *((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")),
+)
+_LONGEST_ROMAN = 10_000
+_PLACE = re.compile(r"%([1-9])")
+
+
+class Level(NamedTuple):
+    """How one level of a list is numbered."""
+
+    style: str
+    """Word's name of it: `decimal`, `lowerLetter`, `bullet` ..."""
+    text: str
+    """What is written, `%1` standing for the number of the first level."""
+    start: int
+
+
+class Numbered(NamedTuple):
+    """Which list a paragraph belongs to, and its level, from 0."""
+
+    list: str
+    level: int
+
+
+class Numbers:
+    """Counts the paragraphs of a document's lists.
+
+    Args:
+        levels: By a list's id, its levels.
+        same: By a list's id, that of the list whose count it goes on with.
+    """
+
+    def __init__(self, levels: Mapping[str, Sequence[Level]], same: Mapping[str, str]) -> None:
+        self._levels, self._same = levels, same
+        self._counts: defaultdict[str, list[int]] = defaultdict(list)
+
+    def next(self, place: Numbered | None) -> str:
+        """What stands before the next paragraph, with a blank; nothing before one of no list or with a bullet."""
+        levels = self._levels.get(place.list, ()) if place else ()
+        if place is None or not 0 <= place.level < len(levels):
+            return ""
+        counts = self._counts[self._same.get(place.list, place.list)]
+        while len(counts) <= place.level:
+            counts.append(levels[len(counts)].start - (len(counts) == place.level))
+        counts[place.level] += 1
+        del counts[place.level + 1 :]
+        level = levels[place.level]
+        if level.style in {"bullet", "none"}:
+            return ""
+
+        def number(match: re.Match[str]) -> str:
+            which = int(match[1]) - 1
+            return _written(counts[which], levels[which].style) if which < len(counts) else ""
+
+        text = _PLACE.sub(number, level.text).strip()
+        return f"{text} " if text else ""
+
+
+def _written(number: int, style: str) -> str:
+    match style:
+        case "lowerLetter" | "upperLetter" if number > 0:
+            letters = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
+            return letters.upper() if style == "upperLetter" else letters
+        case "lowerRoman" | "upperRoman" if 0 < number < _LONGEST_ROMAN:
+            roman = ""
+            for value, sign in _ROMAN:
+                roman += sign * (number // value)
+                number %= value
+            return roman.upper() if style == "upperRoman" else roman
+        case "decimalZero":
+            return f"{number:02}"
+        case _:
+            return str(number)
+
+
+_UNPACKED = 64 * 1024 * 1024
+"""Bytes that one part of a DOCX may have when it is unpacked."""
+_WORD = re.compile(
+    r"^\{http://(?:schemas\.openxmlformats\.org/wordprocessingml/2006|purl\.oclc\.org/ooxml/wordprocessingml)/main\}"
+)
+"""The name space of Word's elements: the usual one, and that of files saved as "strict"."""
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+"""What holds for older readers what stands before it already."""
+_GONE = frozenset({"del", "moveFrom", "pPr", "rPr"})
+"""What is not read: taken out or away while changes were tracked, and how things look."""
+_NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
+"""What refers to a note, and the part that notes of its kind are in."""
+_LONGEST_NUMBER = 7
+_SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
+_USUAL_STYLES = {"Title": 0} | {f"Heading{level}": level for level in range(1, 10)}
+"""The headings of a file that describes no styles, by the ids that Word gives them."""
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
+"""How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
+
+
+def parse_docx(content: bytes) -> Parsed:
+    """Paragraphs, tables row by row, and headings by their style.
+
+    Raises:
+        Unreadable: it is encrypted, no DOCX, or its text unpacks to more than 64 MB.
+    """
+    if content.startswith(_OLE):
+        raise Unreadable("it is encrypted, or a DOC of before 2007: save it as a DOCX without a password")
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as packed:
+            about = _about(packed)
+            with packed.open("word/document.xml") as part:
+                return _walk(_Limited(part), about)
+    except KeyError as error:
+        raise Unreadable("it is no Word document: it has no text part") from error
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise Unreadable(f"it is no readable DOCX ({error})") from error
+    except ET.ParseError as error:
+        raise Unreadable(f"its XML is broken ({error})") from error
+
+
+class _Limited:
+    """A file that refuses to give more than it may hold, whatever its directory says."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._left = file, _UNPACKED
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._file.read(self._left + 1 if size < 0 else size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise Unreadable(f"a part of it unpacks to more than {_UNPACKED:,} bytes: a zip bomb, or no document")
+        return content
+
+
+class _About(NamedTuple):
+    """What other parts of the file say of the paragraphs."""
+
+    headings: Mapping[str, int]
+    """The level of each paragraph style that is a heading, by its id."""
+    lists: Mapping[str, Numbered]
+    """The list of each paragraph style that is numbered, by its id."""
+    numbers: Numbers
+    notes: Mapping[tuple[str, str], str]
+    """The text of each footnote and endnote, by its part and id."""
+
+
+def _about(packed: zipfile.ZipFile) -> _About:
+    styles, numbering = _part(packed, "styles"), _part(packed, "numbering")
+    levels, same, of_styles = _lists(numbering)
+    lists = {} if styles is None else _listed(styles, of_styles)
+    return _About(_headings(styles), lists, Numbers(levels, same), _notes(packed))
+
+
+def _headings(styles: ET.Element | None) -> dict[str, int]:
+    if styles is None:
+        return _USUAL_STYLES
+    levels = {}
+    for style in _named(styles, "style"):
+        name, outline = _value(style, "name"), _value(style, "pPr", "outlineLvl")
+        match = _HEADING_STYLE.match(name or "")
+        if match:
+            levels[_attribute(style, "styleId") or ""] = int(match[1] or 0)
+        elif outline is not None and (outline or "9") in "012345678":
+            levels[_attribute(style, "styleId") or ""] = int(outline or 0) + 1
+    return levels
+
+
+def _lists(numbering: ET.Element | None) -> tuple[dict[str, list[Level]], dict[str, str], dict[tuple[str, str], int]]:
+    """By a list's id its levels, and the list it counts with; by list and style the level that the style is of."""
+    levels: dict[str, list[Level]] = {}
+    same: dict[str, str] = {}
+    of_styles: dict[tuple[str, str], int] = {}
+    if numbering is None:
+        return levels, same, of_styles
+    kinds = {_attribute(each, "abstractNumId"): list(_named(each, "lvl")) for each in _named(numbering, "abstractNum")}
+    for each in _named(numbering, "num"):
+        number, kind = _attribute(each, "numId") or "", _value(each, "abstractNumId")
+        own = [part for part in _named(each, "lvlOverride") if _value(part, "startOverride") is not None]
+        same[number] = number if own else f"kind {kind}"
+        levels[number] = [_list_level(lvl, own) for lvl in kinds.get(kind, [])]
+        for place, lvl in enumerate(kinds.get(kind, [])):
+            if style := _value(lvl, "pStyle"):
+                of_styles[number, style] = place
+    return levels, same, of_styles
+
+
+def _list_level(level: ET.Element, overrides: Sequence[ET.Element]) -> Level:
+    number = _attribute(level, "ilvl")
+    start = next((_value(each, "startOverride") for each in overrides if _attribute(each, "ilvl") == number), None)
+    begins = start or _value(level, "start") or "1"
+    return Level(_value(level, "numFmt") or "decimal", _value(level, "lvlText") or "", _whole(begins, otherwise=1))
+
+
+def _listed(styles: ET.Element, of_styles: Mapping[tuple[str, str], int]) -> dict[str, Numbered]:
+    """The list of each style that is numbered."""
+    found = {}
+    for style in _named(styles, "style"):
+        name, number = _attribute(style, "styleId") or "", _value(style, "pPr", "numPr", "numId")
+        if number:
+            level = _whole(_value(style, "pPr", "numPr", "ilvl"), otherwise=of_styles.get((number, name), 0))
+            found[name] = Numbered(number, level)
+    return found
+
+
+def _notes(packed: zipfile.ZipFile) -> dict[tuple[str, str], str]:
+    found = {}
+    for name in _NOTES.values():
+        root = _part(packed, name)
+        for note in root if root is not None else ():
+            if _attribute(note, "type") in {None, "normal"}:
+                paragraphs = _named(note, "p")
+                found[name, _attribute(note, "id") or ""] = " ".join("".join(_words(each)) for each in paragraphs)
+    return found
+
+
+def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
+    """A part of the document as a tree, None if there is none such."""
+    if f"word/{name}.xml" not in packed.namelist():
+        return None
+    with packed.open(f"word/{name}.xml") as part:
+        return ET.fromstring(_Limited(part).read())  # noqa: S314 - in a process of its own, with limits; expat stops entity bombs
+
+
+def _walk(file: _Limited, about: _About) -> Parsed:
+    """The body, element by element, so that a large document is never in memory as a tree."""
+    writer, table = TextBuilder(), _Table()
+    waiting: list[str] = []  # notes of a table stand behind it
+    for name, starts, element in _elements(file):
+        if name == "tbl":
+            table.depth += 1 if starts else -1
+            if not table.depth:
+                for paragraph in (*table.grid.paragraphs(), *waiting):
+                    writer.paragraph(paragraph)
+                table, waiting = _Table(), []
+        elif name == "p" and not starts:
+            text, noted = "".join(_words(element)), _noted(element, about.notes)
+            if text.strip():
+                text = f"{about.numbers.next(_list_of(element, about.lists))}{text}"
+            if table.depth:
+                table.words.append(text)
+                waiting += noted
+            else:
+                writer.paragraph(text, level=_level(element, about.headings))
+                for note in noted:
+                    writer.paragraph(note)
+            element.clear()
+        elif table.depth == 1:
+            table.take(name, element, starts=starts)
+    return _below_title(writer.parsed())
+
+
+def _below_title(parsed: Parsed) -> Parsed:
+    """The same, where a title is above all headings: it has the first level, and they have those behind it."""
+    if all(heading.level for heading in parsed.headings):
+        return parsed
+    return replace(parsed, headings=tuple(each._replace(level=each.level + 1) for each in parsed.headings))
+
+
+def _elements(file: _Limited) -> Iterator[tuple[str, bool, ET.Element]]:
+    """Each element as it starts, and as it ends with all that is in it; nothing of what stands there twice."""
+    passed_over = 0
+    for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314 - as above
+        if element.tag == _FALLBACK:
+            passed_over += 1 if event == "start" else -1
+        elif passed_over:
+            element.clear()
+        else:
+            yield _name(element), event == "start", element
+
+
+class _Table:
+    """A table being read; one inside a cell is part of the cell's text."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.grid = Grid()
+        self.words: list[str] = []
+        """Of the cell."""
+
+    def take(self, name: str, element: ET.Element, *, starts: bool) -> None:
+        """A row or a cell of it begins or ends."""
+        if name == "tr" and starts:
+            self.grid.row()
+        elif name == "tr":
+            self.grid.end_row()
+            self.grid.heads[-1] = _child(element, "trPr", "tblHeader") is not None
+            element.clear()
+        elif name == "tc" and not starts:
+            columns = _value(element, "tcPr", "gridSpan") or "1"
+            merged = _child(element, "tcPr", "vMerge")
+            goes_on = merged is not None and _attribute(merged, "val") in {None, "continue"}
+            text = self.grid.above() if goes_on else " ".join(" ".join(self.words).split())
+            self.grid.cell(text, columns=int(columns) if columns.isdigit() else 1)
+            self.words = []
+            element.clear()
+
+
+def _words(element: ET.Element) -> Iterator[str]:
+    """The text of a paragraph as it reads now: what was taken out or away, or is hidden, is not there."""
+    for child in element:
+        name = _name(child)
+        if name in _GONE or (name == "r" and _is_hidden(child)):
+            continue
+        if name == "t":
+            yield child.text or ""
+        elif name in _SIGNS:
+            yield _SIGNS[name]
+        elif name == "r" and _value(child, "rPr", "vertAlign") == "superscript":
+            yield raised("".join(_words(child)))
+        else:
+            yield from _words(child)
+
+
+def _noted(paragraph: ET.Element, notes: Mapping[tuple[str, str], str]) -> list[str]:
+    """The notes that a paragraph refers to, in its order."""
+    references = ((_NOTES.get(_name(each)), _attribute(each, "id")) for each in paragraph.iter())
+    return [notes.get((part, number or ""), "") for part, number in references if part is not None]
+
+
+def _is_hidden(run: ET.Element) -> bool:
+    vanish = _child(run, "rPr", "vanish")
+    return vanish is not None and _attribute(vanish, "val") not in {"0", "false", "off"}
+
+
+def _level(paragraph: ET.Element, styles: Mapping[str, int]) -> int | None:
+    style = _value(paragraph, "pPr", "pStyle")
+    return None if style is None else styles.get(style)
+
+
+def _list_of(paragraph: ET.Element, lists: Mapping[str, Numbered]) -> Numbered | None:
+    """The list that a paragraph belongs to: its own, or its style's."""
+    own, styled = _value(paragraph, "pPr", "numPr", "numId"), lists.get(_value(paragraph, "pPr", "pStyle") or "")
+    if own is None:
+        return styled
+    level = _whole(_value(paragraph, "pPr", "numPr", "ilvl"), otherwise=styled.level if styled else 0)
+    return Numbered(own, level)
+
+
+def _whole(text: str | None, *, otherwise: int) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < _LONGEST_NUMBER else otherwise
+
+
+def _named(element: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Everything of this name in an element."""
+    return (each for each in element.iter() if _name(each) == name)
+
+
+def _name(element: ET.Element) -> str:
+    """An element's name without Word's name space; another's stays, so that nothing is mistaken for Word's."""
+    return _WORD.sub("", element.tag)
+
+
+def _child(element: ET.Element, *path: str) -> ET.Element | None:
+    """The first child of the first child ... of these names."""
+    found: ET.Element | None = element
+    for name in path:
+        found = next((each for each in found if _name(each) == name), None) if found is not None else None
+    return found
+
+
+def _attribute(element: ET.Element, name: str) -> str | None:
+    return next((value for key, value in element.items() if _WORD.sub("", key) == name), None)
+
+
+def _value(element: ET.Element, *path: str) -> str | None:
+    """What a child says, the empty string if nothing; None without such a child."""
+    found = _child(element, *path)
+    return None if found is None else _attribute(found, "val") or ""

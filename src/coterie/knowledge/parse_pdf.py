@@ -1,0 +1,395 @@
+"""PDF: the text of each page as it is read, with the headings of the outline and what forms were filled with."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from io import BytesIO
+from itertools import pairwise, takewhile
+from math import hypot
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
+
+if TYPE_CHECKING:
+    import pypdf
+
+# --- Where the words of a PDF stand and how large they are printed: from that, which lines are headings and
+# paragraphs.
+#
+# A PDF has neither: it puts signs in places.
+
+_LARGER = 1.12
+"""Times the size of the text: what is printed so large is a heading."""
+_MOST_LINES, _LONGEST = 3, 120
+"""Lines of a heading, and characters of one."""
+_MOST = 0.25
+"""Share of a document that headings may be: where more is, they are something else."""
+_GAP = 1.25
+"""Times the usual distance of lines: what is farther from the line before begins a paragraph."""
+_TOGETHER = 2.0
+"""Times their size: lines of a heading are no farther from each other."""
+_LEVELS = 6
+_LIGATURES = str.maketrans(
+    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+)
+_ENDS = ".!?:;"
+_HEAVY = ("bold", "black", "heavy", "demi")
+"""What names of fonts have in them that are printed so."""
+
+
+class PageLine(NamedTuple):
+    """A line of a page."""
+
+    text: str
+    x: float
+    """Of its beginning, in points from the left; NaN where it is not known."""
+    y: float
+    """Points from below."""
+    size: float
+    """Of most of its letters, in points."""
+    bold: bool
+    """All of it."""
+
+
+class Title(NamedTuple):
+    """A heading, on which page."""
+
+    level: int
+    page: int
+    title: str
+
+
+class _Piece(NamedTuple):
+    text: str
+    x: float
+    y: float
+    size: float
+    bold: bool
+
+
+def read_lines(page: pypdf.PageObject) -> list[PageLine]:
+    """The lines of a page in the order of its text. Blank ones are left out."""
+    pieces: list[_Piece] = []
+
+    def see(text: str, cm: list[float], tm: list[float], font: dict[str, object] | None, size: float) -> None:
+        x, y = tm[4], tm[5]
+        scale = hypot(tm[2], tm[3]) * hypot(cm[2], cm[3])
+        name = str((font or {}).get("/BaseFont", "")).casefold()
+        place = (x * cm[0] + y * cm[2] + cm[4], x * cm[1] + y * cm[3] + cm[5])
+        pieces.append(_Piece(text.translate(_LIGATURES), *place, size * scale, any(each in name for each in _HEAVY)))
+
+    page.extract_text(visitor_text=see)
+    return list(_lines(pieces))
+
+
+def _lines(pieces: Sequence[_Piece]) -> Iterator[PageLine]:
+    line: list[_Piece] = []
+    for piece in pieces:
+        *ended, rest = piece.text.split("\n")
+        for text in ended:
+            yield from _line([*line, piece._replace(text=text)])
+            line = []
+        line.append(piece._replace(text=rest))
+    yield from _line(line)
+
+
+def _line(pieces: Sequence[_Piece]) -> Iterator[PageLine]:
+    said = [piece for piece in pieces if piece.text.strip()]
+    if said:
+        sizes = Counter[float]()
+        for piece in said:
+            sizes[round(piece.size, 1)] += len(piece.text)
+        text = "".join(piece.text for piece in pieces).rstrip()
+        size = sizes.most_common(1)[0][0]
+        yield PageLine(text, said[0].x, said[0].y, size, all(piece.bold for piece in said))
+
+
+def set_apart(pages: Sequence[Sequence[PageLine]]) -> list[str]:
+    """The text of each page, with a blank line before what stands farther from the line before it than lines do."""
+    distances = [
+        (above.y - below.y) / above.size
+        for page in pages
+        for above, below in pairwise(page)
+        if above.size == below.size and 0 < above.y - below.y < 4 * above.size
+    ]
+    usual = quantiles(distances, n=4)[0] if len(distances) > 1 else 4.0
+    return ["\n".join(_apart(page, usual)) for page in pages]
+
+
+def _apart(page: Sequence[PageLine], usual: float) -> Iterator[str]:
+    yield from (line.text for line in page[:1])
+    for above, below in pairwise(page):
+        size = max(above.size, below.size)
+        distance = above.y - below.y
+        far = distance > _GAP * usual * size or distance < -size  # above: another column, or a head that comes last
+        goes_on = above.size == below.size and above.text[-1] not in _ENDS and below.text.lstrip()[0].islower()
+        if (far or _is_other(above, below)) and not goes_on:
+            yield ""
+        yield below.text
+
+
+def _is_other(above: PageLine, below: PageLine) -> bool:
+    """Whether a line is printed so differently from the one before that it cannot belong to it."""
+    return max(above.size, below.size) > _LARGER * min(above.size, below.size)
+
+
+def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
+    """The headings, by how they are printed: larger than the text, or bold where the text is not.
+
+    The larger, the higher in rank. Where much of a document is printed so, nothing is a heading.
+    """
+    sizes, bold = Counter[float](), 0
+    for line in (line for page in pages for line in page):
+        sizes[line.size] += len(line.text)
+        bold += len(line.text) * line.bold
+    if not sizes:
+        return []
+    text = sizes.most_common(1)[0][0]
+    heavy = bold > sizes.total() / 2
+    found: list[tuple[float, int, str]] = []
+    for number, page in enumerate(pages):
+        for run in _alike(page):
+            title = " ".join(" ".join(line.text for line in run).split())
+            size = run[0].size
+            marked = size > _LARGER * text or (run[0].bold and not heavy and size >= text)
+            if marked and len(run) <= _MOST_LINES and _is_title(title):
+                found.append((size, number, title))
+    if sum(len(title) for _, _, title in found) > _MOST * sizes.total():
+        return []
+    ranks = {size: min(rank, _LEVELS) for rank, size in enumerate(sorted({s for s, _, _ in found}, reverse=True), 1)}
+    return [Title(ranks[size], page, title) for size, page, title in found]
+
+
+def _alike(page: Sequence[PageLine]) -> Iterator[list[PageLine]]:
+    """Lines that are printed alike, one below the other."""
+    run: list[PageLine] = []
+    for line in page:
+        if run and not (
+            (line.size, line.bold) == (run[-1].size, run[-1].bold) and 0 < run[-1].y - line.y < _TOGETHER * line.size
+        ):
+            yield run
+            run = []
+        run.append(line)
+    if run:
+        yield run
+
+
+def _is_title(text: str) -> bool:
+    return len(text) <= _LONGEST and re.search(r"[^\W\d_]{2}", text) is not None and text[-1] not in ".,;"
+
+
+# --- The pages of a document as one text: without what is printed on every page, and with words and sentences made
+# whole.
+#
+# Knows no format: it gets the text of each page.
+
+_FEWEST, _SHARE = 3, 0.4
+"""What stands at the edge of so many pages, and of such a share of all, belongs to the paper and not to the text.
+Less than half, as left and right pages may have heads of their own."""
+_EDGE = 3
+"""Lines at the top and at the bottom of a page that may be such."""
+_PAGE_WORDS = "page|pages|pg|p|seite|s|página|pagina|pág|pag|side|sida|strana|str|strona|стр"
+_NUMBERED = re.compile(
+    rf"^\W*(?:(?:{_PAGE_WORDS})\W*)?(\d{{1,5}})(?:\W*(?:of|von|de|di|sur|av|z|из|/)?\W*\d{{1,5}})?\W*$",
+    re.IGNORECASE,
+)
+_BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad][ \t]*\n[ \t]*([^\W\d_]+[^\s\w]*)[ \t\n]?")
+"""A word that goes on in the next line, and its hyphen."""
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_ENDS_PAGES = frozenset('.!?…:;。\uff01\uff1f"”»)')
+
+
+def join_pages(texts: Sequence[str], *, kept: Collection[str] = ()) -> Parsed:
+    """One text of all pages.
+
+    Running heads and feet are left out on all pages but the first that has them, and so are page numbers. A word that
+    was broken at the end of a line is put together, and a sentence that goes on overleaf is not cut there.
+
+    Args:
+        texts: The text of each page, a line of the page a line.
+        kept: Lines that are headings, wherever they stand.
+    """
+    pages = _whole_words(_without_edges([text.strip("\n").split("\n") for text in texts], frozenset(kept)))
+    writer = TextBuilder()
+    for number, text in enumerate(pages):
+        writer.page()
+        if text:
+            following = next((each for each in pages[number + 1 :] if each), "")
+            goes_on = text[-1] not in _ENDS_PAGES and following[:1].islower()
+            writer.write(f"{text}\n" if goes_on else f"{text}\n\n")
+    return writer.parsed()
+
+
+def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str]:
+    """The pages without what is printed on every page. Texts of pages in, texts out."""
+    edges = [_edges(page) for page in pages]
+    lines = [{line for edge in both for _, line in edge} for both in edges]
+    said = Counter(line for each in lines for line in each)
+    offsets = Counter(offset for number, each in enumerate(lines) for offset in _offsets(number, each))
+    least = max(_FEWEST, _SHARE * len(pages))
+    seen: set[str] = set()
+    texts = []
+    for number, page in enumerate(pages):
+
+        def printed(line: str, number: int = number) -> bool:
+            numbered = _NUMBERED.match(line)
+            counted = numbered is not None and offsets[int(numbered[1]) - number] >= least
+            return line not in kept and (counted or said[line] >= least)
+
+        # From the edge inwards: what stands behind a line of the text is text, whatever other pages have there.
+        outer = [each for edge in edges[number] for each in takewhile(lambda each: printed(each[1]), edge)]
+        gone = {place for place, line in outer if line in seen or _NUMBERED.match(line)}
+        seen.update(line for _, line in outer)
+        texts.append("\n".join(line for place, line in enumerate(page) if place not in gone).strip())
+    return texts
+
+
+def _edges(page: Sequence[str]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """The first and the last lines of a page that are not blank, by their place, from the edge inwards."""
+    lines = [(place, " ".join(line.split())) for place, line in enumerate(page) if line.strip()]
+    return lines[:_EDGE], lines[: -_EDGE - 1 : -1]
+
+
+def _offsets(number: int, lines: Collection[str]) -> set[int]:
+    """How far what looks like a page's number is from the place of the page."""
+    return {int(match[1]) - number for line in lines if (match := _NUMBERED.match(line))}
+
+
+def _whole_words(pages: Sequence[str]) -> list[str]:
+    """Words that were broken at the end of a line, put together.
+
+    A hyphen stays where the document has the word with it elsewhere, or has both halves as words.
+    """
+    if not any(_BROKEN.search(page) for page in pages):
+        return list(pages)
+    known = {word for page in pages for word in _WORD.findall(_BROKEN.sub(" ", page).lower())}
+
+    def whole(match: re.Match[str]) -> str:
+        first, rest = match[1], match[2]
+        second = _WORD.match(rest)
+        if second is None or not rest[0].islower():
+            return match[0]
+        halves = (first.lower(), second[0].lower())
+        compound = "-".join(halves) in known or ("".join(halves) not in known and set(halves) <= known)
+        return f"{first}{'-' if compound else ''}{rest}\n"
+
+    return [_BROKEN.sub(whole, page).rstrip("\n") for page in pages]
+
+
+_MOST_ENTRIES = 5000
+"""Of an outline so many entries are looked for."""
+_NEAR = 4.0
+"""Points that the words beside a field may stand above or below it."""
+_PUSH_BUTTON, _PASSWORD = 1 << 16, 1 << 13  # bits of a field's flags (ISO 32000-1, tables 226 and 228)
+
+
+def parse_pdf(content: bytes) -> Parsed:
+    """The text of each page, with headings: those of the outline where there is one, else what is printed like one.
+
+    Raises:
+        Unreadable: it is encrypted or broken, holds no text, or pypdf is not installed.
+    """
+    try:
+        import pypdf  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise Unreadable("PDF needs an optional package: pip install 'coterie[docs]'") from None
+    try:
+        reader = pypdf.PdfReader(BytesIO(content))
+        locked = reader.is_encrypted and not reader.decrypt("")
+        pages = [] if locked else [_filled(page) for page in reader.pages]
+        entries = [] if locked else list(_entries(reader, reader.outline))[:_MOST_ENTRIES]
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Unreadable(f"it is no readable PDF ({type(error).__name__}: {error})") from error
+    if locked:
+        raise Unreadable("it is encrypted: save a copy without a password")
+    parsed = join_pages(set_apart(pages), kept=[entry.title for entry in entries])
+    if not parsed.text.strip():
+        raise Unreadable("its pages hold no text: they are pictures, or empty")
+    titles = entries or find_titles(pages)
+    return Parsed(text=parsed.text, pages=parsed.pages, headings=tuple(_found(parsed, titles, lines=not entries)))
+
+
+def _filled(page: pypdf.PageObject) -> list[PageLine]:
+    """The lines of a page; what a field was filled with stands behind the words beside it."""
+    lines = read_lines(page)
+    for left, low, high, name, value in _fields(page):
+        beside = [place for place, line in enumerate(lines) if low - _NEAR <= line.y <= high + _NEAR and line.x < left]
+        if beside:
+            place = max(beside, key=lambda each: lines[each].x)
+            lines[place] = lines[place]._replace(text=f"{lines[place].text.rstrip(' :')}: {value}")
+        else:
+            lines.append(PageLine(f"{name}: {value}", left, low, lines[-1].size if lines else high - low, bold=False))
+    return lines
+
+
+def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, str]]:
+    """The filled fields of a page: left edge, lower and upper one, name, value. A broken one is passed over."""
+    for reference in _of(page, "/Annots") or ():
+        try:
+            note = reference.get_object()
+            value = _value(note) if _of(note, "/Subtype") == "/Widget" else ""
+            x, low, right, high = (float(each) for each in _of(note, "/Rect")) if value else (0.0,) * 4
+            name = str(_inherited(note, "/TU") or _inherited(note, "/T") or "") if value else ""
+        except Exception:  # noqa: BLE001, S112 - whatever a form's field is, the text of its page can be read
+            continue
+        if value:
+            yield min(x, right), min(low, high), max(low, high), name, value
+
+
+def _value(field: Any) -> str:  # noqa: ANN401 - pypdf's dictionaries have no type of their own
+    """What a field was filled with; nothing of a button, a signature or a password."""
+    kind, value, flags = (_inherited(field, key) for key in ("/FT", "/V", "/Ff"))
+    flags = int(flags or 0)
+    if kind == "/Btn":
+        state = str(_of(field, "/AS") or value or "/Off").removeprefix("/")
+        if flags & _PUSH_BUTTON or state == "Off":
+            return ""
+        return "yes" if state.casefold() in {"yes", "on", "1"} else state
+    if kind not in {"/Tx", "/Ch"} or (kind == "/Tx" and flags & _PASSWORD) or value is None:
+        return ""
+    values = [each.get_object() for each in value] if isinstance(value, list) else [value]
+    return ", ".join(" ".join(str(each).split()) for each in values)
+
+
+def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
+    """A field's own, or its parent's; at most so far up as fields are nested in earnest."""
+    for _ in range(8):
+        if key in field or "/Parent" not in field:
+            return _of(field, key)
+        field = _of(field, "/Parent")
+    return None
+
+
+def _of(holder: Any, key: str) -> Any:  # noqa: ANN401 - as above
+    """What an object holds, also where it only refers to it."""
+    found = holder.get(key)
+    return found.get_object() if hasattr(found, "get_object") else found
+
+
+def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[Title]:
+    """What the outline lists, in its order."""
+    for each in outline:
+        if isinstance(each, list):
+            yield from _entries(reader, each, level + 1)
+        elif (page := reader.get_destination_page_number(each)) is not None and page >= 0:
+            yield Title(level, page, str(each.title or ""))
+
+
+def _found(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[Heading]:
+    """The titles whose words stand on their page, each after the one before; those that were `lines`, as lines."""
+    at = 0
+    for level, page, title in titles:
+        words = title.split()
+        if not words or page >= len(parsed.pages):
+            continue
+        end = parsed.pages[page + 1] if page + 1 < len(parsed.pages) else len(parsed.text)
+        said = r"\s+".join(map(re.escape, words))
+        pattern = re.compile(rf"^{said}$" if lines else said, re.IGNORECASE | re.MULTILINE)
+        if match := pattern.search(parsed.text, max(at, parsed.pages[page]), end):
+            at = match.end()
+            yield Heading(match.start(), match.end(), level, " ".join(words))

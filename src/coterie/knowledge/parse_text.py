@@ -1,0 +1,183 @@
+"""Text, Markdown and CSV, with nothing but the standard library."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
+from coterie.knowledge.tables import table_paragraphs
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_MOST_CONTROLS = 0.01
+"""Share of control characters from which a file is taken for binary."""
+_SAMPLE, _WIDE = 4096, 0.4
+"""Bytes that are looked at, and the share of letters of which one byte is zero, to take a text for UTF-16."""
+_AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252")
+"""Names that pages give Windows-1252 (WHATWG Encoding, "labels")."""
+_MOST_MARKED, _FEW_MARKED = 0.4, 4
+"""Bytes beyond ASCII for a letter, and some more, that Windows-1252 has at most: Icelandic has one for seven."""
+_MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_UNDERLINED = re.compile(r"^ {0,3}(\S[^\n]*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
+_ALONE, _LONGEST_BLANK = re.compile(r"(?:\n|\A)(?:---)?[ \t]*\n\Z"), 200
+_ITEM = re.compile(r"(?:[-*+>]|\d+[.)])[ \t]|\|")
+_FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
+"""What generators of sites keep at the top of a file: names and values, no Markdown."""
+_TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(?P<title>\S.*?)\1[ \t]*$""", re.MULTILINE | re.IGNORECASE)
+_DELIMITERS = ",;\t|"
+_SEPARATOR = re.compile(r"\Asep=(.)\n", re.IGNORECASE)
+"""What Excel writes above the first row."""
+_RST_HEADING = re.compile(
+    r"^(?:(([=\-`:'\"~^_*+#<>.])\2{2,})\n)?[ ]?(\S[^\n]*)\n(([=\-`:'\"~^_*+#<>.])\5{2,})[ \t]*$", re.MULTILINE
+)
+_NUMBER = re.compile(r"[-+]?[\d.,'\u2019 ]*\d[\d.,]*%?")
+_FENCE = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
+    """The text of these bytes, with a note when its encoding had to be guessed.
+
+    A byte-order mark decides, then UTF-8 (a text in another encoding is next to never valid UTF-8 by chance), then what
+    the file states; what is none of these is read as Windows-1252, which most old Western files are, and that is noted.
+
+    Raises:
+        Unreadable: it is no text, or none that can be read.
+    """
+    name = next((name for mark, name in _BOMS if content.startswith(mark)), None) or _wide(content)
+    note = ""
+    if name is None and stated is not None and not _is_utf8(content):
+        name = _AS_BROWSERS_DO.get(stated.lower(), stated)
+    try:
+        text = content.decode(name or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        text = content.decode("cp1252", "replace")
+        letters = sum(character.isalpha() for character in text)
+        if sum(byte > 127 for byte in content) > _MOST_MARKED * letters + _FEW_MARKED:
+            raise Unreadable(
+                f"not valid {name or 'utf-8'}, and no Western text in another encoding: save it as UTF-8"
+            ) from None
+        note = f"not valid {name or 'utf-8'}: read as Windows-1252"
+    controls = sum(text.count(mark) for mark in map(chr, (*range(9), *range(14, 27), 28, 29, 30, 31, 127)))
+    if controls > _MOST_CONTROLS * len(text) + 1:
+        raise Unreadable("it is no text: it holds control characters")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", " "), note
+
+
+def _is_utf8(content: bytes) -> bool:
+    """Whether it is UTF-8 and could be nothing else."""
+    try:
+        return not content.isascii() and bool(content.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _wide(content: bytes) -> str | None:
+    """UTF-16 that does not say so: every other byte of what Western letters are in is zero."""
+    start = content[:_SAMPLE]
+    if len(start) < 2 or len(content) % 2:
+        return None
+    high, low = start[0::2].count(0), start[1::2].count(0)
+    if max(high, low) < _WIDE * len(start) / 2 or min(high, low):
+        return None
+    return "utf-16-be" if high > low else "utf-16-le"
+
+
+def parse_text(content: bytes) -> Parsed:
+    """Plain text, as it stands."""
+    text, note = decode(content)
+    return Parsed(text=text, note=note)
+
+
+def parse_rst(content: bytes) -> Parsed:
+    """RST as it stands, with its headings: lines with a line of signs below them, a level a sign."""
+    text, note = decode(content)
+    signs: list[str] = []
+    headings = []
+    for match in _RST_HEADING.finditer(text):
+        over, title, under = match[2] or "", match[3].rstrip(), match[4]
+        if len(under) >= len(title) and re.search(r"\w", title) and over in {"", match[5]}:
+            style = over + match[5]
+            signs += [style] if style not in signs else []
+            headings.append(Heading(match.start(), match.end(), signs.index(style) + 1, title))
+    return Parsed(text=text, headings=tuple(headings), note=note)
+
+
+def parse_markdown(content: bytes) -> Parsed:
+    """Markdown as it stands, with its headings, except what looks like one inside a code fence or the front matter."""
+    text, note = decode(content)
+    front = _FRONT_MATTER.match(text)
+    plain = [match.span() for match in _FENCE.finditer(text, front.end() if front else 0)]
+    plain += [front.span()] if front else []
+    found = [Heading(m.start(), m.end(), len(m[1]), m[2]) for m in _MARKDOWN_HEADING.finditer(text)]
+    found += _underlined(text)
+    headings = sorted(each for each in found if each.title and not any(a <= each.start < b for a, b in plain))
+    title = _TITLE.search(text, 0, front.end()) if front else None
+    if title and title["title"] not in {each.title for each in headings}:
+        below = (Heading(start, end, level + 1, words) for start, end, level, words in headings)
+        headings = [Heading(title.start(), title.end(), 1, title["title"]), *below]
+    return Parsed(text=text, headings=tuple(headings), note=note)
+
+
+def _underlined(text: str) -> Iterator[Heading]:
+    """Headings with a line below them. Dashes below an item, a row or a paragraph are a line across the page."""
+    for match in _UNDERLINED.finditer(text):
+        alone = _ALONE.search(text, max(0, match.start() - _LONGEST_BLANK), match.start()) or not match.start()
+        if match[2][0] == "=" or (alone and not _ITEM.match(match[1])):
+            yield Heading(match.start(), match.end(), 1 if match[2][0] == "=" else 2, match[1].strip())
+
+
+def parse_csv(content: bytes) -> Parsed:
+    """A paragraph a row, `column: value` a line, so that each row can be read without the first one."""
+    text, note = decode(content)
+    csv.field_size_limit(len(text) + 1)
+    said = _SEPARATOR.match(text)
+    try:
+        rows = _rows(text[said.end() :], said[1]) if said else _rows(text, _delimiter(text))
+    except csv.Error as error:
+        raise Unreadable(f"it is no CSV: {error}") from error
+    width = max(map(len, rows), default=0)
+    names = [] if rows and all(map(_is_number, rows[0])) else rows[0:1]
+    columns = [*(names[0] if names else ()), *(f"column {i + 1}" for i in range(len(names[0]) if names else 0, width))]
+    writer = TextBuilder()
+    for paragraph in table_paragraphs(rows[len(names) :], names=columns):
+        writer.paragraph(paragraph)
+    return writer.parsed(note=note)
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    """The rows that say anything. Raises `csv.Error`."""
+    found = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    return [row for row in found if any(cell.strip() for cell in row)]
+
+
+def _delimiter(text: str) -> str:
+    """The sign that cuts most of the first rows into the same number of cells; of several the one with more cells.
+
+    Python's own `csv.Sniffer` takes quotes within quotes for an end, and finds signs that are none.
+    """
+    start, best = text[:_SAMPLE], (0.0, 0, ",")
+    for delimiter in _DELIMITERS:
+        try:
+            widths = Counter(len(row) for row in _rows(start, delimiter)[: -1 if len(text) > _SAMPLE else None])
+        except csv.Error:
+            continue
+        several = [(count, width) for width, count in widths.items() if width > 1]
+        if several:
+            count, width = max(several)
+            best = max(best, (count / widths.total(), width, delimiter), key=lambda each: each[:2])
+    return best[2]
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number or blank: a row of such names no columns."""
+    return not cell.strip() or _NUMBER.fullmatch(cell.strip()) is not None

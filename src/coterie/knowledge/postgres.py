@@ -1,0 +1,266 @@
+"""The shelf in a PostgreSQL database: full-text search for words, pgvector for meaning, label and tenant by table.
+
+Several shelves of several networks share a database; processes and machines share a shelf. What the tables are is told
+in `_postgres_schema`, how they are ranked in `_postgres_search`. It does not know what a document was read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from coterie.errors import ArtefactRefused, CoterieError, InputError, NotIndexed
+from coterie.knowledge.documents import IndexedDocument, Mode
+from coterie.knowledge.local import Encoder
+from coterie.knowledge.postgres_connections import Connection, Connections, Cursor, Work
+from coterie.knowledge.postgres_schema import prepare, tables
+from coterie.knowledge.postgres_search import SearchScope, look_up, select_passages, select_within
+from coterie.knowledge.postgres_write import (
+    GRAPH_FROM,
+    drop_table,
+    forget_old,
+    lock_shelf,
+    old_compartments,
+    put_documents,
+    remove_documents,
+    set_aside,
+    storable,
+)
+from coterie.runtime.cpu import on_the_bill
+from coterie.types import Label, Passage, Prompt
+
+_BUILD_MEMORY = "256MB"
+"""Of the server, to build an HNSW index in: 100,000 vectors of 384 numbers fit."""
+_PREPARING = {"statement_timeout": "60000", "lock_timeout": "60000"}
+_WRITING = {"maintenance_work_mem": _BUILD_MEMORY, "synchronous_commit": "on"}
+_SEARCHING = {
+    # A search takes milliseconds: compiling it, or calling other processes in, would take longer.
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "hnsw.ef_search": "128",
+    "hnsw.iterative_scan": "strict_order",
+}
+"""Settings of a transaction that searches."""
+_READING: Mapping[str, str] = {}
+
+T = TypeVar("T")
+
+
+class PostgresShelf:
+    """Implements `Shelf`. Connects when it is first asked, and brings the schema `coterie` up to date then."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        network: str,
+        name: str,
+        encoder: Encoder,
+        mode: Mode = "hybrid",
+        rebuild: bool = False,
+        source: str = "The address",
+        seconds: float = 10.0,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or any other form libpq takes.
+            network: The network's name: two networks with one name share their shelves.
+            name: Its `[knowledge]` key.
+            encoder: Encodes queries; the same that made the documents' vectors.
+            mode: How it is searched when the caller does not say.
+            rebuild: Take what is there for nothing until the first update, which builds all of it again.
+            source: Where the address comes from, for errors: it may hold a password.
+            seconds: How long one statement of a search may take.
+
+        Raises:
+            ConfigError: the address is none.
+        """
+        self._connections = Connections(address, source=source, seconds=seconds)
+        self._network, self._name, self._encoder, self._mode = network, name, encoder, mode
+        self._rebuild = rebuild
+        self._path = ""
+        self._preparing = asyncio.Lock()
+        self._write_seconds, self._lock_seconds, self._graph_from = 600.0, 60.0, GRAPH_FROM
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,
+        document: str | None = None,
+        mode: Mode | None = None,
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first, of those that the asker may see; the rest is not even read.
+
+        Of one `document` only, where it is named.
+
+        Raises:
+            NotIndexed: nothing was indexed yet.
+            ArtefactRefused: the shelf was built with another encoder.
+            InputError: `vector` is not of this shelf's length.
+            StoreError: the database cannot be used; `StoreUnavailable` if it may later.
+        """
+        mode = mode or self._mode
+        unit = None
+        if mode != "keyword":
+            unit = _unit(vector if vector is not None else await self._encode(query), self._encoder.dimension)
+        asker = SearchScope(self._network, self._name, clearance, tenant)
+
+        async def ask(connection: Connection) -> list[Passage]:
+            encoder = await self._encoder_of(connection)
+            if document is not None:
+                within = await select_within(connection, asker, document, query, unit)
+                await self._require(encoder)
+                return within[: max(k, 0)]
+            found = await look_up(connection, asker, "" if mode == "vector" else query)  # sent with the one before
+            await self._require(encoder)
+            return await select_passages(connection, self._name, found, unit, k) if k > 0 else []
+
+        return await self._read(ask, _SEARCHING)
+
+    async def documents(self) -> Mapping[str, str]:
+        """The `sha256` of every document, by name; none where nothing was indexed yet."""
+
+        async def ask(connection: Connection) -> dict[str, str]:
+            encoder = await self._encoder_of(connection)
+            found = await connection.execute(
+                "SELECT d.name, d.sha256 FROM documents d JOIN shelves s ON s.id = d.shelf"
+                " WHERE s.network = %s AND s.name = %s ORDER BY d.name",
+                [self._network, self._name],
+            )
+            await self._require(encoder, there=False)
+            return dict(await found.fetchall())
+
+        return {} if self._rebuild else await self._read(ask)
+
+    async def tenants(self) -> frozenset[str]:
+        """Every tenant that has documents of its own."""
+
+        async def ask(connection: Connection) -> frozenset[str]:
+            found = await connection.execute(
+                "SELECT DISTINCT c.tenant FROM documents d JOIN compartments c ON c.id = d.compartment"
+                " JOIN shelves s ON s.id = c.shelf WHERE s.network = %s AND s.name = %s AND c.tenant IS NOT NULL",
+                [self._network, self._name],
+            )
+            return frozenset(str(tenant) for (tenant,) in await found.fetchall())
+
+        return frozenset() if self._rebuild else await self._read(ask)
+
+    async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
+        """Put documents and take others away, in one transaction; a second writer waits until it is done.
+
+        A character that PostgreSQL cannot hold (U+0000, a lone surrogate) is kept as U+FFFD, so offsets stay.
+
+        Raises:
+            DataError: a document does not fit the database; nothing was written.
+            InputError: its name is no valid text.
+            ArtefactRefused: the shelf was built with another encoder.
+            IndexBusy: another process has been writing to it for a minute.
+            StoreError: the database cannot be used; `StoreUnavailable` if it may later.
+        """
+
+        async def write(connection: Connection) -> None:
+            if self._rebuild:
+                await set_aside(connection, self._network, self._name)
+            row = await lock_shelf(connection, self._network, self._name, self._encoder.sha256, self._encoder.dimension)
+            await self._require(await self._encoder_of(connection), there=False)
+            await remove_documents(connection, row.id, [storable(name) for name in remove])
+            await put_documents(connection, row, put, graph_from=self._graph_from)
+
+        limits = {
+            "statement_timeout": str(int(self._write_seconds * 1000)),
+            "lock_timeout": str(int(self._lock_seconds * 1000)),
+        }
+        path = await self._prepare()
+        await self._connections.write(write, {"search_path": path, **_WRITING, **limits})
+        if self._rebuild:
+            self._rebuild = False
+            with suppress(CoterieError):  # what is left of the old shelf is in nobody's way, until the next time
+                await self._forget_old({"search_path": path, **_PREPARING})
+
+    async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
+        """`text[start:end]` of a document, offsets beyond it cut off; None if it is not there or may not be seen."""
+        start = max(start, 0)
+        asked = {"start": start + 1, "length": max(end - start, 0), "document": storable(name)}
+        asker = SearchScope(self._network, self._name, clearance, tenant)
+
+        async def ask(connection: Connection) -> str | None:
+            encoder = await self._encoder_of(connection)
+            found = await connection.execute(
+                "SELECT substr(d.body, %(start)s, %(length)s) FROM documents d"
+                " JOIN compartments c ON c.id = d.compartment JOIN shelves s ON s.id = d.shelf"
+                " WHERE s.network = %(network)s AND s.name = %(shelf)s AND d.name = %(document)s"
+                " AND c.label <= %(clearance)s AND (c.tenant IS NULL OR c.tenant = %(tenant)s)",
+                {**asker.parameters, **asked},
+            )
+            await self._require(encoder)
+            row = await found.fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._read(ask)
+
+    async def close(self) -> None:
+        """Close the connections. A second call does nothing."""
+        await self._connections.close()
+
+    async def _prepare(self) -> str:
+        """The `search_path` of our tables, after the schema was brought up to date once."""
+        async with self._preparing:
+            if not self._path:
+                self._path = await self._connections.write(prepare, _PREPARING)
+            return self._path
+
+    async def _forget_old(self, settings: Mapping[str, str]) -> None:
+        network, name, write = self._network, self._name, self._connections.write
+        compartments = await write(lambda connection: old_compartments(connection, network, name), settings)
+        for table in (table for compartment in compartments for table in tables(compartment).values()):
+            await write(partial(drop_table, table=table), settings)
+        await write(lambda connection: forget_old(connection, network, name, compartments), settings)
+
+    async def _read(self, work: Work[T], settings: Mapping[str, str] = _READING) -> T:
+        return await self._connections.read(work, {"search_path": await self._prepare(), **settings})
+
+    async def _encode(self, query: str) -> np.ndarray:
+        (output,) = await self._encoder.run([Prompt(text=query)])
+        on_the_bill(self._encoder.name, output.usage)
+        assert output.vector is not None  # noqa: S101 - an encoder's output has one
+        return output.vector
+
+    async def _encoder_of(self, connection: Connection) -> Cursor:
+        """Asks with which encoder the shelf was built; nothing if it is not there."""
+        return await connection.execute(
+            "SELECT encoder FROM shelves WHERE network = %s AND name = %s", [self._network, self._name]
+        )
+
+    async def _require(self, asked: Cursor, *, there: bool = True) -> None:
+        """Raises `ArtefactRefused` if it is another than ours, and `NotIndexed` if it must be `there` and is not."""
+        row = await asked.fetchone()
+        if there and (row is None or self._rebuild):
+            raise NotIndexed(
+                f"Nothing has been indexed for shelf {self._name!r} ({self._connections.place} has none for network "
+                f"{self._network!r}).",
+                hint=f"Index its documents: coterie index {self._name}",
+            )
+        if row is not None and row[0] != self._encoder.sha256:
+            raise ArtefactRefused(
+                f"Shelf {self._name!r} in {self._connections.place} was made with encoder {str(row[0])[:12]!r}; this "
+                f"Coterie has {self._encoder.sha256[:12]!r}.",
+                hint=f"Build it again: coterie index {self._name} --rebuild",
+            )
+
+
+def _unit(vector: np.ndarray, dimension: int) -> np.ndarray:
+    """The vector with length 1, as float64. Raises `InputError` if it is no vector of this shelf."""
+    if vector.shape != (dimension,) or not np.isfinite(vector).all():
+        raise InputError(f"A query's vector has {dimension} finite numbers here, not shape {vector.shape}.")
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector, dtype=np.float64) / (length or 1.0)

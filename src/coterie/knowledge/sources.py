@@ -1,0 +1,349 @@
+"""Where documents come from: files and folders, or a corpus in BEIR's format."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from unicodedata import normalize
+
+from coterie.errors import DataError, InputError
+from coterie.knowledge.parsed import SUFFIXES, Heading, Parsed
+from coterie.types import Label
+
+# --- The files below a folder, and every path that leads to one: what patterns of labels are compared with.
+#
+# A pattern is written by somebody who sees one path. The file may be reached by others, through links, and keeps its
+# label on all of them.
+
+_MOST_WAYS = 1000
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """What stands below a folder."""
+
+    files: list[Path] = field(default_factory=list)
+    """Files that are not hidden, links to files of the same folder among them."""
+    links: list[tuple[Path, Path]] = field(default_factory=list)
+    """Links to what stands below the same folder, with what they lead to."""
+    outside: list[Path] = field(default_factory=list)
+    """Links that lead out of it: nobody goes there."""
+    closed: dict[Path, str] = field(default_factory=dict)
+    """Folders that cannot be looked into, with the reason."""
+
+
+def walk(root: Path) -> Walk:
+    """Everything below a real folder, in order."""
+    found = Walk()
+    _walk(root, root, found)
+    return found
+
+
+def _walk(folder: Path, root: Path, found: Walk) -> None:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        found.closed[folder] = error.strerror or type(error).__name__
+        return
+    for path in inside:
+        if path.name.startswith("."):
+            continue
+        if path.is_symlink():
+            target = Path(os.path.realpath(path))  # a link to itself is no error here
+            if not target.is_relative_to(root):
+                found.outside.append(path)
+                continue
+            found.links.append((path, target))
+        if path.is_file():
+            found.files.append(path)
+        elif (
+            path.is_dir() and not path.is_symlink()
+        ):  # what a link leads to is found where it is; one upwards never ends
+            _walk(path, root, found)
+
+
+class Names:
+    """By what paths a file is known.
+
+    Args:
+        bases: Folders and files that paths may be relative to, as they are named: the network's folder, those
+            that are searched, and those of the whole shelf.
+        links: Links with what they lead to.
+    """
+
+    def __init__(self, bases: Sequence[Path], links: Sequence[tuple[Path, Path]]) -> None:
+        folders = [base if base.is_dir() else base.parent for base in bases]
+        self._bases = list(dict.fromkeys(form for folder in folders for form in _forms(folder.absolute())))
+        self._links = defaultdict[Path, list[Path]](list)
+        for link, target in links:
+            self._links[target].append(link)
+
+    def of(self, named: Path, file: Path) -> list[str]:
+        """Every name of a file: whole paths, and paths relative to each base.
+
+        Args:
+            named: Its path as it was named, links and all.
+            file: Its path below a real folder; may be a link itself.
+        """
+        whole = list(dict.fromkeys([*_forms(named), *_forms(file), *self._linked(file.resolve())]))
+        below = (path.relative_to(base) for path in whole for base in self._bases if path.is_relative_to(base))
+        return [path.as_posix() for path in (*whole, *below)]
+
+    def _linked(self, file: Path) -> list[Path]:
+        """The paths to a file through links, each link at most once. Raises `InputError` if there is no end of them."""
+        ways: list[tuple[Path, frozenset[Path]]] = [(file, frozenset())]
+        for path, used in ways:  # grows
+            for above in (path, *path.parents):
+                new = [link for link in self._links.get(above, ()) if link not in used]
+                ways += [(link / path.relative_to(above), used | {link}) for link in new]
+            if len(ways) > _MOST_WAYS:
+                raise InputError(
+                    f"More than {_MOST_WAYS:,} paths lead to {str(file)!r} through links, so its label cannot be told.",
+                    hint="Take links away that lead to folders above them.",
+                )
+        return [path for path, _ in ways[1:]]
+
+
+def _forms(path: Path) -> tuple[Path, ...]:
+    """A path as it stands, without its dots, and without its links."""
+    return path, Path(os.path.normpath(path)), path.resolve()
+
+
+# --- The lines of a text file, packed by gzip or not.
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Its lines, as line feeds end them: other signs that end one (U+2028) may stand inside a JSON string.
+
+    A mark of the byte order before the first is passed over. Raises `DataError` if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as lines:
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {str(path)!r}: {error}.") from error
+
+
+_MOST_KINDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may see the documents of a shelf."""
+
+    label: Label
+    labels: Mapping[str, Label]
+    """Patterns of paths with the label of what matches them."""
+    tenant: str | None = None
+
+    def of(self, *names: str) -> Label:
+        """The label of a document known by these names: the most sensitive of all that hold for it."""
+        return max(
+            [self.label, *(self.labels[pattern] for pattern in self.matching(*names))], key=lambda each: each.rank
+        )
+
+    def matching(self, *names: str) -> list[str]:
+        """The patterns that match a document known by these names."""
+        known = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
+        return [
+            pattern for pattern in self.labels if any(fnmatchcase(name, normalize("NFC", pattern)) for name in known)
+        ]
+
+    def idle(self, matched: Collection[str]) -> dict[str, str]:
+        """Why a pattern changes nothing, by pattern. A mistyped one would leave what it means for everybody to see."""
+        reasons = {}
+        for pattern, label in self.labels.items():
+            if pattern not in matched:
+                reasons[pattern] = f"labels[{pattern!r}] matches no document, so none is {label.value} by it"
+            elif label.rank <= self.label.rank:
+                said = f"labels[{pattern!r}] = {label.value!r} changes nothing"
+                reasons[pattern] = f"{said}: the shelf is {self.label.value!r}, and the most sensitive label counts"
+        return reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One document before it is read."""
+
+    name: str
+    label: Label
+    tenant: str | None
+    path: Path | None = None
+    """The file to read; None if `parsed` is there already."""
+    parsed: Parsed | None = None
+    digest: str = ""
+    """SHA-256 of the content where it is known already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFiles:
+    """What was found where somebody pointed."""
+
+    sources: tuple[Source, ...]
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    """How many files in folders end in what is not read, by that end; the empty one of files without."""
+    outside: tuple[str, ...] = ()
+    """Links that were passed over because they lead out of the folder that was named."""
+    idle: Mapping[str, str] = field(default_factory=dict)
+    """Patterns of labels that change nothing, each with the reason."""
+    scope: Callable[[str], bool] = lambda _: True
+    """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Folders that cannot be looked into, each with the reason: what the shelf has from there is not gone."""
+    access: Access | None = None
+    """Who may see what is found."""
+    nothing: InputError | None = None
+    """What is said where there is no file to read, and no document on the shelf that could be gone."""
+
+
+def find_files(
+    folder: Path, paths: Sequence[Path], access: Access, *, exact: bool, shelf: Sequence[Path] = ()
+) -> FoundFiles:
+    """The readable files of these files and folders.
+
+    Hidden files and folders are passed over, and so are links that lead out of the folder that was named. A file that
+    is named itself is always taken. A file's name is its real path; its label is the most sensitive of those of every
+    path that leads to it (see `Names`).
+
+    Args:
+        folder: The network's folder: names are relative to it where a file is inside.
+        paths: Where to look, taken from where the caller is, then from the network's folder.
+        access: Who may see what is found.
+        exact: The shelf is to hold these and nothing else; otherwise, what it has from elsewhere stays.
+        shelf: The paths of the whole shelf, where `paths` are a part of it: patterns may be relative to them.
+
+    Raises:
+        InputError: a path is not there.
+    """
+    places = [_located(folder, path) for path in paths]
+    roots = [place.resolve() for place in places]
+    walks = [Walk() if root.is_file() else walk(root) for root in roots]
+    names = _names(folder, places, walks, shelf) if access.labels else None
+    sources: dict[str, Source] = {}
+    kinds, matched = Counter[str](), set[str]()
+    for place, root, walked in zip(places, roots, walks, strict=True):
+        for file in [root] if root.is_file() else walked.files:
+            if file != root and file.suffix.lower() not in SUFFIXES:
+                kinds[file.suffix.lower()] += 1
+                continue
+            name = _name(folder, file)
+            known = (name, *(() if names is None else names.of(place / file.relative_to(root), file)))
+            label = access.of(*known)
+            matched.update(access.matching(*known))
+            if name in sources:  # found below two of the paths
+                label = max(label, sources[name].label, key=lambda each: each.rank)
+            sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
+    outside = tuple(_name(folder, link) for each in walks for link in each.outside)
+    closed = {_name(folder, path): reason for each in walks for path, reason in each.closed.items()}
+    kept = [_name(folder, root) for root in roots]
+    return FoundFiles(
+        sources=tuple(sources.values()),
+        kinds=kinds,
+        outside=outside,
+        idle=access.idle(matched) if exact else {},
+        scope=lambda name: (exact or below(name, kept)) and not below(name, closed),
+        closed=closed,
+        access=access,
+        nothing=None if sources else _nothing(paths, kinds, outside, closed),
+    )
+
+
+def below(name: str, folders: Iterable[str]) -> bool:
+    """Whether a document of this name is one of these, or stands below one."""
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
+
+
+def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], shelf: Sequence[Path]) -> Names:
+    """What files are known by, with the links of the whole shelf: a part of it keeps its labels indexed again."""
+    whole = [place for path in shelf if (place := _place(folder, path)) is not None and place not in places]
+    walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
+    return Names([folder, *places, *whole], [link for each in walks for link in each.links])
+
+
+def _nothing(
+    paths: Sequence[Path], kinds: Mapping[str, int], outside: Sequence[str], closed: Mapping[str, str]
+) -> InputError:
+    where = ", ".join(repr(str(path)) for path in paths) or "no path"
+    links = f" {len(outside)} links lead out of it and were passed over." if outside else ""
+    links += "".join(f" {name!r} cannot be looked into: {reason}." for name, reason in closed.items())
+    return InputError(
+        f"Found no file to index in {where}; {name_kinds(kinds)}.{links}",
+        hint=f"Files that are read end in {', '.join(sorted(SUFFIXES))}.",
+    )
+
+
+def name_kinds(kinds: Mapping[str, int]) -> str:
+    """How many files are of kinds that are not read, in words, the commonest first."""
+    listed = [f"{count:,} {end or 'without an ending'}" for end, count in Counter(kinds).most_common(_MOST_KINDS)]
+    more = [f"{len(kinds) - _MOST_KINDS:,} other endings"] if len(kinds) > _MOST_KINDS else []
+    total = sum(kinds.values())
+    said = "1 file is of another kind" if total == 1 else f"{total:,} files are of other kinds"
+    return f"{said} ({', '.join([*listed, *more])})" if total else said
+
+
+def read_corpus(path: Path, access: Access) -> FoundFiles:
+    """The documents of a BEIR corpus: JSON lines with `_id`, `title` and `text`, packed by gzip or not.
+
+    Raises:
+        DataError: a line is none of that; the message has its number.
+    """
+    sources = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+            name, title, text = str(found["_id"]), str(found.get("title") or ""), str(found.get("text") or "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"Line {number} of {str(path)!r} is no document of a BEIR corpus ({type(error).__name__}: {error}).",
+                hint='A line is {"_id": "...", "title": "...", "text": "..."}.',
+            ) from error
+        title = " ".join(title.split())
+        whole = f"{title}\n\n{text}" if title else text
+        headings = (Heading(0, len(title), 1, title),) if title else ()
+        sources[name] = Source(
+            name=name,
+            label=access.of(name),
+            tenant=access.tenant,
+            parsed=Parsed(text=whole.encode("utf-8", "replace").decode(), headings=headings),
+            digest=hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest(),
+        )
+    if not sources:
+        raise DataError(f"{str(path)!r} holds no document.", hint="Give the corpus.jsonl of a BEIR data set.")
+    matched = {pattern for name in sources for pattern in access.matching(name)}
+    return FoundFiles(sources=tuple(sources.values()), idle=access.idle(matched))
+
+
+def _located(folder: Path, path: Path) -> Path:
+    """Where a path is, as it is named: links in it are not followed."""
+    place = _place(folder, path)
+    if place is None:
+        raise InputError(
+            f"There is no file or folder {str(path)!r}, neither in {str(Path.cwd())!r} nor in the network's folder.",
+            hint="Give the path of a file or a folder with documents.",
+        )
+    return place
+
+
+def _place(folder: Path, path: Path) -> Path | None:
+    return next((place.absolute() for place in (path, folder / path) if place.exists()), None)
+
+
+def _name(folder: Path, file: Path) -> str:
+    """A file's name on the shelf: its path from the network's folder, or its whole path if it lies elsewhere.
+
+    Bytes of it that are no UTF-8, which a file system takes and nothing else does, are written out.
+    """
+    inside = file.is_relative_to(folder.resolve())
+    name = file.relative_to(folder.resolve()).as_posix() if inside else file.as_posix()
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,0 +1,128 @@
+"""What every rung of every task comes to: a candidate, measured and comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coterie.learning.dataset import Dataset
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.metrics import Interval
+from coterie.types import Rung
+
+
+class Figure(NamedTuple):
+    """A measure's value and where it lies with 95% confidence."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One rung's trained specialist, not yet stored."""
+
+    rung: Rung
+    files: Mapping[str, bytes]
+    """Model and arrays: what the version will hold beside report and card."""
+    validation: Mapping[str, Figure]
+    """Each deciding measure on out-of-fold rows: what the choice of the rung may look at. The first one ranks."""
+    evaluation: Evaluation
+    """On the held-out rows, which choose nothing."""
+    seconds: float
+    """Training time. It differs from run to run, so it is no part of the version."""
+    measured: Dataset | None = None
+    """The held-out rows of `evaluation`, where they are not all of them."""
+    notes: Mapping[str, object] = field(default_factory=dict)
+    """What is particular to the rung: pool weights, temperature, threshold, floor."""
+    warnings: tuple[str, ...] = ()
+    """What whoever trains it should know."""
+
+    @property
+    def quality(self) -> str:
+        """Name of the measure that ranks."""
+        return next(iter(self.validation))
+
+    @property
+    def figure(self) -> Figure:
+        """Its value."""
+        return self.validation[self.quality]
+
+    def row(self) -> dict[str, object]:
+        """The candidate as one row of the report."""
+        value, interval = self.figure
+        return {
+            "rung": self.rung,
+            "validation": {self.quality: value, "interval": [interval.low, interval.high]},
+            "held_out": self.evaluation.to_json(),
+            "bytes": sum(len(content) for content in self.files.values()),
+            **self.notes,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungChoice:
+    """Which rung was taken and why."""
+
+    candidate: Candidate
+    reason: str
+
+
+def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungChoice:
+    """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
+
+    Without a bar: the cheapest rung whose interval reaches the best rung's value, or whose value the best rung's
+    interval reaches. The second counts where a rung was tried on few rows, as one that is paid by the question: a
+    cheaper one is not passed over for what may be luck.
+
+    Args:
+        candidates: Cheapest first, at least one.
+        bar: What each measure must reach, if anything.
+    """
+    best = max(candidates, key=lambda candidate: candidate.figure.value)
+    taken = next((each for each in candidates if _suffices(each, best, bar)), best)
+    return RungChoice(candidate=taken, reason=_why(taken, best, bar, alone=len(candidates) == 1))
+
+
+def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
+    """The chain of rungs, if one is asked for: its rungs by themselves stand beside it for comparison only."""
+    chain = next((each for each in candidates if each.rung == "chain"), None)
+    if chain is None:
+        return None
+    rungs, figure = chain.notes.get("chain"), f"out-of-fold {chain.quality} {chain.figure.value:.3f}"
+    named = " > ".join(map(str, rungs)) if isinstance(rungs, Sequence) else "of rungs"
+    return RungChoice(candidate=chain, reason=f"the chain {named} that is asked for ({figure})")
+
+
+def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
+    if not bar:
+        found, most = candidate.figure, best.figure
+        return found.interval.high >= most.value or found.value >= most.interval.low
+    return all(candidate.validation[measure].interval.low >= least for measure, least in bar.items())
+
+
+def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: bool) -> str:
+    name, value = taken.quality, f"{taken.figure.value:.3f}"
+    if bar:
+        wanted = " and ".join(f"{measure} {least:g}" for measure, least in bar.items())
+        reached = " and ".join(f"{taken.validation[measure].value:.3f}" for measure in bar)
+        if not _suffices(taken, best, bar):
+            return f"no rung reaches {wanted} with 95% confidence out of fold; this is the best ({reached})"
+        return f"cheapest rung whose out-of-fold {wanted} is reached with 95% confidence ({reached})"
+    if alone:
+        return f"the only rung (out-of-fold {name} {value})"
+    if taken is best:
+        return f"best out-of-fold {name} ({value})"
+    return f"cheapest rung not measurably below the best (out-of-fold {name} {value} against {best.figure.value:.3f})"
+
+
+def bar_met(bar: Mapping[str, float], metrics: Mapping[str, object]) -> bool | None:
+    """Whether every measure of the bar is reached on held-out rows; None without a bar."""
+    if not bar:
+        return None
+    return all(_number(metrics.get(measure)) >= least for measure, least in bar.items())
+
+
+def _number(figure: object) -> float:
+    return float(figure) if isinstance(figure, int | float) else -1.0

@@ -1,0 +1,95 @@
+"""The figures of one evaluation as a value, and as the JSON that scripts rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from coterie.learning.metrics import Interval, Slice
+from coterie.tasks.extract.metrics import FieldFigures
+
+_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """A wrong label given instead of the right one, and on how many rows."""
+
+    label: str
+    predicted: str | None
+    """None when no value was given."""
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
+
+    Where nothing else is said, a figure is over the rows with a label; of an `extract` over everything that was said of
+    a field.
+    """
+
+    n: int
+    """All rows."""
+    labelled: int
+    """Rows with a label."""
+    accuracy: float | None
+    """Share of right values, accepted or not; of several labels, all must be right."""
+    macro_f1: float | None
+    """Mean over labels of F1."""
+    coverage: float | None
+    """Share accepted."""
+    accepted_accuracy: float | None
+    """Share of right values among accepted ones."""
+    ece: float | None
+    """Expected calibration error of the confidence, 15 bins of equal width."""
+    joint_accuracy: float | None
+    """Over all rows: an accepted right value, or an abstention where there is no label."""
+    oos_auroc: float | None = None
+    """How well the in-scope score (or else the confidence) tells rows with a label from those without."""
+    oos_recall: float | None = None
+    """Share of rows without a label on which it abstained."""
+    micro_f1: float | None = None
+    """F1 over all pairs of row and label, for several labels a row."""
+    auc: float | None = None
+    """For a score: area under the ROC curve."""
+    brier: float | None = None
+    """For a score: mean squared error of the probability."""
+    truncated: int = 0
+    """Rows of which only the beginning was read, because they are longer than the model's window."""
+    token_f1: float | None = None
+    """For an `extract`: mean over fields of the F1 of the words quoted; for an `answer`, over answerable questions.
+
+    Of written texts, of the words of each.
+    """
+    exact_f1: float | None = None
+    """For an `extract`: mean over fields of the F1 of values quoted word for word."""
+    exact_match: float | None = None
+    """For a `generate`: share of texts that are a reply that should be, case and spaces aside."""
+    citation_precision: float | None = None
+    """For an `answer`: share of right ones among the citations of accepted answers."""
+    unanswerable_recall: float | None = None
+    """For an `answer`: share of questions that the documents do not answer to which no answer was given."""
+    said_not_stated: float | None = None
+    """For an `answer`: share of these that were told that the documents do not say."""
+    not_stated_precision: float | None = None
+    """For an `answer`: share of questions that are unanswerable among those that were told so."""
+    fields: Mapping[str, FieldFigures] = field(default_factory=dict)
+    """For an `extract`: the figures of each field."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """95% interval of each figure that has one, by its name."""
+    confusions: tuple[Confusion, ...] = ()
+    """The most frequent wrong labels, at most 20."""
+    right: tuple[bool, ...] = ()
+    """Whether the value was right, for each row with a label, in order."""
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+    """The rows of each label, for a classifier."""
+
+    def to_json(self) -> dict[str, object]:
+        """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
+        figures = {name: value for name, value in vars(self).items() if name not in _NO_FIGURES}
+        return figures | {
+            "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
+            "confusions": [vars(confusion) for confusion in self.confusions],
+            **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
+        }

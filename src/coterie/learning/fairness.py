@@ -1,0 +1,371 @@
+"""How a score treats groups of people: who is approved, who is refused wrongly, and how the groups compare.
+
+A row is approved when its probability, of what nobody wants (a default), is below the line. Shares have Wilson's
+intervals (Wilson 1927). The ratio of a group's share approved to that of the group approved most has the log interval
+of Katz et al. (1978); below four fifths is what US agencies take for evidence of adverse impact (29 CFR 1607.4 D).
+None of it says why the groups differ, and equal figures in one respect can exclude equal ones in another (Kleinberg et
+al. 2016): the report shows, and people decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.linear_model import LogisticRegression
+
+from coterie.engines.tables import as_category, as_number
+from coterie.learning.metrics import Interval, auroc
+from coterie.types import Scalar
+
+LEAST = 30
+"""Rows below which nothing is concluded of a group."""
+FOUR_FIFTHS = 0.8
+LINE = 0.5
+_Z = 1.959964
+_MOST_VALUES = 10
+"""Different numbers from which on they are grouped by quartiles."""
+MISSING = "missing"
+
+
+class GroupShare(NamedTuple):
+    """A share of rows, with its 95% interval; nan of none."""
+
+    value: float
+    interval: Interval
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupFigures:
+    """How one group fares."""
+
+    name: str
+    n: int
+    base: GroupShare
+    """Rows whose outcome was what nobody wants, of those whose outcome is known."""
+    approved: GroupShare
+    alone: GroupShare
+    """Rows that the specialist decides without a person."""
+    refused_wrongly: GroupShare
+    """Refused, of those whose outcome was good."""
+    approved_wrongly: GroupShare
+    """Approved, of those whose outcome was bad."""
+    mean: float
+    """Mean probability: beside `base` it says whether the score is right on average."""
+    ratio: float
+    """Share approved over that of the group approved most."""
+    ratio_interval: Interval
+
+    @property
+    def verdict(self) -> Literal["reference", "above", "below", "undecided", "too few"]:
+        """Whether the ratio is shown to be above or below four fifths; `reference` is the group approved most."""
+        if self.n < LEAST:
+            return "too few"
+        if self.ratio == 1.0 and math.isnan(self.ratio_interval.low):
+            return "reference"
+        if self.ratio_interval.high < FOUR_FIFTHS:
+            return "below"
+        return "above" if self.ratio_interval.low >= FOUR_FIFTHS else "undecided"
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values."""
+        shares = ("base", "approved", "alone", "refused_wrongly", "approved_wrongly")
+        return {
+            "group": self.name,
+            "n": self.n,
+            **{name: _plain(getattr(self, name)) for name in shares},
+            "mean_probability": self.mean,
+            "ratio": _known(self.ratio),
+            "ratio_interval": [_known(bound) for bound in self.ratio_interval],
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """The groups of one column side by side."""
+
+    column: str
+    line: float
+    groups: tuple[GroupFigures, ...]
+    """In the order of their names."""
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """Groups that are shown to be approved less than four fifths as often as the group approved most."""
+        return tuple(group.name for group in self.groups if group.verdict == "below")
+
+    def gap(self, share: Literal["approved", "refused_wrongly", "approved_wrongly"]) -> float:
+        """The largest difference of a share between two groups that are large enough; 0 of less than two."""
+        values = [getattr(group, share).value for group in self.groups if group.n >= LEAST]
+        known = [value for value in values if not math.isnan(value)]
+        return max(known) - min(known) if known else 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values."""
+        gaps = {name: self.gap(name) for name in ("approved", "refused_wrongly", "approved_wrongly")}
+        groups = [group.to_json() for group in self.groups]
+        return {"column": self.column, "line": self.line, "groups": groups, "gaps": gaps, "below": list(self.below)}
+
+
+def fairness(
+    column: str,
+    groups: Sequence[str],
+    probabilities: ArrayLike,
+    outcomes: Sequence[int | None],
+    alone: Sequence[bool],
+    *,
+    line: float = LINE,
+) -> Fairness:
+    """Figures of each group.
+
+    Args:
+        column: What the groups are of.
+        groups: (N,) the group of each row.
+        probabilities: (N,) of what nobody wants.
+        outcomes: (N,) 1 where it came to that, 0 where not, None where it is not known.
+        alone: (N,) whether the specialist decides without a person.
+        line: Probability from which a row is refused.
+    """
+    refused = np.asarray(probabilities, dtype=float) >= line
+    known = np.array([outcome is not None for outcome in outcomes])
+    bad = np.array([outcome == 1 for outcome in outcomes])
+    of = np.asarray(groups)
+    names = sorted(set(groups), key=_order)
+    rates = {name: float((~refused[of == name]).mean()) for name in names if (of == name).sum() >= LEAST}
+    best = max(rates, key=lambda name: rates[name], default=names[0] if names else "")
+    figures = []
+    for name in names:
+        here = of == name
+        ratio, interval = _ratio(~refused[here], ~refused[of == best], same=name == best)
+        figures.append(
+            GroupFigures(
+                name=name,
+                n=int(here.sum()),
+                base=share(bad[here & known]),
+                approved=share(~refused[here]),
+                alone=share(np.asarray(alone)[here]),
+                refused_wrongly=share(refused[here & known & ~bad]),
+                approved_wrongly=share(~refused[here & bad]),
+                mean=float(np.asarray(probabilities, dtype=float)[here].mean()),
+                ratio=ratio,
+                ratio_interval=interval,
+            )
+        )
+    return Fairness(column=column, line=line, groups=tuple(figures))
+
+
+def share(yes: ArrayLike) -> GroupShare:
+    """The share of (N,) truths, with Wilson's interval."""
+    found = np.asarray(yes, dtype=bool)
+    n = len(found)
+    if not n:
+        return GroupShare(math.nan, Interval(math.nan, math.nan), 0)
+    p = float(found.mean())
+    centre, width = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n), _Z / (1 + _Z**2 / n)
+    half = width * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return GroupShare(p, Interval(max(0.0, centre - half), min(1.0, centre + half)), n)
+
+
+def _ratio(of: np.ndarray, best: np.ndarray, *, same: bool) -> tuple[float, Interval]:
+    """A ratio of two shares with its log interval; half a row is added to each where nobody is approved."""
+    nothing = Interval(math.nan, math.nan)
+    if same:
+        return 1.0, nothing
+    a, n, b, m = (float(value) for value in (of.sum(), len(of), best.sum(), len(best)))
+    if not b:
+        return math.nan, nothing
+    ratio = (a / n) / (b / m)
+    if not a:
+        a, n = 0.5, n + 0.5
+    half = _Z * math.sqrt(max(1 / a - 1 / n + 1 / b - 1 / m, 0.0))
+    middle = (a / n) / (b / m)
+    return ratio, Interval(min(ratio, middle * math.exp(-half)), middle * math.exp(half))
+
+
+def group_names(values: Sequence[Scalar], cuts: Sequence[float] = ()) -> list[str]:
+    """The group of each value: the value itself, or, of many different numbers, the stretch in which it lies.
+
+    Args:
+        values: (N,) of one column.
+        cuts: Where stretches begin; without any, quartiles.
+    """
+    texts = [as_category(value) for value in values]
+    numbers = [None if text is None else as_number(value) for value, text in zip(values, texts, strict=True)]
+    present = [number for number, text in zip(numbers, texts, strict=True) if text is not None]
+    numeric = bool(present) and all(number is not None for number in present)
+    if not numeric or (not cuts and len(set(present)) <= _MOST_VALUES):
+        return [MISSING if text is None else text for text in texts]
+    edges = sorted(set(cuts or np.quantile(np.array(present, dtype=float), [0.25, 0.5, 0.75]).tolist()))
+    return [MISSING if number is None else _stretch(number, edges) for number in numbers]
+
+
+def _stretch(number: float, edges: Sequence[float]) -> str:
+    place = int(np.searchsorted(edges, number, side="right"))
+    if place == 0:
+        return f"below {edges[0]:g}"
+    if place == len(edges):
+        return f"{edges[-1]:g} or more"
+    return f"{edges[place - 1]:g} to below {edges[place]:g}"
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Stretches by where they begin, others by name, the missing last."""
+    if name == MISSING:
+        return 2, 0.0, name
+    words = name.split()
+    first = as_number(words[1] if words[:1] == ["below"] and len(words) > 1 else (words or [""])[0])
+    place = 0.0 if first is None else first - (0.5 if name.startswith("below ") else 0.0)
+    return (0, place, name) if first is not None else (1, 0.0, name)
+
+
+def _plain(each: GroupShare) -> dict[str, object]:
+    return {"value": _known(each.value), "interval": [_known(bound) for bound in each.interval], "n": each.n}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+# --- What gives a protected attribute away although it is not used: other columns, all of them together, the score
+# itself.
+#
+# For each group of the attribute, rows of the group are told from all others by the share of the group among training
+# rows with the same value, out of fold; the figure is the area under the ROC curve of the group that is told best
+# (0.5: not at all, 1: for sure), with the interval of Hanley and McNeil (1982).
+
+TELLING = 0.6
+"""A column whose interval begins above this is called a proxy."""
+_FOLDS = 5
+_WEIGHT = 5.0
+"""Rows of the average that each value's share is drawn towards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """How well something tells a group of a protected attribute."""
+
+    column: str
+    group: str
+    """The one it tells best."""
+    auc: float
+    interval: Interval
+
+    @property
+    def telling(self) -> bool:
+        """Whether it is shown to tell more than a little."""
+        return self.interval.low > TELLING
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values."""
+        interval = [self.interval.low, self.interval.high]
+        return {"column": self.column, "group": self.group, "auc": self.auc, "interval": interval}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxies:
+    """What gives one attribute away."""
+
+    attribute: str
+    columns: tuple[Proxy, ...]
+    """The most telling first."""
+    together: Proxy | None
+    """All columns at once, by a logistic regression."""
+    score: Proxy | None
+    """The probability that the specialist gives."""
+
+    @property
+    def telling(self) -> tuple[Proxy, ...]:
+        """The columns that are called proxies."""
+        return tuple(proxy for proxy in self.columns if proxy.telling)
+
+    def to_json(self) -> dict[str, object]:
+        """As plain values."""
+        return {
+            "attribute": self.attribute,
+            "columns": [proxy.to_json() for proxy in self.columns],
+            "together": None if self.together is None else self.together.to_json(),
+            "score": None if self.score is None else self.score.to_json(),
+        }
+
+
+def find_proxies(
+    attribute: str, groups: Sequence[str], columns: Mapping[str, np.ndarray], score: np.ndarray, *, seed: int = 0
+) -> Proxies:
+    """How well each column tells a protected attribute's groups.
+
+    Args:
+        attribute: Its name.
+        groups: (N,) the group of each row.
+        columns: (N,) bins of each column that is used, by name.
+        score: (N,) what the specialist says of rows that it had not seen.
+        seed: Deals the folds.
+    """
+    of = np.asarray(groups)
+    told = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
+    folds = np.random.default_rng(seed).permutation(len(of)) % _FOLDS
+    found = [
+        _best(name, {group: _rates(codes, of == group, folds) for group in told}, of) for name, codes in columns.items()
+    ]
+    known = sorted((proxy for proxy in found if proxy is not None), key=lambda proxy: -proxy.auc)
+    hot = np.hstack([np.eye(int(codes.max(initial=0)) + 1)[codes] for codes in columns.values()])
+    together = {group: _regression(hot, of == group, folds) for group in told}
+    both = {group: _turned(score, of == group) for group in told}
+    return Proxies(
+        attribute=attribute,
+        columns=tuple(known),
+        together=_best("all columns", together, of),
+        score=_best("the score", both, of),
+    )
+
+
+def _best(name: str, scores: Mapping[str, np.ndarray], of: np.ndarray) -> Proxy | None:
+    """The group that is told best; None where there is none."""
+    proxies = [_proxy(name, group, score, of == group) for group, score in scores.items()]
+    return max(proxies, key=lambda proxy: proxy.auc, default=None)
+
+
+def _proxy(name: str, group: str, score: np.ndarray, theirs: np.ndarray) -> Proxy:
+    area = auroc(score, theirs)
+    return Proxy(column=name, group=group, auc=area, interval=_interval(area, int(theirs.sum()), int((~theirs).sum())))
+
+
+def _interval(area: float, positive: int, negative: int) -> Interval:
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (positive - 1) * (q1 - area**2) + (negative - 1) * (q2 - area**2)
+    half = _Z * math.sqrt(max(variance, 0.0) / (positive * negative))
+    return Interval(max(0.0, area - half), min(1.0, area + half))
+
+
+def _rates(codes: np.ndarray, theirs: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """(N,) the group's share among the rows of other folds with the same value, drawn towards the average."""
+    scores = np.zeros(len(codes))
+    for fold in range(_FOLDS):
+        out = folds == fold
+        size = int(codes.max(initial=0)) + 1
+        count = np.bincount(codes[~out], minlength=size)
+        yes = np.bincount(codes[~out], weights=theirs[~out], minlength=size)
+        mean = theirs[~out].mean()
+        # Above the average of these folds, which is lower the more of the group are in the fold that is left out.
+        scores[out] = ((yes + _WEIGHT * mean) / (count + _WEIGHT) - mean)[codes[out]]
+    return scores
+
+
+def _regression(hot: np.ndarray, theirs: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    scores = np.zeros(len(hot))
+    for fold in range(_FOLDS):
+        out = folds == fold
+        if len(np.unique(theirs[~out])) == 2:
+            model = LogisticRegression(C=0.1, max_iter=500).fit(hot[~out], theirs[~out])
+            scores[out] = model.decision_function(hot[out]) - model.decision_function(hot[~out]).mean()
+    return scores
+
+
+def _turned(score: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """The score, turned round where the group has the lower one."""
+    return score if auroc(score, theirs) >= 0.5 else -score

@@ -1,0 +1,272 @@
+"""Files of examples as records: CSV, JSONL and OpenAI chat JSONL, read line by line.
+
+A file is read once, hashed as it passes and never held as a whole. What a record means (which cell is the
+text, which the label) is not known here. The content decides the format: a file whose first character is
+`{` is JSONL, everything else is CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from coterie.errors import DataError
+from coterie.learning.checks import count, nearest, quote
+
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes of one line; longer ones are refused so that a file that is no text cannot fill the memory."""
+
+_PEEK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+_FOREIGN = (
+    (b"\x1f\x8b", "is compressed with gzip", "Unpack it first: gunzip FILE"),
+    (b"PK\x03\x04", "is a zip archive or an Excel workbook", "Save the sheet as CSV (UTF-8), or unpack it."),
+    (b"PAR1", "is a Parquet file", "Write it as CSV or JSONL first."),
+    (b"SQLite format 3", "is an SQLite database", "Write the table as CSV or JSONL first."),
+    (b"%PDF", "is a PDF document", "Training data is a table: CSV or JSONL."),
+    (b"\xff\xfe", "is UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    (b"\xfe\xff", "is UTF-16 text", "Convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+)
+
+
+_JSONL_HINT = 'JSONL is one object a line: {"text": "...", "label": "..."}'
+
+
+class Record(NamedTuple):
+    """One row as it stands in the file."""
+
+    line: int
+    cells: Mapping[str, object]
+    """By column name: strings in CSV, any JSON value in JSONL."""
+
+
+@dataclass
+class Lines:
+    """The lines of a UTF-8 file as text, counted and hashed as they pass."""
+
+    name: str
+    stream: BinaryIO
+    number: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        raw = self.stream.readline(LONGEST_LINE + 1)
+        if not raw:
+            raise StopIteration
+        self.number += 1
+        self._digest.update(raw)
+        if len(raw) > LONGEST_LINE:
+            raise self.error(f"is longer than {LONGEST_LINE // 1024 // 1024} MiB", "One example is one line.")
+        if b"\0" in raw:
+            raise self.error("has a NUL byte: this is not a text file", "Training data is CSV or JSONL in UTF-8.")
+        return self._decode(raw.removeprefix(_BOM) if self.number == 1 else raw)
+
+    def _decode(self, raw: bytes) -> str:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            around = raw[max(0, error.start - 20) : error.end + 10]
+            raise self.error(
+                f"has the byte 0x{raw[error.start]:02x}, which is not UTF-8: {quote(around.decode('latin-1'))}",
+                "Convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
+            ) from None
+
+    def error(self, found: str, hint: str = "", *, line: int | None = None) -> DataError:
+        """What is wrong with a line: the last one read, or another one."""
+        return DataError(f"{self.name}, line {line or self.number} {found}.", hint=hint)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all that was read so far."""
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[Lines]:
+    """Open a file for one pass. Raises `DataError` when it cannot be read or is of a foreign kind."""
+    try:
+        with path.open("rb", buffering=_PEEK) as stream:
+            _refuse_foreign(path.name, head(stream))
+            yield Lines(path.name, stream)
+    except FileNotFoundError:
+        near = _neighbour(path)
+        raise DataError(
+            f"No file {str(path)!r}.",
+            hint=f"Did you mean {near!r}?" if near else "Give the path of a CSV or JSONL file that is there.",
+        ) from None
+    except OSError as error:
+        raise DataError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
+
+
+def head(stream: BinaryIO) -> bytes:
+    """The first bytes of a buffered stream, without taking them."""
+    peek = getattr(stream, "peek", None)
+    return bytes(peek(_PEEK)) if peek else b""
+
+
+def _neighbour(path: Path) -> str | None:
+    """The file beside a missing one that was probably meant."""
+    try:
+        return nearest(path.name, [other.name for other in path.parent.iterdir()])
+    except OSError:
+        return None
+
+
+def _refuse_foreign(name: str, start: bytes) -> None:
+    for magic, what, hint in _FOREIGN:
+        if start.startswith(magic):
+            raise DataError(f"{name} {what}, not CSV or JSONL.", hint=hint)
+    text = start.removeprefix(_BOM).lstrip()
+    if not text:
+        jsonl = name.casefold().endswith((".jsonl", ".ndjson"))
+        header = "Give it a header line, such as text,label, and one row an example."
+        raise DataError(f"{name} is empty.", hint="Write one JSON object a line." if jsonl else header)
+    if text.startswith(b"["):
+        raise DataError(
+            f"{name} starts with '[': a JSON list, not JSONL.",
+            hint="Write one object a line, for example: jq -c '.[]' FILE > NEW.jsonl",
+        )
+    if b"\r" in start and b"\n" not in start:
+        raise DataError(f"{name} ends its lines with CR only.", hint="Convert it: tr '\\r' '\\n' < FILE > NEW")
+
+
+def read_records(
+    lines: Lines, *, wanted: Collection[str], check_names: Callable[[Sequence[str]], None]
+) -> Iterator[Record]:
+    """The records of a file, in order.
+
+    `wanted` names columns that help to find the CSV delimiter; `check_names` is called with a CSV's header
+    before its first row is read, and may refuse it.
+
+    Raises:
+        DataError: a line is not what the format asks for; the message names it.
+    """
+    start = head(lines.stream).removeprefix(_BOM).lstrip()
+    if start.startswith(b"{") or Path(lines.name).suffix.lower() in {".jsonl", ".ndjson"}:
+        return _read_jsonl(lines)
+    return _read_csv(lines, _sniff_delimiter(start, wanted), check_names)
+
+
+# --- JSONL ---------------------------------------------------------------------------------------
+
+
+def _read_jsonl(lines: Lines) -> Iterator[Record]:
+    for line in map(str.strip, lines):
+        if not line:
+            continue
+        try:
+            cells = json.loads(line, parse_constant=lambda _: None)  # NaN and infinities are no values
+        except (ValueError, RecursionError) as error:
+            where = f" (column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+            raise lines.error(f"is not valid JSON{where}: {quote(line)}", _JSONL_HINT) from None
+        if not isinstance(cells, dict):
+            raise lines.error(f"is not a JSON object: {quote(line)}", _JSONL_HINT)
+        yield Record(lines.number, cells)
+
+
+def flatten_chat(record: Record, *, text: str, label: str, lines: Lines) -> Record:
+    """An OpenAI chat record as cells: the last user message, and the assistant's reply to it as the label."""
+    messages = record.cells["messages"]
+    if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
+        raise lines.error(f"has messages that are no list of roles and contents: {quote(messages)}")
+    asked = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    if not asked:
+        raise lines.error("has no message of role 'user'", "The last user message is the example's text.")
+    replies = [_content(m) for m in messages[asked[-1] + 1 :] if m["role"] == "assistant"]
+    cells = {name: value for name, value in record.cells.items() if name != "messages"}
+    cells |= {text: _content(messages[asked[-1]]), label: replies[-1] if replies else None}
+    return Record(record.line, cells)
+
+
+def _content(message: Mapping[str, object]) -> object:
+    """The text of a chat message, whose content is a string or a list of parts."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content
+    return "\n".join(str(part["text"]) for part in content if isinstance(part, dict) and "text" in part)
+
+
+# --- CSV -----------------------------------------------------------------------------------------
+
+
+def _sniff_delimiter(start: bytes, wanted: Collection[str]) -> str:
+    """The delimiter under which the header has most of the wanted names, then most names at all."""
+    # The peeked bytes may end inside a character or a row; only the header matters here.
+    text = start.decode("utf-8", errors="replace").splitlines(keepends=True)
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        try:
+            names = [name.strip() for name in next(csv.reader(text, delimiter=delimiter), [])]
+        except csv.Error:
+            return (0, 0)
+        return (len(set(wanted) & set(names)), len(names))
+
+    return max((",", ";", "\t"), key=fit)  # the first of equals: a file of one column is comma-separated
+
+
+def _read_csv(lines: Lines, delimiter: str, check_names: Callable[[Sequence[str]], None]) -> Iterator[Record]:
+    # The limit is the process's; it is only ever raised, to what one line may hold.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    names: list[str] | None = None
+    start, hollow = 1, 0
+    try:
+        for cells in reader:
+            if names is None and cells:
+                names = _header(cells, lines)
+                check_names([name for name in names if name])
+            elif names is not None and any(cell.strip() for cell in cells):
+                yield Record(start, _cells(cells, names, lines, start, delimiter))
+            else:
+                hollow += len(cells) > 1
+            start = lines.number + 1
+    except csv.Error as error:
+        raise _explain_csv(error, lines, start) from None
+    if hollow:
+        lines.warnings.append(f"{count(hollow, 'row')} with nothing in any cell left out")
+
+
+def _header(cells: list[str], lines: Lines) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    blank = [str(place) for place, name in enumerate(names, 1) if not name]
+    if blank:
+        lines.warnings.append(f"column {', '.join(blank)} has no name in the header and is left out")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise lines.error(f"names the column {twice[0]!r} more than once", "Give every column its own name.")
+    return names
+
+
+def _cells(cells: list[str], names: list[str], lines: Lines, start: int, delimiter: str) -> dict[str, object]:
+    """A row's cells by column name; columns without a name are left out."""
+    extra = [cell for cell in cells[len(names) :] if cell.strip()]
+    if extra or len(cells) < len(names):
+        hint = f"A text that contains {delimiter!r} or a line break goes between double quotes."
+        found = f"has {len(cells)} cells, but the header has {len(names)}: {quote(delimiter.join(cells))}"
+        raise lines.error(found, hint, line=start)
+    return {name: cell for name, cell in zip(names, cells, strict=False) if name}
+
+
+def _explain_csv(error: csv.Error, lines: Lines, start: int) -> DataError:
+    text = str(error)
+    if "unexpected end of data" in text or "field larger than" in text:
+        return lines.error(
+            'opens a double quote (") that is never closed', 'Write a quote inside a text as "".', line=start
+        )
+    if "expected after" in text:
+        return lines.error('goes on after a closing double quote (")', 'Write a quote inside a text as "".')
+    if "new-line character" in text:
+        return lines.error("has a carriage return inside a cell without quotes", "Put the text between double quotes.")
+    return lines.error(f"is not valid CSV ({text})", line=start)

@@ -1,0 +1,150 @@
+"""Measuring a candidate on held-out rows, through the same door a request takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.candidates import Figure
+from coterie.learning.dataset import Dataset
+from coterie.learning.evaluate import consult_rows
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.job import Job, TextEncoder
+from coterie.learning.judging import judge
+from coterie.learning.metrics import bootstrap_interval, macro_f1, multilabel_f1, score_interval, unseen
+from coterie.protocols import Specialist
+from coterie.types import Finding, Rung
+
+T = TypeVar("T")
+
+_DRAWS = 200  # of the bootstrap of a measure that is no mean
+
+
+class Encoded(NamedTuple):
+    """Encodings of the training texts, and how long they took."""
+
+    vectors: np.ndarray  # (N, D)
+    seconds: float
+
+
+def measure(job: Job, rung: Rung, specialist: Specialist) -> Evaluation:
+    """The specialist's figures on the job's held-out rows, with progress."""
+    findings = ask_held_out(job, rung, specialist, held_out_vectors(job, rung))
+    return judge(job.held_out.rows, findings, task=specialist.card.task)
+
+
+def held_out_vectors(job: Job, rung: Rung) -> np.ndarray | None:  # (N, D)
+    """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
+    return encode(job, job.held_out.texts, "encode held-out rows").vectors if _encodes_whole(job, rung) else None
+
+
+def ask_held_out(job: Job, rung: Rung, specialist: Specialist, vectors: np.ndarray | None) -> list[Finding]:
+    """What the specialist finds on the job's held-out rows, in order, with progress.
+
+    The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
+    asked about one after the other, so that the same version has the same figures, to the last digit of the report that
+    it is named by.
+    """
+    truncated = None if vectors is None else job.encoder.exceeds(job.held_out.texts)
+    job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
+    advance = job.progress.advance
+    rows = job.held_out.rows
+    asked = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
+    findings = finish(asked)
+    job.progress.finish("")
+    return findings
+
+
+def _encodes_whole(job: Job, rung: Rung) -> bool:
+    """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
+    return rung == "embedding" and job.section.task != "extract" and not job.pairs
+
+
+def encode(job: Job, texts: Sequence[str], what: str) -> Encoded:
+    """Encodings of many texts, with progress."""
+    start = time.perf_counter()
+    job.progress.start(f"{job.name}: {what}", len(texts))
+    vectors = job.encoder.encode(texts, progress=job.progress.advance)
+    job.progress.finish("")
+    return Encoded(vectors.reshape(len(texts), job.encoder.dimension), time.perf_counter() - start)
+
+
+def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> Figure:
+    """A measure on out-of-fold rows, with its interval.
+
+    Args:
+        measure: `accuracy` or `macro_f1`.
+        right: (N,) whether each is right.
+        predicted: (N,) labels by number, -1 for none; or (N, L) for rows of several labels.
+        targets: Likewise.
+    """
+    if measure == "macro_f1":
+        score = partial(_macro_f1, several=targets.ndim == 2)
+        drawn = bootstrap_interval(score, targets, predicted, seed=0, n=_DRAWS)
+        return Figure(score(targets, predicted), unseen(drawn, len(targets)))
+    return Figure(float(right.mean()), score_interval(right, seed=0))
+
+
+def _macro_f1(targets: np.ndarray, predicted: np.ndarray, *, several: bool) -> float:
+    return multilabel_f1(targets, predicted, macro=True) if several else macro_f1(targets, predicted)
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, also where an event loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(copy_context().run, asyncio.run, work).result()
+
+
+# --- Texts that are longer than what a rung reads: counted and named, never cut in silence.
+
+
+def window_warnings(
+    job: Job, rung: Rung, evaluation: Evaluation, own: OnnxEncoder | None = None, tuned_on: int | None = None
+) -> Iterator[str]:
+    """What of the texts a rung did not read, a sentence for training rows and one for held-out rows.
+
+    Args:
+        job: What was trained.
+        rung: `lexical` reads every text to its end.
+        evaluation: Its figures on held-out rows.
+        own: The rung's own encoder; the network's by default.
+        tuned_on: Tokens that its fine-tuning read, if it was fine-tuned on fewer than it reads now.
+    """
+    if rung == "lexical":
+        return
+    encoder: TextEncoder | OnnxEncoder = own or job.encoder
+    yield from _cut(job.train, encoder.exceeds(job.train.texts), f"the {encoder.max_tokens} tokens that {rung!r} reads")
+    if tuned_on is not None and own is not None and tuned_on < own.max_tokens:
+        longer = np.array([own.count_tokens(text) > tuned_on for text in job.train.texts])
+        yield from _cut(job.train, longer, f"the {tuned_on} tokens that fine-tuning reads")
+    yield from held_out_warnings(job, rung, evaluation)
+
+
+def held_out_warnings(job: Job, rung: Rung, evaluation: Evaluation) -> Iterator[str]:
+    """What of the held-out rows a rung did not read, in a sentence."""
+    if evaluation.truncated and not job.cross_validated:
+        rows = f"{evaluation.truncated:,} of {evaluation.n:,} held-out texts"
+        yield f"{rows} are longer than what {rung!r} reads: only their beginning was judged"
+
+
+def _cut(data: Dataset, longer: np.ndarray, window: str) -> Iterator[str]:
+    if not longer.any():
+        return
+    first = data.rows[int(longer.argmax())].line
+    where = f", the first on line {first}" if first else ""
+    yield (
+        f"{int(longer.sum()):,} of {len(data):,} texts of {data.name} are longer than {window}{where}: "
+        "only their beginning counts"
+    )

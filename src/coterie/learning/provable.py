@@ -1,0 +1,134 @@
+"""The accept threshold where rows may be too few to show the target risk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from coterie.config.specialists import SpecialistSection
+from coterie.learning.threshold import Threshold, accept_threshold
+
+RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
+"""Laxer targets, the strictest first."""
+DELTA = 0.05
+_FEWEST_MET = 20
+"""Answers of which at most the target's share must be wrong, to say that the target was met."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provable:
+    """A threshold, and the risk that it was shown to hold."""
+
+    threshold: Threshold
+    risk: float
+    warning: str = ""
+    """That the risk is not the target, or that nothing is ever accepted; empty where neither is so."""
+
+
+def provable(
+    section: SpecialistSection,
+    confidence: np.ndarray,
+    right: np.ndarray,
+    groups: Sequence[object],
+    *,
+    delta: float = DELTA,
+) -> Provable:
+    """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that can be shown.
+
+    A few dozen examples cannot show an error of 5%, however right the answers are, and a specialist that never
+    answers helps nobody. A `target_risk` that somebody wrote down is held or nothing is accepted. The laxer risks
+    that so many rows can show share the level among them (Bonferroni), so that picking one by the outcome costs no
+    confidence.
+
+    Args:
+        section: Of the specialist.
+        confidence: (N,) of rows that the weights were not fitted on.
+        right: (N,) whether each answer was right.
+        groups: (N,) the group of each row, None for one of its own.
+        delta: Highest probability of ending up above the risk; less where the best of several thresholds is taken.
+    """
+    target = section.target_risk
+    first = accept_threshold(confidence, right, target_risk=target, delta=delta, groups=groups)
+    if first.value is not None:
+        return Provable(threshold=first, risk=target)
+    if "target_risk" in section.model_fields_set:
+        return Provable(threshold=first, risk=target, warning=warn_silent(first, target))
+    shown = showable(confidence, right, groups, delta=delta)
+    if shown is not None:
+        risk, found = shown
+        return Provable(threshold=as_met(found, confidence, right, target), risk=risk, warning=_warn(target, risk))
+    return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
+
+
+def showable(
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], *, delta: float = DELTA, above: float = 0.0
+) -> tuple[float, Threshold] | None:
+    """The smallest of the laxer risks above one that rows can show, with its threshold; None if they show none."""
+    for risk, level in _levels(len(confidence), delta):
+        found = accept_threshold(confidence, right, target_risk=risk, delta=level, groups=groups)
+        if risk > above and found.value is not None:
+            return risk, found
+    return None
+
+
+def _levels(rows: int, delta: float) -> list[tuple[float, float]]:
+    """The risks that so many rows can show at all, each with its share of the level, which adds up to delta.
+
+    Rows that are too few for the strictest have one risk that they can show in practice, the laxest: it gets half. The
+    number of rows alone decides, never what was right, so the tests stay what they are.
+    """
+    risks = [risk for risk in RISKS if (1 - risk) ** rows <= delta]
+    if len(risks) in {1, len(RISKS)}:
+        return [(risk, delta / len(risks)) for risk in risks]
+    return [(risk, delta / 2 if risk == RISKS[-1] else delta / 2 / (len(risks) - 1)) for risk in risks]
+
+
+def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
+    """A laxer risk's threshold, raised to where the target was met on these rows: not shown, but likelier."""
+    met = met_from(confidence, right, target)
+    if found.value is None or met is None or met <= found.value:
+        return found
+    kept = confidence >= met
+    return replace(
+        found,
+        value=met,
+        coverage=float(kept.mean()),
+        realised_risk=float((~right[kept]).mean()),
+        reason=f"{found.reason} From {met:.3f} on at most {target:g} were wrong.",
+    )
+
+
+def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:
+    """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
+    order = np.argsort(-confidence, kind="stable")
+    wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(wrong <= target)
+    good = good[good >= _FEWEST_MET - 1]
+    return float(confidence[order[good[-1]]]) if len(good) else None
+
+
+def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -> str:
+    """That a specialist abstains from everything, which its figures alone do not say loudly; empty where it does not.
+
+    Args:
+        threshold: What it accepts from.
+        risk: The laxest error that was tried.
+        shows: The smallest error above it that its rows show, which somebody has to want; None for none, or not tried.
+    """
+    if threshold.value is not None:
+        return ""
+    rows = f"{threshold.n:,} row{'' if threshold.n == 1 else 's'}"
+    higher = "a higher target_risk" if shows is None else f"target_risk = {shows:g}, which they show, if that is right"
+    return (
+        f"it answers nothing, every request is an abstention: from no confidence on do its {rows} show an error of "
+        f"{risk:.0%} or below. Add examples, or set {higher}"
+    )
+
+
+def _warn(target: float, risk: float) -> str:
+    return (
+        f"its rows cannot show an error of {target:.0%} or below, only of {risk:.0%}: it answers at that; "
+        "more examples show less, and a target_risk that you set is held"
+    )

@@ -1,0 +1,213 @@
+"""Letting a request in: checked, labelled, with what its session knows. Nothing is asked here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from coterie.context.standing import visible
+from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
+from coterie.generalist.reading import READER
+from coterie.governance.injection import suspect
+from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.principal import Principal, texts_of
+from coterie.governance.pseudonyms import PseudonymBook
+from coterie.network.gathering import fetch, hidden
+from coterie.network.outcome import LONGEST_DOCUMENT, check_document, label_of
+from coterie.privacy.detection import Detector
+from coterie.protocols import Retriever, Specialist, Store
+from coterie.routing.plan import check_columns, split_columns
+from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict, impersonal
+
+RAISED, RELEASED = "label.raised", "label.released"
+_LONGEST_REASON = 300
+_AT_ONCE = 20_000
+"""Characters in which orders to a model are looked for in less than five milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A request that may be worked on."""
+
+    request: Request
+    """Labelled, its columns found, its document fetched."""
+    context: Context
+    """What the session knows that the asker may see."""
+    verdicts: tuple[Verdict, ...]
+    """What raised or lowered its label."""
+    asker: Principal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What a network lets requests in with."""
+
+    specialists: Mapping[str, Specialist]
+    untrained: Collection[str]
+    """Those of the file that have no version yet."""
+    knowledge: Mapping[str, Retriever]
+    store: Store
+    default_label: Label
+    detector: Detector
+    pseudonyms: PseudonymBook
+
+    async def admit(self, request: Request, *, now: float) -> Admitted:
+        """Check and label a request, find structured input in its text, fetch its document and its session's context.
+
+        Raises:
+            InputError: it cannot be served.
+            NotTrained: it names a specialist that has no version yet.
+            ReleaseRefused: its label may not be lowered so.
+        """
+        check_specialist(request, self.specialists, self.untrained)
+        if request.columns is None:
+            text, columns = split_columns(request.text)
+            request = replace(request, text=text, columns=columns)
+        if not request.text.strip() and not request.columns:
+            raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
+        check_columns(request.columns or {})
+        clearance = request.clearance or self.default_label
+        request = replace(request, clearance=clearance)
+        if request.document is not None and request.document.shelf:
+            if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
+                raise hidden(request.document)
+            document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
+            request = replace(request, document=document)
+        check_document(request)
+        request, verdicts = await label_request(request, self.default_label, self.detector)
+        if request.document is not None and request.document.shelf and impersonal(request.document) > clearance:
+            raise hidden(request.document)  # there is a secret in it
+        brought = [] if request.document is None else [request.document.text]
+        verdicts += await _suspected(request, brought)
+        whole = Context()
+        if request.session is not None:
+            whole = await self.store.context(request.session, request.tenant)
+        context = visible(whole, clearance)
+        own = (*texts_of(request), *brought)
+        asker = Principal(
+            clearance=clearance,
+            own=own,
+            released=request.release is not None,
+            pseudonyms=self.pseudonyms.of(request.tenant, request.session, begun=bool(whole.entries)),
+        )
+        context = context.append(*_history(request, context, now))
+        return Admitted(request=request, context=context, verdicts=verdicts, asker=asker)
+
+
+def check_specialist(request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()) -> None:
+    """Raises `UnknownSpecialist` for a pinned one that there is not, `NotTrained` for one that has no version yet."""
+    name = request.specialist
+    if name in untrained and (not request.allowed or name in request.allowed):
+        raise NotTrained(f"Specialist {name!r} is not trained yet.", hint=f"Train it: coterie train {name}")
+    if request.specialist is not None and request.specialist not in specialists:
+        raise UnknownSpecialist(
+            f"Asked for specialist {request.specialist!r}; this network has {sorted(specialists)}.",
+            hint="Use one of these names, or leave it out to let the router choose.",
+        )
+
+
+async def label_request(request: Request, default: Label, detector: Detector) -> tuple[Request, tuple[Verdict, ...]]:
+    """The request with its label, and its document with its own: raised by what is found in them, or released.
+
+    Args:
+        request: Its label may be missing.
+        default: What it has then.
+        detector: Finds personal data and secrets.
+
+    Raises:
+        ReleaseRefused: it is to be released, and holds a secret, or is restricted; or the reason is none.
+    """
+    declared = request.label or default
+    seen = await _look(detector, list(texts_of(request)))
+    if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
+        seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
+    label, verdicts = max(declared, seen.label), []
+    request = replace(request, label=label, impersonal=max(declared, seen.impersonal))
+    if label > declared:
+        verdicts.append(_raised(declared, label, seen, "what was asked"))
+    if request.document is not None:
+        document, raised = await _label_document(request.document, declared, detector)
+        request = replace(request, document=document)
+        verdicts += raised
+    if request.release is not None:
+        request, released = _release(request, request.release, detector)
+        verdicts.append(released)
+    return request, tuple(verdicts)
+
+
+async def _label_document(document: Document, least: Label, detector: Detector) -> tuple[Document, Sequence[Verdict]]:
+    declared = max(document.label or least, least)
+    seen = await _look(detector, [document.name, document.text])
+    label, bare = max(declared, seen.label), max(declared, seen.impersonal)
+    verdicts = [_raised(declared, label, seen, "its document")] if label > declared else []
+    return replace(document, label=label, impersonal=bare), verdicts
+
+
+async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict, ...]:
+    """Orders to a model in what was asked and in its document; long texts are read in a thread."""
+
+    def read() -> tuple[Verdict, ...]:
+        return suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
+
+    long = sum(map(len, texts_of(request))) + sum(map(len, brought)) > _AT_ONCE
+    return await asyncio.to_thread(read) if long else read()
+
+
+async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
+    if worth_a_thread(detector, texts):
+        return await asyncio.to_thread(sight, detector, texts)
+    return sight(detector, texts)
+
+
+def _raised(declared: Label, label: Label, seen: Sighting, where: str) -> Verdict:
+    reason = f"raised from {declared.value} to {label.value}: {seen} in {where}"
+    return Verdict(allowed=True, rule=RAISED, reason=reason)
+
+
+# --- Release -------------------------------------------------------------------------------------
+
+
+def _release(request: Request, release: Release, detector: Detector) -> tuple[Request, Verdict]:
+    """The request with its label, and that of a document that came with it, lowered."""
+    label = label_of(request)
+    _check_release(request, release, detector)
+    document = request.document
+    if document is not None and not document.shelf:
+        lowered = min(document.label or label, release.to)
+        document = replace(document, label=lowered, impersonal=lowered)
+    lowered = min(label, release.to)
+    reason = f"released from {label.value} to {lowered.value}: {release.because.strip()}"
+    request = replace(request, label=lowered, impersonal=lowered, document=document)
+    return request, Verdict(allowed=True, rule=RELEASED, reason=reason)
+
+
+def _check_release(request: Request, release: Release, detector: Detector) -> None:
+    """Raises `ReleaseRefused`."""
+    inline = request.document if request.document is not None and not request.document.shelf else None
+    labels = [label_of(request), *([inline.label] if inline is not None and inline.label is not None else [])]
+    because = release.because.strip()
+    if max(labels) == Label.RESTRICTED:
+        raise _refusal("what is restricted never leaves this process, and is not released")
+    if not because or len(because) > _LONGEST_REASON:
+        raise _refusal(f"a release needs a reason of 1 to {_LONGEST_REASON} characters ({len(because)} given)")
+    if (found := sight(detector, [because])).counts:
+        raise _refusal(f"the reason of a release is kept for ever, and there is {found} in it")
+
+
+def _refusal(reason: str) -> ReleaseRefused:
+    return ReleaseRefused(
+        Verdict(allowed=False, rule=RELEASED, reason=reason),
+        hint="Send the request without the release: it is then worked on at its own label.",
+    )
+
+
+def _history(request: Request, context: Context, now: float) -> tuple[Entry, ...]:
+    """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
+    if not request.history:
+        return ()
+    label, bare = label_of(request), request.impersonal
+    remembered = {entry.content for entry in context.entries if isinstance(entry.content, Message)}
+    turns = (turn for turn in request.history if turn not in remembered)
+    return tuple(Entry(content=turn, producer=turn.role, label=label, impersonal=bare, time=now) for turn in turns)

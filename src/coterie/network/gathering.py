@@ -1,0 +1,138 @@
+"""What the shelves say of a task: each is asked side by side, and one that cannot be searched spoils no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import NamedTuple
+
+from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
+from coterie.governance.personal import worth_a_thread
+from coterie.knowledge.documents import Shelf
+from coterie.privacy.detection import Detector, Kind
+from coterie.protocols import Retriever
+from coterie.runtime.concurrency import side_by_side
+from coterie.runtime.cpu import billed
+from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
+
+_REMEMBERED = 4096
+
+
+class LookedUp(NamedTuple):
+    """What was found for a specialist, and where nobody could look."""
+
+    passages: tuple[Passage, ...]
+    """Of one shelf after the other, the best of each first."""
+    unsearched: Mapping[str, str]
+    """Shelves that could not be searched, and why."""
+    steps: tuple[Step, ...] = ()
+    """What searching took."""
+
+
+class SecretFinder:
+    """Finds secrets in passages, and remembers of the last some thousand whether there was one."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._known: OrderedDict[str, bool] = OrderedDict()
+
+    async def marked(self, passages: Sequence[Passage]) -> list[Passage]:
+        """The passages, each restricted if there is a secret in it; many that are not known are read in a thread."""
+        texts = {passage.text for passage in passages}
+        unknown = [text for text in texts if text not in self._known]
+        if worth_a_thread(self._detector, unknown):
+            found = await asyncio.to_thread(self._read, unknown)
+        else:
+            found = self._read(unknown)
+        holds = {text: self._known[text] for text in texts if text in self._known} | found
+        self._known |= found
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return [replace(each, label=Label.RESTRICTED) if holds[each.text] else each for each in passages]
+
+    def _read(self, texts: Sequence[str]) -> dict[str, bool]:
+        return {text: any(each.kind == Kind.SECRET for each in self._detector.find(text)) for text in texts}
+
+
+async def look_up(
+    shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task, secrets: SecretFinder
+) -> LookedUp:
+    """Search every shelf of a specialist, up to the lower clearance of asker and specialist.
+
+    A passage with a secret in it is restricted, whatever its shelf says.
+
+    Raises:
+        Overloaded: an engine's queue is full; the whole request may come again.
+    """
+    with billed() as bill:
+        tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
+    failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
+    found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])
+    seen = tuple(passage for passage in found if passage.label <= min(task.clearance, card.clearance))
+    return LookedUp(seen, failed, charged((), card.name, bill))
+
+
+async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
+    """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
+
+    A shelf that is not there, one of another tenant and a document that may not be seen are the same answer, after the
+    same work: nothing is searched before the document is known to be the asker's to see.
+
+    Raises:
+        InputError: there is no such shelf, or no such document that the asker may see.
+    """
+    shelf, text = shelves.get(document.shelf), None
+    found: Sequence[Passage] = ()
+    clearance, tenant = request.clearance or Label.PUBLIC, request.tenant
+    with suppress(NotIndexed):
+        if isinstance(shelf, Shelf):
+            text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
+        if isinstance(shelf, Shelf) and text is not None:
+            found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
+    if text is None or not found:
+        raise hidden(document)
+    return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
+
+
+def hidden(document: Document) -> InputError:
+    """What is said of a document that is not there, and of one that may not be seen."""
+    return InputError(
+        f"No document {document.name!r} on a shelf {document.shelf!r} that may be seen.",
+        hint="Check both names (`coterie search SHELF WORDS` shows documents), or send the document's text.",
+    )
+
+
+async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:
+    """What one shelf has, or why it cannot be searched."""
+    try:
+        return await shelf.search(
+            task.text,
+            k=card.passages,
+            clearance=min(task.clearance, card.clearance),
+            tenant=task.tenant,
+            vector=task.vector,
+            **_named_document(task),
+        )
+    except (EngineError, InputError, PolicyError, SetupError) as error:
+        return " ".join(filter(None, (error.message, error.hint))).rstrip(".")
+
+
+def _named_document(task: Task) -> dict[str, str]:
+    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
+    named = (task.columns or {}).get("document")
+    return {} if named is None else {"document": str(named)}
+
+
+def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
+    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
+    found = list(steps)
+    for engine, usage in bill:
+        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
+        if same is None:
+            found.append(Step(producer=producer, engine=engine, usage=usage))
+        else:
+            found[same] = replace(found[same], usage=found[same].usage + usage)
+    return tuple(found)

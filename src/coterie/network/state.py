@@ -1,0 +1,188 @@
+"""One request on its way through the network: what is known of it so far."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import TypeVar
+
+from coterie.accounting.overhead import Attendance, Overhead
+from coterie.context.followups import restate
+from coterie.generalist.generalist import Generalist
+from coterie.governance.budgets import ACCOUNT
+from coterie.governance.injection import suspect
+from coterie.governance.principal import ASKER, Principal
+from coterie.network.admission import Admitted
+from coterie.network.outcome import PartOutcome, label_of, refused
+from coterie.protocols import Budget, Specialist
+from coterie.types import (
+    Account,
+    Context,
+    ContextView,
+    Finding,
+    Passage,
+    Request,
+    Route,
+    Stage,
+    Step,
+    Usage,
+    Verdict,
+    impersonal,
+)
+
+T = TypeVar("T")
+
+
+def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
+    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
+
+    Structured input never leans; the name of a document to look in is none.
+    """
+    structured = bool((request.columns or {}).keys() - {"document"})
+    restated = None if structured else restate(request.text, context)
+    if restated is None:
+        return request, ""
+    label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
+    return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
+
+
+def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
+    """Take one from a count, if there is one."""
+    counts[verdict] -= 1
+    return counts[verdict] >= 0
+
+
+def begun(generalist: Specialist | None, request: Request) -> Specialist | None:
+    """The generalist with what this request may use of it; None where there is none, or who asks may not ask it."""
+    if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
+        return None
+    return generalist.begin() if isinstance(generalist, Generalist) else generalist
+
+
+@dataclass
+class Life:
+    """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
+
+    id: str
+    admitted: float
+    """Seconds since the epoch."""
+    request: Request
+    """As it was admitted."""
+    large: Specialist | None = None
+    """The generalist, with what this request may use of it."""
+    question: Request = field(init=False)
+    """The same, standing on its own where it leant on earlier turns."""
+    context: Context = field(default_factory=Context)
+    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
+    outcomes: list[PartOutcome] = field(default_factory=list)
+    """One a part, kept up to date while they are worked on."""
+    done: list[asyncio.Event] = field(default_factory=list)
+    """One a part, set when its findings are there or never will be."""
+    shown: list[str] = field(default_factory=list)
+    """Pieces of the answer that the asker was given."""
+    composed: Finding | None = None
+    """What the generalist made of all findings, if it was asked to."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What raised or lowered its label."""
+    asker: Principal = field(default_factory=Principal)
+    steps: list[Step] = field(default_factory=list)
+    """What was done for it beside what its findings say of themselves."""
+    reserved: Sequence[int] = ()
+    """What the budgets hold for it."""
+    spent: Usage | None = None
+    """What it took, once that is known."""
+    start: float = field(default_factory=perf_counter)
+    stages: list[Stage] = field(default_factory=list)
+
+    _attendance: Attendance | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.question = self.request
+
+    def enter(self, admitted: Admitted) -> None:
+        """Take the request as it was admitted."""
+        self.request, self.context = admitted.request, admitted.context
+        self.verdicts, self.asker = admitted.verdicts, admitted.asker
+
+    @contextmanager
+    def attending(self, overhead: Overhead | None) -> Iterator[None]:
+        """Count the network's own work for it."""
+        if overhead is None:
+            yield
+            return
+        with overhead.attend() as self._attendance:
+            yield
+
+    def overhead(self) -> tuple[Step, ...]:
+        """What the network's own work took so far, where it is counted."""
+        return () if self._attendance is None else (self._attendance.step(),)
+
+    def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Work for this request, in which it is known who asks and who pays."""
+        scope = copy_context()
+        scope.run(ASKER.set, self.asker)
+        scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
+        return asyncio.create_task(work, context=scope)
+
+    @property
+    def reads(self) -> bool:
+        """Whether a document is read for it: it brings one, and who asks may have it read."""
+        return self.request.document is not None and bool(self.route.parts)
+
+    async def known_to(self, index: int) -> Context:
+        """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
+        context = self.context
+        for before in self.outcomes[index].part.after:
+            await self.done[before].wait()
+            context = context.append(*self.outcomes[before].entries)
+        return context
+
+    def look_at(self, views: Iterable[ContextView]) -> None:
+        """Note, once, that a passage that somebody is shown holds orders to a model."""
+        entries = (entry.content for view in views for entry in view.entries)
+        found = suspect((each.text for each in entries if isinstance(each, Passage)), "a passage")
+        self.verdicts += tuple(each for each in found if each not in self.verdicts)
+
+    def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
+        """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.
+
+        A try that failed or was given up is in no finding; what it sent has left all the same.
+        """
+        known = tuple(found)
+        rest = Counter(known)
+        lost = [each for each in self.asker.crossings if not _take(rest, each)]
+        return (*self.verdicts, *known, *lost)
+
+    async def pay(self, budget: Budget | None) -> None:
+        """Settle with the budgets what was reserved, wherever the request ended."""
+        if budget is not None and self.reserved:
+            await budget.settle(self.reserved, self.spent)
+
+    def show(self, piece: str) -> None:
+        """Keep a piece that the asker is given; how long the first one took is a stage."""
+        if not self.shown:
+            waited = (perf_counter() - self.start) * 1000
+            self.stages.append(Stage(name="first text", milliseconds=waited, note="since the request came in"))
+        self.shown.append(piece)
+
+    @property
+    def degraded(self) -> str:
+        """What the generalist failed to do, and why; empty where nothing was missed."""
+        composed = self.composed
+        failed = "" if composed is None or composed.accepted or refused(composed) else composed.reason
+        return "; ".join(dict.fromkeys(filter(None, [*(each.degraded for each in self.outcomes), failed])))
+
+    @contextmanager
+    def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:
+        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
+        start, notes = perf_counter(), [note]
+        try:
+            yield notes.append
+        finally:
+            took, after = (perf_counter() - start) * 1000, (start - self.start) * 1000
+            self.stages.append(Stage(name=name, milliseconds=took, note=notes[-1], after=after))

@@ -1,0 +1,423 @@
+"""Names, places, organisations and addresses, by a linear chain over words; what has a form, by the patterns.
+
+A linear-chain conditional random field (Lafferty, McCallum and Pereira 2001) over the words' letters, neighbours, use
+of capitals, and groups of words that the bundled encoder holds for alike. It has no list of names: a name is found by
+its look and its place in the sentence. It was trained on English texts with names from many countries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from coterie.errors import ArtefactRefused
+from coterie.privacy.demonyms import demonyms_of_several_words, is_only_demonym
+from coterie.privacy.detection import Kind, PersonalData, settle
+from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.plain import plain_of
+from coterie.privacy.words import (
+    OFFSETS,
+    Lexicon,
+    TaggedWord,
+    case_of,
+    ends_name,
+    form_pairs,
+    group_pairs,
+    lower_of,
+    own_features,
+    read_words,
+    shape,
+)
+
+NAME_KINDS = (
+    Kind.PERSON,
+    Kind.LOCATION,
+    Kind.ADDRESS,
+    Kind.ORGANIZATION,
+    Kind.NATIONALITY,
+    Kind.DATE,
+    Kind.AGE,
+)
+"""What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
+TAGS = 1 + 2 * len(NAME_KINDS)
+FOLDER = Path(__file__).parent / "names"
+MODEL_FILE, ARRAYS_FILE = "names.json", "names.safetensors"
+
+Floats = np.ndarray
+
+_REMEMBERED = 20_000
+"""Words whose sums of weights are kept: less than 1 kB each."""
+_TINY = 1e-300
+_STEPS = 8  # after so many a message is scaled: it is far from the smallest number until then
+
+
+class ChainModel(NamedTuple):
+    """A trained chain."""
+
+    terms: dict[str, int]
+    """Number of each feature."""
+    weights: Floats  # (V, TAGS)
+    transitions: Floats  # (TAGS, TAGS)
+    lexicon: Lexicon
+
+
+class NameDetector:
+    """Patterns and names in one pass. Safe for several threads."""
+
+    quick = 1_000
+    """Characters that take it at most about five milliseconds."""
+
+    def __init__(self, model: ChainModel, *, least: float = 0.5) -> None:
+        """Serve a trained chain.
+
+        Args:
+            model: The chain.
+            least: Names less likely than this are left out: less finds more and takes more for names.
+        """
+        self._model = model
+        self._least = least
+        self._patterns = PatternDetector()
+        self._moves = np.exp(model.transitions.astype(np.float64))
+        remember = lru_cache(maxsize=_REMEMBERED)
+        self._beside = _rows_of_pairs(model.terms, ("-10", "01", "-21", "12"))
+        self._apart = {pair: rows[0] for pair, rows in _rows_of_pairs(model.terms, ("-11",)).items()}
+        self._own: dict[tuple[str, str, str], Floats] = {}
+        self._form_rows = remember(self._rows_of_forms)
+        self._group_rows = remember(self._rows_of_groups)
+
+    @classmethod
+    def bundled(cls) -> NameDetector:
+        """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+        return cls(bundled_model())
+
+    def find(self, text: str) -> tuple[PersonalData, ...]:
+        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        plain = plain_of(text)
+        return self._find(text) if plain is None else tuple(map(plain.back, self._find(plain.text)))
+
+    def _find(self, text: str) -> tuple[PersonalData, ...]:
+        found = self._patterns.find(text)
+        words = read_words(text, found)
+        if not words:
+            return found
+        names = _with_nationalities(text, self._names(words))
+        return settle([*found, *names, *_passed_over(words, names)])
+
+    def _names(self, words: Sequence[TaggedWord]) -> list[PersonalData]:
+        chances = marginals(self._emissions(words), self._moves)
+        named = np.concatenate([chances[:, :1], chances[:, 1::2] + chances[:, 2::2]], axis=1)  # (T, 1 + kinds)
+        best = named.argmax(axis=1).tolist()
+        begins = (chances[:, 1::2] > chances[:, 2::2]).tolist()
+        found: list[PersonalData] = []
+        at = 0
+        while at < len(words):
+            kind = best[at]
+            end = at + 1
+            while end < len(words) and kind and best[end] == kind:
+                if begins[end][kind - 1] and not (kind == _PERSON and _is_same(words, end)):
+                    break
+                if ends_name(words, end) or (kind == _PERSON and _ends_sentence(words, end)):
+                    break
+                end += 1
+            if kind:
+                score = float(named[at:end, kind].min())
+                if score >= self._least:
+                    for own in _named_parts(kind, words[at:end]):
+                        found += _trimmed(NAME_KINDS[kind - 1], own, score)
+            at = end
+        return found
+
+    def _emissions(self, words: Sequence[TaggedWord]) -> Floats:  # (T, TAGS)
+        found = [word.found for word in words]
+        lower = [lower_of(word) for word in words]
+        forms = [word.form if known else shape(word.form) for word, known in zip(words, found, strict=True)]
+        case = case_of(forms)
+        own, groups = self._owned(lower, forms, case)  # (T, OFFSETS, TAGS)
+        sums = self._pairs(lower, forms, case, groups)
+        for place, offset in enumerate(OFFSETS):
+            if abs(offset) < len(words):
+                sums[max(0, offset) : len(words) + min(0, offset)] += own[
+                    max(0, -offset) : len(words) - max(0, offset), place
+                ]
+        patterned = [i for i, known in enumerate(found) if known and words[i].form != "<DATE>"]
+        if patterned:
+            sums[patterned, 1:] = -_FORBIDDEN
+        return sums
+
+    def _owned(self, lower: list[str], forms: list[str], case: str) -> tuple[Floats, list[int]]:
+        """What each word says by itself of the words about it (T, OFFSETS, TAGS), and its coarse group."""
+        keys = list(zip(lower, forms, repeat(case)))
+        known = {key: self._own.get(key) for key in keys}
+        if fresh := [key for key, sums in known.items() if sums is None]:
+            known |= (learnt := self._sum_own(fresh))
+            if len(self._own) > _REMEMBERED:
+                self._own.clear()
+            self._own.update(learnt)
+        groups = self._model.lexicon.groups
+        coarse = [groups[word][1] if word in groups else -1 for word in lower]
+        return np.array([known[key] for key in keys]), coarse
+
+    def _sum_own(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Floats]:
+        """The sums of words with their shapes in texts of a use of capitals: (OFFSETS, TAGS) each."""
+        model, rows, starts = self._model, list[int](), list[int]()
+        get, nothing = model.terms.get, len(model.terms)
+        for lower, form, case in keys:
+            for names in own_features(lower, form, case, model.lexicon):
+                starts.append(len(rows))
+                rows.append(nothing)  # a row of zeros, so that no place is without a row
+                rows += [row for name in names if (row := get(name)) is not None]
+        sums = np.add.reduceat(model.weights[rows], starts, axis=0, dtype=np.float64)
+        return dict(zip(keys, sums.reshape(len(keys), len(OFFSETS), -1), strict=True))
+
+    def _pairs(self, lower: list[str], forms: list[str], case: str, groups: list[int]) -> Floats:  # (T, TAGS)
+        """The weights of what neighbours say together."""
+        lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", *forms, "$"], [-1, *groups, -1]
+        beside, apart = self._beside.get, self._apart.get
+        pairs = [beside(pair, _NO_ROWS) for pair in map(_join, lower, lower[1:])]  # of words i and i + 1
+        rows, starts = list[int](), list[int]()
+        for i in range(len(lower) - 4):
+            starts.append(len(rows))
+            rows += self._form_rows(case, forms[i], forms[i + 1], forms[i + 2])
+            rows += self._group_rows(groups[i], groups[i + 1], groups[i + 2])
+            rows += pairs[i + 1][0]
+            rows += pairs[i + 2][1]
+            rows += pairs[i][2]
+            rows += pairs[i + 3][3]
+            rows += apart(_join(lower[i + 1], lower[i + 3]), ())
+        return np.add.reduceat(self._model.weights[rows], starts, axis=0).astype(np.float64)
+
+    def _rows_of_forms(self, case: str, before: str, here: str, after: str) -> list[int]:
+        terms = self._model.terms
+        # A row of zeros at the end, so that no word is without a row.
+        return [terms[name] for name in form_pairs(case, before, here, after) if name in terms] + [len(terms)]
+
+    def _rows_of_groups(self, before: int, here: int, after: int) -> list[int]:
+        terms = self._model.terms
+        return [terms[name] for name in group_pairs(before, here, after) if name in terms]
+
+
+_NO_ROWS: tuple[tuple[int, ...], ...] = ((), (), (), ())
+
+
+def _join(one: str, other: str) -> str:
+    return f"{one} {other}"
+
+
+def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Of each pair of words the rows of the features that have these names before it."""
+    places, found = {name: place for place, name in enumerate(names)}, dict[str, list[tuple[int, ...]]]()
+    for term, row in terms.items():
+        name, _, pair = term.partition("=")
+        if name in places:
+            found.setdefault(pair, [()] * len(names))[places[name]] = (row,)
+    return {pair: tuple(rows) for pair, rows in found.items()}
+
+
+_FORBIDDEN = 1e3
+_PERSON = 1 + NAME_KINDS.index(Kind.PERSON)
+_FULL_STOPS = "inc ltd co corp jr sr st str ave rd blvd dr ln apt no bros dept univ gov sa ag cia oy bv nv pty ul"
+"""Words that carry a full stop of their own."""
+_ABBREVIATED = frozenset(_FULL_STOPS.split())
+_WITHIN_NAMES = (
+    "de la le les du des van der den von zu zum dos da do das di del della dei et of the and for in on at al el bin "
+    "ibn ter ten af av sur en aux und het op aan am im"
+)
+_PARTICLES = frozenset(_WITHIN_NAMES.split())
+"""Words in lower case that stand in names of people, places and companies."""
+_OF_SOMEBODY = frozenset({Kind.PERSON, Kind.ADDRESS, Kind.LOCATION})
+_SENTENCE = 2
+"""So many other words in lower case are no name's."""
+
+
+def _is_latin(form: str) -> bool:
+    return not form[0].isalpha() or unicodedata.name(form[0], "").startswith("LATIN")
+
+
+def _is_abbreviated(form: str) -> bool:
+    return len(form) == 1 or form.lower() in _ABBREVIATED
+
+
+def _is_same(words: Sequence[TaggedWord], i: int) -> bool:
+    """Whether a word is of the same person as the one before it: nobody names two with nothing but a blank between."""
+    before, here = words[i - 1], words[i]
+    return here.start == before.end + 1 and before.form[-1].isalpha() and here.form[0].isalpha()
+
+
+def _ends_sentence(words: Sequence[TaggedWord], i: int) -> bool:
+    """Whether a word is a full stop that belongs to no initial and no short form."""
+    return words[i].form == "." and not _is_abbreviated(words[i - 1].form)
+
+
+def _named_parts(kind: int, words: Sequence[TaggedWord]) -> Iterator[Sequence[TaggedWord]]:
+    """A find as it is; of one that is half a sentence, as in languages that the chain cannot read, what has capitals.
+
+    That is one of a person or a place, without a number, with words in lower case that stand in no name beside others
+    with a capital.
+    """
+    plain = [word.form.islower() and len(word.form) > 1 and word.form not in _PARTICLES for word in words]
+    whole = sum(plain) < _SENTENCE or NAME_KINDS[kind - 1] not in _OF_SOMEBODY
+    if whole or not any(map(_is_capital, words)) or any(word.form[0].isdigit() for word in words):
+        yield words
+        return
+    begin = 0
+    for i in [*(i for i, is_plain in enumerate(plain) if is_plain), len(words)]:
+        places = [place for place in range(begin, i) if _is_capital(words[place])]
+        if places:
+            yield words[places[0] : places[-1] + 1]
+        begin = i + 1
+
+
+def _is_capital(word: TaggedWord) -> bool:
+    return word.form[0].isupper()
+
+
+def _trimmed(kind: Kind, words: Sequence[TaggedWord], score: float) -> list[PersonalData]:
+    """A name without signs, and without letters of another script, at its ends; the full stop of `Inc.` stays."""
+    first, last = 0, len(words)
+    while (
+        last > 1 and len(words[last - 1].form) == 1 and _is_latin(words[0].form) and not _is_latin(words[last - 1].form)
+    ):
+        last -= 1
+    while first < last and not words[first].form[0].isalnum() and not words[first].found:
+        first += 1
+    while last > first and not words[last - 1].form[0].isalnum() and not words[last - 1].found:
+        if words[last - 1].form == "." and _is_abbreviated(words[last - 2].form):
+            break
+        last -= 1
+    if first == last:
+        return []
+    return [PersonalData(kind=kind, start=words[first].start, end=words[last - 1].end, score=score)]
+
+
+def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalData]:
+    """The names, in place of what is found within a nationality of several words that nationality."""
+    for start, end in demonyms_of_several_words(text):
+        beside = [each for each in names if each.start < end and start < each.end]
+        if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
+            names = [each for each in names if each not in beside]
+            names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))
+    return names
+
+
+def _passed_over(words: Sequence[TaggedWord], names: Sequence[PersonalData]) -> Iterator[PersonalData]:
+    """Nationalities by the list alone, where the chain finds nothing; before a capital may be a longer name."""
+    for i, word in enumerate(words):
+        if not is_only_demonym(word.form.lower()) or any(n.start < word.end and word.start < n.end for n in names):
+            continue
+        if not (_is_capital(word) and i + 1 < len(words) and _is_capital(words[i + 1])):
+            yield PersonalData(kind=Kind.NATIONALITY, start=word.start, end=word.end, score=0.5)
+
+
+def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
+    """How likely each tag of each word is under all taggings: messages forward and back, scaled (Rabiner 1989).
+
+    Args:
+        emissions: (T, TAGS) score of each tag at each word.
+        moves: (TAGS, TAGS) exponential of the score of one tag after another; 0 for what may not be.
+    """
+    scaled = np.exp(emissions - emissions.max(axis=1, keepdims=True))
+    scaled[0, 2::2] = 0.0  # nothing goes on at the beginning
+    rows, dot = list(scaled), np.dot
+    forward, back = [rows[0]], [np.ones(scaled.shape[1])]
+    for t in range(1, len(rows)):
+        message = dot(forward[-1], moves)
+        message *= rows[t]
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
+        forward.append(message)
+    for t in range(len(rows) - 1, 0, -1):
+        message = dot(moves, back[-1] * rows[t])
+        if not t % _STEPS:
+            message /= max(message.sum(), _TINY)
+        back.append(message)
+    before, behind = np.array(forward), np.array(back[::-1])
+    before /= np.maximum(before.sum(axis=1, keepdims=True), _TINY)
+    both = before * behind / np.maximum(behind.sum(axis=1, keepdims=True), _TINY)
+    return np.asarray(both / np.maximum(both.sum(axis=1, keepdims=True), _TINY))
+
+
+# --- The file ------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def bundled_model() -> ChainModel:
+    """The chain that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+    return load_model(FOLDER)
+
+
+def load_model(folder: Path) -> ChainModel:
+    """A chain from its folder. Raises `ArtefactRefused` if a file is not there or not what its checksum says."""
+    try:
+        return _model_of((folder / MODEL_FILE).read_bytes(), (folder / ARRAYS_FILE).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ArtefactRefused(
+            f"The model of names in {str(folder)!r} cannot be used: {error}.",
+            hint="Train it again: coterie privacy train." if folder != FOLDER else "Install Coterie again.",
+        ) from error
+
+
+def store_model(model: ChainModel, folder: Path, about: Mapping[str, object]) -> int:
+    """Write a chain into a folder, with what is to be said of it, and give its bytes."""
+    words = list(model.lexicon.groups)
+    arrays: dict[str, Floats] = {
+        "weights": model.weights[:-1].astype(np.float16),
+        "transitions": model.transitions.astype(np.float32),
+        "groups": np.array([model.lexicon.groups[word] for word in words], dtype=np.int16),
+    }
+    content = save(arrays)
+    description = {
+        **about,
+        "kinds": [str(kind) for kind in NAME_KINDS],
+        "sha256": "",
+        "words": words,
+        "terms": sorted(model.terms, key=model.terms.__getitem__),
+    }
+    text = json.dumps(description, ensure_ascii=False, separators=(",", ":")).encode()
+    text = text.replace(_UNSIGNED, _checked(_checksum(text, content)), 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ARRAYS_FILE).write_bytes(content)
+    (folder / MODEL_FILE).write_bytes(text)
+    return len(content) + len(text)
+
+
+_UNSIGNED = b'"sha256":""'
+
+
+def _checked(checksum: str) -> bytes:
+    return b'"sha256":"%s"' % checksum.encode()
+
+
+def _checksum(text: bytes, content: bytes) -> str:
+    """Of the description as it is without its checksum, and of the arrays: no byte of either may change."""
+    return hashlib.sha256(text + content).hexdigest()
+
+
+def _model_of(text: bytes, content: bytes) -> ChainModel:
+    description: Mapping[str, Any] = json.loads(text)
+    stated = str(description["sha256"])
+    if _checksum(text.replace(_checked(stated), _UNSIGNED, 1), content) != stated:
+        raise ValueError("its files are not those that its checksum names")
+    arrays = load(content)
+    terms = {str(term): number for number, term in enumerate(description["terms"])}
+    words, groups = description["words"], arrays["groups"]
+    weights, transitions = arrays["weights"].astype(np.float32), arrays["transitions"]
+    if weights.shape != (len(terms), TAGS) or transitions.shape != (TAGS, TAGS) or groups.shape != (len(words), 4):
+        raise ValueError("its parts do not fit each other")
+    if description["kinds"] != [str(kind) for kind in NAME_KINDS]:
+        raise ValueError(f"it is for kinds {description['kinds']!r}")
+    return ChainModel(
+        terms=terms,
+        weights=np.concatenate([weights, np.zeros((1, TAGS), dtype=np.float32)]),
+        transitions=transitions,
+        lexicon=Lexicon(dict(zip(words, map(tuple, groups.tolist()), strict=True))),
+    )

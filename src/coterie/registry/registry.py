@@ -1,0 +1,308 @@
+"""The folder of versions: written whole or not at all, read only if every byte is as it was written.
+
+    ROOT/triage/4f0c…/          a version: its files, `manifest.json` and, if it is signed, `manifest.sig`
+    ROOT/triage/champion        an alias: the version that serves
+    ROOT/triage/candidate       the version that was trained last, if it does not serve
+    ROOT/triage/history.jsonl   every change of champion
+    ROOT/triage/.partial-…/     a version being written; a leftover is removed when the next one is added
+    ROOT/triage/.lock           held while one is added
+
+Notable: a version is a pure function of its content, so adding the same content twice gives the same version.
+It knows nothing of what the files mean. A checksum shows damage and tampering with single files; who can write a whole
+folder and the alias can put another version there, unless signatures are required.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from coterie.config.file import RegistrySection
+from coterie.errors import ArtefactRefused, ConfigError, InputError, NotTrained, UnknownSpecialist
+from coterie.registry.files import (
+    LOCK,
+    MANIFEST,
+    check_files,
+    check_name,
+    check_version,
+    is_version,
+    remove_folder,
+    remove_partials,
+    replace_file,
+    told,
+    version_of,
+    write_folder,
+    write_manifest,
+)
+from coterie.registry.history import Succession, append_succession, login_name, predecessor, read_history, utc
+from coterie.registry.signature import SIGNATURE, Signer, Trust, open_signer
+from coterie.registry.version import Version, load_version, outline_version, train_again, written
+from coterie.runtime.files import locked
+
+REGISTRY_FOLDER = "registry"
+"""The registry's folder inside a network's."""
+CHAMPION = "champion"
+CANDIDATE = "candidate"
+
+_PREFIX = re.compile(r"[0-9a-f]{4,16}")
+
+
+class Registry:
+    """Versions of specialists below one folder. Several processes may add, promote and read at once.
+
+    Args:
+        root: The folder; made when the first version is added.
+        trust: Whose versions may be loaded.
+        signer: Signs what is added.
+        clock: Seconds since 1970, for the history.
+        user: Who changes the champion, for the history.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        trust: Trust | None = None,
+        signer: Signer | None = None,
+        clock: Callable[[], float] = time.time,
+        user: Callable[[], str] = login_name,
+    ) -> None:
+        self.root = root
+        self._trust = trust or Trust()
+        self._signer = signer
+        self._clock = clock
+        self._user = user
+
+    def names(self) -> tuple[str, ...]:
+        """Every specialist that has a folder here."""
+        with told(f"list {str(self.root)!r}"):
+            if not self.root.is_dir():
+                return ()
+            return tuple(sorted(path.name for path in self.root.iterdir() if _is_home(path)))
+
+    def add(self, name: str, files: Mapping[str, bytes]) -> str:
+        """Store a version and return its name. Content that is there already is checked and left as it is.
+
+        Raises:
+            ArtefactRefused: a name could lead out of the folder, a file is of no known kind, or the version is there
+                and damaged.
+            SetupError: it cannot be written; nothing of it is left.
+        """
+        check_name(name)
+        check_files(files)
+        manifest = write_manifest(files)
+        version = version_of(manifest)
+        home = self.root / name
+        signed = {SIGNATURE: self._signer.sign(name, manifest)} if self._signer else {}
+        with told(f"add a version of {name!r} to {str(self.root)!r}"):
+            home.mkdir(parents=True, exist_ok=True)
+            with locked(home / LOCK):
+                remove_partials(home)
+                if not (home / version).exists():
+                    write_folder(home, version, {**files, MANIFEST: manifest, **signed})
+                else:
+                    load_version(home, version, Trust())
+                    for file, content in signed.items():
+                        replace_file(home / version / file, content)
+        return version
+
+    def withdraw(self, name: str, version: str) -> None:
+        """Remove a version that no alias stands for: what could not be promoted need not stay. Others are left.
+
+        Raises:
+            SetupError: it cannot be removed.
+        """
+        home = self.root / check_name(name)
+        with told(f"remove {name!r} version {version}"), locked(home / LOCK):
+            if version not in {self.alias(name, alias) for alias in (CHAMPION, CANDIDATE)}:
+                remove_folder(home, check_version(version))
+
+    def promote(
+        self, name: str, version: str, alias: str = CHAMPION, *, reason: str = "", forced: bool = False
+    ) -> None:
+        """Let an alias stand for a version, at once for whoever reads it next. A new champion ends any candidacy.
+
+        Raises:
+            ArtefactRefused: there is no such version, or it is damaged.
+            SetupError: the alias cannot be written; it stands for what it stood for.
+        """
+        self.load(name, version)
+        home = self.root / check_name(name)
+        with told(f"promote {name!r} version {version}"), locked(home / LOCK):
+            if alias == CHAMPION:
+                self._succeed(home, version, "promote", reason, forced=forced)
+            else:
+                replace_file(home / check_name(alias), f"{version}\n".encode())
+
+    def rollback(self, name: str, *, reason: str = "") -> str:
+        """Let the champion before this one serve again, and return it.
+
+        Raises:
+            NotTrained: nothing was promoted yet.
+            InputError: there was no other champion before.
+            ArtefactRefused: alias, history or the earlier champion is damaged.
+        """
+        home = self.root / check_name(name)
+        self._standing(name, CHAMPION)  # without a champion there may be no folder to lock
+        with told(f"roll back {name!r}"), locked(home / LOCK):
+            champion = self._standing(name, CHAMPION)
+            before = predecessor(read_history(home, champion), champion)
+            if before is None:
+                raise InputError(
+                    f"Specialist {name!r} had no champion before {champion}.",
+                    hint=f"Promote another version: coterie registry promote {name} VERSION",
+                )
+            self.load(name, before)
+            self._succeed(home, before, "rollback", reason)
+        return before
+
+    def history(self, name: str) -> tuple[Succession, ...]:
+        """Every change of champion, oldest first. Raises `ArtefactRefused` if the history is damaged."""
+        home = self.root / check_name(name)
+        with told(f"read {str(home)!r}"):
+            return read_history(home, self.alias(name))
+
+    def alias(self, name: str, alias: str = CHAMPION) -> str | None:
+        """The version that an alias stands for, unchecked; None if it stands for none."""
+        with suppress(NotTrained):
+            return self._standing(name, alias)
+        return None
+
+    def champion(self, name: str, alias: str = CHAMPION) -> Version:
+        """The version that an alias stands for.
+
+        Raises:
+            NotTrained: nothing was promoted yet.
+            ArtefactRefused: the alias or the version is damaged.
+        """
+        return self.load(name, self._standing(name, alias))
+
+    def outline(self, name: str, alias: str = CHAMPION) -> Version:
+        """The same, with its files read and checked only when they are asked for: for a network of very many.
+
+        Raises:
+            NotTrained: nothing was promoted yet.
+            ArtefactRefused: the alias, the manifest or the signature is damaged, or a file is missing or too many.
+                Asking for a file that is not what was stored raises it, too.
+        """
+        home, version = self.root / check_name(name), self._standing(name, alias)
+        with told(f"read {str(home / version)!r}"):
+            return outline_version(home, version, self._trust)
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """Every stored version of a specialist, oldest first. They are not checked: `load` does that."""
+        home = self.root / check_name(name)
+        with told(f"list {str(home)!r}"):
+            if not home.is_dir():
+                return ()
+            found = [path for path in home.iterdir() if is_version(path.name)]
+            return tuple(path.name for path in sorted(found, key=lambda path: (written(path), path.name)))
+
+    def added(self, name: str, version: str) -> str:
+        """When a version was stored, in ISO 8601: by the clock of its file system, so a copy may be younger."""
+        folder = self.root / check_name(name) / check_version(version)
+        with told(f"read {str(folder)!r}"):
+            return utc(written(folder) / 1e9)
+
+    def resolve(self, name: str, wanted: str) -> str:
+        """A stored version by an alias, its name or at least 4 of its first digits.
+
+        Raises:
+            UnknownSpecialist: nothing of this name is stored.
+            NotTrained: the alias stands for no version.
+            InputError: no version, or several, begin like that.
+        """
+        stored = self.versions(name)
+        if not stored:
+            raise UnknownSpecialist(
+                f"The registry has no version of {name!r}; it has {list(self.names())}.", hint=train_again(name)
+            )
+        if wanted in {CHAMPION, CANDIDATE}:
+            return self._standing(name, wanted)
+        found = [version for version in stored if _PREFIX.fullmatch(wanted) and version.startswith(wanted)]
+        if len(found) != 1:
+            what = f"begins the versions {', '.join(found)}" if found else "names no stored version"
+            raise InputError(
+                f"{wanted!r} {what} of {name!r}.",
+                hint=f"Give champion, candidate or 4 digits or more: coterie registry list {name}",
+            )
+        return found[0]
+
+    def load(self, name: str, version: str) -> Version:
+        """A version with its files, every one of them checked against the manifest, and that against its name.
+
+        Raises:
+            ArtefactRefused: there is no such version; a file is changed, cut short, missing, too many or of no known
+                kind; or its signature is wrong, or required and missing.
+        """
+        home, version = self.root / check_name(name), check_version(version)
+        with told(f"read {str(home / version)!r}"):
+            return load_version(home, version, self._trust)
+
+    def _standing(self, name: str, alias: str) -> str:
+        """The version that an alias stands for."""
+        path = self.root / check_name(name) / check_name(alias)
+        with told(f"read {str(path)!r}"):
+            try:
+                version = path.read_text(encoding="ascii").strip()
+            except FileNotFoundError:
+                raise NotTrained(f"Specialist {name!r} has no {alias} version.", hint=train_again(name)) from None
+            except UnicodeDecodeError:
+                version = ""
+        if not is_version(version):
+            raise ArtefactRefused(f"The alias file {str(path)!r} holds no version.", hint=train_again(name))
+        return version
+
+    def _succeed(
+        self, home: Path, version: str, action: Literal["promote", "rollback"], reason: str, *, forced: bool = False
+    ) -> None:
+        """Record a new champion, then make it one. The lock is held."""
+        try:
+            replaced = self.alias(home.name)
+        except ArtefactRefused:  # a damaged alias is repaired by writing it
+            replaced = None
+        if version != replaced:
+            succession = Succession(
+                time=utc(self._clock()),
+                action=action,
+                version=version,
+                replaced=replaced,
+                by=self._user(),
+                reason=reason,
+                forced=forced,
+            )
+            append_succession(home, succession)
+            replace_file(home / CHAMPION, f"{version}\n".encode())
+        (home / CANDIDATE).unlink(missing_ok=True)
+
+
+def open_registry(folder: Path, section: RegistrySection, *, signing: bool = False) -> Registry:
+    """The registry of a network's folder, as `[registry]` wants it.
+
+    Args:
+        folder: The network's.
+        section: Which keys are trusted, and which one signs.
+        signing: Versions will be added; only then is the private key looked at.
+
+    Raises:
+        ConfigError, ExtraMissing: the private key that is named cannot be used.
+    """
+    trust = Trust(keys=frozenset(section.trusted_keys), required=section.require_signature)
+    signer = open_signer(section.signing_key, folder) if signing else None
+    if signing and trust.required and (signer is None or signer.public not in trust.keys):
+        raise ConfigError(
+            "registry.require_signature is set, but what is trained here would not be signed with a trusted key.",
+            hint="Name the signing_key of one of the trusted_keys in coterie.toml.",
+        )
+    return Registry(folder / REGISTRY_FOLDER, trust=trust, signer=signer)
+
+
+def _is_home(path: Path) -> bool:
+    """Whether this is a specialist's folder."""
+    with suppress(ArtefactRefused):
+        return path.is_dir() and bool(check_name(path.name))
+    return False

@@ -1,0 +1,390 @@
+"""A large model's answers beside the held-out rows: matched, read as labels, judged like findings, priced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from coterie.accounting.meter import JOULES_PER_TOKEN, token_money
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import DataError
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.files import Lines, Record, open_lines, read_records
+from coterie.learning.judging import judge, judge_rows
+from coterie.learning.progress import Progress
+from coterie.protocols import Engine
+from coterie.rightsizing.result import LargeRow, Per1000
+from coterie.rightsizing.verdict import figure
+from coterie.tasks.classify.prompted import match_label
+from coterie.types import Finding, Label, Message, Output, Prompt, TaskKind
+
+# --- Answers of a large model on file: read and written.
+#
+# A record has `answer` and either `text` (the row's) or `row` (its number in the data file, from 1), and where they
+# are known `tokens_in`, `tokens_out`, `milliseconds` and `cost`.
+
+N = TypeVar("N", int, float, Decimal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedAnswer:
+    """What the model said of one row, and what is known of what it took."""
+
+    text: str | None
+    row: int | None
+    """Number of the row in its file, from 1; one of the two is known."""
+    answer: str
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    milliseconds: float | None = None
+    cost: Decimal | None = None
+
+
+def read_answers(path: Path, *, text_column: str = "text") -> list[RecordedAnswer]:
+    """The answers of a CSV or JSONL file.
+
+    Raises:
+        DataError: a record has no answer, says neither text nor row, or has a figure that is none.
+    """
+
+    def check(names: Sequence[str]) -> None:
+        if "answer" not in names or not {text_column, "row"} & set(names):
+            raise DataError(
+                f"{path.name} has the columns {list(names)}; recorded answers need 'answer', and {text_column!r} or "
+                "'row'.",
+                hint="Name the columns so; tokens_in, tokens_out, milliseconds and cost are used where they are.",
+            )
+
+    with open_lines(path) as lines:
+        found = [
+            _answer(record, text_column, lines)
+            for record in read_records(lines, wanted=("answer", text_column, "row"), check_names=check)
+        ]
+    if not found:
+        raise DataError(f"{path.name} has no answers.", hint="One record an answer: text,answer")
+    return found
+
+
+def _answer(record: Record, text_column: str, lines: Lines) -> RecordedAnswer:
+    cells = record.cells
+    text, row = cells.get(text_column), _number(record, "row", int, lines)
+    if not isinstance(text, str) and row is None:
+        raise lines.error(f"has neither {text_column!r} nor 'row'", "Say which row it answers.", line=record.line)
+    if cells.get("answer") is None:
+        raise lines.error("has no 'answer'", "An empty answer is written as an empty text.", line=record.line)
+    return RecordedAnswer(
+        text=text if isinstance(text, str) and row is None else None,
+        row=row,
+        answer=_said(cells["answer"]),
+        tokens_in=_number(record, "tokens_in", int, lines),
+        tokens_out=_number(record, "tokens_out", int, lines),
+        milliseconds=_number(record, "milliseconds", float, lines),
+        cost=_number(record, "cost", Decimal, lines),
+    )
+
+
+def _said(cell: object) -> str:
+    return "|".join(map(str, cell)) if isinstance(cell, list) else str(cell)
+
+
+def _number(record: Record, name: str, kind: Callable[[str | int], N], lines: Lines) -> N | None:
+    """A cell as a number from 0; None where there is none."""
+    cell = record.cells.get(name)
+    if cell is None or str(cell).strip() == "":
+        return None
+    try:
+        value = kind(str(cell).strip())
+    except (ValueError, InvalidOperation):
+        value = kind(-1)
+    if not math.isfinite(value) or value < 0:
+        raise lines.error(f"has {name} {cell!r}, which is no number from 0", line=record.line)
+    return value
+
+
+def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
+    """Answers as JSONL that `read_answers` reads."""
+    lines = []
+    for each in answers:
+        known = {name: value for name, value in vars(each).items() if value is not None}
+        known |= {"cost": str(each.cost)} if each.cost is not None else {}
+        lines.append(json.dumps(known, ensure_ascii=False))
+    return ("\n".join(lines) + "\n").encode()
+
+
+_OUTCOMES = {"1": 1.0, "true": 1.0, "yes": 1.0, "0": 0.0, "false": 0.0, "no": 0.0}
+_AROUND = " \t\r\n\"'`*."
+"""What models put around a label."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prices:
+    """Money per million tokens, for answers whose cost is not on file."""
+
+    tokens_in: Decimal | None = None
+    tokens_out: Decimal | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutRows:
+    """The held-out rows, and what an answer about them can say."""
+
+    rows: Sequence[Row]
+    numbers: Sequence[int]
+    """Number of each row in its file, from 1."""
+    task: TaskKind
+    labels: Sequence[str]
+    multi_label: bool
+    measure: str
+    """The one that ranks."""
+
+
+def judge_answers(
+    name: str, source: str, answers: Sequence[RecordedAnswer], held: HeldOutRows, prices: Prices
+) -> LargeRow:
+    """The model's row: its answers matched with held-out rows and judged.
+
+    Args:
+        name: What it is called.
+        source: Where its answers come from, in words.
+        answers: What it said.
+        held: The held-out rows.
+        prices: For answers with tokens and no cost.
+
+    Raises:
+        DataError: no answer belongs to a held-out row, or none is one of the labels.
+    """
+    given = _match(answers, held)
+    labelled = [i for i, row in enumerate(held.rows) if row.labels]
+    positions = tuple(place for place, i in enumerate(labelled) if i in given)
+    if not positions:
+        raise DataError(
+            f"{source}: none of the {len(answers):,} answers belongs to one of the {len(labelled):,} held-out rows.",
+            hint="`text` must be the row's text to the letter, or `row` its number in the data file, from 1.",
+        )
+    matched = [given[labelled[place]] for place in positions]
+    findings = [_finding(name, each.answer, held) for each in matched]
+    strangers = Counter(
+        each.answer.strip() for each, finding in zip(matched, findings, strict=True) if finding.value is None
+    )
+    if strangers.total() == len(matched):
+        raise DataError(
+            f"{source}: none of its answers is one of the {len(held.labels)} labels, such as {held.labels[0]!r}; it "
+            f"says {', '.join(repr(answer[:40]) for answer, _ in strangers.most_common(_SHOWN))}.",
+            hint="Write the answers as the labels are written in the data.",
+        )
+    asked = [held.rows[labelled[place]] for place in positions]
+    if held.measure == "auc" and len({row.labels for row in asked}) < 2:
+        raise DataError(
+            f"{source}: the {len(asked):,} rows that were answered all have the label {asked[0].labels[0]!r}, and an "
+            "auc needs both.",
+            hint="Record answers to more rows.",
+        )
+    evaluation, cases = judge(asked, findings, task=held.task), judge_rows(asked, findings, task=held.task)
+    return LargeRow(
+        name=name,
+        source=source,
+        figure=figure(held.measure, evaluation, cases),
+        evaluation=evaluation,
+        answered=len(positions),
+        of=len(labelled),
+        strangers=dict(strangers.most_common()),
+        milliseconds=np.array([each.milliseconds for each in matched if each.milliseconds is not None]),
+        per_1000=_per_1000(matched, prices),
+        positions=positions,
+        cases=tuple(cases),
+    )
+
+
+def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, RecordedAnswer]:
+    """The answer of each held-out row that has one; of several to one text, the rows take one after the other."""
+    by_row = {each.row: each for each in answers if each.row is not None}
+    by_text: dict[str, list[RecordedAnswer]] = defaultdict(list)
+    for each in answers:
+        if each.text is not None:
+            by_text[each.text.strip()].append(each)
+    found: dict[int, RecordedAnswer] = {}
+    for i, (row, number) in enumerate(zip(held.rows, held.numbers, strict=True)):
+        same = by_text.get(row.text.strip(), [])
+        if number in by_row:
+            found[i] = by_row[number]
+        elif same:
+            found[i] = same.pop(0) if len(same) > 1 else same[0]
+    return found
+
+
+def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
+    """An answer as a finding; its value is None when it is none of the labels."""
+    value: str | float | tuple[str, ...] | None
+    if held.task == "score":
+        value = _probability(answer)
+    elif held.multi_label:
+        value = _several(answer, held.labels)
+    else:
+        value = match_label(answer, held.labels)
+    sure = max(value, 1.0 - value) if isinstance(value, float) else 1.0
+    return Finding(
+        specialist=name, value=value, text=answer, confidence=sure, accepted=value is not None, reason="as recorded"
+    )
+
+
+def _several(answer: str, labels: Sequence[str]) -> tuple[str, ...] | None:
+    """The labels of `a|b`, in order; nothing at all is no label, and one stranger spoils the answer."""
+    found = [match_label(part, labels) for part in answer.split("|") if part.strip()]
+    return None if None in found else tuple(dict.fromkeys(label for label in found if label is not None))
+
+
+def _probability(answer: str) -> float | None:
+    """Yes, no or a number from 0 to 1."""
+    said = answer.casefold().strip(_AROUND)
+    if said in _OUTCOMES:
+        return _OUTCOMES[said]
+    try:
+        value = float(said)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value <= 1 else None
+
+
+def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
+    """Means over the answers of which it is known, times 1,000."""
+    costs = [cost for each in answers if (cost := _cost(each, prices)) is not None]
+    tokens = [
+        each.tokens_in + each.tokens_out
+        for each in answers
+        if each.tokens_in is not None and each.tokens_out is not None
+    ]
+    return Per1000(
+        joules=1000 * JOULES_PER_TOKEN * float(np.mean(tokens)) if tokens else None,
+        money=1000 * sum(costs, Decimal(0)) / len(costs) if costs else None,
+    )
+
+
+def _cost(answer: RecordedAnswer, prices: Prices) -> Decimal | None:
+    """As recorded, else tokens times prices."""
+    if answer.cost is not None or answer.tokens_in is None or answer.tokens_out is None:
+        return answer.cost
+    return token_money(
+        Decimal(answer.tokens_in),
+        Decimal(answer.tokens_out),
+        price_in=prices.tokens_in,
+        price_out=prices.tokens_out,
+    )
+
+
+# --- Asking a large model about held-out rows: a few-shot prompt with every label in it.
+#
+# It knows an engine by its protocol. Whoever opened it did so through the egress gate, which sees each prompt's
+# label.
+
+_SHOTS = 20  # examples shown, of different labels as far as there are
+_SHOTS_TOKENS = 2000  # about what they may take together
+_AT_ONCE = 8
+_LONGEST = 64  # tokens of an answer
+
+
+async def ask_model(
+    engine: Engine, held: HeldOutRows, train: Dataset, *, most: int, label: Label, seed: int, progress: Progress
+) -> list[RecordedAnswer]:
+    """Its answers on at most so many held-out rows that have a label.
+
+    Args:
+        engine: The model.
+        held: The held-out rows.
+        train: Where the examples of the prompt come from.
+        most: How many rows; a seeded sample when there are more.
+        label: Sensitivity of the rows.
+        seed: Of the sample.
+        progress: Told how far it is.
+
+    Raises:
+        EngineError, EgressRefused, Overloaded: what the engine raises; no answer is made up.
+    """
+    positions = _sample([i for i, row in enumerate(held.rows) if row.labels], most, seed)
+    start = prompt_start(train, held)
+    answers: dict[int, RecordedAnswer] = {}
+    waiting = iter(positions)
+
+    async def work() -> None:
+        for i in waiting:  # shared by the workers: each row is taken by one of them
+            answers[i] = await _ask(engine, start, held, i, label)
+            progress.advance(1)
+
+    progress.start(f"{engine.name}: ask", len(positions))
+    workers = [asyncio.ensure_future(work()) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    progress.finish("")
+    return [answers[i] for i in positions]
+
+
+def _sample(positions: Sequence[int], most: int, seed: int) -> list[int]:
+    if len(positions) <= most:
+        return list(positions)
+    return sorted(np.random.default_rng(seed).choice(positions, size=most, replace=False).tolist())
+
+
+async def _ask(engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label) -> RecordedAnswer:
+    asked = Message(role="user", text=_in_words(held.rows[i]))
+    begun = time.perf_counter()
+    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)])
+    return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000)
+
+
+def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAnswer:
+    usage = output.usage
+    return RecordedAnswer(
+        text=None,
+        row=number,
+        answer=output.text.strip(),
+        tokens_in=usage.tokens_in or None,
+        tokens_out=usage.tokens_out or None,
+        milliseconds=milliseconds,
+    )
+
+
+def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
+    """Instruction and examples: what every prompt begins with."""
+    if held.task == "score":
+        told = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
+    else:
+        how = "the labels that fit, separated by |" if held.multi_label else "the one label that fits"
+        told = f"Label each message. Answer with {how}, as written here, alone. The labels:\n" + "\n".join(held.labels)
+    messages = [Message(role="system", text=told)]
+    for row in _examples(train):
+        messages.append(Message(role="user", text=_in_words(row)))
+        messages.append(Message(role="assistant", text="|".join(row.labels)))
+    return tuple(messages)
+
+
+def _examples(train: Dataset) -> list[Row]:
+    """The first row of each label, as many as the prompt has room for."""
+    first = {row.labels[0]: row for row in reversed(train.rows) if row.labels}
+    shown: list[Row] = []
+    room = _SHOTS_TOKENS
+    for label in train.label_names:
+        if label in first and len(shown) < _SHOTS:
+            room -= estimate_tokens(_in_words(first[label]))
+            if room >= 0:
+                shown.append(first[label])
+    return shown
+
+
+def _in_words(row: Row) -> str:
+    """The text, with the columns as a JSON object."""
+    columns = json.dumps(dict(row.columns), ensure_ascii=False) if row.columns else ""
+    return "\n".join(part for part in (row.text.strip(), columns) if part)

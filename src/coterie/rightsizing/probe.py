@@ -1,0 +1,192 @@
+"""What one rung takes: its latency, memory and CPU time, in a process that has loaded nothing else.
+
+The parent sends a `Request` as JSON on standard input; the child (`python -m coterie.rightsizing.probe`) loads the
+stored version, answers one row after the other and prints a `Probed`. The child imports what serving imports, and
+never what training needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coterie.config.file import LlamaModel
+    from coterie.config.specialists import SpecialistSection
+    from coterie.engines.llama import LlamaEngine
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.learning.dataset import Row
+    from coterie.protocols import Specialist
+    from coterie.types import Output, Prompt, Task
+
+WARM_UP = 20
+"""Rows asked before the clock runs."""
+_PATIENCE = 600.0  # seconds until a child that does not end is given up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What single requests took, one after the other, in one thread."""
+
+    milliseconds: Sequence[float]
+    """Of each row."""
+    cpu_seconds: Sequence[float]
+    """Of each row, as its engines count them."""
+    resident_bytes: int
+    bare_bytes: int
+    """Before anything but `coterie` was imported."""
+
+
+def probe(
+    root: Path,
+    rung: str,
+    version: str,
+    section: SpecialistSection,
+    rows: Sequence[Row],
+    /,
+    *,
+    model: LlamaModel | None = None,
+) -> Probed:
+    """Measure a stored version in a process of its own.
+
+    Args:
+        root: The registry it is in.
+        rung: Its name there.
+        version: Its version.
+        section: What it was trained as.
+        rows: What it is asked.
+        model: What the section's `model` stands for.
+
+    Raises:
+        EngineBroken: the process failed; the message has its last words.
+    """
+    from coterie.errors import EngineBroken  # noqa: PLC0415 - the child imports this module and must stay bare
+
+    request = {
+        "root": str(root),
+        "rung": rung,
+        "version": version,
+        "section": section.model_dump(mode="json"),
+        "model": model and model.model_dump(mode="json"),
+        "rows": [{"text": row.text, "columns": dict(row.columns)} for row in rows],
+    }
+    command = [sys.executable, "-P", "-m", "coterie.rightsizing.probe"]  # -P: no module from where the user is
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            command, input=json.dumps(request), capture_output=True, encoding="utf-8", timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineBroken(f"Measuring rung {rung!r} took over {_PATIENCE:g} s.", engine=rung) from None
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2] or "nothing"
+        raise EngineBroken(f"The process that measures rung {rung!r} ended with {done.returncode}: {said}", engine=rung)
+    return Probed(**json.loads(done.stdout))
+
+
+# --- In the child --------------------------------------------------------------------------------
+
+
+def _main() -> None:
+    bare = resident_bytes()
+    request = json.load(sys.stdin)
+    print(json.dumps(asdict(asyncio.run(_measure(request, bare)))))  # noqa: T201 - its standard output is the channel
+
+
+async def _measure(request: dict[str, Any], bare: int) -> Probed:
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - nothing before the bare process is weighed
+
+    from coterie.types import ContextView, Task  # noqa: PLC0415 - likewise
+
+    encoder = _LazyEncoder()
+    specialist, models = _load(request, encoder)
+    threadpool_limits(1, user_api="blas")
+    tasks = [Task(text=row["text"], columns=row["columns"] or None) for row in request["rows"]]
+    for task in tasks[:WARM_UP]:
+        await specialist.consult(task, ContextView())
+    asked = [await _ask(specialist, task) for task in tasks]
+    resident = resident_bytes()
+    await encoder.close()
+    for model in models:
+        await model.close()
+    return Probed(
+        milliseconds=tuple(milliseconds for milliseconds, _ in asked),
+        cpu_seconds=tuple(cpu for _, cpu in asked),
+        resident_bytes=resident,
+        bare_bytes=bare,
+    )
+
+
+async def _ask(specialist: Specialist, task: Task) -> tuple[float, float]:
+    """Milliseconds and CPU-seconds of one request."""
+    from coterie.types import ContextView  # noqa: PLC0415 - loaded by now
+
+    start = time.perf_counter()
+    finding = await specialist.consult(task, ContextView())
+    taken = (time.perf_counter() - start) * 1000
+    return taken, sum(step.usage.cpu_seconds for step in finding.steps)
+
+
+def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, Sequence[LlamaEngine]]:
+    """The specialist, and the engine that only it uses."""
+    from coterie.config.file import LlamaModel  # noqa: PLC0415 - nothing before the bare process is weighed
+    from coterie.config.specialists import SpecialistSection  # noqa: PLC0415 - nothing before the bare process is weighed
+    from coterie.registry.registry import Registry  # noqa: PLC0415 - likewise
+    from coterie.tasks.loading import load_specialist  # noqa: PLC0415 - likewise
+
+    section = SpecialistSection.model_validate(request["section"])
+    version = Registry(Path(request["root"])).load(request["rung"], request["version"])
+    models: dict[str, LlamaEngine] = {}
+    if request["rung"] == "slm" and request["model"]:
+        from coterie.rightsizing.small import open_small  # noqa: PLC0415 - what other rungs do not need
+
+        models = open_small(section, LlamaModel.model_validate(request["model"]), version)
+    specialist = load_specialist(request["rung"], section, version, encoder=encoder, models=models)
+    return specialist, tuple(models.values())
+
+
+class _LazyEncoder:
+    """The network's encoder, loaded by the first text that needs it: a rung without it does not pay for it."""
+
+    name = "onnx"
+
+    def __init__(self) -> None:
+        from coterie.types import Label  # noqa: PLC0415 - nothing before the bare process is weighed
+
+        self.clearance = Label.RESTRICTED
+        self._encoder: OnnxEncoder | None = None
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """A vector a text."""
+        if self._encoder is None:
+            from coterie.engines.onnx import OnnxEncoder  # noqa: PLC0415 - here and not before
+
+            self._encoder = OnnxEncoder.bundled()
+        return await self._encoder.run(batch)
+
+    async def close(self) -> None:
+        """Close it, if it was ever opened."""
+        if self._encoder is not None:
+            await self._encoder.close()
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM: now where the system says so (Linux), else its peak."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,238 @@
+"""Right-sizing from end to end: read the rows, train every rung, measure each whole, decide.
+
+Test data chooses nothing: the rung is training's choice on out-of-fold rows, and held-out rows say how it turned out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from coterie.config.accounting import AccountingSection
+from coterie.config.file import LlamaModel
+from coterie.errors import InputError
+from coterie.learning.asked import AskedModel
+from coterie.learning.dataset import Dataset
+from coterie.learning.job import TextEncoder
+from coterie.learning.progress import Progress, Silent
+from coterie.registry.registry import Registry
+from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
+from coterie.rightsizing.probe import probe as probe_alone
+from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
+from coterie.rightsizing.verdict import decide, difference
+from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
+from coterie.tuning.checkpoints import Checkpoints
+
+CHECKPOINTS_FOLDER = ".checkpoints"
+"""In the folder that versions are kept in; no specialist can be called so."""
+_BUSY = 0.5
+"""Load a core from which the times that follow say more of the machine than of a rung."""
+
+
+def rightsize(
+    rows: Rows,
+    *,
+    encoder: TextEncoder,
+    accounting: AccountingSection,
+    conditions: Conditions,
+    large: LargeRow | None = None,
+    keep: Path | None = None,
+    progress: Progress | None = None,
+    model: LlamaModel | None = None,
+    asked: AskedModel | None = None,
+    probe: Probe | None = None,
+) -> RightSizing:
+    """Train and measure every rung, and say which is enough.
+
+    Args:
+        rows: The rows, from `read_rows`.
+        encoder: Makes the texts' vectors.
+        accounting: Watts and price of a core.
+        conditions: When, where and with what this happens.
+        large: A large model on the same held-out rows, from `judge_answers`.
+        keep: A folder that becomes a registry with a version a rung, and from which a fine-tuning that is interrupted
+            goes on the next time; None keeps nothing.
+        progress: Told how far each step is.
+        model: What the section's `model` stands for: the rung `slm` tunes it.
+        asked: What the rung `llm` asks, where the section names it.
+        probe: Measures a stored version alone; by default in a process of its own.
+
+    Raises:
+        ConfigError, DataError, InputError: it cannot be trained.
+        EngineBroken: a rung could not be measured.
+        EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
+    """
+    progress = progress or Silent()
+    _check(rows, encoder, large)
+    checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
+    trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
+    with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
+        bench = Bench(
+            rows=rows,
+            vectors=_encode(rows, encoder, progress),
+            encoder=encoder,
+            accounting=accounting,
+            registry=Registry(Path(root)),
+            progress=progress,
+            model=model,
+            asked=asked,
+            probe=probe or partial(probe_alone, model=model),
+        )
+        with threadpool_limits(1):  # as in training: in products this small, threads wait for each other
+            measured = tuple(bench.measure(candidate) for candidate in trained.candidates)
+    if checkpoints:
+        checkpoints.clear()
+    return _result(rows, trained, measured, large, conditions)
+
+
+def _train(
+    rows: Rows,
+    encoder: TextEncoder,
+    progress: Progress,
+    *,
+    model: LlamaModel | None,
+    asked: AskedModel | None,
+    checkpoints: Checkpoints | None,
+) -> TrainedRungs:
+    return train_rungs(
+        NAME,
+        rows.section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(rows.section.model): model},
+        asked=asked,
+        checkpoints=checkpoints,
+    )
+
+
+def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
+    """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
+    if rows.section.pair_column is not None:
+        return None  # of a pair no text is encoded as a whole
+    if rows.section.task == "extract":  # it encodes sentences, not texts
+        return None
+    texts = rows.held_out.texts
+    progress.start(f"{NAME}: encode held-out rows", len(texts))
+    vectors = encoder.encode(texts, progress=progress.advance)
+    progress.finish("")
+    return vectors
+
+
+def _check(rows: Rows, encoder: TextEncoder, large: LargeRow | None) -> None:
+    """Refuse what cannot be done before time is spent on it."""
+    if large is not None and rows.section.task == "extract":
+        raise InputError(
+            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+        )
+    possible = possible_rungs(rows.section, rows.train, encoder)
+    if odd := [rung for rung in rows.section.rungs or () if rung not in possible]:
+        raise InputError(
+            f"Asked for rung {odd[0]!r}; a {rows.section.task!r} of rows like these has {', '.join(possible)}."
+        )
+
+
+# --- All of them ---------------------------------------------------------------------------------
+
+
+def _result(
+    rows: Rows,
+    trained: TrainedRungs,
+    measured: tuple[RungRow, ...],
+    large: LargeRow | None,
+    conditions: Conditions,
+) -> RightSizing:
+    section, measure, bar = rows.section, rows.held.measure, {str(k): v for k, v in rows.section.bar.items()}
+    taken = next(row for row in measured if row.rung == trained.choice.candidate.rung)
+    others: list[tuple[str, RungRow | LargeRow]] = [(row.rung, row) for row in measured if row is not taken]
+    if large is not None:
+        others.append((large.name, large))
+    comparisons = [each for name, row in others if (each := _beside(measure, taken, name, row)) is not None]
+    odd = _warnings(trained)
+    return RightSizing(
+        task=section.task,
+        measure=measure,
+        bar=bar,
+        target_risk=section.target_risk,
+        seed=section.seed,
+        data={"train": _about(rows.train), "held_out": _about(rows.held_out)},
+        rungs=measured,
+        large=large,
+        comparisons=tuple(comparisons),
+        verdict=decide(measured, trained.choice, bar, comparisons, large, measure=measure),
+        reason=trained.choice.reason,
+        conditions=conditions,
+        chain=chain_curve(trained.candidates, measured),
+        warnings=tuple(dict.fromkeys((*rows.warnings, *odd, *_partial(large), *_busy(conditions)))),
+    )
+
+
+def _warnings(trained: TrainedRungs) -> list[str]:
+    """What each rung's training warns of, with the rungs' names where it is not true of all."""
+    warned: dict[str, list[str]] = {}
+    for candidate in trained.candidates:
+        for warning in candidate.warnings:
+            warned.setdefault(warning, []).append(candidate.rung)
+    every = len(trained.candidates)
+    return [warning if len(rungs) == every else f"{', '.join(rungs)}: {warning}" for warning, rungs in warned.items()]
+
+
+def _about(data: Dataset) -> dict[str, object]:
+    return {"file": data.name, "sha256": data.sha256, "rows": len(data)}
+
+
+def _busy(conditions: Conditions) -> list[str]:
+    """Whether others kept the machine busy when this began."""
+    load, cores = conditions.machine.get("load"), conditions.machine.get("cores")
+    if not isinstance(load, int | float) or not isinstance(cores, int) or load <= _BUSY * cores:
+        return []
+    return [f"the machine was busy (load {load:.1f} on {cores} cores when this began): times are upper bounds"]
+
+
+def _partial(large: LargeRow | None) -> list[str]:
+    """What to know of a large model's answers."""
+    if large is None:
+        return []
+    found = []
+    if large.answered < large.of:
+        found.append(
+            f"{large.name} answered {large.answered:,} of {large.of:,} held-out rows; its figures are of those, and "
+            "it is compared on them"
+        )
+    if count := sum(large.strangers.values()):
+        shown = ", ".join(repr(answer[:40]) for answer in list(large.strangers)[:3])
+        found.append(f"{count:,} answers of {large.name} are none of the labels ({shown}) and count as wrong")
+    return found
+
+
+def _beside(measure: str, taken: RungRow, name: str, other: RungRow | LargeRow) -> Comparison | None:
+    """The rung taken beside another row, on the held-out rows that both have; None if they have none in common."""
+    first, second = (dict(zip(row.positions, row.cases, strict=True)) for row in (taken, other))
+    common = sorted(first.keys() & second.keys())
+    if not common:
+        return None
+    return Comparison(
+        first=taken.rung,
+        second=name,
+        measure=_compared(measure),
+        rows=len(common),
+        difference=difference(measure, [first[at] for at in common], [second[at] for at in common]),
+        joules=_ratio(taken.per_1000.joules, other.per_1000.joules),
+        money=_ratio(taken.per_1000.money, other.per_1000.money),
+    )
+
+
+def _compared(measure: str) -> str:
+    """What a difference is of: rows are right or wrong, and only an AUC is worked out otherwise."""
+    return "auc" if measure == "auc" else "accuracy"
+
+
+def _ratio(first: float | Decimal | None, second: float | Decimal | None) -> float | None:
+    return float(first) / float(second) if first and second else None

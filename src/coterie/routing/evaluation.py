@@ -1,0 +1,236 @@
+"""How good a router is on texts whose specialists are known, and which examples would mend it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from coterie.errors import DataError
+from coterie.learning.files import Lines, Record, open_lines, read_records
+from coterie.routing.explain import Explanation
+
+NOBODY = "nobody"
+"""Stands for no specialist, in files and in confusions."""
+MOST_FIXES = 20
+"""Examples that are proposed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """A text, and who should be asked about it: several of a compound request, nobody of what is out of scope."""
+
+    text: str
+    specialists: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How the texts of one specialist were routed."""
+
+    rows: int
+    """Texts that it should be asked about."""
+    asked: int
+    """Texts that it was asked about."""
+    right: int
+    """Texts of both."""
+
+    @property
+    def recall(self) -> float | None:
+        """Share of its texts that it was asked about."""
+        return self.right / self.rows if self.rows else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of what it was asked about that was its own."""
+        return self.right / self.asked if self.asked else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistaken:
+    """Texts that should have gone to one and went to another."""
+
+    expected: str
+    asked: str
+    count: int
+    like: str
+    """The example of the one asked that most of them are nearest to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fix:
+    """A text that went wrong and would be a good example of the specialist it should have gone to."""
+
+    specialist: str
+    text: str
+    mends: int
+    """Texts of the file that went wrong and are more like this one than like anything of the one asked, itself too."""
+    asked: str
+    like: str
+    """The example of the one asked that it is nearest to: a wrong or too broad one, perhaps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteEvaluation:
+    """The figures of a file."""
+
+    rows: int
+    accuracy: float
+    """Share of texts whose specialists were asked, all of them and no other."""
+    single_accuracy: float | None
+    """The same of texts for one specialist."""
+    compound_accuracy: float | None
+    """The same of texts for several."""
+    out_of_scope_recall: float | None
+    """Share of texts for nobody that nobody was asked about."""
+    false_rejection: float | None
+    """Share of texts for somebody that nobody was asked about."""
+    false_split: float | None
+    """Share of texts for one specialist that several were asked about."""
+    specialists: Mapping[str, Tally]
+    confusions: tuple[Mistaken, ...]
+    """Most frequent first."""
+    fixes: tuple[Fix, ...]
+    """Those that mend most first."""
+    unknown: tuple[str, ...] = field(default=())
+    """Specialists of the file that the network does not have."""
+
+
+def judge_routes(expected: Sequence[Expected], found: Sequence[Explanation], known: Sequence[str]) -> RouteEvaluation:
+    """Compare routes with what was expected; `known` are the network's specialists."""
+    asked = [frozenset(each.asked) for each in found]
+    wanted = [frozenset(each.specialists) for each in expected]
+    right = np.array([a == w for a, w in zip(asked, wanted, strict=True)])
+    sizes = np.array([len(each) for each in wanted])
+    given = np.array([len(each) for each in asked])
+    names = sorted({name for each in (*asked, *wanted) for name in each})
+    return RouteEvaluation(
+        rows=len(expected),
+        accuracy=float(right.mean()),
+        single_accuracy=_share(right, sizes == 1),
+        compound_accuracy=_share(right, sizes > 1),
+        out_of_scope_recall=_share(given == 0, sizes == 0),
+        false_rejection=_share(given == 0, sizes > 0),
+        false_split=_share(given > 1, sizes == 1),
+        specialists={
+            name: Tally(
+                rows=sum(name in each for each in wanted),
+                asked=sum(name in each for each in asked),
+                right=sum(name in a and name in w for a, w in zip(asked, wanted, strict=True)),
+            )
+            for name in names
+        },
+        confusions=_confusions(expected, found),
+        fixes=_fixes(expected, found, frozenset(known)),
+        unknown=tuple(name for name in names if name not in known),
+    )
+
+
+def _share(of: np.ndarray, among: np.ndarray) -> float | None:
+    return float(of[among].mean()) if among.any() else None
+
+
+def _pairs(expected: Expected, found: Explanation) -> list[tuple[str, str]]:
+    """Who should have been asked and was not, each with who was asked instead."""
+    missing = [name for name in expected.specialists if name not in found.asked]
+    extra = [name for name in found.asked if name not in expected.specialists]
+    if not missing and not extra:
+        return []
+    return [(one, other) for one in missing or [NOBODY] for other in extra or [NOBODY]]
+
+
+def _confusions(expected: Sequence[Expected], found: Sequence[Explanation]) -> tuple[Mistaken, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    likes: dict[tuple[str, str], Counter[str]] = {}
+    for row, made in zip(expected, found, strict=True):
+        for pair in _pairs(row, made):
+            counts[pair] += 1
+            likes.setdefault(pair, Counter())[_nearest(made, pair[1])] += 1
+    return tuple(
+        Mistaken(expected=one, asked=other, count=count, like=likes[one, other].most_common(1)[0][0])
+        for (one, other), count in counts.most_common()
+    )
+
+
+def _nearest(found: Explanation, name: str) -> str:
+    """The nearest example of a specialist, of the one nearest to the whole if nobody was asked."""
+    for considered in found.considered:
+        for candidate in considered.candidates:
+            if candidate.nearest and name in {candidate.specialist, NOBODY}:
+                return candidate.nearest[0].example
+    return ""
+
+
+def _fixes(expected: Sequence[Expected], found: Sequence[Explanation], known: frozenset[str]) -> tuple[Fix, ...]:
+    """Texts that went wrong as examples, those first that would draw most of the others with them."""
+    wrong = [
+        (row.specialists[0], row.text, made)
+        for row, made in zip(expected, found, strict=True)
+        if len(row.specialists) == 1
+        and row.specialists[0] in known
+        and row.specialists[0] not in made.asked
+        and made.considered
+    ]
+    if not wrong:
+        return ()
+    vectors = np.stack([made.considered[0].vector for _, _, made in wrong])  # (W, D)
+    rivals = np.array([made.considered[0].candidates[0].similarity for _, _, made in wrong])
+    alike = np.array([[one == other for other, _, _ in wrong] for one, _, _ in wrong])
+    mends = ((vectors @ vectors.T > rivals[None, :]) & alike).sum(axis=1)
+    fixes = [
+        Fix(
+            specialist=name,
+            text=text,
+            mends=max(int(count), 1),
+            asked=made.asked[0] if made.asked else NOBODY,
+            like=_nearest(made, made.asked[0] if made.asked else NOBODY),
+        )
+        for (name, text, made), count in zip(wrong, mends, strict=True)
+    ]
+    return tuple(sorted(fixes, key=lambda fix: -fix.mends)[:MOST_FIXES])
+
+
+# --- Files of texts with the specialists they are for: what `coterie route --eval` reads.
+
+TEXT, SPECIALIST = "text", "specialist"
+_NOBODY = frozenset({"", "none", "null", NOBODY})
+_HINT = f"A row is a {TEXT!r} and the {SPECIALIST!r} it is for, empty for nobody, several with | between them."
+
+
+def read_expected(path: Path, *, text_column: str = TEXT, specialist_column: str = SPECIALIST) -> list[Expected]:
+    """Read a CSV or JSONL file of texts and the specialists they are for.
+
+    Raises:
+        DataError: the file cannot be used; the message names the line.
+    """
+    wanted = (text_column, specialist_column)
+    with open_lines(path) as lines:
+        records = read_records(lines, wanted=wanted, check_names=lambda names: _check(lines.name, names, wanted))
+        rows = [_row(record, text_column, specialist_column, lines) for record in records]
+    if not rows:
+        raise DataError(f"{lines.name} has no rows.", hint=_HINT)
+    return rows
+
+
+def _check(name: str, names: Sequence[str], wanted: Sequence[str]) -> None:
+    if missing := [column for column in wanted if column not in names]:
+        raise DataError(
+            f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {list(names)}.", hint=_HINT
+        )
+
+
+def _row(record: Record, text_column: str, specialist_column: str, lines: Lines) -> Expected:
+    text = record.cells.get(text_column)
+    if not isinstance(text, str) or not text.strip():
+        raise lines.error(f"has no text in {text_column!r}", _HINT, line=record.line)
+    if specialist_column not in record.cells:
+        raise lines.error(f"has no {specialist_column!r}", _HINT, line=record.line)
+    cell = record.cells[specialist_column]
+    names = cell if isinstance(cell, list) else str("" if cell is None else cell).split("|")
+    if not all(isinstance(name, str) for name in names):
+        raise lines.error(f"has {cell!r} in {specialist_column!r}", _HINT, line=record.line)
+    found = (name.strip() for name in names)
+    return Expected(text=text, specialists=tuple(dict.fromkeys(n for n in found if n.casefold() not in _NOBODY)))

@@ -1,0 +1,372 @@
+"""How texts fit specialists, and when a request comes apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
+from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
+
+# --- Whether a text is anybody's at all: a conformal p-value, by the specialist's own examples and all others'.
+#
+# How like a specialist a text must be to be one of its own, its examples say: each is as like the others as it would
+# be if it were a text (Bates et al. 2023, "Testing for outliers with conformal p-values"). Thirty examples say that
+# only roughly, and likeness is measured by what lies around each example, so it means about the same for everybody:
+# the examples of all specialists together, each specialist weighing the same, stand in for those that one has not.
+
+_SHARED = 3000.0
+"""Examples of a specialist from which on its own say more than everybody's. Between 50 and 400 it is a matter of taste:
+with more, fewer texts of nobody pass, and a specialist unlike the others loses more of its own (docs/log.md)."""
+_MOST_ROWS = 8_000
+"""Examples whose typicality is looked at, of all specialists together."""
+_FEWEST_ROWS = 4
+"""Of each specialist nevertheless."""
+CLEAR = 1.5
+"""Standing from which a text is clearly somebody's. A near copy of an example has it, and what is like a specialist
+with too few examples to know more."""
+
+
+class Typicality(NamedTuple):
+    """How typical texts are of specialists; each (T, S')."""
+
+    p_value: np.ndarray
+    """Share of the examples that are less like their specialist, its own counting most."""
+    standing: np.ndarray
+    """The same in units of what a request needs: from 1 on it is in scope."""
+
+
+class RoutingScope:
+    """Says how typical texts are of specialists."""
+
+    def __init__(self, profiles: Sequence[Profile], *, false_rejection: float) -> None:
+        self._profiles = profiles
+        self._false_rejection = false_rejection
+        self._counts = np.array([len(profile.typical) for profile in profiles], dtype=np.int64)  # (S,)
+        self._cold = self._counts == 0
+        warm = [profile.typical for profile in profiles if not profile.cold]
+        most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(warm)))
+        kept = [_spread(typical, most) for typical in warm]
+        together = np.concatenate(kept) if kept else np.empty(0)
+        weights = np.concatenate([np.full(len(each), 1 / len(each) / len(kept)) for each in kept]) if kept else together
+        order = np.argsort(together)
+        self._typical = together[order]  # (N,)
+        self._share = np.minimum(np.concatenate([[0.0], np.cumsum(weights[order])]), 1.0)  # (N + 1,)
+
+    def typicality(self, which: np.ndarray, similarity: np.ndarray, closest: np.ndarray) -> Typicality:
+        """How typical texts are of some specialists.
+
+        Args:
+            which: (S',) their positions among the profiles.
+            similarity: (T, S') each text's to each of them.
+            closest: (T, S') cosine to the nearest example.
+        """
+        share = self._false_rejection
+        everybody = self._share[np.searchsorted(self._typical, similarity, side="right")]
+        less = np.zeros(similarity.shape)  # how many of its own examples are less like each specialist
+        for column in np.flatnonzero(~self._cold[which]):
+            less[:, column] = self._profiles[which[column]].typical.searchsorted(similarity[:, column], side="right")
+        p_value = (less + _SHARED * everybody) / (self._counts[which] + _SHARED)
+        p_value = np.where(closest >= NEAR_COPY, np.maximum(p_value, CLEAR * share), p_value)
+        cold = self._cold[which]
+        inside = cold & (similarity >= COLD_SIMILARITY)
+        p_value = np.where(cold, np.where(inside, np.clip(similarity, share, 1.0), 0.0), p_value)
+        return Typicality(p_value, np.where(inside, np.maximum(p_value / share, CLEAR), p_value / share))
+
+
+def _spread(values: np.ndarray, most: int) -> np.ndarray:  # (N,), ascending -> (at most M,)
+    """Some of them, evenly."""
+    return values[np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).astype(np.int64))]
+
+
+NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.10, "comma": 0.15, "gap": 0.40}
+"""What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
+times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
+_SMALLER_GAIN = 3.0
+CLEARER = 0.05
+"""Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
+another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
+_STATED = 6.0
+"""Standing of a sentence of a long text that says what is asked, as most requests have: one in four has less."""
+_STATED_BEHIND = 0.1
+"""Score by which such a sentence may be behind the best one, to be asked about too."""
+_FAR_CLEARER = 0.3
+"""Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
+_HARDLY = 3.0
+"""Standing from which a whole is more than hardly somebody's."""
+_ALONE = 2.5
+"""Standing of a piece that may be all that is asked. With the two above chosen on the halves for development of
+`benchmarks/compound` and `benchmarks/injection`."""
+_PIECE = 1 / 8
+"""Standing of a piece that says more than the whole does: that it was cut out of a request is a reason to believe in
+it, and with two pieces one of them would be untypical twice as often. With `_BESIDE` and `_JOINED` chosen on the half
+`dev` of `benchmarks/compound` and on the half of the texts of `benchmarks/injection` that is for it."""
+_BESIDE = 0.75
+"""Standing of a piece that adds its specialist to another."""
+_JOINED = 0.5
+"""The same of a piece before or behind words that say that something else is asked."""
+_FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
+_SENTENCE_END = re.compile(r"[.?!;]+(?:\s|$)|\n+")
+_SENTENCES = 2
+"""Beyond so many sentences a text says more than it asks: each one may seem to add somebody, so it must be clearer."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """How one text fits one specialist."""
+
+    similarity: float
+    """Mean likeness to its nearest examples."""
+    p_value: float
+    """Share of the examples that are less like their specialist, its own counting most, 0 to 1."""
+    standing: float
+    """The same in units of what a request needs: from 1 on it is in scope."""
+    score: float
+    """What decides who is asked: the similarity, and what tells the specialists apart."""
+    nearest: str
+    """The label or hint of the nearest example."""
+    closest: float
+    """Cosine to that one."""
+    profile: Profile
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether a text may be for it."""
+        return self.standing >= 1
+
+    @property
+    def words(self) -> str:
+        """How well it fits, for reasons."""
+        if self.profile.cold:
+            return f"similarity {self.similarity:.2f}"
+        return f"more typical than {self.p_value:.0%} of the examples"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Match:
+    """How one text fits every specialist that it was compared with."""
+
+    text: str
+    vector: np.ndarray  # (D,)
+    fits: Mapping[str, Fit]
+    start: int = 0
+    end: int = 0
+    """`start` and `end`: its place in the request."""
+    truncated: bool = False
+    """`vector` is of the text's beginning only."""
+    joined: bool = False
+    """`text` is of several pieces, and `vector` of one of them."""
+    small_talk: str | None = None
+    """The greeting or the like that it is."""
+    order: bool = False
+    """It is words to the router."""
+
+    @cached_property
+    def ranked(self) -> tuple[str, ...]:
+        """Specialists, the best first.
+
+        If the best says that it is none of its own, one with too few examples to say so comes first that it is like:
+        its likeness to a description is lower than that to examples would be.
+        """
+        ranked = sorted(self.fits, key=lambda name: self.fits[name].score, reverse=True)
+        if ranked and not self.fits[ranked[0]].in_scope:
+            ranked.sort(key=lambda name: self.fits[name].in_scope and self.fits[name].profile.cold, reverse=True)
+        return tuple(ranked)
+
+    @property
+    def name(self) -> str:
+        """The specialist it fits best."""
+        return self.ranked[0]
+
+    @property
+    def best(self) -> Fit:
+        """How it fits that one."""
+        return self.fits[self.name]
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether it fits anybody: whom it is most like, and not somebody who takes nearly anything."""
+        return self.small_talk is None and self.best.in_scope
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is clearly somebody's."""
+        return self.best.standing >= CLEAR
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is so clearly somebody's that no piece of it is looked for that may be for another one."""
+        return self.best.standing >= _HARDLY
+
+    @property
+    def stands(self) -> bool:
+        """Whether a piece of a request may be one by itself."""
+        fits = self.small_talk is None and not self.order and self.best.standing >= _PIECE
+        return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
+
+    def adds(self, *, joined: bool, sentences: int) -> bool:
+        """Whether a piece may add its specialist to those of other pieces.
+
+        Args:
+            joined: Words say that it does.
+            sentences: Of the text that it is a piece of.
+        """
+        needed = (_JOINED if joined else _BESIDE) * max(1, sentences - _SENTENCES + 1)
+        return self.stands and self.best.standing >= needed
+
+    @property
+    def alone(self) -> bool:
+        """Whether a piece may be all that is asked of a text that is nobody's."""
+        return self.stands and self.best.standing >= _ALONE and len(self.text.split()) >= SHORTEST_ALONE
+
+    @property
+    def second(self) -> str | None:
+        """The specialist it fits second best."""
+        return self.ranked[1] if len(self.ranked) > 1 else None
+
+
+def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
+    """The matches to ask about: the whole request, or its pieces when they belong to different specialists.
+
+    What is nobody's adds nobody: a piece must be clearly somebody's to be asked beside another one. And it takes nobody
+    away: if the whole is nobody's, or hardly somebody's, a piece that clearly is decides.
+
+    Args:
+        piece: The request, with the pieces that were proposed.
+        matches: Of the request, of every piece below it, and of pieces that were proposed since.
+    """
+    whole = matches[piece]
+    parts = _parts(piece, matches)
+    if len(parts) == 1 and parts[0].in_scope:
+        return [_clearer(parts[0], matches)]
+    sentences = len(_SENTENCE_END.findall(whole.text))
+    clear = [part for part in parts if part.adds(joined=piece.joined, sentences=sentences)] if len(parts) > 1 else []
+    if len({part.name for part in clear}) > 1:
+        return _united(clear, piece)
+    if whole.in_scope and all(part.name == whole.name for part in clear):
+        return [whole]
+    united = _united(clear, piece)
+    if len(united) > 1 or (united and united[0].clear):
+        return united
+    whole = united[0] if united else whole
+    below = [match for each, match in matches.items() if each is not piece and match.alone]
+    return [max(below, key=lambda match: match.best.score, default=whole)]
+
+
+def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
+    """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
+    if whole.settled:
+        return whole
+    others = [match for match in matches.values() if match.alone and match.name != whole.name]
+    best = max(others, key=lambda match: match.best.score, default=whole)
+    return best if best.best.score >= whole.best.score + _FAR_CLEARER else whole
+
+
+def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
+    """The piece, or what it comes apart into."""
+    whole = matches[piece]
+    if piece.ends:
+        return _focus(whole, [matches[end] for end in piece.ends])
+    parts = [part for below in piece.pieces for part in _parts(below, matches)]
+    ordered = any(part.order for part in parts)
+    parts = _united([part for part in parts if part.stands], piece)
+    if ordered and parts:
+        return parts  # words to the router are no part of what is asked
+    if len({part.name for part in parts}) < 2 or gain(whole, parts) <= NEEDED[piece.mark]:
+        return [whole]
+    return parts
+
+
+def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
+    """The whole of a long text, or the sentences that say more clearly whom it is for: what is asked of the rest."""
+    if stated := _stated(ends):
+        return [whole] if {each.name for each in stated} == {whole.name} else stated
+    inside = [end for end in ends if end.in_scope]
+    clearest = max(inside, key=lambda end: end.best.similarity, default=None)
+    if clearest is None or (whole.in_scope and clearest.name == whole.name):
+        return [whole]
+    if whole.in_scope and clearest.best.similarity < whole.best.similarity + CLEARER:
+        return [whole]
+    return [clearest]
+
+
+def _stated(sentences: Sequence[Match]) -> list[Match]:
+    """Of each specialist the sentence that says most clearly that it is asked, where one does; in order."""
+    found: dict[str, Match] = {}
+    for each in sentences:
+        if each.alone and each.best.standing >= _STATED:
+            found[each.name] = max(found.get(each.name, each), each, key=lambda match: match.best.score)
+    least = max((each.best.score for each in found.values()), default=0.0) - _STATED_BEHIND
+    return sorted((each for each in found.values() if each.best.score >= least), key=lambda match: match.start)
+
+
+def gain(whole: Match, parts: Sequence[Match]) -> float:
+    """What the parts say more than the whole: a piece that says less alone than in its place is no request."""
+    gains = sorted(part.best.similarity - whole.fits[part.name].similarity for part in parts)
+    return _SMALLER_GAIN * gains[0] + gains[-1]
+
+
+def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
+    """Pieces that follow one another and are for the same specialist as one."""
+    kept: list[Match] = []
+    for part in parts:
+        if kept and kept[-1].name == part.name:
+            text = within.text_between(kept[-1].start, part.end)
+            likest = max(kept[-1], part, key=lambda each: each.best.similarity)
+            kept[-1] = replace(likest, text=text, start=kept[-1].start, end=part.end, joined=True)
+        else:
+            kept.append(part)
+    return kept
+
+
+# --- What tells the specialists apart: directions in which their examples differ most from those of the others.
+#
+# The nearest examples say how like a specialist a text is; where two have like examples, they say little about which
+# of the two it is for. A linear discriminant (Fisher 1936; regularised, Friedman 1989) looks at nothing but that. It
+# is a closed form of means and second moments, so it is there in a fraction of a second whenever the specialists
+# change, and every specialist weighs the same, however many examples it has.
+
+_SHRINKAGE = 7e-4
+"""Share of the total moment that is added in every direction. This and `WEIGHT` were chosen on the half `dev` of
+`benchmarks/compound`: of nine specialists the best is the right one in .9787 of texts without, in .9880 with it."""
+WEIGHT = 0.3
+"""What the discriminant counts beside the similarity."""
+_MOST_ROWS_DISCRIMINANT = 20_000
+"""Examples that are looked at, of all specialists together."""
+_FEWEST_ROWS_DISCRIMINANT = 20
+"""Examples of each that are looked at nevertheless."""
+
+
+class Discriminant:
+    """Tells specialists apart."""
+
+    def __init__(self, profiles: Sequence[Profile]) -> None:
+        known = [profile.vectors for profile in profiles if len(profile.vectors)]
+        self._weights = None
+        if len(known) < 2:
+            return
+        most = max(_FEWEST_ROWS_DISCRIMINANT, _MOST_ROWS_DISCRIMINANT // len(known))
+        dimension = known[0].shape[1]
+        means = np.zeros((len(profiles), dimension), dtype=np.float32)
+        moment = np.zeros((dimension, dimension), dtype=np.float32)
+        for row, profile in enumerate(profiles):
+            vectors = profile.vectors
+            if not len(vectors):
+                continue
+            means[row] = vectors.mean(axis=0)
+            looked_at = vectors[:: -(-len(vectors) // most)]
+            moment += looked_at.T @ looked_at / len(looked_at)
+        moment[np.diag_indices(dimension)] += _SHRINKAGE * len(known)
+        self._weights = np.ascontiguousarray(np.linalg.solve(moment, means.T).T)  # (S, D)
+
+    def scores(self, vectors: np.ndarray, which: Sequence[int] | np.ndarray) -> np.ndarray:  # (T, D) -> (T, S')
+        """How much each text is like these specialists and unlike the others, about 0 to 1."""
+        if self._weights is None:
+            return np.zeros((len(vectors), len(which)))
+        return np.asarray(vectors @ self._weights[np.asarray(which)].T)

@@ -1,0 +1,409 @@
+"""The learned router: a text goes to the specialist whose examples it is most like.
+
+A text's similarity to a specialist is its mean likeness to the nearest examples. It is in scope when it is not less
+typical than all but a share `false_rejection` of the examples: a conformal p-value (Vovk et al. 2005; for outliers
+Bates et al. 2023, "Testing for outliers with conformal p-values"), so no out-of-scope data is
+needed. Structured input goes to the `score` specialists whose columns it has. A text that comes apart into pieces for
+different specialists is asked piece by piece.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from coterie.context.standing import known_facts
+from coterie.protocols import Engine
+from coterie.routing.explain import Explanation, consider
+from coterie.routing.matching import WEIGHT, Discriminant, Fit, Match, RoutingScope, Typicality, choose
+from coterie.routing.orders import OrderSense, span_means
+from coterie.routing.plan import Waves, plan_parts, plan_waves
+from coterie.routing.profile import COLD_SIMILARITY, Compared, Profile
+from coterie.routing.reading import RequestReader, RequestReading, SmallTalk
+from coterie.routing.shortlist import Bank, Shortlist
+from coterie.routing.spelling import Spelling
+from coterie.routing.splitting import (
+    LONGEST,
+    Piece,
+    propose_clearest,
+    propose_ends,
+    propose_judged,
+    propose_marked,
+    word_starts,
+)
+from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
+
+_ALL_KEPT = 16
+"""Up to so many specialists a route's scores name all of them."""
+_BEST_KEPT = 8
+"""Of more, so many of the best, and of the best without examples."""
+_WRITTEN = re.compile(r"[^\W_]")
+"""A letter or digit: without any a text says nothing, and its vector is as like somebody's as chance has it."""
+_COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Made:
+    """A route and what it was made from."""
+
+    route: Route
+    reading: RequestReading
+    names: tuple[str, ...] = ()
+    """Whom the request is for."""
+    matches: tuple[Match, ...] = ()
+    asked: tuple[Match, ...] = ()
+
+
+class LearnedRouter:
+    """Routes by similarity to the specialists' own examples."""
+
+    def __init__(
+        self,
+        *,
+        cards: Mapping[str, SpecialistCard],
+        profiles: Mapping[str, Profile],
+        encoder: Engine,
+        false_rejection: float,
+        words: Sequence[str] = (),
+        order_sense: OrderSense | None = None,
+        untrained: Sequence[str] = (),
+    ) -> None:
+        """A router over profiles.
+
+        Args:
+            cards: Every specialist of the network.
+            profiles: Of those that texts may be routed to.
+            encoder: The one that the profiles were made with.
+            false_rejection: Share of texts like the examples that may be taken for out of scope.
+            words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
+            order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
+            untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
+        """
+        self._cards = cards
+        self._names = tuple(profiles)
+        self._bank = Bank(tuple(profiles.values()))
+        self._profiles = self._bank.profiles
+        self._shortlist = Shortlist(self._profiles)
+        self._discriminant = Discriminant(self._profiles)
+        self._scope = RoutingScope(self._profiles, false_rejection=false_rejection)
+        self._encoder = encoder
+        self._small_talk = SmallTalk(encoder)
+        self._false_rejection = false_rejection
+        self._reader = RequestReader(cards)
+        self._spelling = Spelling(words)
+        self._order_sense = order_sense
+        self._untrained = untrained
+        self._linked = {name: card for name, card in cards.items() if card.reads or card.writes}
+        """Those that others may wait for, or that wait: of a thousand specialists a few."""
+        self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
+        self._read = frozenset(fact for card in cards.values() for fact in card.reads)
+
+    async def route(self, request: Request, context: Context) -> Route:
+        """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer."""
+        return (await self._consider(request, context)).route
+
+    async def explain(self, request: Request, context: Context) -> Explanation:
+        """The same route, with all that was compared on the way."""
+        made = await self._consider(request, context)
+        return Explanation(
+            route=made.route,
+            asked=made.names,
+            read_as=made.reading.text,
+            orders=made.reading.orders,
+            considered=tuple(consider(match, made.asked, self._false_rejection) for match in made.matches),
+        )
+
+    async def _consider(self, request: Request, context: Context) -> _Made:
+        known = known_facts(context) & self._read
+        by_columns = self._by_columns(request)
+        reading = self._reader.read(request.text)
+        if not _WRITTEN.search(request.text) or not self._names:
+            route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
+            return _Made(route=route, reading=reading, names=tuple(by_columns))
+        reading, whole, first = await self._read_whole(reading, request)
+        root, matches, second = await self._match_pieces(reading.text, whole, request)
+        chosen = choose(root, matches)
+        if not any(match.settled for match in chosen):
+            closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
+            matches, second = matches | closer, (*second, *third)
+            chosen = choose(root, matches)
+        if reading.orders and not any(match.in_scope for match in chosen):
+            closer, third = await self._look_among(reading.orders, root, request)
+            matches, second = matches | closer, (*second, *third)
+            chosen = choose(root, matches)
+        asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
+        orders = tuple(match.text for match in matches.values() if match.order)
+        if asked == [matches[root]] or (orders and len(asked) == 1):
+            # One specialist gets the text as it is: what was left out of the reading may matter to it.
+            asked = [replace(asked[0], text=request.text)]
+        scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
+        parts = self._parts(by_columns, asked, known)
+        reason = self._reason(by_columns, asked, [matches[root]])
+        route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
+        return _Made(
+            route=route,
+            reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked)])),
+            matches=tuple(matches.values()),
+            asked=tuple(asked),
+        )
+
+    # --- from scores to a route ------------------------------------------------------------------
+
+    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
+        """A part for each specialist that structured input is meant for, and the reason."""
+        if not request.columns:
+            return {}
+        found = {}
+        for name, card in self._cards.items():
+            shared = len(set(card.columns) & set(request.columns))
+            if shared and shared >= _COLUMNS_SHARED * len(request.columns):
+                part = Part(text=request.text, waves=((name,),), score=shared / len(card.columns))
+                found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
+        return found
+
+    def _parts(
+        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], known: AbstractSet[str]
+    ) -> tuple[Part, ...]:
+        """The parts with their waves, and which of them read what another one writes."""
+        # Who is asked for the columns gets the text with them.
+        parts = [part for part, _ in by_columns.values()]
+        names = list(by_columns)
+        for match in asked:
+            if match.name not in by_columns:
+                names.append(match.name)
+                parts.append(self._part(match))
+        if len(parts) == 1:
+            return (replace(parts[0], waves=self._waves_of(names[0], known)),)
+        cards = self._linked | {name: self._cards[name] for name in names}
+        planned = plan_parts(names, cards, known=known)
+        return tuple(
+            replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
+        )
+
+    def _part(self, match: Match) -> Part:
+        return Part(
+            text=match.text,
+            waves=((match.name,),),
+            score=match.best.p_value,
+            vector=None if match.joined else match.vector,
+            truncated=match.truncated,
+        )
+
+    def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:
+        """Who runs with it and when; worked out once."""
+        if (name, known) not in self._waves:
+            self._waves[name, known] = plan_waves(name, self._cards, readers=True, known=known)
+        return self._waves[name, known]
+
+    def _reason(
+        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], matches: Sequence[Match]
+    ) -> str:
+        reasons = [reason for _, reason in by_columns.values()]
+        reasons += [self._why(match) for match in asked if match.name not in by_columns]
+        if not reasons:
+            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
+            reasons += [
+                f"{name} is not trained yet, so it is not asked: coterie train {name}" for name in self._untrained
+            ]
+        return "; ".join(reasons)
+
+    def _why(self, match: Match) -> str:
+        reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"
+        if match.second is not None:
+            reason += f"; second is {match.second}, {match.fits[match.second].words}"
+        return reason
+
+    def _why_not(self, match: Match) -> str:
+        if match.small_talk is not None:
+            return f"it is like {match.small_talk!r}, which is nobody's job here"
+        return (
+            f"it is like nobody's examples: the nearest specialist is {match.name} (similarity "
+            f"{match.best.similarity:.2f}, {self._needed(match.best)})"
+        )
+
+    def _needed(self, fit: Fit) -> str:
+        if fit.profile.cold:
+            return f"needs {COLD_SIMILARITY}"
+        return f"more typical than {fit.p_value:.1%} of the examples, needs {self._false_rejection:.0%}"
+
+    # --- scores ----------------------------------------------------------------------------------
+
+    async def _read_whole(
+        self, reading: RequestReading, request: Request
+    ) -> tuple[RequestReading, Output, tuple[Step, ...]]:
+        """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
+        readings = list(dict.fromkeys([reading.text, self._spelling.mend(reading.text)]))
+        outputs, steps = await self._encode(readings, request, states=True)
+        clearest = self._clearest(outputs)
+        text, output = readings[clearest], outputs[clearest]
+        spans = self._reader.clauses(text) if self._order_sense is not None else []
+        orders = self._orders_in(text, output, spans)
+        rest = _without(text, orders) if orders else ""
+        if not rest.strip():
+            return replace(reading, text=text), output, steps
+        (output,), again = await self._encode([rest], request, states=True)
+        named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
+        return replace(reading, text=rest, orders=named), output, (*steps, *again)
+
+    def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Which of a text's clauses are words to the router, by its tokens' states."""
+        if self._order_sense is None or not spans or output.states is None or output.offsets is None:
+            return []
+        sense, states, offsets = self._order_sense, output.states, output.offsets
+        found = sense.are_orders(span_means(states, offsets, np.array(spans)))
+        return [
+            (self._order_start(text, span, sense, states, offsets), span[1])
+            for span, order in zip(spans, found, strict=True)
+            if order and self._reader.names_somebody(text[slice(*span)])
+        ]
+
+    def _order_start(
+        self, text: str, span: tuple[int, int], sense: OrderSense, states: np.ndarray, offsets: np.ndarray
+    ) -> int:
+        """Where in a clause its order begins."""
+        places = word_starts(text, *span)
+        return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
+
+    async def _match_pieces(
+        self, text: str, whole: Output, request: Request
+    ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
+        """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
+        root = self._propose(text, whole)
+        pieces = [piece for piece in root.walk() if piece is not root]
+        further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
+        matches = await self._heard(self._match([root, *pieces], [whole, *further]))
+        return root, dict(zip([root, *pieces], matches, strict=True)), steps
+
+    async def _heard(self, matches: Sequence[Match]) -> list[Match]:
+        """The same, with those that are small talk known as such."""
+        phrases = await self._small_talk.find(matches)
+        return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
+
+    async def _look_closer(
+        self, text: str, whole: Output, root: Piece, match: Match, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
+        if whole.states is None or whole.offsets is None or match.small_talk is not None:
+            return {}, ()
+        spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
+        found = propose_clearest(text, whole.states, whole.offsets, self._judge, spans)
+        if not found:
+            return {}, ()
+        further, steps = await self._encode([piece.text for piece in found], request)
+        matches = await self._heard(self._match([root, *found], [whole, *further]))
+        return dict(zip(found, matches[1:], strict=True)), steps
+
+    async def _look_among(
+        self, orders: Sequence[str], root: Piece, request: Request
+    ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
+        """What is asked in the words that were left out: a question and an order may share a sentence.
+
+        Nothing in it may name a specialist or the machine: then it could be the order's beginning.
+        """
+        text = "\n".join(orders)
+        (output,), steps = await self._encode([text], request, states=True)
+        if output.states is None or output.offsets is None:
+            return {}, steps
+        found = propose_clearest(text, output.states, output.offsets, self._judge, [(0, len(text))])
+        found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
+        if not found:
+            return {}, steps
+        further, again = await self._encode([piece.text for piece in found], request)
+        matches = await self._heard(self._match([root, *found], [output, *further]))
+        return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
+
+    def _clearest(self, outputs: Sequence[Output]) -> int:
+        """Which reading of a text is most like somebody's examples."""
+        if len(outputs) == 1:
+            return 0
+        vectors = np.stack([np.asarray(output.vector) for output in outputs])
+        compared = self._bank.compare(vectors, self._shortlist.nearest(vectors))
+        return int(compared.similarity.max(axis=1).argmax())
+
+    def _propose(self, text: str, output: Output) -> Piece:
+        if output.finish == "length" or len(text) > LONGEST:
+            return propose_ends(text, output.states, output.offsets, self._judge)
+        if output.states is None or output.offsets is None:
+            return propose_marked(text)
+        return propose_judged(text, output.states, output.offsets, self._judge)
+
+    def _judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
+        """Roughly what each text's scores would be."""
+        likeness, which = self._shortlist.judge(vectors)
+        return np.asarray(likeness + WEIGHT * self._discriminant.scores(vectors, which))
+
+    async def _encode(
+        self, texts: Sequence[str], request: Request, *, states: bool = False
+    ) -> tuple[Sequence[Output], tuple[Step, ...]]:
+        """Each text encoded, in one batch, and what it took."""
+        label = request.label or Label.RESTRICTED
+        outputs = await self._encoder.run([Prompt(text=text, label=label, states=states) for text in texts])
+        usage = total_usage(output.usage for output in outputs)
+        return outputs, (Step(producer="router", engine=self._encoder.name, usage=usage),)
+
+    def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
+        """How each text fits each specialist, of very many those that are nearest."""
+        vectors = np.stack([np.asarray(output.vector) for output in outputs])  # (T, D)
+        which = self._shortlist.nearest(vectors)  # (S',)
+        compared = self._bank.compare(vectors, which)
+        scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
+        kept = self._kept(scores, compared, which)
+        orders = self._order_sense.are_orders(vectors) if self._order_sense is not None else np.zeros(len(vectors))
+        fits = self._fits(which[kept], Compared(*(each[:, kept] for each in compared)), scores[:, kept])
+        return [
+            Match(
+                text=piece.text,
+                start=piece.start,
+                end=piece.end,
+                vector=vectors[row],
+                fits={name: each[row] for name, each in fits.items()},
+                truncated=outputs[row].finish == "length",
+                order=row > 0 and bool(orders[row]) and self._reader.names_somebody(piece.text),
+            )
+            for row, piece in enumerate(pieces)
+        ]
+
+    def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
+        """Of very many specialists the columns (of S') of those that may come out best for one of the texts."""
+        if len(which) <= _ALL_KEPT:
+            return np.arange(len(which))
+        cold = np.where(self._bank.cold[which], scores, -np.inf)
+        best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
+        return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
+
+    def _fits(self, which: np.ndarray, compared: Compared, scores: np.ndarray) -> dict[str, list[Fit]]:
+        """How each text fits these specialists; arrays are (T, S')."""
+        found = self._scope.typicality(which, compared.similarity, compared.closest)
+        return {
+            self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
+            for column, position in enumerate(which)
+        }
+
+    def _fits_of(
+        self, profile: Profile, column: int, found: Typicality, compared: Compared, scores: np.ndarray
+    ) -> list[Fit]:
+        """How each text fits one of them."""
+        return [
+            Fit(
+                similarity=float(compared.similarity[row, column]),
+                p_value=float(found.p_value[row, column]),
+                standing=float(found.standing[row, column]),
+                score=float(scores[row, column]),
+                nearest=profile.names[compared.nearest[row, column]] if len(profile.names) else "",
+                closest=float(compared.closest[row, column]),
+                profile=profile,
+            )
+            for row in range(len(scores))
+        ]
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The text without what stands there."""
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

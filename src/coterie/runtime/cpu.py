@@ -1,0 +1,269 @@
+"""Where this process' CPU time goes: each second is claimed by one step, or is the network's own.
+
+Three clocks, none of which counts a second twice. A `Stretch` is Python code in one thread, by that thread's clock. A
+native library's own threads are told apart by the name that they are born with (`NativeThreads`). The rest
+(`CpuTime.rest`: event loop, HTTP, JSON, SQLite) is what the process took and nobody claims. It knows neither joules
+nor money.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Self
+
+from coterie.types import Usage
+
+_TASKS = Path("/proc/self/task")
+_LONGEST_NAME = 15
+"""Bytes of a thread's name that Linux keeps."""
+
+
+def thread_seconds(tid: int) -> float | None:
+    """CPU-seconds of one of this process' threads by its kernel id; None where that cannot be read, or it has ended.
+
+    Linux packs the id into a clock's number: see `CPUCLOCK_PERTHREAD_MASK` in its `posix-timers_types.h`, which is
+    what `pthread_getcpuclockid` computes too, and cannot for a thread that has ended.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return time.clock_gettime((~tid << 3) | 6)
+    except OSError:
+        return None
+
+
+class CpuTime:
+    """What of a process' CPU time is claimed. There is one a process: `CPU`."""
+
+    def __init__(self, process: Callable[[], float] = time.process_time) -> None:
+        self._process = process
+        self._lock = threading.Lock()
+        self._claimed = 0.0
+        self._open: dict[int, float] = {}  # by thread, where its clock stood when its outermost stretch began
+        self._sources: list[Callable[[], float]] = []
+
+    def rest(self) -> float:
+        """CPU-seconds so far that nobody claims; those of work in progress count as claimed where they can be read."""
+        with self._lock:
+            claimed = self._claimed + sum(source() for source in self._sources)
+            for tid, start in self._open.items():
+                now = thread_seconds(tid)
+                claimed += 0.0 if now is None else now - start
+            return self._process() - claimed
+
+    def add(self, source: Callable[[], float]) -> Callable[[], None]:
+        """Count what a native library's clock says as claimed; call what is given back when it has ended."""
+        with self._lock:
+            self._sources.append(source)
+
+        def end() -> None:
+            with self._lock:
+                if source in self._sources:
+                    self._sources.remove(source)
+                    self._claimed += source()
+
+        return end
+
+    def begin(self, tid: int, start: float) -> None:
+        """A thread's outermost stretch begins."""
+        with self._lock:
+            self._open[tid] = start
+
+    def end(self, tid: int, seconds: float) -> None:
+        """It has ended and took so long."""
+        with self._lock:
+            self._open.pop(tid, None)
+            self._claimed += seconds
+
+
+CPU = CpuTime()
+"""This process'."""
+
+
+class CpuSpan:
+    """Code that runs in one thread from beginning to end: what it took, without what stretches inside it took.
+
+    It must not wait for the event loop: whatever ran meanwhile would be counted for it.
+    """
+
+    def __init__(self) -> None:
+        self.cpu_seconds = 0.0
+        self.milliseconds = 0.0
+        self._inside = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """What it took, once it has ended."""
+        return Usage(milliseconds=self.milliseconds, cpu_seconds=self.cpu_seconds)
+
+    def __enter__(self) -> Self:
+        self._outer: CpuSpan | None = getattr(_innermost, "stretch", None)
+        _innermost.stretch = self
+        self._wall, self._cpu = time.perf_counter(), time.thread_time()
+        if self._outer is None:
+            CPU.begin(threading.get_native_id(), self._cpu)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        took = time.thread_time() - self._cpu
+        self.milliseconds = (time.perf_counter() - self._wall) * 1000
+        self.cpu_seconds = took - self._inside
+        _innermost.stretch = self._outer
+        if self._outer is None:
+            CPU.end(threading.get_native_id(), took)
+        else:
+            self._outer._inside += took  # noqa: SLF001 - one of its own
+
+
+_innermost = threading.local()
+
+
+class NativeThreads:
+    """The threads that a library starts by itself: they and theirs are born with the name of who started them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+        self._mine: dict[int, float] = {}
+        self._others: set[int] = set()
+        self._ended = 0.0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def born(self) -> Iterator[None]:
+        """Threads that are started inside, and by these later on, are counted. Does nothing off Linux."""
+        place = _TASKS / str(threading.get_native_id()) / "comm"
+        before = ""
+        with suppress(OSError):
+            before = place.read_text(encoding="utf-8").strip()
+            place.write_text(self._name, encoding="utf-8")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                place.write_text(before, encoding="utf-8")
+
+    def seconds(self) -> float | None:
+        """CPU-seconds of all of them so far; never falls. None where threads have no names."""
+        if not _TASKS.is_dir():
+            return None
+        with self._lock:
+            alive = {int(entry) for entry in os.listdir(_TASKS)}  # noqa: PTH208 - ten times as fast
+            self._others &= alive
+            for tid in alive - self._others - self._mine.keys():
+                self._meet(tid)
+            for tid in list(self._mine):
+                now = thread_seconds(tid)
+                if now is None:
+                    self._ended += self._mine.pop(tid)
+                else:
+                    self._mine[tid] = now
+            return self._ended + sum(self._mine.values())
+
+    def _meet(self, tid: int) -> None:
+        """Whose a thread is, that was not seen before."""
+        with suppress(OSError):  # it has ended already
+            if (_TASKS / str(tid) / "comm").read_text(encoding="utf-8").strip() == self._name:
+                self._mine[tid] = 0.0
+            else:
+                self._others.add(tid)
+
+
+_bill: ContextVar[list[tuple[str, Usage]] | None] = ContextVar("bill", default=None)
+
+
+@contextmanager
+def billed() -> Iterator[list[tuple[str, Usage]]]:
+    """Collects what is put `on_the_bill` inside, by engine; for seams whose results have no place for a usage."""
+    found: list[tuple[str, Usage]] = []
+    before = _bill.set(found)
+    try:
+        yield found
+    finally:
+        _bill.reset(before)
+
+
+def on_the_bill(engine: str, usage: Usage) -> None:
+    """Put what an engine took on the bill of whoever asked for it, if they keep one."""
+    bill = _bill.get()
+    if bill is not None:
+        bill.append((engine, usage))
+
+
+# --- CPU time of work that cannot be told apart, split evenly among those at work at the time.
+
+
+class SharedTime:
+    """Splits what a CPU clock says, while anything runs, among those that run at once.
+
+    Args:
+        threads: Time beyond what so many can use is somebody else's and not counted; None counts all.
+        wall: A clock in seconds.
+        cpu: What is split, in CPU-seconds.
+    """
+
+    def __init__(
+        self,
+        threads: int | None,
+        *,
+        wall: Callable[[], float] = time.perf_counter,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        self._threads = threads
+        self._wall = wall
+        self._cpu = cpu
+        self._lock = threading.Lock()
+        self._running = 0
+        self._share = 0.0  # CPU-seconds of somebody who runs all the time
+        self._total = 0.0
+        self._last = (0.0, 0.0)
+
+    def share(self) -> CpuShare:
+        """A context that measures one participant's CPU-seconds."""
+        return CpuShare(self)
+
+    def change(self, by: int = 0) -> float:
+        """Let one come or go; the running total of a participant's share."""
+        with self._lock:
+            wall, cpu = self._wall(), self._cpu()
+            if self._running:
+                spent = cpu - self._last[1]
+                if self._threads is not None:
+                    spent = min(spent, (wall - self._last[0]) * self._threads)
+                self._share += spent / self._running
+                self._total += spent
+            self._last = (wall, cpu)
+            self._running += by
+            return self._share
+
+    def total(self) -> float:
+        """CPU-seconds that were split so far, among all."""
+        self.change()
+        return self._total
+
+
+class CpuShare:
+    """One participant's CPU-seconds, known after leaving."""
+
+    def __init__(self, shared: SharedTime) -> None:
+        self._shared = shared
+        self._start = 0.0
+        self._over = False
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._start = self._shared.change(+1)
+        return self
+
+    def so_far(self) -> float:
+        """Its CPU-seconds up to now."""
+        return self.seconds if self._over else self._shared.change() - self._start
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds, self._over = self._shared.change(-1) - self._start, True

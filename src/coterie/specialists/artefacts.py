@@ -1,0 +1,74 @@
+"""The adapter of a stored version, and the base model that it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from coterie.config.specialists import SpecialistSection
+from coterie.errors import ArtefactRefused, ConfigError
+from coterie.protocols import Engine
+from coterie.registry.version import Version
+from coterie.types import SpecialistCard
+
+if TYPE_CHECKING:
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.engines.tags import OnnxTagger
+
+ADAPTER_FILE = "adapter.gguf"
+
+
+def base_of(version: Version) -> str | None:
+    """The checksum of the model file that a version's adapter was trained on; None if it has no adapter.
+
+    Raises:
+        ArtefactRefused: it has one and does not say for which model.
+    """
+    if ADAPTER_FILE not in version.files:
+        return None
+    try:
+        return str(json.loads(version.files["model.json"])["base"]["sha256"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ArtefactRefused(
+            f"Version {version.version} of {version.name!r} has an adapter and does not say for which model.",
+            hint=f"Train it again: coterie train {version.name}",
+        ) from error
+
+
+def model_of(card: SpecialistCard, section: SpecialistSection, models: Mapping[str, Engine]) -> Engine:
+    """The engine that a section names. Raises `ConfigError` when there is none."""
+    if section.model is None or section.model not in models:
+        raise ConfigError(
+            f"specialists.{card.name}.model is {section.model!r}; the open models are {sorted(models)}.",
+            hint=f"Correct `model` of specialists.{card.name} in coterie.toml.",
+        )
+    return models[section.model]
+
+
+# --- A version's own encoder: its files among the others, under a prefix.
+
+_PREFIX = "encoder."
+
+
+def own_encoder_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """An encoder's files under the names that a version gives them."""
+    return {_PREFIX + name: content for name, content in files.items()}
+
+
+def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
+    """The encoder among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    # Imported here: other specialists need no onnxruntime.
+    from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder  # noqa: PLC0415
+
+    own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
+    return OnnxEncoder(own, name=f"encoder of {name}", place=f"specialist {name}")
+
+
+def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
+    """The tagger among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    from coterie.engines.onnx import ENCODER_FILES  # noqa: PLC0415 - as above
+    from coterie.engines.tags import OnnxTagger  # noqa: PLC0415 - as above
+
+    own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
+    return OnnxTagger(own, name=f"encoder of {name}", place=f"specialist {name}")

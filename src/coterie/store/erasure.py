@@ -1,0 +1,292 @@
+"""What a database holds of somebody, found and taken out; figures of the ledger stay.
+
+Functions on a connection, inside a transaction of whoever calls them. Tables that other steps of the schema add about a
+request (they refer to `requests`) are found by their references, so what they hold is erased as well.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from mmap import mmap
+from typing import Any
+
+from coterie.errors import InputError, StoreError
+from coterie.store.codec import to_json
+from coterie.store.content import without_content
+from coterie.store.rows import erase_session, read_trace
+from coterie.text.lookalikes import ALIKE, FOLDED
+
+# --- Whether a text mentions somebody: a name, an e-mail address, an id, as a whole and in any letter case.
+#
+# Both sides are folded first (Unicode NFKC, case, signs without width, the ways to set an apostrophe and a hyphen),
+# and any white space between words counts as one space. Only the value that is given is looked for: no nickname, no
+# other spelling.
+
+_SHORTEST = 3
+"""Characters of a value that can be looked for: a shorter one stands in every second text."""
+_HEAD = 4096
+"""Bytes at a file's beginning that tell whether it is binary."""
+_SPACE = {chr(code) for code in range(0x3001) if chr(code).isspace()}
+_SPACES = (
+    rb"(?:"
+    + b"|".join(sorted({re.escape(form.encode()) for c in _SPACE for form in (c, json.dumps(c)[1:-1])}))
+    + rb")+"
+)
+"""White space of any kind, as UTF-8 or as JSON escapes it."""
+
+
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Mention:
+    """Finds any of some values in texts, in the JSON of rows and in the bytes of files."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        """Take the values. Raises `InputError` for one that is too short to mean anybody."""
+        folded = [" ".join(_fold(value).split()) for value in values]
+        for value, words in zip(values, folded, strict=True):
+            if len(words) < _SHORTEST:
+                raise InputError(
+                    f"Asked to look for {value!r}, which has {len(words)} characters; the fewest are {_SHORTEST}.",
+                    hint="Give a whole name, an e-mail address or an id.",
+                )
+        self.values = tuple(values)
+        self._pattern = re.compile("|".join(_pattern(words) for words in folded))
+        composed = {unicodedata.normalize("NFC", value) for value in (*values, *folded)}
+        anywhere = b"|".join(_byte_pattern(each) for each in sorted({*values, *composed}))
+        self._anywhere = re.compile(anywhere, re.IGNORECASE)
+        self._alone = re.compile(rb"(?<![A-Za-z0-9_])(?:" + anywhere + rb")(?![A-Za-z0-9_])", re.IGNORECASE)
+
+    def within(self, text: str) -> bool:
+        """Whether a text mentions one of them."""
+        return self._pattern.search(_fold(text)) is not None
+
+    def within_json(self, text: str) -> bool:
+        """Whether a name or a text in a JSON document does; one that is no JSON is taken as a text."""
+        try:
+            document = json.loads(text)
+        except ValueError:
+            return self.within(text)
+        return any(self.within(each) for each in _strings(document))
+
+    def within_bytes(self, content: bytes | mmap) -> bool:
+        """Whether a file's bytes do, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
+
+        What is compressed or encoded otherwise is not seen. In a binary file texts stand side by side without a gap, so
+        there a value need not stand alone.
+        """
+        if content[:2] in _WIDE:
+            return self.within(bytes(content).decode("utf-16", "replace"))
+        pattern = self._anywhere if b"\0" in content[:_HEAD] else self._alone
+        return pattern.search(content) is not None
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKC", text.translate(FOLDED)).casefold().translate(FOLDED)
+
+
+def _pattern(words: str) -> str:
+    return rf"(?<!\w){_spaced(words)}(?!\w)"
+
+
+def _spaced(words: str) -> str:
+    return r"\s+".join(re.escape(word) for word in words.split())
+
+
+def _byte_pattern(words: str) -> bytes:
+    return _SPACES.join(b"".join(map(_letter_pattern, word)) for word in words.split())
+
+
+def _letter_pattern(letter: str) -> bytes:
+    """A letter in either case, in any Unicode form, as UTF-8, Windows-1252 or as JSON escapes it."""
+    cased = {letter, letter.lower(), letter.upper(), letter.title(), *ALIKE.get(letter, "")}
+    formed = {unicodedata.normalize(form, each) for each in cased for form in ("NFC", "NFD")} | cased
+    written = {*formed, *(json.dumps(each)[1:-1] for each in formed)}
+    octets = {each.encode("utf-8", "surrogatepass") for each in written}
+    octets |= {octet for each in cased if (octet := each.encode("cp1252", "replace")) != b"?" or each == "?"}
+    return b"(?:" + b"|".join(sorted(re.escape(each) for each in octets)) + b")"
+
+
+def _strings(document: object) -> Iterator[str]:
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, dict):
+        for key, value in document.items():
+            yield str(key)
+            yield from _strings(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _strings(value)
+    elif isinstance(document, int | float) and not isinstance(document, bool):
+        yield str(document)
+
+
+_FIGURES = ("steps", "findings")
+"""Tables about requests that hold names of ours and figures alone."""
+_NAMING = frozenset({"request", "trace", "trace_id"})
+"""A column of such a name says which request a row is about, also where it does not refer to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasureScope:
+    """Whose content is meant."""
+
+    tenant: str | None = None
+    """This tenant's alone; None for every tenant's."""
+    session: str | None = None
+    """This session of the tenant; None for all."""
+    mention: Mention | None = None
+    """Only what mentions somebody; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdings:
+    """What a database holds of somebody."""
+
+    sessions: tuple[tuple[str, str], ...] = ()
+    """Tenant and name of each."""
+    entries: int = 0
+    """In these sessions."""
+    traces: tuple[str, ...] = ()
+    """Ids of the requests whose traces are meant; those of the sessions included."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows about these requests in further tables, by table."""
+
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.traces)
+
+
+def select_holdings(connection: sqlite3.Connection, scope: ErasureScope) -> Holdings:
+    """Everything of a scope: sessions with all their requests, and requests without a session."""
+    sessions = tuple(_sessions(connection, scope))
+    entries = sum(
+        connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", each).fetchone()[0]
+        for each in sessions
+    )
+    traces = dict.fromkeys(_traces(connection, scope, set(sessions)))
+    rows = {table: _count(connection, table, column, traces) for table, column in _about_requests(connection)}
+    return Holdings(sessions=sessions, entries=entries, traces=tuple(traces), rows={t: n for t, n in rows.items() if n})
+
+
+def erase_holdings(connection: sqlite3.Connection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
+    """Take it out.
+
+    Args:
+        connection: In a transaction.
+        found: What `select_holdings` found in the same transaction.
+        mention: Whom no trace may mention afterwards: one that still does without its content goes altogether.
+        whole: The traces go altogether, whatever they say.
+    """
+    for tenant, session in found.sessions:
+        erase_session(connection, session, tenant)
+    for table, column in _about_requests(connection):
+        _execute_many(connection, f"DELETE FROM {table} WHERE {column} = ?", found.traces)  # noqa: S608 - our names
+    for request in found.traces:
+        row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
+        bare = None if row is None or whole else _bare(request, row[0])
+        if bare is None or (mention is not None and mention.within_json(bare)):
+            connection.execute("DELETE FROM traces WHERE request = ?", (request,))
+        else:
+            connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
+    _execute_many(connection, "UPDATE requests SET session = NULL WHERE id = ?", found.traces)
+
+
+def delete_old(connection: sqlite3.Connection, *, before: float) -> bool:
+    """Delete the traces, and rows in tables like them, of requests admitted before a time; whether there were any."""
+    old = "(SELECT id FROM requests WHERE time < ?)"
+    tables = [("traces", "request"), *_about_requests(connection)]
+    gone = 0
+    for table, column in tables:
+        statement = f"DELETE FROM {table} WHERE {column} IN {old}"  # noqa: S608 - our names
+        gone += connection.execute(statement, (before,)).rowcount
+    named = "UPDATE requests SET session = NULL WHERE time < ? AND session IS NOT NULL"
+    return bool(gone + connection.execute(named, (before,)).rowcount)
+
+
+def select_export(connection: sqlite3.Connection, found: Holdings) -> Iterator[dict[str, Any]]:
+    """Each request of these holdings with its figures, its trace, and its rows in further tables."""
+    for request in found.traces:
+        cursor = connection.execute("SELECT * FROM requests WHERE id = ?", (request,))
+        names = [each[0] for each in cursor.description]
+        about: dict[str, Any] = dict(zip(names, cursor.fetchone(), strict=True))
+        row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
+        further = {
+            table: _rows(connection, table, column, request)
+            for table, column in [*_about_requests(connection), *((table, "request") for table in _FIGURES)]
+        }
+        yield {**about, **further, "trace": None if row is None else row[0]}
+
+
+def _rows(connection: sqlite3.Connection, table: str, column: str, request: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (request,))  # noqa: S608 - our names
+    names = [each[0] for each in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _sessions(connection: sqlite3.Connection, scope: ErasureScope) -> Iterator[tuple[str, str]]:
+    """Sessions, also those that have expired and that only the ledger still names."""
+    known = connection.execute(
+        "SELECT tenant, id FROM sessions UNION SELECT tenant, session FROM requests WHERE session IS NOT NULL"
+    ).fetchall()
+    for tenant, session in known:
+        if scope.tenant not in {None, tenant} or scope.session not in {None, session}:
+            continue
+        if scope.mention is None or _is_about(connection, tenant, session, scope.mention):
+            yield tenant, session
+
+
+def _is_about(connection: sqlite3.Connection, tenant: str, session: str, mention: Mention) -> bool:
+    if mention.within(session):
+        return True
+    lines = connection.execute("SELECT content FROM entries WHERE tenant = ? AND session = ?", (tenant, session))
+    return any(mention.within_json(content) for (content,) in lines)
+
+
+def _traces(connection: sqlite3.Connection, scope: ErasureScope, sessions: set[tuple[str, str]]) -> Iterator[str]:
+    """Requests of the sessions, and others that are in the scope by themselves."""
+    for request, tenant, session in connection.execute("SELECT id, tenant, session FROM requests"):
+        meant = scope.session is None and scope.tenant in {None, tenant}
+        if (tenant, session) in sessions or (
+            meant and (scope.mention is None or _mentions(connection, request, scope.mention))
+        ):
+            yield request
+
+
+def _mentions(connection: sqlite3.Connection, request: str, mention: Mention) -> bool:
+    """Whether a request's trace, or a row about it, mentions somebody."""
+    tables = [("traces", "request"), *_about_requests(connection)]
+    rows = (row for table, column in tables for row in _rows(connection, table, column, request))
+    return any(mention.within_json(value) for row in rows for value in row.values() if isinstance(value, str))
+
+
+def _about_requests(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Tables, besides `traces`, with content about a request, and the column that names it."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+    for table in sorted(set(tables) - set(_FIGURES) - {"traces", "requests"}):
+        referring = connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()
+        columns = {each[3] for each in referring if each[2] == "requests"}
+        columns |= _NAMING & {each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()}
+        yield from ((table, column) for column in sorted(columns))
+
+
+def _count(connection: sqlite3.Connection, table: str, column: str, requests: Iterable[str]) -> int:
+    query = f"SELECT count(*) FROM {table} WHERE {column} = ?"  # noqa: S608 - our names
+    return sum(connection.execute(query, (request,)).fetchone()[0] for request in requests)
+
+
+def _bare(request: str, text: str) -> str | None:
+    """A stored trace without its content and its session; None for one that nobody understands."""
+    try:
+        return to_json(replace(without_content(read_trace(request, text)), session=None))
+    except StoreError:
+        return None
+
+
+def _execute_many(connection: sqlite3.Connection, statement: str, requests: Iterable[str]) -> None:
+    connection.executemany(statement, [(request,) for request in requests])

@@ -1,0 +1,222 @@
+"""Values as rows and back: what is written for a settlement and what is read of it.
+
+Functions on a connection, inside a transaction of whoever calls them. Ids and times come with the values.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
+
+from coterie.errors import StoreError
+from coterie.store.codec import from_json, from_plain, to_json
+from coterie.store.content import without_content
+from coterie.types import CONTENT_KINDS, Context, Entry, Label, SessionSummary, Settlement, Trace, Usage
+
+CONTEXT_LINES = 2000
+"""A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
+
+_IMPERSONAL = "label_impersonal"
+"""Beside an entry's content: what its label would be without personal data."""
+
+Row = tuple[str | float | None, ...]
+
+
+def insert_settlement(
+    connection: sqlite3.Connection, settlement: Settlement, *, keep_content: bool, expired: float
+) -> None:
+    """Write one request's ledger rows, trace and context lines.
+
+    Args:
+        connection: In a transaction.
+        settlement: What to write; its entries only if it names a session.
+        keep_content: Whether the trace keeps the asker's and the models' texts.
+        expired: A session last used before this time starts afresh.
+    """
+    trace = settlement.trace
+    _insert(connection, "requests", [_request_row(trace)])
+    _insert(connection, "steps", _step_rows(trace))
+    _insert(connection, "findings", _finding_rows(trace))
+    kept = trace if keep_content else without_content(trace)
+    _insert(connection, "traces", [(trace.id, to_json(kept))])
+    if trace.session is not None:
+        _use_session(connection, trace, trace.session, expired=expired)
+        _insert(connection, "entries", _entry_rows(trace.tenant, trace.session, settlement.entries))
+
+
+def select_context(
+    connection: sqlite3.Connection, session: str, tenant: str, *, expired: float, whole: bool = False
+) -> Context:
+    """A tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
+    rows = connection.execute(
+        """
+        SELECT kind, content, producer, label, entries.time FROM entries
+        JOIN sessions ON sessions.tenant = entries.tenant AND sessions.id = entries.session
+        WHERE entries.tenant = ? AND entries.session = ? AND used >= ?
+        ORDER BY entries.id DESC LIMIT ?
+        """,
+        (tenant, session, expired, -1 if whole else CONTEXT_LINES),
+    ).fetchall()
+    return Context(entries=tuple(_entry(*row) for row in reversed(rows)))
+
+
+def select_sessions(connection: sqlite3.Connection, tenant: str, *, expired: float) -> list[SessionSummary]:
+    """A tenant's sessions that have not expired, the one used last first."""
+    rows = connection.execute(
+        """
+        SELECT sessions.id, used, min(entries.time), count(entries.id),
+            total(entries.kind = 'message' AND entries.producer = 'user'), group_concat(DISTINCT entries.label)
+        FROM sessions LEFT JOIN entries ON entries.tenant = sessions.tenant AND entries.session = sessions.id
+        WHERE sessions.tenant = ? AND used >= ?
+        GROUP BY sessions.id ORDER BY used DESC, sessions.id
+        """,
+        (tenant, expired),
+    )
+    return [
+        SessionSummary(
+            id=session,
+            tenant=tenant,
+            began=used if began is None else min(began, used),  # an answer is noted when it ends, its use when it began
+            used=used,
+            turns=int(turns),
+            entries=entries,
+            label=max(map(Label, labels.split(","))) if labels else Label.PUBLIC,
+        )
+        for session, used, began, entries, turns, labels in rows
+    ]
+
+
+def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> bool:
+    """Delete a session: its entries, its name, feedback, and the content of its traces; False if there was nothing.
+
+    A trace that cannot be read goes altogether: nobody can say what of it is content.
+    """
+    traces = connection.execute(
+        "SELECT request, trace FROM traces JOIN requests ON id = request WHERE tenant = ? AND session = ?",
+        (tenant, session),
+    ).fetchall()
+    for request, text in traces:
+        try:
+            bare = to_json(replace(without_content(read_trace(request, text)), session=None))
+            connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
+        except StoreError:
+            connection.execute("DELETE FROM traces WHERE request = ?", (request,))
+    connection.execute(
+        "DELETE FROM feedback WHERE request IN (SELECT id FROM requests WHERE tenant = ? AND session = ?)",
+        (tenant, session),
+    )
+    named = connection.execute(
+        "UPDATE requests SET session = NULL WHERE tenant = ? AND session = ?", (tenant, session)
+    ).rowcount
+    gone = connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ?", (tenant, session)).rowcount
+    return bool(named or gone)
+
+
+def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> Trace | None:
+    """A tenant's trace, or None."""
+    row = connection.execute(
+        "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
+    ).fetchone()
+    return None if row is None else read_trace(trace_id, row[0])
+
+
+def read_trace(trace_id: str, text: str) -> Trace:
+    """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
+    try:
+        return from_json(Trace, text)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"The stored trace {trace_id!r} cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
+        ) from error
+
+
+def delete_sessions(connection: sqlite3.Connection, *, expired: float) -> int:
+    """Delete the sessions last used before `expired`, with their context; returns how many there were."""
+    if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
+        return 0  # without waiting for a lock
+    return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> None:
+    """Insert rows whose columns are the table's, in order; names here are constants of this module."""
+    for row in rows:
+        places = ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO {table} VALUES ({places})", row)  # noqa: S608  # no value is in it
+
+
+def _request_row(trace: Trace) -> Row:
+    counterfactual = None if trace.counterfactual_cost is None else str(trace.counterfactual_cost)
+    names = (trace.tenant, trace.session, trace.label.value, trace.status)
+    usage = trace.usage
+    return (trace.id, float(trace.time), *names, *_usage_columns(usage), counterfactual, *_later_columns(usage))
+
+
+def _step_rows(trace: Trace) -> Iterable[Row]:
+    for position, step in enumerate(trace.steps):
+        yield (
+            trace.id,
+            position,
+            step.producer,
+            step.engine,
+            *_usage_columns(step.usage),
+            *_later_columns(step.usage),
+        )
+
+
+def _finding_rows(trace: Trace) -> Iterable[Row]:
+    for position, finding in enumerate(trace.findings):
+        yield (trace.id, position, finding.specialist, int(finding.accepted), float(finding.confidence))
+
+
+def _usage_columns(usage: Usage) -> Row:
+    cost = None if usage.cost is None else str(usage.cost)
+    figures = (float(usage.milliseconds), float(usage.cpu_seconds), float(usage.joules))
+    return (int(usage.tokens_in), int(usage.tokens_out), *figures, usage.joules_kind, cost)
+
+
+def _later_columns(usage: Usage) -> Row:
+    """Those that the tables got later."""
+    ends = (usage.joules_low, usage.joules_high)
+    return (int(usage.tokens_cached), *(None if end is None else float(end) for end in ends))
+
+
+def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable[Row]:
+    for entry in entries:
+        about = (float(entry.time), entry.producer, entry.label.value)
+        yield (None, tenant, session, *about, entry.kind, _content(entry))
+
+
+def _content(entry: Entry) -> str:
+    """An entry's content as JSON, with its label without personal data where that is another."""
+    if entry.impersonal is None or entry.impersonal == entry.label:
+        return to_json(entry.content)
+    return json.dumps({**json.loads(to_json(entry.content)), _IMPERSONAL: entry.impersonal.value})
+
+
+def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
+    try:
+        said = json.loads(content)
+        bare = said.get(_IMPERSONAL)
+        return Entry(
+            content=from_plain(CONTENT_KINDS[kind], said),
+            producer=producer,
+            label=Label(label),
+            impersonal=None if bare is None else Label(bare),
+            time=time,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            "A stored line of this session cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
+        ) from error
+
+
+def _use_session(connection: sqlite3.Connection, trace: Trace, session: str, *, expired: float) -> None:
+    """Note that a session was used; one that had expired loses what it remembered."""
+    key = (trace.tenant, session)
+    connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ? AND used < ?", (*key, expired))
+    connection.execute(
+        "INSERT INTO sessions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used = max(used, excluded.used)",
+        (*key, float(trace.time)),
+    )

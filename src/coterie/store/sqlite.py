@@ -1,0 +1,363 @@
+"""The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
+
+Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
+loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
+should be remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from coterie.errors import InputError, StoreError
+from coterie.store.connection import (
+    Connect,
+    check_writable,
+    connect,
+    connect_for_reading,
+    connect_to_nothing,
+    explain,
+    is_writable,
+    set_patience,
+    sync_log,
+)
+from coterie.store.erasure import ErasureScope, Holdings, delete_old, erase_holdings, select_export, select_holdings
+from coterie.store.feedback import (
+    Complaints,
+    check_feedback,
+    insert_feedback,
+    is_correct,
+    select_chosen,
+    select_complaints,
+)
+from coterie.store.migrations import check_current, migrate
+from coterie.store.rows import (
+    delete_sessions,
+    erase_session,
+    insert_settlement,
+    select_context,
+    select_sessions,
+    select_trace,
+)
+from coterie.store.summary import insert_training, select_ledger, select_summary
+from coterie.store.threads import ReadThread, WriteThread
+from coterie.types import (
+    Context,
+    Feedback,
+    Grouping,
+    Ledger,
+    LedgerSummary,
+    SessionSummary,
+    Settlement,
+    Trace,
+    Training,
+)
+
+_DAY = 86_400.0
+_SWEEP = 3600.0
+"""Seconds between two looks for expired sessions; the file is written anew for them once a day at most."""
+_WIPES, _PAUSE = 100, 0.05
+"""Tries to overwrite what was erased, and seconds between two of them."""
+
+
+class SQLiteStore:
+    """Implements `protocols.Store`. Make one with `await SQLiteStore.open(...)`; several processes may share a file."""
+
+    def __init__(
+        self, *, writer: WriteThread, lookups: ReadThread, totals: ReadThread, keep_content: bool, sweep: _Sweep
+    ) -> None:
+        self._writer, self._lookups, self._totals = writer, lookups, totals
+        self._keep_content, self._sweep = keep_content, sweep
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        session_days: float,
+        keep_content: bool,
+        content_days: float | None = None,
+        clock: Callable[[], float] = time.time,
+        queue: int = 1024,
+        busy_seconds: float = 5.0,
+        sync_seconds: float = 0.0,
+        connect: Connect = connect,
+        reading: bool = False,
+    ) -> SQLiteStore:
+        """Open the file, or make it, and bring its schema up to date.
+
+        Args:
+            path: The database; its folder is made if it is missing.
+            session_days: A session not used for so many days is forgotten.
+            keep_content: Whether traces keep the asker's and the models' texts.
+            content_days: Traces, and whatever else is kept about a request besides figures, go after so many days, and
+                sessions that were not used for as long; None for never.
+            clock: Seconds since the epoch: what "not used for" is measured by.
+            queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
+            busy_seconds: How long to wait for another process's lock.
+            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
+                returns. From a killed process it is safe then in any case.
+            connect: Opens a connection; tests pass one that fails.
+            reading: Nothing will be written: no file is made, and one that cannot be written is read all the same.
+
+        Raises:
+            StoreError: it cannot be opened, is no database of ours, or is a newer Coterie's.
+        """
+        opens, read_only = partial(connect, path, busy_seconds), False
+        if reading and not os.path.exists(path):  # noqa: ASYNC240, PTH110 - one look, as all that follows takes more
+            opens = partial(connect_to_nothing, f"coterie-{uuid.uuid4().hex}", busy_seconds)
+        elif reading and not is_writable(path):
+            opens, read_only = partial(connect_for_reading, path, busy_seconds), True
+        days = session_days if content_days is None else min(session_days, content_days)
+        keep_traces = None if content_days is None else content_days * _DAY
+        sweep = _Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
+        told = partial(explain, path=path)
+        writer = WriteThread(
+            connect=opens,
+            prepare=check_current if read_only else partial(_prepare, synchronous="normal" if sync_seconds else "full"),
+            maintain=_nothing if read_only else sweep,
+            explain=told,
+            limit=queue,
+            sync=partial(sync_log, path) if sync_seconds and not read_only else None,
+            sync_after=sync_seconds,
+        )
+        lookups, totals = (ReadThread(connect=opens, explain=told, limit=queue) for _ in range(2))
+        await writer.open()
+        return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Write all of it in one transaction; on return it is safe from a killed process."""
+        await self._writer.run(
+            partial(
+                insert_settlement,
+                settlement=settlement,
+                keep_content=self._keep_content,
+                expired=self._sweep.expired(),
+            )
+        )
+
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
+        """The newest 2,000 lines of the tenant's session, or the whole; empty if unknown, another's or expired."""
+        _check_name("session", session)
+        _check_name("tenant", tenant)
+        expired = self._sweep.expired()
+        return await self._lookups.run(
+            partial(select_context, session=session, tenant=tenant, expired=expired, whole=whole)
+        )
+
+    async def sessions(self, tenant: str) -> list[SessionSummary]:
+        """The tenant's sessions that have not expired, the one used last first; never delays the other reads."""
+        _check_name("tenant", tenant)
+        return await self._totals.run(partial(select_sessions, tenant=tenant, expired=self._sweep.expired()))
+
+    async def erase(self, session: str, tenant: str) -> bool:
+        """Forget a session; on return no file of the database holds its text. False if there was nothing of it.
+
+        Raises:
+            StoreError: it is erased, but its text may still stand in unused parts of the files: they cannot be
+                written anew while another program reads them without a pause, or the disk is full. Each later write
+                tries again.
+        """
+        _check_name("session", session)
+        _check_name("tenant", tenant)
+        erased: list[bool] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            erased.append(erase_session(connection, session, tenant))
+            self._sweep.erased()
+
+        await self._writer.run(work)
+        await self._wiped(f"The session {session!r}")
+        return erased[0]
+
+    async def holdings(self, scope: ErasureScope) -> Holdings:
+        """What is held of a tenant, of a session, or of whoever is mentioned."""
+        _check_scope(scope)
+        return await self._totals.run(partial(select_holdings, scope=scope))
+
+    async def erase_all(self, scope: ErasureScope) -> Holdings:
+        """Forget what is held of a scope, and say what it was; figures of the ledger stay.
+
+        A session that mentions somebody goes whole. Of a tenant nothing but figures is left; elsewhere a trace keeps
+        what is no content. On return no file of the database holds the rest, as after `erase`; so for errors.
+        """
+        _check_scope(scope)
+        erased: list[Holdings] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            erased.append(select_holdings(connection, scope))
+            whole = scope.session is None and scope.mention is None
+            erase_holdings(connection, erased[0], scope.mention, whole=whole)
+            self._sweep.erased()
+
+        await self._writer.run(work)
+        await self._wiped("What was asked for")
+        return erased[0]
+
+    async def requests(self, scope: ErasureScope) -> list[dict[str, Any]]:
+        """Every request of a scope as plain values: its row of the ledger, its steps, its trace as JSON."""
+        _check_scope(scope)
+        return await self._totals.run(
+            lambda connection: list(select_export(connection, select_holdings(connection, scope)))
+        )
+
+    async def _wiped(self, what: str) -> None:
+        """Wait until what was erased is overwritten everywhere. Raises `StoreError` if it cannot be."""
+        for _ in range(_WIPES):
+            await self._writer.run(_nothing)  # by now the writer has maintained after the work before
+            if self._sweep.wiped:
+                return
+            await asyncio.sleep(_PAUSE)
+        raise StoreError(
+            f"{what} is erased, but its text may still stand in unused parts of the database's files: they could not "
+            "be written anew.",
+            hint="Close other programs that read it, see that the disk has space, and erase it again.",
+        )
+
+    async def trace(self, trace_id: str, tenant: str) -> Trace | None:
+        """A settled trace, or None if it is unknown or another tenant's."""
+        return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
+
+    async def feedback(self, feedback: Feedback) -> bool:
+        """Keep it, in place of what the same asker said before; False if the trace is unknown or another tenant's.
+
+        Raises `InputError` where it is about a specialist that found nothing for that request.
+        """
+        _check_name("tenant", feedback.tenant)
+        trace = await self.trace(feedback.trace_id, feedback.tenant)
+        if trace is None:  # nothing more is done, whether it is another tenant's or was never there
+            return False
+        check_feedback(feedback, trace)
+        correct = is_correct(feedback, trace)
+        await self._writer.run(partial(insert_feedback, feedback=feedback, correct=correct))
+        return True
+
+    async def summary(self, *, since: float = 0.0) -> LedgerSummary:
+        """Totals over requests admitted at or after `since`; never delays the other reads."""
+        return await self._totals.run(partial(select_summary, since=since))
+
+    async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
+        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        return await self._totals.run(partial(select_ledger, since=since, by=by))
+
+    async def chosen(
+        self, chooses: Callable[[str], bool], *, since: float, until: float, keys: Sequence[str] | None = None
+    ) -> list[tuple[Trace, tuple[Feedback, ...]]]:
+        """Traces whose ids are chosen, admitted from `since` on and before `until`, each with what was said of it.
+
+        With `keys` only what came with one of them counts. Oldest request first, oldest word first.
+        """
+        return await self._totals.run(partial(select_chosen, chooses=chooses, since=since, until=until, keys=keys))
+
+    async def complaints(self, *, since: float, until: float) -> dict[str, Complaints]:
+        """By specialist: answers, how many somebody called wrong, and how many its confidences let expect."""
+        return await self._totals.run(partial(select_complaints, since=since, until=until))
+
+    async def record_training(self, training: Training) -> None:
+        """Write down what a training took."""
+        await self._writer.run(partial(insert_training, training=training))
+
+    async def close(self) -> None:
+        """Finish what is queued and free the file. A second call does nothing."""
+        await asyncio.gather(self._lookups.close(), self._totals.close())
+        await self._writer.close()  # last, so that closing folds the write-ahead log into the file
+
+
+class _Sweep:
+    """Deletes expired sessions now and then, and overwrites what was deleted wherever it may still stand.
+
+    `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of them
+    in the old page is not overwritten when the row is deleted later. So the file is written anew.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
+        self._clock, self._keep, self._keep_traces = clock, keep, keep_traces
+        self._due = self._rewrite_due = float("-inf")
+        self._erased = False
+        self._deleted = False
+        self._unwiped = False
+
+    @property
+    def wiped(self) -> bool:
+        """Whether nothing that was erased may still stand in a file."""
+        return not (self._erased or self._unwiped)
+
+    def erased(self) -> None:
+        """A session was erased: write the file anew after this transaction."""
+        self._erased = True
+
+    def expired(self) -> float:
+        """A session last used before this time is forgotten."""
+        return self._clock() - self._keep
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        now = self._clock()
+        if now < self._due - _SWEEP:  # the clock was ahead when it looked last
+            self._due = self._rewrite_due = now
+        if now >= self._due:
+            self._due = now + _SWEEP
+            deleted = bool(delete_sessions(connection, expired=now - self._keep))
+            if self._delete_old(connection, now) or deleted:
+                self._deleted = self._unwiped = True
+        if self._erased or (self._deleted and now >= self._rewrite_due):
+            connection.execute("VACUUM")
+            self._erased = self._deleted = False
+            self._unwiped, self._rewrite_due = True, now + _DAY
+        if self._unwiped:
+            self._unwiped = not _wipe_log(connection)
+
+    def _delete_old(self, connection: sqlite3.Connection, now: float) -> bool:
+        """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
+        if self._keep_traces is None:
+            return False
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            gone = delete_old(connection, before=now - self._keep_traces)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        return gone
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Work that only waits for its turn."""
+
+
+def _prepare(connection: sqlite3.Connection, *, synchronous: str) -> None:
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    migrate(connection)
+    check_writable(connection)
+
+
+def _wipe_log(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, where deleted content may still stand. False if a reader needs it just now."""
+    patience = set_patience(connection, 0)
+    try:
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(truncate)").fetchone()
+    finally:
+        set_patience(connection, patience)
+    return not busy
+
+
+def _check_scope(scope: ErasureScope) -> None:
+    for what, name in (("tenant", scope.tenant), ("session", scope.session)):
+        if name is not None:
+            _check_name(what, name)
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse a name the database cannot hold before any work is done for it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"The {what} name {name!r} is no valid Unicode text.", hint="Send another name.") from None

@@ -1,0 +1,309 @@
+"""The threads that talk to the file, so that no event loop ever waits for a disk.
+
+One `Writer` with group commit: what arrives while a commit is under way shares the next one, and its fsync.
+`Reader`s, each with a connection of its own, see what is committed. Neither knows what it writes or reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from coterie.errors import Overloaded, StoreError
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], None]
+"""Writes something, inside a transaction that it neither begins nor ends."""
+
+_BATCH = 256
+"""At most so many works share a commit, so that the first of them does not wait long."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[None]
+
+
+class WriteThread:
+    """One thread, one connection, one transaction for all that has arrived.
+
+    Args:
+        connect: Opens the connection; called in the thread, again after a failure that broke it.
+        prepare: Called with each new connection, outside a transaction: migrations.
+        maintain: Called outside a transaction after a batch, and every `idle` seconds without any.
+        explain: Makes an error of the library one of ours.
+        limit: Works that may wait; one more is refused.
+        idle: Seconds.
+        sync: Brings what was committed to the disk, where a commit does not; None where it does.
+        sync_after: Seconds after a commit in which that happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], sqlite3.Connection],
+        prepare: Work,
+        maintain: Work,
+        explain: Callable[[Exception], StoreError],
+        limit: int,
+        idle: float = 600.0,
+        sync: Callable[[], None] | None = None,
+        sync_after: float = 0.0,
+    ) -> None:
+        self._connect, self._prepare, self._maintain, self._explain = connect, prepare, maintain, explain
+        self._limit, self._idle = limit, idle
+        self._sync, self._sync_after = sync, sync_after
+        self._due: float | None = None  # when what was committed is to be on the disk
+        self._syncer: ThreadPoolExecutor | None = None  # a disk takes its time, and the next commit need not wait
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._entrance = threading.Lock()  # guards the limit and the order of the last job and the closing mark
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    async def open(self) -> None:
+        """Start the thread; returns when the file is ready, or raises why it is not."""
+        opened = self._job(lambda _: None)
+        self._thread = threading.Thread(target=self._live, args=(opened,), name="coterie-store-writer", daemon=True)
+        self._thread.start()
+        try:
+            await opened.done
+        except BaseException:
+            await self.close()
+            raise
+
+    async def run(self, work: Work) -> None:
+        """Do the work in the next transaction; returns once it is committed.
+
+        Raises:
+            Overloaded: `limit` works are waiting.
+            StoreError: it could not be written, or the writer is closed.
+        """
+        job = self._job(work)
+        with self._entrance:
+            if self._closed:
+                raise StoreError("The database is closed.", hint="Open the network again.")
+            if self._queue.qsize() >= self._limit:
+                raise Overloaded(f"Exceeded the store's limit of {self._limit} waiting writes.")
+            self._queue.put(job)
+        await job.done
+
+    async def close(self) -> None:
+        """Finish what is queued and close the connection."""
+        with self._entrance:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    @staticmethod
+    def _job(work: Work) -> _Job:
+        loop = asyncio.get_running_loop()
+        return _Job(work=work, loop=loop, done=loop.create_future())
+
+    # --- in the thread ---------------------------------------------------------------------------
+
+    def _live(self, opened: _Job) -> None:
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001  # handed to whoever waits
+            self._answer([opened], [error])
+            return
+        self._answer([opened], [None])
+        self._try_to_maintain()
+        ending = False
+        while not ending:
+            batch, ending = self._next_batch()
+            if batch:
+                self._answer(batch, self._write(batch))
+                if self._due is None:
+                    self._due = time.monotonic() + self._sync_after
+            self._try_to_sync(at_once=ending)
+            self._try_to_maintain()
+        if self._syncer is not None:
+            self._syncer.shutdown()
+        self._discard()
+
+    def _next_batch(self) -> tuple[list[_Job], bool]:
+        """Everything that waits, nothing after an idle while; and whether the writer is to end after it."""
+        batch: list[_Job] = []
+        try:
+            job = self._queue.get(timeout=self._patience())
+            while job is not None:
+                batch.append(job)
+                if len(batch) == _BATCH:
+                    return batch, False
+                job = self._queue.get_nowait()
+        except queue.Empty:
+            return batch, False
+        return batch, True
+
+    def _write(self, batch: Sequence[_Job]) -> list[Exception | None]:
+        """One transaction for the batch; each job's error, or None once it is committed."""
+        try:
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._attempt(connection, job.work) for job in batch]
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # whatever it is, the thread lives and the askers hear of it
+            self._roll_back()
+            return [error] * len(batch)
+        return outcomes
+
+    @staticmethod
+    def _attempt(connection: sqlite3.Connection, work: Work) -> Exception | None:
+        """One job inside the batch's transaction: if it fails, it alone is undone."""
+        connection.execute("SAVEPOINT job")
+        try:
+            work(connection)
+        except Exception as error:
+            if not connection.in_transaction:
+                raise  # SQLite gave up the whole transaction
+            connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+            return error
+        connection.execute("RELEASE job")
+        return None
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next work."""
+        if self._sync is None or self._due is None:
+            return self._idle
+        return min(self._idle, max(self._due - time.monotonic(), 0.0))
+
+    def _try_to_sync(self, *, at_once: bool) -> None:
+        if self._sync is None or self._due is None or (time.monotonic() < self._due and not at_once):
+            return
+        self._due = None
+        self._syncer = self._syncer or ThreadPoolExecutor(1, thread_name_prefix="coterie-store-sync")
+        self._syncer.submit(self._sync)  # a disk that fails is heard of by the next commit
+
+    def _try_to_maintain(self) -> None:
+        with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
+            self._maintain(self._open())
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = self._connect()
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _roll_back(self) -> None:
+        """Undo the transaction; a connection that cannot even do that is given up for a new one."""
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _answer(self, batch: Sequence[_Job], outcomes: Sequence[Exception | None]) -> None:
+        """Wake whoever waits, each event loop once."""
+        by_loop = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], StoreError | None]]](list)
+        for job, error in zip(batch, outcomes, strict=True):
+            by_loop[job.loop].append((job.done, None if error is None else self._told(error)))
+        for loop, results in by_loop.items():
+            with suppress(RuntimeError):  # that loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_resolve, results)
+
+    def _told(self, error: Exception) -> StoreError:
+        told = self._explain(error)
+        told.__cause__ = error
+        return told
+
+
+def _resolve(results: Sequence[tuple[asyncio.Future[None], StoreError | None]]) -> None:
+    for future, error in results:
+        if future.done():  # its asker was cancelled; the work stands all the same
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+class ReadThread:
+    """One thread with a connection that cannot write. Each query sees one state of the file.
+
+    Args:
+        connect: Opens the connection; called in the thread.
+        explain: Makes an error of the library one of ours.
+        limit: Queries that may wait; one more is refused.
+    """
+
+    def __init__(
+        self, *, connect: Callable[[], sqlite3.Connection], explain: Callable[[Exception], StoreError], limit: int
+    ) -> None:
+        self._connect, self._explain, self._limit = connect, explain, limit
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="coterie-store-reader")
+        self._connection: sqlite3.Connection | None = None
+        self._waiting = 0
+        self._closed = False
+
+    async def run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """The query's result.
+
+        Raises:
+            Overloaded: `limit` queries are waiting.
+            StoreError: the file could not be read, or the reader is closed.
+        """
+        if self._closed:
+            raise StoreError("The database is closed.", hint="Open the network again.")
+        if self._waiting >= self._limit:
+            raise Overloaded(f"Exceeded the store's limit of {self._limit} waiting reads.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, query)
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        """Finish the running query and close the connection."""
+        if not self._closed:
+            self._closed = True
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._discard)
+            self._pool.shutdown()
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+                self._connection.execute("PRAGMA query_only = on")
+            self._connection.execute("BEGIN")
+            try:
+                return query(self._connection)
+            finally:
+                self._connection.execute("ROLLBACK")
+        except StoreError:
+            raise
+        except Exception as error:
+            self._discard()
+            raise self._explain(error) from error
+
+    def _discard(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,1 @@
+"""The tasks a specialist can do, one package each."""

@@ -1,0 +1,1 @@
+"""Answer from documents with citations, or say that they do not say."""

@@ -1,0 +1,289 @@
+"""What is seen of a sentence as an answer to a question: words shared, kind of value asked for, place, encoding."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.learning.values import typed_spans
+from coterie.tasks.answer.sentences import Sentence, columns_above
+from coterie.tasks.answer.words import meant, terms
+
+# --- What a question asks for, by its words, and whether a text has such a thing: a price, a time, a person, a leave.
+#
+# It knows English. A text that fits need not answer, and one that does not may: how much it counts is fitted.
+
+_COUNT = r"(?:\d+|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)"
+_MONTH = (
+    r"(?:january|february|march|april|may|june|july|august|september|october|november|december"
+    r"|(?:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.?)"
+)
+_TIME = rf"""\b\d{{1,2}}(?::\d\d)?\ ?(?:am|pm|a\.m\.|p\.m\.|o['\u2019]clock)\b|\b\d{{1,2}}:\d\d\b|\bnoon\b|\bmidnight\b
+  |\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|\b{_MONTH}\ \d|\b\d\d?\.?\ {_MONTH}|\b\d{{4}}-\d\d-\d\d\b
+  |\b(?:weekdays?|weekends?|daily|holidays?|every\ (?:day|week|month|year|morning|evening))\b"""
+_DURATION = rf"""\b{_COUNT}[\ -](?:\w+[\ -])?(?:second|minute|hour|day|night|week|month|quarter|year)s?\b
+  |\b(?:once|twice|daily|weekly|monthly|yearly|immediately|at\ once)\b"""
+
+
+class _Kind(NamedTuple):
+    """One kind of thing that is asked for."""
+
+    asked: re.Pattern[str]
+    had: re.Pattern[str]
+
+
+def _kind(asked: str, had: str, *, cased: bool = False) -> _Kind:
+    flags = re.VERBOSE | (0 if cased else re.IGNORECASE)
+    return _Kind(re.compile(asked, re.VERBOSE | re.IGNORECASE), re.compile(had, flags))
+
+
+_KINDS = (
+    _kind(
+        r"\b(?:how\ much|prices?|costs?|fees?|charged?|charges|pay|expensive|cheap(?:er)?|rates?|rent)\b",
+        r"""[\u20ac$\u00a3\u00a5]\s?\d
+            |\b\d[\d.,]*\s?(?:\u20ac|%|euros?|eur|usd|dollars?|pounds?|gbp|chf|francs?|cents?|percent|per\ cent)
+            |\b(?:usd|eur|gbp|chf)\s?\d|\b(?:free|no\ (?:charge|cost))\b|\bprice\b[^:\n]{0,20}:\s*\d""",
+    ),
+    _kind(
+        r"""\bhow\ (?:long|soon|quickly|fast|early|far\ in\ advance|often|frequently)\b
+            |\b(?:notice|period|duration|deadline)\b""",
+        _DURATION,
+    ),
+    _kind(
+        r"""\b(?:when|what\ (?:time|date|day|hours)|which\ (?:day|date|month|year)
+            |(?:until|by|from|since)\ (?:when|what)|on\ (?:what|which)\ (?:day|date)s?|opening\ (?:hours|times))\b""",
+        f"{_TIME}|{_DURATION}",
+    ),
+    _kind(
+        r"""\bhow\ (?:many|old|far|big|tall|high|deep|wide|large|heavy|bright|loud|warm)\b
+            |\b(?:max|min)imum\b|\b(?:limit|number|size|percentage|temperature)\b""",
+        rf"\d|\b{_COUNT}\b|\b(?:no\ more|at\ most|at\ least|none)\b",
+    ),
+    _kind(
+        r"\bwho(?:m|se)?\b|\bname\ of\b|\b(?:what|which)\ (?:doctor|person|company|firm|office)\b|\bin\ charge\b",
+        r"""\b(?:Dr|Mr|Mrs|Ms|Prof)\b|(?<=[a-z,:;]\ )[A-Z]\w+\ [A-Z]\w+|:\s+[A-Z]\w+\ [A-Z]\w+
+            |\b(?:[Oo]ffice|[Mm]anager|[Oo]wner|[Tt]enant|[Ll]andlord|[Ss]taff|[Dd]octor|[Dd]esk|[Tt]eam|[Dd]epartment
+            |[Cc]aretaker|[Ss]ecretary|[Dd]irector|[Tt]eacher|[Cc]ompany|[Cc]ommittee|[Bb]oard|[Pp]arent)s?\b
+            |\b\w+(?:holder|keeper|officer)s?\b|\w@\w""",
+        cased=True,
+    ),
+    _kind(
+        r"\bwhere\b|\baddress\b|\b(?:what|which)\ (?:room|floor|place|building|street|town|city|counter|page|menu)\b",
+        r"""\b(?:in|at|on|beside|behind|near|opposite|next\ to|under|into|onto|to|from)\ (?:the|an?|our|your|[A-Z0-9])
+            |\b(?:floor|street|road|square|lane|room|building|counter|desk|yard|cellar|entrance|page|menu)\b""",
+        cased=True,
+    ),
+    _kind(
+        r"\b(?:phone|telephone|call|ring|reach|contact|e-?mail)\b",
+        r"(?<!\d)\+?\d[\d\ ()/-]{5,}\d|@\w|\b(?:call|ring|phone|telephone|extension|e-?mail|hotline)\b",
+    ),
+    _kind(
+        r"""^(?:may|can|could|must|should|is\ it|am\ i|are\ we|do\ (?:i|we)\ (?:have|need))\b
+            |\b(?:allowed|permitted|forbidden|possible|required|necessary|compulsory)\b""",
+        r"""\b(?:may|must|can|cannot|allowed|forbidden|permitted|prohibited|not|no|only|never|nobody|nothing|except|unless
+            |welcome|need|needs|required|consent|permission|free|possible|accepted?)\b|n['\u2019]t\b""",
+    ),
+    _kind(
+        r"^(?:is|are|was|were|do|does|did|has|have|will)\b",
+        r"""\b(?:is|are|was|were|has|have|will|we|not|no|only|never|included|available|offered|possible|there|every|all
+            |yes)\b|n['\u2019]t\b""",
+    ),
+    _kind(
+        r"^how\ (?:do|can|should|is|are|does)\b|\bwhat\ (?:should|must|do|can)\ (?:i|we)\ do\b",
+        r"""\b(?:by|with|use|call|write|send|take|ask|must|if|put|press|tell|report|bring|go|close|leave|form|online|choose
+            |click|open|please|need|needs)\b""",
+    ),
+)
+
+
+def asked_for(question: str) -> tuple[int, ...]:
+    """The kinds of thing that a question asks for, by number; none where its words do not say."""
+    asked = " ".join(question.split())
+    return tuple(number for number, kind in enumerate(_KINDS) if kind.asked.search(asked))
+
+
+@lru_cache(maxsize=65_536)
+def has_kind(text: str, kind: int) -> bool:
+    """Whether a text has a thing of this kind."""
+    return bool(_KINDS[kind].had.search(text))
+
+
+Floats = np.ndarray
+
+WHOLE: tuple[str, ...] = (
+    "asked",  # logarithm of the question's words
+    "unheard",  # share of the question's words, each weighted by its rarity here, that no sentence has, nor one like it
+)
+"""Features of a question and all sentences that were found for it: they tell no two sentences apart."""
+LEXICAL: tuple[str, ...] = (
+    "covered",  # share of the question's words, each weighted by its rarity here, that the sentence has
+    "covered_heading",  # the same with the headings and the document's name
+    "covered_near",  # the same with the sentences before and after
+    "covered_passage",  # the same of the whole passage
+    "pairs",  # share of the question's pairs of neighbouring words
+    "density",  # share of the sentence's words that are the question's
+    "best_passage",  # it stands in the passage found first
+    "rank",  # 1 / (1 + its passage's place)
+    "typed",  # the question asks for a kind of value, and it has one
+    "untyped",  # the question asks for one, and it has none
+    "length",  # logarithm of its words
+    "short",  # it has hardly any words: a heading, a cell
+    "asks",  # it is a question itself
+    "fits",  # kinds of thing that the question asks for, by its words, and that it has
+    "unfit",  # kinds that it asks for, and it has not
+    "bare",  # a short line that is no sentence: a heading, a label
+    "row",  # a row with the names of its columns
+    "meant",  # as `covered`, where a word of the question may be another one for the same
+    "meant_heading",  # as `covered_heading`, likewise
+    *WHOLE,
+)
+"""Features from words alone."""
+ENCODED: tuple[str, ...] = (
+    "cosine",  # to the question
+    "cosine_near",  # highest of the sentences before and after
+    "cosine_above",  # the cosine, less the mean over all sentences found, in standard deviations
+    "cosine_top",  # the cosine, less the highest one
+)
+"""Features that encodings add."""
+
+_WANTED = (
+    ("money", re.compile(r"\bhow much\b|\b(?:fee|cost|price|charge|amount|pay)s?\b", re.IGNORECASE)),
+    ("duration", re.compile(r"\bhow (?:long|soon|fast|quickly)\b|\bnotice\b|\bperiod\b|\bdays?\b", re.IGNORECASE)),
+    ("date", re.compile(r"\bwhen\b|\bwhat (?:date|day)\b|\bwhich (?:date|day)\b|\bdate\b", re.IGNORECASE)),
+    ("number", re.compile(r"\bhow (?:many|old|often|high|large)\b|\blimit\b|\b(?:max|min)imum\b", re.IGNORECASE)),
+)
+_NUMBERS = {"money": {"money", "number"}, "duration": {"duration", "date"}, "date": {"date", "duration"}}
+_SHORT = 4
+_LEAST_SPREAD = 0.02
+
+
+@lru_cache(maxsize=16384)
+def _terms(text: str) -> tuple[str, ...]:
+    """The terms of a text; one document is asked about again and again."""
+    return tuple(terms(text))
+
+
+def wanted(question: str) -> str:
+    """The kind of value that a question asks for; empty if none."""
+    return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
+
+
+def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  # (S, len(LEXICAL))
+    """What words say of each sentence."""
+    asked = list(dict.fromkeys(_terms(question)))
+    asked_pairs = set(pairwise(_terms(question)))
+    words = [_terms(each.text) for each in sentences]
+    sets = [set(each) for each in words]
+    weights = _weights(asked, sets)
+    total = sum(weights.values()) or 1.0
+    passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
+    above = _above(sentences)
+    kind, kinds = wanted(question), asked_for(question)
+    alike = _Alike(asked, sets)
+    whole = (log(1 + len(asked)), alike.unheard([each.head for each in sentences]))
+    found = np.zeros((len(sentences), len(LEXICAL)))
+    for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
+        near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
+        heading = sets[row] | above[row]
+        if not sets[row].isdisjoint(asked):  # the columns of a row that is asked about, not those of every row
+            heading = heading.union(_terms(each.head))
+        typed = bool(kind) and _has(each.text, kind)
+        fits = sum(has_kind(each.said, number) for number in kinds)
+        found[row] = (
+            *(
+                sum(weights[term] for term in asked if term in seen) / total
+                for seen in (sets[row], heading, near, passages[each.rank])
+            ),
+            len(asked_pairs.intersection(pairwise(own))) / max(len(asked_pairs), 1),
+            len(sets[row].intersection(asked)) / max(len(sets[row]), 1),
+            each.rank == 0,
+            1 / (1 + each.rank),
+            typed,
+            bool(kind) and not typed,
+            log(1 + len(own)),
+            len(own) < _SHORT,
+            each.text.rstrip().endswith("?"),
+            fits,
+            len(kinds) - fits,
+            each.bare,
+            bool(each.head) or "\n" in each.text,
+            alike.share(sets[row]),
+            alike.share(heading),
+            *whole,
+        )
+    return found
+
+
+def encoded_features(ranks: Sequence[int], cosines: Floats) -> Floats:  # (S, len(ENCODED))
+    """What encodings say of sentences in order: the ranks of their passages, and their cosines (S,) to the question."""
+    near = [max((float(cosines[other]) for other in _neighbours(ranks, row)), default=0.0) for row in range(len(ranks))]
+    above = (cosines - cosines.mean()) / max(float(cosines.std()), _LEAST_SPREAD)
+    return np.column_stack([cosines, near, above, cosines - cosines.max()])
+
+
+def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, float]:
+    """How telling each word of the question is among these sentences: rare ones more, unknown ones most."""
+    counts = Counter(term for words in sentences for term in words)
+    return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in asked}
+
+
+class _Alike:
+    """The question's words as what they mean, each weighed by its rarity in these sentences."""
+
+    def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]]) -> None:
+        said = [set(meant(words)) for words in sentences]
+        self._weights = _weights(tuple(dict.fromkeys(meant(asked))), said)
+        self._total = sum(self._weights.values()) or 1.0
+        self._said = set().union(*said)
+
+    def share(self, words: Iterable[str]) -> float:
+        """The share of them that some words have."""
+        said = set(meant(words))
+        return sum(weight for term, weight in self._weights.items() if term in said) / self._total
+
+    def unheard(self, heads: Iterable[str]) -> float:
+        """The share of them that no sentence has, nor the names of columns."""
+        said = self._said.union(*(meant(_terms(head)) for head in set(heads)))
+        return sum(weight for term, weight in self._weights.items() if term not in said) / self._total
+
+
+def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for each, own in zip(sentences, words, strict=True):
+        found.setdefault(each.rank, set()).update(own)
+    return found
+
+
+def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
+    """Of each sentence the words that stand above it: its document's name, its headings, the line that is its title."""
+    found: list[set[str]] = []
+    title: set[str] = set()
+    for row, each in enumerate(sentences):
+        if row == 0 or sentences[row - 1].passage is not each.passage:
+            title = set()
+        heading = each.passage.heading.removesuffix(columns_above(each.passage))  # those are the row's own
+        found.append({*_terms(heading), *_terms(each.passage.document), *title})
+        if each.bare or each.label:
+            title = set() if each.unfilled else set(_terms(each.text))
+    return found
+
+
+def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
+    """The sentences before and after, of the same passage."""
+    return [other for other in (row - 1, row + 1) if 0 <= other < len(ranks) and ranks[other] == ranks[row]]
+
+
+@lru_cache(maxsize=16384)
+def _has(text: str, kind: str) -> bool:
+    """Whether a text has a value of a kind, or of one that answers as well."""
+    if not any(sign.isdigit() for sign in text) and kind != "duration":
+        return False
+    suiting = _NUMBERS.get(kind, {"number", "money", "duration"})
+    return any(found in suiting for found, _ in typed_spans(text))

@@ -1,0 +1,495 @@
+"""Making an `answer` specialist: calibrated on questions with their answers, or as it comes, without any.
+
+The reader that comes with Coterie knows what a sentence that answers a question looks like. Questions of one's own make
+its confidence true on one's own documents; where the same is asked of many documents, experts learn what answers it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from coterie.config.file import Config
+from coterie.errors import NotIndexed
+from coterie.knowledge.documents import Shelf
+from coterie.knowledge.open import open_declared
+from coterie.learning.calibration import Platt, fit_platt
+from coterie.learning.candidates import Candidate, Figure, RungChoice, choose
+from coterie.learning.dataset import Dataset
+from coterie.learning.evaluate import evaluate
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.job import Job, TextEncoder
+from coterie.learning.measure import finish
+from coterie.learning.metrics import Interval, score_interval
+from coterie.learning.provable import RISKS, as_met, met_from
+from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.protocols import Retriever
+from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.fit_scoring import (
+    AnswerCorpus,
+    Columns,
+    deal,
+    features_of,
+    fit_experts,
+    fit_scorer,
+    gather_corpus,
+    is_sound,
+)
+from coterie.tasks.answer.metrics import look_up_with, with_quotes
+from coterie.tasks.answer.model import AnswerSpecialist, Thresholds
+from coterie.tasks.answer.reader import MOST_CITED, AnswerReader
+from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, in_own_words, outcome_features
+from coterie.training.report import write_report
+from coterie.types import Label, Output, Passage, Prompt, Rung
+
+if TYPE_CHECKING:
+    from coterie.engines.onnx import OnnxEncoder
+
+# --- What the router learns of an `answer` specialist: its description, its questions, and what its documents are
+# about.
+#
+# Without questions there is nothing that looks like what will be asked. But a heading stands to the text under it as
+# a question to its answer: how near headings are to the nearest passages says how near a question in scope is.
+
+MOST_PASSAGES = 400
+"""Passages of each shelf that the router knows."""
+_DRAWN = 40
+"""Passages looked up with one query."""
+_SHOWN = 60  # characters of a passage by which the router names it
+
+
+def answer_profile(job: Job, shelves: Mapping[str, Retriever], label: Label) -> Profile:
+    """The profile of a specialist that reads these shelves.
+
+    Args:
+        job: Whose; the questions of its training data are examples.
+        shelves: By `[knowledge]` key.
+        label: What is above it leaves no trace in the profile.
+    """
+    passages = [each for name in job.section.knowledge for each in finish(_sample(shelves[name], job, label))]
+    headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
+    questions = list(dict.fromkeys(row.text for row in job.train.rows))
+    hints = hint_texts(job.section.description, headings, examples=len(questions))
+    texts = [*questions, *hints, *(each.text for each in passages)]
+    vectors = job.encoder.encode(texts).reshape(len(texts), job.encoder.dimension)
+    asked, hinted, read = np.split(vectors, [len(questions), len(questions) + len(hints)])
+    names = [*hints, *(_shown_answer_profile(each) for each in passages)]
+    return make_profile(
+        asked,
+        questions,
+        [None] * len(questions),
+        hints=np.vstack([hinted, read]),
+        hint_texts=names,
+        seed=job.section.seed,
+    )
+
+
+async def _sample(shelf: Retriever, job: Job, label: Label) -> list[Passage]:
+    """Passages from all over a shelf: those found for the description, and then for headings of those found before."""
+    found: dict[tuple[str, int], Passage] = {}
+    queries, asked = [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])], set[str]()
+    while queries and len(found) < MOST_PASSAGES:
+        query = queries.pop(0)
+        if query in asked:
+            continue
+        asked.add(query)
+        for passage in await shelf.search(query, k=_DRAWN, clearance=label):
+            if (passage.document, passage.start) not in found:
+                found[passage.document, passage.start] = passage
+                queries += [each for each in (passage.heading, passage.document) if each]
+    return list(found.values())[:MOST_PASSAGES]
+
+
+def _shown_answer_profile(passage: Passage) -> str:
+    """By what the router names a passage in its reasons."""
+    if passage.heading:
+        return f"{passage.document}: {passage.heading}"
+    return f"{passage.document}: {' '.join(passage.text.split())[:_SHOWN]}"
+
+
+FEWEST_ROWS = 20
+"""Questions from which the reader is calibrated anew."""
+_MARGIN = 0.5
+"""Share of the target that has to be met by questions in new words where it cannot be shown: what is met on a few kinds
+of questions is not met on the next kinds as a rule."""
+_EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
+_WORDED: tuple[Rung, ...] = ("slm", "llm")
+
+
+class Trained(NamedTuple):
+    """What becomes a version."""
+
+    files: Mapping[str, bytes]
+    report: Mapping[str, object]
+    seconds: Mapping[str, float]
+    """Training time of each rung."""
+
+
+def train_answer(job: Job, config: Config, folder: Path, shelves: Mapping[str, Retriever] | None = None) -> Trained:
+    """The version's files and its report.
+
+    Args:
+        job: What to make. Without `data` its data sets are empty.
+        config: The network's: the questions of the data may see what its default label may see.
+        folder: The network's.
+        shelves: The open shelves that it reads; those of the folder by default.
+
+    Raises:
+        SetupError: a shelf has no index.
+    """
+    encoder = _Remembering(job.encoder)
+    if shelves is None:
+        shelves, closing = _open(job, config, folder), True
+    else:
+        closing = False
+    try:
+        return _made(job, shelves, encoder, config.network.default_label)
+    finally:
+        if closing:
+            for shelf in shelves.values():
+                finish(shelf.close())
+
+
+def _open(job: Job, config: Config, folder: Path) -> dict[str, Shelf]:
+    """The shelves that the specialist reads."""
+    encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their shelves
+    return {name: open_declared(name, config, folder, encoder=encoder) for name in job.section.knowledge}
+
+
+def _made(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
+    corpus = _corpus(job, shelves, encoder, label) if len(job.train) else None
+    sources = _Sources(shelves=shelves, encoder=encoder, label=label)
+    wanted: list[Rung] = [rung for rung in _EXTRACTIVE if rung in _rungs(job)] or ["embedding"]
+    if corpus is None:
+        wanted = wanted[-1:]  # nothing tells them apart
+    candidates = [_candidate(job, rung, corpus, sources) for rung in wanted]
+    if corpus is None:
+        choice = RungChoice(candidate=candidates[0], reason="no questions to train on: calibrated on public ones")
+    else:
+        choice = choose(candidates, job.bar)
+    choice = _with_writer(job, choice)
+    profile = answer_profile(job, shelves, label)
+    report = write_report(job, choice, candidates) | {"knowledge": list(job.section.knowledge)}
+    if not len(job.held_out):
+        report["rungs"] = []  # nothing was measured
+    return Trained(
+        files={**choice.candidate.files, PROFILE_FILE: profile.to_bytes()},
+        report=report,
+        seconds={each.rung: each.seconds for each in candidates},
+    )
+
+
+def check_indexed(job: Job, config: Config, folder: Path) -> None:
+    """Refuse to train before its shelves hold anything. Raises `NotIndexed`, or what an open shelf raises."""
+    if job.section.task != "answer":
+        return
+    for name, shelf in _open(job, config, folder).items():
+        try:
+            documents = finish(shelf.documents())
+        finally:
+            finish(shelf.close())
+        if not documents:
+            raise NotIndexed(
+                f"specialists.{job.name} reads shelf {name!r}, and nothing has been indexed for it.",
+                hint=f"Index its documents: coterie index {name}",
+            )
+
+
+def divide_questions(data: Dataset, *, held_out: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Questions to learn from and to measure on; those about one document, or in the same words, stay together."""
+    groups = [row.group or " ".join(row.text.casefold().split()) for row in data.rows]
+    names = sorted(set(groups))
+    order = np.random.default_rng(seed).permutation(len(names))
+    held = {names[place] for place in order[: round(held_out * len(names))]}
+    apart = [place for place, group in enumerate(groups) if group in held]
+    rest = [place for place, group in enumerate(groups) if group not in held]
+    return data.take(rest), data.take(apart)
+
+
+def _rungs(job: Job) -> Sequence[Rung]:
+    return _EXTRACTIVE if job.section.rungs is None else job.section.rungs
+
+
+def _corpus(job: Job, shelves: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> AnswerCorpus:
+    """Every training question with what its shelves have."""
+    look_up = look_up_with(shelves, job.card("lexical"))
+    job.progress.start(f"{job.name}: look up", len(job.train))
+    corpus = finish(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
+    job.progress.finish("")
+    if "embedding" in _rungs(job) or set(_rungs(job)).isdisjoint(_EXTRACTIVE):
+        job.progress.start(f"{job.name}: encode sentences", len(corpus.texts))
+        corpus.encode(lambda texts: encoder.encode(texts, advance=job.progress.advance))
+        job.progress.finish("")
+    return corpus
+
+
+def _candidate(job: Job, rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
+    """One rung: its reader, from which confidence it answers or keeps silent, and what it reaches on held-out rows."""
+    start, defaults = time.perf_counter(), load_defaults()
+    given = defaults.thresholds[rung]
+    made = _Made(
+        reader=defaults.readers[rung],
+        answering=_accepting(*given["answering"]),
+        silence=_accepting(*given["silence"]),
+        notes={"calibrated_on": dict(defaults.provenance["data"])},
+    )
+    if corpus is not None and len(corpus.asked) >= FEWEST_ROWS:
+        made = _fitted(job, _Fit.of(job, corpus, made.reader), made)
+    elif len(job.train):
+        made = replace(
+            made, warnings=(f"{len(job.train)} questions are too few to calibrate on: {FEWEST_ROWS} will do",)
+        )
+    specialist = AnswerSpecialist(
+        card=job.card(rung),
+        reader=made.reader,
+        answering=made.answering,
+        silence=made.silence,
+        again=made.again,
+        encoder=sources.encoder if made.reader.encodes else None,
+    )
+    return Candidate(
+        rung=rung,
+        files=specialist.to_files(),
+        validation=dict.fromkeys(job.measures, made.figure),
+        evaluation=_measured(job, specialist, sources),
+        seconds=time.perf_counter() - start,
+        notes=dict(made.notes) | {"threshold": made.thresholds()},
+        warnings=made.warnings,
+    )
+
+
+def _measured(job: Job, specialist: AnswerSpecialist, sources: _Sources) -> Evaluation:
+    job.progress.start(f"{job.name}: measure {specialist.card.rung}", len(job.held_out))
+    look_up = look_up_with(sources.shelves, specialist.card)
+    rows = finish(with_quotes(job.held_out.rows, sources.shelves, clearance=sources.label))
+    advance, label = job.progress.advance, sources.label
+    asked = evaluate(specialist, rows, look_up=look_up, progress=advance, label=label, at_once=1)
+    evaluation = finish(asked)
+    job.progress.finish("")
+    return evaluation
+
+
+def _fitted(job: Job, fit: _Fit, shipped: _Made) -> _Made:
+    """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
+    target = job.section.target_risk
+    own = {
+        name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
+    }
+    answering, silence = own.get("answering", shipped.answering), own.get("silence", shipped.silence)
+    again = Thresholds(own.get("answering, asked before", answering), own.get("silence, asked before", silence))
+    lax = [name for name in own if fit.risks[name] > target]
+    unproven = [name for name in fit.thresholds if name not in own]
+    return _Made(
+        reader=fit.reader,
+        answering=answering,
+        silence=silence,
+        again=None if again == (answering, silence) else again,
+        figure=fit.figure,
+        notes=fit.notes,
+        warnings=(
+            *(f"{name}: the questions cannot show an error of {target:g}, only of {fit.risks[name]:g}" for name in lax),
+            *(f"{name}: the questions show nothing; the one that comes with Coterie is used" for name in unproven),
+        ),
+    )
+
+
+def _shown(
+    confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float, *, met: float
+) -> tuple[Threshold, float]:
+    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
+
+    That one is raised to where no more than `met` were wrong. Few groups can show a smaller risk of a few of the surest
+    answers alone, far beyond where that was met; then the smallest that they show of all from there on is taken.
+    """
+    strictest: tuple[Threshold, float] | None = None
+    least = met_from(confidence, right, met)
+    for risk in (target, *(each for each in RISKS if each > target)):
+        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if found.value is None:
+            continue
+        if risk == target:
+            return found, risk
+        if least is None or found.value <= least:
+            return as_met(found, confidence, right, met), risk
+        strictest = strictest or (found, risk)
+    return strictest or (found, risk)
+
+
+def _accepting(threshold: float | None, risk: float) -> Acceptance:
+    return Acceptance(temperature=1.0, threshold=threshold, target_risk=risk, scope_threshold=None)
+
+
+_UNKNOWN = Figure(0.0, Interval(0.0, 0.0))
+"""Of what was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sources:
+    """What a specialist is shown."""
+
+    shelves: Mapping[str, Retriever]
+    encoder: _Remembering
+    label: Label
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What becomes a specialist."""
+
+    reader: AnswerReader
+    answering: Acceptance
+    silence: Acceptance
+    again: Thresholds | None = None
+    figure: Figure = _UNKNOWN
+    notes: Mapping[str, object]
+    warnings: tuple[str, ...] = ()
+
+    def thresholds(self) -> dict[str, float | None]:
+        """For the report."""
+        found = {"answering": self.answering.threshold, "silence": self.silence.threshold}
+        if self.again is not None:
+            found |= {f"{name}_again": each.threshold for name, each in self.again._asdict().items()}
+        return found
+
+
+class _Fit:
+    """A reader fitted on one's own questions, and what it says of each when it did not see it."""
+
+    def __init__(
+        self, reader: AnswerReader, right: np.ndarray, stated: np.ndarray, best: np.ndarray, sound: np.ndarray
+    ) -> None:
+        self.reader, self.right, self.stated, self.best, self.sound = reader, right, stated, best, sound
+        self.thresholds: dict[str, Threshold] = {}
+        self.risks: dict[str, float] = {}
+        """What each threshold holds: the target, or the smallest that the questions can show."""
+        self.figure = _UNKNOWN
+        self.notes: dict[str, object] = {}
+
+    @classmethod
+    def of(cls, job: Job, corpus: AnswerCorpus, shipped: AnswerReader) -> _Fit:
+        """Experts where the same is asked often, else the shipped reader with its confidence made true."""
+        folds = deal(corpus, job.section.seed)
+        risk = job.section.target_risk
+        found = None
+        if shipped.encodes:
+            job.progress.start(f"{job.name}: experts", None)
+            found = fit_experts(corpus, folds, seed=job.section.seed, advance=job.progress.advance)
+            job.progress.finish("")
+        if found is not None:
+            corpus = found.corpus
+            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
+            experts = found.experts if fitted.usual is None else replace(found.experts, usual=fitted.usual)
+            reader = replace(shipped, familiar=fitted.scorer, experts=experts)
+            fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
+        else:
+            corpus = corpus.narrowed()
+            fit = _recalibrated(corpus, features_of(corpus, encoded=shipped.encodes), shipped)
+        fit.decide(job, corpus, found.gates if found else ())
+        fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
+        return fit
+
+    def decide(self, job: Job, corpus: AnswerCorpus, gates: Sequence[ExpertGate]) -> None:
+        """From which confidence to answer and to be silent; by themselves of questions that were asked before.
+
+        What is asked before is asked about new documents: those are what comes anew. Of questions in new words the
+        words are: a hundred documents asked in words that are taken for another kind are one mistake, made a hundred
+        times. Where there are too few topics to show anything, documents have to do.
+        """
+        answers = self.right >= 1 - self.stated
+        silent = np.array([not each.stated for each in corpus.asked])
+        right = np.where(answers, self.sound, silent)
+        documents = np.array([str(each) for each in corpus.groups()])
+        topics = np.array(corpus.topics)
+        before = np.array([gate.nearest >= SAME for gate in gates] or [False] * len(right))
+        target = job.section.target_risk
+        for name, rows, confidence, anew in (
+            ("answering", answers & ~before, self.right, bool(gates)),
+            ("silence", ~answers & ~before, 1 - self.stated, bool(gates)),
+            ("answering, asked before", answers & before, self.right, False),
+            ("silence, asked before", ~answers & before, 1 - self.stated, False),
+        ):
+            if rows.any():
+                by, share = (topics, _MARGIN) if anew else (documents, 1.0)
+                threshold, risk = _shown(confidence[rows], right[rows], by[rows], target, met=share * target)
+                if threshold.value is None and anew:
+                    threshold, risk = _shown(confidence[rows], right[rows], documents[rows], target, met=share * target)
+                self.risks[name] = risk
+                self.thresholds[name] = threshold
+                self.notes[f"{name} reason"] = threshold.reason
+        decided = np.where(answers, self.best, silent)
+        self.figure = Figure(float(decided.mean()), score_interval(decided, seed=0))
+
+
+def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: AnswerReader) -> _Fit:
+    """The shipped reader, its probabilities scaled to what came true here."""
+    scorer, outcomes, best, sound = shipped.plain, [], [], []
+    for each, own in zip(corpus.asked, columns, strict=True):
+        scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
+        scores = in_own_words(scores, own["covered"], each.ranks)
+        outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
+        best.append(bool(each.answers[scores.argmax()]))
+        sound.append(is_sound(each, scores, scorer.also))
+    seen = np.vstack(outcomes)
+    stated = np.array([each.stated for each in corpus.asked])
+    right, said = scorer.right.of(seen), scorer.stated.of(seen)
+    right_line, stated_line = fit_platt(right, np.array(best)), fit_platt(said, stated)
+    scaled = replace(scorer, right=_scaled(scorer.right, right_line), stated=_scaled(scorer.stated, stated_line))
+    return _Fit(
+        replace(shipped, plain=scaled),
+        right_line.probability(right),
+        stated_line.probability(said),
+        np.array(best),
+        np.array(sound),
+    )
+
+
+def _scaled(line: LinearScore, platt: Platt) -> LinearScore:
+    return LinearScore(
+        names=line.names, weights=platt.slope * line.weights, bias=platt.slope * line.bias + platt.intercept
+    )
+
+
+def _with_writer(job: Job, choice: RungChoice) -> RungChoice:
+    """The choice as a version whose answers a model words, where the section names such a rung."""
+    worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
+    if not worded:
+        return choice
+    described = json.loads(choice.candidate.files["model.json"]) | {"rung": worded[-1]}
+    files = {**choice.candidate.files, "model.json": json.dumps(described, ensure_ascii=False, sort_keys=True).encode()}
+    reason = f"{choice.reason}; what it finds is worded by {job.section.model!r}, each sentence checked"
+    return RungChoice(candidate=replace(choice.candidate, rung=worded[-1], files=files), reason=reason)
+
+
+class _Remembering:
+    """The encoder, which encodes each text once: the same sentences come up for many questions."""
+
+    clearance = Label.RESTRICTED
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self.name = encoder.name
+        self._encoder = encoder
+        self._known: dict[str, np.ndarray] = {}
+
+    def encode(self, texts: Sequence[str], *, advance: object = None) -> np.ndarray:  # (N, D)
+        """All vectors at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            progress = advance if callable(advance) else None
+            self._known |= dict(zip(new, self._encoder.encode(new, progress=progress), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+        """One output a prompt."""
+        vectors = self.encode([prompt.text for prompt in batch])
+        return [Output(vector=vector) for vector in vectors]
+
+    async def close(self) -> None:
+        """It owns nothing."""

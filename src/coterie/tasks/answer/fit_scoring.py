@@ -1,0 +1,584 @@
+"""Fitting what scores sentences and answers: linear, cross-fitted, on questions with their answers.
+
+Two scorers: one of what any question and sentence show (`fit_plain`), one that also hears what answered such questions
+before. A question's experts are fitted without its document, and its gate is opened with its own words and without
+them: so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from coterie.engines.features import fit_ngrams
+from coterie.learning.dataset import Row
+from coterie.learning.threshold import accept_threshold
+from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE, encoded_features
+from coterie.tasks.answer.metrics import LookUp, holds_answer
+from coterie.tasks.answer.model import passages_of
+from coterie.tasks.answer.reader import MOST_CITED, likely_rows, survey
+from coterie.tasks.answer.rows import TOPIC
+from coterie.tasks.answer.scoring import (
+    KNOWN,
+    OUTCOME,
+    PLACES,
+    SAME,
+    AnswerConfidence,
+    ExpertGate,
+    Experts,
+    Known,
+    LinearScore,
+    Scorer,
+    answer_directions,
+    cited_rows,
+    fit_metric,
+    mix_kinds,
+    open_gate,
+    outcome_features,
+    place_odds,
+    place_of,
+)
+from coterie.types import Label, Task
+
+# --- The questions of an `answer` job with the sentences that were found for them: what its scorers are fitted on.
+
+_AT_LEAST = 20
+"""Rows between two reports of progress."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnsweredQuestion:
+    """One question and what was found for it."""
+
+    row: Row
+    words: Floats  # (S, len(LEXICAL))
+    ranks: tuple[int, ...]
+    texts: np.ndarray  # (S,) int, positions in `Corpus.texts`
+    starts: np.ndarray  # (S,) int, where each begins in its document
+    answers: np.ndarray  # (S,) bool
+
+    @property
+    def stated(self) -> bool:
+        """Whether the documents answer it, found or not."""
+        return bool(self.row.labels or self.row.evidence)
+
+    def take(self, rows: Floats) -> AnsweredQuestion:
+        """The same with some of the sentences, by their places (K,)."""
+        ranks = tuple(self.ranks[row] for row in rows)
+        return replace(
+            self,
+            words=self.words[rows],
+            ranks=ranks,
+            texts=self.texts[rows],
+            starts=self.starts[rows],
+            answers=self.answers[rows],
+        )
+
+    @property
+    def columns(self) -> dict[str, Floats]:
+        """The features from words by name, (S,) each."""
+        return dict(zip(LEXICAL, self.words.T, strict=True))
+
+
+@dataclass(kw_only=True, eq=False)
+class AnswerCorpus:
+    """Questions; each text of a sentence is held once."""
+
+    asked: list[AnsweredQuestion] = field(default_factory=list)
+    texts: dict[str, int] = field(default_factory=dict)
+    vectors: Floats | None = None  # (U, D)
+    questions: Mapping[str, Floats] = field(default_factory=dict)
+    """Encodings (D,) of the questions, by their text."""
+
+    @property
+    def topics(self) -> list[str]:
+        """What each question asks: its topic, where the data say, else its own words."""
+        return [str(each.row.columns.get(TOPIC) or " ".join(each.row.text.casefold().split())) for each in self.asked]
+
+    def groups(self) -> list[object]:
+        """Questions of one group are not independent."""
+        return [each.row.group or each.row.text for each in self.asked]
+
+    def narrowed(self) -> AnswerCorpus:
+        """The same with the sentences that a reader without experts looks at."""
+        return replace(self, asked=[each.take(likely_rows(each.words)) for each in self.asked])
+
+    def encode(self, encode: Callable[[Sequence[str]], Floats]) -> None:
+        """Encode every sentence and question once."""
+        texts = list(self.texts)
+        self.vectors = encode(texts)
+        asked = list(dict.fromkeys(each.row.text for each in self.asked))
+        self.questions = dict(zip(asked, encode(asked), strict=True))
+
+
+async def gather_corpus(
+    rows: Sequence[Row], look_up: LookUp, *, label: Label, advance: Callable[[int], None]
+) -> AnswerCorpus:
+    """Look every question up and cut what was found. Questions for which nothing was found are left out."""
+    corpus = AnswerCorpus()
+    for number, row in enumerate(rows, start=1):
+        task = Task(text=row.text, columns=row.columns or None, label=label, clearance=label)
+        passages = passages_of(await look_up(task), task)
+        seen = survey(row.text, passages)
+        if number % _AT_LEAST == 0:
+            advance(_AT_LEAST)
+        if not seen.sentences:
+            continue
+        corpus.asked.append(
+            AnsweredQuestion(
+                row=row,
+                words=seen.words.astype(np.float32),
+                ranks=tuple(seen.ranks),
+                texts=np.array([corpus.texts.setdefault(text, len(corpus.texts)) for text in seen.texts]),
+                starts=seen.starts,
+                answers=np.array(
+                    [
+                        holds_answer(row, each.passage.document, each.start, each.end, each.text)
+                        for each in seen.sentences
+                    ],
+                    dtype=bool,
+                ),
+            )
+        )
+    return corpus
+
+
+Floats = np.ndarray
+Columns = list[dict[str, Floats]]
+"""For each question its sentences' features by name, (S,) each."""
+
+FEWEST_ANSWERED = 5
+"""Answered questions of a topic from which it has an expert."""
+FOLDS = 4
+_WORD_C, _VECTOR_C = 10.0, 3.0
+_HARD, _ANY = 2_500, 1_500
+"""Sentences of a topic's questions, and of any, that are shown to an expert as no answers."""
+_SILENT = -6.0  # log-odds of a topic whose expert has nothing to learn from
+_NEVER = 99.0
+_USUAL = OUTCOME.index("usual")
+_OF_WORDING = np.isin(OUTCOME, ("length", *WHOLE))
+"""What is not heard where questions have experts: of a few dozen wordings, each asked a hundred times, it would be
+learnt which of them were answered."""
+
+
+class FittedScorer(NamedTuple):
+    """A scorer, and what one that did not see a question says of it."""
+
+    scorer: Scorer
+    right: Floats  # (N,) probability that the best sentence answers
+    stated: Floats  # (N,) probability that the documents answer
+    best: np.ndarray  # (N,) bool, whether it does
+    sound: np.ndarray  # (N,) bool, whether every sentence cited does
+    usual: Floats | None = None  # (K,), see `Experts.usual`; None without experts
+
+
+def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
+    """What is seen of every sentence."""
+    return [_columns(corpus, each, encoded=encoded) for each in corpus.asked]
+
+
+def _columns(corpus: AnswerCorpus, asked: AnsweredQuestion, *, encoded: bool) -> dict[str, Floats]:
+    if not encoded or corpus.vectors is None:
+        return asked.columns
+    cosines = corpus.vectors[asked.texts] @ corpus.questions[asked.row.text]
+    return asked.columns | dict(zip(ENCODED, encoded_features(asked.ranks, cosines).T, strict=True))
+
+
+def deal(corpus: AnswerCorpus, seed: int) -> np.ndarray:  # (N,)
+    """A fold for each question; those of one group are in the same."""
+    groups = corpus.groups()
+    names = sorted({str(group) for group in groups})
+    order = np.random.default_rng(seed).permutation(len(names))
+    fold = {name: int(place) % FOLDS for name, place in zip(names, order, strict=True)}
+    return np.array([fold[str(group)] for group in groups])
+
+
+def fit_scorer(
+    corpus: AnswerCorpus,
+    columns: Columns,
+    folds: np.ndarray,
+    *,
+    precision: float,
+    known: Familiar | None = None,
+) -> FittedScorer:
+    """The scorer of some features, fitted on all questions; each question's own figures are of one that did not see it.
+
+    Args:
+        corpus: The questions.
+        columns: Their sentences' features.
+        folds: (N,) which of them are held back together.
+        precision: Share of right ones that sentences cited beside the best one must have.
+        known: How each question's experts were chosen and what they say, where there are any.
+    """
+    gates = None if known is None else known.gates
+    names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0] and name not in WHOLE)
+    features = [np.column_stack([each[name] for name in names]) for each in columns]
+    owners = np.repeat(folds, [len(each) for each in features])
+    stacked = np.vstack(features).astype(np.float64)
+    answers = np.concatenate([each.answers for each in corpus.asked])
+    scores: list[Floats] = [np.empty(0)] * len(features)
+    mixed = np.zeros(len(features))
+    for fold in np.unique(folds):
+        line = _line(names, stacked[owners != fold], answers[owners != fold])
+        for number in np.flatnonzero(folds == fold).tolist():
+            scores[number] = line.of(features[number])
+            if known is not None:
+                row = int(scores[number].argmax())
+                kinds = known.by_kind(number, row)
+                mixed[number] = mix_kinds(line, features[number][row], kinds, known.gates[number].shares)
+    before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(columns))
+    also = _beside(corpus, scores, precision, before, anew=gates is not None)
+    outcomes = _outcomes(columns, scores, [also[bool(again)] for again in before], gates, mixed)
+    best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
+    sound = np.array(
+        [is_sound(each, row, also[bool(again)]) for each, row, again in zip(corpus.asked, scores, before, strict=True)]
+    )
+    stated = np.array([each.stated for each in corpus.asked])
+    usual = None
+    if gates is not None:
+        usual, outcomes[:, _USUAL] = _usual(outcomes, best, folds, gates, before)
+    lines, probable = _sureness(outcomes, (best, stated), before, folds)
+    new = lines.get(False) or lines[True]
+    scorer = Scorer(
+        sentence=_line(names, stacked, answers),
+        right=new.right,
+        stated=new.stated,
+        also=also.get(False, _NEVER),
+        again=lines.get(True),
+        also_again=also.get(True),
+    )
+    return FittedScorer(scorer=scorer, right=probable[0], stated=probable[1], best=best, sound=sound, usual=usual)
+
+
+def _sureness(
+    outcomes: Floats, true: tuple[np.ndarray, np.ndarray], before: np.ndarray, folds: np.ndarray
+) -> tuple[dict[bool, AnswerConfidence], Floats]:  # (2, N)
+    """How sure answers are, by whether the question was asked before: that says little of others; and out of fold."""
+    lines: dict[bool, AnswerConfidence] = {}
+    probable = np.zeros((2, len(outcomes)))  # that it answers, that anything does
+    for again in {bool(each) for each in before}:
+        own = before == again
+        lines[again] = AnswerConfidence(*(_line(OUTCOME, outcomes[own], each[own]) for each in true))
+        probable[:, own] = [_cross_fitted(outcomes[own], each[own], folds[own]) for each in true]
+    return lines, probable
+
+
+def is_sound(asked: AnsweredQuestion, scores: Floats, also: float) -> bool:
+    """Whether every sentence that is cited for these scores (S,) answers: a wrong one beside a right one misleads."""
+    return bool(asked.answers[cited_rows(scores, also, MOST_CITED)].all())
+
+
+def _outcomes(
+    columns: Columns, scores: Sequence[Floats], also: Sequence[float], gates: Sequence[ExpertGate] | None, mixed: Floats
+) -> Floats:
+    rows = []
+    for number, (each, own) in enumerate(zip(columns, scores, strict=True)):
+        gate = gates[number] if gates is not None else None
+        nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
+        cited = cited_rows(own, also[number], MOST_CITED)
+        seen = outcome_features(own, each, cited, nearest=nearest, agreed=agreed, mixed=float(mixed[number]))
+        rows.append(seen if gates is None else np.where(_OF_WORDING, 0.0, seen))
+    return np.vstack(rows)
+
+
+def _line(names: Sequence[str], features: Floats, right: np.ndarray) -> LinearScore:
+    """Logistic regression on standardised features, as a line of the features themselves."""
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread < 1e-6, 1.0, spread)
+    if right.all() or not right.any():
+        odds = np.log((right.sum() + 1) / ((~right).sum() + 1))
+        return LinearScore(names=tuple(names), weights=np.zeros(len(names)), bias=float(odds))
+    model = LogisticRegression(C=1.0, max_iter=300).fit((features - mean) / spread, right)
+    weights = np.asarray(model.coef_[0] / spread, dtype=np.float64)
+    return LinearScore(names=tuple(names), weights=weights, bias=float(model.intercept_[0] - weights @ mean))
+
+
+def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Floats:
+    found = np.zeros(len(features))
+    for fold in np.unique(folds):
+        line = _line(OUTCOME, features[folds != fold], right[folds != fold])
+        found[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
+    return found
+
+
+def _usual(
+    outcomes: Floats, best: np.ndarray, folds: np.ndarray, gates: Sequence[ExpertGate], before: np.ndarray
+) -> tuple[Floats, Floats]:  # (K,), (N,)
+    """What an answer to each kind is surer than it looks, and what that is for each question by other folds.
+
+    Learnt where the words were known, so the kind was: of a few dozen wordings it would be learnt which of them were
+    taken for another.
+    """
+    own, shares = before if before.any() else ~before, np.stack([gate.shares for gate in gates])
+    kinds, right, fold = shares[own].argmax(axis=1), best[own], folds[own]
+    looks = logit(_cross_fitted(outcomes[own], right, fold))
+
+    def fit(rows: np.ndarray) -> Floats:
+        found = [
+            _offset(looks[rows & (kinds == kind)], right[rows & (kinds == kind)]) for kind in range(shares.shape[1])
+        ]
+        return np.array(found)
+
+    seen = np.zeros(len(best))
+    for each in np.unique(folds):
+        seen[folds == each] = shares[folds == each] @ fit(fold != each)
+    return fit(np.ones(len(right), dtype=bool)), seen
+
+
+def _offset(log_odds: Floats, right: np.ndarray) -> float:  # (M,), (M,)
+    """What is to be added to log-odds to be as often right as they say, drawn to nothing: Newton's steps."""
+    found = 0.0
+    for _ in range(_STEPS):
+        probable = expit(log_odds + found)
+        slope = float((probable * (1 - probable)).sum()) + _DRAWN
+        found += (float((right - probable).sum()) - _DRAWN * found) / slope
+    return found
+
+
+def _beside(
+    corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, before: np.ndarray, *, anew: bool
+) -> dict[bool, float]:
+    """The log-odds from which sentences beside the best one are cited, of questions asked before (N,) and of others.
+
+    From where such sentences were right often enough, of both parts. In new words (`anew`) that has to be shown, and
+    over topics: in words that are taken for another kind what stands beside is wrong as well, for every document.
+    """
+    parts = [bool(each) for each in np.unique(before)]
+    found = {again: _ranked_beside(corpus, scores, before == again) for again in parts}
+    least = max(_often_right(values, right, precision) for values, right, _ in found.values())
+    if not anew or False not in found:
+        return dict.fromkeys(parts, least)
+    values, right, owners = (each[found[False][0] >= least] for each in found[False])
+    topics = np.array(corpus.topics)[owners]
+    shown = accept_threshold(values, right, target_risk=1 - precision, groups=topics.tolist()).value
+    return {again: least for again in parts if again} | {False: _NEVER if shown is None else shown}
+
+
+def _ranked_beside(
+    corpus: AnswerCorpus, scores: Sequence[Floats], own: np.ndarray
+) -> tuple[Floats, np.ndarray, np.ndarray]:  # own (N,) bool -> three of (M,)
+    """Every sentence beside the best one, of a part of the questions: log-odds, whether it answers, whose it is."""
+    numbers = np.flatnonzero(own).tolist()
+    rows = {number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in numbers}
+    values = np.concatenate([scores[number][rows[number]] for number in numbers])
+    right = np.concatenate([corpus.asked[number].answers[rows[number]] for number in numbers])
+    return values, right, np.repeat(numbers, [len(rows[number]) for number in numbers])
+
+
+def _often_right(values: Floats, right: np.ndarray, precision: float) -> float:  # (M,), (M,)
+    """The lowest log-odds from which sentences are right so often."""
+    order = np.argsort(-values, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(shares >= precision)
+    good = good[good >= _FEWEST_BESIDE] if len(good) else good
+    return float(values[order[good[-1]]]) if len(good) else _NEVER
+
+
+_DRAWN, _STEPS = 4.0, 8
+"""How firmly a kind is taken to be as the others are, and the steps to where it is."""
+_FEWEST_BESIDE = 20  # sentences that the share must be of
+
+
+# --- What answered such questions before -------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Familiar:
+    """The experts, and what those that did not see a question's document say of it.
+
+    A question is there twice: as it will be asked in words that training has seen, and in words that it has not. One of
+    a topic without an expert is there once: its words are none that the experts know.
+    """
+
+    experts: Experts
+    corpus: AnswerCorpus
+    columns: Columns
+    folds: np.ndarray  # (M,)
+    gates: list[ExpertGate]
+    by_kind: Callable[[int, int], Floats]
+    """What each kind's expert says of a sentence (len(KNOWN), K), by the numbers of the question and of the row."""
+
+
+def fit_experts(
+    corpus: AnswerCorpus, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
+) -> Familiar | None:
+    """An expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
+    if corpus.vectors is None:
+        return None
+    topics = corpus.topics
+    answered = {
+        topic: sum(bool(each.answers.any()) for each, own in zip(corpus.asked, topics, strict=True) if own == topic)
+        for topic in dict.fromkeys(topics)
+    }
+    kept = [topic for topic, count in answered.items() if count >= FEWEST_ANSWERED]
+    if not kept:
+        return None
+    work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
+    whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
+    asked = [each.row.text for each in corpus.asked]
+    every = range(len(asked))
+    looks = [*((each, True) for each in every if topics[each] in kept), *((each, False) for each in every)]
+    opened = {(text, known): work.gate(text, known=known) for known in (True, False) for text in dict.fromkeys(asked)}
+    gates = [opened[asked[number], known] for number, known in looks]
+    numbers = np.array([number for number, _ in looks])
+    seen = [corpus.asked[number] for number in numbers]
+    columns: Columns = [{}] * len(looks)
+    of_fold: dict[int, Experts] = {}
+    for fold in np.unique(folds).tolist():
+        experts = of_fold[fold] = work.fit(folds != fold, advance)
+        weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
+        for place in np.flatnonzero(folds[numbers] == fold):
+            gate = gates[place]
+            seen[place], columns[place] = work.look(experts, seen[place], gate, weights[id(gate)])
+    return Familiar(
+        experts=whole,
+        corpus=replace(corpus, asked=seen),
+        columns=columns,
+        folds=folds[numbers],
+        gates=gates,
+        by_kind=lambda number, row: work.by_kind(of_fold[int(folds[numbers[number]])], seen[number], row),
+    )
+
+
+class _Work:
+    """The experts' training data: which sentences answered a topic's questions, and which were shown and did not."""
+
+    def __init__(self, *, corpus: AnswerCorpus, topics: Sequence[str], kept: Mapping[str, int], seed: int) -> None:
+        self.corpus, self.topics, self.kept, self.seed = corpus, topics, kept, seed
+        self.vectors = corpus.vectors if corpus.vectors is not None else np.empty((0, 0))
+        self.names = list(corpus.texts)
+        texts = self.names
+        self.ngrams = fit_ngrams(
+            texts, unit="word", shortest=1, longest=2, at_least=2 if len(texts) > _ANY else 1, at_most=30_000
+        )
+        encoded = [self.ngrams.encode(text) for text in texts]
+        starts = np.concatenate([[0], np.cumsum([len(each.indices) for each in encoded])])
+        self.words = csr_matrix(
+            (
+                np.concatenate([each.values for each in encoded]).astype(np.float64),
+                np.concatenate([each.indices for each in encoded]),
+                starts,
+            ),
+            shape=(len(texts), len(self.ngrams.terms)),
+        )
+        asked = dict.fromkeys((each.row.text, topic) for each, topic in zip(corpus.asked, topics, strict=True))
+        known = [(text, kept[topic]) for text, topic in asked if topic in kept]
+        self.asked = [text for text, _ in known]
+        questions = np.stack([corpus.questions[text] for text in self.asked])
+        metric = fit_metric(questions, self.vectors)
+        answers = answer_directions([metric.of(self.vectors[sorted(ids)]) for ids in self._answering()])
+        self.known = Known.of(questions, np.array([kind for _, kind in known], dtype=np.int32), answers, metric)
+
+    def _answering(self) -> list[set[int]]:
+        """By kind the sentences that answered it."""
+        found: list[set[int]] = [set() for _ in self.kept]
+        for asked, topic in zip(self.corpus.asked, self.topics, strict=True):
+            if topic in self.kept:
+                found[self.kept[topic]].update(asked.texts[asked.answers].tolist())
+        return found
+
+    def gate(self, question: str, *, known: bool) -> ExpertGate:
+        """How a question finds its experts: in words that training has seen, or as if it had not."""
+        vector = self.corpus.questions[question]
+        return open_gate(vector, self.known if known else self.known.take(self._others(question)))
+
+    def _others(self, question: str) -> np.ndarray:  # (Q,) bool
+        """The known questions without this one and, of each other kind that has several, without one of those.
+
+        Were it left out alone, its own kind would be told from fewer questions than all others, which happens to no
+        new one.
+        """
+        own, kinds = np.array([text == question for text in self.asked]), self.known.kinds
+        drawn = np.random.default_rng([self.seed, *question.encode()]).random(len(own))
+        order = np.lexsort((drawn, kinds))
+        last = order[np.append(np.diff(kinds[order]) > 0, True)]  # one of each kind
+        several = np.bincount(kinds)[kinds[last]] > 1
+        kept = ~own
+        kept[last[several & ~np.isin(kinds[last], kinds[own])]] = False
+        return kept if kept.any() else np.ones(len(own), dtype=bool)
+
+    def look(
+        self, experts: Experts, asked: AnsweredQuestion, gate: ExpertGate, weights: Floats
+    ) -> tuple[AnsweredQuestion, dict[str, Floats]]:  # weights (G,)
+        """What a reader with these experts looks at and sees, as `Reader` does it; `weights` are those of words."""
+        words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
+        place = experts.by_place(gate.shares, asked.starts)
+        rows = likely_rows(asked.words, words + place if gate.familiar > 0.0 else None)
+        narrowed = asked.take(rows)
+        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), place[rows])
+        return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
+
+    def by_kind(self, experts: Experts, asked: AnsweredQuestion, row: int) -> Floats:  # (len(KNOWN), K)
+        """What the expert of each kind says of a sentence, as `Experts.by_kind` does."""
+        text, place = int(asked.texts[row]), int(place_of(asked.starts[row : row + 1])[0])
+        words = self.words[text]
+        found = words.data @ experts.word_weights[words.indices].astype(np.float32)
+        return experts.each_kind(found, place, self.vectors[text])
+
+    def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
+        """Experts of the questions that are seen (N,)."""
+        vectors = self.vectors
+        count, random = len(self.kept), np.random.default_rng(self.seed)
+        word_weights, vector_weights = np.zeros((len(self.ngrams.terms), count)), np.zeros((vectors.shape[1], count))
+        word_bias, vector_bias = np.full(count, _SILENT), np.full(count, _SILENT)
+        of_topic: list[list[int]] = [[] for _ in range(count)]
+        everything: set[int] = set()
+        for number in np.flatnonzero(seen):
+            everything.update(self.corpus.asked[number].texts.tolist())
+            kind = self.kept.get(self.topics[int(number)])
+            if kind is not None:
+                of_topic[kind].append(int(number))
+        pool = np.array(sorted(everything))
+        for kind in range(count):
+            rows, right = self._examples(of_topic[kind], random.permutation(pool)[:_ANY])
+            if right.any() and not right.all():
+                for matrix, weights, bias, strength in (
+                    (self.words, word_weights, word_bias, _WORD_C),
+                    (vectors, vector_weights, vector_bias, _VECTOR_C),
+                ):
+                    model = LogisticRegression(C=strength, solver="liblinear", random_state=0).fit(matrix[rows], right)
+                    weights[:, kind], bias[kind] = model.coef_[0], model.intercept_[0]
+            advance(1)
+        return Experts(
+            questions=self.known.questions.astype(np.float16),
+            kinds=self.known.kinds,
+            ngrams=self.ngrams,
+            word_weights=word_weights.astype(np.float16),
+            word_bias=word_bias.astype(np.float32),
+            vector_weights=vector_weights.astype(np.float16),
+            vector_bias=vector_bias.astype(np.float32),
+            answers=self.known.answers.astype(np.float16),
+            places=np.stack([self._places(numbers) for numbers in of_topic]),
+            metric=self.known.metric,
+            usual=np.zeros(count),
+        )
+
+    def _places(self, numbers: Sequence[int]) -> Floats:
+        """Where the answers to some questions stand."""
+        answered, shown = np.zeros(len(PLACES) + 1), np.zeros(len(PLACES) + 1)
+        for number in numbers:
+            places = place_of(self.corpus.asked[number].starts)
+            np.add.at(shown, places, 1)
+            np.add.at(answered, places[self.corpus.asked[number].answers], 1)
+        return place_odds(answered, shown)
+
+    def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of sentences, and whether they answer; of those that do not, the likeliest are shown."""
+        right: set[int] = set()
+        shown: dict[int, float] = {}
+        for number in numbers:
+            asked = self.corpus.asked[number]
+            right.update(asked.texts[asked.answers].tolist())
+            promise = asked.words[:, LEXICAL.index("covered_near")] + asked.words[:, LEXICAL.index("rank")]
+            for text, value in zip(asked.texts.tolist(), promise.tolist(), strict=True):
+                shown[text] = max(shown.get(text, 0.0), value)
+        hard = sorted((text for text in shown if text not in right), key=lambda text: (-shown[text], text))[:_HARD]
+        wrong = list(dict.fromkeys([*hard, *(text for text in pool.tolist() if text not in right)]))
+        rows = np.array([*sorted(right), *wrong])
+        return rows, np.arange(len(rows)) < len(right)

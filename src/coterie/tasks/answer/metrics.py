@@ -1,0 +1,165 @@
+"""Answers with citations, held against where the documents answer a question, or that they do not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from coterie.learning.dataset import Row
+from coterie.learning.metrics import Interval, ece, score_interval
+from coterie.protocols import Retriever
+from coterie.tasks.answer.rows import DOCUMENT
+from coterie.types import Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
+
+_WORD = re.compile(r"\w+")
+_SHARED = 0.6
+"""Share of the words of the shorter of quote and answer that the other has, for the quote to hold the answer."""
+
+
+LookUp = Callable[[Task], Awaitable[ContextView]]
+"""Gives what a specialist is shown for a task."""
+
+
+class AnswerFigures(NamedTuple):
+    """How well questions are answered. None is a figure that the rows cannot give."""
+
+    figures: Mapping[str, float | None]
+    intervals: Mapping[str, Interval]
+    right: tuple[bool, ...]
+    """Whether each row was dealt with rightly: a right citation, or none where the documents do not say."""
+
+
+def holds_answer(row: Row, document: str, start: int, end: int, text: str) -> bool:
+    """Whether a place of a document answers a row's question.
+
+    Where the row has places, the two overlap; where it has quotes, most words of the shorter of both are in the other.
+    """
+    named = row.columns.get(DOCUMENT)
+    if named is not None and str(named) != document:
+        return False
+    if row.evidence:
+        return any(start < other_end and other_start < end for other_start, other_end in row.evidence)
+    words = _words(text)
+    return any(_alike(words, _words(quote)) for quote in row.labels)
+
+
+def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> AnswerFigures:
+    """Figures over questions.
+
+    `token_f1`: mean over questions with a quoted answer of the F1 of the words cited, 0 where no answer is given.
+    `citation_precision`: share of right ones among the citations of answers given; of unanswerable questions all are
+    wrong. `unanswerable_recall`: share of unanswerable questions that got no answer; `said_not_stated`: that were told
+    that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`: share of
+    all questions dealt with rightly, whether accepted or not.
+    """
+    answered = np.array([bool(finding.accepted and finding.citations) for finding in findings], dtype=bool)
+    silent = np.array([finding.accepted and not finding.citations for finding in findings], dtype=bool)
+    stated = np.array([bool(row.labels or row.evidence) for row in rows], dtype=bool)
+    right = np.array([_right(row, finding) for row, finding in zip(rows, findings, strict=True)], dtype=bool)
+    cited = [
+        holds_answer(row, each.document, each.start, each.end, each.text)
+        for row, finding, given in zip(rows, findings, answered, strict=True)
+        if given
+        for each in finding.citations
+    ]
+    overlap = [
+        _token_f1(row, finding) if given else 0.0
+        for row, finding, given in zip(rows, findings, answered, strict=True)
+        if row.labels
+    ]
+    means = {
+        "accuracy": right.astype(float),
+        "accepted_accuracy": right[answered | silent].astype(float),
+        "coverage": answered[stated].astype(float),
+        "token_f1": np.array(overlap),
+        "citation_precision": np.array(cited, dtype=float),
+        "unanswerable_recall": (~answered[~stated]).astype(float),
+        "said_not_stated": silent[~stated].astype(float),
+        "not_stated_precision": (~stated[silent]).astype(float),
+    }
+    figures = {name: float(values.mean()) if len(values) else None for name, values in means.items()}
+    intervals = {name: score_interval(values, seed=seed) for name, values in means.items() if len(values)}
+    confidence = [finding.confidence for finding in findings]
+    return AnswerFigures(
+        figures | {"ece": float(ece(confidence, right)) if len(right) else None}, intervals, tuple(right.tolist())
+    )
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A shelf that gives the text of its documents."""
+
+    async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
+        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        ...
+
+
+async def with_quotes(rows: Sequence[Row], shelves: Mapping[str, Retriever], *, clearance: Label) -> list[Row]:
+    """Rows that give places of a document, with the words that stand there on whichever shelf has it."""
+    keepers = [shelf for shelf in shelves.values() if isinstance(shelf, Keeper)]
+    return [replace(row, labels=row.labels or await _quotes(row, keepers, clearance)) for row in rows]
+
+
+async def _quotes(row: Row, keepers: Sequence[Keeper], clearance: Label) -> tuple[str, ...]:
+    named = str(row.columns.get(DOCUMENT))
+    for keeper in keepers:
+        found = [await keeper.text(named, start, end, clearance=clearance) for start, end in row.evidence]
+        if quotes := tuple(quote for quote in found if quote):
+            return quotes
+    return ()
+
+
+def look_up_with(shelves: Mapping[str, Retriever], card: SpecialistCard) -> LookUp:
+    """What the network shows a specialist of its shelves for a task: the passages found on each."""
+
+    async def look_up(task: Task) -> ContextView:
+        context = Context()
+        named = (task.columns or {}).get(DOCUMENT)
+        for shelf in card.knowledge:
+            found = await shelves[shelf].search(
+                task.text,
+                k=card.passages,
+                clearance=min(task.clearance, card.clearance),
+                tenant=task.tenant,
+                vector=task.vector,
+                document=None if named is None else str(named),
+            )
+            context = context.append(
+                *(Entry(content=passage, producer=shelf, label=passage.label, time=0.0) for passage in found)
+            )
+        return ContextView(entries=context.entries)
+
+    return look_up
+
+
+def _right(row: Row, finding: Finding) -> bool:
+    """Whether the first citation answers, or nothing is cited where nothing is stated."""
+    if not finding.citations:
+        return not (row.labels or row.evidence)
+    return any(holds_answer(row, each.document, each.start, each.end, each.text) for each in finding.citations)
+
+
+def _token_f1(row: Row, finding: Finding) -> float:
+    """F1 of the words cited against those of the best answer, or of all answers together."""
+    mine = sum((_words(each.text) for each in finding.citations), Counter())
+    whole = sum((_words(quote) for quote in row.labels), Counter())
+    return max((_f1(mine, theirs) for theirs in [*(_words(quote) for quote in row.labels), whole]), default=0.0)
+
+
+def _f1(mine: Counter[str], theirs: Counter[str]) -> float:
+    total = mine.total() + theirs.total()
+    return 2 * (mine & theirs).total() / total if total else 0.0
+
+
+def _words(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text.casefold()))
+
+
+def _alike(one: Counter[str], other: Counter[str]) -> bool:
+    shorter = min(one.total(), other.total())
+    return bool(shorter) and (one & other).total() >= _SHARED * shorter

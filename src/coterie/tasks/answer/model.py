@@ -1,0 +1,276 @@
+"""`answer`: says what the documents of its shelves say, each sentence with its place, or that they do not say.
+
+Passages come with the view. The reader finds the sentences that answer and how sure that is (the rungs `lexical` and
+`embedding`: the answer is quoted, nothing is written). A finding is one of three: an answer with citations, "not in the
+documents", or an abstention because neither is sure enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
+from coterie.protocols import Engine
+from coterie.runtime.cpu import CpuSpan
+from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
+from coterie.tasks.answer.writing import AnswerWriter, Written
+from coterie.types import (
+    Citation,
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Label,
+    Output,
+    Passage,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+    impersonal,
+)
+
+DOCUMENT_COLUMN = "document"
+"""The column of structured input that names the document a question is about."""
+NOT_STATED = "not in the documents"
+_SAID = "The documents do not say."
+_ENGINE = "linear"
+_AT_ONCE = 16
+"""Sentences that wait at the encoder together: others share its queue."""
+
+
+class Thresholds(NamedTuple):
+    """When a finding stands."""
+
+    answering: Acceptance
+    """When an answer is given."""
+    silence: Acceptance
+    """When it is said that the documents do not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSpecialist:
+    """Reads the passages of its view; where it has a writer, that words the answer from what was found."""
+
+    card: SpecialistCard
+    reader: AnswerReader
+    answering: Acceptance
+    """When an answer is given."""
+    silence: Acceptance
+    """When it is said that the documents do not say."""
+    again: Thresholds | None = None
+    """The same for questions in words that training has seen: what answers them is known better. None for no other."""
+    encoder: Engine | None = None
+    """Set where the reader wants encodings."""
+    writer: AnswerWriter | None = None
+    turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
+    """By event loop: one question at a time has its sentences encoded."""
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """The answer of the passages in the view, or that they give none."""
+        if not task.text.strip():
+            return abstention(self.card.name, task, "nothing is asked")
+        found = await self._answer(task, view)
+        label = max([task.label, *(entry.label for entry in view.entries)])
+        return replace(found, label=label, impersonal=impersonal(task, *view.entries))
+
+    async def _answer(self, task: Task, view: ContextView) -> Finding:
+        """The same, before it is said how sensitive it is."""
+        label = max([task.label, *(entry.label for entry in view.entries)])
+        passages = passages_of(view, task)
+        if not passages:
+            reason = "no passage that may be seen was found on its shelves"
+            return abstention(self.card.name, task, reason)
+        with CpuSpan() as surveying:
+            whole = survey(task.text, passages)
+        question, seen, vectors, steps = await self._look(whole, task, label)
+        with CpuSpan() as judging:
+            reading = self.reader.read(seen, question, vectors)
+        usage = surveying.usage + judging.usage
+        steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
+        if reading is None:
+            return replace(abstention(self.card.name, task, "the passages hold no sentence"), steps=steps)
+        finding = _doubted(self._decide(reading, label, steps), view)
+        if self.writer is None or not finding.citations or not finding.accepted:
+            return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
+        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
+        return self._worded(finding, written)
+
+    async def _look(
+        self, whole: SentenceSurvey, task: Task, label: Label
+    ) -> tuple[np.ndarray | None, SentenceSurvey, np.ndarray | None, tuple[Step, ...]]:
+        """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
+        if self.encoder is None or not whole.sentences:
+            return None, self.reader.narrow(whole), None, ()
+        outputs: list[Output] = []
+        async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            if task.vector is None:
+                outputs += await self.encoder.run([Prompt(text=task.text, label=label)])
+            question = np.asarray(outputs[0].vector if task.vector is None else task.vector)
+            seen = self.reader.narrow(whole, question)
+            for start in range(0, len(seen.texts), _AT_ONCE):
+                prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
+                outputs += await self.encoder.run(prompts)
+        usage = Usage(
+            tokens_in=sum(each.usage.tokens_in for each in outputs),
+            milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
+            cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
+        )
+        vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
+        return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
+
+    def _decide(self, reading: AnswerReading, label: Label, steps: tuple[Step, ...]) -> Finding:
+        """The more likely of the two: that the best sentences answer, or that nothing does."""
+        silent = 1 - reading.stated
+        answering, silence = self.again if self.again and reading.again else (self.answering, self.silence)
+        if silent > reading.right:
+            judged = silence.judge(silent, None)
+            said = _Said(
+                value=NOT_STATED,
+                text=_SAID,
+                confidence=silent,
+                judged=judged,
+                how="nothing found answers it",
+                nearest=() if judged[0] else cite(reading.cited),
+            )
+        else:
+            citations = cite(reading.cited)
+            said = _Said(
+                value=" ".join(spoken(each, reading.cited) for each in citations),
+                text="\n".join(
+                    f"{spoken(each, reading.cited)} [{number}]" for number, each in enumerate(citations, start=1)
+                ),
+                confidence=reading.right,
+                judged=answering.judge(reading.right, None),
+                how=f"quoted from {_places(citations)}",
+                citations=citations,
+            )
+        return self._finding(said, label, steps)
+
+    def _worded(self, quoted: Finding, written: Written) -> Finding:
+        """What the writer made of it, if every sentence of it is supported; else what was quoted, which says so."""
+        steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
+        if not written.sentences:
+            return replace(quoted, steps=steps, verdicts=verdicts, reason=f"{written.reason}; {quoted.reason}")
+        said = _Said(
+            value=" ".join(written.sentences),
+            text=written.text,
+            confidence=min(quoted.confidence, written.support),
+            judged=(quoted.accepted, quoted.reason),
+            how=written.reason,
+            citations=written.citations,
+        )
+        return replace(self._finding(said, quoted.label, steps), verdicts=verdicts)
+
+    def _finding(self, said: _Said, label: Label, steps: tuple[Step, ...]) -> Finding:
+        accepted, reason = said.judged
+        names = self.card.writes[:1] if accepted else ()
+        return Finding(
+            specialist=self.card.name,
+            value=said.value,
+            text=said.text,
+            confidence=said.confidence,
+            accepted=accepted,
+            reason=f"{said.how}: {reason}",
+            label=label,
+            task="answer",
+            evidence=tuple(
+                Evidence(kind="quote", name=each.document, text=each.text, start=each.start, end=each.end)
+                for each in said.nearest
+            ),
+            citations=said.citations,
+            facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
+            steps=steps,
+        )
+
+    def to_files(self) -> dict[str, bytes]:
+        """What a stored version holds of it."""
+        described, arrays = self.reader.store()
+        about: dict[str, object] = {
+            "task": "answer",
+            "rung": self.card.rung,
+            "answering": asdict(self.answering),
+            "silence": asdict(self.silence),
+            "columns": [DOCUMENT_COLUMN],
+            "reader": described,
+        }
+        if self.again is not None:
+            about["again"] = {name: asdict(each) for name, each in self.again._asdict().items()}
+        files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
+        if arrays:
+            files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        return files
+
+
+def _doubted(finding: Finding, view: ContextView) -> Finding:
+    """A finding that nothing is stated does not stand where a shelf was not searched."""
+    if not view.unsearched or finding.value != NOT_STATED:
+        return finding
+    missing = ", ".join(repr(name) for name in view.unsearched)
+    reason = f"nothing found answers it, and what stands on {missing} is unknown: not searched"
+    return replace(finding, accepted=False, reason=reason, facts=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What a finding says, and whether it stands by it."""
+
+    value: str
+    text: str
+    confidence: float
+    judged: tuple[bool, str]
+    how: str
+    citations: tuple[Citation, ...] = ()
+    nearest: tuple[Citation, ...] = ()
+    """What comes nearest to an answer, where neither is sure: no answer rests on it."""
+
+
+def passages_of(view: ContextView, task: Task) -> list[Passage]:
+    """The passages of a view, the best of each shelf first; of one document, where the task names it."""
+    shelves: dict[str, list[Passage]] = {}
+    for entry in view.entries:
+        if isinstance(entry.content, Passage):
+            shelves.setdefault(entry.content.shelf, []).append(entry.content)
+    found = [each for each in chain.from_iterable(zip_longest(*shelves.values())) if each is not None]
+    named = (task.columns or {}).get(DOCUMENT_COLUMN)
+    return found if named is None else [each for each in found if each.document == str(named)]
+
+
+def _places(citations: Sequence[Citation]) -> str:
+    return ", ".join(dict.fromkeys(repr(each.document) for each in citations))
+
+
+def load_answer(
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    encoder: Engine,
+    writer: AnswerWriter | None = None,
+) -> AnswerSpecialist:
+    """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+    arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
+    reader = AnswerReader.restore(described["reader"], arrays)
+    again = {name: Acceptance(**each) for name, each in described.get("again", {}).items()}
+    return AnswerSpecialist(
+        card=card,
+        reader=reader,
+        answering=Acceptance(**described["answering"]),
+        silence=Acceptance(**described["silence"]),
+        again=Thresholds(**again) if again else None,
+        encoder=encoder if reader.encodes else None,
+        writer=writer,
+    )

@@ -1,0 +1,286 @@
+"""Passages cut into sentences: what is scored, and what is cited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from coterie.tasks.extract.document import TokenizedText
+from coterie.types import Citation, Passage
+
+_ITEM = re.compile(r"\n+(?=[ \t]*(?:```|(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S))")
+"""A line that begins like a list's item, a table's row, a heading or a fence begins a sentence."""
+_TABLE = re.compile(
+    r"^(?P<head>[^\n]*\S)[ \t]*\n[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+(?:[ \t]*:?-{3,}:?)?[ \t]*\n", re.MULTILINE
+)
+"""The names of a table's columns, and the line under them."""
+_ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
+_CELLS = re.compile(r"\|[^\n]+\|")
+"""A row between bars. What stands in a cell says nothing without those beside it."""
+_PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
+_PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
+"""A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
+_OF = re.compile(r"[^\W\d_a-z][^:\n;!?|]{0,58}[^\s.:;!?,|]")
+"""What such lines are of, on a line above them: the first cell of a row whose column has no name."""
+_PAIRS = 2
+"""Lines below it, at least: one alone is a value under its heading."""
+_NEXT = re.compile(r"[.;!?]\s+[A-Z]")
+"""A value with this in it is prose."""
+_TITLE = re.compile(
+    r"(?:\A\s*|(?<=[.!?]\n)[ \t]*)(?P<title>(?:\u00a7[ \t]?)?[^\W_a-z][^\n]{0,58}[^\n.,;:!?\s|])[ \t]*\n"
+    r"(?=[ \t]*[\"'(\u201c]?[^\W_a-z])"
+)
+"""A short line without a sentence's end before one that begins a sentence: a heading of a plain text or a PDF."""
+_TITLE_WORDS = 8
+_LABEL = re.compile(r"[^:\n]{1,60}:[ \t._\u2026\u2610\[\]()-]*")
+"""A label, and at most the marks that say where something is to be filled in."""
+_BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
+"""Such marks."""
+_LONGEST_ROW = 600
+"""Characters."""
+_SHORTENED = re.compile(r"\b(?:tel|ext|max|min|approx|ca|incl|excl|fig|abs|vol|ed|pp|e\.g|i\.e)\.$", re.IGNORECASE)
+"""What goes on behind its full stop: "tel. 0341", "max. 5"."""
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_FULL = re.compile(
+    rf"(?:\b[ap]\.m\.|\u00b0[CF]\.)[)\"'\u201d\u2019]*\s+(?=[A-Z][a-z])(?!{_DAY}|(?:\w+\s+){{1,3}}[Tt]ime\b)"
+)
+"""What is abbreviated and ends its sentence, as what follows begins one."""
+_ITEM_MARK = re.compile(r"[ \t]*(?:[-*+\u2022]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]+\S")
+_DENIES = re.compile(
+    r"\b(?:not|no|never|none|without|cannot|neither|except\w*|exclu\w*)\b|n['\u2019]t\b", re.IGNORECASE
+)
+_MARKS = " \t\r\n#*|-+\u2022>_`:"
+_CLOSING = " \t\r\n|*_`"
+_PAIRED = ("`", "**", "__", "*", "_")
+_FEWEST = 3
+"""Letters and digits of what says anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A sentence of a passage."""
+
+    passage: Passage
+    rank: int
+    """The passage's place among those found, from 0."""
+    start: int
+    end: int
+    """`start` and `end`: characters of the document's text."""
+    text: str
+    head: str = ""
+    """The names of the columns, of a table's row: its values say nothing without them."""
+    lead: Sentence | None = None
+    """Of a list's item what introduces the list, where that denies ("Not included:"): the item says the opposite."""
+
+    @property
+    def said(self) -> str:
+        """What it says to one who does not see where it stands."""
+        return f"{self.head}: {self.text}" if self.head else self.text
+
+    @property
+    def bare(self) -> bool:
+        """Whether it is a short line that is no sentence: a heading or a label."""
+        text = self.text.rstrip()
+        plain = not self.head and "\n" not in text and ": " not in text
+        return plain and text[-1:] not in {".", "!", "?", ";"} and len(text.split()) <= _TITLE_WORDS
+
+    @property
+    def label(self) -> bool:
+        """Whether it is a label with nothing behind it, as an empty form has them: it says nothing by itself."""
+        return not self.head and len(self.text.split()) <= _TITLE_WORDS and _LABEL.fullmatch(self.text) is not None
+
+    @property
+    def unfilled(self) -> bool:
+        """Whether it is a label before marks for what is to be filled in: nothing that follows is said of it."""
+        colon = self.start - self.passage.start + self.text.find(":") + 1
+        return self.label and _BLANK.match(self.passage.text, colon) is not None
+
+    def cite(self) -> Citation:
+        """Where it stands."""
+        passage = self.passage
+        return Citation(
+            document=passage.document,
+            start=self.start,
+            end=self.end,
+            text=self.text,
+            label=passage.label,
+            shelf=passage.shelf,
+            heading=passage.heading,
+            page=passage.page,
+        )
+
+
+def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
+    """The sentences of passages, best passage first; what two passages share is there once, under the better one."""
+    found: list[Sentence] = []
+    taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for rank, passage in enumerate(passages):
+        places = taken.setdefault((passage.shelf, passage.document), [])
+        leads = _leads(passage.text)
+        for start, end, head in _cut(passage.text, columns_above(passage)):
+            at, to = passage.start + start, passage.start + end
+            if any(at < other_end and other_start < to for other_start, other_end in places):
+                continue
+            places.append((at, to))
+            lead = leads.get(start)
+            above = None if lead is None else _sentence(passage, rank, *lead)
+            found.append(replace(_sentence(passage, rank, start, end), head=head, lead=above))
+    return found
+
+
+def _sentence(passage: Passage, rank: int, start: int, end: int) -> Sentence:
+    """What stands at these characters of a passage's text."""
+    at = passage.start
+    return Sentence(passage=passage, rank=rank, start=at + start, end=at + end, text=passage.text[start:end])
+
+
+def flat(text: str) -> str:
+    """On one line; what stands on lines of its own, as a row of a table does, stays apart."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return ("; " if len(lines) > 1 and all(": " in line for line in lines) else " ").join(lines)
+
+
+def columns_above(passage: Passage) -> str:
+    """The names of the columns of a table that a passage begins inside of: they stand last in its heading."""
+    last = passage.heading.rsplit(" > ", 1)[-1]
+    return last if "|" in last and passage.text.lstrip().startswith("|") else ""
+
+
+@lru_cache(maxsize=4096)
+def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
+    """Where sentences stand, without the marks of lists and headings around them, and what their columns are called.
+
+    `above` are the names of the columns of the rows that the text begins with, if it does.
+
+    The names of columns are no sentence. Remembered, as one document is asked about again and again.
+    """
+    places: list[tuple[int, int, str]] = []
+    tables = _tables(text)
+    if above and (rows := _ROWS.match(text)) is not None:
+        tables = [_Table(0, 0, rows.end(), above), *tables]
+    start = 0
+    for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
+        for begin, until in _sentences(text[start:end]):
+            at, to = _trim(text, start + begin, start + until)
+            table = next((each for each in tables if each.start <= at < each.end), None)
+            names = table is not None and at < table.rows
+            if not names and sum(sign.isalnum() for sign in text[at:to]) >= _FEWEST:
+                places.append((at, to, table.head if table else ""))
+        start = end
+    return tuple(places)
+
+
+@lru_cache(maxsize=4096)
+def _leads(text: str) -> dict[int, tuple[int, int]]:
+    """By the start of a list's item where the words that introduce its list stand, if they deny."""
+    found: dict[int, tuple[int, int]] = {}
+    lead, before = None, 0
+    for start, end, _ in _cut(text):
+        line = text.rfind("\n", 0, start) + 1
+        if _ITEM_MARK.match(text, line) and lead is not None:
+            found[start] = lead
+        elif lead is None or line >= before:
+            last = max(start, text.rfind("\n", start, end) + 1)
+            introduces = text[end - 1] not in {".", "!", "?", ";"}
+            lead = (last, end) if introduces and _DENIES.search(text, last, end) else None
+        before = end
+    return found
+
+
+class _Table(NamedTuple):
+    """Where a table stands in a text."""
+
+    start: int
+    rows: int
+    """Where its rows begin."""
+    end: int
+    head: str
+    """The names of its columns."""
+
+
+def _tables(text: str) -> list[_Table]:
+    found = []
+    for match in _TABLE.finditer(text):
+        rows = _ROWS.match(text, match.end())
+        if "|" in match["head"] and rows is not None and rows.end() > match.end():
+            found.append(_Table(match.start(), match.end(), rows.end(), match["head"].strip(_MARKS)))
+    return found
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of one item stand. A paragraph of names with values is one: a value says nothing alone."""
+    start = 0
+    for end, after in [*(match.span() for match in _PARAGRAPH.finditer(text)), (len(text), len(text))]:
+        if _is_row(text[start:end]):
+            yield start, end
+        else:
+            yield from ((start + begin, start + until) for begin, until in _prose(text[start:end]))
+        start = after
+
+
+def _prose(paragraph: str) -> Iterator[tuple[int, int]]:
+    """Where the sentences of a paragraph stand; a line above them that is their heading is one by itself."""
+    start = 0
+    for match in [*_TITLE.finditer(paragraph), None]:
+        end = len(paragraph) if match is None else match.start()
+        yield from ((start + begin, start + until) for begin, until in _joined(paragraph[start:end]))
+        start = end
+        if match is not None and len(match["title"].split()) <= _TITLE_WORDS:
+            yield match.span("title")
+            start = match.end("title")
+
+
+def _joined(prose: str) -> Iterator[tuple[int, int]]:
+    """Sentences; a label and what stands behind it on its line are one."""
+    begun, end = 0, -1
+    for each in TokenizedText(prose).sentences:
+        if end >= 0 and not _goes_on(prose[begun:end], prose[end : each.start]):
+            yield from _full(prose, begun, end)
+            end = -1
+        begun, end = (each.start if end < 0 else begun), each.end
+    if end >= 0:
+        yield from _full(prose, begun, end)
+
+
+def _goes_on(told: str, gap: str) -> bool:
+    """Whether what follows belongs to it: behind a label on its line, or behind an abbreviation."""
+    return (told.endswith(":") and "\n" not in gap) or (gap.count("\n") < 2 and _SHORTENED.search(told) is not None)
+
+
+def _full(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A sentence, cut where an abbreviation ends one."""
+    for match in _FULL.finditer(prose, start, end):
+        yield start, match.end()
+        start = match.end()
+    yield start, end
+
+
+def _is_row(paragraph: str) -> bool:
+    """Whether it is a table's row, or every line is a name with its value; the first may be what the row is of."""
+    row = paragraph.strip()
+    lines = [line.strip(_MARKS) for line in row.split("\n")]
+    if len(lines) > _PAIRS and _OF.fullmatch(lines[0]) and len(lines[0].split()) <= _TITLE_WORDS:
+        lines = lines[1:]
+    return len(paragraph) <= _LONGEST_ROW and (
+        _CELLS.fullmatch(row) is not None or all(_PAIR.fullmatch(line) and not _NEXT.search(line) for line in lines)
+    )
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without the marks at both ends, but for those whose partner is inside: `rate` | 5, **Note.** It is ..."""
+    first, last = start, end
+    while first < last and text[first] in _MARKS:
+        first += 1
+    while last > first and text[last - 1] in _CLOSING:
+        last -= 1
+    for mark in _PAIRED:
+        if text[first:last].count(mark) % 2 == 0:
+            continue
+        if text.startswith(mark, first - len(mark)) and first - len(mark) >= start:
+            first -= len(mark)
+        elif text.startswith(mark, last) and last + len(mark) <= end:
+            last += len(mark)
+    return first, last

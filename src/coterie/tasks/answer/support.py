@@ -1,0 +1,358 @@
+"""Do the passages bear out a sentence that a model wrote? A calibrated score from words, with no model.
+
+What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
+that they have not or that they say of something else, and whether one of the two denies or narrows what the other
+says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
+It knows English.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+
+import numpy as np
+
+from coterie.tasks.answer.scoring import LinearScore, probability
+from coterie.tasks.answer.words import terms
+
+# --- Numbers, and what a sentence says them of.
+#
+# "A ticket costs 5.50 euros for adults and 3 euros for children" has the words of "a child's ticket costs 5.50 euros"
+# and its number, and says something else. So a sentence is cut at commas and conjunctions, and a number goes with the
+# words of its own part. It knows English, and says nothing of numbers that a sentence lists without parts of their
+# own.
+
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_PART = re.compile(r"[,;:]\s+|\s(?:and|or|but|while|whereas)\s", re.IGNORECASE)
+_COUNTS = "zero one two three four five six seven eight nine ten eleven twelve"
+_ORDERS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_VALUES = {word: str(value) for value, word in enumerate(_COUNTS.split())}
+_VALUES |= {word: f"{value}." for value, word in enumerate(_ORDERS.split(), start=1)}
+_WORDS = frozenset(terms(f"{_COUNTS} {_ORDERS}"))
+_WRITTEN = re.compile(rf"\b(?:{'|'.join(_VALUES)})\b", re.IGNORECASE)
+_ORDER = re.compile(r"(?:st|nd|rd|th)\b")
+_PLURALS = {"children": "child", "men": "man", "women": "woman", "people": "person"}
+_MEASURES = (
+    ("percent", "%", "percent", "per cent"),
+    ("euro", "\u20ac", "eur", "euro", "euros"),
+    ("pound", "\u00a3", "gbp", "pound", "pounds"),
+    ("dollar", "$", "usd", "dollar", "dollars"),
+    ("degre", "\u00b0", "degree", "degrees"),
+)
+"""What stands for a unit, each behind its name."""
+_SPAN = re.compile(r"(\bbetween\s[^,;]*?)\sand\s", re.IGNORECASE)
+_LEAST = r"at least|no less than|not less than|more than|a minimum of|minimum of|minimum"
+_MOST = r"at most|up to|no more than|not more than|less than|fewer than|a maximum of|maximum of|maximum"
+_BOUND = re.compile(rf"\b(?:(?P<least>{_LEAST})|(?P<most>{_MOST}))\W+(?:\w+\W+)?$", re.IGNORECASE)
+_SIGNS = {sign: stem for stem, *signs in _MEASURES for sign in signs}
+_SIGNED = frozenset(_SIGNS.values())
+_CURRENCY = re.compile(r"(?:^|\W)?([\u20ac$\u00a3]|\b(?:eur|usd|gbp))\s?$", re.IGNORECASE)
+_BEHIND = re.compile(
+    r"(?:\s?(?:to|or|and|-|\u2013)\s?\d+(?:[.,:]\d+)*)?[\s-]*([%\u20ac\u00a3$\u00b0]|per\s+cent|[^\W\d]+)",
+    re.IGNORECASE,
+)
+_DATED = re.compile(
+    r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=\b|\w*days?\b)|Jan(?=\b|uary)|Feb(?=\b|ruary)|Mar(?=\b|ch\b)|Apr(?=\b|il)|Jun(?=e?\b)"
+    r"|Jul(?=y?\b)|Aug(?=\b|ust\b)|(?:Sep|Oct|Nov|Dec)(?=\b|\w*ber\b))"
+)
+"""A day or a month, by its first letters."""
+_BOUNDING = frozenset(terms("up least most more less fewer older younger over"))
+"""Words around a number that do not say what it is of."""
+_LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
+_BOUND_BEHIND = re.compile(
+    r"^\W*(?:\w+\W+){0,2}?or (?:(?P<least>more|older|over)|(?P<most>less|fewer|younger))\b", re.I
+)
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers in digits, without the commas of thousands, and those written out up to twelve; "3." is a third."""
+    return {value for _, _, value in _placed(text)}
+
+
+def limits(text: str) -> set[str]:
+    """The numbers that say of whom or of what a sentence holds: "children under 4"."""
+    return {value for start, _, value in _placed(text) if _LIMIT.search(text[:start])}
+
+
+def astray(sentence: str, sources: Sequence[str]) -> set[str]:
+    """The numbers of a sentence that its sources do not say, or say of something else.
+
+    A number is looked for in the source that has most of the words around it: that another one has it too says nothing.
+    """
+    sentence = sentence.replace(": ", " ")  # "pump 300: 3.9 kg" says it of that pump
+    found = _dates(sentence) - _dates(" ".join(sources))
+    told = [part for part in _parts(sentence) if numbers(part)]
+    for part in told:
+        words = _own(part, head=True) - units(part)
+        shared = [len(words & _singular(terms(source))) for source in sources]
+        near = [source for source, count in zip(sources, shared, strict=True) if count == max(shared)]
+        around = {sentence, part} if len(told) > 1 and words else {sentence}
+        found |= {
+            number
+            for number in numbers(part)
+            if all(_crossed(part, each) or any(_misplaced(number, text, each) for text in around) for each in near)
+        }
+    return found
+
+
+def value_astray(question: str, sentence: str, sources: Sequence[str]) -> bool:
+    """Whether a sentence is a value and no more ("6 months."), and sources say it of something else than was asked."""
+    if {word for word in terms(sentence) if not word[0].isdigit()} - units(sentence) - _BOUNDING - _WORDS:
+        return False
+    whole = f"{question.strip().rstrip('?')} {sentence}"
+    return not numbers(sentence).isdisjoint(astray(whole, sources))
+
+
+def _dates(text: str) -> set[str]:
+    """The days and months that it names."""
+    return {match.group().casefold() for match in _DATED.finditer(text)}
+
+
+def _crossed(part: str, source: str) -> bool:
+    """Whether it takes one number from one part of a source and one from another, leaving out those beside them."""
+    own = numbers(part)
+    taken = [theirs for theirs in map(numbers, _parts(source)) if theirs & own]
+    left = [theirs for theirs in taken if theirs - own]
+    return (
+        len(own) > 1
+        and not any(own <= theirs for theirs in taken)
+        and any(not one & two for one in left for two in left)
+    )
+
+
+def _misplaced(number: str, sentence: str, source: str) -> bool:
+    """Whether a source does not say a number of a sentence, or says it of something else."""
+    if number not in numbers(source):
+        return True
+    if _otherwise_measured(number, sentence, source) or _bounds(number, sentence) != _bounds(number, source):
+        return True
+    parts = [part for part in _parts(source) if numbers(part)]
+    mine = [row for row, part in enumerate(parts) if numbers(part) & numbers(sentence)]
+    if not mine or len(mine) == len(parts):
+        return False
+    said = _singular(terms(sentence))
+    shared = set().union(*(_own(parts[row], head=True) for row in mine))
+    theirs = [_own(part, head=bool(row)) for row, part in enumerate(parts) if row not in mine]
+    if any(said & (words - shared) for words in theirs):
+        return True  # it names what the other number is of
+    told = [_own(parts[row], head=bool(row)) for row in mine]
+    others = set().union(*(_own(part, head=True) for row, part in enumerate(parts) if row not in mine))
+    proper = set().union(*told) - others - units(source) - _BOUNDING
+    return bool(proper) and not said & proper and bool(said & (others - shared))
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between commas and conjunctions; "between 8 and 12" is one."""
+    return _PART.split(_SPAN.sub(r"\1 to ", text))
+
+
+def _own(part: str, *, head: bool) -> set[str]:
+    """The words of a part without its numbers; those before its number only if `head`: the first part's go with all."""
+    if not head:
+        start = min(end for _, end, _ in _placed(part))
+        part = part[start:]
+    return _singular(word for word in terms(part) if not word[0].isdigit()) - _WORDS
+
+
+def _singular(words: Iterable[str]) -> set[str]:
+    return {_PLURALS.get(word, word) for word in words}
+
+
+def _otherwise_measured(number: str, sentence: str, source: str) -> bool:
+    """Whether a number is of another unit: one that the source has not, or has with other numbers alone."""
+    told, theirs = _unit(number, sentence), _unit(number, source)
+    return bool(told - theirs - set(terms(source)) - _SIGNED) or bool((told - theirs) & units(source))
+
+
+def units(text: str) -> set[str]:
+    """The content words right behind numbers."""
+    return set().union(*(_unit(number, text) for number in numbers(text)))
+
+
+def _unit(number: str, text: str) -> set[str]:
+    """The content word or the sign right behind a number, wherever it stands, or the currency before it."""
+    found = set()
+    for start, end, value in _placed(text):
+        if value != number:
+            continue
+        if (before := _CURRENCY.search(text[:start])) and (sign := _SIGNS.get(before[1].casefold())):
+            found.add(sign)
+        elif behind := _BEHIND.match(text, end):
+            word = behind[1]
+            found |= {_SIGNS[word.casefold()]} if word.casefold() in _SIGNS else set(terms(word)[:1])
+    return found
+
+
+def _bounds(number: str, text: str) -> set[str]:
+    """Whether it is a least or a most, where the number stands."""
+    found = set()
+    for start, end, value in _placed(text):
+        if value == number:
+            for match in (_BOUND.search(text[:start]), _BOUND_BEHIND.match(text[end:])):
+                found |= {kind for kind, at in match.groupdict().items() if at} if match else set()
+    return found
+
+
+def _placed(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and value of every number."""
+    found = [(*match.span(), _VALUES[match.group().casefold()]) for match in _WRITTEN.finditer(text)]
+    for match in _NUMBER.finditer(text):
+        order = "." if _ORDER.match(text, match.end()) else ""
+        found.append((*match.span(), match.group().replace(",", "") + order))
+    return sorted(found)
+
+
+SUPPORT: tuple[str, ...] = (
+    "covered",  # share of its content words that the nearest source sentence has
+    "covered_two",  # that the two nearest have together
+    "pairs",  # share of its pairs of neighbouring words that a source sentence has
+    "unknown",  # logarithm of its words that the nearest do not have
+    "numbers",  # logarithm of its numbers that the nearest do not have, or say of something else
+    "denies",  # it has a "not" that the nearest has not, or the other way round
+    "opposed",  # "more", "after", "must" where the nearest says "less", "before", "may"; an "only" too many or too few
+    "length",  # logarithm of its words
+)
+"""What is seen of a sentence and its sources."""
+
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|unable)\b|n['\u2019]t\b", re.IGNORECASE
+)
+_CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
+_DOUBTFUL = 0.5
+"""Highest support of a sentence of one word, with another number, or that turns round what its sources say."""
+_BROUGHT = 2
+"""Words that a second source must add: one word of some other sentence is not what that sentence says."""
+_LEAVE = frozenset({"may", "can", "allowed", "permitted", "free"})
+"""With one of these, what a sentence ends with is its condition: "drinks are allowed in bottles that close"."""
+_DOES = re.compile(r"\b(we|you)\s+(?:will\s+|must\s+|\w+ly\s+)?(\w+)")
+_OF_YOU = {"we": "you", "you": "we"}
+_CLAIM = 2
+"""Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
+_NARROWING = frozenset({"only", "solely", "exclusively", "except", "unless", "twice"})
+_OPPOSITES = (
+    "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
+    "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
+    "allowed forbidden, above below, first last, earlier later, accept refuse, open closed"
+)
+_OTHER = {one: two for pair in map(str.split, _OPPOSITES.split(",")) for one, two in (pair, pair[::-1])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Borne:
+    """How well a sentence is borne out, and by what."""
+
+    support: float
+    """Calibrated probability that the sources say it."""
+    sources: tuple[int, ...]
+    """Numbers of the sentences that bear it out, from 0, the nearest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """The check, as it was calibrated."""
+
+    line: LinearScore
+
+    def judge(self, sentence: str, sources: Sequence[str]) -> Borne:
+        """How well sources bear a sentence out. One of them, word for word, is what they say."""
+        said = _plain(sentence)
+        same = tuple(row for row, source in enumerate(sources) if said and _plain(source) == said)
+        if same:
+            return Borne(support=1.0, sources=same[:1])
+        features, nearest = support_features(sentence, sources)
+        support = probability(float(self.line.of(features)))
+        seen = dict(zip(SUPPORT, features.tolist(), strict=True))
+        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
+            support = min(support, _DOUBTFUL)  # however alike the words are
+        return Borne(support=support, sources=nearest)
+
+
+def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """What is seen (len(SUPPORT),), and the numbers of the one or two nearest sources."""
+    own = terms(sentence)
+    words, couples = set(own), set(pairwise(own))
+    seen = [set(terms(source)) for source in sources]
+    if not words or not seen:
+        return np.array([0.0, 0.0, 0.0, log(2), 0.0, 0.0, 0.0, 0.0]), ()
+    told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
+    first = max(range(len(seen)), key=lambda row: (len(told & seen[row]), len(words & seen[row]), -len(seen[row])))
+    left = words - seen[first]
+    second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
+    nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
+    together = set().union(*(seen[row] for row in nearest))
+    pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
+    clause = _about(words, sources[first])
+    found = (
+        len(words & seen[first]) / len(words),
+        len(words & together) / len(words),
+        len(couples & pairs) / max(len(couples), 1),
+        log(1 + len(words - together)),
+        log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
+        _denies(sentence, sources[first], clause),
+        _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
+        log(1 + len(words)),
+    )
+    return np.array(found, dtype=float), nearest
+
+
+def denials(text: str) -> int:
+    """How often it says "not"."""
+    return len(_NEGATION.findall(text))
+
+
+def _plain(text: str) -> str:
+    """A sentence without what is no word of it: white space, its end, the marks around it."""
+    return " ".join(text.split()).strip(" .!;:*_-\u2022\"'\u201c\u201d").casefold()
+
+
+def _about(words: set[str], source: str) -> str:
+    """The clauses of a source that a sentence with these words is about: what others say is theirs."""
+    clauses = _CLAUSE.split(source)
+    own = [set(terms(clause)) for clause in clauses]
+    most = max(len(words & each) for each in own)
+    told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
+    return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
+
+
+def _denies(sentence: str, source: str, clause: str) -> bool:
+    """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
+    if (denials(sentence) - denials(clause)) % 2:
+        return True
+    (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
+    return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
+
+
+def _sides(text: str) -> tuple[set[str], set[str]]:
+    """The words of the clauses without a "not", and those that only clauses with one have."""
+    clauses = [(set(terms(each)), bool(_NEGATION.search(each))) for each in _CLAUSE.split(text)]
+    said = {word for words, negated in clauses if not negated for word in words}
+    return said, {word for words, negated in clauses if negated for word in words} - said
+
+
+def _narrowed(sentence: str, clause: str) -> bool:
+    """Whether only one of the two says "only", or of whom it holds ("under 4"), or where or how something may be."""
+    own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
+    if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
+        return True
+    said, order = set(terms(sentence)), terms(clause)
+    return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said
+
+
+def _mixed(words: set[str], source: str) -> bool:
+    """Whether a clause is told with words of the one behind its semicolon in the place of its number."""
+    clauses = [(set(terms(clause)), numbers(clause)) for clause in source.split(";")]
+    own, values = max(clauses, key=lambda clause: len(words & clause[0]))
+    return bool(values) and not values & words and any(words & (other - own) for other, _ in clauses)
+
+
+def _opposes(sentence: str, source: str) -> bool:
+    """Whether it has the opposite of a word of its source, or says of us what the source says of you."""
+    own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, source))
+    if any(_OTHER[word] in theirs and word not in theirs for word in own & _OTHER.keys() if _OTHER[word] not in own):
+        return True
+    mine, other = (set(_DOES.findall(text.casefold())) for text in (sentence, source))
+    return any((_OF_YOU[who], does) in other and (who, does) not in other for who, does in mine)

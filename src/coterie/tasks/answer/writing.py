@@ -1,0 +1,282 @@
+"""Wording an answer from passages with a generative model, each sentence checked against what it was shown.
+
+The passages stand first in the prompt and the instruction last, so that specialists on one model share what they show
+it. What the passages do not bear out is not said, nor what rests on other sentences than those that were found to
+answer: the confidence is theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
+from coterie.protocols import Engine
+from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by, cite
+from coterie.tasks.answer.sentences import Sentence
+from coterie.tasks.answer.support import Borne, Support, denials, value_astray
+from coterie.tasks.answer.words import terms
+from coterie.tasks.generate.grounding import check_grounding
+from coterie.tasks.generate.sentences import split_sentences
+from coterie.types import Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
+
+# --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
+#
+# "Yes, dogs are allowed on a lead" to "Are dogs allowed?": the rest is a whole clause of a source, and has the words
+# of the question side by side in their order, so what it affirms or denies is what was asked. All else is doubtful
+# ("Is the price rise certain?" "Yes, the price rise was rejected") and gives way to the quotation. It knows English.
+
+_ASSENT_ASSENT = re.compile(r"\s*(?P<word>yes|no)\b\s*[,.:;!\u2013\u2014-]+\s*(?=\S)", re.IGNORECASE)
+_ASKS = re.compile(
+    r"(?:am|is|are|was|were|do|does|did|can|could|may|must|should|shall|will|has|have|need)\s+(?!not\b)", re.IGNORECASE
+)
+_UNCLEAR = re.compile(
+    r"\b(?:or|not|no|nor|never|without|only|unless|except|why|what|which)\b|n['\u2019]t\b", re.IGNORECASE
+)
+"""In a question: what its Yes is the Yes to is not plain."""
+_PLACED = re.compile(r"\b(?:under|over|from|to|into|with|by|until|before|after|all|every|always)\b", re.IGNORECASE)
+"""Words of a question that must be in what settles it, though they are no content words."""
+_NOT = re.compile(r"\b(?:not|no|never|cannot|nobody|nothing|none|neither|nor|without)\b|n['\u2019]t\b", re.IGNORECASE)
+_BOUND = re.compile(r"\b(?:only|unless|except|solely|exclusively|hardly|rarely|until|if|when)\b", re.IGNORECASE)
+_MUST = re.compile(
+    r"\bmust\b(?!\s+not)|\b(?:have|has|had|need|needs|needed|required?|obligatory|compulsory|necessary|mandatory|shall)\b",
+    re.IGNORECASE,
+)
+_ENDS = re.compile(r"\s*(?:$|[,.;:!]|(?:in|on|at|for|from|to|with|by|during|over|per|between|after|before)\b)", re.I)
+
+
+def without_assent(sentence: str) -> str:
+    """A sentence without the "Yes" or "No" that it begins with."""
+    rest = _ASSENT_ASSENT.sub("", sentence, count=1)
+    return rest[:1].upper() + rest[1:]
+
+
+def is_settled(question: str, sentence: str, sources: Sequence[str]) -> bool:
+    """Whether a sentence that begins with "Yes" or "No" may say so, as one of the sources has the rest of it.
+
+    Args:
+        question: What was asked.
+        sentence: Begins with "Yes" or "No".
+        sources: What bears it out.
+    """
+    found, asked = _ASSENT_ASSENT.match(sentence), question.strip()
+    if found is None or not _ASKS.match(asked) or _UNCLEAR.search(asked):
+        return False
+    rest = without_assent(sentence)
+    if bool(_MUST.search(asked)) is not bool(_MUST.search(rest)) or _BOUND.search(rest):
+        return False
+    if not {each.casefold() for each in _PLACED.findall(asked)} <= {each.casefold() for each in _PLACED.findall(rest)}:
+        return False
+    told = _told(asked, rest)
+    negations = list(_NOT.finditer(rest))
+    if told is None or len(negations) != (found["word"].casefold() == "no"):
+        return False
+    if negations and not _denies(negations[0], rest, set(terms(asked)), told):
+        return False
+    return any(check_grounding(rest, source).ok for source in sources)
+
+
+def _told(question: str, rest: str) -> tuple[int, int] | None:
+    """Where the words of the question stand in a text, side by side and in their order; None if they do not."""
+    asked = terms(question)
+    words = [(match.span(), terms(match.group())) for match in re.finditer(r"\d[\d,.]*\d|\w+", rest)]
+    said = [(place, own[0]) for place, own in words if own]
+    for first in range(len(said) - len(asked) + 1):
+        run = said[first : first + len(asked)]
+        if asked and [word for _, word in run] == asked and _ENDS.match(rest, run[-1][0][1]):
+            return run[0][0][0], run[-1][0][1]
+    return None
+
+
+def _denies(negation: re.Match[str], rest: str, asked: set[str], told: tuple[int, int]) -> bool:
+    """Whether a "not" stands right before a word of the question."""
+    behind = terms(rest[negation.end() :])
+    return negation.end() <= told[1] and bool(behind) and behind[0] in asked
+
+
+INSTRUCTION = (
+    "Answer the question from the passages above and from nothing else, in one to three short sentences, in the "
+    "passages' own words where you can. If they do not answer it, write only: not stated."
+)
+_SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IGNORECASE)
+_MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
+_ASSENT = frozenset(terms("yes no correct right indeed"))
+"""Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
+_ALONE = re.compile(r"(?:yes|no)\W*", re.IGNORECASE)
+_MOST_SHOWN = 4
+"""Passages that the model is shown: those with the likeliest sentences. A small model reads 50 tokens a second."""
+_FRAME = 40  # tokens of what frames passages and question
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a model made of the passages."""
+
+    reason: str
+    sentences: tuple[str, ...] = ()
+    """None where nothing may be said."""
+    text: str = ""
+    """The sentences, each with the numbers of its citations."""
+    support: float = 0.0
+    """The lowest support of a sentence."""
+    citations: tuple[Citation, ...] = ()
+    steps: tuple[Step, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerWriter:
+    """A model that words answers, and the check of what it writes."""
+
+    name: str
+    """The specialist that it writes for."""
+    engine: Engine
+    support: Support
+    least: float
+    """Support that each sentence needs."""
+    window: int
+    """Tokens of prompt and answer together."""
+    instruction: str = INSTRUCTION
+    max_tokens: int = 160
+
+    async def write(
+        self, task: Task, reading: AnswerReading, seen: SentenceSurvey, label: Label, impersonal: Label
+    ) -> Written:
+        """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason.
+
+        Args:
+            task: What is asked.
+            reading: How likely each sentence answers it.
+            seen: The sentences.
+            label: Of the most sensitive of task and passages.
+            impersonal: The same without personal data.
+        """
+        longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
+        shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
+        if not shown:
+            return Written(reason="no passage fits the model's window")
+        try:
+            prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
+            (output,) = await self.engine.run([prompt])
+        except PolicyError as refusal:
+            return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
+        except (EngineError, TooLong, Overloaded) as error:
+            return Written(reason=f"no model worded it: {error.message}")
+        steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
+        verdicts = () if output.verdict is None else (output.verdict,)
+        sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
+        told = list(_sentences(output.text, cut=output.finish != "stop"))
+        texts = [borne_by(each) for each in sources]
+        judged = [self._judge(task.text, sentence, texts) for sentence in told]
+        settled = self._settled(task.text, told[0], texts) if told else None
+        if settled is not None:
+            judged[0] = settled
+        used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
+        found = any(each in reading.cited for each in used)
+        if objection := self._objection(task.text, told, judged, found=found, settled=settled is not None):
+            return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
+        citations = cite(used)
+        marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
+        return Written(
+            reason=f"worded by {self.engine.name!r}, every sentence supported",
+            sentences=tuple(told),
+            text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(told, marks, strict=True)),
+            support=min(each.support for each in judged),
+            citations=citations,
+            steps=steps,
+            verdicts=verdicts,
+        )
+
+    def _judge(self, question: str, sentence: str, sources: Sequence[str]) -> Borne:
+        """What bears out a sentence; a value alone is one of what was asked."""
+        borne = self.support.judge(sentence, sources)
+        if value_astray(question, sentence, [sources[number] for number in borne.sources]):
+            return replace(borne, support=0.0)
+        return borne
+
+    def _settled(self, question: str, sentence: str, sources: Sequence[str]) -> Borne | None:
+        """What bears out a sentence behind its "Yes" or "No", where that may be said; else None."""
+        rest = without_assent(sentence)
+        if rest == sentence:
+            return None
+        borne = self.support.judge(rest, sources)
+        nearest = [sources[number] for number in borne.sources]
+        return borne if is_settled(question, sentence, nearest) else None
+
+    def _objection(
+        self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool, settled: bool
+    ) -> str:
+        """Why what was written is not said; nothing if it is.
+
+        Args:
+            question: What was asked.
+            told: The sentences written.
+            judged: What bears each out.
+            found: Whether one of them rests on a sentence that was found to answer.
+            settled: Whether the first one begins with a "Yes" or "No" that may be said.
+        """
+        if not told or _SILENT.match(told[0]):
+            return "found no answer"
+        if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
+            return f"wrote no answer ({told[0]!r})"  # a small model goes round in circles, or asks in its turn
+        weakest = min(range(len(told)), key=lambda number: judged[number].support)
+        if judged[weakest].support < self.least:
+            support = f"support {judged[weakest].support:.2f}, needs {self.least:.2f}"
+            return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
+        if not found:
+            return f"answered from other sentences than those found ({told[0]!r})"
+        denied = len(told) == 1 and denials(told[0]) != denials(question)
+        if not settled and not denied and not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
+            return f"only said the question again ({told[0]!r})"
+        return ""
+
+    def _shown(self, reading: AnswerReading, seen: SentenceSurvey, room: int) -> list[Passage]:
+        """Passages by their best sentence, as many as fit."""
+        best: dict[int, float] = {}
+        for sentence, score in zip(seen.sentences, reading.scores.tolist(), strict=True):
+            best[sentence.rank] = max(best.get(sentence.rank, -99.0), score)
+        passages = {sentence.rank: sentence.passage for sentence in seen.sentences}
+        room -= estimate_tokens(self.instruction) + _FRAME
+        shown = []
+        for rank in sorted(best, key=best.__getitem__, reverse=True)[:_MOST_SHOWN]:
+            room -= estimate_tokens(passages[rank].text) + estimate_tokens(_title(passages[rank])) + 8
+            if room < 0:
+                break
+            shown.append(passages[rank])
+        return shown
+
+    def _prompt(self, task: Task, shown: Sequence[Passage], longest: int) -> Prompt:
+        context = "\n\n".join(
+            f"[{number}] {_title(passage)}\n{passage.text.strip()}" for number, passage in enumerate(shown, start=1)
+        )
+        asked = f"{self.instruction}\n\nQuestion: {task.text.strip()}"
+        messages = (Message(role="system", text=f"Passages:\n\n{context}"), Message(role="user", text=asked))
+        return Prompt(messages=messages, max_tokens=longest)
+
+
+def _title(passage: Passage) -> str:
+    return f"{passage.document}: {passage.heading}" if passage.heading else passage.document
+
+
+def _sentences(text: str, *, cut: bool) -> Iterator[str]:
+    """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
+    found = [stripped for each in split_sentences(text) if (stripped := _MARK.sub("", each).strip())]
+    if len(found) > 1 and _ALONE.fullmatch(found[0]):
+        found[:2] = [f"{found[0]} {found[1]}"]  # "Yes. Dogs are allowed."
+    found = found[:-1] if cut and len(found) > 1 else found
+    yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
+
+
+def _marks(citations: Sequence[Citation], sources: Sequence[Sentence]) -> str:
+    """The numbers of the citations that hold some sentences."""
+    numbers = [
+        number
+        for number, citation in enumerate(citations, start=1)
+        if any(
+            citation.document == each.passage.document and citation.start <= each.start and each.end <= citation.end
+            for each in sources
+        )
+    ]
+    return "".join(f"[{number}]" for number in numbers)

@@ -1,0 +1,1 @@
+"""Name the label, or labels, of a text."""

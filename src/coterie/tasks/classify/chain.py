@@ -1,0 +1,167 @@
+"""Several rungs of one `classify` specialist as one: the cheapest is asked first, the next where it is not sure enough.
+
+The rungs are whole specialists of one version, as training made each of them. What the chain adds is the stop, the
+confidence from which a rung's answer is given and the next is not asked, and the threshold from which the answer of
+the whole is accepted; training shows what both keep (`coterie.training`). So a rung cannot be exchanged for another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+from coterie.protocols import Engine
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.model import ClassifySpecialist
+from coterie.types import ContextView, Finding, Rung, SpecialistCard, Step, Task
+
+MODEL = "model.json"
+CHAINED: tuple[Rung, ...] = ("lexical", "embedding", "encoder")
+
+
+class ChainRung(NamedTuple):
+    """One rung of a chain."""
+
+    rung: Rung
+    specialist: ClassifySpecialist
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainSpecialist:
+    """Asks its rungs in order until one is sure enough; the last one judges its answer as any classifier does."""
+
+    card: SpecialistCard
+    links: tuple[ChainRung, ...]
+    """The cheapest first. The last one judges itself by the chain's own acceptance."""
+    stop: float | None
+    """Confidence from which a rung before the last answers; None asks the last one only."""
+    acceptance: Acceptance
+    """Of the whole chain: its threshold is never above the stop."""
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:
+        """The finding of the first rung that is sure enough, with what all that were asked took."""
+        passed: list[str] = []
+        steps: tuple[Step, ...] = ()
+        for rung, specialist in self.links[:-1] if self.stop is not None else ():
+            found = await specialist.consult(replace(task, keep=None), view)
+            steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
+            if found.accepted:
+                return self._given(found, task, rung, passed, steps)
+            passed.append(rung)
+        rung, last = self.links[-1]
+        found = await last.consult(task, view)
+        steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
+        return replace(found, steps=steps, reason=_said(found.reason, rung, passed))
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside its rungs' files."""
+        return {
+            "task": "classify",
+            "rung": "chain",
+            "links": [rung for rung, _ in self.links],
+            "labels": list(self.labels),
+            "stop": self.stop,
+            "acceptance": asdict(self.acceptance),
+            "columns": [],
+        }
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of all its rungs."""
+        return self.links[0].specialist.labels
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Encoders that belong to its rungs alone."""
+        return tuple(each.encoder for rung, each in self.links if rung == "encoder" and each.encoder is not None)
+
+    def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
+        """An answer of a rung before the last; what the dial says counts for the whole chain."""
+        reason = found.reason
+        if task.keep is not None:
+            accepted, reason = self.acceptance.judge(found.confidence, None, task.keep, guess=found.text)
+            found = replace(found, accepted=accepted, facts=found.facts if accepted else ())
+        return replace(found, steps=steps, reason=_said(reason, rung, passed))
+
+
+def make_chain(
+    card: SpecialistCard, links: Sequence[ChainRung], *, stop: float | None, acceptance: Acceptance
+) -> ChainSpecialist:
+    """A chain of rungs as they were trained: each judges its own answer by the chain's stop, the last by its threshold.
+
+    Raises:
+        ValueError: there are too few rungs, or they do not fit together.
+    """
+    if len(links) < 2 or [rung for rung in CHAINED if rung in dict(links)] != [rung for rung, _ in links]:
+        raise ValueError(f"a chain of {[rung for rung, _ in links]}")
+    if any(each.labels != links[0].specialist.labels for _, each in links):
+        raise ValueError("its rungs have different labels")
+    if stop is not None and not (0 <= stop <= 1 and acceptance.threshold is not None and acceptance.threshold <= stop):
+        raise ValueError(f"it stops from {stop!r}, and accepts from {acceptance.threshold!r}")
+    lines = [*[stop] * (len(links) - 1), acceptance.threshold]
+    judging = [
+        ChainRung(rung, _judging(each, card, rung, line, acceptance.target_risk))
+        for (rung, each), line in zip(links, lines, strict=True)
+    ]
+    return ChainSpecialist(card=card, links=tuple(judging), stop=stop, acceptance=acceptance)
+
+
+def _judging(
+    specialist: ClassifySpecialist, card: SpecialistCard, rung: Rung, line: float | None, risk: float
+) -> ClassifySpecialist:
+    """A rung that accepts from another confidence than its own; its scope stays."""
+    acceptance = replace(specialist.acceptance, threshold=line, target_risk=risk)
+    return replace(specialist, card=replace(card, rung=rung), acceptance=acceptance)
+
+
+def _noted(rung: Rung, found: Finding) -> str:
+    return f"rung {rung}: {found.reason}"
+
+
+def _said(reason: str, rung: Rung, passed: Sequence[str]) -> str:
+    """Whose answer it is, and who was not sure enough before."""
+    before = f", after {' and '.join(passed)}" if passed else ""
+    return f"rung {rung}{before}: {reason}"
+
+
+# --- As files ------------------------------------------------------------------------------------
+
+
+def chain_files(chain: ChainSpecialist, rungs: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+    """The files of a version: each rung's own, byte for byte, under its name, and what the chain adds."""
+    files = {f"{rung}-{name}": content for rung, own in rungs.items() for name, content in own.items()}
+    return files | {MODEL: json.dumps(chain.describe(), indent=1).encode()}
+
+
+def load_chain(
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    load: Callable[[SpecialistCard, Mapping[str, Any], Mapping[str, bytes]], ClassifySpecialist],
+) -> ChainSpecialist:
+    """The chain of a stored version.
+
+    Args:
+        card: Of the specialist.
+        described: Its `model.json`.
+        files: Of the version.
+        load: Makes one rung of its card, its own `model.json` and its files.
+
+    Raises:
+        LookupError, ValueError: the files do not describe one.
+    """
+    links = []
+    for rung in described["links"]:
+        own = {name.removeprefix(f"{rung}-"): name for name in files if name.startswith(f"{rung}-")}
+        content = {name: files[stored] for name, stored in own.items()}
+        about = json.loads(content[MODEL])
+        if about["rung"] != rung:
+            raise ValueError(f"its rung {rung!r} is of {about['rung']!r}")
+        links.append(ChainRung(rung, load(replace(card, rung=rung), about, content)))
+    if any(list(each.labels) != described["labels"] for _, each in links):
+        raise ValueError("its rungs have other labels than it has")
+    stop = described["stop"]
+    acceptance = Acceptance(**described["acceptance"])
+    return make_chain(card, links, stop=None if stop is None else float(stop), acceptance=acceptance)

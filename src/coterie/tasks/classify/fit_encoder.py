@@ -1,0 +1,178 @@
+"""The rung `encoder`: an encoder fine-tuned on the job's own texts, and two models on its vectors.
+
+One is the head it was trained with, the other a kernel model as on frozen vectors. With many rows of well-separated
+labels the head is better, with few rows or fine distinctions the kernel (docs/log.md): the pool has both.
+
+A fine-tuned encoder has seen its training texts: their vectors lie closer together than those of new ones, and what a
+head says of them is no measure of anything. So part of the rows is held back from a first fine-tuning, and what that
+model says of them is what calibration looks at: a fifth of many rows, of few all of them in turn. The model that is
+stored is fine-tuned on all rows, in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.examples import TextExamples
+from coterie.learning.job import Job
+from coterie.learning.kernel import PARTS_OF_FEW, KernelFit, fit_kernel, hold_back_in_parts
+from coterie.tasks.classify.model import Neighbours
+from coterie.tasks.classify.scope import fit_neighbours
+from coterie.tuning.base import BaseEncoder
+from coterie.tuning.export import encoder_files, exact_vectors
+from coterie.tuning.finetune import LinearHead, TunedNetwork, fine_tune, recipe_for
+
+FEW_ROWS = 2_000
+"""Below this many, every row is held back once; else a fold is enough to calibrate on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedFit:
+    """A fine-tuned encoder with the models on it, and what models like it said of rows they had not seen."""
+
+    files: Mapping[str, bytes]
+    """The encoder's."""
+    encoder: OnnxEncoder
+    head: LinearHead
+    kernel: KernelFit
+    compared: Neighbours
+    rows: np.ndarray  # (R,) those held back
+    head_logits: np.ndarray  # (R, L)
+    kernel_logits: np.ndarray  # (R, L)
+    nearest: np.ndarray  # (R,) nearness to the texts that were trained on
+    longest: int
+    """Tokens of a text that fine-tuning read."""
+    int8: Mapping[str, float]
+    """What rounding the weights cost on the rows held back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """What a model said of rows held back from it."""
+
+    rows: np.ndarray  # (R,)
+    head: np.ndarray  # (R, L) logits
+    exact_head: np.ndarray  # (R, L), with the vectors of the network before it was rounded
+    kernel: np.ndarray  # (R, L) logits
+    nearest: np.ndarray  # (R,)
+    cosines: np.ndarray  # (R,) of each vector with that before rounding
+
+
+def fit_tuned(job: Job, base: BaseEncoder, examples: TextExamples, words: Sequence[str]) -> TunedFit:
+    """Fine-tune without the rows that are held back, then on all.
+
+    Args:
+        job: What to train.
+        base: Where it starts.
+        examples: Targets and folds.
+        words: The labels' names, as one more example of each; empty where they are not wanted.
+
+    Raises:
+        TrainingDiverged: the loss is no number.
+        ArtefactRefused: the base encoder's files are not what they should be.
+    """
+    tuner = _Tuner(job=job, base=base, words=words)
+    everything = np.arange(len(examples.texts))
+    parts = _parts(examples)
+    rest = [np.setdiff1d(everything, part) for part in parts]
+    sizes = [len(rows) + len(words) for rows in (*rest, everything)]
+    job.progress.start(f"{job.name}: fine-tune {base.name}", sum(size * recipe_for(size).epochs for size in sizes))
+    held = [tuner.hold_back(examples, rows, part) for rows, part in zip(rest, parts, strict=True)]
+    tuned = tuner.tune(examples)
+    job.progress.finish("")
+    return TunedFit(
+        files=tuned.files,
+        encoder=tuned.encoder,
+        head=tuned.network.head.unscaled(),
+        kernel=tuned.kernel,
+        compared=tuned.compared,
+        rows=np.concatenate([each.rows for each in held]),
+        head_logits=np.concatenate([each.head for each in held]),
+        kernel_logits=np.concatenate([each.kernel for each in held]),
+        nearest=np.concatenate([each.nearest for each in held]),
+        longest=min(recipe_for(sizes[-1]).longest, base.max_tokens),
+        int8=_cost_of_rounding(held, examples),
+    )
+
+
+def _parts(examples: TextExamples) -> list[np.ndarray]:
+    """Row numbers to hold back together."""
+    if len(examples.texts) >= FEW_ROWS:
+        return [np.flatnonzero(examples.folds == examples.folds.min())]
+    dealt = hold_back_in_parts(examples.folds, PARTS_OF_FEW)
+    return [np.flatnonzero(dealt == part) for part in np.unique(dealt)]
+
+
+class _Tuned(NamedTuple):
+    """One fine-tuned model: the network, what is served of it, and what stands on its vectors."""
+
+    network: TunedNetwork
+    files: Mapping[str, bytes]
+    encoder: OnnxEncoder
+    kernel: KernelFit
+    compared: Neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tuner:
+    """Fine-tunes one job's base on some of its rows."""
+
+    job: Job
+    base: BaseEncoder
+    words: Sequence[str]
+
+    def tune(self, examples: TextExamples) -> _Tuned:
+        """The model of some rows, its vectors those that will be served."""
+        shown = examples.extended(np.eye(examples.labels), self.words) if self.words else examples
+        network = fine_tune(
+            self.base,
+            shown.texts,
+            shown.hot,
+            several=shown.several,
+            recipe=recipe_for(len(shown.texts)),
+            seed=shown.seed,
+            progress=self.job.progress.advance,
+            checkpoints=self.job.checkpoints,
+        )
+        files = encoder_files(network.network, self.base)
+        encoder = OnnxEncoder(files, name=self.job.name, threads=2)
+        vectors = encoder.encode(examples.texts)
+        kernel = fit_kernel(vectors, examples, names=encoder.encode(self.words) if self.words else None)
+        return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
+
+    def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
+        """Train on some rows, ask about the others."""
+        tuned = self.tune(examples.take(rows))
+        texts = [examples.texts[row] for row in part]
+        new, exact = tuned.encoder.encode(texts), exact_vectors(tuned.network.network, self.base, texts)
+        head = tuned.network.head.unscaled()
+        return _Held(
+            rows=part,
+            head=head.logits(new),
+            exact_head=head.logits(exact),
+            kernel=tuned.kernel.logits(new),
+            nearest=tuned.compared.of(new),
+            cosines=(new * exact).sum(axis=1),
+        )
+
+
+def _cost_of_rounding(held: Sequence[_Held], examples: TextExamples) -> dict[str, float]:
+    hot = examples.hot[np.concatenate([each.rows for each in held])]
+    exact = np.concatenate([each.exact_head for each in held])
+    rounded = np.concatenate([each.head for each in held])
+    return {
+        "mean_cosine": float(np.concatenate([each.cosines for each in held]).mean()),
+        "accuracy_fp32": _right(exact, hot, several=examples.several),
+        "accuracy_int8": _right(rounded, hot, several=examples.several),
+    }
+
+
+def _right(logits: np.ndarray, hot: np.ndarray, *, several: bool) -> float:
+    if several:
+        return float(((logits > 0) == (hot > 0)).all(axis=1).mean())
+    return float(hot[np.arange(len(hot)), logits.argmax(axis=1)].mean())

@@ -1,0 +1,389 @@
+"""The rung `llm`: choosing examples from the training rows, and finding out how far a prompted model is right.
+
+No weights are trained. The training texts become candidates for a prompt (`Demonstrations`); a sample of training rows
+is asked about, each with the examples of other folds only, so that neither it nor a near-copy of it is shown. What the
+model says of these fits its confidence and its threshold; a sample of the held-out rows measures it. Every answer is
+kept as it comes: a run that is cut off does not pay twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from coterie.errors import EngineRejected
+from coterie.learning.asked import AskedModel, RememberingEngine, telling_what_is_kept
+from coterie.learning.calibration import scope_threshold
+from coterie.learning.candidates import Candidate
+from coterie.learning.evaluate import evaluate
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.examples import TextExamples
+from coterie.learning.job import Job
+from coterie.learning.measure import Encoded, encode, finish, rated
+from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.prompted import (
+    DEFAULT_INSTRUCTION,
+    NEIGHBOURS,
+    SIGNS,
+    Agreement,
+    Demonstrations,
+    FewShot,
+    Neighbour,
+    PromptedAnswer,
+    PromptedSpecialist,
+    read_reply,
+    tokens_of,
+)
+from coterie.tasks.classify.scope import FALSE_REJECTION
+from coterie.types import Output, Prompt, total_usage
+
+# --- Fitting how far a prompted model's answers are to be believed, on answers whose rightness is known.
+
+_PARTS = 5
+"""Each answer's own confidence comes from a fit on the others of so many parts."""
+_STRENGTH = 1.0  # inverse of the penalty, on signs in standard deviations
+
+Signs = Mapping[str, float]
+
+
+def fit_agreement(signs: Sequence[Signs], right: np.ndarray) -> Agreement:
+    """A logistic regression from the signs that every answer has to whether it is right.
+
+    Args:
+        signs: Of each answer that names a label.
+        right: (N,) whether it does so rightly. Where all are, or none is, the confidence is the same for all of them,
+            a row more of each kind being added (Laplace's rule of succession).
+    """
+    shared = [name for name in SIGNS if signs and all(name in each for each in signs)]
+    table = np.array([[each[name] for name in shared] for each in signs]).reshape(len(signs), len(shared))  # (N, S)
+    usual = table.mean(axis=0) if len(signs) else np.zeros(len(shared))
+    means = {name: float(value) for name, value in zip(shared, usual, strict=True)}
+    if not shared or len(np.unique(right)) < 2:
+        share = (right.sum() + 1) / (len(right) + 2)
+        return Agreement(weights=dict.fromkeys(shared, 0.0), usual=means, bias=float(np.log(share / (1 - share))))
+    spread = np.maximum(table.std(axis=0), 1e-6)
+    model = LogisticRegression(C=_STRENGTH).fit((table - usual) / spread, right)
+    weights = model.coef_[0] / spread
+    bias = float(model.intercept_[0] - weights @ usual)
+    return Agreement(weights=dict(zip(shared, map(float, weights), strict=True)), usual=means, bias=bias)
+
+
+def confidences(signs: Sequence[Signs], right: np.ndarray, seed: int) -> np.ndarray:  # (N,)
+    """The confidence of each answer, from a regression that was not fitted on it."""
+    dealt = np.random.default_rng(seed).permutation(len(signs)) % _PARTS
+    found = np.zeros(len(signs))
+    for part in np.unique(dealt):
+        rest = np.flatnonzero(dealt != part).tolist()
+        fitted = fit_agreement([signs[i] for i in rest], right[rest])
+        for i in np.flatnonzero(dealt == part).tolist():
+            found[i] = fitted.confidence(signs[i])
+    return found
+
+
+# --- Which rows stand for all of them, where each one costs.
+
+
+def sample(count: int, most: int, seed: int) -> np.ndarray:  # (M,)
+    """At most so many of the first `count` numbers, drawn by the seed, in order."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, size=most, replace=False))
+
+
+def balanced(labels: np.ndarray, most: int, seed: int) -> np.ndarray:  # (N,) -> (K,)
+    """Positions of at most so many rows, in order: none of a label is left out while another has more.
+
+    Args:
+        labels: (N,) each row's label.
+        most: How many are kept.
+        seed: Decides which.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    turn = np.zeros(len(labels), dtype=np.int64)  # the how-many-eth of its label each row is
+    seen: dict[int, int] = {}
+    for place in shuffled:
+        turn[place] = seen.get(int(labels[place]), 0)
+        seen[int(labels[place])] = int(turn[place]) + 1
+    order = shuffled[np.argsort(turn[shuffled], kind="stable")]
+    return np.sort(order[:most])
+
+
+MOST_DEMONSTRATIONS = 5_000
+"""Training texts that a version keeps at most; of more, the rarest labels keep all of theirs."""
+_ROOM = 2_000  # tokens of examples, where half the window has them
+_ANSWER = 10  # tokens of an answer, for the estimate
+
+
+def train_prompted(job: Job, examples: TextExamples, encoded: Encoded) -> Candidate:
+    """The candidate of the rung `llm`.
+
+    Args:
+        job: What to train; its `asked` is the model.
+        examples: Targets and folds.
+        encoded: The training texts' encodings.
+
+    Raises:
+        EngineError, Overloaded, StoreError: the model could not be asked about all rows; what it said is kept.
+    """
+    assert job.asked is not None, "checked before anything is trained"  # noqa: S101
+    return finish(_Prompter(job=job, asked=job.asked, examples=examples, encoded=encoded).candidate())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A training row on its way: what is said to the model, and what that says."""
+
+    row: int
+    neighbours: Sequence[Neighbour]
+    prompt: Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """What the calibration rows gave."""
+
+    agreement: Agreement
+    acceptance: Acceptance
+    threshold: Threshold
+    right: np.ndarray  # (C,)
+    predicted: np.ndarray  # (C,) -1 where no label was named
+    targets: np.ndarray  # (C,) of several right labels the one that was named
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prompter:
+    """Makes one job's candidate."""
+
+    job: Job
+    asked: AskedModel
+    examples: TextExamples
+    encoded: Encoded
+
+    async def candidate(self) -> Candidate:
+        """Ask about training rows, fit, ask about held-out rows."""
+        start = time.perf_counter()
+        kept = self._kept_rows()
+        shown = self._demonstrations(kept)
+        engine = self.asked.open()
+        try:
+            async with telling_what_is_kept(engine):
+                asked, prompting = await self._questions(engine, shown, kept)
+                outputs = await self._ask(engine, asked)
+                fitted = self._fit(asked, outputs, prompting)
+                seconds = time.perf_counter() - start + self.encoded.seconds
+                specialist = self._specialist(engine, shown, prompting, fitted)
+                return await self._measured(specialist, engine, fitted, seconds)
+        finally:
+            await engine.close()
+
+    # --- What is shown ---------------------------------------------------------------------------
+
+    def _kept_rows(self) -> np.ndarray:  # (K,)
+        """The rows that become demonstrations."""
+        usable = [i for i, row in enumerate(self.job.train.rows) if row.labels and row.text.strip()]
+        first = np.array([self.job.train.label_names.index(self.job.train.rows[i].labels[0]) for i in usable])
+        return np.asarray(np.array(usable)[balanced(first, MOST_DEMONSTRATIONS, self.job.section.seed)])
+
+    def _demonstrations(self, kept: np.ndarray) -> Demonstrations:
+        rows = [self.job.train.rows[i] for i in kept]
+        return Demonstrations(
+            texts=tuple(row.text for row in rows),
+            labels=tuple(row.labels[0] for row in rows),
+            vectors=self.encoded.vectors[kept].astype(np.float16).astype(np.float32),  # as they are stored
+        )
+
+    async def _questions(
+        self, engine: RememberingEngine, shown: Demonstrations, kept: np.ndarray
+    ) -> tuple[list[_Asked], FewShot]:
+        """What is asked about the calibration rows, and in which form: a server may take no JSON Schema."""
+        rows = kept[sample(len(kept), self.job.section.calibration_calls, self.job.section.seed)]
+        section = self.job.section
+        prompting = FewShot(
+            instruction=section.instruction or " ".join(filter(None, (section.description, DEFAULT_INSTRUCTION))),
+            labels=self.job.train.label_names,
+            form="schema" if self.asked.is_remote else "grammar",
+            room=min(_ROOM, self.asked.model.window // 2),
+        )
+        asked = [self._question(row, shown, kept, prompting) for row in rows]
+        self._estimate(engine, asked)
+        try:
+            await engine.run([asked[0].prompt])
+        except EngineRejected:
+            if not self.asked.is_remote:
+                raise
+            prompting = replace(prompting, form="free")
+            asked = [self._question(row, shown, kept, prompting) for row in rows]
+            await engine.run([asked[0].prompt])  # refused as well: then it was not the schema
+        return asked, prompting
+
+    def _question(self, row: int, shown: Demonstrations, kept: np.ndarray, prompting: FewShot) -> _Asked:
+        """A training row as if it were new: the rows of its fold are not shown."""
+        folds = self.examples.folds
+        neighbours = shown.nearest(self.encoded.vectors[row], NEIGHBOURS, leave_out=folds[kept] == folds[row])
+        prompt = prompting.prompt(self.job.train.rows[row].text, neighbours, self.asked.label)
+        return _Asked(row=row, neighbours=neighbours, prompt=prompt)
+
+    def _estimate(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> None:
+        """Say what is about to be asked and what it may cost, before it is."""
+        held_out = min(len(self.job.held_out), self.job.section.test_calls)
+        known = sum(engine.knows(each.prompt) for each in asked)
+        mean = np.mean([tokens_of(each.prompt) for each in asked])
+        new = len(asked) - known + held_out
+        tokens_in, tokens_out = round(mean * new), _ANSWER * new
+        kept = f" beside {known:,} answers that are kept" if known else ""
+        cost = self.asked.in_words(tokens_in, tokens_out)
+        self.job.progress.start(f"{self.job.name}: {self.asked.key}", None)
+        self.job.progress.finish(f"at most {new:,} questions{kept}, about {tokens_in + tokens_out:,} tokens, {cost}")
+
+    # --- What it says ----------------------------------------------------------------------------
+
+    async def _ask(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> list[Output]:
+        """The answers, side by side; the first error ends the others."""
+
+        async def one(question: _Asked) -> Output:
+            (output,) = await engine.run([question.prompt])
+            self.job.progress.advance(1)
+            return output
+
+        self.job.progress.start(f"{self.job.name}: ask {self.asked.key} about training rows", len(asked))
+        work = [asyncio.ensure_future(one(each)) for each in asked]
+        try:
+            outputs = await asyncio.gather(*work)
+        finally:
+            for each in work:
+                each.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+        self.job.progress.finish("")
+        return list(outputs)
+
+    def _fit(self, asked: Sequence[_Asked], outputs: Sequence[Output], prompting: FewShot) -> _Fitted:
+        """Confidence and threshold. An answer that names no label is wrong, and never accepted."""
+        section, names = self.job.section, self.job.train.label_names
+        pairs = list(zip(asked, outputs, strict=True))
+        replies = [read_reply(prompting, each.neighbours, output) for each, output in pairs]
+        right = np.array([self._is_right(each.row, reply) for each, reply in zip(asked, replies, strict=True)])
+        named = np.array([reply.label is not None for reply in replies])
+        signs = [reply.signs for reply in replies if reply.label is not None]
+        confidence = np.zeros(len(asked))
+        confidence[named] = confidences(signs, right[named], section.seed)
+        groups = [self.job.train.rows[each.row].group for each in asked]
+        threshold = accept_threshold(confidence, right, target_risk=section.target_risk, groups=groups)
+        scores = [each.neighbours[0].cosine if each.neighbours else 0.0 for each in asked]
+        acceptance = Acceptance(
+            temperature=1.0,
+            threshold=threshold.value,
+            target_risk=section.target_risk,
+            scope_threshold=scope_threshold(scores, false_rejection=FALSE_REJECTION),
+        )
+        predicted = np.array([-1 if reply.label is None else names.index(reply.label) for reply in replies])
+        first = np.array([names.index(self.job.train.rows[each.row].labels[0]) for each in asked])
+        return _Fitted(
+            agreement=fit_agreement(signs, right[named]),
+            acceptance=acceptance,
+            threshold=threshold,
+            right=right,
+            predicted=predicted,
+            targets=np.where(right, predicted, first),
+        )
+
+    def _is_right(self, row: int, reply: PromptedAnswer) -> bool:
+        return reply.label in self.job.train.rows[row].labels
+
+    # --- The candidate ---------------------------------------------------------------------------
+
+    def _specialist(
+        self, engine: RememberingEngine, shown: Demonstrations, prompting: FewShot, fitted: _Fitted
+    ) -> PromptedSpecialist:
+        return PromptedSpecialist(
+            card=self.job.card("llm"),
+            model=engine,
+            encoder=self.job.encoder,
+            demonstrations=shown,
+            prompting=prompting,
+            agreement=fitted.agreement,
+            acceptance=fitted.acceptance,
+            label=self.asked.label,
+            made_for=self.asked.describe(),
+        )
+
+    async def _measured(
+        self,
+        specialist: PromptedSpecialist,
+        engine: RememberingEngine,
+        fitted: _Fitted,
+        seconds: float,
+    ) -> Candidate:
+        """The specialist with its figures on a sample of the held-out rows."""
+        job, section = self.job, self.job.section
+        held_out = job.held_out.take(sample(len(job.held_out), section.test_calls, section.seed).tolist())
+        vectors = encode(job, held_out.texts, "measure llm").vectors
+        truncated = job.encoder.exceeds(held_out.texts)
+        job.progress.start(f"{job.name}: ask {self.asked.key} about held-out rows", len(held_out))
+        evaluation = await evaluate(
+            specialist,
+            held_out.rows,
+            vectors=vectors,
+            truncated=truncated,
+            progress=job.progress.advance,
+            label=self.asked.label,
+        )
+        job.progress.finish("")
+        found = (fitted.right, fitted.predicted, fitted.targets)
+        return Candidate(
+            rung="llm",
+            files=specialist.to_files(),
+            validation={name: rated(name, *found) for name in job.measures},
+            evaluation=evaluation,
+            seconds=seconds,
+            measured=held_out,
+            notes=self._notes(specialist, engine, fitted, len(held_out)),
+            warnings=tuple(self._warnings(specialist, evaluation)),
+        )
+
+    def _notes(
+        self, specialist: PromptedSpecialist, engine: RememberingEngine, fitted: _Fitted, measured: int
+    ) -> dict[str, object]:
+        """What the report says beside the figures. Answers count whether they were new or kept: it stays the same."""
+        threshold, used = fitted.threshold, total_usage(output.usage for output in engine.given.values())
+        money = self.asked.money(used.tokens_in, used.tokens_out)
+        return {
+            "model": self.asked.describe(),
+            "form": specialist.prompting.form,
+            "questions": {"training": len(fitted.right), "held_out": measured, "held_out_rows": len(self.job.held_out)},
+            "usage": {
+                "tokens_in": used.tokens_in,
+                "tokens_out": used.tokens_out,
+                "money": None if money is None else float(money),
+                "currency": self.asked.currency,
+            },
+            "demonstrations": len(specialist.demonstrations.texts),
+            "data_label": self.asked.label.value,
+            "agreement": dict(specialist.agreement.weights),
+            "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+        }
+
+    def _warnings(self, specialist: PromptedSpecialist, evaluation: Evaluation) -> Iterator[str]:
+        """What whoever serves it, or passes it on, must know."""
+        texts = len(specialist.demonstrations.texts)
+        yield (
+            f"rung llm keeps {texts:,} training texts ({self.asked.label.value}) in its version, and shows up to "
+            f"{specialist.prompting.shots} of them to {self.asked.key!r} with each request"
+        )
+        if evaluation.n < len(self.job.held_out):
+            yield (
+                f"rung llm was measured on {evaluation.n:,} of {len(self.job.held_out):,} held-out rows, drawn by the "
+                "seed: `test_calls` says how many"
+            )
+        if evaluation.truncated:
+            yield (
+                f"{evaluation.truncated:,} of {evaluation.n:,} held-out texts are longer than the encoder's "
+                f"{self.job.encoder.max_tokens} tokens: their neighbours were looked for by their beginning only"
+            )

@@ -1,0 +1,262 @@
+"""`classify`: names the label, or labels, of a text.
+
+The rung decides what the head looks at: n-grams alone (`lexical`), an encoding too (`embedding`, `encoder`), or how
+likely a small model that was tuned to say the label is to say each (`slm`). Logits become
+probabilities by one temperature, and that of the answer a confidence by one line; a finding is accepted when its
+confidence reaches the threshold that holds the target risk and the text looks like what the specialist was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.engines.features import stored_array
+from coterie.protocols import Engine
+from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
+from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+
+# --- How much a text is like what a classifier was trained on, where there is an encoding to compare.
+#
+# Two signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
+# Detection for Real-World Settings"); and the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
+# "Out-of-Distribution Detection with Deep Nearest Neighbors") in the few directions in which the labels and then the
+# texts differ most, where what lies outside these directions is distance too (the residual of Wang, Li, Feng and
+# Zhang 2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"). Each is measured against what is usual for
+# texts that training had not seen, in standard deviations, and they are averaged. `benchmarks/scope` compares them
+# with others.
+
+SCOPE_FILE = "scope.safetensors"
+
+
+class Nearness(Protocol):
+    """How near a text is to the training texts."""
+
+    def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
+        """Higher is nearer."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What restores it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighbours:
+    """The distance to the nearest training text along a few axes, with its sign turned.
+
+    What of a unit vector lies outside the axes counts as distance: no training text is known to lie there.
+    """
+
+    axes: np.ndarray  # (D, A) float16, orthonormal: the directions that are looked at
+    rows: np.ndarray  # (N, A) float16: training texts along them
+
+    def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
+        """Higher is nearer; 0 is a training text that lies along the axes."""
+        return self.nearest(vectors @ self._axes)
+
+    def nearest(self, along: np.ndarray) -> np.ndarray:  # (N, A) -> (N,)
+        """The same for unit vectors whose places along the axes are known."""
+        inside = (along**2).sum(axis=1)
+        squares = inside + (self._lengths - 2.0 * (along @ self._rows.T)).min(axis=1)
+        return np.asarray(-np.sqrt(np.maximum(squares, 0.0) + np.maximum(1.0 - inside, 0.0)))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What restores it."""
+        return {"axes": self.axes, "rows": self.rows}
+
+    @cached_property
+    def _axes(self) -> np.ndarray:
+        return self.axes.astype(np.float32)
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        return self.rows.astype(np.float32)
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:  # (N,)
+        return np.asarray((self._rows**2).sum(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Centroids:
+    """The largest cosine to a label's mean encoding; only older versions hold it, alone or as a third sign."""
+
+    vectors: np.ndarray  # (L, D) float32, unit length
+
+    def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
+        """Higher is nearer."""
+        return np.asarray((vectors @ self.vectors.T).max(axis=1))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What restores it."""
+        return {"centroids": self.vectors.astype(np.float16)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScopeScore:
+    """Gives the in-scope score of a classifier with encodings; 0 is the average text that training had not seen."""
+
+    nearness: tuple[Nearness, ...]
+    usual: np.ndarray  # (1 + K, 2): mean and standard deviation of the largest logit, then of each nearness
+
+    def score(self, logits: np.ndarray, vector: np.ndarray) -> float:
+        """Higher is more like the training texts.
+
+        Args:
+            logits: (L,) divided by the temperature.
+            vector: (D,) the text's encoding.
+        """
+        signs = np.array([logits.max(), *(each.of(vector[None])[0] for each in self.nearness)])
+        return float(self.standardised(signs))
+
+    def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
+        """The score of a largest logit and each nearness."""
+        return np.asarray(((signs - self.usual[:, 0]) / self.usual[:, 1]).mean(axis=-1))
+
+    def to_files(self) -> dict[str, bytes]:
+        """The file that is stored with a version."""
+        arrays = {name: np.ascontiguousarray(array) for each in self.nearness for name, array in each.arrays().items()}
+        return {SCOPE_FILE: save_arrays(arrays | {"usual": self.usual})}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], labels: int) -> ScopeScore | None:
+        """The scope of a stored version with so many labels, if it has one. Raises `ValueError`."""
+        if SCOPE_FILE not in files:
+            return None
+        arrays = load_arrays(files[SCOPE_FILE])
+        nearness = tuple(_restore(arrays, labels))
+        usual = stored_array(arrays, "usual", 1 + len(nearness), 2)
+        if not (usual[:, 1] > 0).all():
+            raise ValueError("a standard deviation is not above 0")
+        return cls(nearness=nearness, usual=usual)
+
+
+def _restore(arrays: Mapping[str, np.ndarray], labels: int) -> Iterator[Nearness]:
+    if "axes" in arrays or "centroids" not in arrays:
+        yield _neighbours(arrays)
+    if "centroids" in arrays:
+        yield Centroids(vectors=stored_array(arrays, "centroids", labels, None).astype(np.float32))
+
+
+def _neighbours(arrays: Mapping[str, np.ndarray]) -> Neighbours:
+    axes = stored_array(arrays, "axes", None, None)
+    rows = stored_array(arrays, "rows", None, axes.shape[1])
+    if not len(rows):
+        raise ValueError("there is no training text to be near to")
+    return Neighbours(axes=axes, rows=rows)
+
+
+_ALTERNATIVES = 3  # runners-up shown with a finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifySpecialist:
+    """Asks the encoder (if its rung has one) and its head, then decides whether to stand by the result."""
+
+    card: SpecialistCard
+    head: Engine
+    labels: tuple[str, ...]
+    acceptance: Acceptance
+    line: ConfidenceLine = STRAIGHT
+    """From the probability of the answer to its confidence."""
+    encoder: Engine | None = None
+    multi_label: bool = False
+    scope: ScopeScore | None = None
+    """Where there is an encoding: what the in-scope score is made of. Otherwise it is the largest logit."""
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
+        """The label or labels of the task's text, with the runners-up as evidence."""
+        if not task.text.strip():
+            return abstention(self.card.name, task, "there is no text to classify")
+        vector, steps, truncated = await self._encode(task)
+        (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
+        steps = (*steps, self._step(self.head, scored))
+        truncated = truncated or scored.finish == "length"
+        finding = self._finding(task, np.asarray(scored.scores), vector, steps)
+        return truncated_finding(finding) if truncated else finding
+
+    async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+        """The text's vector, what it took, and whether it is of the beginning only."""
+        shared = None if self.card.rung == "encoder" else task.vector  # what comes along is of the shared encoder
+        if self.encoder is None or shared is not None:
+            return shared, (), self.encoder is not None and task.truncated
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
+        return encoded.vector, (self._step(self.encoder, encoded),), encoded.finish == "length"
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside the head."""
+        return {
+            "task": "classify",
+            "rung": self.card.rung,
+            "labels": list(self.labels),
+            "multi_label": self.multi_label,
+            "acceptance": asdict(self.acceptance),
+            "line": asdict(self.line),
+            "columns": [],
+        }
+
+    def _finding(self, task: Task, logits: np.ndarray, vector: np.ndarray | None, steps: tuple[Step, ...]) -> Finding:
+        scaled = logits / self.acceptance.temperature
+        in_scope = float(scaled.max())
+        if self.scope is not None and vector is not None:
+            in_scope = self.scope.score(scaled, vector)
+        chosen, confidence, ranked = self._decode(scaled)
+        text = ", ".join(chosen) or "none of the labels"
+        accepted, reason = self.acceptance.judge(confidence, in_scope, task.keep, guess=text)
+        return Finding(
+            specialist=self.card.name,
+            value=chosen if self.multi_label else chosen[0],
+            text=text,
+            confidence=confidence,
+            accepted=accepted,
+            reason=reason,
+            label=task.label,
+            impersonal=task.impersonal,
+            evidence=ranked,
+            facts=self._facts(chosen, confidence) if accepted else (),
+            steps=steps,
+            in_scope=in_scope,
+        )
+
+    def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, tuple[Evidence, ...]]:
+        """The labels chosen, the probability that they are right, and the best labels as evidence."""
+        if self.multi_label:
+            probabilities = 0.5 * (1.0 + np.tanh(scaled / 2.0))  # the sigmoid, without overflow
+            chosen = np.flatnonzero(probabilities >= 0.5)
+            confidence = float(self.line.believe(np.prod(np.maximum(probabilities, 1.0 - probabilities))))
+        else:
+            exponentials = np.exp(scaled - scaled.max())
+            probabilities = exponentials / exponentials.sum()
+            chosen = probabilities.argmax(keepdims=True)
+            confidence = float(self.line.believe(probabilities.max()))
+            probabilities = _around(probabilities, int(chosen[0]), confidence)
+        best = np.argsort(-probabilities, kind="stable")[: _ALTERNATIVES + 1]
+        ranked = tuple(self._alternative(index, float(probabilities[index])) for index in best)
+        return tuple(self.labels[index] for index in chosen), confidence, ranked
+
+    def _alternative(self, index: int, probability: float) -> Evidence:
+        label = self.labels[index]
+        return Evidence(kind="alternative", name=label, text=f"{label}: {probability:.2f}", weight=probability)
+
+    def _facts(self, chosen: tuple[str, ...], confidence: float) -> tuple[Fact, ...]:
+        """The label under the first name it writes; None, which supersedes an older label, when no label fits."""
+        value = "|".join(chosen) or None
+        return tuple(Fact(name=name, value=value, confidence=confidence) for name in self.card.writes[:1])
+
+    def _step(self, engine: Engine, output: Output) -> Step:
+        return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
+
+
+def _around(probabilities: np.ndarray, chosen: int, confidence: float) -> np.ndarray:  # (L,) -> (L,)
+    """Probabilities in which the chosen label has its confidence; the others share the rest, none more than it."""
+    rest = max(1.0 - float(probabilities[chosen]), np.finfo(float).tiny)
+    shared = np.minimum(probabilities * ((1.0 - confidence) / rest), confidence)
+    shared[chosen] = confidence
+    return shared

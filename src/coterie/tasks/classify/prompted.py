@@ -1,0 +1,546 @@
+"""`classify` by a prompted model (rung `llm`): no weights are trained, examples are chosen from the training texts.
+
+Each request gets its own prompt, with the training texts nearest to it as examples. The model's answer is held against
+the votes of those texts; how far the two agree says how sure the finding is (`_agreement`). A prompt holds training
+texts, so it is as sensitive as the most sensitive of those and of the request: the egress gate judges the whole of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.features import stored_array
+from coterie.engines.unicode import estimate_tokens
+from coterie.errors import EgressRefused, TooLong
+from coterie.protocols import Engine
+from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.specialists.artefacts import model_of
+from coterie.types import (
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Label,
+    Message,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+    impersonal,
+)
+
+# --- Reading a label out of what a model said.
+
+_AROUND = " \t\r\n\"'`*."
+"""What models put around a label."""
+
+
+def match_label(answer: str, labels: Sequence[str]) -> str | None:
+    """The label that an answer is; case and what models put around it do not count."""
+    if answer.strip() in labels:
+        return answer.strip()
+    folded = {label.casefold().strip(_AROUND): label for label in labels}
+    return folded.get(answer.casefold().strip(_AROUND))
+
+
+def find_label(answer: str, labels: Sequence[str]) -> str | None:
+    """The label that an answer is, or the one label that it contains; None if it contains none, or several.
+
+    An answer that is a JSON object stands for its `label`. A label inside another one is not counted beside it: in
+    "card_lost_abroad" no `card_lost` is named.
+    """
+    said = _unwrapped(answer)
+    if (whole := match_label(said, labels)) is not None:
+        return whole
+    found = [label for label in labels if label.strip(_AROUND) and _names(said, label)]
+    longest = [label for label in found if not any(label != other and _inside(label, other) for other in found)]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _unwrapped(answer: str) -> str:
+    """The `label` of a JSON object, else the answer as it is."""
+    try:
+        content = json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer
+    label = content.get("label") if isinstance(content, dict) else content
+    return label if isinstance(label, str) else answer
+
+
+def _names(said: str, label: str) -> bool:
+    """The label stands in the text as words of its own."""
+    pattern = rf"(?<![\w-]){re.escape(label.casefold().strip(_AROUND))}(?![\w-])"
+    return re.search(pattern, said.casefold()) is not None
+
+
+def _inside(label: str, other: str) -> bool:
+    return label.casefold() in other.casefold()
+
+
+# --- Training texts with their labels, found by their encoding: what a prompted model is shown, and who votes with
+# it.
+
+ARRAYS_FILE, TEXTS_FILE = "demonstrations.safetensors", "demonstrations.json"
+_SHARPNESS = 10.0
+"""A neighbour's vote is exp(10 x cosine): one that is .1 closer counts e times as much."""
+
+
+class Neighbour(NamedTuple):
+    """A training text near the one that is asked about."""
+
+    text: str
+    label: str
+    cosine: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Demonstrations:
+    """Candidates for a prompt, each with its unit vector."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    """Of each text."""
+    vectors: np.ndarray  # (N, D) float32
+
+    def nearest(self, vector: np.ndarray, n: int, *, leave_out: np.ndarray | None = None) -> list[Neighbour]:
+        """The most similar texts, nearest first; equal ones in their order.
+
+        Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?" (their KATE): the nearest neighbours of a
+        text in the space of a sentence encoder are better examples for it than random ones.
+
+        Args:
+            vector: (D,) the text's encoding, of unit length.
+            n: How many at most.
+            leave_out: (N,) those that must not be found.
+        """
+        cosines = self.vectors @ vector
+        if leave_out is not None:
+            cosines = np.where(leave_out, -np.inf, cosines)
+        order = np.argsort(-cosines, kind="stable")[:n]
+        return [Neighbour(self.texts[i], self.labels[i], float(cosines[i])) for i in order if np.isfinite(cosines[i])]
+
+    def to_files(self) -> dict[str, bytes]:
+        """The files that are stored with a version."""
+        names = sorted(set(self.labels))
+        numbers = np.array([names.index(label) for label in self.labels], dtype=np.int32)
+        arrays: dict[str, np.ndarray] = {"vectors": self.vectors.astype(np.float16), "labels": numbers}
+        texts = {"labels": names, "texts": list(self.texts)}
+        return {
+            ARRAYS_FILE: save_arrays(arrays),
+            TEXTS_FILE: json.dumps(texts, indent=0, ensure_ascii=False).encode(),
+        }
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Demonstrations:
+        """Those of a stored version. Raises `KeyError` or `ValueError` if they are not whole."""
+        described, arrays = json.loads(files[TEXTS_FILE]), load_arrays(files[ARRAYS_FILE])
+        texts, names = (_strings(described, key) for key in ("texts", "labels"))
+        numbers = stored_array(arrays, "labels", len(texts))
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
+            raise ValueError("a demonstration's label is none of those named")
+        return cls(
+            texts=texts,
+            labels=tuple(names[number] for number in numbers),
+            vectors=stored_array(arrays, "vectors", len(texts), None).astype(np.float32),
+        )
+
+
+def _strings(described: Mapping[str, object], key: str) -> tuple[str, ...]:
+    values = described[key]
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{key!r} is no list of strings")
+    return tuple(values)
+
+
+def vote(neighbours: Sequence[Neighbour]) -> dict[str, float]:
+    """Each label's share of the neighbours' votes, the nearer the weightier; nearest label first."""
+    weights = [np.exp(_SHARPNESS * (each.cosine - 1.0)) for each in neighbours]
+    shares = dict.fromkeys((each.label for each in neighbours), 0.0)
+    for each, weight in zip(neighbours, weights, strict=True):
+        shares[each.label] += float(weight / sum(weights))
+    return shares
+
+
+# --- What a prompted classifier says to its model: an instruction, labels to choose from, examples, the text.
+
+Form = Literal["schema", "grammar", "free"]
+"""How an answer is held to the labels: a JSON Schema (servers), a grammar (`llama`), or by asking nicely."""
+
+NEIGHBOURS = 50
+"""Training texts looked at for one prompt: the nearest are shown, all of them say which labels are listed."""
+VOTERS = 20
+"""How many of them vote on the answer."""
+NONE_OF_THESE = "none of these"
+DEFAULT_INSTRUCTION = "Label the last message as the messages before it are labelled."
+
+_TOKENS_A_TURN = 8  # what frames a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShot:
+    """How a text becomes a prompt, and an answer a label. Stored with the version."""
+
+    instruction: str
+    labels: tuple[str, ...]
+    form: Form
+    shots: int = 8
+    """Examples shown, at most."""
+    list_all: int = 20
+    """Up to so many labels, all of them are listed; else those of the neighbours, and an answer for none of them."""
+    listed: int = 12
+    """How many then."""
+    room: int = 2000
+    """Tokens, about, that the examples may take together."""
+
+    def __post_init__(self) -> None:
+        if self.form not in {"schema", "grammar", "free"}:
+            raise ValueError(f"form is {self.form!r}")
+        if not self.labels or min(self.shots, self.room) < 0 or min(self.list_all, self.listed) < 1:
+            raise ValueError("labels, shots, room and the numbers of labels listed cannot be empty or negative")
+
+    def choices(self, neighbours: Sequence[Neighbour]) -> tuple[str, ...]:
+        """What can be answered, given the training texts nearest to the one that is asked about."""
+        if len(self.labels) <= self.list_all:
+            return self.labels
+        near = tuple(dict.fromkeys(each.label for each in neighbours))[: self.listed]
+        return (*near, NONE_OF_THESE) if NONE_OF_THESE not in self.labels else near
+
+    def prompt(self, text: str, neighbours: Sequence[Neighbour], label: Label) -> Prompt:
+        """The prompt for a text.
+
+        Args:
+            text: What is asked about.
+            neighbours: Training texts near it, nearest first.
+            label: Sensitivity of the most sensitive thing in it: the text, or the examples.
+        """
+        choices = self.choices(neighbours)
+        messages = [Message(role="system", text=self._told(choices))]
+        for each in self._shown(neighbours, choices):
+            messages.append(Message(role="user", text=each.text))
+            messages.append(Message(role="assistant", text=self._written(each.label)))
+        messages.append(Message(role="user", text=text))
+        return Prompt(
+            messages=tuple(messages),
+            label=label,
+            json_schema=_schema(choices) if self.form == "schema" else None,
+            grammar=_grammar(choices) if self.form == "grammar" else None,
+            max_tokens=16 + 2 * max(estimate_tokens(self._written(choice)) for choice in choices),
+            logprobs=True,
+        )
+
+    def read(self, answer: str, choices: Sequence[str]) -> str | None:
+        """Which of the choices an answer names, if it names one."""
+        return find_label(answer, choices)
+
+    def refuses(self, answer: str | None) -> bool:
+        """It is the answer that none of the labels fits."""
+        return answer == NONE_OF_THESE and NONE_OF_THESE not in self.labels
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside its labels."""
+        return {name: value for name, value in asdict(self).items() if name != "labels"}
+
+    @classmethod
+    def restore(cls, labels: Sequence[str], described: Mapping[str, Any]) -> Self:
+        """From the labels and what `describe` gave. Raises `TypeError` or `ValueError` if it is not that."""
+        return cls(labels=tuple(str(label) for label in labels), **described)
+
+    def _shown(self, neighbours: Sequence[Neighbour], choices: Sequence[str]) -> list[Neighbour]:
+        """The nearest that fit, the nearest last: models weigh the end of a prompt most (Zhao et al. 2021)."""
+        room, shown = self.room, list[Neighbour]()
+        for each in neighbours:
+            tokens = estimate_tokens(each.text) + estimate_tokens(each.label) + 2 * _TOKENS_A_TURN
+            if len(shown) < self.shots and tokens <= room and match_label(each.label, choices) is not None:
+                shown.append(each)
+                room -= tokens
+        return shown[::-1]
+
+    def _told(self, choices: Sequence[str]) -> str:
+        how = 'Answer with a JSON object, {"label": ...}, and' if self.form == "schema" else "Answer with"
+        listed = "\n".join(f"- {choice}" for choice in choices)
+        return f"{self.instruction}\n{how} one of these labels, written as here, and nothing else:\n{listed}"
+
+    def _written(self, label: str) -> str:
+        return json.dumps({"label": label}, ensure_ascii=False) if self.form == "schema" else label
+
+
+def _schema(choices: Sequence[str]) -> dict[str, object]:
+    """An object, since servers that are strict take no other root."""
+    return {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": list(choices)}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+
+
+def _grammar(choices: Sequence[str]) -> str:
+    """GBNF, whose strings are escaped as JSON's are."""
+    return "root ::= " + " | ".join(json.dumps(choice) for choice in choices)
+
+
+def tokens_of(prompt: Prompt) -> int:
+    """Tokens of a prompt, estimated."""
+    return sum(estimate_tokens(message.text) + _TOKENS_A_TURN for message in prompt.messages)
+
+
+# --- How far a prompted model's answer is to be believed.
+#
+# What a model says of its own certainty is worth little, and many servers do not say it. So the answer is held
+# against what is known without the model: do the training texts nearest to this one have that label, and how near are
+# they? Where the server gives the answer's probability, it counts too. A logistic regression, fitted on rows with
+# known labels, makes a probability of these signs.
+
+SIGNS = ("vote", "lead", "cosine", "logprob", "length")
+"""The label's share of the neighbours' votes, that share less the best other one's, the nearest neighbour's cosine,
+the log-probability of the answer's text (of a written one, a token's on average), and the logarithm of its length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """A fitted logistic regression over some of the signs."""
+
+    weights: Mapping[str, float]
+    """By sign."""
+    usual: Mapping[str, float]
+    """Each sign's mean over the rows it was fitted on: what stands for one that is missing."""
+    bias: float
+
+    def __post_init__(self) -> None:
+        if not set(self.weights) <= set(SIGNS) or self.weights.keys() != self.usual.keys():
+            raise ValueError(f"its signs are {sorted(self.weights)} and {sorted(self.usual)}, of {list(SIGNS)}")
+        for number in (self.bias, *self.weights.values(), *self.usual.values()):
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise ValueError(f"{number!r} is no finite number")
+
+    def confidence(self, signs: Mapping[str, float]) -> float:
+        """The probability that an answer with these signs is right."""
+        odds = self.bias + sum(
+            weight * signs.get(name, self.usual[name]) for name, weight in sorted(self.weights.items())
+        )
+        return 0.5 * (1.0 + math.tanh(odds / 2.0))
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any]) -> Agreement:
+        """From what a stored version says."""
+        return cls(weights=dict(described["weights"]), usual=dict(described["usual"]), bias=described["bias"])
+
+
+def read_signs(
+    label: str, shares: Mapping[str, float], cosines: Sequence[float], logprob: float | None
+) -> dict[str, float]:
+    """The signs of one answer; a logprob that is not known is left out.
+
+    Args:
+        label: What the model said.
+        shares: Each label's share of the neighbours' votes.
+        cosines: Of the neighbours, nearest first.
+        logprob: Of the answer's text.
+    """
+    mine = shares.get(label, 0.0)
+    best_other = max((share for name, share in shares.items() if name != label), default=0.0)
+    signs = {"vote": mine, "lead": mine - best_other, "cosine": cosines[0] if cosines else 0.0}
+    return signs if logprob is None else {**signs, "logprob": logprob}
+
+
+_ALTERNATIVES = 3  # runners-up shown with a finding
+_QUOTED = 40  # characters of an answer that is no label
+_CUT = "its neighbours were looked for by its beginning only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedSpecialist:
+    """Finds examples, asks its model, and decides whether to stand by what it says."""
+
+    card: SpecialistCard
+    model: Engine
+    encoder: Engine
+    demonstrations: Demonstrations
+    prompting: FewShot
+    agreement: Agreement
+    acceptance: Acceptance
+    label: Label
+    """Sensitivity of the demonstrations."""
+    made_for: Mapping[str, str | None]
+    """The model whose answers it was calibrated on: `name`, `sha256`."""
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+        """The label that the model names, or an abstention.
+
+        A prompt that may not go to the model is one, with the verdict as its reason, and so is one that does not fit.
+        Raises what the model's engine raises otherwise.
+        """
+        if not task.text.strip():
+            return abstention(self.card.name, task, "there is no text to classify")
+        vector, steps, cut = await self._encode(task)
+        neighbours = self.demonstrations.nearest(vector, NEIGHBOURS)
+        prompt = replace(
+            self.prompting.prompt(task.text, neighbours, max(task.label, self.label)),
+            impersonal=max(impersonal(task), self.label),
+        )
+        try:
+            (output,) = await self.model.run([prompt])
+        except EgressRefused as refusal:
+            refused = replace(abstention(self.card.name, task, refusal.message), impersonal=prompt.impersonal)
+            return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
+        except TooLong as error:
+            long = replace(abstention(self.card.name, task, error.message), impersonal=prompt.impersonal)
+            return replace(long, label=prompt.label, steps=steps)
+        steps = (*steps, self._step(self.model, output))
+        finding = self._finding(prompt, neighbours, output)
+        noted = f"{finding.reason}; {_CUT}" if cut else finding.reason
+        return replace(finding, steps=steps, reason=noted, truncated=cut)
+
+    async def _encode(self, task: Task) -> tuple[np.ndarray, tuple[Step, ...], bool]:
+        """The text's vector (D,), what it took, and whether it is of the beginning only."""
+        if task.vector is not None:
+            return task.vector, (), task.truncated
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
+        return np.asarray(encoded.vector), (self._step(self.encoder, encoded),), encoded.finish == "length"
+
+    def _finding(self, prompt: Prompt, neighbours: Sequence[Neighbour], output: Output) -> Finding:
+        reply = read_reply(self.prompting, neighbours, output)
+        confidence = 0.0 if reply.label is None else self.agreement.confidence(reply.signs)
+        in_scope = neighbours[0].cosine if neighbours else 0.0
+        accepted, reason = self.acceptance.judge(confidence, in_scope)
+        if reply.label is None:
+            accepted, reason = False, reply.trouble
+        return Finding(
+            specialist=self.card.name,
+            value=reply.label,
+            text=reply.label or "",
+            confidence=confidence,
+            accepted=accepted,
+            reason=reason,
+            in_scope=in_scope,
+            label=prompt.label,
+            impersonal=prompt.impersonal,
+            evidence=_alternatives(reply, confidence),
+            facts=self._facts(reply.label, confidence) if accepted else (),
+            verdicts=() if output.verdict is None else (output.verdict,),
+        )
+
+    def _facts(self, label: str | None, confidence: float) -> tuple[Fact, ...]:
+        return tuple(Fact(name=name, value=label, confidence=confidence) for name in self.card.writes[:1])
+
+    def _step(self, engine: Engine, output: Output) -> Step:
+        return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside its demonstrations."""
+        return {
+            "task": "classify",
+            "rung": "llm",
+            "labels": list(self.prompting.labels),
+            "prompting": self.prompting.describe(),
+            "agreement": asdict(self.agreement),
+            "acceptance": asdict(self.acceptance),
+            "data_label": self.label.value,
+            "model": dict(self.made_for),
+            "columns": [],
+        }
+
+    def to_files(self) -> dict[str, bytes]:
+        """What is stored as its version."""
+        described = json.dumps(self.describe(), indent=1, ensure_ascii=False).encode()
+        return {"model.json": described, **self.demonstrations.to_files()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedAnswer:
+    """What a model's answer comes to."""
+
+    label: str | None
+    """None when it named none, or said that none fits."""
+    shares: Mapping[str, float]
+    """Of the neighbours' votes."""
+    signs: Mapping[str, float]
+    """Of how far to believe it; empty without a label."""
+    trouble: str = ""
+    """Why there is no label."""
+
+
+def read_reply(prompting: FewShot, neighbours: Sequence[Neighbour], output: Output) -> PromptedAnswer:
+    """The label that an answer names, and the signs of how far to believe it."""
+    voters = neighbours[:VOTERS]
+    shares, choices = vote(voters), prompting.choices(neighbours)
+    said = prompting.read(output.text, choices)
+    if said is not None and not prompting.refuses(said):
+        signs = read_signs(said, shares, [each.cosine for each in voters], output.logprob)
+        return PromptedAnswer(label=said, shares=shares, signs=signs)
+    if said is not None:
+        trouble = f"the model says that none of the {len(choices) - 1} labels it was shown fits"
+    else:
+        answer = " ".join(output.text.split())
+        quoted = f"{answer[:_QUOTED]!r}, which names none" if answer else "nothing, which is none"
+        trouble = f"the model answered {quoted} of the {len(choices)} labels it was shown, or several"
+        trouble = trouble if answer else trouble.removesuffix(", or several")
+    return PromptedAnswer(label=None, shares=shares, signs={}, trouble=trouble)
+
+
+def _alternatives(reply: PromptedAnswer, confidence: float) -> tuple[Evidence, ...]:
+    """The label, then the neighbours' others, which share what confidence is left as they share the votes."""
+    others = {name: share for name, share in reply.shares.items() if name != reply.label}
+    left = (1.0 - confidence) / (sum(others.values()) or 1.0)
+    ranked = sorted(others, key=lambda name: -others[name])[:_ALTERNATIVES]
+    found = [] if reply.label is None else [(reply.label, confidence)]
+    found += [(name, others[name] * left) for name in ranked]
+    return tuple(Evidence(kind="alternative", name=n, text=f"{n}: {p:.2f}", weight=p) for n, p in found)
+
+
+def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
+    """The model whose answers a stored version was calibrated on; None where its files do not say."""
+    try:
+        model = json.loads(files["model.json"])["model"]
+        return {"name": model["name"], "sha256": model["sha256"]}
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def load_prompted(
+    card: SpecialistCard,
+    section: SpecialistSection,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    models: Mapping[str, Engine],
+    least: Label,
+) -> PromptedSpecialist:
+    """The specialist of a stored version.
+
+    Args:
+        card: Its card.
+        section: Its section, whose `model` is asked; `data_label` says anew how sensitive the demonstrations are.
+        described: What the version says of itself.
+        files: The version's.
+        encoder: The network's.
+        models: Generative engines by `[models]` key.
+        least: The label the demonstrations have at least, unless the section says otherwise.
+
+    Raises:
+        ConfigError: the model is not open.
+        KeyError, TypeError, ValueError: it is not whole.
+    """
+    return PromptedSpecialist(
+        card=card,
+        model=model_of(card, section, models),
+        encoder=encoder,
+        demonstrations=Demonstrations.from_files(files),
+        prompting=FewShot.restore(described["labels"], described["prompting"]),
+        agreement=Agreement.restore(described["agreement"]),
+        acceptance=Acceptance(**described["acceptance"]),
+        label=section.data_label or max(Label(described["data_label"]), least),
+        made_for={key: described["model"][key] for key in ("name", "sha256")},
+    )

@@ -1,0 +1,1 @@
+"""Find typed fields in a text, each with its quote."""

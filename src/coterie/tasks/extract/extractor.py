@@ -1,0 +1,426 @@
+"""From a text to the values of its fields: rank sentences, read the likeliest, weigh what was found there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from coterie.engines.features import stored_array
+from coterie.learning.values import MANY, TEXT, TypedValue, find_values, normalise_value
+from coterie.tasks.extract.document import TextRange, TokenizedText
+from coterie.tasks.extract.quotes import Quoting, Said, quoted
+from coterie.tasks.extract.ranking import Ranker, best_rows
+from coterie.tasks.extract.tagging import (
+    EVIDENCE,
+    CandidateSpan,
+    ReadTags,
+    TaggedDocument,
+    Tagger,
+    log_odds,
+    passages,
+    rows_to_read,
+)
+from coterie.types import Scalar
+
+# --- Which of several values in a quote is the field's: `renewed for one (1) year unless ... thirty (30) days` has
+# two.
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_NEAR = 4
+_WIDE = 160  # characters around a value in which its neighbours are looked for
+
+BIAS = "bias"
+
+
+class Option(NamedTuple):
+    """A value in a quote and what a chooser sees of it."""
+
+    value: Scalar
+    features: list[str]
+
+
+def options(kind: str, quote: str) -> list[Option]:
+    """The typed values of a quote, in its order."""
+    found = find_values(kind, quote)
+    return [Option(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
+
+
+def choose(kind: str, quote: str, weights: Mapping[str, float]) -> Scalar:
+    """The value of the highest log-odds; None if even that is unlikely to be meant, or there is none."""
+    scored = [(sum(weights.get(name, 0.0) for name in each.features), each.value) for each in options(kind, quote)]
+    best = max(scored, key=lambda each: each[0], default=(-1.0, None))
+    return best[1] if best[0] >= 0 else None
+
+
+def _features(value: TypedValue, number: int, count: int, quote: str) -> list[str]:
+    before = [word.lower() for word in _WORD.findall(quote[max(0, value.start - _WIDE) : value.start])][-_NEAR:]
+    after = [word.lower() for word in _WORD.findall(quote[value.end : value.end + _WIDE])][:_NEAR]
+    place = f"n={min(number, 3)}/{min(count, 4)}"
+    return [
+        BIAS,
+        place,
+        *(f"<{word}" for word in before),
+        *(f">{word}" for word in after),
+        f"<<{' '.join(before[-2:])}",
+        f">>{' '.join(after[:2])}",
+    ]
+
+
+# --- A field: what is looked for, and which value a quote states.
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldModel:
+    """What is looked for, and how a quote of it is read."""
+
+    name: str
+    type: str
+    choices: tuple[str, ...] = ()
+    """Of a `choice`: the values of the training data, the most frequent first."""
+    chooser: Mapping[str, float] | None = None
+    """Of a typed field: weights of what stands around the value that is meant. None takes the first in the quote."""
+
+    @property
+    def many(self) -> bool:
+        """Whether there may be several values."""
+        return self.type.endswith(MANY)
+
+    @property
+    def typed(self) -> bool:
+        """Whether it has values beside quotes."""
+        return self.type.removesuffix(MANY) != TEXT
+
+    def value(self, quote: str) -> Scalar:
+        """The value that a quote states."""
+        if self.chooser is not None:
+            return choose(self.type.removesuffix(MANY), quote, self.chooser)
+        return normalise_value(self.type, quote, self.choices)
+
+    def describe(self) -> dict[str, object]:
+        """As JSON values."""
+        chooser = None if self.chooser is None else dict(self.chooser)
+        return {"name": self.name, "type": self.type, "choices": list(self.choices), "chooser": chooser}
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any]) -> FieldModel:
+        """What `describe` was asked of."""
+        name, kind, choices = described["name"], described["type"], described["choices"]
+        if not isinstance(name, str) or not isinstance(kind, str) or not all(isinstance(each, str) for each in choices):
+            raise ValueError(f"{described!r} describes no field")
+        weights = described["chooser"]
+        chooser = None if weights is None else {str(term): float(weight) for term, weight in weights.items()}
+        return cls(name=name, type=kind, choices=tuple(choices), chooser=chooser)
+
+
+# --- What is said of a field, and what speaks for and against it.
+
+NOT_STATED = (None, None)
+SIGNS = ("chance", "contrary", "rival", "no value", "agreement", "lead", "candidates")
+"""What speaks for a statement or against it.
+
+- `chance`: log-odds of what is said, by the weigher
+- `contrary`: chance of the opposite, that the field is not stated or that its best candidate is right
+- `rival`: chance of the best other candidate
+- `no value`: 1 where the field has a type and the quote has no value of it
+- `agreement`: chances of the other candidates that say the same, added up
+- `lead`: how far the likeliest sentence is ahead of the next
+- `candidates`: logarithm of how many there are
+
+Chances that may be next to none are no log-odds: how rare an outcome is that texts hardly have says nothing.
+"""
+
+
+class Statement(NamedTuple):
+    """A value of a field, or that it is not stated, before anybody says how sure that is."""
+
+    start: int | None
+    end: int | None
+    signs: tuple[float, ...]
+    """Those of `SIGNS`; none where there was nothing to weigh."""
+
+    @property
+    def stated(self) -> bool:
+        """Whether it is a value."""
+        return self.start is not None
+
+
+class Signs(NamedTuple):
+    """What speaks for each candidate of a field."""
+
+    candidates: Sequence[CandidateSpan]
+    chances: Floats  # (C, 3)
+    says: Sequence[Scalar]
+    """By candidate its value, else the words of its quote."""
+    typed: Sequence[bool]
+    """By candidate whether it has a value where the field has a type."""
+
+    @classmethod
+    def of(cls, field: FieldModel, candidates: Sequence[CandidateSpan], chances: Floats, text: str) -> Signs:
+        """The signs of a field's candidates in a text."""
+        quotes = [text[each.start : each.end] for each in candidates]
+        values = [field.value(quote) if field.typed else None for quote in quotes]
+        words = [" ".join(quote.casefold().split()) for quote in quotes]
+        says = [word if value is None else value for word, value in zip(words, values, strict=True)]
+        return cls(candidates, chances, says, [not field.typed or value is not None for value in values])
+
+    def stated(self, k: int) -> Statement:
+        """That this candidate is the value."""
+        return self._statement(k, Statement(self.candidates[k].start, self.candidates[k].end, ()))
+
+    def not_stated(self, best: int) -> Statement:
+        """That there is no value, where this candidate would be the best."""
+        return self._statement(best, Statement(*NOT_STATED, ()))
+
+    def _statement(self, k: int, said: Statement) -> Statement:
+        right, missing = self.chances[:, 0], self.chances[:, 1]
+        others = [place for place in range(len(right)) if place != k]
+        chance, contrary = (right[k], missing[k]) if said.stated else (missing[k], right[k])
+        alike = sum(float(right[place]) for place in others if self.says[place] == self.says[k])
+        signs = (
+            log_odds(chance),
+            float(contrary),
+            float(max((right[place] for place in others), default=0.0)),
+            float(said.stated and not self.typed[k]),
+            alike if said.stated else 0.0,
+            self.candidates[k].evidence[EVIDENCE.index("lead")],
+            float(np.log(len(right))),
+        )
+        return said._replace(signs=signs)
+
+
+# --- How sure to be of what is said of a field.
+
+
+class FieldStatement(NamedTuple):
+    """One value of a field, or that it is not stated."""
+
+    start: int | None
+    end: int | None
+    confidence: float
+    """Calibrated probability that this is right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrator:
+    """Logistic regression from the signs of a statement to whether it is right: one a field and kind of statement."""
+
+    weights: Floats  # (F, 2, S), of `not stated` and of a value
+    bias: Floats  # (F, 2)
+
+    @classmethod
+    def straight(cls, fields: int) -> Calibrator:
+        """One that believes the weigher."""
+        weights = np.zeros((fields, 2, len(SIGNS)))
+        weights[:, :, 0] = 1.0
+        return cls(weights=weights, bias=np.zeros((fields, 2)))
+
+    def believe(self, number: int, said: Statement) -> FieldStatement:
+        """A statement about a field with its confidence; what there was nothing to weigh for is certain."""
+        if not said.signs:
+            return FieldStatement(said.start, said.end, 1.0)
+        kind = int(said.stated)
+        logit = self.weights[number, kind] @ np.array(said.signs) + self.bias[number, kind]
+        return FieldStatement(said.start, said.end, float(expit(logit)))
+
+    def store(self) -> dict[str, Floats]:
+        """The arrays that restore it."""
+        return {"calibrate.weights": self.weights, "calibrate.bias": self.bias}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, Floats], fields: int) -> Calibrator:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        return cls(
+            weights=stored_array(arrays, "calibrate.weights", fields, 2, len(SIGNS)),
+            bias=stored_array(arrays, "calibrate.bias", fields, 2),
+        )
+
+
+Floats = np.ndarray
+
+OUTCOMES = ("right", "not stated", "wrong")
+"""What may be true of a candidate: it is right; the field is not stated at all; it is stated, but otherwise."""
+ENCODED = 8
+"""Sentences a field whose encodings are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weigher:
+    """Multinomial logistic regression from a candidate's evidence to the three outcomes, one a field."""
+
+    center: Floats  # (F, E)
+    scale: Floats  # (F, E)
+    weights: Floats  # (F, E, 3)
+    bias: Floats  # (F, 3)
+    least: Floats  # (F,)
+    """Of a field of several values: the probability from which a candidate is one of them."""
+
+    def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
+        """Probabilities of `OUTCOMES` for each candidate of a field."""
+        unit = (np.array(evidence).reshape(-1, len(EVIDENCE)) - self.center[number]) / self.scale[number]
+        logits = unit @ self.weights[number] + self.bias[number]
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+    def decide(self, number: int, field: FieldModel, candidates: Sequence[CandidateSpan], text: str) -> list[Statement]:
+        """What a field's candidates come to: at least one statement, in the text's order."""
+        if not candidates:
+            return [Statement(*NOT_STATED, ())]
+        chances = self.weigh(number, [each.evidence for each in candidates])
+        signs = Signs.of(field, candidates, chances, text)
+        right, missing = chances[:, 0], chances[:, 1]
+        best = int(right.argmax())
+        if field.many:
+            kept = np.flatnonzero(right >= self.least[number])
+            if len(kept):
+                places = sorted(kept.tolist(), key=lambda k: candidates[k].start)
+                return [signs.stated(k) for k in places]
+        elif right[best] >= missing[best]:
+            return [signs.stated(best)]
+        return [signs.not_stated(best)]
+
+    def store(self) -> dict[str, Floats]:
+        """The arrays that restore it."""
+        return {f"weigh.{name}": value for name, value in vars(self).items()}
+
+    @classmethod
+    def restore(cls, arrays: Mapping[str, Floats], fields: int) -> Weigher:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        wide = len(EVIDENCE)
+        scale = stored_array(arrays, "weigh.scale", fields, wide)
+        if not (scale > 0).all():
+            raise ValueError("a scale of evidence is not above 0")
+        return cls(
+            center=stored_array(arrays, "weigh.center", fields, wide),
+            scale=scale,
+            weights=stored_array(arrays, "weigh.weights", fields, wide, len(OUTCOMES)),
+            bias=stored_array(arrays, "weigh.bias", fields, len(OUTCOMES)),
+            least=stored_array(arrays, "weigh.least", fields),
+        )
+
+
+class DocumentSurvey(NamedTuple):
+    """A document after the first look at it."""
+
+    document: TokenizedText
+    scores: Floats  # (S, F)
+    shortlist: list[int]
+    """Sentences whose encodings the second look asks for; none where it does without."""
+    places: list[TextRange]
+    """What an encoder is to look at: the shortlisted sentences, or the passages that are read."""
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the places."""
+        return [self.document.text[place.start : place.end] for place in self.places]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Reads texts for a fixed list of fields. Blocking, and safe to call from several threads."""
+
+    fields: tuple[FieldModel, ...]
+    ranker: Ranker
+    tagger: Tagger | None
+    weigher: Weigher
+    calibrator: Calibrator
+    quoting: Quoting | None = None
+    """In the tagger's place, where a generative model reads."""
+
+    @property
+    def second_look(self) -> bool:
+        """Whether it ranks again, with the encodings of likely sentences."""
+        return self.ranker.vectors is not None
+
+    @property
+    def tagged(self) -> bool:
+        """Whether it reads with what an encoder says of passages."""
+        return self.tagger is not None and self.tagger.odds_weights is not None
+
+    def survey(self, text: str) -> DocumentSurvey:
+        """Cut a text into sentences and score each for each field."""
+        document = TokenizedText(text)
+        scores = self.ranker.scores(document)
+        if self.quoting is not None:
+            return DocumentSurvey(document, scores, [], self.quoting.show(document, scores))
+        if self.tagged:
+            return DocumentSurvey(document, scores, [], passages(document, rows_to_read(scores)))
+        rows = shortlist(scores) if self.second_look else []
+        return DocumentSurvey(document, scores, rows, [document.sentences[row] for row in rows])
+
+    def read(
+        self,
+        survey: DocumentSurvey,
+        vectors: Floats | None = None,
+        tags: ReadTags | None = None,
+        said: Sequence[Said | None] | None = None,
+    ) -> list[list[FieldStatement]]:
+        """What each field comes to.
+
+        Args:
+            survey: Of the text.
+            vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
+            tags: Of the passages, where the tagger looks at them.
+            said: What a generative model said of each field, where it reads.
+        """
+        if not survey.document.sentences:
+            return [[FieldStatement(*NOT_STATED, 1.0)] for _ in self.fields]
+        scores, reading = second_look(self.ranker, survey, vectors), TaggedDocument(survey.document, tags)
+        found = []
+        for number, each in enumerate(self.fields):
+            if self.tagger is not None:
+                candidates = self.tagger.candidates(reading, number, scores[:, number])
+            else:
+                own = said[number] if said else None
+                candidates = quoted(survey.document, survey.places, own, scores[:, number])
+            said_of_it = self.weigher.decide(number, each, candidates, survey.document.text)
+            found.append([self.calibrator.believe(number, statement) for statement in said_of_it])
+        return found
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        ranking, rank_arrays = self.ranker.store()
+        tagging, tag_arrays = self.tagger.store() if self.tagger else (None, {})
+        described: dict[str, object] = {
+            "fields": [each.describe() for each in self.fields],
+            "rank": ranking,
+            "tag": tagging,
+            "quote": self.quoting.describe() if self.quoting else None,
+        }
+        return described, rank_arrays | tag_arrays | self.weigher.store() | self.calibrator.store()
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
+        """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
+        fields = tuple(FieldModel.restore(each) for each in described["fields"])
+        if not fields:
+            raise ValueError("it looks for no field")
+        tagging, quoting = described["tag"], described.get("quote")
+        if (tagging is None) is (quoting is None):
+            raise ValueError("it must read with either a tagger or a model")
+        return cls(
+            fields=fields,
+            ranker=Ranker.restore(described["rank"], arrays, len(fields)),
+            tagger=None if tagging is None else Tagger.restore(tagging, arrays, len(fields)),
+            weigher=Weigher.restore(arrays, len(fields)),
+            calibrator=Calibrator.restore(arrays, len(fields)),
+            quoting=None if quoting is None else Quoting.restore(quoting),
+        )
+
+
+def shortlist(scores: Floats) -> list[int]:
+    """Numbers of the sentences that are likeliest for any field, in the text's order."""
+    return sorted({row for column in scores.T for row in best_rows(column, ENCODED)})
+
+
+def second_look(ranker: Ranker, survey: DocumentSurvey, vectors: Floats | None) -> Floats:  # (S, F)
+    """Scores with the encodings of the shortlisted sentences; of the others nothing more is said."""
+    if vectors is None or ranker.vectors is None:
+        return survey.scores
+    looked = np.full_like(survey.scores, -np.inf)
+    looked[survey.shortlist] = ranker.with_vectors(survey.scores[survey.shortlist], vectors)
+    return looked

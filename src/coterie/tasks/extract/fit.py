@@ -1,0 +1,189 @@
+"""Training an `extract` specialist: rank, tag, weigh. Each stage learns from what the last one says of unseen texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coterie.errors import DataError
+from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.dataset import Row
+from coterie.learning.examples import deal_folds
+from coterie.learning.job import Job
+from coterie.learning.measure import encode, held_out_warnings, measure
+from coterie.learning.provable import Provable, provable
+from coterie.learning.threshold import Threshold
+from coterie.specialists.acceptance import Acceptance
+from coterie.specialists.artefacts import own_encoder_files
+from coterie.tasks.extract.extractor import Extractor, FieldModel
+from coterie.tasks.extract.field_reader import FieldReader
+from coterie.tasks.extract.fit_calibration import Unseen, calibrate
+from coterie.tasks.extract.fit_tagging import (
+    Corpus,
+    Ranked,
+    field_models,
+    rank_by_vectors,
+    rank_by_words,
+    shortlisted,
+    tag_fields,
+)
+from coterie.tasks.extract.metrics import FieldCase, field_cases, judge_fields
+from coterie.tasks.extract.model import ExtractSpecialist
+from coterie.types import Rung
+
+if TYPE_CHECKING:
+    from coterie.tasks.extract.fit_encoder import TunedTags
+
+FOLDS = 3
+"""Parts of the texts, each read by models of the others."""
+PARTS = 5
+"""Parts of what was read so, each weighed and believed as the others teach."""
+
+
+def train_extract(job: Job) -> list[Candidate]:
+    """A candidate a rung, cheapest first."""
+    folds = deal_folds(job.train, FOLDS, job.section.seed)
+    corpus = Corpus.of(job.train, list(job.section.fields), folds, job.section.seed)
+    start = time.perf_counter()
+    job.progress.start(f"{job.name}: rank sentences", len(np.unique(folds)) + 1)
+    words = rank_by_words(corpus, job.progress.advance)
+    job.progress.finish("")
+    spent = time.perf_counter() - start
+    found = [_tagged(job, corpus, "lexical", words, spent)]
+    if "embedding" in job.measured_rungs:
+        start = time.perf_counter()
+        ranked = _with_vectors(job, corpus, words)
+        found.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start))
+    # Imported here: they need torch, which nothing else does.
+    if "encoder" in job.measured_rungs:
+        from coterie.tasks.extract.fit_encoder import tune_tags  # noqa: PLC0415
+
+        start = time.perf_counter()
+        tuned = tune_tags(job, corpus, words.scores)
+        found.append(_tagged(job, corpus, "encoder", words, spent + time.perf_counter() - start, tuned=tuned))
+    if "slm" in job.measured_rungs:
+        from coterie.tasks.extract.fit_slm import tune_quotes  # noqa: PLC0415
+
+        start = time.perf_counter()
+        with tune_quotes(job, corpus, words) as reader:
+            found.append(_candidate(job, corpus, reader, spent + time.perf_counter() - start))
+    return found
+
+
+def _with_vectors(job: Job, corpus: Corpus, words: Ranked) -> Ranked:
+    rows = shortlisted(corpus, words.scores)
+    every = [d.text[place.start : place.end] for d in corpus.documents for place in d.sentences]
+    vectors = encode(job, [every[row] for row in rows], "encode sentences").vectors
+    return rank_by_vectors(corpus, words, rows, vectors)
+
+
+def _tagged(
+    job: Job, corpus: Corpus, rung: Rung, ranked: Ranked, spent: float, *, tuned: TunedTags | None = None
+) -> Candidate:
+    """The candidate of a rung whose chains read."""
+    start = time.perf_counter()
+    job.progress.start(f"{job.name}: read ({rung})", corpus.fields * (len(np.unique(corpus.folds)) + 1))
+    tagged = tag_fields(corpus, ranked.scores, job.progress.advance, tuned.tags if tuned else None)
+    job.progress.finish("")
+    reader = FieldReader(
+        rung=rung,
+        ranker=ranked.ranker,
+        candidates=dict(enumerate(tagged.candidates)),
+        tagger=tagged.tagger,
+        encoder=tuned.tagger if tuned else job.encoder if rung == "embedding" else None,
+        files=own_encoder_files(tuned.files) if tuned else {},
+        notes=tuned.notes if tuned else {},
+    )
+    return _candidate(job, corpus, reader, spent + time.perf_counter() - start)
+
+
+def _candidate(job: Job, corpus: Corpus, reader: FieldReader, spent: float) -> Candidate:
+    """Weigh, decide from which confidence to accept, measure on held-out texts."""
+    start = time.perf_counter()
+    numbers = sorted(reader.candidates)
+    models = field_models(job.train.rows, job.section.fields)
+    unseen = Unseen(
+        [job.train.rows[number] for number in numbers],
+        [reader.candidates[number] for number in numbers],
+        _unseen_models(job, corpus),
+        corpus.folds[numbers],
+    )
+    believed = calibrate(unseen, _parts(job, numbers))
+    extractor = Extractor(
+        fields=models,
+        ranker=reader.ranker,
+        tagger=reader.tagger,
+        weigher=unseen.fit_weigher(),
+        calibrator=believed.calibrator,
+        quoting=reader.quoting,
+    )
+    cases = field_cases(unseen.rows, believed.findings)
+    shown = [_shown(job, model.name, unseen.rows, cases) for model in models]
+    specialist = ExtractSpecialist(
+        card=job.card(reader.rung),
+        extractor=extractor,
+        acceptances=tuple(_acceptance(each.threshold.value, each.risk) for each in shown),
+        encoder=reader.encoder,
+        model=reader.model,
+    )
+    seconds = spent + time.perf_counter() - start
+    report, evaluation = judge_fields(unseen.rows, cases), measure(job, reader.rung, specialist)
+    return Candidate(
+        rung=reader.rung,
+        files={**specialist.to_files(**reader.about), **reader.files},
+        validation={name: Figure(report.figures[name], report.intervals[name]) for name in job.measures},
+        evaluation=evaluation,
+        seconds=seconds,
+        notes={
+            **reader.notes,
+            "threshold": _thresholds_in_words(models, [each.threshold for each in shown]),
+            "out_of_fold": {name: each.to_json() for name, each in report.fields.items()},
+        },
+        warnings=(
+            *(f"{model.name}: {each.warning}" for model, each in zip(models, shown, strict=True) if each.warning),
+            *held_out_warnings(job, reader.rung, evaluation),
+        ),
+    )
+
+
+def _parts(job: Job, numbers: Sequence[int]) -> np.ndarray:  # (N,)
+    """The part of each of these texts; one part for all where they are of one group."""
+    try:
+        return deal_folds(job.train.take(numbers), PARTS, job.section.seed)
+    except DataError:
+        return np.zeros(len(numbers), dtype=np.int64)
+
+
+def _unseen_models(job: Job, corpus: Corpus) -> dict[int, tuple[FieldModel, ...]]:
+    rows = np.array(job.train.rows, dtype=object)
+    return {
+        int(fold): field_models(rows[corpus.folds != fold].tolist(), job.section.fields)
+        for fold in np.unique(corpus.folds)
+    }
+
+
+def _acceptance(threshold: float | None, target_risk: float) -> Acceptance:
+    return Acceptance(temperature=1.0, threshold=threshold, target_risk=target_risk, scope_threshold=None)
+
+
+def _shown(job: Job, name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:
+    """From which confidence a field is accepted; several values of one text are not independent."""
+    own = [case for case in cases if case.field.name == name]
+    return provable(
+        job.section,
+        np.array([case.field.confidence for case in own], dtype=float),
+        np.array([case.correct for case in own], dtype=bool),
+        [rows[case.document].group or case.document for case in own],
+    )
+
+
+def _thresholds_in_words(models: Sequence[FieldModel], thresholds: Sequence[Threshold]) -> dict[str, object]:
+    covered = float(np.mean([each.coverage for each in thresholds]))
+    return {
+        "value": {model.name: each.value for model, each in zip(models, thresholds, strict=True)},
+        "coverage": covered,
+        "reason": " ".join(f"{model.name}: {each.reason}" for model, each in zip(models, thresholds, strict=True)),
+    }

@@ -1,0 +1,529 @@
+"""Learning where in the likeliest sentences a field's values stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix, hstack, vstack
+from sklearn.linear_model import LogisticRegression
+
+from coterie.engines.features import Sparse, fit_ngrams
+from coterie.learning.dataset import Dataset, FieldSpan, Row
+from coterie.learning.sequence import TAGS, ChainFit, fit_chain
+from coterie.learning.values import CHOICE, MANY, TEXT
+from coterie.tasks.extract.document import TextRange, TokenizedText
+from coterie.tasks.extract.extractor import OUTCOMES, FieldModel, Weigher, options, shortlist
+from coterie.tasks.extract.ranking import PLACES, Ranker, place_features
+from coterie.tasks.extract.tagging import (
+    EVIDENCE,
+    RANK_FEATURES,
+    CandidateSpan,
+    ReadTags,
+    Region,
+    RegionWords,
+    TaggedDocument,
+    Tagger,
+    numbered,
+    rank_features,
+    regions,
+    word_features,
+)
+
+# --- What a field is, learnt from what the data says of it: the choices it has, and which value of a quote is meant.
+
+_C_EXTRACT_FIELDS = 1.0
+_FEWEST = 10  # values in quotes from which a chooser is learnt; with less, the first one is taken
+
+
+def field_models(rows: Sequence[Row], types: Mapping[str, str]) -> tuple[FieldModel, ...]:
+    """The fields of these types, as the rows state them."""
+    return tuple(_model(rows, name, kind) for name, kind in types.items())
+
+
+def spans_of(row: Row, name: str) -> tuple[FieldSpan, ...]:
+    """Where a row states a field; nothing where it does not."""
+    return row.fields[name].spans if name in row.fields else ()
+
+
+def _model(rows: Sequence[Row], name: str, kind: str) -> FieldModel:
+    plain = kind.removesuffix(MANY)
+    if plain == TEXT:
+        return FieldModel(name=name, type=kind)
+    if plain == CHOICE:
+        return FieldModel(name=name, type=kind, choices=_choices(rows, name))
+    return FieldModel(name=name, type=kind, chooser=_chooser(rows, name, plain))
+
+
+def _choices(rows: Iterable[Row], name: str) -> tuple[str, ...]:
+    """Every value that a field has in the data, the most frequent first."""
+    counts = Counter(str(span.value) for row in rows for span in spans_of(row, name) if span.value is not None)
+    return tuple(sorted(counts, key=lambda value: (-counts[value], value)))
+
+
+def _chooser(rows: Iterable[Row], name: str, kind: str) -> dict[str, float] | None:
+    """Weights of what stands around the value that is meant; None if there is too little to learn from."""
+    seen = [
+        (option.features, option.value == span.value)
+        for row in rows
+        for span in spans_of(row, name)
+        if span.value is not None
+        for option in options(kind, row.text[span.start : span.end])
+    ]
+    meant = np.array([each[1] for each in seen], dtype=bool)
+    if len(seen) < _FEWEST or meant.all() or not meant.any():
+        return None
+    counts = Counter(name for features, _ in seen for name in features)
+    terms = {term: number for number, term in enumerate(sorted(t for t, n in counts.items() if n > 1))}
+    known = [sorted({terms[term] for term in features if term in terms}) for features, _ in seen]
+    starts = np.concatenate([[0], np.cumsum([len(each) for each in known])])
+    indices = np.array([number for each in known for number in each], dtype=np.int64)
+    matrix = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(seen), len(terms)))
+    model = LogisticRegression(C=_C_EXTRACT_FIELDS, solver="liblinear", fit_intercept=False, random_state=0).fit(
+        matrix, meant
+    )
+    return {term: round(float(model.coef_[0][number]), 4) for term, number in terms.items()}
+
+
+# --- The texts of an `extract` job, cut once, with what they state by sentence and by word.
+
+Ints = np.ndarray
+Bools = np.ndarray
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents with the places of their fields."""
+
+    documents: Sequence[TokenizedText]
+    spans: Sequence[Sequence[tuple[FieldSpan, ...]]]
+    """For each document and field the places where it is stated; none where it is not."""
+    folds: Ints  # (N,)
+    seed: int
+
+    @classmethod
+    def of(cls, data: Dataset, fields: Sequence[str], folds: Ints, seed: int) -> Corpus:
+        """The documents of a data set."""
+        return cls(
+            documents=[TokenizedText(row.text) for row in data.rows],
+            spans=[[spans_of(row, name) for name in fields] for row in data.rows],
+            folds=folds,
+            seed=seed,
+        )
+
+    @property
+    def fields(self) -> int:
+        """How many there are."""
+        return len(self.spans[0])
+
+    @cached_property
+    def ends(self) -> Ints:  # (N + 1,)
+        """Where each document's sentences begin among those of all."""
+        return np.concatenate([[0], np.cumsum([len(each.sentences) for each in self.documents])]).astype(np.int64)
+
+    @cached_property
+    def owners(self) -> Ints:  # (S,)
+        """The document of each sentence."""
+        return np.repeat(np.arange(len(self.documents)), np.diff(self.ends))
+
+    @cached_property
+    def states(self) -> Bools:  # (S, F)
+        """Whether each sentence states a field, or a part of what is stated."""
+        found = np.zeros((int(self.ends[-1]), self.fields), dtype=bool)
+        for number, document in enumerate(self.documents):
+            starts = np.array([sentence.start for sentence in document.sentences])
+            ends = np.array([sentence.end for sentence in document.sentences])
+            for name, spans in enumerate(self.spans[number]):
+                for span in spans:
+                    found[self.ends[number] : self.ends[number + 1], name] |= (starts < span.end) & (ends > span.start)
+        return found
+
+    def of_document(self, scores: np.ndarray, number: int) -> np.ndarray:
+        """The rows of one document's sentences."""
+        return scores[self.ends[number] : self.ends[number + 1]]
+
+
+def tag_words(places: Sequence[TextRange], spans: Sequence[FieldSpan]) -> Ints:  # (T,)
+    """The tag of each word: 1 where a stated value begins, 2 where it goes on, 0 outside."""
+    starts = np.array([place.start for place in places])
+    ends = np.array([place.end for place in places])
+    tags = np.zeros(len(places), dtype=np.int64)
+    for span in spans:
+        inside = np.flatnonzero((starts < span.end) & (ends > span.start))
+        if len(inside) and not tags[inside].any():
+            tags[inside] = 2
+            tags[inside[0]] = 1
+    return tags
+
+
+_AT_LEAST = 3  # times that a feature of a word occurs
+_HERE = 2  # times that it occurs where one field is looked for
+_CENT = 0.01  # weights below it are dropped: they move nothing and fill the file
+
+Floats = np.ndarray
+
+
+class Tagged(NamedTuple):
+    """A tagger of all documents, and the candidates of taggers that did not see the document they read."""
+
+    tagger: Tagger
+    candidates: list[list[list[CandidateSpan]]]
+    """By document and field."""
+
+
+class _Sequence(NamedTuple):
+    """A region as a chain reads it."""
+
+    features: csr_matrix  # (T, V + RANK_FEATURES), and two columns more where an encoder has read it
+    tags: np.ndarray  # (T,)
+
+
+def tag_fields(
+    corpus: Corpus, scores: Floats, advance: Callable[[int], None], tags: Sequence[ReadTags] | None = None
+) -> Tagged:
+    """A chain a field, fitted on the regions that its ranking of unseen documents picks, and those that state it.
+
+    Args:
+        corpus: The documents.
+        scores: (S, F) of the ranking.
+        advance: Told each fit that is done.
+        tags: What encoders that did not see a document say of it, where there are any; the chain weighs it too.
+    """
+    terms = _vocabulary(corpus, scores)
+    every: Sequence[ReadTags | None] = tags or [None] * len(corpus.documents)
+    readings = [TaggedDocument(document, own) for document, own in zip(corpus.documents, every, strict=True)]
+    blank = _blank(corpus.fields, terms, tagged=tags is not None)
+    candidates: list[list[list[CandidateSpan]]] = [[[] for _ in range(corpus.fields)] for _ in readings]
+    for field in range(corpus.fields):
+        sequences = [
+            _sequences(corpus, reading, scores, terms, field=field, number=n) for n, reading in enumerate(readings)
+        ]
+        for fold in np.unique(corpus.folds):
+            tagger = _with(blank, field, _fit([sequences[n] for n in np.flatnonzero(corpus.folds != fold)]))
+            for n in np.flatnonzero(corpus.folds == fold).tolist():
+                own = corpus.of_document(scores, n)[:, field]
+                candidates[n][field] = tagger.candidates(readings[n], field, own) if len(own) else []
+            advance(1)
+        blank = _with(blank, field, _fit(sequences))
+        advance(1)
+    return Tagged(_slim(blank), candidates)
+
+
+def _picked(corpus: Corpus, field: int, scores: Floats, number: int) -> list[Region]:
+    """The regions of a document that a field's chain learns from."""
+    own = corpus.of_document(scores, number)[:, field]
+    if not len(own):
+        return []
+    stated = np.flatnonzero(corpus.of_document(corpus.states, number)[:, field])
+    found = regions(own)
+    for row in stated.tolist():
+        if not any(region.first <= row <= region.last for region in found):
+            found.append(Region(row, row))
+    return found
+
+
+def _vocabulary(corpus: Corpus, scores: Floats) -> dict[str, int]:
+    def features() -> list[Sequence[str]]:
+        every: list[Sequence[str]] = []
+        for number, document in enumerate(corpus.documents):
+            picked = {region for field in range(corpus.fields) for region in _picked(corpus, field, scores, number)}
+            for region in sorted(picked):
+                every += word_features(document, document.sentences[region.first : region.last + 1])[1]
+        return every
+
+    return numbered(features(), _AT_LEAST if len(corpus.documents) >= 100 else 1)
+
+
+def _sequences(
+    corpus: Corpus, reading: TaggedDocument, scores: Floats, terms: Mapping[str, int], *, field: int, number: int
+) -> list[_Sequence]:
+    own = corpus.of_document(scores, number)[:, field]
+    found = []
+    for region in _picked(corpus, field, scores, number):
+        words = reading.words(region, terms)
+        if words.places:
+            odds = reading.tags.of_words(words.places, field) if reading.tags else np.zeros((len(words.places), 0))
+            found.append(_sequence(words, own, corpus.spans[number][field], len(terms), odds))
+    return found
+
+
+def _sequence(words: RegionWords, scores: Floats, spans: Sequence[FieldSpan], width: int, odds: Floats) -> _Sequence:
+    ones = np.ones(len(words.features), dtype=np.float32)
+    own = csr_matrix((ones, words.features, words.starts), shape=(len(words.places), width))
+    ranks = csr_matrix(rank_features(words, scores).astype(np.float32))
+    said = csr_matrix(odds.astype(np.float32))
+    return _Sequence(hstack([own, ranks, said]).tocsr(), tag_words(words.places, spans))
+
+
+def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
+    """A chain over the features that occur here often enough; the others weigh nothing."""
+    every = [each for document in sequences for each in document]
+    features = vstack([each.features for each in every]).tocsr()
+    kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= _HERE)
+    fit = fit_chain(
+        features[:, kept], np.concatenate([each.tags for each in every]), [len(each.tags) for each in every]
+    )
+    weights = np.zeros((features.shape[1], TAGS), dtype=np.float32)
+    weights[kept] = fit.weights
+    return ChainFit(weights, fit.transitions)
+
+
+def _blank(fields: int, terms: Mapping[str, int], *, tagged: bool) -> Tagger:
+    return Tagger(
+        terms=terms,
+        weights=np.zeros((fields, len(terms), TAGS), dtype=np.float32),
+        rank_weights=np.zeros((fields, RANK_FEATURES, TAGS), dtype=np.float32),
+        transitions=np.zeros((fields, TAGS, TAGS), dtype=np.float32),
+        odds_weights=np.zeros((fields, TAGS - 1, TAGS), dtype=np.float32) if tagged else None,
+    )
+
+
+def _with(tagger: Tagger, field: int, fit: ChainFit) -> Tagger:
+    """The tagger with one field's chain, in place."""
+    width = len(tagger.terms)
+    tagger.weights[field] = fit.weights[:width]
+    tagger.rank_weights[field] = fit.weights[width : width + RANK_FEATURES]
+    if tagger.odds_weights is not None:
+        tagger.odds_weights[field] = fit.weights[width + RANK_FEATURES :]
+    tagger.transitions[field] = fit.transitions
+    return tagger
+
+
+def _slim(tagger: Tagger) -> Tagger:
+    """Without features that say nothing, in half precision."""
+    kept = np.flatnonzero(np.abs(tagger.weights).max(axis=(0, 2)) >= _CENT)
+    names = sorted(tagger.terms, key=tagger.terms.__getitem__)
+    return Tagger(
+        terms={names[number]: place for place, number in enumerate(kept)},
+        weights=tagger.weights[:, kept].astype(np.float16),
+        rank_weights=tagger.rank_weights,
+        transitions=tagger.transitions,
+        odds_weights=tagger.odds_weights,
+    )
+
+
+# --- Learning which sentences state a field, and what that says of sentences it has not seen.
+
+_NGRAMS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 30_000}
+_UNSTATED = 40  # sentences a document that are shown as stating nothing
+_C, _VECTOR_C = 10.0, 1.0
+_UNLIKELY = -6.0  # log-odds of a field that the training documents do not state
+
+
+class Ranked(NamedTuple):
+    """A ranker of all documents, and the scores of rankers that did not see the document they score."""
+
+    ranker: Ranker
+    scores: Floats  # (S, F); -inf where a sentence is not looked at again
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """A line a field."""
+
+    weights: Floats  # (D, F)
+    bias: Floats  # (F,)
+
+    def scores(self, features: csr_matrix | Floats) -> Floats:
+        return np.asarray(features @ self.weights + self.bias)
+
+
+def rank_by_words(corpus: Corpus, advance: Callable[[int], None]) -> Ranked:
+    """The ranker that looks at words and places."""
+    texts = [document.text[place.start : place.end] for document in corpus.documents for place in document.sentences]
+    ngrams = fit_ngrams(texts, at_least=3 if len(texts) >= 5_000 else 1, **_NGRAMS)  # type: ignore[arg-type]
+    features = _matrix([ngrams.encode(text) for text in texts], len(ngrams.terms), corpus.documents)
+    shown = _shown(corpus)
+    scores = np.zeros((len(texts), corpus.fields))
+    for fold in np.unique(corpus.folds):
+        held = corpus.folds[corpus.owners] == fold
+        scores[held] = _fit_extract_rank(features, corpus, shown & ~held, _C).scores(features[held])
+        advance(1)
+    line = _fit_extract_rank(features, corpus, shown, _C)
+    advance(1)
+    ranker = Ranker(ngrams=ngrams, weights=line.weights.astype(np.float16), bias=line.bias.astype(np.float32))
+    return Ranked(ranker, scores)
+
+
+def shortlisted(corpus: Corpus, scores: Floats) -> np.ndarray:  # (K,)
+    """Numbers of the sentences that are looked at again."""
+    rows = [
+        np.array(shortlist(corpus.of_document(scores, number)), dtype=np.int64) + corpus.ends[number]
+        for number in range(len(corpus.documents))
+        if corpus.ends[number + 1] > corpus.ends[number]
+    ]
+    return np.concatenate(rows)
+
+
+def rank_by_vectors(corpus: Corpus, words: Ranked, rows: np.ndarray, vectors: Floats) -> Ranked:
+    """The ranker that also looks at encodings.
+
+    Args:
+        corpus: The documents.
+        words: Its first look.
+        rows: (K,) sentences that are looked at again.
+        vectors: (K, D) their encodings.
+    """
+    everything = np.ones(len(rows), dtype=bool)
+    folds = corpus.folds[corpus.owners[rows]]
+    states, first = corpus.states[rows], words.scores[rows]
+    second = np.zeros_like(first)
+    for fold in np.unique(folds):
+        second[folds == fold] = _fit_rows(vectors, states, folds != fold, _VECTOR_C).scores(vectors[folds == fold])
+    line = _fit_rows(vectors, states, everything, _VECTOR_C)
+    shares, shift = _pool(first, second, states)
+    ranker = replace(
+        words.ranker,
+        vectors=line.weights.astype(np.float32),
+        vector_bias=(line.bias + shift / np.maximum(shares[1], 1e-3)).astype(np.float32),
+        shares=shares.astype(np.float32),
+    )
+    scores = np.full_like(words.scores, -np.inf)
+    scores[rows] = shares[0] * first + shares[1] * second + shift
+    return Ranked(ranker, scores)
+
+
+def _pool(first: Floats, second: Floats, states: np.ndarray) -> tuple[Floats, Floats]:
+    """Shares of the two scores of each field (2, F) and a shift (F,), by logistic regression on unseen documents."""
+    shares, shift = np.ones((2, first.shape[1])) * 0.5, np.zeros(first.shape[1])
+    for number in range(first.shape[1]):
+        if states[:, number].any() and not states[:, number].all():
+            both = np.column_stack([first[:, number], second[:, number]])
+            model = LogisticRegression(C=10.0).fit(both, states[:, number])
+            shares[:, number] = np.maximum(model.coef_[0], 1e-3)
+            shift[number] = model.intercept_[0]
+    return shares, shift
+
+
+def _fit_extract_rank(features: csr_matrix, corpus: Corpus, rows: np.ndarray, strength: float) -> _Linear:
+    return _fit_rows(features, corpus.states, rows, strength)
+
+
+def _fit_rows(features: csr_matrix | Floats, states: np.ndarray, rows: np.ndarray, strength: float) -> _Linear:
+    """Logistic regression, one field against the rest, on some rows."""
+    weights, bias = np.zeros((features.shape[1], states.shape[1])), np.full(states.shape[1], _UNLIKELY)
+    some, stated = features[rows], states[rows]
+    for number in range(states.shape[1]):
+        if stated[:, number].any() and not stated[:, number].all():
+            model = LogisticRegression(C=strength, solver="liblinear", random_state=0).fit(some, stated[:, number])
+            weights[:, number], bias[number] = model.coef_[0], model.intercept_[0]
+    return _Linear(weights, bias)
+
+
+def _shown(corpus: Corpus) -> np.ndarray:  # (S,)
+    """Sentences to learn from: all that state something, and of each document some that do not."""
+    random = np.random.default_rng(corpus.seed)
+    shown = np.asarray(corpus.states.any(axis=1))
+    for number in range(len(corpus.documents)):
+        rows = np.arange(corpus.ends[number], corpus.ends[number + 1])
+        shown[random.permutation(rows)[:_UNSTATED]] = True
+    return shown
+
+
+def _matrix(encoded: Sequence[Sparse], width: int, documents: Sequence[TokenizedText]) -> csr_matrix:  # (S, G + PLACES)
+    starts = np.concatenate([[0], np.cumsum([len(each.indices) for each in encoded])])
+    indices = np.concatenate([each.indices for each in encoded])
+    values = np.concatenate([each.values for each in encoded])
+    words = csr_matrix((values, indices, starts), shape=(len(encoded), width))
+    places = csr_matrix(np.vstack([place_features(document).reshape(-1, PLACES) for document in documents]))
+    return hstack([words, places]).tocsr().astype(np.float64)
+
+
+# --- How likely candidates are: from those of texts that the models have not seen.
+
+RIGHT, NOT_STATED, WRONG = range(len(OUTCOMES))
+_LOOKED_AT = 3  # candidates a text of a field with one value
+_LOOKED_AT_MANY = 20
+_C_EXTRACT_WEIGH = 1.0
+_RARE = -4.0  # logit of an outcome that never occurs
+_LEVELS = np.linspace(0.2, 0.8, 25)
+
+Judge = Callable[[int, int, CandidateSpan], bool]
+"""Whether a candidate of a document and field is right."""
+
+
+def fit_weigher(
+    candidates: Sequence[Sequence[Sequence[CandidateSpan]]],
+    stated: np.ndarray,
+    many: Sequence[bool],
+    right: Judge,
+    wanted: np.ndarray,
+) -> Weigher:
+    """The weigher of all fields.
+
+    Args:
+        candidates: By document and field, likeliest first.
+        stated: (N, F) whether each document states each field.
+        many: For each field, whether it may have several values.
+        right: Says what is right.
+        wanted: (N, F) number of values stated.
+    """
+    fits = [
+        _fit_extract_weigh(
+            [each[field] for each in candidates],
+            stated[:, field],
+            field,
+            right,
+            many=several,
+            wanted=int(wanted[:, field].sum()),
+        )
+        for field, several in enumerate(many)
+    ]
+    center, scale, weights, bias, least = (np.stack(parts) for parts in zip(*fits, strict=True))
+    return Weigher(center=center, scale=scale, weights=weights, bias=bias, least=least)
+
+
+def _fit_extract_weigh(
+    documents: Sequence[Sequence[CandidateSpan]],
+    stated: np.ndarray,
+    field: int,
+    right: Judge,
+    *,
+    many: bool,
+    wanted: int,
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Center, scale, weights, bias and least probability of one field."""
+    looked_at = _LOOKED_AT_MANY if many else _LOOKED_AT
+    seen = [(number, each) for number, document in enumerate(documents) for each in document[:looked_at]]
+    evidence = np.array([each.evidence for _, each in seen]).reshape(-1, len(EVIDENCE))
+    outcome = np.array([_outcome(number, each, field, stated, right) for number, each in seen], dtype=np.int64)
+    center = evidence.mean(axis=0) if seen else np.zeros(len(EVIDENCE))
+    scale = np.maximum(evidence.std(axis=0), 1e-6) if seen else np.ones(len(EVIDENCE))
+    weights, bias = _logistic((evidence - center) / scale, outcome)
+    logits = (evidence - center) / scale @ weights + bias
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    least = _best_level(chances[:, RIGHT], outcome == RIGHT, wanted) if many else 0.5
+    return np.asarray(center), np.asarray(scale), weights, bias, np.asarray(least)
+
+
+def _outcome(number: int, candidate: CandidateSpan, field: int, stated: np.ndarray, right: Judge) -> int:
+    if not stated[number]:
+        return NOT_STATED
+    return RIGHT if right(number, field, candidate) else WRONG
+
+
+def _logistic(evidence: Floats, outcome: np.ndarray) -> tuple[Floats, Floats]:
+    """Weights (E, 3) and bias (3,); what never occurs is unlikely, not impossible."""
+    weights, bias = np.zeros((evidence.shape[1], len(OUTCOMES))), np.full(len(OUTCOMES), _RARE)
+    there = np.unique(outcome)
+    if len(there) < 2:
+        bias[there] = 0.0
+        return weights, bias
+    model = LogisticRegression(C=_C_EXTRACT_WEIGH, max_iter=1000).fit(evidence, outcome)
+    if len(there) == 2:  # scikit-learn gives the second class only
+        weights[:, there[1]], bias[there] = model.coef_[0], [0.0, model.intercept_[0]]
+    else:
+        weights[:, there], bias[there] = model.coef_.T, model.intercept_
+    return weights, bias
+
+
+def _best_level(chances: Floats, right: np.ndarray, wanted: int) -> float:
+    """The probability from which to keep candidates, for the best F1 on unseen texts."""
+    kept = chances[None] >= _LEVELS[:, None]  # (L, C)
+    f1 = 2 * (kept & right).sum(axis=1) / np.maximum(kept.sum(axis=1) + wanted, 1)
+    return float(_LEVELS[int(f1.argmax())])

@@ -1,0 +1,269 @@
+"""What was found in texts, held against what they state: per field and over all of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from coterie.learning.dataset import FieldSpan, Row
+from coterie.learning.metrics import Interval, ece, unseen
+from coterie.types import Field, Finding, Scalar
+
+_WORD = re.compile(r"\w+")
+_DRAWS = 1000
+SAME = 0.5
+"""Jaccard similarity of words from which a quote counts as the right one (Hendrycks et al. 2021, "CUAD")."""
+
+Floats = np.ndarray
+
+
+class FieldCase(NamedTuple):
+    """One value that was found, or that nothing was, and whether that is right."""
+
+    document: int
+    field: Field
+    correct: bool
+    stated: bool
+    """Whether the document states the field at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldFigures:
+    """How well one field is found. None is a figure that the rows cannot give."""
+
+    stated: int
+    """Texts that state it."""
+    exact_f1: float | None
+    """F1 of values whose quote is word for word the right one, case and white space aside."""
+    token_f1: float | None
+    """Mean F1 of the words quoted, over texts that state the field or are said to."""
+    value_accuracy: float | None
+    """Share of right values among stated ones whose value is known."""
+    not_stated_precision: float | None
+    """Share of texts that do not state it among those said not to."""
+    not_stated_recall: float | None
+    """Share of texts said not to state it among those that do not."""
+    located: float | None
+    """Share of quotes that overlap a place where the field is stated."""
+    accuracy: float | None
+    """Share of right ones among everything that was said of it, accepted or not."""
+    coverage: float | None
+    """Share accepted."""
+    accepted_accuracy: float | None
+    """Share of right ones among the accepted."""
+    ece: float | None
+    """Calibration error of the confidence, 15 bins."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """95% intervals of both F1, over texts."""
+
+    def to_json(self) -> dict[str, object]:
+        """The figures as JSON values."""
+        pairs = {name: list(interval) for name, interval in self.intervals.items()}
+        return {name: value for name, value in vars(self).items() if name != "intervals"} | {"intervals": pairs}
+
+
+def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
+    """Whether what was said of a field is right.
+
+    Nothing was found: right if nothing is stated. A value was found: right if it is a stated value, where one is known,
+    and else if its quote shares at least half of its words with a place where the field is stated.
+    """
+    if not said.stated or not spans:
+        return not said.stated and not spans
+    known = {_folded(span.value) for span in spans if span.value is not None}
+    if said.value is not None and known:
+        return _folded(said.value) in known
+    return any(_jaccard(_words(said.text), _words(text[span.start : span.end])) >= SAME for span in spans)
+
+
+def field_cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[FieldCase]:
+    """Everything that was said, row by row. Raises `ValueError` if a quote is not where its offsets say."""
+    cases = []
+    for number, (row, finding) in enumerate(zip(rows, findings, strict=True)):
+        for said in finding.fields:
+            if said.stated and row.text[said.start : said.end] != said.text:
+                raise ValueError(f"{finding.specialist} quotes {said.text!r}, which is not at {said.start}")
+            spans = row.fields[said.name].spans if said.name in row.fields else ()
+            cases.append(FieldCase(number, said, is_right(said, row.text, spans), bool(spans)))
+    return cases
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """Sums a text, of one field: what both F1 are made of."""
+
+    found: Floats  # (N,) values found
+    stated: Floats  # (N,) values stated
+    exact: Floats  # (N,) values found that are exact
+    said: Floats  # (N,) 1 where it is stated or said to be
+    overlap: Floats  # (N,) F1 of the words
+
+    def exact_f1(self, weights: Floats) -> Floats:  # (K, N) -> (K,)
+        """For texts drawn so often each."""
+        return _ratio(2 * weights @ self.exact, weights @ (self.found + self.stated))
+
+    def token_f1(self, weights: Floats) -> Floats:  # (K, N) -> (K,)
+        """For texts drawn so often each."""
+        return _ratio(weights @ self.overlap, weights @ self.said)
+
+
+class FieldReport(NamedTuple):
+    """All fields, and their means."""
+
+    fields: Mapping[str, FieldFigures]
+    figures: Mapping[str, float]
+    """`token_f1` and `exact_f1`: means over fields, each counting the same."""
+    intervals: Mapping[str, Interval]
+
+
+def judge_fields(rows: Sequence[Row], cases: Sequence[FieldCase], *, seed: int = 0) -> FieldReport:
+    """Figures of each field and over all, with intervals over texts drawn again."""
+    names = list(dict.fromkeys(case.field.name for case in cases))
+    random = np.random.default_rng(seed)
+    draws = random.multinomial(len(rows), np.full(len(rows), 1 / max(len(rows), 1)), size=_DRAWS) if rows else None
+    once = np.ones((1, len(rows)))
+    by_name = {name: [case for case in cases if case.field.name == name] for name in names}
+    tallies = {name: _tally(name, rows, by_name[name]) for name in names}
+    measures = {
+        "exact_f1": {name: tally.exact_f1 for name, tally in tallies.items()},
+        "token_f1": {name: tally.token_f1 for name, tally in tallies.items()},
+    }
+    figures: dict[str, float] = {}
+    overall: dict[str, Interval] = {}
+    alone: dict[str, dict[str, Interval]] = {name: {} for name in names}
+    said = sum((tally.said for tally in tallies.values()), np.zeros(len(rows))).astype(bool).sum()
+    for measure, of in measures.items():
+        if draws is None or not names:
+            continue
+        drawn = np.stack([of[name](draws) for name in names])  # (F, K)
+        for name, row in zip(names, drawn, strict=True):
+            alone[name][measure] = unseen(_middle(row), int(tallies[name].said.sum()))
+        figures[measure] = _mean(np.array([of[name](once)[0] for name in names]))
+        known = ~np.isnan(drawn)
+        middle = _middle(np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        overall[measure] = unseen(middle, int(said))
+    fields = {name: _figures(name, rows, by_name[name], tallies[name], alone[name]) for name in names}
+    return FieldReport(fields, figures, overall)
+
+
+def _tally(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> _Tally:
+    found, stated, exact, said, overlap = (np.zeros(len(rows)) for _ in range(5))
+    quotes: dict[int, list[str]] = {}
+    for case in cases:
+        if case.field.stated:
+            quotes.setdefault(case.document, []).append(case.field.text)
+    for number, row in enumerate(rows):
+        there = row.fields.get(name)
+        right = [row.text[span.start : span.end] for span in there.spans] if there else []
+        got = quotes.get(number, [])
+        found[number] = len(got)
+        stated[number] = 0 if there is None else (len({_flat(text) for text in right}) if there.many else 1)
+        exact[number] = len({_flat(text) for text in got} & {_flat(text) for text in right})
+        said[number] = bool(got or right)
+        overlap[number] = _word_f1(got, right, many=bool(there and there.many))
+    return _Tally(found, stated, np.minimum(exact, np.minimum(found, stated)), said, overlap)
+
+
+def _word_f1(got: Sequence[str], right: Sequence[str], *, many: bool) -> float:
+    """F1 of the words, all values together; where any place is right, of the best one."""
+    if not got or not right:
+        return 0.0
+    mine = Counter(word for text in got for word in _words(text).elements())
+    options = [right] if many else [[text] for text in right]
+    return max(_f1(mine, Counter(word for text in each for word in _words(text).elements())) for each in options)
+
+
+def _f1(mine: Counter[str], theirs: Counter[str]) -> float:
+    total = mine.total() + theirs.total()
+    return 2 * (mine & theirs).total() / total if total else 0.0
+
+
+def _figures(
+    name: str, rows: Sequence[Row], cases: Sequence[FieldCase], tally: _Tally, intervals: Mapping[str, Interval]
+) -> FieldFigures:
+    right = np.array([case.correct for case in cases], dtype=bool)
+    accepted = np.array([case.field.accepted for case in cases], dtype=bool)
+    silent = [case for case in cases if not case.field.stated]
+    unstated = sum(name not in row.fields for row in rows)
+    once = np.ones((1, len(rows)))
+    return FieldFigures(
+        stated=len(rows) - unstated,
+        exact_f1=_known(tally.exact_f1(once)[0]),
+        token_f1=_known(tally.token_f1(once)[0]),
+        value_accuracy=_values_right(name, rows, cases),
+        not_stated_precision=_share([not case.stated for case in silent]),
+        not_stated_recall=sum(not case.stated for case in silent) / unstated if unstated else None,
+        located=_share([_overlaps(name, rows[case.document], case.field) for case in cases if case.field.stated]),
+        accuracy=_share(right),
+        coverage=_share(accepted),
+        accepted_accuracy=_share(right[accepted]),
+        ece=_known(ece([case.field.confidence for case in cases], right)),
+        intervals={measure: each for measure, each in intervals.items() if not np.isnan(each.low)},
+    )
+
+
+def _values_right(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> float | None:
+    """Of texts whose value is known: whether it is what was found."""
+    found: dict[int, set[Scalar]] = {}
+    for case in cases:
+        if case.field.value is not None:
+            found.setdefault(case.document, set()).add(_folded(case.field.value))
+    hits = []
+    for number, row in enumerate(rows):
+        spans = row.fields[name].spans if name in row.fields else ()
+        known = {_folded(span.value) for span in spans if span.value is not None}
+        if known:
+            hits.append(bool(known & found.get(number, set())))
+    return _share(hits)
+
+
+def _overlaps(name: str, row: Row, said: Field) -> bool:
+    spans = row.fields[name].spans if name in row.fields else ()
+    return any(span.start < (said.end or 0) and (said.start or 0) < span.end for span in spans)
+
+
+def _words(text: str) -> Counter[str]:
+    return Counter(_WORD.findall(text.casefold()))
+
+
+def _jaccard(a: Counter[str], b: Counter[str]) -> float:
+    union = (a | b).total()
+    return (a & b).total() / union if union else 0.0
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _folded(value: Scalar) -> Scalar:
+    return _flat(value) if isinstance(value, str) else value
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    return np.where(below > 0, above / np.maximum(below, 1e-12), np.nan)
+
+
+def _middle(drawn: Floats) -> Interval:
+    known = drawn[~np.isnan(drawn)]
+    if not len(known):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(known, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _share(hits: Sequence[bool] | Floats) -> float | None:
+    return float(np.mean(np.asarray(hits, dtype=float))) if len(hits) else None
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

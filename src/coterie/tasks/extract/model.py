@@ -1,0 +1,305 @@
+"""`extract`: finds typed fields in a text, each with the words it stands in, or says that it is not stated.
+
+The text may be long: its sentences are ranked for each field, the likeliest are read, and every value found is weighed.
+A field is accepted by itself, when its confidence reaches the threshold that holds the target risk for that field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
+from coterie.learning.sequence import TAGS
+from coterie.protocols import Engine
+from coterie.runtime.cpu import CpuSpan
+from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
+from coterie.tasks.extract.document import TokenizedText
+from coterie.tasks.extract.extractor import DocumentSurvey, Extractor, FieldModel, FieldStatement
+from coterie.tasks.extract.quotes import QuotingModel, Said
+from coterie.tasks.extract.tagging import ReadTags
+from coterie.types import (
+    ContextView,
+    Evidence,
+    Fact,
+    Field,
+    Finding,
+    Label,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+)
+
+T = TypeVar("T")
+
+NOT_STATED = "not stated"
+_ENGINE = "linear"
+_WARM = "Nothing."
+_QUOTED = 80  # characters of a quote in the finding's text
+_AT_ONCE = 16
+"""Sentences that wait at the encoder together: one text has dozens, and others share its queue."""
+_INLINE = 5_000
+"""Characters of a text that is read at once; a longer one is read in a thread, so that others are not kept waiting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSpecialist:
+    """Asks its extractor (and the encoder, if its rung has one) and decides for each field whether to stand by it."""
+
+    card: SpecialistCard
+    extractor: Extractor
+    acceptances: tuple[Acceptance, ...]
+    """One a field."""
+    encoder: Engine | None = None
+    """On the rung `embedding` the network's, which sees sentences; on `encoder` its own, which tags passages."""
+    model: QuotingModel | None = None
+    """On the rung `slm`: what is asked for quotes."""
+    turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
+    """By event loop: one text at a time has its sentences encoded."""
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+        """Every field of the task's text."""
+        if not task.text.strip():
+            return abstention(self.card.name, task, "there is no text to read")
+        clock = _Clock()
+        long = len(task.text) > _INLINE
+        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, long=long)
+        truncated = False
+        if self.model is not None and survey.places:
+            asked = await self.model.ask(survey.document, survey.scores, task.label)
+            found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, long=long)
+            steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
+            truncated = asked.truncated
+        else:
+            outputs, steps = await self._encode(survey, task)
+            found = await clock.run(self._read, survey, outputs, long=long)
+        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
+        steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
+        return self._finding(task, fields, steps, truncated=truncated)
+
+    async def warm(self) -> None:
+        """Load its generative model, if it asks one, so that the first asker does not wait for that."""
+        if self.model is not None:
+            await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC)
+
+    async def _encode(self, survey: DocumentSurvey, task: Task) -> tuple[list[Output], tuple[Step, ...]]:
+        """What the encoder says of the places that deserve a second look, and what it took."""
+        if self.encoder is None or not survey.places:
+            return [], ()
+        prompts = [Prompt(text=text, label=task.label) for text in survey.texts]
+        outputs: list[Output] = []
+        async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            for start in range(0, len(prompts), _AT_ONCE):
+                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE])
+        usage = Usage(
+            tokens_in=sum(each.usage.tokens_in for each in outputs),
+            milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
+            cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
+        )
+        return outputs, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
+
+    def _read(self, survey: DocumentSurvey, outputs: Sequence[Output]) -> list[list[FieldStatement]]:
+        """What the fields come to, with what the encoder said."""
+        if not outputs:
+            return self.extractor.read(survey)
+        if not self.extractor.tagged:
+            return self.extractor.read(survey, np.stack([np.asarray(each.vector) for each in outputs]))
+        offsets, logits = ([np.asarray(getattr(each, name)) for each in outputs] for name in ("offsets", "scores"))
+        return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
+
+    def _read_quotes(self, survey: DocumentSurvey, said: Sequence[Said | None]) -> list[list[FieldStatement]]:
+        """What the fields come to, with what the model said of each."""
+        return self.extractor.read(survey, said=said)
+
+    def to_files(self, **about: object) -> dict[str, bytes]:
+        """What a stored version holds of it, with what else its description is to say."""
+        described, arrays = self.extractor.store()
+        about |= {
+            "task": "extract",
+            "rung": self.card.rung,
+            "acceptances": [asdict(each) for each in self.acceptances],
+            "columns": [],
+        }
+        text = json.dumps({**about, **described}, ensure_ascii=False, sort_keys=True, indent=None)
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        return {MODEL_FILE: text.encode(), ARRAYS_FILE: save_arrays(contiguous)}
+
+    def _finding(self, task: Task, fields: tuple[Field, ...], steps: tuple[Step, ...], *, truncated: bool) -> Finding:
+        sure = [each for each in fields if each.accepted]
+        text = "\n".join(f"{name}: {said}" for name, said in summarise_fields(fields).items())
+        return Finding(
+            specialist=self.card.name,
+            value=text,
+            text=text,
+            confidence=min(each.confidence for each in sure) if sure else max(each.confidence for each in fields),
+            accepted=bool(sure),
+            reason=_reason(fields),
+            label=task.label,
+            impersonal=task.impersonal,
+            task="extract",
+            evidence=tuple(
+                Evidence(kind="quote", name=each.name, text=each.text, start=each.start, end=each.end)
+                for each in sure
+                if each.stated
+            ),
+            fields=fields,
+            facts=self._facts(fields),
+            steps=steps,
+            truncated=truncated,
+        )
+
+    def _facts(self, fields: Sequence[Field]) -> tuple[Fact, ...]:
+        """The value of each field that it writes and is sure of; of several values all, None where it is not stated."""
+        facts = []
+        for name in self.card.writes:
+            own = [each for each in fields if each.name == name and each.accepted]
+            if own:
+                values = [each.text if each.value is None else each.value for each in own if each.stated]
+                value = values[0] if len(values) == 1 else "; ".join(map(str, values)) or None
+                facts.append(Fact(name=name, value=value, confidence=min(each.confidence for each in own)))
+        return tuple(facts)
+
+
+def as_fields(
+    models: Sequence[FieldModel],
+    found: Sequence[Sequence[FieldStatement]],
+    acceptances: Sequence[Acceptance],
+    text: str,
+) -> tuple[Field, ...]:
+    """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not."""
+    return tuple(
+        _field(model, each, acceptance, text)
+        for model, several, acceptance in zip(models, found, acceptances, strict=True)
+        for each in several
+    )
+
+
+def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str) -> Field:
+    accepted, reason = acceptance.judge(found.confidence, None)
+    quote = "" if found.start is None else text[found.start : found.end]
+    return Field(
+        name=model.name,
+        value=model.value(quote) if quote else None,
+        text=quote,
+        start=found.start,
+        end=found.end,
+        confidence=found.confidence,
+        accepted=accepted,
+        reason=reason,
+    )
+
+
+def summarise_fields(fields: Sequence[Field]) -> dict[str, str]:
+    """What was said of each field, in words a person would read."""
+    words: dict[str, list[str]] = {}
+    for each in fields:
+        words.setdefault(each.name, []).append(_said(each))
+    return {name: "; ".join(said) for name, said in words.items()}
+
+
+def _said(each: Field) -> str:
+    if not each.accepted:
+        return "not sure"
+    if not each.stated:
+        return NOT_STATED
+    quote = " ".join(each.text.split())
+    quote = quote if len(quote) <= _QUOTED else quote[: _QUOTED - 1] + "…"
+    if each.value is None or str(each.value) == quote:
+        return quote
+    return f"{each.value} ({quote})" if str(each.value) != " ".join(each.text.split()) else quote
+
+
+def _reason(fields: Sequence[Field]) -> str:
+    names = list(dict.fromkeys(each.name for each in fields))
+    unsure = [name for name in names if not any(each.accepted for each in fields if each.name == name)]
+    sure = len(names) - len(unsure)
+    doubt = f"; not sure of {', '.join(unsure)}" if unsure else ""
+    return f"sure of {sure} of {len(names)} fields{doubt}"
+
+
+class _Clock:
+    """Runs blocking work and adds up what it takes."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    async def run(self, work: Callable[..., T], *arguments: object, long: bool) -> T:
+        """The result of the work: in a thread if it takes long."""
+
+        def timed() -> T:
+            with CpuSpan() as took:
+                result = work(*arguments)
+            self.usage += took.usage
+            return result
+
+        return await asyncio.to_thread(timed) if long else timed()
+
+
+def load_extract(
+    card: SpecialistCard,
+    described: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    encoder: Engine,
+    model: Callable[[], Engine],
+) -> ExtractSpecialist:
+    """The specialist of a stored version.
+
+    Args:
+        card: Its card.
+        described: Its `model.json`.
+        files: All of its files.
+        encoder: The network's, for the rung that looks at it.
+        model: Gives the generative engine that holds its adapter, for the rung that asks one.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+        ArtefactRefused: its own encoder is damaged.
+    """
+    extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
+    acceptances = tuple(Acceptance(**each) for each in described["acceptances"])
+    if len(acceptances) != len(extractor.fields):
+        raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
+    asks, tags, looks = extractor.quoting is not None, extractor.tagged, extractor.second_look
+    if (asks, tags, looks) != tuple(card.rung == rung for rung in ("slm", "encoder", "embedding")):
+        raise ValueError(f"what it reads with does not fit the rung {card.rung!r}")
+    own = _tagger(card, files, len(extractor.fields)) if tags else None
+    return ExtractSpecialist(
+        card=card,
+        extractor=extractor,
+        acceptances=acceptances,
+        encoder=own or (encoder if looks else None),
+        model=_asked(card, files, extractor, model) if asks else None,
+    )
+
+
+def _asked(
+    card: SpecialistCard, files: Mapping[str, bytes], extractor: Extractor, model: Callable[[], Engine]
+) -> QuotingModel:
+    if ADAPTER_FILE not in files:
+        raise LookupError(f"it has no {ADAPTER_FILE}")
+    assert extractor.quoting is not None, "its rung asks a model"  # noqa: S101
+    if extractor.quoting.fields != tuple(each.name for each in extractor.fields):
+        raise ValueError("its model is asked for other fields")
+    return QuotingModel(engine=model(), adapter=card.name, quoting=extractor.quoting)
+
+
+def _tagger(card: SpecialistCard, files: Mapping[str, bytes], fields: int) -> Engine:
+    tagger = load_own_tagger(card.name, files)
+    if tagger.size != fields * TAGS:
+        raise ValueError(f"its encoder gives {tagger.size} logits a token for {fields} fields")
+    return tagger

@@ -1,0 +1,335 @@
+"""What a generative model is shown of a long text, what it may say of it, and what its answer comes to.
+
+It is shown the likeliest sentences and answers with an object of all fields: for each null, a quote, or a list of
+quotes. A grammar lets it say nothing but words that stand there in this order, so that every quote has its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from coterie.errors import TooLong
+from coterie.protocols import Engine
+from coterie.tasks.extract.document import TextRange, TokenizedText
+from coterie.tasks.extract.ranking import best_rows
+from coterie.tasks.extract.tagging import CandidateSpan, lead_of, log_odds, lowest, passages
+from coterie.types import Label, Message, Prompt, Usage
+
+_SPACE = re.compile(r"\s+")
+_MOST = 20
+"""Quotes of one field."""
+_SLOTS = 12
+"""Ranks of a sentence that are tried, best of all fields first, until the model is shown enough."""
+
+Floats = np.ndarray
+
+
+class Unit(NamedTuple):
+    """A word or sign that a quote may be made of."""
+
+    place: TextRange
+    text: str
+    glue: str | None
+    """What stands before the next unit in a quote that goes on; None where none can."""
+
+
+class Quote(NamedTuple):
+    """Words that a model quoted."""
+
+    text: str
+    logprob: float
+
+
+class Said(NamedTuple):
+    """What a model said of one field."""
+
+    quotes: tuple[Quote, ...]
+    """None: it is not stated."""
+    logprob: float
+    """Of all that it said of it."""
+    first: float
+    """Of the first token: whether there is anything to quote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quoting:
+    """How a model is asked for quotes; stored with the version under `quote`."""
+
+    fields: tuple[str, ...]
+    many: tuple[bool, ...]
+    """For each field, whether it may have several values."""
+    shown: int = 1_600
+    """Characters that the model is shown."""
+
+    def show(self, document: TokenizedText, scores: Floats, *, most: float | None = None) -> list[TextRange]:
+        """The likeliest sentences of all fields, neighbours together, in the text's order.
+
+        Args:
+            document: The text.
+            scores: (S, F) log-odds of each sentence.
+            most: Characters, where a model's window is too small for those that are shown else.
+        """
+        ranked = [best_rows(column, _SLOTS) for column in scores.T]
+        turns = (row[rank] for rank in range(_SLOTS) for row in ranked if rank < len(row))
+        taken: set[int] = set()
+        left = self.shown if most is None else most
+        for row in turns:
+            size = document.sentences[row].end - document.sentences[row].start
+            if row in taken or (taken and size > left):
+                continue
+            taken.add(row)
+            left -= size
+        return passages(document, sorted(taken))
+
+    def prompt(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
+        """What the model reads: a line a place."""
+        return "\n".join(_SPACE.sub(" ", document.text[place.start : place.end]) for place in places)
+
+    def grammar(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
+        """GBNF of all answers that quote what is shown and nothing else."""
+        units = list(_units(document, places))
+        words = [f"w{number} ::= {_rule(unit, number)}" for number, unit in enumerate(units)]
+        starts = " | ".join(f"w{number}" for number in range(len(units))) or '""'
+        members = [
+            f"{_literal(('{' if not number else ', ') + json.dumps(name, ensure_ascii=False) + ': ')} {kind}"
+            for number, (name, kind) in enumerate(zip(self.fields, map(_kind, self.many), strict=True))
+        ]
+        return "\n".join(
+            [
+                f"root ::= {' '.join(members)} {_literal('}')}",
+                f"one ::= {_literal('null')} | text",
+                f"several ::= {_literal('null')} | {_literal('[')} text more{{0,{_MOST - 1}}} {_literal(']')}",
+                f"more ::= {_literal(', ')} text",
+                f"text ::= {_literal(chr(34))} quote {_literal(chr(34))}",
+                f"quote ::= {starts}",
+                *words,
+            ]
+        )
+
+    def answer(self, quotes: Sequence[Sequence[str]]) -> str:
+        """What the model is to say, for the quotes of each field."""
+        said: dict[str, object] = {}
+        for name, many, own in zip(self.fields, self.many, quotes, strict=True):
+            flat = [_SPACE.sub(" ", each) for each in own]
+            said[name] = (flat if many else flat[0]) if flat else None
+        return json.dumps(said, ensure_ascii=False)
+
+    def read(self, answer: str, logprobs: Sequence[tuple[str, float]]) -> list[Said | None]:
+        """What an answer says of each field; None of those that it did not come to.
+
+        Args:
+            answer: The model's.
+            logprobs: Its pieces with their log-probabilities.
+        """
+        found: list[Said | None] = []
+        at = 0
+        for name in self.fields:
+            key = f"{json.dumps(name, ensure_ascii=False)}: "
+            begin = answer.find(key, at)
+            value, end = _decoded(answer, begin + len(key)) if begin >= 0 else (None, -1)
+            if end < 0:
+                found.append(None)
+                continue
+            at = begin + len(key)
+            own = list(_between(logprobs, at, end))
+            texts = [value] if isinstance(value, str) else value or []
+            found.append(Said(tuple(_quotes(answer, at, texts, logprobs)), sum(own), own[0] if own else 0.0))
+            at = end
+        return found
+
+    def describe(self) -> dict[str, object]:
+        """As JSON values."""
+        return {"fields": list(self.fields), "many": list(self.many), "shown": self.shown}
+
+    @classmethod
+    def restore(cls, described: Mapping[str, Any]) -> Self:
+        """What `describe` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
+        fields, many, shown = tuple(described["fields"]), tuple(described["many"]), described["shown"]
+        if len(fields) != len(many) or type(shown) is not int or shown < 1:
+            raise ValueError("it does not say what is asked of its model")
+        return cls(fields=tuple(map(str, fields)), many=tuple(map(bool, many)), shown=shown)
+
+
+def quoted(
+    document: TokenizedText, places: Sequence[TextRange], said: Said | None, scores: Floats
+) -> list[CandidateSpan]:
+    """The stretches that an answer quotes, each where the likeliest sentence has it, with evidence as of a tagger.
+
+    Where it quotes nothing, the likeliest sentence stands for a value that the model does not see.
+
+    Args:
+        document: The text.
+        places: What the model was shown.
+        said: What it said of a field.
+        scores: (S,) log-odds of each sentence for the field.
+    """
+    lead = lead_of(scores)
+    if said is None or not said.quotes:
+        row = best_rows(scores, 1)[0]
+        sure = (0.0, 0.0) if said is None else (-log_odds(np.exp(said.logprob)), -log_odds(np.exp(said.first)))
+        return [CandidateSpan(*document.sentences[row], (*sure, lowest(scores[row]), lead, 0.0))]
+    found = []
+    for quote, logprob in dict(said.quotes).items():
+        spots = list(_spots(document, places, quote))
+        if not spots:
+            continue
+        rows = [_row_of(document, spot) for spot in spots]
+        best = int(np.argmax([scores[row] for row in rows]))
+        evidence = (
+            log_odds(np.exp(logprob)),
+            log_odds(np.exp(said.first)),
+            lowest(scores[rows[best]]),
+            lead,
+            float(np.log1p(len(quote.split()) - 1)),
+        )
+        found.append(CandidateSpan(*spots[best], evidence))
+    return found
+
+
+def _units(document: TokenizedText, places: Sequence[TextRange]) -> Iterator[Unit]:
+    """The words and signs of what is shown."""
+    for place in places:
+        words = document.words(place)
+        for word, after in zip(words, [*words[1:], None], strict=True):
+            text = document.text[word.start : word.end]
+            glue = None if after is None else (" " if after.start > word.end else "")
+            yield Unit(word, text, glue)
+
+
+def _rule(unit: Unit, number: int) -> str:
+    """A unit, alone or with those behind it."""
+    own = _literal(json.dumps(unit.text, ensure_ascii=False)[1:-1])
+    if unit.glue is None:
+        return own
+    follow = f"w{number + 1}" if not unit.glue else f"{_literal(unit.glue)} w{number + 1}"
+    return f"{own} ( {follow} )?"
+
+
+def _literal(text: str) -> str:
+    """A text as GBNF writes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _kind(many: bool) -> str:  # noqa: FBT001 - an entry of `many`
+    return "several" if many else "one"
+
+
+def _decoded(answer: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins there and where it ends; -1 if it does not end."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(answer, at)
+    except ValueError:
+        return None, -1
+    usable = value is None or isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
+    return (value, end) if usable else (None, -1)
+
+
+def _quotes(answer: str, at: int, texts: Sequence[str], logprobs: Sequence[tuple[str, float]]) -> Iterator[Quote]:
+    """Each quote with the log-probability of its words."""
+    for text in texts:
+        written = json.dumps(text, ensure_ascii=False)
+        begin = answer.index(written, at)
+        at = begin + len(written)
+        yield Quote(text, sum(_between(logprobs, begin + 1, at)))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _between(logprobs: Sequence[tuple[str, float]], begin: int, end: int) -> Iterator[float]:
+    """Log-probabilities of the pieces that begin in a stretch of the answer, or run into it."""
+    at = 0
+    for piece, logprob in logprobs:
+        if at < end and at + len(piece) > begin:
+            yield logprob
+        at += len(piece)
+
+
+def _spots(document: TokenizedText, places: Sequence[TextRange], quote: str) -> Iterator[TextRange]:
+    """Where in what is shown a quote stands, whatever white space is between its words."""
+    pattern = re.compile(r"\s+".join(map(re.escape, quote.split())))
+    for place in places:
+        for match in pattern.finditer(document.text, place.start, place.end):
+            if match[0]:
+                yield TextRange(*match.span())
+
+
+def _row_of(document: TokenizedText, spot: TextRange) -> int:
+    """The number of the sentence in which a stretch begins."""
+    starts = [sentence.start for sentence in document.sentences]
+    return int(np.searchsorted(starts, spot.start, side="right")) - 1
+
+
+# --- A tuned small model that is asked for quotes from the likeliest sentences of a text.
+
+_LESS = 0.6
+"""Share of what was shown that is tried next where it does not fit the model's window."""
+_LONGEST = 512
+"""Tokens of an answer."""
+
+
+class Quoted(NamedTuple):
+    """What a model said, and of which sentences."""
+
+    places: list[TextRange]
+    said: list[Said | None]
+    usage: Usage
+    truncated: bool
+    """It was shown less than it should be, or did not come to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotingModel:
+    """An engine with an adapter that answers with quotes; all fields of a text in one request."""
+
+    engine: Engine
+    adapter: str | None
+    quoting: Quoting
+
+    @property
+    def name(self) -> str:
+        """The engine's."""
+        return self.engine.name
+
+    async def ask(self, document: TokenizedText, scores: np.ndarray, label: Label) -> Quoted:
+        """What it says of a text.
+
+        Args:
+            document: The text.
+            scores: (S, F) log-odds of each sentence for each field.
+            label: How sensitive the text is.
+
+        Raises:
+            TooLong: not even one sentence fits its window.
+        """
+        most: float | None = None
+        while True:
+            places = self.quoting.show(document, scores, most=most)
+            try:
+                (output,) = await self.engine.run([self._prompt(document, places, label)])
+            except TooLong:
+                shown = sum(place.end - place.start for place in places)
+                if most is not None and shown > most:  # it is one sentence already
+                    raise
+                most = shown * _LESS
+            else:
+                said = self.quoting.read(output.text, output.logprobs)
+                return Quoted(places, said, output.usage, most is not None or output.finish == "length")
+
+    def _prompt(self, document: TokenizedText, places: Sequence[TextRange], label: Label) -> Prompt:
+        return Prompt(
+            messages=(Message(role="user", text=self.quoting.prompt(document, places)),),
+            grammar=self.quoting.grammar(document, places),
+            adapter=self.adapter,
+            max_tokens=_LONGEST,
+            label=label,
+            logprobs=True,
+        )

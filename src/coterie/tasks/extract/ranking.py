@@ -1,0 +1,91 @@
+"""Which sentences of a long text may state a field: a linear score a field, from n-grams, place and encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coterie.engines.features import NgramFeatures, stored_array
+from coterie.tasks.extract.document import TokenizedText
+
+PLACES = 24
+"""Features that say where a sentence stands."""
+_HEADS = (150, 400, 1_000, 2_500, 6_000, 15_000, 40_000)
+_TAILS = (300, 1_000, 3_000, 8_000)
+_NEAR = 3  # sentences at the beginning that are told apart
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranker:
+    """Scores of each sentence of a document for each field."""
+
+    ngrams: NgramFeatures
+    weights: Floats  # (G + PLACES, F), of the n-grams and then the places
+    bias: Floats  # (F,)
+    vectors: Floats | None = None  # (D, F), of a sentence's encoding
+    vector_bias: Floats | None = None  # (F,)
+    shares: Floats | None = None  # (2, F), of the first score and of the encoding's
+
+    def scores(self, document: TokenizedText) -> Floats:  # (S, F)
+        """Log-odds of each sentence from words and place."""
+        places = place_features(document)  # (S, PLACES)
+        total = places @ self.weights[len(self.ngrams.terms) :].astype(np.float32) + self.bias
+        for row, sentence in enumerate(document.sentences):
+            indices, values = self.ngrams.encode(document.text[sentence.start : sentence.end])
+            total[row] += values @ self.weights[indices].astype(np.float32)
+        return np.asarray(total, dtype=np.float64)
+
+    def with_vectors(self, scores: Floats, vectors: Floats) -> Floats:  # (K, F), (K, D) -> (K, F)
+        """Scores of sentences whose encodings are known."""
+        if self.vectors is None or self.vector_bias is None or self.shares is None:
+            return scores
+        return np.asarray(self.shares[0] * scores + self.shares[1] * (vectors @ self.vectors + self.vector_bias))
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        arrays = {"rank.idf": self.ngrams.idf, "rank.weights": self.weights, "rank.bias": self.bias}
+        if self.vectors is not None and self.vector_bias is not None and self.shares is not None:
+            arrays |= {
+                "rank.vectors": self.vectors,
+                "rank.vector_bias": self.vector_bias,
+                "rank.shares": self.shares,
+            }
+        return {"ngrams": self.ngrams.describe()}, arrays
+
+    @classmethod
+    def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats], fields: int) -> Ranker:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        ngrams = NgramFeatures.restore(description["ngrams"], arrays, "rank.idf")
+        vectors = stored_array(arrays, "rank.vectors", None, fields) if "rank.vectors" in arrays else None
+        return cls(
+            ngrams=ngrams,
+            weights=stored_array(arrays, "rank.weights", len(ngrams.terms) + PLACES, fields),
+            bias=stored_array(arrays, "rank.bias", fields),
+            vectors=vectors,
+            vector_bias=None if vectors is None else stored_array(arrays, "rank.vector_bias", fields),
+            shares=None if vectors is None else stored_array(arrays, "rank.shares", 2, fields),
+        )
+
+
+def place_features(document: TokenizedText) -> Floats:  # (S, PLACES)
+    """Ones and zeros: how far each sentence stands from the beginning and the end, how long it is."""
+    sentences, length = document.sentences, len(document.text)
+    found = np.zeros((len(sentences), PLACES), dtype=np.float32)
+    heads, tails = len(_HEADS) + 1, len(_TAILS) + 1
+    for row, sentence in enumerate(sentences):
+        found[row, sum(sentence.start >= edge for edge in _HEADS)] = 1
+        found[row, heads + sum(length - sentence.end >= edge for edge in _TAILS)] = 1
+        found[row, heads + tails + min(4, (sentence.end - sentence.start) // 80)] = 1
+        if row < _NEAR:
+            found[row, heads + tails + 5 + row] = 1
+    return found
+
+
+def best_rows(scores: Sequence[float] | Floats, most: int) -> list[int]:
+    """Numbers of the highest scores, best first."""
+    return [int(row) for row in np.argsort(-np.asarray(scores), kind="stable")[:most]]

@@ -1,0 +1,404 @@
+"""Where in a few sentences a field's values stand: a chain model a field over the features of words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from coterie.engines.features import stored_array
+from coterie.learning.sequence import TAGS, stretches
+from coterie.learning.values import typed_spans
+from coterie.tasks.extract.document import TextRange, TokenizedText
+from coterie.tasks.extract.ranking import best_rows
+
+# --- What a tagger sees of a word: itself, its form, its neighbours, and whether it stands in a typed value.
+#
+# Features are short strings. They know nothing of the field: one list of a document's words serves all fields.
+
+_ORGANISATION = re.compile(
+    r"^(?:inc|incorporated|corp|corporation|ltd|limited|llc|llp|lp|l|co|company|gmbh|ag|sa|plc|bv|nv|trust|bank|partners)$"
+)
+_QUOTES = frozenset("\"'\u201c\u201d\u2018\u2019")
+_EDGES = (300, 1_000, 3_000, 10_000, 30_000)
+"""Characters from the beginning, or to the end, that divide the near from the far."""
+
+
+def word_features(document: TokenizedText, sentences: Sequence[TextRange]) -> tuple[list[TextRange], list[list[str]]]:
+    """The words of neighbouring sentences, and the features of each."""
+    text = document.text
+    words: list[TextRange] = []
+    first: set[int] = set()
+    for sentence in sentences:
+        first.add(len(words))
+        words += document.words(sentence)
+    if not words:
+        return [], []
+    seen = [text[word.start : word.end] for word in words]
+    region = _Region(
+        lower=[word.lower() for word in seen],
+        forms=[_form(word) for word in seen],
+        typed=_typed(text, words),
+        where=_whereabouts(words[0].start, len(text)),
+        first=frozenset(first),
+        last=frozenset({index - 1 for index in first} | {len(words) - 1}),
+    )
+    return words, [_one(i, region) for i in range(len(words))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Region:
+    """The words of neighbouring sentences, each list by word."""
+
+    lower: list[str]
+    forms: list[str]
+    typed: list[str]
+    where: str
+    first: frozenset[int]
+    """Words that open a sentence."""
+    last: frozenset[int]
+    """Words that close one."""
+
+
+def _one(i: int, region: _Region) -> list[str]:
+    lower, forms, typed, where = region.lower, region.forms, region.typed, region.where
+    first, last = region.first, region.last
+    word, form = lower[i], forms[i]
+    before, after = (lower[i - 1] if i else "^"), (lower[i + 1] if i + 1 < len(lower) else "$")
+    before2, after2 = (lower[i - 2] if i > 1 else "^"), (lower[i + 2] if i + 2 < len(lower) else "$")
+    form_before, form_after = (forms[i - 1] if i else "^"), (forms[i + 1] if i + 1 < len(forms) else "$")
+    found = [
+        "w=" + word,
+        "f=" + form,
+        "-1=" + before,
+        "+1=" + after,
+        "-2=" + before2,
+        "+2=" + after2,
+        f"-1,0={before} {word}",
+        f"0,+1={word} {after}",
+        f"-2,-1={before2} {before}",
+        f"+1,+2={after} {after2}",
+        f"f-1,0={form_before} {form}",
+        f"f0,+1={form} {form_after}",
+        "p=" + where,
+        f"pf={where} {form}",
+        "s3=" + word[-3:],
+    ]
+    if typed[i] != "-":
+        found += ["t=" + typed[i], f"t,-1={typed[i]} {before}"]
+    if i and typed[i - 1] != "-":
+        found.append("t-1=" + typed[i - 1])
+    if i + 1 < len(typed) and typed[i + 1] != "-":
+        found.append("t+1=" + typed[i + 1])
+    if _ORGANISATION.match(word):
+        found.append("org")
+    if i + 1 < len(lower) and _ORGANISATION.match(after):
+        found.append("org+1")
+    if i in first:
+        found += ["first", "first=" + word]
+    if i in last:
+        found += ["last", "last=" + word]
+    if i - 1 in last:
+        found.append("after-last")
+    if i + 1 in first:
+        found.append("before-first")
+    return found
+
+
+def _form(word: str) -> str:
+    """What kind of word: `Aa`, `AA`, `a`, `9`, a quotation mark, another sign."""
+    if word.isdigit():
+        return "9" if len(word) < 3 else ("9999" if len(word) == 4 else "999")
+    if word in _QUOTES:
+        return '"'
+    if not word[0].isalnum():
+        return word
+    if word.isupper():
+        return "A" if len(word) == 1 else "AA"
+    return "Aa" if word[0].isupper() else "a"
+
+
+def _typed(text: str, words: Sequence[TextRange]) -> list[str]:
+    """For each word the type of the value that it begins or goes on: `date.B`, `date.I`, `-`."""
+    start, end = words[0].start, words[-1].end
+    kinds = ["-"] * len(words)
+    spans = sorted((start + value.start, start + value.end, kind) for kind, value in typed_spans(text[start:end]))
+    spans = [span for span in spans if span[2] != "number"]
+    at = 0
+    for begins, ends, kind in spans:
+        while at < len(words) and words[at].end <= begins:
+            at += 1
+        i = at
+        while i < len(words) and words[i].start < ends:
+            kinds[i] = f"{kind}.{'B' if words[i].start <= begins else 'I'}"
+            i += 1
+    return kinds
+
+
+def _whereabouts(start: int, length: int) -> str:
+    """How near to the beginning or the end of the text."""
+    head = sum(start >= edge for edge in _EDGES)
+    tail = sum(length - start >= edge for edge in _EDGES)
+    return f"{head}" if head < len(_EDGES) else f"-{tail}"
+
+
+# --- What an encoder reads of a long text: the sentences that are likely for any field, neighbours together.
+
+_LONGEST = 1_000
+"""Characters of a passage, unless one sentence has more."""
+_SUREST = 10.0
+"""Log-odds of a tag against `outside` are cut here: an encoder's are as sure as they are because they are many."""
+
+
+def passages(document: TokenizedText, rows: Sequence[int]) -> list[TextRange]:
+    """Sentences of these numbers, in order, joined where they are neighbours and short enough."""
+    found: list[TextRange] = []
+    before = -1
+    for row in rows:
+        sentence = document.sentences[row]
+        if found and row == before + 1 and sentence.end - found[-1].start <= _LONGEST:
+            found[-1] = TextRange(found[-1].start, sentence.end)
+        else:
+            found.append(sentence)
+        before = row
+    return found
+
+
+@dataclass(frozen=True)
+class ReadTags:
+    """What an encoder says of the tokens of a document's passages, in the text's order."""
+
+    starts: np.ndarray  # (T,) the character at which each token begins
+    odds: Floats  # (T, F, 2) log-odds of `begins` and `goes on` against `outside`
+
+    @classmethod
+    def of(
+        cls, places: Sequence[TextRange], offsets: Sequence[np.ndarray], logits: Sequence[Floats], fields: int
+    ) -> Self:
+        """From a tagger's outputs.
+
+        Args:
+            places: The passages.
+            offsets: For each of them (T, 2), counted from its beginning.
+            logits: For each of them (T, F * 3).
+            fields: How many there are.
+        """
+        starts = [np.zeros(0), *(place.start + each[:, 0] for place, each in zip(places, offsets, strict=True))]
+        scores = np.concatenate([np.zeros((0, fields * TAGS)), *logits]).reshape(-1, fields, TAGS)
+        odds = scores[:, :, 1:] - scores[:, :, :1]
+        return cls(np.concatenate(starts).astype(np.int64), np.clip(odds, -_SUREST, _SUREST))
+
+    def of_words(self, words: Sequence[TextRange], field: int) -> Floats:  # (W, 2)
+        """The log-odds of each word's first token, for one field."""
+        if not len(self.starts):
+            return np.full((len(words), TAGS - 1), -_SUREST)
+        return np.asarray(self.odds[first_tokens(self.starts, words), field])
+
+
+def first_tokens(starts: np.ndarray, words: Sequence[TextRange]) -> np.ndarray:  # (T,) -> (W,)
+    """For each word the number of the token that it begins in."""
+    found = np.searchsorted(starts, [word.start for word in words], side="right") - 1
+    return np.asarray(np.maximum(found, 0))
+
+
+Floats = np.ndarray
+
+RANKED = 6
+"""Sentences a field that are read: those that state it are among them for 97 to 99 in 100 contracts (docs/log.md)."""
+RANK_FEATURES = 26
+"""Features that say how likely it was, before reading, that a word's sentence states the field."""
+_LEVELS = 6
+_LOWEST, _STEP = -6.0, 2.0
+
+
+class Region(NamedTuple):
+    """Neighbouring sentences that are read together, by number, both included."""
+
+    first: int
+    last: int
+
+
+class RegionWords(NamedTuple):
+    """The words of a region with their features."""
+
+    places: list[TextRange]
+    sentence: np.ndarray  # (T,) number of each word's sentence
+    opens: np.ndarray  # (T,) whether a word is its sentence's first
+    features: np.ndarray  # (K,) numbers of features of all words, one after the other
+    starts: np.ndarray  # (T + 1,) where each word's begin
+
+
+class CandidateSpan(NamedTuple):
+    """A stretch of the text that may be a field's value."""
+
+    start: int
+    end: int
+    evidence: tuple[float, ...]
+    """What its confidence is worked out from; see `EVIDENCE`."""
+
+
+EVIDENCE = ("exactly here", "begins here", "sentence", "lead", "length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagger:
+    """Chain models of all fields over one vocabulary of features, and over what an encoder says where there is one."""
+
+    terms: Mapping[str, int]
+    """Number of each feature."""
+    weights: Floats  # (F, V, 3)
+    rank_weights: Floats  # (F, RANK_FEATURES, 3)
+    transitions: Floats  # (F, 3, 3)
+    odds_weights: Floats | None = None  # (F, 2, 3), of the encoder's log-odds
+
+    def candidates(self, reading: TaggedDocument, number: int, scores: Floats) -> list[CandidateSpan]:
+        """Stretches that may be values of a field, likeliest first.
+
+        Args:
+            reading: The document.
+            number: Which field.
+            scores: (S,) log-odds of each sentence; -inf where it is not to be read.
+        """
+        found: list[CandidateSpan] = []
+        lead = lead_of(scores)
+        for region in regions(scores):
+            words = reading.words(region, self.terms)
+            if not words.places:
+                continue
+            emissions = self._emissions(words, number, scores)
+            if self.odds_weights is not None and reading.tags is not None:
+                odds = reading.tags.of_words(words.places, number)
+                emissions = emissions + odds @ self.odds_weights[number].astype(np.float64)
+            for each in stretches(emissions, self.transitions[number].astype(np.float64)):
+                sentence = float(scores[words.sentence[each.first]])
+                start, end = words.places[each.first].start, words.places[each.last].end
+                evidence = (
+                    log_odds(each.probability),
+                    log_odds(each.begins),
+                    lowest(sentence),
+                    lead,
+                    float(np.log1p(each.last - each.first)),
+                )
+                found.append(CandidateSpan(start, end, evidence))
+        return sorted(found, key=lambda each: (-each.evidence[0], each.start))
+
+    def _emissions(self, words: RegionWords, number: int, scores: Floats) -> Floats:  # (T, 3)
+        rows = self.weights[number][words.features].astype(np.float64)
+        sums = np.add.reduceat(rows, words.starts[:-1], axis=0) if len(rows) else np.zeros((len(words.places), TAGS))
+        empty = words.starts[1:] == words.starts[:-1]
+        sums[empty] = 0.0  # `reduceat` gives the next word's first row for a word without features
+        return np.asarray(sums + rank_features(words, scores) @ self.rank_weights[number].astype(np.float64))
+
+    def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
+        """The JSON description and the arrays that restore it."""
+        arrays = {"tag.weights": self.weights, "tag.rank": self.rank_weights, "tag.transitions": self.transitions}
+        if self.odds_weights is not None:
+            arrays["tag.odds"] = self.odds_weights
+        return {"terms": sorted(self.terms, key=self.terms.__getitem__)}, arrays
+
+    @classmethod
+    def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats], fields: int) -> Tagger:
+        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        terms = description["terms"]
+        if not isinstance(terms, list) or len(set(terms)) < len(terms):
+            raise ValueError("the features of words are no list of distinct names")
+        return cls(
+            terms={str(term): number for number, term in enumerate(terms)},
+            weights=stored_array(arrays, "tag.weights", fields, len(terms), TAGS),
+            rank_weights=stored_array(arrays, "tag.rank", fields, RANK_FEATURES, TAGS),
+            transitions=stored_array(arrays, "tag.transitions", fields, TAGS, TAGS),
+            odds_weights=stored_array(arrays, "tag.odds", fields, TAGS - 1, TAGS) if "tag.odds" in arrays else None,
+        )
+
+
+@dataclass
+class TaggedDocument:
+    """A document while it is read: what several fields look at is worked out once."""
+
+    document: TokenizedText
+    tags: ReadTags | None = None
+    """What an encoder says of the regions' words, where there is one."""
+    _words: dict[Region, RegionWords] = field(default_factory=dict)
+
+    def words(self, region: Region, terms: Mapping[str, int]) -> RegionWords:
+        """The words of a region, with the features that are known."""
+        if region not in self._words:
+            self._words[region] = _words(self.document, region, terms)
+        return self._words[region]
+
+
+def _words(document: TokenizedText, region: Region, terms: Mapping[str, int]) -> RegionWords:
+    sentences = document.sentences[region.first : region.last + 1]
+    places, features = word_features(document, sentences)
+    known = [[terms[name] for name in each if name in terms] for each in features]
+    begins = np.array([sentence.start for sentence in sentences])
+    sentence = np.searchsorted(begins, [place.start for place in places], side="right") - 1 + region.first
+    return RegionWords(
+        places=places,
+        sentence=sentence,
+        opens=np.diff(sentence, prepend=region.first - 1) > 0,
+        features=np.array([number for each in known for number in each], dtype=np.int64),
+        starts=np.concatenate([[0], np.cumsum([len(each) for each in known])]).astype(np.int64),
+    )
+
+
+def regions(scores: Floats) -> list[Region]:
+    """The likeliest sentences, joined where they are neighbours, in the text's order."""
+    ranked = [row for row in best_rows(scores, RANKED) if np.isfinite(scores[row])]
+    found: list[Region] = []
+    for row in sorted(ranked):
+        if found and row == found[-1].last + 1:
+            found[-1] = Region(found[-1].first, row)
+        else:
+            found.append(Region(row, row))
+    return found
+
+
+def rows_to_read(scores: Floats) -> list[int]:
+    """Numbers of the sentences that are read for any field, of scores (S, F), in the text's order."""
+    return sorted({row for column in scores.T for row in best_rows(column, RANKED) if np.isfinite(column[row])})
+
+
+def rank_features(words: RegionWords, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
+    """For each word ones and zeros: its sentence's rank and log-odds, once for all and once for a first word."""
+    order = {row: rank for rank, row in enumerate(best_rows(scores, RANKED))}
+    found = np.zeros((len(words.places), RANK_FEATURES))
+    for row in np.unique(words.sentence):
+        at = words.sentence == row
+        rank = order.get(int(row), RANKED)
+        level = int(np.clip((scores[row] - _LOWEST) / _STEP, 0, _LEVELS - 1)) if np.isfinite(scores[row]) else 0
+        found[at, rank] = 1
+        found[at, RANKED + 1 + level] = 1
+        opens = at & words.opens
+        found[opens, RANKED + 1 + _LEVELS + rank] = 1
+        found[opens, 2 * (RANKED + 1) + _LEVELS + level] = 1
+    return found
+
+
+def lead_of(scores: Floats) -> float:
+    """How far the likeliest sentence is ahead of the next."""
+    best = np.sort(scores[np.isfinite(scores)])[::-1][:2]
+    return float(min(best[0] - best[1], -_LOWEST)) if len(best) == 2 else -_LOWEST
+
+
+def lowest(score: float) -> float:
+    """A sentence's log-odds as evidence: not below what is told apart."""
+    return max(float(score), _LOWEST)
+
+
+def log_odds(probability: float) -> float:
+    """Of a probability, within 12 each way."""
+    return float(np.clip(np.log(max(probability, 1e-12)) - np.log(max(1 - probability, 1e-12)), -12, 12))
+
+
+def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
+    """A number for each feature that occurs so often."""
+    counts: dict[str, int] = {}
+    for each in features:
+        for name in each:
+            counts[name] = counts.get(name, 0) + 1
+    kept = sorted(name for name, count in counts.items() if count >= at_least)
+    return {name: number for number, name in enumerate(kept)}

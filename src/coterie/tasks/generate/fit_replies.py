@@ -1,0 +1,433 @@
+"""Training a `generate` specialist that reads nothing: an adapter learns replies from pairs, and how far to go by it.
+
+A fifth of the pairs is held back from a first adapter. What that writes to them fits the confidence and its threshold:
+a reply is right if its token F1 with the one in the data reaches `alike`. The adapter that is stored has seen all pairs
+and is measured on the held-out ones, beside the untuned model with a few of the pairs as examples.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from coterie.engines.llama import LlamaEngine
+from coterie.errors import DataError, TooLong
+from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
+from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.dataset import Dataset, Row
+from coterie.learning.evaluate import evaluate
+from coterie.learning.job import Job
+from coterie.learning.lineage import describe_causal
+from coterie.learning.measure import Encoded, encode, finish
+from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
+from coterie.learning.provable import warn_silent
+from coterie.learning.reading import read_dataset
+from coterie.learning.splits import split_dataset
+from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
+from coterie.tasks.classify.prompted import Agreement
+from coterie.tasks.generate.draft import HEADING, Drafting, Example, SupportedDraft, one_line
+from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
+from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
+from coterie.tuning.lora import lora_recipe_for
+from coterie.types import Output, Prompt
+
+HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
+"""Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
+how many by the untuned model. A reply takes a second."""
+LONGEST = 384
+"""Tokens of a text that are read in training."""
+_SHOWN = 4  # pairs that the untuned model is shown
+_AT_ONCE = 16  # prompts handed to the engine together, well below its queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Believed:
+    """What replies to pairs that their adapter had not seen gave."""
+
+    agreement: Agreement
+    threshold: Threshold
+    likeness: np.ndarray  # (C,) token F1
+    right: np.ndarray  # (C,)
+    exact: np.ndarray  # (C,)
+
+
+def train_write(job: Job, encoded: Encoded) -> Candidate:
+    """The candidate of the rung `slm`.
+
+    Args:
+        job: What to train; a row's labels are the replies to it, any of which is right.
+        encoded: The training texts' encodings.
+
+    Raises:
+        TrainingDiverged: the loss is no number.
+        ArtefactRefused: the base's file cannot be read.
+    """
+    base, model = job.causal, job.model
+    assert base is not None and model is not None, "found before anything is trained"  # noqa: S101, PT018
+    start, tokens, writing = time.perf_counter(), load_tokens(base), _writing(job)
+    seen, back = split_dataset(job.train, held_out=HELD_BACK, seed=job.section.seed, by_label=False)
+    places = {id(row): place for place, row in enumerate(job.train.rows)}
+    vectors = encoded.vectors[[places[id(row)] for row in seen.rows]]
+    parts = {name: _token_pairs(tokens, writing, rows) for name, rows in ((FIRST, seen.rows), (STORED, job.train.rows))}
+    files = tune_parts(job, base, parts)
+    with opened(base, model, files) as engine:
+        asked = back.take(_spread(len(back), MOST_WRITTEN))
+        near = [likeness(thin_out(vectors), each) for each in encoded.vectors[[places[id(row)] for row in asked.rows]]]
+        believed = _believe(job, asked.rows, _write(job, engine, writing, asked.rows, adapter=FIRST), near)
+        seconds = time.perf_counter() - start + encoded.seconds
+        specialist = _specialist(job, engine, writing, believed, encoded.vectors)
+        measured = job.held_out.take(_spread(len(job.held_out), MOST_WRITTEN))
+        candidate = _measured(job, specialist, measured, seconds)
+        untuned = _untuned(job, engine, measured)
+    described = specialist.describe() | {
+        "alike": job.section.alike,
+        "base": {"name": base.name, "sha256": base.sha256},
+    }
+    model_file = json.dumps(described, indent=1, ensure_ascii=False).encode()
+    return replace(
+        candidate,
+        files={"model.json": model_file, **specialist.to_files(), **files[STORED]},
+        validation=_validation(believed),
+        notes={
+            "base": describe_causal(base),
+            "recipe": asdict(lora_recipe_for(len(parts[STORED]))),
+            "precision": describe_precision(),
+            "held_back": len(asked),
+            "alike": job.section.alike,
+            "agreement": dict(believed.agreement.weights),
+            "threshold": {key: getattr(believed.threshold, key) for key in ("value", "coverage", "reason")},
+            "untuned": untuned,
+        },
+        warnings=tuple(_warnings(job, measured, believed)),
+    )
+
+
+def _writing(job: Job) -> Writing:
+    return Writing(instruction=job.section.instruction) if job.section.instruction else Writing()
+
+
+def _token_pairs(tokens: CausalTokens, writing: Writing, rows: Sequence[Row]) -> list[TokenPair]:
+    """What is read and what is to be said, for each reply of each row."""
+    return [
+        tokens.chat(writing.messages(tokens.shortened(row.text, LONGEST)), reply)
+        for row in rows
+        for reply in row.labels
+    ]
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most so many places, evenly over all of them."""
+    return [place * n // most for place in range(most)] if n > most else list(range(n))
+
+
+def _write(
+    job: Job, engine: LlamaEngine, writing: Writing, rows: Sequence[Row], *, adapter: str | None
+) -> list[Output]:
+    """What is written to each row; nothing where the text does not fit the model's window."""
+    what = "the untuned model" if adapter is None else "the tuned model"
+    job.progress.start(f"{job.name}: write with {what}", len(rows))
+    found: list[Output] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        prompts = [
+            Prompt(
+                messages=writing.messages(row.text), adapter=adapter, max_tokens=job.section.max_tokens, logprobs=True
+            )
+            for row in rows[start : start + _AT_ONCE]
+        ]
+        found += finish(_outputs(engine, prompts))
+        job.progress.advance(len(prompts))
+    job.progress.finish("")
+    return found
+
+
+async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Output]:
+    try:
+        return list(await engine.run(prompts))
+    except TooLong:
+        if len(prompts) == 1:
+            return [Output(finish="aborted")]
+        return [output for prompt in prompts for output in await _outputs(engine, [prompt])]
+
+
+def _believe(job: Job, rows: Sequence[Row], outputs: Sequence[Output], near: Sequence[float]) -> _Believed:
+    """Confidence and threshold. What is no whole reply is wrong, and never accepted."""
+    section = job.section
+    f1, exact = _held_against(rows, outputs)
+    right, whole = f1 >= section.alike, np.array([not fault_of(output) for output in outputs], dtype=bool)
+    signs = [signs_of(output, each) for output, each, fits in zip(outputs, near, whole, strict=True) if fits]
+    confidence = np.zeros(len(rows))
+    confidence[whole] = confidences(signs, right[whole], section.seed)
+    threshold = accept_threshold(
+        confidence, right & whole, target_risk=section.target_risk, groups=[row.group for row in rows]
+    )
+    return _Believed(
+        agreement=fit_agreement(signs, right[whole]), threshold=threshold, likeness=f1, right=right & whole, exact=exact
+    )
+
+
+def _held_against(rows: Sequence[Row], outputs: Sequence[Output]) -> tuple[np.ndarray, np.ndarray]:
+    """Token F1 (N,) with the nearest reply that should be, and whether it is one word for word."""
+    pairs = [(output.text, row.labels) for row, output in zip(rows, outputs, strict=True)]
+    f1 = np.array([best_f1(text, replies) for text, replies in pairs])
+    exact = np.array([_plain(text) in map(_plain, replies) for text, replies in pairs], dtype=bool)
+    return f1, exact
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _specialist(
+    job: Job, engine: LlamaEngine, writing: Writing, believed: _Believed, vectors: np.ndarray
+) -> WriteSpecialist:
+    return WriteSpecialist(
+        card=job.card("slm"),
+        engine=engine,
+        encoder=job.encoder,
+        writing=writing,
+        seen=thin_out(vectors),
+        agreement=believed.agreement,
+        acceptance=Acceptance(
+            temperature=1.0,
+            threshold=believed.threshold.value,
+            target_risk=job.section.target_risk,
+            scope_threshold=None,
+        ),
+        max_tokens=job.section.max_tokens,
+        adapter=STORED,
+    )
+
+
+def _measured(job: Job, specialist: WriteSpecialist, rows: Dataset, seconds: float) -> Candidate:
+    """The figures on held-out rows, asked as anybody asks."""
+    vectors = encode(job, rows.texts, "measure slm").vectors
+    job.progress.start(f"{job.name}: measure slm", len(rows))
+    evaluation = finish(
+        evaluate(
+            specialist,
+            rows.rows,
+            vectors=vectors,
+            truncated=job.encoder.exceeds(rows.texts),
+            progress=job.progress.advance,
+            alike=job.section.alike,
+        )
+    )
+    job.progress.finish("")
+    return Candidate(rung="slm", files={}, validation={}, evaluation=evaluation, seconds=seconds, measured=rows)
+
+
+def _untuned(job: Job, engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
+    """How the model does without an adapter and with a few pairs as examples, on some of the same rows."""
+    shown = [job.train.rows[place] for place in _spread(len(job.train), _SHOWN)]
+    writing = replace(_writing(job), examples=tuple((row.text, row.labels[0]) for row in shown))
+    rows = measured.take(_spread(len(measured), MOST_UNTUNED)).rows
+    f1, exact = _held_against(rows, _write(job, engine, writing, rows, adapter=None))
+    return {
+        "n": len(rows),
+        "token_f1": float(f1.mean()),
+        "exact_match": float(exact.mean()),
+        "intervals": {
+            name: list(score_interval(values, seed=0)) for name, values in (("token_f1", f1), ("exact_match", exact))
+        },
+    }
+
+
+def _validation(believed: _Believed) -> Mapping[str, Figure]:
+    found = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
+    return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
+
+
+def _warnings(job: Job, measured: Dataset, believed: _Believed) -> Iterator[str]:
+    if silent := warn_silent(believed.threshold, job.section.target_risk):
+        yield silent
+    if len(measured) < len(job.held_out):
+        yield f"rung slm was measured on {len(measured):,} of {len(job.held_out):,} held-out rows, evenly over them"
+
+
+# --- What a `generate` specialist's model is told and shown, unless the network's file says otherwise.
+#
+# None of it can reach a reply: each sentence is held against the source text of its own request.
+
+INSTRUCTION = "You answer customers. Thank the customer, then repeat the help text."
+_THANKS = "Thank you for your message."
+
+EXCHANGES = (
+    Example(
+        asked="the app wont load at all",
+        key="app_not_working",
+        source="Please close the app and open it again. If it does not load, install the newest version. Your money is "
+        "safe, and you can also sign in on our website.",
+        reply=_THANKS,
+    ),
+    Example(
+        asked="I want my parcel to go to another place",
+        key="change_of_address",
+        source="To change the address of a parcel, open Orders and choose the parcel. Tap Change address before it is "
+        "sent. After that, only the carrier can change it, and you need the number of the parcel.",
+        reply=_THANKS,
+    ),
+    Example(
+        asked="where do i find my statement for june??",
+        key="statement_download",
+        source="Statements are ready on the first day of each month. Open Profile and tap Statements to download one. "
+        "A paper statement costs 2 pounds and takes 4 working days.",
+        reply=_THANKS,
+    ),
+)
+
+# --- Tuning a `generate` specialist's model on replies as they should be.
+#
+# The prompt is the one that drafting sends, without the examples it shows an untuned model: what they say is in the
+# weights now, and a prompt of a third of the tokens is read sooner. A fifth of the pairs is held back from a first
+# adapter and drafted with it, and with the untuned model and its examples; the adapter that is stored has seen all.
+
+REPLY = "reply"
+"""Column of a pair's reply; its message is the text, its key in the column of the fact that is read."""
+HELD_OUT, MOST_DRAFTED = 0.2, 60
+"""Share of the pairs held back, and how many of them are drafted: a draft takes a second or two."""
+_SHOWN_REPLIES = 5  # lines named in a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedReplies:
+    """An adapter that drafts, and how one like it did on pairs it had not seen."""
+
+    pairs: Dataset
+    files: Mapping[str, bytes]
+    metrics: Mapping[str, object]
+    notes: Mapping[str, object]
+
+
+def tune_replies(job: Job, sources: Mapping[str, str], instruction: str, data: Dataset) -> TunedReplies:
+    """One adapter without the pairs held back, which is measured on them, and one on all.
+
+    Args:
+        job: What is trained.
+        sources: Source text by key.
+        instruction: What the model is told.
+        data: The pairs, from `read_pairs`.
+
+    Raises:
+        TrainingDiverged, ArtefactRefused: it cannot be tuned.
+    """
+    base, model = job.causal, job.model
+    assert base is not None and model is not None, "found before anything is trained"  # noqa: S101, PT018
+    tuned, untuned = Drafting(instruction=instruction), Drafting(instruction=instruction, examples=EXCHANGES)
+    seen, held_out = split_dataset(data, held_out=HELD_OUT, seed=job.section.seed)
+    tokens = load_tokens(base)
+    parts = {
+        name: [_tokens(tokens, tuned, job, sources, row) for row in rows]
+        for name, rows in ((FIRST, seen.rows), (STORED, data.rows))
+    }
+    files = tune_parts(job, base, parts)
+    asked = _spread_replies(held_out.rows, MOST_DRAFTED)
+    with opened(base, model, {FIRST: files[FIRST]}) as engine:
+        drafter = partial(_Drafter, job=job, engine=engine, sources=sources)
+        figures = drafter(adapter=FIRST, drafting=tuned).judge(asked)
+        before = drafter(adapter=None, drafting=untuned).judge(asked)
+    return TunedReplies(
+        pairs=data,
+        files=files[STORED],
+        metrics={**figures, "untuned": before, "drafted": len(asked)},
+        notes={
+            "recipe": asdict(lora_recipe_for(len(data))),
+            "precision": describe_precision(),
+            "held_back": len(held_out),
+        },
+    )
+
+
+def _tokens(tokens: CausalTokens, drafting: Drafting, job: Job, sources: Mapping[str, str], row: Row) -> TokenPair:
+    key = _cell(row, job.section.reads[0])
+    return tokens.chat(drafting.messages(asked=row.text, key=key, source=sources[key]), _cell(row, REPLY))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drafter:
+    """One way to draft, measured."""
+
+    job: Job
+    engine: LlamaEngine
+    adapter: str | None
+    drafting: Drafting
+    sources: Mapping[str, str]
+
+    def judge(self, rows: Sequence[Row]) -> dict[str, object]:
+        """Likeness to the reply that should be, and the share of drafts of which every sentence may be said."""
+        what = "untuned" if self.adapter is None else "tuned"
+        self.job.progress.start(f"{self.job.name}: draft with the {what} model", len(rows))
+        judged = np.array([self._judge(row) for row in rows])  # (N, 3)
+        self.job.progress.finish("")
+        named = dict(zip(("token_f1", "rouge_l", "grounded"), judged.T, strict=True))
+        intervals = {name: list(score_interval(values, seed=0)) for name, values in named.items()}
+        return {name: float(values.mean()) for name, values in named.items()} | {"intervals": intervals}
+
+    def _judge(self, row: Row) -> tuple[float, float, float]:
+        key = _cell(row, self.job.section.reads[0])
+        text, cut = self._draft(row, key)
+        draft = SupportedDraft(source=self.sources[key], asked=one_line(row.text))
+        for _ in (*draft.read(text), *draft.end(cut=cut)):
+            pass
+        self.job.progress.advance(1)
+        said = "\n".join(line for line in text.splitlines() if not line.startswith(HEADING))
+        wanted = _cell(row, REPLY)
+        return token_f1(said, wanted), rouge_l(said, wanted), float(not draft.fault)
+
+    def _draft(self, row: Row, key: str) -> tuple[str, bool]:
+        """The draft as it is written, and whether it was cut; none where the prompt does not fit."""
+        messages = self.drafting.messages(asked=row.text, key=key, source=self.sources[key])
+        prompt = Prompt(messages=messages, adapter=self.adapter, max_tokens=self.job.section.max_tokens)
+        try:
+            (output,) = finish(self.engine.run([prompt]))
+        except TooLong:
+            return "", False
+        return output.text, output.finish != "stop"
+
+
+def _spread_replies(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many rows, evenly over all of them."""
+    return [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else list(rows)
+
+
+def read_pairs(job: Job, sources: Mapping[str, str], folder: Path) -> Dataset:
+    """The pairs of a section, every one with a reply and a source text.
+
+    Raises:
+        DataError: they are not; the message names the lines.
+    """
+    fact = job.section.reads[0]
+    data = read_dataset(folder / str(job.section.pairs), task="generate", messages=True)
+    if missing := [column for column in (fact, REPLY) if column not in data.column_names]:
+        raise DataError(
+            f"{data.name} has the columns {['text', *data.column_names]}; the pairs of {job.name!r} need "
+            f"{missing[0]!r} too.",
+            hint=f"A row is a message (text), the value of the fact that selects its source text ({fact}), a {REPLY}.",
+        )
+    _refuse(
+        data, [row for row in data.rows if not _cell(row, REPLY)], f"have no {REPLY}", "Write one, or drop the row."
+    )
+    strange = [row for row in data.rows if _cell(row, fact) not in sources]
+    _refuse(
+        data, strange, f"have a {fact} without a source text", f"Add its text to {job.train.name}, or drop the row."
+    )
+    return data
+
+
+def _refuse(data: Dataset, rows: Sequence[Row], what: str, hint: str) -> None:
+    if rows:
+        lines = ", ".join(str(row.line) for row in rows[:_SHOWN_REPLIES]) + (
+            " ..." if len(rows) > _SHOWN_REPLIES else ""
+        )
+        raise DataError(f"{data.name}: {len(rows)} of {len(data)} rows {what} (lines {lines}).", hint=hint)
+
+
+def _cell(row: Row, column: str) -> str:
+    return str(row.columns.get(column) or "").strip()

@@ -1,0 +1,404 @@
+"""Does a source say what a sentence says? A check by words, with no model.
+
+A sentence is grounded when its words are, in order, those of whole clauses of the source: nothing added, nothing left
+out that narrows the claim (a number, a "not", an "if", a "from another country"), nothing recombined. The differences
+that are let pass are small and listed (`_wording`, a fronted clause, "you can" before an advice); sentences that need
+no source are a closed list (`_courtesy`). The customer's words never support a claim.
+
+The check errs on the side of refusal: a refused true sentence costs a plain source text, an accepted false one a
+promise. It knows English; in another language it lets verbatim sentences pass and little else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from coterie.tasks.generate.sentences import split_sentences
+
+# --- The words of a text that carry its claim, in a form in which harmless differences are gone.
+#
+# What may differ: articles and other small words, contractions, plurals, the third person and -ing forms, digits and
+# number words, currency and percent signs. Tense may not: "is sent" is not "was sent".
+
+NEGATIONS = frozenset({"not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "without"})
+
+_FREE_WORDS = (
+    "the a an is are be am and of that this these those it its our your their my please also then will do does so too"
+    " who which"
+)
+_FREE = frozenset(_FREE_WORDS.split())
+"""They may come and go: they carry no claim."""
+_EXPANSIONS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"[\u2018\u2019]", "'"),
+        (r"\bcan't\b|\bcannot\b", "can not"),
+        (r"\bwon't\b", "will not"),
+        (r"n't\b", " not"),
+        (r"'re\b", " are"),
+        (r"'ll\b", " will"),
+        (r"'ve\b", " have"),
+        (r"'m\b", " am"),
+        (r"\b(it|that|here|there|what|he|she)'s\b", r"\1 is"),
+        (r"'s\b|s'(?=\s)", "s"),
+        (r"(?<=\d),(?=\d{3}\b)", ""),
+        (r"\u00a3\s?(\d+(?:\.\d+)?)", r"\1 pounds"),
+        (r"\$\s?(\d+(?:\.\d+)?)", r"\1 dollars"),
+        (r"\u20ac\s?(\d+(?:\.\d+)?)", r"\1 euros"),
+        (r"(\d)\s?%", r"\1 percent"),
+        (r"\bper cent\b", "percent"),
+        (r"\b(?:immediately|right away|straight away)\b", "at once"),
+        (r"\bevery\b", "each"),
+        (r"\blicense\b", "licence"),
+    )
+)
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
+_NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
+_PERSONS = {"i": "we", "me": "we", "us": "we", "them": "they"}
+_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+
+
+def has_words(text: str) -> bool:
+    """Whether it says anything at all."""
+    return _WORD.search(text) is not None
+
+
+def plain(text: str) -> str:
+    """The text in small letters with contractions and signs written out."""
+    text = text.lower()
+    for pattern, replacement in _EXPANSIONS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def keys(text: str) -> tuple[str, ...]:
+    """The words that carry the text's claim, in order, in their folded form."""
+    return tuple(fold(word) for word in _WORD.findall(plain(text)) if word not in _FREE)
+
+
+def fold(word: str) -> str:
+    """A word without plural, third person and -ing; -ed stays, since tense is part of a claim."""
+    word = _PERSONS.get(word, _NUMBERS.get(word, word))
+    if word in NEGATIONS:
+        return word
+    folded = _without_ending(word)
+    return word if folded in NEGATIONS else folded  # "note" is not "not"
+
+
+def folded(words: str) -> frozenset[str]:
+    """A list of words, each in its folded form."""
+    return frozenset(fold(word) for word in words.split())
+
+
+def _without_ending(word: str) -> str:
+    if len(word) > 4 and word.endswith("ing"):
+        word = word[:-3]
+        if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "sl":
+            word = word[:-1]
+    elif len(word) > 4 and word.endswith("ies"):
+        word = word[:-3] + "y"
+    elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+
+
+# --- Sentences that need no source: courtesy, and the customer's words said back as the customer's.
+#
+# Courtesy is a closed list of patterns. The topic of a thanks may use the customer's words, but no number, outcome or
+# denial, and nothing that is "ours". Said back means attributed ("You asked whether ..."): "We understand that ..."
+# and "We are sorry that ..." would make a fact of what somebody only wrote.
+
+_COURTESY = re.compile(
+    r"(?:hello|hi|dear customer|good (?:morning|afternoon|evening)|kind regards|best (?:regards|wishes)"
+    r"|have a (?:nice|good|great) day"
+    r"|(?:(?:i am|we are) )?(?:very |so |really )?sorry(?: to (?:hear|read) (?:that|this|about this))?"
+    r"|(?:i am|we are) sorry for the (?:trouble|inconvenience|delay)"
+    r"|(?:i|we) hope (?:that )?(?:this|it) helps(?: you)?"
+    r"|here is (?:what (?:we can tell you|you can do|our help page says|you need to know)|(?:our|the) answer)"
+    r"|(?:i am|we are) (?:happy|glad) to help(?: you)?"
+    r"|(?:please )?let (?:us|me) know if you have any (?:other |more |further )?questions"
+    r"|if you have any (?:other |more |further )?questions please (?:ask(?: us)?|let us know))"
+)
+_THANKS = re.compile(
+    r"(?:thank you|thanks|many thanks)(?: (?:very|so) much)?"
+    r"(?: for (?:your (?:message|question|request|enquiry|inquiry|patience)|contacting us|writing(?: to us)?"
+    r"|getting in touch|reaching out(?: to us)?|asking(?: us)?|letting us know|telling us))?"
+    r"(?: (?:about|regarding) (?P<topic>.+))?"
+)
+_TOPIC_WORDS = 6
+_OUTCOMES = folded("free approval confirmation compensation success new guaranteed sent paid done")
+_OURS = re.compile(r"\b(?:our|ours|we|us|i|my)\b")
+_ATTRIBUTED = re.compile(
+    r"you (?:asked|wrote|told|want|would like|say|said)(?: us| to know| to ask)?"
+    r" (?:that|whether|if|about) (?P<words>.+)"
+)
+_AUXILIARIES = folded("has have had been was were did would could")
+
+
+def is_courtesy(sentence: str) -> bool:
+    """Whether the sentence is one of the patterns; a thanks may still have a topic that says too much."""
+    flat = _flat(sentence)
+    return bool(_COURTESY.fullmatch(flat) or _THANKS.fullmatch(flat))
+
+
+def fault_of_courtesy(sentence: str, source: str, asked: str) -> str:
+    """Why the topic of a thanks says more than what the letter is about, or nothing."""
+    match = _THANKS.fullmatch(_flat(sentence))
+    topic = (match.group("topic") if match else "") or ""
+    words = keys(topic)
+    if len(words) > _TOPIC_WORDS:
+        return f"a topic longer than {_TOPIC_WORDS} words (words={len(words)})"
+    if found := _OURS.search(topic):
+        return f"a claim inside a courtesy: {found.group()!r}"
+    known, stated = {*keys(source), *keys(asked)}, keys(source)
+    for word in words:
+        if word not in known and not any(_are_kin(word, other) for other in known):
+            return f"words that neither the source nor the customer has: {word!r}"
+        outcome = word[0].isdigit() or word in NEGATIONS or word in _OUTCOMES
+        if outcome or (word.endswith("ed") and word not in stated):
+            return f"a claim inside a courtesy: {word!r}"
+    return ""
+
+
+def is_said_back(sentence: str, asked: str) -> bool:
+    """Whether the sentence gives the customer's own words as the customer's."""
+    match = _ATTRIBUTED.fullmatch(_flat(sentence))
+    if not match:
+        return False
+    words = _as_asked(match.group("words"))
+    theirs = [_as_asked(each) for each in split_sentences(asked)]
+    return bool(words) and any(_has_run(each, words) and _denials(each) == _denials(words) for each in theirs)
+
+
+def _flat(text: str) -> str:
+    return " ".join(re.sub(r"[^\w\s-]+", " ", plain(text)).split())
+
+
+def _are_kin(word: str, other: str) -> bool:
+    """Words of one root: "verification" and "verify", "activation" and "activate"."""
+    return len(word) > 5 and len(other) > 4 and word[:5] == other[:5]
+
+
+def _as_asked(text: str) -> tuple[str, ...]:
+    """The words of a question or a statement alike, whoever "I" and "you" are in it."""
+    return tuple("you" if word == "we" else word for word in keys(text) if word not in _AUXILIARIES)
+
+
+def _has_run(theirs: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    return any(theirs[i : i + len(words)] == words for i in range(len(theirs) - len(words) + 1))
+
+
+def _denials(words: tuple[str, ...]) -> int:
+    return sum(word in NEGATIONS for word in words)
+
+
+_CONTACT = re.compile(r"https?:|www\.|\S@\S|\b\w+\.(?:com|org|net|co|uk|io|eu|info)\b|\+?\d[\d ()-]{5,}\d")
+_CLOSED = re.compile(
+    r"(?<![,;:\s])(?<!\b(?:and|the))(?<!\b(?:or|so|an))(?<!\band it)(?<!\bso that)[.!?]+[\"'\u2019\u201d)\]]*\s*$",
+    re.IGNORECASE,
+)
+_SIGNS = frozenset(".,;:!?'\"()-\u2013\u2014\u2018\u2019\u201c\u201d\u2026/&")  # they may differ; any other may not
+_MINUS = re.compile(r"(?<!\w)-\d")
+_POSSESSIVE = re.compile(r"\b(?:our|your|their|my)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounding:
+    """Whether a sentence may be said, and why."""
+
+    ok: bool
+    reason: str
+    kind: Literal["claim", "courtesy", "echo"] = "claim"
+    """A claim of the source, a courtesy, or the customer's words said back."""
+    evidence: tuple[int, ...] = ()
+    """The source's sentences that a claim states, by number from 0."""
+
+
+def check_grounding(sentence: str, source: str, *, asked: str = "", after: int | None = None) -> Grounding:
+    """Judge one sentence against its source.
+
+    Args:
+        sentence: What is about to be said.
+        source: The only text that may be claimed.
+        asked: The customer's message. Its words may be said back as the customer's, and never as a fact.
+        after: The number of the source's sentence stated last (-1: none yet), to see whether "it" still points at
+            what the source means; `None` leaves that unchecked.
+    """
+    if fault := _fault_of_form(sentence, source):
+        return Grounding(ok=False, reason=fault)
+    if is_courtesy(sentence):
+        fault = fault_of_courtesy(sentence, source, asked)
+        return Grounding(ok=not fault, reason=fault or "courtesy", kind="courtesy")
+    if is_said_back(sentence, asked):
+        return Grounding(ok=True, reason="the customer's own words", kind="echo")
+    return _check_claim(sentence, source, after)
+
+
+def _fault_of_form(sentence: str, source: str) -> str:
+    """What is wrong with a sentence before its words are looked at, or nothing."""
+    if not has_words(sentence):
+        return "says nothing"
+    if not _CLOSED.search(sentence):
+        return "breaks off"
+    found = _CONTACT.search(sentence.lower())
+    if found and _squash(found.group()) not in _squash(source.lower()):
+        return f"a contact or number that is not in the source: {found.group()!r}"
+    for sign in plain(sentence):
+        if not (sign.isalnum() or sign.isspace() or sign in _SIGNS or sign in source):
+            return f"a sign that is not in the source: {sign!r}"
+    if (minus := _MINUS.search(sentence)) and minus.group() not in source:
+        return f"a number that is not in the source: {minus.group()!r}"
+    return ""
+
+
+def _squash(text: str) -> str:
+    return re.sub(r"[\s()-]", "", text)
+
+
+# --- What a source claims ------------------------------------------------------------------------
+
+_PART = re.compile(r",\s+(?=(?:and|so)\s+(?:you|we|it|they|there|i)\b|because\b|so that\b)", re.IGNORECASE)
+_LEANS = re.compile(
+    r"(?:\S+\s+){0,3}?(?:it|they|them|this|these|those|there|then|both|otherwise|instead)\b"
+    r"|(?:after|before|in) that\b|(?:if|in) (?:so|not)\b|one of them\b|do this\b",
+    re.IGNORECASE,
+)
+_LEANING_PART = re.compile(r"because\b|so that\b|(?:and|so)\s+(?:it|they)\b", re.IGNORECASE)
+_CONDITIONS = folded("if when unless until only except before after while once")
+_HEDGES = folded("usually often because")
+
+
+class _Part(NamedTuple):
+    """A clause that may be left out whole."""
+
+    sentence: int
+    keys: tuple[str, ...]
+    stands: bool
+    """Whether a sentence may begin with it."""
+
+
+class _Claim(NamedTuple):
+    """A run of whole clauses that a sentence may state."""
+
+    first: int
+    last: int
+    keys: tuple[str, ...]
+    leans: bool
+    """Whether it points at the sentence before it ("It takes ...")."""
+    whole: bool
+    """Whether it is one clause, in which a part may move to the other end."""
+    owners: frozenset[str]
+    """The possessives of its sentences: "your" may be left out, but not become "our"."""
+
+
+@lru_cache(maxsize=256)
+def _claims(source: str) -> tuple[_Claim, ...]:
+    sentences = split_sentences(source)
+    owners = [frozenset(_POSSESSIVE.findall(sentence.lower())) for sentence in sentences]
+    parts = [part for number, sentence in enumerate(sentences) for part in _parts(number, sentence)]
+    found = []
+    for start, part in enumerate(parts):
+        if not part.stands:
+            continue
+        opens = start == 0 or parts[start - 1].sentence != part.sentence
+        leans = opens and bool(_LEANS.match(sentences[part.sentence]))
+        words: tuple[str, ...] = ()
+        for other in parts[start:]:
+            if other.sentence > part.sentence and (other.sentence > part.sentence + 1 or _is_bounded(words)):
+                break
+            words += other.keys
+            whose = owners[part.sentence] | owners[other.sentence]
+            found.append(_Claim(part.sentence, other.sentence, words, leans, other is part, whose))
+    return tuple(found)
+
+
+def _parts(number: int, sentence: str) -> list[_Part]:
+    """A sentence's clauses. What follows a condition does not stand without it."""
+    parts: list[_Part] = []
+    bound = False
+    for text in _PART.split(sentence):
+        words = keys(text)
+        stands = not parts or not (bound or _LEANING_PART.match(text))
+        parts.append(_Part(number, words, stands))
+        bound = bound or not _CONDITIONS.isdisjoint(words)
+    return parts
+
+
+def _is_bounded(words: tuple[str, ...]) -> bool:
+    """Whether a "not" or "if" in it would reach into a sentence joined to it by "and"."""
+    return any(word in NEGATIONS or word in _CONDITIONS for word in words)
+
+
+# --- A sentence against the claims ---------------------------------------------------------------
+
+_LEAD = re.compile(r"^(?:please )?(?:note|be aware) that |^for your information,? |^as a reminder,? ", re.IGNORECASE)
+_OPENERS = folded("if when after before until on within in by to for as because once under")
+_ADVICE = folded(
+    "open tap choose check send write keep ask use tell look try put enter take type copy move freeze contact sign pay"
+    " set add call visit go"
+)
+
+
+def _check_claim(sentence: str, source: str, after: int | None) -> Grounding:
+    words = keys(_LEAD.sub("", sentence.strip()))
+    if not words:
+        return Grounding(ok=False, reason="says nothing")
+    claims = _claims(source)
+    fitting = [claim for claim in claims if _states(words, claim)]
+    if not fitting:
+        return Grounding(ok=False, reason=_difference(words, claims, source))
+    if "?" in sentence and "?" not in source:
+        return Grounding(ok=False, reason="asks what the source states")
+    owners = frozenset(_POSSESSIVE.findall(sentence.lower()))
+    fitting = [claim for claim in fitting if not claim.owners or owners <= claim.owners]
+    if not fitting:
+        return Grounding(ok=False, reason=f"makes it somebody else's: {', '.join(map(repr, sorted(owners)))}")
+    for claim in fitting:
+        if after is None or not claim.leans or claim.first - 1 <= after <= claim.first:
+            numbers = tuple(range(claim.first, claim.last + 1))
+            return Grounding(ok=True, reason="stated by the source", evidence=numbers)
+    return Grounding(ok=False, reason="points at a sentence that was left out")
+
+
+def _states(words: tuple[str, ...], claim: _Claim) -> bool:
+    """Equal, or equal once "you can" is set aside in front, or once a clause has moved to the other end."""
+    if _advice(words) == _advice(claim.keys):
+        return True
+    if not claim.whole or len(words) != len(claim.keys):
+        return False
+    moved = (cut for cut in range(1, len(words)) if words[cut:] + words[:cut] == claim.keys)
+    return any(words[0] in _OPENERS or words[cut] in _OPENERS for cut in moved)
+
+
+def _advice(words: tuple[str, ...]) -> tuple[str, ...]:
+    """What is advised: "You can open Cards" and "Open Cards" say the same; other "you can" stay."""
+    advises = words[:2] == ("you", "can") and len(words) > 2 and words[2] in _ADVICE
+    return words[2:] if advises else words
+
+
+def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str) -> str:
+    """What is wrong, worst first, against the nearest claim."""
+    if not claims:
+        return "the source says nothing"
+    known = set(keys(source))
+    unknown = [word for word in words if word not in known]
+    nearest = max(claims, key=lambda claim: SequenceMatcher(None, words, claim.keys, autojunk=False).ratio())
+    added = [word for word in words if word not in nearest.keys]
+    left_out = [word for word in nearest.keys if word not in words]
+    for found, wording in (
+        ([word for word in unknown if word[0].isdigit()], "a number that is not in the source"),
+        ([word for word in added + left_out if word in NEGATIONS], "a negation added or left out"),
+        (unknown, "words that are not in the source"),
+        ([word for word in added if word[0].isdigit()], "a number of another sentence"),
+        ([word for word in left_out if word[0].isdigit()], "a number left out"),
+        ([word for word in left_out if word in _CONDITIONS | _HEDGES], "a condition left out"),
+        (added, "words of another sentence"),
+        (left_out, "part of the claim left out"),
+    ):
+        if found:
+            return f"{wording}: {', '.join(repr(word) for word in dict.fromkeys(found))}"
+    return "the words are in another order"

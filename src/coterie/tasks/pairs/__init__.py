@@ -1,0 +1,1 @@
+"""Decide what a document says of a statement, with the clauses that decide it."""

@@ -1,0 +1,1 @@
+"""Give a probability from columns and text, with reasons."""

@@ -1,0 +1,379 @@
+"""Training a `score` specialist: a scorecard of columns, and of a text through a text model's log-odds.
+
+Out-of-fold log-odds of the text model are one more column, cut into bins like any number (stacking; Wolpert 1992).
+The same folds serve both models, so no row is ever scored by a text model that saw it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from coterie.engines.linear import LinearEngine, TextHead, dump_head
+from coterie.engines.tables import TableHead
+from coterie.learning.calibration import fit_platt
+from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.dataset import Dataset
+from coterie.learning.evaluation import Evaluation
+from coterie.learning.examples import deal_folds, text_examples
+from coterie.learning.fairness import Fairness, Proxies, fairness, find_proxies, group_names
+from coterie.learning.job import Job
+from coterie.learning.judging import judge
+from coterie.learning.measure import Encoded, measure, window_warnings
+from coterie.learning.metrics import auc_interval, auroc
+from coterie.learning.provable import showable, warn_silent
+from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.classify.heads import fit_text
+from coterie.tasks.score.fit_scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
+from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
+from coterie.tasks.score.protected import Exclusion, exclusion
+from coterie.types import Columns, Finding, Rung
+
+# --- How a score that is being trained treats the groups of the protected attributes, which it does not use.
+#
+# All figures are of training rows scored by models that had not seen them.
+
+PROTECTED = "protected attribute"
+"""How the reason begins for which such a column is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """Every protected attribute of the data: how its groups fare, and what gives it away."""
+
+    fairness: tuple[Fairness, ...]
+    proxies: tuple[Proxies, ...]
+
+    def notes(self) -> dict[str, object]:
+        """For the report."""
+        return {
+            "fairness": {each.column: each.to_json() for each in self.fairness},
+            "proxies": {each.attribute: each.to_json() for each in self.proxies},
+        }
+
+    def warnings(self) -> tuple[str, ...]:
+        """What somebody should look at."""
+        below = [
+            f"groups of {each.column!r} that are approved less than four fifths as often as the group approved most: "
+            f"{', '.join(each.below)}"
+            for each in self.fairness
+            if each.below
+        ]
+        telling = [
+            f"columns that tell {each.attribute!r} although it is not used: "
+            + ", ".join(f"{proxy.column} ({proxy.group}: AUC {proxy.auc:.2f})" for proxy in each.telling)
+            for each in self.proxies
+            if each.telling
+        ]
+        return (*below, *telling)
+
+
+def look_at_groups(
+    data: Dataset,
+    plan: ColumnPlan,
+    bins: np.ndarray,
+    *,
+    probabilities: np.ndarray,
+    targets: Sequence[int],
+    alone: Sequence[bool],
+) -> Groups:
+    """Look at each protected attribute.
+
+    Args:
+        data: The training rows.
+        plan: Which columns are used, and why others are not.
+        bins: (N, C) of the columns that are used.
+        probabilities: (N,) out of fold.
+        targets: (N,) what became of each row.
+        alone: (N,) whether it would be decided without a person.
+    """
+    attributes = [name for name, reason in plan.left_out.items() if reason.startswith(PROTECTED)]
+    used: Mapping[str, np.ndarray] = {column.name: bins[:, j] for j, column in enumerate(plan.columns)}
+    groups = {name: group_names([row.columns.get(name) for row in data.rows]) for name in attributes}
+    return Groups(
+        fairness=tuple(fairness(name, of, probabilities, targets, alone) for name, of in groups.items()),
+        proxies=tuple(find_proxies(name, of, used, probabilities) for name, of in groups.items()),
+    )
+
+
+FOLDS = 10
+TEXT_COLUMN = "text"
+_OUTCOMES = ("0", "1")
+_FEWEST_TEXTS = 10  # rows with a text below which it is left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """A text model's log-odds as a column of the scorecard."""
+
+    rung: Rung
+    name: str
+    head: TextHead
+    log_odds: Sequence[float | None]  # (N,), out of fold; None without a text
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedScorecard:
+    """A scorecard of all rows, and what its like said of rows they had not seen."""
+
+    head: TableHead
+    bins: np.ndarray  # (N, C)
+    out_of_fold: np.ndarray  # (N,) calibrated log-odds
+    floor: np.ndarray  # (N,) out-of-fold log-odds of a plain logistic regression
+    plan: ColumnPlan
+    warnings: tuple[str, ...]
+    seconds: float
+
+    @property
+    def names(self) -> list[str]:
+        """The columns it looks at."""
+        return [column.name for column in self.plan.columns]
+
+
+def train_score(job: Job, encoded: Encoded | None) -> list[Candidate]:
+    """A candidate a rung, cheapest first. Without a test file the figures are cross-validated.
+
+    Args:
+        job: What to train.
+        encoded: Encodings of the texts; None where there are only columns.
+
+    Raises:
+        ConfigError: the section names a column that the data does not have.
+        DataError: no column is left, or the rows cannot be dealt into folds.
+    """
+    names = job.train.column_names + ((text_source(job),) if job.has_texts else ())
+    excluded = exclusion(job, names)
+    fold_of = deal_folds(_cases(job.train), FOLDS, job.section.seed)
+    texts: Sequence[TextColumn | None] = ()
+    if encoded is not None and text_source(job) not in excluded.reasons:
+        texts = _text_columns(job, encoded, fold_of)
+    return [_candidate(job, _fit(job, text, fold_of, excluded), text, fold_of) for text in texts or (None,)]
+
+
+def _cases(data: Dataset) -> Dataset:
+    """The rows as folds tell them apart: by their columns, or by the text where there are none.
+
+    Two cases with one remark ("none", "paid in full") are two cases; kept in one fold, a frequent remark would always
+    be scored by models that never saw it.
+    """
+    rows = (
+        replace(row, text="") if any(value is not None for value in row.columns.values()) else row for row in data.rows
+    )
+    return replace(data, rows=tuple(rows))
+
+
+# --- The text ------------------------------------------------------------------------------------
+
+
+def _text_columns(job: Job, encoded: Encoded, fold_of: np.ndarray) -> list[TextColumn]:
+    """A text column for each rung; none where hardly any row has a text."""
+    rows = np.array([index for index, row in enumerate(job.train.rows) if row.text.strip()], dtype=np.int64)
+    if len(rows) < _FEWEST_TEXTS:
+        return []
+    chosen = job.train.take(rows.tolist())
+    examples = text_examples(chosen, _OUTCOMES, fold_of[rows], job.section)
+    fits = fit_text(job, examples, Encoded(encoded.vectors[rows], encoded.seconds))
+    columns = []
+    for fit in fits:
+        log_odds: list[float | None] = [None] * len(job.train)
+        for row, logits in zip(rows.tolist(), fit.logits, strict=True):
+            log_odds[row] = float(logits[1] - logits[0])
+        name = _free_name(job.train.column_names)
+        columns.append(TextColumn(rung=fit.rung, name=name, head=fit.head, log_odds=log_odds, seconds=fit.seconds))
+    return columns
+
+
+def text_source(job: Job) -> str:
+    """The column of the data that holds the text."""
+    return job.section.text_column or TEXT_COLUMN
+
+
+def _free_name(taken: Sequence[str]) -> str:
+    """`text`, or with as many bars behind it as it takes to be no column of the data."""
+    name = TEXT_COLUMN
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _with_text(rows: Sequence[Columns], text: TextColumn | None) -> list[Columns]:
+    if text is None:
+        return list(rows)
+    return [{**row, text.name: value} for row, value in zip(rows, text.log_odds, strict=True)]
+
+
+# --- The scorecard -------------------------------------------------------------------------------
+
+
+def _fit(job: Job, text: TextColumn | None, fold_of: np.ndarray, excluded: Exclusion) -> FittedScorecard:
+    """Out-of-fold predictions of the whole procedure, then one fit of all rows."""
+    start = time.perf_counter()
+    rows, targets = _with_text(job.train.columns, text), _targets(job.train)
+    plan = plan_columns(rows, excluded.reasons)
+    bins = bin_rows(plan.columns, rows)
+    held, floor = np.zeros(len(targets)), np.zeros(len(targets))
+    job.progress.start(f"{job.name}: scorecard{' with text' if text else ''}", len(np.unique(fold_of)) + 1)
+    for fold in np.unique(fold_of):
+        out = fold_of == fold
+        card = fit_scorecard(plan.columns, bins[~out], targets[~out], seed=job.section.seed)
+        held[out] = [card.base + card.parts(row).sum() for row in bins[out].tolist()]
+        floor[out] = _floor(plan, bins, targets, out)
+        job.progress.advance(1)
+    line = fit_platt(held, targets)
+    card = fit_scorecard(plan.columns, bins, targets, seed=job.section.seed)
+    job.progress.advance(1)
+    job.progress.finish("")
+    return FittedScorecard(
+        head=card.rescaled(line.slope, line.intercept),
+        bins=bins,
+        out_of_fold=line.slope * held + line.intercept,
+        floor=floor,
+        plan=plan,
+        warnings=excluded.warnings,
+        seconds=time.perf_counter() - start + (text.seconds if text else 0.0),
+    )
+
+
+def _targets(data: Dataset) -> np.ndarray:  # (N,) of 0 and 1
+    return np.array([int(row.labels[0]) for row in data.rows])
+
+
+def _floor(plan: ColumnPlan, bins: np.ndarray, targets: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Log-odds of held-out rows by a plain logistic regression on one-hot bins: what every score is held against."""
+    hot = np.hstack([np.eye(column.size)[bins[:, j]] for j, column in enumerate(plan.columns)])
+    if len(np.unique(targets[~out])) < 2:
+        return np.zeros(int(out.sum()))
+    model = LogisticRegression(C=0.1, max_iter=500).fit(hot[~out], targets[~out])
+    return np.asarray(model.decision_function(hot[out]))
+
+
+# --- The candidate -------------------------------------------------------------------------------
+
+
+def _candidate(job: Job, fitted: FittedScorecard, text: TextColumn | None, fold_of: np.ndarray) -> Candidate:
+    """Decide from which confidence to accept, and measure."""
+    rung: Rung = text.rung if text else "lexical"
+    if text and text.name not in fitted.names:
+        text = None  # it says the same of every row
+    targets = _targets(job.train)
+    confidence = expit(np.abs(fitted.out_of_fold))
+    right = (fitted.out_of_fold >= 0) == (targets == 1)
+    grouped, risk = [row.group for row in job.train.rows], job.section.target_risk
+    threshold = accept_threshold(confidence, right, target_risk=risk, groups=grouped)
+    # A score decides about people: which share of wrong decisions is right is said by somebody, and never by the rows.
+    shown = None if threshold.value is not None else showable(confidence, right, grouped, above=risk)
+    specialist = _specialist(job, rung, fitted, text, threshold)
+    validation = _cross_validated(job.train, fitted, specialist)
+    evaluation = validation if job.cross_validated else measure(job, rung, specialist)
+    files = dump_head(fitted.head, specialist.describe())
+    alone = [specialist.acceptance.judge(float(each), None)[0] for each in confidence]
+    groups = look_at_groups(
+        job.train,
+        fitted.plan,
+        fitted.bins,
+        probabilities=expit(fitted.out_of_fold),
+        targets=targets.tolist(),
+        alone=alone,
+    )
+    return Candidate(
+        rung=rung,
+        files=files | (text_files(dump_head(text.head, {})) if text else {}),
+        validation={each: _figure(validation, each) for each in job.measures},
+        evaluation=evaluation,
+        seconds=fitted.seconds,
+        notes=_notes(job, fitted, threshold, targets, fold_of) | groups.notes(),
+        warnings=tuple(
+            filter(
+                None,
+                [
+                    *fitted.warnings,
+                    warn_silent(threshold, risk, shown[0] if shown else None),
+                    *groups.warnings(),
+                    *(window_warnings(job, rung, evaluation) if text else ()),
+                ],
+            )
+        ),
+    )
+
+
+def _specialist(
+    job: Job, rung: Rung, fitted: FittedScorecard, text: TextColumn | None, threshold: Threshold
+) -> ScoreSpecialist:
+    names = fitted.names
+    parts = np.abs([fitted.head.parts(row) for row in fitted.bins.tolist()]).mean(axis=0)  # (C,)
+    sent = tuple(text_source(job) if text and name == text.name else name for name in names)
+    return ScoreSpecialist(
+        card=job.card(rung, sent),
+        head=LinearEngine(fitted.head),
+        bins=fitted.plan.columns,
+        importance={name: round(float(part), 4) for name, part in zip(names, parts, strict=True)},
+        left_out=fitted.plan.left_out,
+        positive=job.section.label_column,
+        acceptance=Acceptance(
+            temperature=1.0, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=None
+        ),
+        text=_text_model(job, text) if text else None,
+    )
+
+
+def _text_model(job: Job, text: TextColumn) -> TextModel:
+    return TextModel(
+        head=LinearEngine(text.head),
+        encoder=job.encoder if text.rung == "embedding" else None,
+        column=text.name,
+        source=text_source(job),
+    )
+
+
+def _cross_validated(data: Dataset, fitted: FittedScorecard, specialist: ScoreSpecialist) -> Evaluation:
+    """The figures of the out-of-fold predictions, judged like a specialist's findings."""
+    findings = []
+    for probability in expit(fitted.out_of_fold).tolist():
+        confidence = max(probability, 1.0 - probability)
+        accepted, reason = specialist.acceptance.judge(confidence, None)
+        findings.append(
+            Finding(
+                specialist=specialist.card.name,
+                value=probability,
+                text="",
+                confidence=confidence,
+                accepted=accepted,
+                reason=reason,
+            )
+        )
+    return judge(data.rows, findings, task="score", seed=0)
+
+
+def _figure(evaluation: Evaluation, measure: str) -> Figure:
+    """A measure of an evaluation of which it is known to have it."""
+    values = {"auc": evaluation.auc, "accuracy": evaluation.accuracy, "macro_f1": evaluation.macro_f1}
+    return Figure(values[measure] or 0.0, evaluation.intervals[measure])
+
+
+def _notes(
+    job: Job, fitted: FittedScorecard, threshold: Threshold, targets: np.ndarray, fold_of: np.ndarray
+) -> dict[str, object]:
+    """What the report says beside the figures."""
+    by_fold = [
+        auroc(fitted.out_of_fold[out], targets[out]) for fold in np.unique(fold_of) if (out := fold_of == fold).any()
+    ]
+    known = [area for area in by_fold if not np.isnan(area)] or [0.0]  # a fold of one outcome has none
+    folds = f"{len(np.unique(fold_of))}-fold cross-validation"
+    return {
+        "measured": folds if job.cross_validated else "held-out file",
+        "auc_by_fold": {"mean": float(np.mean(known)), "sd": float(np.std(known))},
+        "floor": {
+            "model": "logistic regression on one-hot bins",
+            "auc": auroc(fitted.floor, targets),
+            "interval": list(auc_interval(fitted.floor, targets, seed=0)),
+        },
+        "left_out": dict(fitted.plan.left_out),
+        "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+    }

@@ -1,0 +1,222 @@
+"""`score`: a probability from columns (and a text, if it was trained with one), with the reasons for it.
+
+The probability is a scorecard's, so each column's part in it is exact. A finding is accepted when enough is known
+about the case and the decision that the probability stands for, above or below one half, is certain enough to hold
+the target risk; otherwise it abstains, and the probability and its reasons go to a person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine
+from coterie.engines.tables import ColumnBins, as_category, quoted
+from coterie.protocols import Engine
+from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
+from coterie.types import Columns, ContextView, Evidence, Fact, Finding, Prompt, Scalar, SpecialistCard, Step, Task
+
+# --- The text model beside a scorecard: its log-odds are one more column.
+
+_PREFIX = "text."
+
+
+class TextOdds(NamedTuple):
+    """What a text says of the outcome, and what it took to know."""
+
+    log_odds: float | None
+    """None when there is no text."""
+    steps: tuple[Step, ...] = ()
+    truncated: bool = False
+    """Only the beginning of the text fits the encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextModel:
+    """A head of two labels, 0 and 1, over the text; with the encoder on the `embedding` rung."""
+
+    head: Engine
+    encoder: Engine | None
+    column: str
+    """The scorecard's column that holds its log-odds: `text`, unless the data has a column of that name."""
+    source: str
+    """The column of structured input that holds the text, when it comes that way."""
+
+    def find(self, task: Task) -> str:
+        """The text: in its column if that is sent, else the text beside the columns."""
+        sent = (task.columns or {}).get(self.source)
+        return sent if isinstance(sent, str) and sent.strip() else task.text
+
+    async def log_odds(self, task: Task, asker: str) -> TextOdds:
+        """The text's log-odds and what they took, on the asker's account."""
+        text = self.find(task)
+        if not text.strip():
+            return TextOdds(None)
+        vector, steps, truncated = await self._encode(text, task, asker)
+        (scored,) = await self.head.run([Prompt(text=text, vector=vector, label=task.label)])
+        no, yes = np.asarray(scored.scores)
+        steps = (*steps, Step(producer=asker, engine=self.head.name, usage=scored.usage))
+        return TextOdds(float(yes - no), steps, truncated)
+
+    async def _encode(self, text: str, task: Task, asker: str) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+        """The text's vector (D,), what it took, and whether it is of the beginning only."""
+        if self.encoder is None:
+            return None, (), False
+        if task.vector is not None and text == task.text:  # a vector that comes along is of the task's own text
+            return task.vector, (), task.truncated
+        (encoded,) = await self.encoder.run([Prompt(text=text, label=task.label)])
+        step = Step(producer=asker, engine=self.encoder.name, usage=encoded.usage)
+        return encoded.vector, (step,), encoded.finish == "length"
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside its files."""
+        return {"column": self.column, "source": self.source}
+
+
+def text_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A text model's files under the names they have beside a scorecard's."""
+    return {_PREFIX + name: content for name, content in files.items()}
+
+
+def load_text_model(
+    described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine | None
+) -> TextModel | None:
+    """The text model of a stored version, if it has one. Raises `KeyError` or `ValueError` if it is not whole."""
+    if "text" not in described:
+        return None
+    head = LinearEngine.load({name: files[_PREFIX + name] for name in (MODEL_FILE, ARRAYS_FILE)})
+    if head.size != 2:
+        raise ValueError(f"its text model has {head.size} labels, not 2")
+    about = described["text"]
+    return TextModel(head=head, encoder=encoder, column=str(about["column"]), source=str(about["source"]))
+
+
+MOST_UNKNOWN = 0.25
+"""Share of what the score rests on that may be missing or unknown before it abstains."""
+_MOST_REASONS = 4  # as many as adverse action notices usually give
+_LEAST_REASON = 0.05  # log-odds below which a column is no reason
+_DECIMALS = 6  # of a probability that is passed on
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSpecialist:
+    """Asks its scorecard, weighs what is unknown, and names the columns that raised the probability."""
+
+    card: SpecialistCard
+    head: Engine
+    bins: tuple[ColumnBins, ...]
+    importance: Mapping[str, float]
+    """Mean absolute part of each column over the training rows, in log-odds."""
+    left_out: Mapping[str, str]
+    """Columns it must not or cannot use, with the reason."""
+    positive: str
+    """What the probability is of: the name of the label column."""
+    acceptance: Acceptance
+    text: TextModel | None = None
+
+    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads no facts
+        """The probability, as value, with reason codes as evidence."""
+        columns: dict[str, Scalar] = dict(task.columns or {})
+        said = TextOdds(None)
+        if self.text is not None:
+            said = await self.text.log_odds(task, self.card.name)
+            columns[self.text.column] = said.log_odds
+        if all(as_category(columns.get(column.name)) is None for column in self.bins):
+            return abstention(self.card.name, task, f"it needs {self._wanted()}")
+        (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)])
+        steps = (*said.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
+        finding = self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
+        return truncated_finding(finding) if said.truncated else finding
+
+    def _wanted(self) -> str:
+        """What it takes, in words."""
+        names = [column.name for column in self.bins if self.text is None or column.name != self.text.column]
+        columns = f"columns as a JSON object: {', '.join(names)}" if names else ""
+        return ", and ".join(filter(None, ["a text" if self.text else "", columns]))
+
+    def _finding(
+        self, task: Task, columns: Columns, log_odds: float, parts: Mapping[str, float], steps: tuple[Step, ...]
+    ) -> Finding:
+        probability = round(0.5 * (1.0 + math.tanh(log_odds / 2.0)), _DECIMALS)  # the sigmoid, without overflow
+        confidence = max(probability, 1.0 - probability)
+        unknown = self._unknown(columns)
+        if unknown > MOST_UNKNOWN:
+            accepted, reason = (
+                False,
+                f"too little is known: {unknown:.0%} of what the score rests on is missing or unknown",
+            )
+        else:
+            accepted, reason = self.acceptance.judge(confidence, None)
+        reasons = tuple(self._reasons(columns, parts))
+        facts = tuple(Fact(name=n, value=probability, confidence=confidence) for n in self.card.writes[:1])
+        return Finding(
+            specialist=self.card.name,
+            value=probability,
+            text=self._in_words(probability, accepted=accepted, reasons=reasons),
+            confidence=confidence,
+            accepted=accepted,
+            reason="; ".join([reason, *self._remarks(columns)]),
+            label=task.label,
+            impersonal=task.impersonal,
+            evidence=reasons,
+            facts=facts if accepted else (),
+            steps=steps,
+        )
+
+    def _unknown(self, columns: Columns) -> float:
+        """The share of the score that rests on columns of which nothing is known, 0 to 1.
+
+        Where training had missing values, a missing one says what it said there.
+        """
+        silent = [c.name for c in self.bins if not c.gaps and c.place(columns.get(c.name)).problem]
+        return sum(self.importance[name] for name in silent) / (sum(self.importance.values()) or 1.0)
+
+    def _remarks(self, columns: Columns) -> Iterator[str]:
+        """What was missing, what was not understood, and what must not be used, in words."""
+        missing = [column.name for column in self.bins if as_category(columns.get(column.name)) is None]
+        if missing:
+            yield f"missing: {', '.join(missing)}"
+        odd = [column for column in self.bins if column.name not in missing]
+        yield from filter(None, (column.place(columns.get(column.name)).problem for column in odd))
+        if any(not column.gaps and column.place(columns.get(column.name)).problem for column in self.bins):
+            yield "what is not known counts as average"
+        yield from (f"not used: {name} ({reason})" for name, reason in self.left_out.items() if name in columns)
+
+    def _reasons(self, columns: Columns, parts: Mapping[str, float]) -> list[Evidence]:
+        """The columns that moved the probability most: first those that raised it, then those that lowered it."""
+        ranked = sorted(parts.items(), key=lambda part: part[1], reverse=True)
+        raising = [part for part in ranked if part[1] > _LEAST_REASON][:_MOST_REASONS]
+        lowering = [part for part in reversed(ranked) if part[1] < -_LEAST_REASON][:_MOST_REASONS]
+        return [self._reason(name, columns.get(name), weight) for name, weight in raising + lowering]
+
+    def _reason(self, name: str, value: Scalar, weight: float) -> Evidence:
+        moves = "raises" if weight > 0 else "lowers"
+        what = f"{name} is missing" if as_category(value) is None else f"{name} is {quoted(value)}"
+        if self.text is not None and name == self.text.column:
+            what = "there is no text" if value is None else "what the text says"
+        return Evidence(
+            kind="reason", name=name, text=f"{what}: {moves} the odds {math.exp(abs(weight)):.1f} times", weight=weight
+        )
+
+    def _in_words(self, probability: float, *, accepted: bool, reasons: Sequence[Evidence]) -> str:
+        adverse = [reason.text for reason in reasons if reason.weight > 0]
+        because = f" Raised by: {'; '.join(adverse)}." if adverse else ""
+        verdict = "" if accepted else " Not certain enough to decide: refer to a person."
+        return f"Probability of {self.positive}: {probability:.2f}.{verdict}{because}"
+
+    def describe(self) -> dict[str, object]:
+        """What a stored version says of it beside the head."""
+        return {
+            "task": "score",
+            "rung": self.card.rung,
+            "columns": list(self.card.columns),
+            "importance": dict(self.importance),
+            "left_out": dict(self.left_out),
+            "positive": self.positive,
+            "acceptance": asdict(self.acceptance),
+            **({"text": self.text.describe()} if self.text else {}),
+        }

@@ -1,0 +1,574 @@
+"""Clauses of a contract: unlike `assert`, they hold under `python -O` too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise, product
+from typing import cast
+
+import numpy as np
+
+from coterie.privacy.detection import Detector
+from coterie.protocols import (
+    Engine,
+    Meter,
+    Policy,
+    Retriever,
+    Router,
+    SpeakingSpecialist,
+    Specialist,
+    Store,
+    StreamingEngine,
+)
+from coterie.types import (
+    Content,
+    Context,
+    ContextView,
+    Delta,
+    Entry,
+    Fact,
+    Feedback,
+    Finding,
+    FindingSummary,
+    Flow,
+    Label,
+    Message,
+    Output,
+    Part,
+    Passage,
+    Prompt,
+    Request,
+    Retraction,
+    Route,
+    Settlement,
+    SpecialistCard,
+    Stage,
+    Status,
+    Step,
+    Task,
+    Trace,
+    Usage,
+    Verdict,
+)
+
+
+def require(clause: str, holds: object) -> None:
+    """Raise `AssertionError` with the clause unless it holds."""
+    if not holds:
+        raise AssertionError(clause)
+
+
+def check_usage(usage: Usage) -> None:
+    """No figure is negative."""
+    figures = {
+        "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
+        "milliseconds": usage.milliseconds,
+        "cpu_seconds": usage.cpu_seconds,
+        "joules": usage.joules,
+        "cost": usage.cost or 0,
+    }
+    for name, value in figures.items():
+        require(f"usage.{name} is not negative: {value!r}", value >= 0)
+
+
+def check_step(step: Step) -> None:
+    """A step says who spent what at which engine."""
+    require("a step names its producer and its engine", step.producer and step.engine)
+    check_usage(step.usage)
+
+
+def check_output(output: Output) -> None:
+    """What holds for the output of any engine."""
+    require(f"an output is an Output, not {type(output).__name__}", isinstance(output, Output))
+    for name, array in (("vector", output.vector), ("scores", output.scores)):
+        if array is not None:
+            wanted = 2 if name == "scores" and output.offsets is not None else 1  # a tagger's, a row a token
+            require(f"{name} has {wanted} dimensions, not {array.ndim}", array.ndim == wanted)
+            require(f"{name} has no NaN", (array == array).all())  # noqa: PLR0124 - only NaN differs from itself
+    check_usage(output.usage)
+
+
+# --- What every router, retriever and policy must do.
+
+
+async def check_router(router: Router, request: Request | None = None, context: Context | None = None) -> None:
+    """Check the clauses of `protocols.Router` with one request, asked twice.
+
+    Args:
+        router: any.
+        request: what to route; whether anybody fits does not matter.
+        context: what is known; nothing by default.
+    """
+    request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
+    context = context or Context()
+    require("it has `route`", isinstance(router, Router))
+    route = await router.route(request, context)
+    _check_route(route)
+    again = await router.route(request, context)
+    require("the same request has the same route", again.specialists == route.specialists)
+
+
+def _check_route(route: Route) -> None:
+    require(f"it gives a Route, not {type(route).__name__}", isinstance(route, Route))
+    require("a route says why, also when it asks nobody", route.reason.strip())
+    for part in route.parts:
+        require("a part names whom it asks; a route for nobody has no parts", part.specialists)
+        require("a part has no empty wave", all(part.waves))
+        require("nobody is asked twice about one part", len(set(part.specialists)) == len(part.specialists))
+        require(f"a part's score is from 0 to 1: {part.score!r}", 0.0 <= part.score <= 1.0)
+        require("a part has text", part.text.strip())
+    for name, score in route.scores.items():
+        require(f"the score of {name!r} is from 0 to 1: {score!r}", 0.0 <= score <= 1.0)
+    for step in route.steps:
+        check_step(step)
+
+
+async def check_retriever(retriever: Retriever, query: str, *, k: int = 5) -> None:
+    """Check the clauses of `protocols.Retriever` with one query at every clearance."""
+    require("it has `search`", isinstance(retriever, Retriever))
+    for clearance in Label:
+        passages = list(await retriever.search(query, k=k, clearance=clearance))
+        require(f"at most {k} passages are asked for, {len(passages)} come", len(passages) <= k)
+        scores = [passage.score for passage in passages]
+        require(f"the best comes first: {scores}", scores == sorted(scores, reverse=True))
+        for passage in passages:
+            _check_passage(passage, clearance)
+
+
+def _check_passage(passage: Passage, clearance: Label) -> None:
+    require(
+        f"nothing above the clearance {clearance.value!r} is found, not even {passage.label.value!r}",
+        passage.label <= clearance,
+    )
+    require("a passage names its document", passage.document)
+    offsets = f"{passage.start}:{passage.end}"
+    require(f"offsets {offsets} span the passage's text", passage.end - passage.start == len(passage.text))
+    require(f"offsets {offsets} are not negative", passage.start >= 0)
+
+
+async def check_policy(policy: Policy) -> None:
+    """Check the clauses of `protocols.Policy` for every label and clearance."""
+    require("it has `judge`", isinstance(policy, Policy))
+    for label, clearance in product(Label, Label):
+        flow = Flow(destination="somewhere", label=label, clearance=clearance)
+        verdict = policy.judge(flow)
+        require(f"it gives a Verdict, not {type(verdict).__name__}", isinstance(verdict, Verdict))
+        require("a verdict is allowed or not, a bool", isinstance(verdict.allowed, bool))
+        require("a verdict names its rule", verdict.rule)
+        require("a verdict says why", verdict.reason.strip())
+        require("the same flow gives the same verdict", policy.judge(flow) == verdict)
+
+
+# --- The contract of a detector of personal data.
+
+ODD_TEXTS = (
+    "",
+    " \n\t ",
+    "\x00\ud800\u202e\ufeff",
+    "👩‍👩‍👧 wrote to anna@example.org",
+    "Anna Kowalska, 14 High Street, Leeds, +44 20 7946 0958, 4111 1111 1111 1111.",
+    "a" * 5_000,
+    "1 " * 2_500,
+    "İSTANBUL ß ﬁ e\u0301",
+)
+"""Texts at which detectors stumble: nothing, half surrogates, joined emoji, letters that change length with case."""
+
+
+async def check_detector(detector: Detector) -> None:
+    """Places are in the text, in order and apart; scores are chances; the same text gives the same, side by side."""
+    alone = [detector.find(text) for text in ODD_TEXTS]
+    for text, found in zip(ODD_TEXTS, alone, strict=True):
+        require(f"what is found is a tuple, not {type(found).__name__}", isinstance(found, tuple))
+        for each in found:
+            require(f"it is in the text of {len(text)} characters: {each}", 0 <= each.start < each.end <= len(text))
+            require(f"a score is a chance: {each.score}", 0 <= each.score <= 1)
+            require(f"it has a kind: {each}", each.kind)
+        for one, other in pairwise(found):
+            require(f"finds are in order and apart: {one}, {other}", one.end <= other.start)
+    beside = await asyncio.gather(*(asyncio.to_thread(detector.find, text) for text in ODD_TEXTS))
+    require("several threads find what one finds", list(beside) == alone)
+
+
+# --- What every engine must do.
+
+_NOTICEABLE = 0.1
+"""Seconds of a call during which the event loop must have had a turn."""
+
+
+async def check_engine(engine: Engine, *, prompts: Sequence[Prompt] | None = None) -> None:
+    """Check the clauses of `protocols.Engine`, and close the engine.
+
+    Args:
+        engine: works off at least eight prompts.
+        prompts: two or more that it can serve; short texts, also as messages, by default.
+    """
+    prompts = prompts or [_prompt("hello there"), _prompt("where is my card?"), _prompt("goodbye")]
+    _check_description(engine)
+    require("an empty batch gives no outputs", list(await engine.run([])) == [])
+    together = list(await _without_blocking(engine, prompts))
+    require(f"{len(prompts)} prompts give as many outputs, not {len(together)}", len(together) == len(prompts))
+    for output in together:
+        check_output(output)
+    if any(output.vector is not None or output.scores is not None for output in together):
+        for prompt, output in zip(prompts, together, strict=True):
+            (alone,) = await engine.run([prompt])
+            require("outputs come in the order of the prompts, whoever shares the batch", _close(alone, output))
+    await engine.close()
+    await engine.close()  # a second call does nothing
+
+
+async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | None = None) -> None:
+    """Check the clauses of `protocols.StreamingEngine` beyond those of `Engine`; the engine stays open.
+
+    Args:
+        engine: works off at least four prompts.
+        prompt: one whose answer has several pieces; a short request by default.
+    """
+    prompt = prompt or _prompt("Tell me a story about a lighthouse, in a few words.")
+    require("it has `stream` and all that an Engine has", isinstance(engine, StreamingEngine))
+    pieces, output = await _read(engine, prompt)
+    require(f"the deltas together are the text: {pieces!r}, {output.text!r}", "".join(pieces) == output.text)
+    require("a delta has text", all(pieces))
+    check_output(output)
+    async with aclosing(_stream(engine, prompt)) as events:
+        async for _ in events:
+            break  # closing early must neither hang nor spoil the engine
+    (first, one), (second, two) = await asyncio.gather(_read(engine, prompt), _read(engine, prompt))
+    for parts, each in ((first, one), (second, two)):
+        require("streams that run at once do not mix", "".join(parts) == each.text)
+
+
+async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
+    """Check that an engine scores choices as `types.Prompt` says; the engine stays open.
+
+    Args:
+        engine: works off at least three prompts.
+        prompt: one with two choices or more.
+    """
+    (output,) = await engine.run([prompt])
+    check_output(output)
+    scores = output.scores
+    require("a prompt with choices has scores", scores is not None)
+    scores = np.asarray(scores)
+    wanted = (len(prompt.choices),)
+    require(f"there is a score a choice: {scores.shape}, not {wanted}", scores.shape == wanted)
+    require(f"a score is the log of a probability: {scores}", np.isfinite(scores).all() and (scores <= 1e-6).all())
+    require(
+        "the choices, each with its end, exclude each other: together they have at most all the probability",
+        np.exp(scores).sum() <= 1 + 1e-6,
+    )
+    require("nothing is generated", output.text == "")
+    turned = replace(prompt, choices=prompt.choices[::-1])
+    (again,) = await engine.run([turned])
+    require("scores come in the order of the choices", np.allclose(np.asarray(again.scores)[::-1], scores, atol=0.3))
+    (alone,) = await engine.run([replace(prompt, choices=prompt.choices[:1])])
+    require("a single choice has a score too", np.asarray(alone.scores).shape == (1,))
+
+
+def _check_description(engine: Engine) -> None:
+    require("it has name, clearance, run and close", isinstance(engine, Engine))
+    require("its name is a string, not empty", isinstance(engine.name, str) and engine.name)
+    require("its clearance is a Label", isinstance(engine.clearance, Label))
+
+
+async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequence[Output]:
+    """The outputs, with the event loop watched meanwhile."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.005)
+            turns += 1
+
+    counter = asyncio.create_task(count())
+    start = time.perf_counter()
+    try:
+        outputs = await engine.run(prompts)
+    finally:
+        took = time.perf_counter() - start
+        counter.cancel()
+    require(f"a call of {took:.2f} s lets the event loop go on meanwhile", took < _NOTICEABLE or turns > 0)
+    return outputs
+
+
+async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Output]:
+    """The pieces of a stream and the output that ends it."""
+    events = [event async for event in engine.stream(prompt)]
+    outputs = [event for event in events if isinstance(event, Output)]
+    require(f"a stream has one Output, not {len(outputs)}", len(outputs) == 1)
+    require("the Output is the last of a stream", events[-1] is outputs[0])
+    require("before the Output there are only deltas", all(isinstance(event, Delta) for event in events[:-1]))
+    return [event.text for event in events if isinstance(event, Delta)], outputs[0]
+
+
+def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | Output, None]:
+    return cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt))
+
+
+def _close(a: Output, b: Output) -> bool:
+    """Equal but for rounding."""
+    pairs = ((a.vector, b.vector), (a.scores, b.scores))
+    return all(
+        (x is None and y is None) or (x is not None and y is not None and np.allclose(x, y, atol=1e-3))
+        for x, y in pairs
+    )
+
+
+def _prompt(text: str) -> Prompt:
+    return Prompt(text=text, messages=(Message(role="user", text=text),), max_tokens=24)
+
+
+# --- What every meter and store must do.
+
+
+async def check_meter(meter: Meter, step: Step | None = None) -> None:
+    """Check the clauses of `protocols.Meter`.
+
+    Args:
+        meter: any.
+        step: what to price; one of an unknown engine by default.
+    """
+    step = step or Step(
+        producer="triage", engine="onnx", usage=Usage(tokens_in=12, milliseconds=2.0, cpu_seconds=0.002)
+    )
+    require("it has `price` and `counterfactual`", isinstance(meter, Meter))
+    priced = meter.price(step)
+    filled = {"joules": 0.0, "joules_kind": "estimated", "cost": None}
+    require(
+        "pricing fills joules, their kind and the cost, and changes nothing else",
+        replace(priced, usage=replace(priced.usage, **filled)) == replace(step, usage=replace(step.usage, **filled)),  # type: ignore[arg-type]
+    )
+    check_usage(priced.usage)
+    require("a cost is a Decimal, or None when it is unknown", isinstance(priced.usage.cost, Decimal | None))
+    require("the same step has the same price", meter.price(step) == priced)
+    would = meter.counterfactual(Request(text="Where is my card?"), "It is on its way.")
+    require("the counterfactual is a Decimal, or None when it is unknown", isinstance(would, Decimal | None))
+    require(f"the counterfactual is not negative: {would}", would is None or would >= 0)
+
+
+async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
+    """Check the clauses of `protocols.Store`.
+
+    Args:
+        factory: opens a store. The first one must be empty; each call opens what the last one left.
+    """
+    store = await factory()
+    parts = "settle, context, sessions, erase, trace, feedback, summary and close"
+    require(f"it has {parts}", isinstance(store, Store))
+    require("an empty store has no requests", (await store.summary()).requests == 0)
+    await _check_sessions(store)
+    await _check_traces(store)
+    await _check_feedback(store)
+    await _check_summary(store)
+    await _check_erasure(store)
+    await store.close()
+    await store.close()  # a second call does nothing
+    reopened = await factory()
+    try:
+        await _check_survival(reopened)
+    finally:
+        await reopened.close()
+
+
+_TIME = 1_700_000_000.0
+
+
+async def _check_sessions(store: Store) -> None:
+    require("an unknown session is empty", await store.context("s1", "acme") == Context())
+    said = _entry(Message(role="user", text="hello"), "user")
+    fact = _entry(Fact(name="intent", value="greeting", confidence=0.9), "triage")
+    await store.settle(Settlement(trace=_trace("t1", session="s1"), entries=(said,)))
+    await store.settle(Settlement(trace=_trace("t2", session="s1", status="abstained"), entries=(fact,)))
+    context = await store.context("s1", "acme")
+    require("a session's entries come back as they were, oldest first", context.entries == (said, fact))
+    require("the whole is the same where it is short", await store.context("s1", "acme", whole=True) == context)
+    require("another tenant's session is empty", await store.context("s1", "other") == Context())
+    await _check_kinds(store)
+    await _check_list(store)
+
+
+async def _check_kinds(store: Store) -> None:
+    """Every kind of content comes back as it was."""
+    passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
+    found = FindingSummary(specialist="triage", task="classify", text="greeting", confidence=0.9, accepted=True)
+    entries = tuple(_entry(content, "triage") for content in (passage, found, Retraction(name="intent")))
+    await store.settle(Settlement(trace=_trace("k1", session="kinds", time=_TIME + 10), entries=entries))
+    kept = (await store.context("kinds", "acme")).entries
+    require("passages, findings and retractions come back as they were", kept == entries)
+
+
+async def _check_list(store: Store) -> None:
+    (last, first) = await store.sessions("acme")
+    require("sessions are listed, the one used last first", (last.id, first.id) == ("kinds", "s1"))
+    require("with their turns and entries", (first.turns, first.entries) == (1, 2))
+    require("with when they began and were used", (first.began, first.used) == (_TIME, _TIME))
+    require("with their most sensitive label", first.label is Label.INTERNAL)
+    require("another tenant's are not", not await store.sessions("other"))
+
+
+async def _check_erasure(store: Store) -> None:
+    before = await store.summary()
+    require("another tenant erases nothing", not await store.erase("kinds", "other"))
+    require("an unknown session cannot be erased", not await store.erase("nope", "acme"))
+    require("a session can be erased", await store.erase("kinds", "acme"))
+    require("then it is empty", await store.context("kinds", "acme") == Context())
+    require("and not listed", [each.id for each in await store.sessions("acme")] == ["s1"])
+    trace = await store.trace("k1", "acme")
+    require("its traces stay, without its name", trace is not None and trace.session is None)
+    require("the ledger stays as it was", await store.summary() == before)
+    require("it cannot be erased again", not await store.erase("kinds", "acme"))
+
+
+async def _check_traces(store: Store) -> None:
+    trace = await store.trace("t1", "acme")
+    require("a settled trace comes back", trace is not None)
+    if trace is not None:
+        _check_same(trace, _trace("t1", session="s1"))
+    require("an unknown trace is None", await store.trace("nope", "acme") is None)
+    require("another tenant's trace is None", await store.trace("t1", "other") is None)
+
+
+def _check_same(found: Trace, settled: Trace) -> None:
+    """Equal but for the texts, which a store may drop."""
+    for name in ("id", "time", "tenant", "session", "label", "status", "stages", "steps", "usage"):
+        was, now = getattr(settled, name), getattr(found, name)
+        require(f"a trace keeps its {name}: {was!r}, not {now!r}", was == now)
+    require("a trace keeps its unknown costs", found.counterfactual_cost == settled.counterfactual_cost)
+    require("a trace keeps the route's specialists", found.route.specialists == settled.route.specialists)
+    for finding, other in zip(found.findings, settled.findings, strict=True):
+        for name in ("specialist", "confidence", "accepted", "reason"):
+            require(f"a finding keeps its {name}", getattr(finding, name) == getattr(other, name))
+
+
+async def _check_feedback(store: Store) -> None:
+    said = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
+    require("feedback on a trace is kept", await store.feedback(said))
+    require("so is what the same asker says next", await store.feedback(replace(said, thumb="down", comment="no")))
+    require("there is none on an unknown trace", not await store.feedback(replace(said, trace_id="nope")))
+    require("nor on another tenant's", not await store.feedback(replace(said, tenant="other")))
+
+
+async def _check_summary(store: Store) -> None:
+    await store.settle(Settlement(trace=_trace("t3", time=_TIME + 100, status="escalated", cost=None)))
+    summary = await store.summary()
+    counts = (summary.requests, summary.accepted, summary.abstained, summary.escalated)
+    require(f"a summary counts requests by how they ended: {counts}", counts == (4, 2, 1, 1))
+    require("one unknown cost makes the sum unknown", summary.cost is None)
+    require("joules add up", abs(summary.joules - 4.0) < 1e-9)
+    require("latencies are the middle and the slow end", (summary.p50_ms or 0) <= (summary.p95_ms or 0))
+    late = await store.summary(since=_TIME + 100)
+    require(f"a summary since a time counts what came at it or after: {late.requests}", late.requests == 1)
+    by_day = await store.ledger(by="day")
+    counted = (by_day.total.requests, sum(row.requests for row in by_day.rows), by_day.total.unpriced)
+    require(f"the ledger adds up, what has no price counted apart: {counted}", counted == (4, 4, 1))
+    early = await store.summary(since=_TIME + 100.001)
+    require("a summary of nothing has no latency", early.requests == 0 and early.p50_ms is None)
+
+
+async def _check_survival(store: Store) -> None:
+    require("what was settled is there after the store was closed", (await store.summary()).requests == 4)
+    require("so is a session", len((await store.context("s1", "acme")).entries) == 2)
+    require("so is a trace", await store.trace("t3", "acme") is not None)
+
+
+def _entry(content: Content, producer: str) -> Entry:
+    return Entry(content=content, producer=producer, label=Label.INTERNAL, time=_TIME)
+
+
+def _trace(
+    trace_id: str,
+    *,
+    session: str | None = None,
+    time: float = _TIME,
+    status: Status = "accepted",
+    cost: Decimal | None = Decimal("0.000125"),
+) -> Trace:
+    usage = Usage(tokens_in=7, milliseconds=3.5, cpu_seconds=0.003, joules=1.0, cost=cost)
+    finding = Finding(
+        specialist="triage",
+        value="greeting",
+        text="greeting",
+        confidence=0.9,
+        accepted=status == "accepted",
+        reason="0.90 is above the threshold of 0.50",
+    )
+    return Trace(
+        id=trace_id,
+        time=time,
+        tenant="acme",
+        session=session,
+        label=Label.CONFIDENTIAL,
+        status=status,
+        route=Route(parts=(Part(text="hello", waves=(("triage",),), score=0.8),), reason="it is a greeting"),
+        findings=(finding,),
+        views=(),
+        verdicts=(),
+        stages=(Stage(name="route", milliseconds=1.0),),
+        steps=(Step(producer="triage", engine="onnx", usage=usage),),
+        usage=usage,
+        counterfactual_cost=None,
+    )
+
+
+# --- What every specialist must do.
+
+
+async def check_specialist(specialist: Specialist, task: Task, view: ContextView | None = None) -> None:
+    """Check the clauses of `protocols.Specialist` and, where it speaks, of `SpeakingSpecialist`.
+
+    Args:
+        specialist: is consulted once and, if it speaks, listened to once.
+        task: one of its kind; whether it answers or abstains does not matter.
+        view: what it may see of the context; nothing by default.
+    """
+    view = view or ContextView()
+    require("it has a card and can be consulted", isinstance(specialist, Specialist))
+    _check_card(specialist.card)
+    _check_finding(await specialist.consult(task, view), specialist.card, task)
+    if isinstance(specialist, SpeakingSpecialist):
+        await _check_speaking(specialist, task, view)
+
+
+def _check_card(card: SpecialistCard) -> None:
+    require("its card is a SpecialistCard", isinstance(card, SpecialistCard))
+    require("its card has a name", card.name)
+    require("its card has a version: a content hash or the checksum of its model", card.version)
+
+
+def _check_finding(finding: Finding, card: SpecialistCard, task: Task) -> None:
+    require(f"it gives a Finding, not {type(finding).__name__}", isinstance(finding, Finding))
+    require(f"the finding names who found it: {finding.specialist!r}", finding.specialist == card.name)
+    require(f"confidence is from 0 to 1: {finding.confidence!r}", 0.0 <= finding.confidence <= 1.0)
+    require("accepted or not, the finding says why", finding.reason.strip())
+    require(
+        "an accepted finding has a value and a text",
+        not finding.accepted or (finding.value is not None and finding.text),
+    )
+    require("the finding's label is at least the task's", finding.label >= task.label)
+    unannounced = {fact.name for fact in finding.facts} - set(card.writes)
+    require(f"it writes only the facts its card names, not {sorted(unannounced)}", not unannounced)
+    for fact in finding.facts:
+        require(f"a fact's confidence is from 0 to 1: {fact.confidence!r}", 0.0 <= fact.confidence <= 1.0)
+    for step in finding.steps:
+        check_step(step)
+
+
+async def _check_speaking(specialist: SpeakingSpecialist, task: Task, view: ContextView) -> None:
+    events = [event async for event in specialist.speak(task, view)]
+    findings = [event for event in events if isinstance(event, Finding)]
+    require(f"speaking ends with one Finding, not {len(findings)}", len(findings) == 1)
+    require("the Finding is the last", events[-1] is findings[0])
+    (finding,) = findings
+    _check_finding(finding, specialist.card, task)
+    spoken = "".join(event.text for event in events if isinstance(event, Delta))
+    if finding.accepted:
+        require(f"the deltas together are the finding's text: {spoken!r}, {finding.text!r}", spoken == finding.text)
+    else:
+        require(f"who abstains has said nothing before: {spoken!r}", not spoken)

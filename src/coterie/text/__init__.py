@@ -1,0 +1,1 @@
+"""Language, segmentation, numbers and dates by locale."""

@@ -1,0 +1,366 @@
+"""Training specialists of a network, one after the other, into its registry.
+
+Linear algebra and boosting run in one thread. On problems of this size threads mostly wait for each other: with two
+busy cores a scorecard takes 31 s instead of 4, a kernel model 21 s instead of 5. And the order of their sums would
+make the weights, and so the version, depend on the number of cores. Only the encoder uses several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from coterie.accounting.energy import PackageMeter
+from coterie.accounting.meter import CostMeter
+from coterie.config.file import Config, OpenAIModel, load_config
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import ConfigError, DataError, SetupError, UnknownSpecialist
+from coterie.learning.asked import find_asked
+from coterie.learning.dataset import Dataset
+from coterie.learning.job import Job, TextEncoder, check_job
+from coterie.learning.measure import Encoded
+from coterie.learning.progress import Progress, Silent
+from coterie.learning.reading import read_section
+from coterie.learning.splits import split_dataset
+from coterie.protocols import Retriever
+from coterie.registry.card import write_card
+from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
+from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
+from coterie.runtime.cpu import billed
+from coterie.tasks.answer.fit import check_indexed, divide_questions, train_answer
+from coterie.tasks.generate.fit import train_generate
+from coterie.training.report import judge_promotion, warn_fallen, write_report
+from coterie.training.rungs import fit_rungs
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.types import Step, Usage
+
+# --- What a version says of its data is true only if the files are still those that were read.
+
+_SHOWN = 12  # digits of a checksum in a message
+
+
+def check_unchanged(name: str, read: Mapping[Path, str]) -> None:
+    """Refuse to store what was trained if one of its files has other content by now.
+
+    Args:
+        name: The specialist.
+        read: SHA-256 of each file when it was read.
+
+    Raises:
+        DataError: a file has changed, or is gone.
+    """
+    for path, before in read.items():
+        try:
+            with path.open("rb") as file:
+                now = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _changed(name, path, f"it cannot be read any more: {error.strerror or error}") from error
+        if now != before:
+            raise _changed(name, path, f"its SHA-256 was {before[:_SHOWN]} and is {now[:_SHOWN]}")
+
+
+def _changed(name: str, path: Path, found: str) -> DataError:
+    return DataError(
+        f"{path.name} changed while {name!r} was trained: {found}. Nothing was stored.",
+        hint="Train again when nobody writes to it, or from a copy.",
+    )
+
+
+_NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
+HELD_OUT = 0.2  # share of the rows held out when there is no test file
+_HERE = "training"
+"""Engine of what a training takes in this process."""
+CHECKPOINTS_FOLDER = Path("state", "checkpoints")
+"""Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSpecialist:
+    """One specialist's new version and how it came about."""
+
+    name: str
+    version: str
+    promoted: bool
+    report: Mapping[str, object]
+    """What the version holds as `report.json`."""
+    promotion: str = ""
+    """Why it was promoted, or was not."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about it beside the version that served."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Training time of each rung."""
+    took: Usage = field(default_factory=Usage)
+    """Time, CPU time, energy and money of the whole training, those of answers that a server gave for it included."""
+
+    def to_json(self) -> dict[str, object]:
+        """The report with what is true of this training only."""
+        rungs = self.report.get("rungs")
+        timed = [
+            {"seconds": self.seconds[row["rung"]], **row} if row.get("rung") in self.seconds else row
+            for row in (rungs if isinstance(rungs, Sequence) else ())
+        ]
+        decided = {"version": self.version, "promoted": self.promoted, "promotion": self.promotion}
+        took = {
+            "seconds": round(self.took.milliseconds / 1000, 3),
+            "cpu_seconds": round(self.took.cpu_seconds, 3),
+            "joules": round(self.took.joules, 3),
+            "joules_kind": self.took.joules_kind,
+            "cost": None if self.took.cost is None else float(self.took.cost),
+        }
+        warnings = self.report.get("warnings")
+        said = [*(warnings if isinstance(warnings, Sequence) else ()), *self.warnings]
+        return {**decided, **self.report, "rungs": timed, "took": took, "warnings": said}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """What one call of `train` did."""
+
+    specialists: Mapping[str, TrainedSpecialist]
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The shape that `coterie train --json` prints."""
+        return {
+            "specialists": {name: trained.to_json() for name, trained in self.specialists.items()},
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def train(
+    folder: Path | str,
+    names: Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+    encoder: TextEncoder | None = None,
+    shelves: Mapping[str, Retriever] | None = None,
+) -> TrainingReport:
+    """Train specialists of a network and make the new versions its champions.
+
+    A version that misses its bar replaces a champion only if that one is worse, and one that is measurably worse than
+    the champion, overall or on the rows of a label, never does: it is the candidate then. The router needs
+    no training of its own: it reads the champions' profiles whenever the network is opened. The same data, section and
+    seed give the same version.
+
+    Args:
+        folder: The network's folder.
+        names: Which specialists; all of them when empty.
+        progress: Told how far each step is.
+        encoder: The network's encoder; the bundled one by default.
+        shelves: The open shelves of `answer` specialists, by `[knowledge]` key; those of the folder by default.
+
+    Raises:
+        ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
+        EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; what it said is kept.
+        SetupError: a version cannot be stored.
+
+    Of the specialist at which an error or an interruption ends it, nothing is stored; those before it are.
+    """
+    folder, start = Path(folder), time.perf_counter()
+    config = load_config(folder)
+    encoder = encoder or OnnxEncoder.bundled(threads=2)
+    registry = open_registry(folder, config.registry, signing=True)
+    # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
+    jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in _chosen(config, names)]
+    if shelves is None:
+        for job in jobs:
+            check_indexed(job, config, folder)
+    with threadpool_limits(1):
+        trained = {job.name: _train_whole(job, config, folder, registry, shelves) for job in jobs}
+    return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
+
+
+def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
+    """The names of those to train."""
+    if not config.specialists:
+        raise ConfigError(
+            "This network has no specialists to train.",
+            hint="Add one: coterie add NAME --task classify --data FILE",
+        )
+    unknown = [name for name in names if name not in config.specialists]
+    if unknown:
+        raise UnknownSpecialist(
+            f"Asked to train {', '.join(map(repr, unknown))}; this network has {sorted(config.specialists)}.",
+            hint="Use one of these names, or none to train all.",
+        )
+    return tuple(dict.fromkeys(names)) or tuple(config.specialists)
+
+
+def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:
+    """Read and check a specialist's data."""
+    section = config.specialists[name]
+    data = _read(section, folder, section.data, for_evaluation=False) if section.data else _NO_DATA
+    train_rows, held_out = _divided(data, section, folder)
+    read = {folder / section.data: data.sha256} if section.data else {}
+    if section.test is not None and _is_measured(section):
+        read[folder / section.test] = held_out.sha256
+    job = Job(
+        name=name,
+        section=section,
+        train=train_rows,
+        held_out=held_out,
+        encoder=encoder,
+        progress=progress,
+        read=read,
+        checkpoints=Checkpoints(folder=folder / CHECKPOINTS_FOLDER / name),
+        asked=find_asked(section, config, folder),
+    )
+    return check_job(job, folder, config.models)
+
+
+def _divided(data: Dataset, section: SpecialistSection, folder: Path) -> tuple[Dataset, Dataset]:
+    """Rows to train on and rows to measure on."""
+    if not _is_measured(section):
+        return data, data  # a text to repeat has nothing to hold out
+    if section.test is not None:
+        return data, _read(section, folder, section.test, for_evaluation=True)
+    if section.task == "answer":
+        return divide_questions(data, held_out=HELD_OUT, seed=section.seed)
+    if section.task == "score":
+        return data, data  # cross-validated on every row
+    by_label = not section.writes_freely
+    train_rows, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed, by_label=by_label)
+    return train_rows, held_out.measured()
+
+
+def _is_measured(section: SpecialistSection) -> bool:
+    """Its own rows, or some like them, say how good it is; a source text says nothing of a draft."""
+    return section.task != "generate" or section.writes_freely
+
+
+def _read(section: SpecialistSection, folder: Path, file: str, *, for_evaluation: bool) -> Dataset:
+    return read_section(section, folder / file, for_evaluation=for_evaluation)
+
+
+def _train_whole(
+    job: Job, config: Config, folder: Path, registry: Registry, shelves: Mapping[str, Retriever] | None
+) -> TrainedSpecialist:
+    """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
+    package = PackageMeter() if config.accounting.energy_meter else None
+    wall, cpu = time.perf_counter(), time.process_time()
+    with billed() as bill:
+        if job.section.task == "answer":
+            answers = train_answer(job, config, folder, shelves)
+            trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
+        else:
+            trained = _train_one(job, config, folder, registry)
+    if job.checkpoints:
+        job.checkpoints.clear()
+    usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
+    meter = CostMeter(config.accounting, config.models, None, package=package)
+    took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
+    for engine, each in bill:  # a model in this process is in its CPU time
+        if isinstance(config.models.get(engine), OpenAIModel):
+            took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
+    return replace(trained, took=took)
+
+
+def _train_one(job: Job, config: Config, folder: Path, registry: Registry) -> TrainedSpecialist:
+    """Train every rung, choose one, store it with report, card and profile, promote it if it may be."""
+    if not _is_measured(job.section):
+        return _stored(job, registry, *train_generate(job, config, folder))
+    fitted = fit_rungs(job)
+    files = dict(fitted.choice.candidate.files)
+    if fitted.encoded is not None:
+        files[PROFILE_FILE] = _profile(job, fitted.encoded).to_bytes()
+    trained = _stored(job, registry, files, write_report(job, fitted.choice, fitted.candidates))
+    return replace(trained, seconds={each.rung: each.seconds for each in fitted.candidates})
+
+
+def _profile(job: Job, encoded: Encoded) -> Profile:
+    """What the router learns of it from its texts; columns it finds by their names."""
+    if job.pairs:
+        return _pair_profile(job, encoded)
+    rows = [index for index, row in enumerate(job.train.rows) if row.text.strip()]
+    labels = [_shown_label(job, job.train.rows[index].labels) for index in rows]
+    groups = [job.train.rows[index].group for index in rows]
+    return _profile_of(
+        job,
+        encoded.vectors[rows],
+        labels,
+        groups,
+        hint_texts(job.section.description, _subjects(job), examples=len(rows)),
+    )
+
+
+def _pair_profile(job: Job, encoded: Encoded) -> Profile:
+    """Of pairs the router learns the hypotheses: a document may be about anything, what is asked of it is not."""
+    names = [str(job.section.pair_column)] * len(encoded.vectors)
+    return _profile_of(
+        job, encoded.vectors, names, [None] * len(names), hint_texts(job.section.description, (), examples=len(names))
+    )
+
+
+def _profile_of(
+    job: Job, vectors: np.ndarray, labels: Sequence[str], groups: Sequence[str | None], hints: Sequence[str]
+) -> Profile:
+    empty = np.empty((0, job.encoder.dimension))
+    return make_profile(
+        vectors,
+        labels,
+        groups,
+        hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension) if hints else empty,
+        hint_texts=hints,
+        seed=job.section.seed,
+    )
+
+
+def _subjects(job: Job) -> tuple[str, ...]:
+    """Names that say what it is about: the labels of a classifier, the fields of an extractor, a score's outcome."""
+    if job.section.task == "extract":
+        return tuple(job.section.fields)
+    if job.section.task == "generate":
+        return ()
+    return (job.section.label_column,) if job.section.task == "score" else job.train.label_names
+
+
+def _shown_label(job: Job, labels: tuple[str, ...]) -> str:
+    """The label by which the router names an example."""
+    if job.section.task == "score":
+        return f"{job.section.label_column} = {labels[0]}"
+    if job.section.task == "extract":
+        return "a text to read"
+    if job.section.task == "generate":
+        return "a text to reply to"
+    return labels[0] if labels else "none of the labels"
+
+
+def _stored(
+    job: Job, registry: Registry, files: Mapping[str, bytes], report: Mapping[str, object]
+) -> TrainedSpecialist:
+    """Store the version whole, then let it serve if it may; else it is the candidate."""
+    about = {
+        "report.json": json.dumps(report, indent=1, ensure_ascii=False).encode(),
+        "card.md": write_card(report).encode(),
+    }
+    check_unchanged(job.name, job.read)
+    before = registry.versions(job.name)
+    version = registry.add(job.name, {**files, **about})
+    try:
+        stored = registry.load(job.name, version)
+        promotion = judge_promotion(registry, job.name, stored)
+        fallen = warn_fallen(registry, job.name, stored) if promotion.allowed else ()
+        alias = CHAMPION if promotion.allowed else CANDIDATE
+        registry.promote(job.name, version, alias, reason=f"trained; {promotion.reason}")
+    except BaseException:  # a version that was told to nobody is none: the registry is as it was
+        if version not in before:
+            with suppress(SetupError):  # what went wrong first is what counts
+                registry.withdraw(job.name, version)
+        raise
+    return TrainedSpecialist(
+        name=job.name,
+        version=version,
+        promoted=promotion.allowed,
+        report=report,
+        promotion=promotion.reason,
+        warnings=fallen,
+    )

@@ -1,0 +1,172 @@
+"""The encoder that fine-tuning starts from: a known one by name, one that was pulled, or a folder in the hub's form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from coterie.engines.onnx import BUNDLED_ENCODER, TOKENIZER_FILE
+from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
+from coterie.models.card import licence_of_card
+from coterie.models.catalogue import CATALOGUE
+from coterie.models.files import hash_file
+from coterie.models.locate import locate_known
+from coterie.models.snapshot import Origin, locate_snapshot
+
+# The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
+_MINILM: Mapping[str, object] = {
+    "model_type": "bert",
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "vocab_size": 30522,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "pad_token_id": 0,
+}
+_SHIFTED = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+MAX_TOKENS = 256
+"""Tokens of a text that a fine-tuned encoder reads at most."""
+WEIGHTS_FILE = "model.safetensors"
+_FILES = ("config.json", TOKENIZER_FILE, WEIGHTS_FILE)
+_PACKAGES = ("torch", "transformers", "onnx")
+_KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
+
+
+Pooling = Literal["mean", "first"]
+"""How the states of a text's tokens become one vector: their mean, or that of the mark at the beginning."""
+_POOLINGS: Mapping[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseEncoder:
+    """An encoder's files before fine-tuning, none of them loaded."""
+
+    name: str
+    config: Mapping[str, object]
+    """As in the hub's `config.json`."""
+    weights: Path
+    """safetensors."""
+    tokenizer: str
+    """The content of `tokenizer.json`."""
+    sha256: str
+    """Of the weights."""
+    licence: str | None
+    pooling: Pooling = "mean"
+    """As it was made to be pooled."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that a model made from it reads: `MAX_TOKENS`, or as many positions as it knows."""
+        positions = self.config.get("max_position_embeddings")
+        padding = self.config.get("pad_token_id")
+        # RoBERTa and its kin count positions from behind that of the padding token.
+        taken = padding + 1 if self.config.get("model_type") in _SHIFTED and isinstance(padding, int) else 0
+        return min(MAX_TOKENS, positions - taken) if isinstance(positions, int) else MAX_TOKENS
+
+    def token_ids(self, texts: Sequence[str], *, longest: int) -> list[list[int]]:
+        """The ids of each text, cut to so many with its end mark kept, as `OnnxEncoder` cuts."""
+        most = min(longest, self.max_tokens)
+        every = (each.ids for each in self.load_tokenizer().encode_batch(list(texts)))
+        return [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in every]
+
+    def load_tokenizer(self) -> Tokenizer:
+        """Its tokenizer, which neither pads nor cuts."""
+        tokenizer = Tokenizer.from_str(self.tokenizer)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+
+def find_base(name: str, network_folder: Path, *, licence: str | None = None) -> BaseEncoder:
+    """The base encoder of this name.
+
+    Args:
+        name: One that `coterie models list` knows, a folder relative to the network's, or what was pulled:
+            `OWNER/NAME[@REVISION]` of the hub or `package:NAME[==VERSION]`.
+        network_folder: What the folder is relative to.
+        licence: What the user says its licence is; else its `config.json` or the head of its `README.md` says it.
+
+    Raises:
+        ConfigError: nobody says under which licence it is: what is made from it could not be passed on.
+        ExtraMissing: what fine-tuning needs is not installed.
+        ModelMissing: it is not on this machine; the hint is the command that fetches it.
+        ArtefactRefused: its files are not what they should be.
+    """
+    if missing := [package for package in _PACKAGES if find_spec(package) is None]:
+        raise ExtraMissing(
+            f"Rung 'encoder' needs the package {missing[0]!r}, which is not installed.",
+            hint="Install it: pip install 'coterie[train]'",
+        )
+    if name in _KNOWN:
+        known = CATALOGUE[name]
+        tokenizer = (BUNDLED_ENCODER / TOKENIZER_FILE).read_text(encoding="utf-8")
+        return BaseEncoder(
+            name=name,
+            config=_KNOWN[name],
+            weights=locate_known(known),
+            tokenizer=tokenizer,
+            sha256=known.sha256,
+            licence=known.licence,
+        )
+    folder = network_folder / Path(name).expanduser()
+    origin = None if folder.exists() else Origin.read(name)
+    if origin is not None:
+        snapshot = locate_snapshot(origin, _FILES)
+        folder, licence = snapshot.folder, licence or snapshot.licence
+    return _read_base(name, folder, licence)
+
+
+def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = folder / WEIGHTS_FILE
+        base = BaseEncoder(
+            name=name,
+            config=config,
+            weights=weights,
+            tokenizer=(folder / TOKENIZER_FILE).read_text(encoding="utf-8"),
+            sha256=hash_file(weights),
+            licence=licence or config.get("license") or licence_of_card(folder / "README.md"),
+            pooling=_pooling_of(folder),
+        )
+    except FileNotFoundError as error:
+        raise ModelMissing(
+            f"Base encoder {name!r} is no known name ({', '.join(_KNOWN)}), and {str(error.filename)!r} is not there.",
+            hint=f"Name a known one, a folder with {', '.join(_FILES)}, or what was pulled as OWNER/NAME.",
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise ArtefactRefused(f"The base encoder in {str(folder)!r} cannot be read: {error}.") from error
+    if not base.licence:
+        raise ConfigError(
+            f"Base encoder {name!r} states no licence, neither in its config.json nor at the head of its README.md.",
+            hint='Find out what it is and say so beside `base` in coterie.toml, such as: base_licence = "Apache-2.0"',
+        )
+    return base
+
+
+def _pooling_of(folder: Path) -> Pooling:
+    """How sentence-transformers was told to pool it; the mean where nobody says."""
+    try:
+        said = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "mean"
+    modes = [mode for mode, used in said.items() if mode.startswith("pooling_mode_") and used]
+    if not modes:
+        return "mean"
+    if len(modes) > 1 or modes[0] not in _POOLINGS:
+        raise ArtefactRefused(
+            f"The base encoder in {str(folder)!r} is pooled by {', '.join(modes)}; known are {', '.join(_POOLINGS)}."
+        )
+    return _POOLINGS[modes[0]]

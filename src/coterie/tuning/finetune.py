@@ -1,0 +1,254 @@
+"""Fine-tuning an encoder on labelled texts.
+
+Softmax over scaled cosines to one vector a label (Wang et al. 2018, "CosFace", without its margin), which begins at
+the mean of the label's encodings: so the first step starts from the frozen encoder's nearest centroid and not from
+chance, and what the encoder knows is bent, not overwritten. Token embeddings stay as they are: half the weights, seen
+once or never by most words of a small set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from inspect import signature
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from torch.optim import AdamW
+from transformers import AutoConfig, AutoModel
+
+from coterie.errors import ArtefactRefused
+from coterie.tuning.base import BaseEncoder, Pooling
+from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.loop import Pace, descend, open_checkpoint
+
+# --- The network that is trained: a transformer, pooling, a unit vector, and cosines to a vector a label.
+
+_TINY = 1e-9
+_OLD = re.compile(r"(?<=\bLayerNorm\.)(?:gamma|beta)$")
+
+
+class SentenceNetwork(nn.Module):
+    """Transformer, pooling and L2 normalisation, as one graph."""
+
+    def __init__(self, transformer: nn.Module, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.pooling = pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(B, T) tokens to (B, D) unit vectors."""
+        hidden = token_states(self.transformer, input_ids, attention_mask, token_type_ids)  # (B, T, D)
+        if self.pooling == "first":
+            pooled: Tensor = hidden[:, 0]
+        else:
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=_TINY)  # (B, D)
+        # No fused norm: the graph is exported, and divisions are what every runtime has.
+        unit: Tensor = pooled / pooled.norm(dim=1, keepdim=True).clamp(min=_TINY)
+        return unit
+
+
+class LinearHead(NamedTuple):
+    """logits = vectors @ weights + bias."""
+
+    weights: np.ndarray  # (D, L)
+    bias: np.ndarray  # (L,)
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
+        """Logits of each row."""
+        return np.asarray(vectors @ self.weights + self.bias)
+
+
+class CosineHead(nn.Module):
+    """logits = scale * cosine to each label's vector + bias."""
+
+    def __init__(self, prototypes: Tensor, scale: float) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(normalize(prototypes, dim=1))  # (L, D)
+        self.bias = nn.Parameter(torch.zeros(len(prototypes)))
+        self.scale = scale
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(B, D) unit vectors to (B, L)."""
+        logits: Tensor = self.scale * vectors @ normalize(self.prototypes, dim=1).T + self.bias
+        return logits
+
+    def unscaled(self) -> LinearHead:
+        """Its logits divided by the scale, so that they are as large as cosines, as plain arrays."""
+        with torch.no_grad():
+            weights = normalize(self.prototypes, dim=1).T.contiguous()
+            return LinearHead(weights.numpy(), (self.bias / self.scale).numpy())
+
+
+def build_network(base: BaseEncoder) -> SentenceNetwork:
+    """The base encoder's network with its published weights. Raises `ArtefactRefused`."""
+    return SentenceNetwork(load_transformer(base), base.pooling)
+
+
+def load_transformer(base: BaseEncoder) -> nn.Module:
+    """The base encoder's transformer with its published weights, without what pools. Raises `ArtefactRefused`."""
+    settings = dict(base.config)
+    try:
+        config = AutoConfig.for_model(str(settings.pop("model_type")), **settings)
+        transformer: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            config, attn_implementation="eager"
+        )
+        missing, _ = transformer.load_state_dict(_state(base, transformer), strict=False)
+    except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ArtefactRefused(f"Base encoder {base.name!r} cannot be loaded: {error}.") from error
+    # The pooler is not used; position numbers are computed, not learned.
+    if lost := [name for name in missing if not name.startswith("pooler.") and not name.endswith("_ids")]:
+        raise ArtefactRefused(f"Base encoder {base.name!r} lacks the weights {lost[0]!r} and {len(lost) - 1} more.")
+    transformer.pooler = None  # type: ignore[assignment]
+    return transformer
+
+
+def _state(base: BaseEncoder, transformer: nn.Module) -> dict[str, Tensor]:
+    """The published weights by today's names: those of a model with a head have a prefix, the oldest other norms."""
+    prefix = f"{transformer.base_model_prefix}."
+    return {_OLD.sub(_renamed, name.removeprefix(prefix)): value for name, value in load_file(base.weights).items()}
+
+
+def _renamed(old: re.Match[str]) -> str:
+    return {"gamma": "weight", "beta": "bias"}[old[0]]
+
+
+def width_of(transformer: nn.Module) -> int:
+    """Length of a token's state."""
+    return int(transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+
+def token_states(transformer: nn.Module, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    """(B, T) tokens to (B, T, D) last hidden states; not every architecture knows types of tokens."""
+    more = {"token_type_ids": token_type_ids} if "token_type_ids" in signature(transformer.forward).parameters else {}
+    hidden: Tensor = transformer(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state
+    return hidden
+
+
+def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids as the network takes them: ids, mask and types, each (B, T)."""
+    width = max(len(each) for each in ids)
+    tokens = torch.zeros(len(ids), width, dtype=torch.long)
+    mask = torch.zeros_like(tokens)
+    for row, each in enumerate(ids):
+        tokens[row, : len(each)] = torch.tensor(each)
+        mask[row, : len(each)] = 1
+    return tokens, mask, torch.zeros_like(tokens)
+
+
+_FEW, _FEWEST_STEPS, _SMALL_BATCH = 2_000, 200, 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Pace):
+    """How long and how fast; `rate` is that of the transformer."""
+
+    rate: float = 5e-5
+    decay: float = 0.01
+    head_rate: float = 1e-3
+    """Learning rate of the labels' vectors."""
+    scale: float = 20.0
+    """Cosines times this are logits."""
+    longest: int = 128
+    """Tokens of a text that are read in training."""
+
+
+class TunedNetwork(NamedTuple):
+    """A network and the head it was trained with."""
+
+    network: SentenceNetwork
+    head: CosineHead
+
+
+def recipe_for(rows: int) -> Recipe:
+    """Few rows are seen more often, in smaller batches, so that there are steps enough."""
+    if rows < _FEW:
+        return Recipe(epochs=max(4, min(20, round(_FEWEST_STEPS * _SMALL_BATCH / max(rows, 1)))), batch=_SMALL_BATCH)
+    return Recipe(epochs=3, batch=64)
+
+
+def fine_tune(
+    base: BaseEncoder,
+    texts: Sequence[str],
+    hot: np.ndarray,
+    *,
+    several: bool,
+    recipe: Recipe,
+    seed: int,
+    progress: Callable[[int], None],
+    checkpoints: Checkpoints | None = None,
+) -> TunedNetwork:
+    """The base encoder bent so that texts of one label lie together.
+
+    Args:
+        base: Where it starts.
+        texts: N texts.
+        hot: (N, L) of 0 and 1; every text has a label unless `several`.
+        several: Labels hold together (a sigmoid each); otherwise any of a text's labels is right.
+        recipe: How long and how fast.
+        seed: Order of the rows and dropout. The same seed gives the same weights on the same machine.
+        progress: Told the rows done, `recipe.epochs` times N in all.
+        checkpoints: Where the state is kept, for a run that is interrupted to go on.
+
+    Raises:
+        TrainingDiverged: the loss is no number.
+        SetupError: a checkpoint cannot be written.
+    """
+    torch.manual_seed(seed)
+    order = np.random.default_rng(seed)
+    ids = base.token_ids(texts, longest=recipe.longest)
+    network = build_network(base)
+    targets = torch.tensor(hot, dtype=torch.float32)
+    head = CosineHead(targets.T @ torch.from_numpy(encode_ids(network, ids)), recipe.scale)
+    network.train()
+    descend(
+        lambda rows: _loss(head(network(*pad([ids[row] for row in rows]))), targets[rows], several=several),
+        _optimizer(network, head, recipe),
+        lengths=[len(each) for each in ids],
+        pace=recipe,
+        order=order,
+        progress=progress,
+        checkpoint=open_checkpoint(
+            checkpoints, _decides(base, ids, hot, several=several) | asdict(recipe) | {"seed": seed}
+        ),
+    )
+    return TunedNetwork(network.eval(), head)
+
+
+def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)
+    """The network's vectors, without dropout."""
+    network.eval()
+    order = np.argsort([len(each) for each in ids], kind="stable")
+    vectors: list[np.ndarray] = [np.empty(0)] * len(ids)
+    with torch.inference_mode():
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            for row, vector in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
+                vectors[row] = vector
+    return np.stack(vectors)
+
+
+def _decides(base: BaseEncoder, ids: Sequence[Sequence[int]], hot: np.ndarray, *, several: bool) -> dict[str, object]:
+    """What decides the weights beside recipe and seed."""
+    return {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
+
+
+def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> AdamW:
+    for parameter in network.transformer.get_input_embeddings().parameters():  # type: ignore[operator]
+        parameter.requires_grad_(requires_grad=False)
+    tuned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [{"params": tuned, "lr": recipe.rate}, {"params": list(head.parameters()), "lr": recipe.head_rate}]
+    return AdamW(groups, weight_decay=recipe.decay)
+
+
+def _loss(logits: Tensor, targets: Tensor, *, several: bool) -> Tensor:  # (B, L), (B, L)
+    if several:
+        return binary_cross_entropy_with_logits(logits, targets)
+    return cross_entropy(logits, targets / targets.sum(1, keepdim=True))

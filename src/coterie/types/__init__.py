@@ -1,0 +1,95 @@
+"""The nouns of Coterie as plain values.
+
+Everything that travels through a network is one of these: frozen, compared by content, free of
+behaviour beyond small derived properties. Identity and time are given by whoever stores or
+schedules them; no value here reads a clock, a file or the network.
+
+What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
+`Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
+and `Usage`, `Verdict`, `Trace` beside every step.
+"""
+
+from __future__ import annotations
+
+from coterie.types.context import (
+    CONTENT_KINDS,
+    Content,
+    Context,
+    ContextView,
+    Entry,
+    Fact,
+    FindingSummary,
+    Message,
+    Omission,
+    Passage,
+    Retraction,
+    Scalar,
+    TaskKind,
+    ViewRecord,
+)
+from coterie.types.engine import Output, Prompt
+from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
+from coterie.types.label import Label, Labelled, Release, impersonal
+from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
+from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.route import Part, Route, SpecialistCard
+from coterie.types.settlement import Account, AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
+from coterie.types.trace import Answer, Delta, Failure, Stage, Status, Trace
+from coterie.types.usage import Usage, total_usage
+
+__all__ = [
+    "CONTENT_KINDS",
+    "Account",
+    "Answer",
+    "AuditEvent",
+    "Citation",
+    "Columns",
+    "Content",
+    "Context",
+    "ContextView",
+    "Delta",
+    "Document",
+    "Entry",
+    "Evidence",
+    "Fact",
+    "Failure",
+    "Feedback",
+    "Field",
+    "Finding",
+    "FindingSummary",
+    "Flow",
+    "Grouping",
+    "Keep",
+    "Label",
+    "Labelled",
+    "Ledger",
+    "LedgerRow",
+    "LedgerSummary",
+    "Message",
+    "Omission",
+    "Output",
+    "Part",
+    "Passage",
+    "Prompt",
+    "Release",
+    "Request",
+    "Retraction",
+    "Route",
+    "Rung",
+    "Scalar",
+    "SessionSummary",
+    "Settlement",
+    "SpecialistCard",
+    "Stage",
+    "Status",
+    "Step",
+    "Task",
+    "TaskKind",
+    "Trace",
+    "Training",
+    "Usage",
+    "Verdict",
+    "ViewRecord",
+    "impersonal",
+    "total_usage",
+]

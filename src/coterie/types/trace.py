@@ -1,0 +1,88 @@
+"""Trace values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from coterie.types.context import ViewRecord
+from coterie.types.finding import Finding, Step, Verdict
+from coterie.types.label import Label
+from coterie.types.route import Route
+from coterie.types.usage import Usage
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a request's life as it happened."""
+
+    name: str
+    milliseconds: float
+    note: str = ""
+    after: float = 0.0
+    """Milliseconds from the request's coming in to the stage's beginning."""
+
+
+Status = Literal["accepted", "abstained", "escalated"]
+"""How a request ended: answered here, answered by nobody, or answered by the generalist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One request's whole life."""
+
+    id: str
+    time: float
+    """When it was admitted, seconds since the epoch."""
+    tenant: str
+    session: str | None
+    label: Label
+    status: Status
+    route: Route
+    findings: tuple[Finding, ...]
+    views: tuple[ViewRecord, ...]
+    verdicts: tuple[Verdict, ...]
+    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
+    usage: Usage
+    """Sum of the steps, with `milliseconds` the time the asker waited."""
+    counterfactual_cost: Decimal | None
+    """What the configured generalist would have cost; None when there is none or its price is unknown."""
+    restated: str = ""
+    """What was asked, standing on its own, where it leant on earlier turns; empty where it stood alone."""
+    degraded: str = ""
+    """What the generalist failed to do, and why, where the answer had to do without; empty where nothing was missed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the asker gets: the text and the trace behind it."""
+
+    text: str
+    trace: Trace
+
+    @property
+    def accepted(self) -> bool:
+        """True when somebody answered."""
+        return self.trace.status != "abstained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A piece of the answer's text, ready to be shown."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A try of an engine that gave no answer, and what it took as far as that is known."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """The provider took nothing for it: it refused before it began."""
