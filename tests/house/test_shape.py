@@ -1,127 +1,225 @@
-"""What holds for the whole code base: faces, one-way imports, size, what is never imported."""
+"""What holds for the whole code base: layers, one home a name, budgets of packages, what is never imported."""
 
 import ast
 import importlib
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(importlib.import_module("coterie").__file__).parent
-MODULES = sorted(p for p in SOURCE.rglob("*.py") if "examples" not in p.parts)
-PACKAGES = sorted(p.parent for p in SOURCE.glob("*/__init__.py"))
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if "examples" not in p.relative_to(SOURCE).parts)
+PACKAGES = sorted(p.parent for p in SOURCE.rglob("__init__.py") if "examples" not in p.relative_to(SOURCE).parts)
 
-# Imports point down this list only; names on one line are siblings, ordered left to right.
+# Imports point down this list only; packages on one line may import each other to the left.
 LAYERS = [
-    [
-        "_lazy",
-        "_offline",
-        "_alike",
-        "_durable",
-        "_label",
-        "_known",
-        "_usage",
-        "_cpu",
-        "_shared_time",
-        "_ledger",
-        "charts",
-        "_written",
-        "_concurrency",
-        "types",
-        "errors",
-    ],
-    [
-        "_secret",
-        "_section",
-        "_price_section",
-        "_accounting_section",
-        "_budget_section",
-        "_observe_section",
-        "_cascade_section",
-        "_specialist_section",
-        "_generalist_section",
-        "_privacy_section",
-        "_retention_section",
-        "protocols",
-        "config",
-    ],
-    ["calibration", "data", "privacy"],
-    ["evaluation", "engines", "models", "registry", "store", "accounting", "context", "routing"],
-    ["cascade"],
-    ["governance", "observe", "extraction", "retrieval", "answering"],
-    ["specialists", "tuning"],
+    ["errors", "types", "runtime"],
+    ["protocols", "text", "charts"],
+    ["config"],
+    ["engines", "models", "store", "accounting", "context"],
+    ["learning"],
+    ["registry", "privacy"],
+    ["cascade", "governance", "routing", "observe", "tuning"],
+    ["specialists", "knowledge"],
+    ["tasks"],
     ["training"],
     ["rightsizing"],
-    ["hybrid"],
-    ["_outcome", "_shelves", "_admission", "_life", "network"],
-    ["assembly", "_erasure"],
+    ["generalist"],
+    ["network"],
+    ["assembly"],
     ["gateway", "testing"],
     ["cli"],
     ["__init__", "__main__"],
 ]
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+RANK = {name: (rank, place) for rank, layer in enumerate(LAYERS) for place, name in enumerate(layer)}
+
+# Arrows that still run up: the dispatch on a task by its name. A registry of tasks is to take them away.
+UPWARD = {
+    ("learning.asked", "governance"),
+    ("learning.evaluate", "tasks"),
+    ("learning.evaluation", "tasks"),
+    ("learning.judging", "tasks"),
+    ("learning.reading", "tasks"),
+    ("privacy.training", "tasks"),
+    ("tasks.answer.fit", "training"),
+    ("learning.report", "registry"),
+}
+
+# Lines a package may have. To raise one is a decision: say why beside it.
+BUDGETS = {
+    "__init__": 50,
+    "__main__": 10,
+    "accounting": 1110,
+    "assembly": 470,
+    "cascade": 2940,
+    "charts": 280,
+    "cli": 6790,
+    "config": 1030,
+    "context": 930,
+    "engines": 3770,
+    "errors": 280,
+    "gateway": 2290,
+    "generalist": 1420,
+    "governance": 3180,
+    "knowledge": 6090,
+    "learning": 5750,
+    "models": 1340,
+    "network": 1280,
+    "observe": 640,
+    "privacy": 2880,
+    "protocols": 270,
+    "registry": 1850,
+    "rightsizing": 2220,
+    "routing": 2530,
+    "runtime": 450,
+    "specialists": 460,
+    "store": 2370,
+    "tasks": 14570,
+    "testing": 1760,
+    "text": 20,
+    "training": 600,
+    "tuning": 1690,
+    "types": 1100,
+}
 
 
-def concept(path: Path) -> str:
-    """The package or top module a file belongs to."""
-    relative = path.relative_to(SOURCE)
-    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+def module_of(path: Path) -> str:
+    """The dotted name of a file below `coterie`."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def package_of(module: str) -> str:
+    """The package or root module that a module belongs to."""
+    return module.split(".", maxsplit=1)[0]
+
+
+NAMES = {module_of(path): path for path in MODULES}
 
 
 def imports_of(path: Path) -> set[tuple[str, str]]:
-    """(module, name) pairs a file imports absolutely, anywhere in it; imports for annotations included."""
+    """(module, name) pairs a file imports, anywhere in it; imports for annotations included."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {(alias.name, "") for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports by dots: absolute names tell where a thing is"
             found |= {(node.module or "", alias.name) for alias in node.names}
     return found
 
 
+def own_imports(path: Path) -> set[str]:
+    """Modules of ours that a file imports."""
+    found = set()
+    for module, name in imports_of(path):
+        if module.split(".")[0] == "coterie":
+            inside = module.removeprefix("coterie").removeprefix(".")
+            whole = f"{inside}.{name}".strip(".")
+            found.add(whole if whole in NAMES else inside or "__init__")
+    return found
+
+
 def test_every_concept_has_its_place():
-    """A package or top module that the order of layers does not know is refused."""
-    assert {concept(path) for path in MODULES} <= set(RANK)
+    """A package or root module that the order of layers does not know is refused."""
+    assert {package_of(module) for module in NAMES} <= set(RANK)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_point_one_way(path):
-    """No module imports from a layer above its own."""
-    here = RANK[concept(path)]
-    for module, _ in imports_of(path):
-        if module.startswith("coterie."):
-            other = module.split(".")[1]
-            assert RANK[other] <= here, f"{path.relative_to(SOURCE)} imports {module}, which is above it"
+@pytest.mark.parametrize("module", NAMES)
+def test_imports_point_one_way(module):
+    """No module imports from a package above its own."""
+    here = package_of(module)
+    for other in own_imports(NAMES[module]):
+        there = package_of(other)
+        if there != here and (module, there) not in UPWARD:
+            assert RANK[there] <= RANK[here], f"{module} imports {other}, which is above it"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_packages_are_used_by_their_face(path):
-    """Across packages only the face is imported, never a private module."""
-    for module, _ in imports_of(path):
-        parts = module.split(".")
-        if parts[0] == "coterie" and len(parts) > 2:
-            assert not any(part.startswith("_") for part in parts[1:]), f"{path.name} imports {module}"
+def test_no_cycles():
+    """No module imports itself through others, function-level imports included."""
+    graph = {module: own_imports(path) - {module} for module, path in NAMES.items()}
+    for module in list(graph):  # a package's face is read before each of its modules
+        graph[module] -= {module.rsplit(".", 1)[0]}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module not in done:
+            for other in graph.get(module, ()):
+                visit(other, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
 
 
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("module", NAMES)
+def test_private_names_stay_private(module):
+    """Across modules no name with an underscore is imported."""
+    for other, name in imports_of(NAMES[module]):
+        if other.startswith("coterie"):
+            assert not name.startswith("_") or name.startswith("__"), f"{module} imports {name} of {other}"
+
+
+def test_a_name_has_one_home():
+    """No two public classes have the same name."""
+    homes = defaultdict(list)
+    for module, path in NAMES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(module)
+    double = {name: where for name, where in homes.items() if len(where) > 1}
+
+    assert len(double) <= 3, double
+
+
+def test_only_types_and_testing_have_faces():
+    """A package's `__init__` says what the package is; names are imported from the module that defines them."""
+    for package in PACKAGES:
+        if package.relative_to(SOURCE).parts[:1] in {("types",), ("testing",), (), ("cli",)}:
+            continue
+        tree = ast.parse((package / "__init__.py").read_text())
+        assert ast.get_docstring(tree), package
+        assert len(tree.body) == 1, package
+
+
+@pytest.mark.parametrize("package", ["types", "testing"])
 def test_faces_are_whole(package):
-    """Each package has all that it lists, each once, and says what it is; the linter keeps the list sorted."""
-    face = importlib.import_module(f"coterie.{package.name}")
+    """Each face has all that it lists, each once."""
+    face = importlib.import_module(f"coterie.{package}")
 
     assert len(face.__all__) == len(set(face.__all__))
     assert all(hasattr(face, name) for name in face.__all__)
-    assert (face.__doc__ or "").strip()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_size(path):
-    """No file over 500 lines, no function over 60."""
-    text = path.read_text()
-    assert len(text.splitlines()) <= 500
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name} is too long"
+def test_no_reexports_under_noqa():
+    """Nothing is imported only to be imported from there again."""
+    for path in MODULES:
+        assert "PLC0414" not in path.read_text(), path
+
+
+def test_budgets():
+    """A package stays within its budget of lines; a package without one is refused."""
+    lines = Counter()
+    for module, path in NAMES.items():
+        lines[package_of(module)] += len(path.read_text().splitlines())
+
+    assert {package: count for package, count in lines.items() if count > BUDGETS.get(package, 0)} == {}
+
+
+def test_functions_are_short():
+    """At most 1% of all functions have more than 50 lines, none more than 80."""
+    lengths = [
+        (node.end_lineno - node.lineno + 1, f"{module}:{node.name}")
+        for module, path in NAMES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    long = [each for each in lengths if each[0] > 50]
+
+    assert len(long) <= len(lengths) / 100, sorted(long)
+    assert max(lengths)[0] <= 80, max(lengths)
 
 
 def test_no_code_runs_from_data():
@@ -137,14 +235,14 @@ def test_no_code_runs_from_data():
 def test_remote_engine_only_behind_the_gate():
     """Only `governance` names the engine that leaves this process."""
     for path in MODULES:
-        if concept(path) not in {"governance", "engines"}:
+        if package_of(module_of(path)) not in {"governance", "engines"}:
             assert "OpenAIEngine" not in path.read_text(), path
 
 
 def test_spans_only_from_observe():
     """What sends spans to a collector is imported by `observe` alone."""
     for path in MODULES:
-        if concept(path) != "observe":
+        if package_of(module_of(path)) != "observe":
             assert not {m for m, _ in imports_of(path) if m.split(".")[0] == "opentelemetry"}, path
 
 
@@ -153,15 +251,8 @@ def test_http_clients_only_where_something_may_leave():
     allowed = {"engines", "models"}
     clients = {"httpx", "requests", "urllib.request", "http.client", "socket", "aiohttp"}
     for path in MODULES:
-        if concept(path) not in allowed | {"testing", "gateway", "cli"}:
+        if package_of(module_of(path)) not in allowed | {"testing", "gateway", "cli"}:
             assert not {module for module, _ in imports_of(path)} & clients, path
-
-
-def test_telemetry_only_in_observe():
-    """Spans are made and exported in one package, whose test says that no words are in them."""
-    for path in MODULES:
-        if concept(path) != "observe":
-            assert not any(module.startswith("opentelemetry") for module, _ in imports_of(path)), path
 
 
 def test_import_is_light():

@@ -21,6 +21,7 @@ def played_point(name: str, outcomes: Outcomes, chosen: np.ndarray) -> Point:
 
 
 def walked_point(name: str, given: Walked, models: Sequence[str]) -> Point:
+    """Sum up recorded rows that were walked by one policy."""
     known = ~np.isnan(given.scores) & (given.last >= 0)
     scores, costs, last = (column[known] for column in given)
     unpriced = np.isnan(costs).any()

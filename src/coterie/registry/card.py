@@ -14,6 +14,7 @@ Table = Sequence[Sequence[str]]
 
 
 def table(rows: Table) -> str:
+    """Write rows, the header first, as a Markdown table; nothing for a header alone."""
     if len(rows) < 2:
         return ""
     lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -21,6 +22,7 @@ def table(rows: Table) -> str:
 
 
 def listing(items: Sequence[str]) -> str:
+    """Write items as a Markdown list."""
     return "\n".join(f"- {item}" for item in items)
 
 
@@ -33,6 +35,7 @@ def words(value: object) -> str:
 
 
 def figure_of(value: object) -> str:
+    """Write a number with four digits, anything else as words."""
     return f"{value:.4g}" if isinstance(value, float) else words(value) or "-"
 
 

@@ -55,8 +55,8 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
     """Hold a version against an earlier one, by their reports.
 
     Only figures of the same held-out rows are compared. Overall and in slices, each by itself, at most one time in
-    twenty something is called worse that is not (`coterie.learning.metrics.worse`). So a slice of few rows must lose nearly
-    all of them before it shows: eleven rows, with 77 slices, if nothing was won.
+    twenty something is called worse that is not (`coterie.learning.metrics.worse`). So a slice of few rows must lose
+    nearly all of them before it shows: eleven rows, with 77 slices, if nothing was won.
     """
     rows = held_out_rows(after)
     if not measures(after):

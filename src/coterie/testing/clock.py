@@ -18,6 +18,7 @@ class FakeClock:
         """Every sleep that was asked for, in order."""
 
     def __call__(self) -> float:
+        """Give the present time, in seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:

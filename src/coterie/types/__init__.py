@@ -1,12 +1,9 @@
-"""The nouns of Coterie as plain values.
+"""The nouns of Coterie as plain values: frozen, keyword-only, compared by content.
 
-Everything that travels through a network is one of these: frozen, compared by content, free of
-behaviour beyond small derived properties. Identity and time are given by whoever stores or
-schedules them; no value here reads a clock, a file or the network.
-
-What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
-`Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
-and `Usage`, `Verdict`, `Trace` beside every step.
+Identity and time are given by whoever stores or schedules a value; no value reads a clock, a file or the network.
+Read them in the order in which a request meets them: `request` (what is asked) -> `route` (which specialists) ->
+`context` (what is known) -> `finding` (what a specialist returns) -> `trace` (the answer and how it came about);
+`engine` is what runs weights, `label` sensitivity, `usage`, `ledger` and `settlement` what is written down.
 """
 
 from __future__ import annotations

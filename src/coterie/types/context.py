@@ -1,4 +1,4 @@
-"""What is known: the context's values. Their face is `coterie.types`."""
+"""What a session knows: messages, facts, passages, findings, and the view one specialist gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engine values."""
+"""What an engine is given and gives back."""
 
 from __future__ import annotations
 

@@ -1,16 +1,13 @@
-"""Finding values."""
+"""What a specialist returns: findings with evidence, citations, steps and verdicts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from coterie.types.context import Fact, Scalar, TaskKind
 from coterie.types.label import Label
 from coterie.types.usage import Usage
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Sensitivity: the one order that governance, context and engines share. Its face is `coterie.types`."""
+"""Sensitivity labels and their order, shared by governance, context and engines."""
 
 from __future__ import annotations
 
@@ -51,9 +51,14 @@ class Labelled(Protocol):
     """What carries a label, and may know what it would be without the personal data in it."""
 
     @property
-    def label(self) -> Label | None: ...
+    def label(self) -> Label | None:
+        """Sensitivity; None where nothing is said."""
+        ...
+
     @property
-    def impersonal(self) -> Label | None: ...
+    def impersonal(self) -> Label | None:
+        """Sensitivity without the personal data; None for the same."""
+        ...
 
 
 def impersonal(*things: Labelled) -> Label:

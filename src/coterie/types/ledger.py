@@ -1,4 +1,4 @@
-"""What a ledger adds up to, by day, tenant, specialist or model; `coterie.types` is where it is imported from."""
+"""Totals of the ledger by hour, day, tenant, specialist or model."""
 
 from __future__ import annotations
 

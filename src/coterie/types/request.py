@@ -1,13 +1,4 @@
-"""The nouns of Coterie as plain values.
-
-Everything that travels through a network is one of these: frozen, compared by content, free of
-behaviour beyond small derived properties. Identity and time are given by whoever stores or
-schedules them; no value here reads a clock, a file or the network.
-
-What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
-`Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
-and `Usage`, `Verdict`, `Trace` beside every step.
-"""
+"""What a caller asks: a request, its document, and the task that one specialist is given."""
 
 from __future__ import annotations
 

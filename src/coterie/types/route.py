@@ -1,4 +1,4 @@
-"""Route values."""
+"""Which specialists are asked: cards, parts of a request, routes."""
 
 from __future__ import annotations
 

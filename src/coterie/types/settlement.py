@@ -1,4 +1,4 @@
-"""What is written down of requests, and who pays for them; said again by `types`, where all nouns are found."""
+"""What one request leaves behind, who pays, and what the audit log is told."""
 
 from __future__ import annotations
 

@@ -1,19 +1,16 @@
-"""Trace values."""
+"""What is known of a request at its end: stages, trace and answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from coterie.types.context import ViewRecord
 from coterie.types.finding import Finding, Step, Verdict
 from coterie.types.label import Label
 from coterie.types.route import Route
 from coterie.types.usage import Usage
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

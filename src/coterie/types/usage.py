@@ -1,4 +1,4 @@
-"""What a step took; `coterie.types` is where it is imported from."""
+"""What a step took: tokens, time, energy, money."""
 
 from __future__ import annotations
 
