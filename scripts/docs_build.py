@@ -1,7 +1,8 @@
-"""Write the generated pages of the reference: `docs/cli.md`, `docs/config.md` and `docs/errors.md`.
+"""Write the generated pages: `docs/reference/{cli,config,errors}.md` and `docs/decisions/index.md`.
 
-The commands' help, the docstrings under the fields of `coterie.config` and the error classes are the only source;
-the pages are committed, and a test of the house checks that they are current. The same source gives the same bytes.
+The only sources are the commands' help, the docstrings under the fields of `coterie.config`, the error classes, and
+the headings of the decision pages. The pages are committed, and a test of the house checks that they are current. The
+same source gives the same bytes.
 
     python scripts/docs_build.py           # writes the pages
     python scripts/docs_build.py --check   # exit code 1 if one of them is not current
@@ -43,14 +44,19 @@ def main() -> int:
     for name in stale:
         print(f"docs/{name} is not current: run scripts/docs_build.py" if check else f"docs/{name} written")
         if not check:
-            DOCS.mkdir(exist_ok=True)
+            (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
             (DOCS / name).write_text(pages()[name], encoding="utf-8")
     return int(check and bool(stale))
 
 
 def pages() -> Mapping[str, str]:
-    """Every generated page by its file name."""
-    return {"cli.md": cli_page(), "config.md": config_page(), "errors.md": errors_page()}
+    """Every generated page by its path below `docs`."""
+    return {
+        "reference/cli.md": cli_page(),
+        "reference/config.md": config_page(),
+        "reference/errors.md": errors_page(),
+        "decisions/index.md": decisions_page(),
+    }
 
 
 def _read(path: Path) -> str | None:
@@ -258,6 +264,20 @@ def errors_page() -> str:
 
 def _error_classes() -> list[type[errors.CoterieError]]:
     return [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.CoterieError)]
+
+
+# --- Decisions -----------------------------------------------------------------------------------
+
+
+def decisions_page() -> str:
+    """The list of the decision pages, by number."""
+    lines = ["# Decisions", "", _MADE_BY, ""]
+    lines += ["One page a decision: context, decision, consequences. To add one, take the next free number, write"]
+    lines += ["`docs/decisions/NNN-title.md` with the heading `# NNN. Title`, and run `scripts/docs_build.py`.", ""]
+    for page in sorted((DOCS / "decisions").glob("[0-9][0-9][0-9]-*.md")):
+        heading = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        lines.append(f"- [{heading}]({page.name})")
+    return "\n".join(lines) + "\n"
 
 
 def _sentence(text: str) -> str:

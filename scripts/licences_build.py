@@ -1,4 +1,4 @@
-"""`docs/licences.md`: every package that Coterie brings along, with its licence, from the packages' own metadata.
+"""`docs/reference/licences.md`: the packages that Coterie brings along, with licences from their own metadata.
 
     python scripts/licences_build.py
 
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "licences.md"
+PAGE = ROOT / "docs" / "reference" / "licences.md"
 EXTRAS = ("docs", "llama", "otel", "postgres", "sign", "train")
 _LONGEST = 60
 """Characters of a licence field beyond which it holds the whole text, not a name."""
@@ -78,7 +78,7 @@ def page() -> str:
         "<!-- Made by scripts/licences_build.py. -->",
         "",
         "What Coterie brings along, as its packages state it on Linux x86-64. Coterie itself is Apache-2.0; models and",
-        "data that come with it are in [NOTICE](../NOTICE); `coterie registry sbom NAME` lists what a specialist is",
+        "data that come with it are in [NOTICE](../../NOTICE); `coterie registry sbom NAME` lists what a specialist is",
         "made of.",
     ]
     wanted = {"core": project["dependencies"], **{name: project["optional-dependencies"][name] for name in EXTRAS}}

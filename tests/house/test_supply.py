@@ -63,7 +63,11 @@ def test_a_lock_for_another_processor(lock_build):
 
 def test_every_dependency_has_a_licence(lock_build):
     """In the page, and stated."""
-    rows = [line.split(" | ") for line in (ROOT / "docs/licences.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [
+        line.split(" | ")
+        for line in (ROOT / "docs/reference/licences.md").read_text().splitlines()
+        if line.startswith("| ")
+    ]
     licences = {canonicalize_name(name.strip("| ")): licence.strip(" |") for name, licence in rows}
 
     for each in lock_build.wanted():

@@ -477,6 +477,6 @@ async def test_rights(open_shelf, database):
         with pytest.raises(StoreError, match="permission denied") as caught:
             await shelf.update([document("b", "x")])
         assert not caught.value.retryable
-        assert "docs/postgres.md" in caught.value.hint
+        assert "docs/how-to/use-postgresql.md" in caught.value.hint
         await connection.execute(f"DROP OWNED BY {reader}")
         await connection.execute(f"DROP ROLE {reader}")

@@ -33,7 +33,7 @@ def _is_mark(code: int) -> bool:
 def fewest_tokens(text: str) -> int:
     """The tokens of a text are not fewer; of English they are 1 to 10% more, of other languages and noise far more.
 
-    Measured against both vocabularies (`docs/log.md`, 2026-11-25). Four characters a token, the usual rule of
+    Measured against both vocabularies (`docs/history/log.md`, 2026-11-25). Four characters a token, the usual rule of
     thumb, is 8 to 24% too many for the same English texts.
     """
     return sum(1 for _ in _pieces().finditer(text))

@@ -29,7 +29,7 @@ DESCRIPTION_FILE = "outcomes.json"
 MOST_ROWS = 20_000
 """Outcomes that a profile remembers; of more, the newest."""
 _PENALTIES = tuple(float(x) for x in np.geomspace(0.25, 16.0, 7))
-"""By the row. Weaker ones fit what is left out no worse by its squares, and order prompts worse: see docs/log.md."""
+"""By the row. Weaker ones fit what is left out no worse, and order prompts worse (docs/history/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -101,7 +101,7 @@ app.command()(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; `docs/cli.md` lists the codes.
+    """Run one command line and return its exit code; `docs/reference/cli.md` lists the codes.
 
     Nothing escapes: an error is printed as message and hint (as JSON on standard output with `--json`), without a
     traceback unless `COTERIE_DEBUG` is set.

@@ -137,7 +137,7 @@ def _names(config: Config) -> Iterator[Check]:
     if clear:
         fix += ", and pseudonymise = true in " + ", ".join(f"[models.{name}]" for name in clear)
     found = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
-    yield Check(name="names", ok=False, required=False, found=found, fix=f"{fix} (docs/privacy.md).")
+    yield Check(name="names", ok=False, required=False, found=found, fix=f"{fix} (docs/how-to/find-personal-data.md).")
 
 
 def _extras(config: Config) -> Iterator[Check]:

@@ -16,7 +16,7 @@ FILE_NAME = "coterie.toml"  # as in `coterie.config`, which would bring pydantic
 _MADE_BY_RUNNING = {"registry", "state", "__pycache__"}
 
 TEMPLATE = """\
-# A network of narrow models. Every key is described in docs/config.md; unknown keys are refused.
+# A network of narrow models. Every key is described in docs/reference/config.md; unknown keys are refused.
 
 [network]
 name = {name}

@@ -28,7 +28,10 @@ _SHOWN = 12
 def replay(
     context: typer.Context,
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded outcomes, JSONL; see docs/cascade.md.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Recorded outcomes, JSONL; see docs/how-to/trade-cost-and-quality.md."),
+    ],
     quality: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Keep this share of the generalist's quality, 0 to 1.")
     ] = None,

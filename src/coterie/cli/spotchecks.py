@@ -126,7 +126,7 @@ def _look(
     if not dial.known:
         raise InputError(
             "There is no dial to move: it stands between a [generalist] that may be asked and `classify` specialists.",
-            hint="See docs/cascade.md.",
+            hint="See docs/how-to/trade-cost-and-quality.md.",
         )
     end = now if until is None else parse_since(until, now=now, option="--until")
     aim = Aim(quality=quality if quality is not None else config.cascade.quality or _QUALITY).quality or 0.0

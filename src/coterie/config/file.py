@@ -2,7 +2,7 @@
 
 A configuration is a value: it names things and never holds a live object. Unknown keys are refused with
 the nearest valid name, bounds live in the types, and a secret is only ever named (`env:NAME`), never written.
-The docstring under a field is its help text in `docs/config.md`.
+The docstring under a field is its help text in `docs/reference/config.md`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class CascadeSection(BaseModel):
     retries included. A model whose price is unknown is not asked.
     """
     outcomes: str | None = None
-    """JSONL file of recorded outcomes (docs/cascade.md) with the generalist's `[models]` key among the models.
+    """JSONL file of recorded outcomes (docs/how-to/trade-cost-and-quality.md), the generalist among them.
 
     It says how often the generalist is right, for a specialist on the lines whose `domain` is its name, where there are
     60 of them; without outcomes it is taken to be always right.

@@ -3,7 +3,7 @@
 Who says no more than another time or number asks the earlier question again with that in it (`asked_again`). Otherwise
 what it is about is put behind it in brackets: what the last question was found to be about (the label that a classifier
 was sure of), or what it names. Put in front, or as a whole, the earlier question would drown the one that is asked
-(`docs/log.md`). Pure functions of values.
+(`docs/history/log.md`). Pure functions of values.
 """
 
 from __future__ import annotations

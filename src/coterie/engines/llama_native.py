@@ -141,8 +141,8 @@ def keep_large_blocks_apart() -> None:
     """Give blocks of a megabyte and more pages of their own, for as long as this process lives.
 
     That is what glibc does until it has seen a few such blocks freed; then it keeps blocks of up to 32 MB among the
-    small ones, and the gaps between are lost: 50 adapters of 4.9 MB took 458 MB in place of 290 (`docs/log.md`). Other
-    C libraries have no such setting and are left alone.
+    small ones, and the gaps between are lost: 50 adapters of 4.9 MB took 458 MB in place of 290 (docs/history/log.md).
+    Other C libraries have no such setting and are left alone.
     """
     with suppress(AttributeError, OSError, TypeError):  # TypeError: Windows has no library of that name
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
@@ -280,7 +280,7 @@ def _params(spec: LlamaSpec, native: ModuleType, folder: str) -> object:
     for cores in (params.cpuparams, params.cpuparams_batch):  # those of a single token, those of many
         cores.n_threads, cores.poll = spec.threads, 0
     # Prompt lookup decoding: where the text repeats what was said before, as grounded replies do, several tokens
-    # are checked at once. Those sampled are the same; copying takes two thirds of the time (`docs/log.md`).
+    # are checked at once. Those sampled are the same; copying takes two thirds of the time (`docs/history/log.md`).
     guess = params.speculative.ngram_simple
     guess.size_n, guess.size_m = _MATCHED, _GUESSED
     params.speculative.types = [native.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]

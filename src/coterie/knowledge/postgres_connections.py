@@ -46,7 +46,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
     (
         errors.InsufficientPrivilege,
         StoreError,
-        "Grant the user what is missing; docs/postgres.md lists what is needed.",
+        "Grant the user what is missing; docs/how-to/use-postgresql.md lists what is needed.",
     ),
     (errors.UndefinedTable, StoreUnavailable, "The shelf is being built anew. Try again."),
     (errors.ReadOnlySqlTransaction, StoreError, "It is a standby or read-only: writing needs the primary server."),

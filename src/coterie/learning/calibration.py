@@ -19,7 +19,7 @@ _FEWEST = 30
 """Answers from which a line through confidences is fitted, and right and wrong ones among them at least `_EITHER`."""
 _EITHER = 5
 _USUAL, _SPREAD = np.array([0.65, 0.1]), np.array([0.15, 0.3])
-"""Slope and intercept of such lines, mean and deviation over small sets of BANKING77 and CLINC150 (docs/log.md)."""
+"""Slope and intercept of such lines, mean and deviation on small sets of two corpora (docs/history/log.md)."""
 _SUREST = 1e-6
 """A confidence is taken to be at least so far from 0 and from 1."""
 _FARTHEST = 30.0

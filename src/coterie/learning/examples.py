@@ -22,7 +22,7 @@ _MOST_PIECES, _ROWS_IN_ALL = 4, 4_000
 _FEW_OF_A_LABEL = 10
 """Rows a label up to which folds are cut. Of so few a fold has two, which are no run of one source any more."""
 NAMES_HELP = 50
-"""Rows a label below which its name is worth an example. At 5 a label it is worth 2 points, at 10 one (docs/log.md)."""
+"""Rows a label below which its name is an example. It adds 2 points at 5 a label, 1 at 10 (docs/history/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,7 +143,7 @@ PARTS_OF_FEW = 3
 """Parts that few rows are held back in when a model takes minutes."""
 UNSAID = 0.3
 """Share of the gain that confidence does not grow by itself. With all rows it was higher on new texts than out of fold
-by .033, .033, .024 and .033 where gains of .039, .039, .044 and .048 were expected (docs/log.md)."""
+by .033, .033, .024 and .033 where gains of .039, .039, .044 and .048 were expected (docs/history/log.md)."""
 _DEALS = 4  # ways to deal the rows, over which the luck of one evens out
 
 

@@ -53,7 +53,8 @@ def read_dataset(
     JSONL. Without it a list means that any one of its labels is right. With `pair_column`, a second text too, and
     `evidence_column` may say which spans of the text decide; a JSONL record may hold many pairs of one text.
     `score`: every column but text, label and group is a feature; the label is 1 or 0, true or false, yes or no.
-    `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON): see `docs/extract.md`.
+    `extract`: a text and what it states a row, as one object under `fields` (in CSV as JSON):
+    see `docs/how-to/extract-fields.md`.
     `generate`: a source text a row, and the columns that select it, as strings. With `replies`, a text and the reply
     to it, which is the row's label; a list in JSONL holds several, any of which is right.
 

@@ -60,7 +60,7 @@ _CANDIDATES = 200
 _START_FACTOR = 4
 """Each start of the test has so many times the accepted rows of the one before."""
 _PROMISING_SHARE = 0.8
-"""Share of delta for the start that the confidences choose. On BANKING77, CLINC150 and HEADLINES; see docs/log.md."""
+"""Share of delta for the start that the confidences choose. On three public sets; see docs/history/log.md."""
 _PROMISE = 0.03
 """Largest p-value that a start may promise to get it."""
 

@@ -22,7 +22,7 @@ from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
 
 _SHARED = 3000.0
 """Examples of a specialist from which on its own say more than everybody's. Between 50 and 400 it is a matter of taste:
-with more, fewer texts of nobody pass, and a specialist unlike the others loses more of its own (docs/log.md)."""
+with more, fewer texts of nobody pass, a specialist unlike the others loses more of its own (docs/history/log.md)."""
 _MOST_ROWS = 8_000
 """Examples whose typicality is looked at, of all specialists together."""
 _FEWEST_ROWS = 4

@@ -27,7 +27,7 @@ CROWDING = 0.5
 must be closer to be one of them, and where they lie far apart none is close. So one scale does for all specialists, and
 those whose examples are near everything draw fewer texts of others (the hubs of nearest neighbours; after the local
 scaling of Conneau et al. 2018, "Word Translation Without Parallel Data", section 2.3). Chosen on the half `dev` of
-`benchmarks/compound` and on text that is nobody's (docs/log.md)."""
+`benchmarks/compound` and on text that is nobody's (docs/history/log.md)."""
 USUAL_DENSITY = 0.6
 """The density that takes nothing: about the mean with the bundled encoder."""
 MOST_EXAMPLES = 2_000

@@ -1,6 +1,7 @@
 """Training a LoRA adapter: the loss is that of the completions alone, and only there are logits worked out.
 
-A small model's vocabulary is a large part of it: over all positions its logits took a third of the time (docs/log.md).
+A small model's vocabulary is a large part of it: over all positions its logits took a third of the time
+(docs/history/log.md).
 Rows are padded at their end, where nothing looks: a causal model sees what comes before.
 """
 

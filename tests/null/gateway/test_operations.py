@@ -8,7 +8,7 @@ from coterie.gateway.app import ENDPOINTS
 from coterie.gateway.errors import STATUSES
 from coterie.gateway.wire import Health, Models, ModelView
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[3] / "docs" / "how-to"
 
 
 async def test_models_are_listed_with_what_stands_behind_them(client):
@@ -112,8 +112,8 @@ def _references(node):
 
 
 async def test_every_endpoint_code_and_metric_is_documented(client):
-    """docs/gateway.md and docs/observe.md name all there are."""
-    gateway, observe = ((DOCS / name).read_text() for name in ("gateway.md", "observe.md"))
+    """docs/how-to/serve-over-http.md and docs/how-to/observe.md name all there are."""
+    gateway, observe = ((DOCS / name).read_text() for name in ("serve-over-http.md", "observe.md"))
     for endpoint in ENDPOINTS:
         assert f"`{endpoint.method} {endpoint.path.replace(':path', '')}`" in gateway
     for code, status in STATUSES.items():

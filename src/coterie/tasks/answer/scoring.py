@@ -258,7 +258,7 @@ class Metric(NamedTuple):
     scale: Floats  # (D, D)
     asked: float = 5.0
     """What the likeness to a kind's questions counts, and what that to its answers: fitted on questions about CUAD's
-    training contracts, each with its wording left out (docs/log.md)."""
+    training contracts, each with its wording left out (docs/history/log.md)."""
     answered: float = 22.0
 
     def of(self, vectors: Floats) -> Floats:  # (..., D) -> (..., D)

@@ -1,7 +1,7 @@
 """The rung `encoder`: an encoder fine-tuned on the job's own texts, and two models on its vectors.
 
 One is the head it was trained with, the other a kernel model as on frozen vectors. With many rows of well-separated
-labels the head is better, with few rows or fine distinctions the kernel (docs/log.md): the pool has both.
+labels the head is better, with few rows or fine distinctions the kernel (docs/history/log.md): the pool has both.
 
 A fine-tuned encoder has seen its training texts: their vectors lie closer together than those of new ones, and what a
 head says of them is no measure of anything. So part of the rows is held back from a first fine-tuning, and what that

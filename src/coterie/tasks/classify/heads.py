@@ -34,7 +34,7 @@ from coterie.tasks.classify.model import Neighbours
 from coterie.tasks.classify.scope import fit_neighbours, made_of_patterns, nearest_out_of_fold
 from coterie.types import Rung
 
-# Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/log.md.
+# Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/history/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
 _CHARACTERS = {"unit": "char", "shortest": 2, "longest": 5, "at_most": 30_000}
 _SVM_C = 0.3

@@ -12,13 +12,13 @@ from coterie.learning.kernel import Apart
 from coterie.tasks.classify.model import Neighbours, ScopeScore
 
 AXES = 64
-"""Directions that are looked at. From 48 to 128 makes no difference that could be measured (docs/log.md)."""
+"""Directions that are looked at. From 48 to 128 makes no difference that could be measured (docs/history/log.md)."""
 MOST_ROWS = 20_000
 """Training texts that are kept, labels in turn: 2.5 MB, and a product of 0.3 ms."""
 FALSE_REJECTION = 0.02  # share of in-scope rows that the score may reject
 MOST_REJECTED = 0.2
 """Share of rows that the line may reject without their near copies. Of texts that people wrote it was 2 to 19% in 25
-sets, of those made from a few patterns 24 to 94% (docs/log.md)."""
+sets, of those made from a few patterns 24 to 94% (docs/history/log.md)."""
 REJECTED_APART = 0.05
 """Share of rows without their near copies that it may reject. They lack all that is said in their way, so the last of
 them are far out."""

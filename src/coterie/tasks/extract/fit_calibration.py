@@ -1,7 +1,7 @@
 """How sure to be of what is said of a field: from statements about texts that their readers had not seen.
 
 The chance that the weigher gives a candidate is no confidence yet: what is said is the best of several candidates, so
-it sounds too sure, and whether others say the same is worth more than how likely its place is (docs/log.md).
+it sounds too sure, and whether others say the same is worth more than how likely its place is (docs/history/log.md).
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def first_tokens(starts: np.ndarray, words: Sequence[TextRange]) -> np.ndarray: 
 Floats = np.ndarray
 
 RANKED = 6
-"""Sentences a field that are read: those that state it are among them for 97 to 99 in 100 contracts (docs/log.md)."""
+"""Sentences a field that are read: among them are those that state it for 97 to 99% (docs/history/log.md)."""
 RANK_FEATURES = 26
 """Features that say how likely it was, before reading, that a word's sentence states the field."""
 _LEVELS = 6

@@ -140,7 +140,7 @@ def _evident(evidence: Sequence[np.ndarray], label: np.ndarray, labels: int) -> 
     return tuple(each for each in range(labels) if shares[each] >= _EVIDENT) or tuple(range(labels))
 
 
-# Chosen by cross-validation on ContractNLI's training documents; see docs/log.md.
+# Chosen by cross-validation on ContractNLI's training documents; see docs/history/log.md.
 _LONGEST_GRAM, _MOST_GRAMS = 3, 60_000
 _SVM_C, _SVM_TOLERANCE = 0.5, 1e-2
 _RARE = {0: 1.0, 1: 3.0}  # a clause that is evidence weighs as much as three that are not

@@ -22,7 +22,7 @@ from coterie.engines.tables import ColumnBins, TableHead, as_category, as_number
 from coterie.errors import DataError
 from coterie.types import Columns, Scalar
 
-# Fixed a priori, none tuned on the rows a report is about; docs/log.md has what else was tried.
+# Fixed a priori, none tuned on the rows a report is about; docs/history/log.md has what else was tried.
 BAGS = 8
 OUT_OF_BAG = 0.2
 STEP, STAGES = 10, 30  # up to 300 trees, their number chosen out of bag in steps of ten

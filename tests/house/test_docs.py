@@ -1,0 +1,92 @@
+"""The documentation: links that resolve, pages that can be found, words of the field."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def _links(page: Path) -> list[str]:
+    """The targets of a page's links to files of this repository."""
+    text = _CODE.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in _LINK.findall(text) if not re.match(r"[a-z]+:", link)]
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in _HEADING.findall(text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_resolve(page):
+    """Every relative link leads to a file of the repository, and to a heading that is there."""
+    for link in _links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        if anchor:
+            assert anchor in _anchors(target), link
+
+
+def test_every_page_is_reachable_from_the_index():
+    """Each page below `docs` is reached from `docs/index.md` by links."""
+    reached, queue = set(), [DOCS / "index.md"]
+    while queue:
+        page = queue.pop()
+        if page not in reached:
+            reached.add(page)
+            targets = [(page.parent / link.partition("#")[0]).resolve() for link in _links(page)]
+            queue += [target for target in targets if target.suffix == ".md" and target.is_relative_to(DOCS)]
+
+    assert set(DOCS.rglob("*.md")) - reached == set()
+
+
+def test_the_glossary_defines_each_noun_once():
+    """No noun has two entries, and the entries are in alphabetical order."""
+    nouns = re.findall(r"^\*\*(.+?)\*\*", (ROOT / "GLOSSARY.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert len(set(nouns)) == len(nouns)
+    assert nouns == sorted(nouns, key=str.casefold)
+
+
+def test_the_changelog_repeats_nothing():
+    """Each entry stands once, below Added, Changed, Fixed or another heading of keepachangelog.com."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^- (.+)$", text, re.MULTILINE)
+    headings = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+
+    assert len(set(entries)) == len(entries)
+    assert headings <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "decisions").glob("[0-9]*.md")), ids=lambda path: path.stem)
+def test_a_decision_has_its_three_parts(page):
+    """A decision page has a numbered title, and says context, decision and consequences in this order."""
+    headings = _HEADING.findall(page.read_text(encoding="utf-8"))
+
+    assert headings[0].startswith(f"{page.name[:3]}. ")
+    assert headings[1:] == ["Context", "Decision", "Consequences"]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.is_relative_to(DOCS)], ids=lambda path: path.stem)
+def test_python_examples_import_what_exists(page):
+    """Every name that a Python block of a page imports from Coterie is there."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "coterie":
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
