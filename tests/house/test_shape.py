@@ -251,7 +251,7 @@ def test_spans_only_from_observe():
 def test_http_clients_only_where_something_may_leave():
     """An HTTP client is imported by the remote engine and the model download, and nowhere else."""
     allowed = {"engines", "models"}
-    clients = {"httpx", "requests", "urllib.request", "http.client", "socket", "aiohttp"}
+    clients = {"httpx", "httpx2", "huggingface_hub", "requests", "urllib.request", "http.client", "socket", "aiohttp"}
     for path in MODULES:
         if package_of(module_of(path)) not in allowed | {"testing", "gateway", "cli"}:
             assert not {module for module, _ in imports_of(path)} & clients, path

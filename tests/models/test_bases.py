@@ -108,7 +108,7 @@ def test_pulled(place, tmp_path, monkeypatch):
 
     assert (base.licence, base.sha256) == ("cc0-1.0", find_base("tiny", place).sha256)
     base.weights.write_bytes(base.weights.read_bytes()[:-1] + b"?")
-    with pytest.raises(ArtefactRefused, match="that was pulled"):
+    with pytest.raises(ArtefactRefused, match="not the pinned"):
         find_base("someone/tiny", tmp_path)
 
 

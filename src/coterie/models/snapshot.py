@@ -15,12 +15,14 @@ from shlex import quote
 from typing import Self
 
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.files import checksum_of, models_folder
+from coterie.models.files import models_folder, verify
 
 SNAPSHOT_FILE = "snapshot.json"
 _HUB = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w.-]+))?", re.ASCII)
 _PACKAGE = re.compile(r"package:(?P<name>[A-Za-z0-9][\w.-]*)(?:==(?P<revision>[\w.!+-]+))?", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
+_CARD_HEAD = re.compile(r"---\n(.*?)\n---", re.DOTALL)
+_CARD_LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,20 +130,8 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
                 f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.",
                 hint=hint,
             )
-        _verify(found, name, hint)
+        verify(found.folder / name, found.files[name], hint)
     return found
-
-
-def _verify(snapshot: Snapshot, name: str, hint: str) -> None:
-    path, expected = snapshot.folder / name, snapshot.files[name]
-    try:
-        checksum = checksum_of(path)
-    except OSError as error:
-        raise ModelMissing(f"{str(path)!r} cannot be read: {error.strerror or error}.", hint=hint) from error
-    if checksum != expected:
-        raise ArtefactRefused(
-            f"Model file {str(path)!r} has the checksum {checksum}, not the {expected} that was pulled.", hint=hint
-        )
 
 
 def snapshots() -> Iterator[Snapshot]:
@@ -149,3 +139,10 @@ def snapshots() -> Iterator[Snapshot]:
     for found in sorted(models_folder().glob(f"*/**/{SNAPSHOT_FILE}")):
         if (snapshot := Snapshot.read(found.parent)) is not None:
             yield snapshot
+
+
+def licence_of_card(readme: Path) -> str | None:
+    """The licence that a model card of the hub names between the two lines of dashes at its head."""
+    head = _CARD_HEAD.match(readme.read_text(encoding="utf-8", errors="replace")) if readme.is_file() else None
+    licence = _CARD_LICENCE.search(head[1]) if head else None
+    return licence[1] if licence else None

@@ -1,7 +1,7 @@
 """Numbers that states give to persons: each with its form, and its check digit where it has one.
 
-Forms and check digits are those that the authorities publish. A number whose form is rare stands for itself; one that
-could be any number counts only beside words that name it.
+Forms are those that the authorities publish; check digits and days of birth are checked by python-stdnum. A number
+whose form is rare stands for itself; one that could be any number counts only beside words that name it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from functools import cache
+
+from stdnum import luhn, verhoeff
+from stdnum.au import tfn
+from stdnum.be import bis, nn
+from stdnum.br import cpf
+from stdnum.ch import ssn as ahv
+from stdnum.de import idnr
+from stdnum.es import dni, nie
+from stdnum.fi import hetu
+from stdnum.fr import nir
+from stdnum.gb import nhs
+from stdnum.it import codicefiscale
+from stdnum.nl import bsn
+from stdnum.pl import pesel
+from stdnum.us import ssn
 
 from coterie.privacy.context import ContextWords, count_digits, digits_of, near
 from coterie.privacy.detection import Kind, PersonalData
-from coterie.privacy.payment import luhn
 
 Check = Callable[[str], bool]
 _FEWEST_DIGITS = 6
@@ -44,172 +58,79 @@ def find_national_ids(text: str) -> Iterator[PersonalData]:
     """Numbers of tax, social security and identity."""
     if count_digits(text) < _FEWEST_DIGITS and not any(len(word) >= _CODE for word in text.split()):
         return
+    named = cache(lambda words: words.may_stand_in(text))
     for place in _START.finditer(text):
         if not _ANY.match(text, place.start()):
             continue
         for number in _NUMBERS:
             match = number.form.match(text, place.start())
-            if match and number.check(match[0]):
+            if match and (number.alone or named(number.said)) and number.check(match[0]):
                 said = number.said is not None and near(number.said, text, match.start(), match.end())
                 if said or number.alone:
                     score = 0.97 if said else 0.93
                     yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
 
 
-# --- Check digits --------------------------------------------------------------------------------
-
-
-def _weighted(digits: str, weights: tuple[int, ...]) -> int:
-    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+# --- Checks that python-stdnum does not have, or makes too narrow ---------------------------------
 
 
 def _us_ssn(found: str) -> bool:
-    """The areas, groups and serials that were never given out; an ITIN has an area from 900 and a group of its own."""
-    area, group, serial = (digits := digits_of(found))[:3], int(digits[3:5]), digits[5:]
-    if area >= "900":
-        return 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
-    return area not in {"000", "666"} and group > 0 and serial != "0000" and digits not in _SHOWN_SSN
-
-
-_SHOWN_SSN = {"078051120", "219099999"}  # printed in advertisements; nobody's
+    """A social security number, or an ITIN: its area begins at 900, its group is one of its own (IRS, 50 to 65 too)."""
+    digits = digits_of(found)
+    if digits < "900":
+        return ssn.is_valid(f"{digits[:3]}-{digits[3:5]}-{digits[5:]}")
+    group = int(digits[3:5])
+    return 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
 
 
 def _uk_nino(found: str) -> bool:
     return found[:2].upper() not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"}
 
 
-def _uk_nhs(found: str) -> bool:
-    digits = digits_of(found)
-    check = 11 - _weighted(digits, (10, 9, 8, 7, 6, 5, 4, 3, 2)) % 11
-    return check != 10 and check % 11 == int(digits[9])
-
-
-def _german_tax(found: str) -> bool:
-    """ISO 7064 MOD 11,10, and of the first ten digits exactly one occurs twice or three times."""
-    digits = digits_of(found)
-    counts = sorted(digits[:10].count(each) for each in set(digits[:10]))
-    if counts[-1] not in {2, 3} or counts[-2] != 1:
-        return False
-    product = 10
-    for digit in digits[:10]:
-        total = (int(digit) + product) % 10 or 10
-        product = total * 2 % 11
-    return (11 - product) % 10 == int(digits[10])
-
-
 def _german_insurance(found: str) -> bool:
+    """The letter as its place in the alphabet, own weights, sums of their digits (VKVV, section 4)."""
     plain = re.sub(r"\s", "", found).upper()
     spelled = plain[:8] + f"{ord(plain[8]) - 64:02d}" + plain[9:11]
-    sums = (int(d) * w for d, w in zip(spelled, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1), strict=True))
-    return sum(value // 10 + value % 10 for value in sums) % 10 == int(plain[11])
-
-
-def _french_nir(found: str) -> bool:
-    plain = re.sub(r"[\s.]", "", found).upper()
-    number = int(plain[:13].replace("2A", "19").replace("2B", "18"))
-    return 97 - number % 97 == int(plain[13:])
+    return _digit_sums(spelled, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1)) % 10 == int(plain[11])
 
 
 def _german_health(found: str) -> bool:
     """The letter as its place in the alphabet, weights 1 and 2, sums of their digits (section 290 SGB V)."""
-    spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:]
-    sums = (int(digit) * (1 + place % 2) for place, digit in enumerate(spelled[:-1]))
-    return sum(value // 10 + value % 10 for value in sums) % 10 == int(spelled[-1])
+    spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:9]
+    return _digit_sums(spelled, (1, 2) * 5) % 10 == int(found[9])
 
 
-_ITALIAN_ODD = dict(
-    zip(
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, *(1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14)),
-        strict=False,
-    ),
-    U=16, V=10, W=22, X=25, Y=24, Z=23,
-)  # fmt: skip
-
-
-def _italian_code(found: str) -> bool:
-    code = found.upper()
-    even = sum(int(sign) if sign.isdigit() else ord(sign) - 65 for sign in code[1:15:2])
-    return chr(65 + (even + sum(_ITALIAN_ODD[sign] for sign in code[0:15:2])) % 26) == code[15]
-
-
-def _spanish_id(found: str) -> bool:
-    plain = re.sub(r"[\s-]", "", found).upper()
-    number = int(plain[:-1].replace("X", "0").replace("Y", "1").replace("Z", "2"))
-    return "TRWAGMYFPDXBNJZSQVHLCKE"[number % 23] == plain[-1]
-
-
-def _dutch_bsn(found: str) -> bool:
-    digits = digits_of(found)
-    return digits != "000000000" and _weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
-
-
-def _belgian_number(found: str) -> bool:
-    digits = digits_of(found)
-    body, check = digits[:9], int(digits[9:])
-    return check in {97 - int(body) % 97, 97 - int("2" + body) % 97}
-
-
-def _polish_pesel(found: str) -> bool:
-    digits = digits_of(found)
-    month = int(digits[2:4]) % 20
-    right = (10 - _weighted(digits, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3)) % 10) % 10 == int(digits[10])
-    return right and 1 <= month <= 12 and 1 <= int(digits[4:6]) <= 31
+def _digit_sums(digits: str, weights: tuple[int, ...]) -> int:
+    products = (int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
+    return sum(value // 10 + value % 10 for value in products)
 
 
 def _swedish_number(found: str) -> bool:
+    """A coordination number too, whose day has 60 added."""
     digits = digits_of(found)[-10:]
     month, day = int(digits[2:4]), int(digits[4:6])
-    return luhn(digits) and 1 <= month <= 12 and (1 <= day <= 31 or 61 <= day <= 91)
+    return luhn.is_valid(digits) and 1 <= month <= 12 and (1 <= day <= 31 or 61 <= day <= 91)
 
 
 def _finnish_code(found: str) -> bool:
-    digits = found[:6] + found[7:10]
-    return (
-        "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31] == found[10].upper()
-        and _is_day(int(found[:2]), int(found[2:4]))
-    )  # fmt: skip
+    return hetu.is_valid(found, allow_temporary=True)
 
 
-def _is_day(day: int, month: int) -> bool:
-    try:
-        date(2000, month, day)
-    except ValueError:
-        return False
-    return True
+def _spanish_id(found: str) -> bool:
+    return dni.is_valid(found) or nie.is_valid(found)
 
 
-def _swiss_ahv(found: str) -> bool:
-    digits = digits_of(found)
-    return (10 - _weighted(digits, (1, 3) * 6) % 10) % 10 == int(digits[12])
+def _belgian_number(found: str) -> bool:
+    return nn.is_valid(found) or bis.is_valid(found)
 
 
 def _brazilian_cpf(found: str) -> bool:
-    digits = digits_of(found)
-    first = _weighted(digits, tuple(range(10, 1, -1))) * 10 % 11 % 10
-    second = _weighted(digits, tuple(range(11, 1, -1))) * 10 % 11 % 10
-    return len(set(digits)) > 1 and digits[9:] == f"{first}{second}"
+    return len(set(digits_of(found))) > 1 and cpf.is_valid(found)
 
 
-def _australian_tfn(found: str) -> bool:
-    return _weighted(digits_of(found), (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
-
-
-_DIHEDRAL = (
-    "0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
-    "5987604321", "6598710432", "7659821043", "8765932104", "9876543210",
-)  # fmt: skip
-_PERMUTED = (
-    "0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258",
-)  # fmt: skip
-
-
-def verhoeff(digits: str) -> bool:
-    """Whether the last digit checks the others (Verhoeff 1969)."""
-    check = 0
-    for place, digit in enumerate(reversed(digits)):
-        check = int(_DIHEDRAL[check][int(_PERMUTED[place % 8][int(digit)])])
-    return check == 0
+def _digits(check: Check) -> Check:
+    """A check of the digits alone, whatever is between them."""
+    return lambda found: check(digits_of(found))
 
 
 # --- Forms ---------------------------------------------------------------------------------------
@@ -228,9 +149,9 @@ _NUMBERS = (
     _Number(  # beside its name also one that is never given out
         form=_form(r"[a-z]{2} ?\d{2} ?\d{2} ?\d{2} ?[a-d]"), said=ContextWords("national insurance, nino")
     ),
-    _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=_uk_nhs, said=ContextWords("nhs")),
-    _Number(form=_form(r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}"), check=_german_tax, said=_TAX),
-    _Number(form=_form(r"[1-9]\d \d{3} \d{3} \d{3}"), check=_german_tax, alone=True),
+    _Number(form=_form(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), check=nhs.is_valid, said=ContextWords("nhs")),
+    _Number(form=_form(r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}"), check=idnr.is_valid, said=_TAX),
+    _Number(form=_form(r"[1-9]\d \d{3} \d{3} \d{3}"), check=idnr.is_valid, alone=True),
     _Number(
         form=_form(r"\d{2} ?[0-3]\d[01]\d\d{2} ?[a-z] ?\d{3}"),
         check=_german_insurance,
@@ -247,13 +168,13 @@ _NUMBERS = (
     _Number(form=_form(r"\d{2,3}/\d{3}/\d{4,5}"), said=ContextWords("steuernummer, steuernr, tax, finanzamt")),
     _Number(
         form=_form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-4]\d)[ .]?(?:\d{2}|2[ab])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}"),
-        check=_french_nir,
+        check=lambda found: nir.is_valid(found.replace(".", "")),
         said=ContextWords("sécu*, secu*, insee, nir"),
         alone=True,
     ),
     _Number(
         form=_form(r"[a-z]{6}[0-9lmnp-v]{2}[abcdehlmprst][0-9lmnp-v]{2}[a-z][0-9lmnp-v]{3}[a-z]"),
-        check=_italian_code,
+        check=codicefiscale.is_valid,
         said=ContextWords("codice, fiscale, cf"),
         alone=True,
     ),
@@ -265,14 +186,14 @@ _NUMBERS = (
     ),
     _Number(
         form=_form(r"\d{9}|\d{4}[. ]\d{2}[. ]\d{3}"),
-        check=_dutch_bsn,
+        check=_digits(bsn.is_valid),
         said=ContextWords("bsn, burgerservicenummer, sofi*"),
     ),
     _Number(form=_form(r"\d{2}\.\d{2}\.\d{2}-\d{3}\.\d{2}"), check=_belgian_number, alone=True),
     _Number(
         form=_form(r"\d{11}"), check=_belgian_number, said=ContextWords("rijksregister*, registre national, insz, niss")
     ),
-    _Number(form=_form(r"\d{11}"), check=_polish_pesel, said=ContextWords("pesel")),
+    _Number(form=_form(r"\d{11}"), check=pesel.is_valid, said=ContextWords("pesel")),
     _Number(
         form=_form(r"(?:19|20)?\d{6}[-+]\d{4}"),
         check=_swedish_number,
@@ -280,18 +201,23 @@ _NUMBERS = (
         alone=True,
     ),
     _Number(form=_form(r"[0-3]\d[01]\d\d{2}[-+a]\d{3}[0-9a-fhj-npr-y]"), check=_finnish_code, alone=True),
-    _Number(form=_form(r"756([. ]?)\d{4}\1\d{4}\1\d{2}"), check=_swiss_ahv, said=ContextWords("ahv*, avs"), alone=True),
+    _Number(
+        form=_form(r"756([. ]?)\d{4}\1\d{4}\1\d{2}"),
+        check=_digits(ahv.is_valid),
+        said=ContextWords("ahv*, avs"),
+        alone=True,
+    ),
     _Number(form=_form(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), check=_brazilian_cpf, said=ContextWords("cpf"), alone=True),
     _Number(form=_form(r"\d{11}"), check=_brazilian_cpf, said=ContextWords("cpf")),
     _Number(
         form=_form(r"\d{3}([ -]?)\d{3}\1\d{3}"),
-        check=lambda found: luhn(digits_of(found)),
+        check=_digits(luhn.is_valid),
         said=ContextWords("sin, social insurance"),
     ),
-    _Number(form=_form(r"\d{3} ?\d{3} ?\d{3}"), check=_australian_tfn, said=ContextWords("tfn, tax file")),
+    _Number(form=_form(r"\d{3} ?\d{3} ?\d{3}"), check=tfn.is_valid, said=ContextWords("tfn, tax file")),
     _Number(
         form=_form(r"[2-9]\d{3}([ -]?)\d{4}\1\d{4}"),
-        check=lambda found: verhoeff(digits_of(found)),
+        check=_digits(verhoeff.is_valid),
         said=ContextWords("aadhaar, aadhar, uidai"),
     ),
 )

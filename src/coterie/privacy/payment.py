@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
+
+from stdnum import luhn, numdb
+from stdnum.iso7064 import mod_97_10
 
 from coterie.privacy.contact import begins_date
 from coterie.privacy.context import ContextWords, digits_of, near
@@ -48,28 +52,7 @@ _CARD_WORDS = ContextWords(
 )
 _IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9](?=[ \-]?[0-9A-Z])", re.IGNORECASE | re.ASCII)
 """Its check digits, behind the country: so the library skips to the digits of a text."""
-_IBAN_LENGTHS = {
-    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
-    "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
-    "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
-    "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28,
-    "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MN": 20,
-    "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25,
-    "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27,
-    "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
-}  # fmt: skip
-"""Characters of each country's IBAN: SWIFT's registry, release 99."""
-
-
-def luhn(digits: str) -> bool:
-    """Whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit)
-        if place % 2:
-            value = value * 2 - 9 if value > 4 else value * 2
-        total += value
-    return total % 10 == 0
+_FIGURES = re.compile(r"\d+")
 
 
 def find_cards(text: str) -> Iterator[PersonalData]:
@@ -79,7 +62,7 @@ def find_cards(text: str) -> Iterator[PersonalData]:
     """
     for match in _CARD.finditer(text):
         digits = digits_of(match[0])
-        if len(set(digits)) == 1 or not luhn(digits):
+        if len(set(digits)) == 1 or not luhn.is_valid(digits):
             continue
         issued = _issued(digits)
         if (issued or len(digits) == _PLAIN) and near(_CARD_WORDS, text, match.start(), match.end()):
@@ -96,8 +79,8 @@ def find_ibans(text: str) -> Iterator[PersonalData]:
     """IBANs with the length of their country and the right check number, in one piece or in groups."""
     for match in _IBAN.finditer(text):
         start = match.start() - 2
-        end = _iban_end(text, start, _IBAN_LENGTHS.get(text[start : start + 2].upper(), 0))
-        if end is not None and _mod_97(text[start:end]):
+        end = _iban_end(text, start, _iban_length(text[start : start + 2].upper()))
+        if end is not None and _is_iban(text[start:end]):
             yield PersonalData(kind=Kind.IBAN, start=start, end=end, score=1.0)
 
 
@@ -116,10 +99,17 @@ def _iban_end(text: str, start: int, length: int) -> int | None:
     return at if whole else None
 
 
-def _mod_97(iban: str) -> bool:
+def _is_iban(found: str) -> bool:
     """ISO 7064 MOD 97-10 over the number turned about its fourth character."""
-    plain = "".join(sign for sign in iban.upper() if sign.isalnum())
-    return int("".join(str(int(sign, 36)) for sign in plain[4:] + plain[:4])) % 97 == 1
+    plain = "".join(sign for sign in found if sign.isalnum())
+    return mod_97_10.is_valid(plain[4:] + plain[:4])
+
+
+@cache
+def _iban_length(country: str) -> int:
+    """Characters of a country's IBAN, from the structure that SWIFT's registry gives; 0 where it has none."""
+    structure = numdb.get("iban").info(country)[0][1].get("bban", "")
+    return len(country) + 2 + sum(map(int, _FIGURES.findall(structure))) if structure else 0
 
 
 # --- Numbers of bank accounts that are no IBAN: no check digit is common to them, so only their name tells.

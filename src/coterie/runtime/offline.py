@@ -3,6 +3,9 @@
 onnxruntime's builds do so since 1.29: on being imported they write an identifier of the machine below the user's cache,
 and send which models are opened and how often they are run, with the path of the Python that runs them. One variable
 turns all of it off, and only if it is there before the library is (its `Privacy.md`, "Disabling Telemetry").
+
+`huggingface_hub` asks the hub for a list of programs to see which one runs it, and names that and torch's version in
+each request. It asks nothing unless Coterie pulls a model, and `HF_HUB_OFFLINE` forbids that too.
 """
 
 from __future__ import annotations
@@ -10,12 +13,16 @@ from __future__ import annotations
 import os
 import sys
 
-_VARIABLE = "ORT_DISABLE_TELEMETRY"
+_ONNXRUNTIME, _HUB = "ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"
 
 
 def report_nothing() -> None:
-    """Turn reports off, for this process and those it starts. Who wants them sets the variable to 0 beforehand."""
-    os.environ.setdefault(_VARIABLE, "1")
-    loaded = sys.modules.get("onnxruntime")
-    if loaded is not None and os.environ[_VARIABLE] != "0":
-        loaded.disable_telemetry_events()  # it was loaded before us: what it has not yet said, it does not say
+    """Turn reports off, for this process and those it starts. Who wants them sets a variable to 0 beforehand."""
+    for variable in (_ONNXRUNTIME, _HUB):
+        os.environ.setdefault(variable, "1")
+    # A library that was loaded before us has read its variable: what it has not yet said, it does not say.
+    onnxruntime, constants = sys.modules.get("onnxruntime"), sys.modules.get("huggingface_hub.constants")
+    if onnxruntime is not None and os.environ[_ONNXRUNTIME] != "0":
+        onnxruntime.disable_telemetry_events()
+    if constants is not None and os.environ[_HUB] != "0":
+        constants.HF_HUB_DISABLE_TELEMETRY = True  # type: ignore[attr-defined]

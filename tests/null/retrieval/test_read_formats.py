@@ -271,6 +271,26 @@ def test_a_line_across_the_page_makes_no_heading(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ("<!--\n# a remark\n-->\n\n# Head #\n", ["Head"]),
+        ("````\n```\n# code\n```\n````\n\n  ## Head\n\n    # code\n", ["Head"]),
+        ("Kind regards\n-- \nAnna\n", []),
+        ("#hash\n\n####### seven\n\n#\n\n# *Head* `x`\n", ["*Head* `x`"]),
+        ("a title\nof two lines\n===\n", ["a title of two lines"]),
+        ("> # quoted\n", []),
+    ],
+)
+def test_headings_are_those_of_commonmark(text, titles):
+    """Remarks, code within code, signatures and quotes hold none; the text of a heading stands as it is."""
+    parsed = parse_markdown(text.encode())
+
+    assert [each.title for each in parsed.headings] == titles
+    assert parsed.text == text
+    assert all(each.title.split()[0] in text[each.start : each.end] for each in parsed.headings)
+
+
+@pytest.mark.parametrize(
     ("content", "text"),
     [
         ('n;p\nDrill;"two\nlines; a ""quote"""\nSaw;1,5\n', 'n: Drill\np: two lines; a "quote"\n\nn: Saw\np: 1,5\n\n'),
