@@ -221,11 +221,12 @@ async def _answer(network: Network, request: Request, *, aloud: bool) -> Answer:
 
 
 def _show_json(answer: Answer, *, with_trace: bool) -> None:
-    from coterie.observe.plain import plain, summarise
+    from coterie.observe.plain import summarise
+    from coterie.runtime.codec import readable
 
     document = {"answer": answer.text, **summarise(answer.trace)}
     if with_trace:
-        document["trace"] = plain(answer.trace)
+        document["trace"] = readable(answer.trace)
     show_json(document)
 
 

@@ -68,7 +68,7 @@ def export(
 
 async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
     """Sessions and requests of a scope."""
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     sessions = []
     for tenant, name in (await store.holdings(scope)).sessions:
@@ -78,7 +78,7 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
                 "producer": entry.producer,
                 "label": entry.label.value,
                 "kind": entry.kind,
-                "content": plain(entry.content),
+                "content": readable(entry.content),
             }
             for entry in (await store.context(name, tenant, whole=True)).entries
         ]

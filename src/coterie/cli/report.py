@@ -60,7 +60,7 @@ def report(
     said whether answers were right, what a right answer took. What is not known is counted apart, never taken for 0.
     """
     from coterie.accounting.breakdown import breakdown_csv
-    from coterie.accounting.html import report_html
+    from coterie.accounting.page import ledger_page
     from coterie.config.file import load_config
 
     folder: Path = context.obj
@@ -73,7 +73,7 @@ def report(
     if html is not None:
         date = datetime.fromtimestamp(now, UTC).isoformat(sep=" ", timespec="minutes")
         said = "from the beginning" if since is None else f"since {since}"
-        write_bytes(html, report_html(document, network=config.network.name, since=said, date=date).encode())
+        write_bytes(html, ledger_page(document, network=config.network.name, since=said, date=date).encode())
     if as_json:
         show_json(document)
         return

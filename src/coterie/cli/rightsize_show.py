@@ -21,10 +21,10 @@ _MUCH = 10  # from here on a figure needs no decimals
 
 def give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
     """Write the report, show the result, and say by the exit code whether a rung is enough."""
-    from coterie.rightsizing.html import html_report
+    from coterie.rightsizing.page import rightsizing_page
 
     if report is not None:
-        write_bytes(report, html_report(found).encode())
+        write_bytes(report, rightsizing_page(found).encode())
     for warning in found.warnings:
         remark(f"Warning: {warning}")
     if as_json:

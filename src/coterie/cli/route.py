@@ -126,18 +126,18 @@ def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     route = explanation.route
     return {
         "specialists": list(route.specialists),
         "reason": route.reason,
-        "scores": plain(route.scores),
-        "parts": plain(route.parts),
-        "asked": plain(explanation.asked),
+        "scores": readable(route.scores),
+        "parts": readable(route.parts),
+        "asked": readable(explanation.asked),
         "read_as": explanation.read_as,
-        "orders": plain(explanation.orders),
-        "considered": plain(explanation.considered),
+        "orders": readable(explanation.orders),
+        "considered": readable(explanation.considered),
     }
 
 
@@ -227,14 +227,14 @@ async def _measure(preview: Preview, expected: list[Expected], name: str) -> Rou
 
 
 def _figures(figures: RouteEvaluation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     tallies = {
         name: {"rows": t.rows, "asked": t.asked, "right": t.right, "recall": t.recall, "precision": t.precision}
         for name, t in figures.specialists.items()
     }
     shown: dict[str, Any] = {
-        each.name: plain(getattr(figures, each.name)) for each in fields(figures) if each.name != "specialists"
+        each.name: readable(getattr(figures, each.name)) for each in fields(figures) if each.name != "specialists"
     }
     return {**shown, "specialists": tallies}
 

@@ -39,11 +39,11 @@ def list_sessions(context: typer.Context, *, tenant: _Tenant = "default", as_jso
     With its turns, its entries, its most sensitive label, when it began and when it was used last. Nothing that was
     said is shown.
     """
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     found = _with_store(context.obj, lambda store: store.sessions(tenant)) or ()
     if as_json:
-        show_json({"sessions": [plain(each) for each in found]})
+        show_json({"sessions": [readable(each) for each in found]})
         return
     if not found:
         say(f"Tenant {tenant!r} has no sessions. `coterie ask --session NAME` begins one.")
@@ -157,10 +157,10 @@ def _document(folder: Path, name: str, tenant: str) -> dict[str, Any]:
 
 def _entry(entry: Entry, gone: str | None) -> Mapping[str, Any]:
     from coterie.context.entries import text_of
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     about = {"time": entry.time, "producer": entry.producer, "label": entry.label.value, "kind": entry.kind}
-    content = plain(entry.content)
+    content = readable(entry.content)
     return {**about, "gone": gone, "words": text_of(entry), **(content if isinstance(content, dict) else {})}
 
 

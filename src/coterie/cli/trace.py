@@ -25,8 +25,8 @@ def trace(
     Its route, the findings and what each specialist saw, verdicts, stages and ledger.
     """
     from coterie.config.file import load_config
-    from coterie.observe.plain import plain
     from coterie.observe.tree import draw_trace
+    from coterie.runtime.codec import readable
 
     folder: Path = context.obj
     config = load_config(folder)
@@ -37,6 +37,6 @@ def trace(
             hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",
         )
     if as_json:
-        show_json(plain(found))
+        show_json(readable(found))
     else:
         console(sys.stdout).print(draw_trace(found, currency=config.accounting.currency))
