@@ -6,7 +6,8 @@ import importlib.util
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -37,9 +38,36 @@ def _start_guard() -> tuple[ModuleType, Path]:
 _guard, _notes = _start_guard()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many seeds the simulation of the whole network takes."""
+    parser.addoption("--seeds", type=int, default=40, help="seeds of tests/simulation (COTERIE_SEED=N: that one alone)")
+
+
 def pytest_unconfigure() -> None:
     """Leave no file behind."""
     _notes.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def growth() -> Callable[[Callable[[object], object], object, object], float]:
+    """How many times the CPU time some work takes for four times the input: 4 in proportion, 16 in its square."""
+
+    def measure(work: Callable[[object], object], small: object, large: object) -> float:
+        work(small)
+        times = 1
+        while (spent := _spent(work, small, times)) < 0.01:
+            times = max(times + 1, int(times * 0.012 / max(spent, 1e-6)))
+        rounds = [(_spent(work, small, times), _spent(work, large, times)) for _ in range(5)]
+        return min(large for _, large in rounds) / min(small for small, _ in rounds)
+
+    return measure
+
+
+def _spent(work: Callable[[object], object], given: object, times: int) -> float:
+    start = time.thread_time()
+    for _ in range(times):
+        work(given)
+    return time.thread_time() - start
 
 
 @pytest.fixture
