@@ -1,14 +1,13 @@
-"""The dial of a running network: what it means for each specialist, and what may be spent.
+"""The dial of a running network: what it means for each specialist.
 
 For a `quality` a specialist's answer is kept from another confidence than its own threshold: the lowest from which
 its calibration outcomes show that the whole, the generalist's answers included, keeps that share of its quality.
-A `budget` limits what may be spent on models that cost money.
+What a `budget` lets be spent is held by `coterie.limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy as np
 from coterie.cascade.dial import Aim
 from coterie.cascade.keep import CalibrationOutcomes, Line, keep_from
 from coterie.cascade.outcomes import Outcomes
-from coterie.cascade.purse import Purse, allowance
 from coterie.cascade.risk import mean_interval
 from coterie.cascade.spot import SpotChecks, line_with_checks
 from coterie.types import Keep, Request, Task
@@ -41,8 +39,6 @@ class NetworkDial:
     """Where that number comes from."""
     domains: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """The same by specialist, where outcomes of its own domain are recorded: how often it is right, and the source."""
-    purse: Purse | None = None
-    """Of the whole network."""
     _lines: dict[tuple[str, float], Line] = field(default_factory=dict, repr=False)
 
     def aim_of(self, request: Request) -> Aim | None:
@@ -50,14 +46,6 @@ class NetworkDial:
         if request.quality is None and request.budget is None:
             return self.default
         return Aim(quality=request.quality, budget=request.budget)
-
-    @contextmanager
-    def spending(self, request: Request) -> Iterator[None]:
-        """While a request is answered: its share comes into the purse, and its own budget is its limit."""
-        if self.purse is not None:
-            self.purse.earn()
-        with allowance(request.budget):
-            yield
 
     def set_for(self, task: Task, specialist: str, request: Request) -> Task:
         """A task as a specialist gets it: with the confidence from which its answer is kept, if the dial says one."""

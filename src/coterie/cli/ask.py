@@ -19,7 +19,7 @@ from coterie.cli.output import Json, clean, console, dim, remark, show_json, sho
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.types import Answer, Citation, Columns, Document, Evidence, Finding, Label, Release, Request, Trace
 
 

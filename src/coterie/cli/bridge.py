@@ -11,7 +11,7 @@ from coterie.cli.output import remark, shell
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.store.sqlite import SQLiteStore
 
 

@@ -12,10 +12,10 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
     import asyncio
 
     from coterie.config.file import load_config
-    from coterie.governance.budgets import open_budgets
+    from coterie.limits.limits import open_limits
 
     config = load_config(context.obj)
-    opened = open_budgets(config.budgets, context.obj)
+    opened = open_limits(config.budgets, context.obj)
     found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
     asyncio.run(opened.close())
     if as_json:

@@ -6,11 +6,22 @@ schedules them; no value here reads a clock, a file or the network.
 
 What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
 `Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
-and `Usage`, `Verdict`, `Trace` beside every step.
+and `Usage`, `Verdict`, `Trace` beside every step. `CallContext` goes with each call: on whose behalf it is made.
 """
 
 from __future__ import annotations
 
+from coterie.types.call import (
+    SYSTEM,
+    Allowance,
+    Amount,
+    Bill,
+    CallContext,
+    Principal,
+    Pseudonyms,
+    PseudonymValue,
+    SentTexts,
+)
 from coterie.types.context import (
     CONTENT_KINDS,
     Content,
@@ -31,17 +42,21 @@ from coterie.types.engine import Output, Prompt
 from coterie.types.finding import Citation, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.label import Label, Labelled, Release, impersonal
 from coterie.types.ledger import Grouping, Ledger, LedgerRow, Training
-from coterie.types.request import Columns, Document, Keep, Request, Rung, Task
+from coterie.types.request import Columns, Document, DocumentAnswer, Keep, Request, Rung, Task
 from coterie.types.route import Part, Route, SpecialistCard
-from coterie.types.settlement import Account, AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
+from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
 from coterie.types.trace import Answer, Delta, Failure, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
     "CONTENT_KINDS",
-    "Account",
+    "SYSTEM",
+    "Allowance",
+    "Amount",
     "Answer",
     "AuditEvent",
+    "Bill",
+    "CallContext",
     "Citation",
     "Columns",
     "Content",
@@ -49,6 +64,7 @@ __all__ = [
     "ContextView",
     "Delta",
     "Document",
+    "DocumentAnswer",
     "Entry",
     "Evidence",
     "Fact",
@@ -70,13 +86,17 @@ __all__ = [
     "Output",
     "Part",
     "Passage",
+    "Principal",
     "Prompt",
+    "PseudonymValue",
+    "Pseudonyms",
     "Release",
     "Request",
     "Retraction",
     "Route",
     "Rung",
     "Scalar",
+    "SentTexts",
     "SessionSummary",
     "Settlement",
     "SpecialistCard",

@@ -6,7 +6,7 @@ schedules them; no value here reads a clock, a file or the network.
 
 What is known, the context, is in `_known.py`. Read the rest top to bottom in the order a request meets it:
 `Request` -> `Route` -> `Task` + `ContextView` -> `Finding` -> `Answer`, with `Prompt` and `Output` at the engines
-and `Usage`, `Verdict`, `Trace` beside every step.
+and `Usage`, `Verdict`, `Trace` beside every step. `CallContext` goes with each call: on whose behalf it is made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message, Scalar
+from coterie.types.finding import Finding
 from coterie.types.label import Label, Release
+from coterie.types.trace import Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,3 +115,19 @@ class Task:
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
     keep: Keep | None = None
     """What the dial says for the specialist that is asked; None where its own threshold counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentAnswer:
+    """What came of a question about a document that the request brought."""
+
+    finding: Finding
+    """The answer, or why there is none."""
+    read: tuple[Finding, ...]
+    """The reader's, one a short question."""
+    stages: tuple[Stage, ...]
+    """What was done and by whom: `plan`, `read` and `conclude`, round after round."""
+    seen: int = 0
+    """Quotes that the generalist was shown."""
+    degraded: str = ""
+    """What the generalist failed to do, and why."""

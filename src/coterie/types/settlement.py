@@ -1,4 +1,4 @@
-"""What is written down of requests, and who pays for them; said again by `types`, where all nouns are found."""
+"""What is written down of requests; said again by `types`, where all nouns are found."""
 
 from __future__ import annotations
 
@@ -21,15 +21,6 @@ class Settlement:
     trace: Trace
     entries: Sequence[Entry] = ()
     """New lines of the session's context; empty when the request names no session."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """Who pays for a request."""
-
-    tenant: str = "default"
-    key: str = ""
-    """Id of the key that it came with; empty without one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,11 +26,11 @@ class Stalls:
         self.asked = asyncio.Event()
         self.given_up = 0
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call=None) -> Sequence[Output]:
         """Never."""
         raise NotImplementedError
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
         """The pieces, and then it hangs."""
         self.asked.set()
         try:
@@ -51,7 +51,7 @@ class Breaks(Stalls):
         super().__init__(name, pieces=pieces)
         self.error = error
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
         """The pieces, and then the error."""
         self.asked.set()
         for piece in self.pieces:

@@ -242,7 +242,7 @@ async def test_time_spent_on_other_things_is_not_its_own():
     class Late(ScriptedEngine):
         """Says nothing the first time."""
 
-        async def stream(self, prompt):
+        async def stream(self, prompt, *, call=None):
             if not self.prompts:
                 self.prompts.append(prompt)
                 await asyncio.Event().wait()

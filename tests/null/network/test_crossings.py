@@ -57,8 +57,8 @@ def record(monkeypatch):
     sent = []
     judge = _egress._Judge.judge
 
-    async def noting(self, prompt):
-        decided = await judge(self, prompt)
+    async def noting(self, prompt, call):
+        decided = await judge(self, prompt, call)
         sent.append((self.name, decided.prompt))
         return decided
 
@@ -140,7 +140,7 @@ def network_of(bench, engines, chain, corpus, **section):
     """Two that abstain, one that reads a shelf, one that asks a model itself; the chain of models above them."""
 
     class Remote(bench.Says):
-        async def consult(self, task, view):
+        async def consult(self, task, view, *, call=None):
             """Ask the first model of the chain, as a prompted specialist does."""
             (output,) = await engines[chain[0]][0].run(
                 [
@@ -149,9 +149,10 @@ def network_of(bench, engines, chain, corpus, **section):
                         label=task.label,
                         impersonal=task.impersonal,
                     )
-                ]
+                ],
+                call=call,
             )
-            return replace(await super().consult(task, view), verdicts=(output.verdict,))
+            return replace(await super().consult(task, view, call=call), verdicts=(output.verdict,))
 
     passages = corpus.shelf()
     cited = tuple(
