@@ -22,6 +22,7 @@ from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.tasks.answer.words import terms
 from coterie.types import (
+    CallContext,
     Citation,
     ContextView,
     Document,
@@ -136,7 +137,7 @@ class DocumentReader:
         self._words = [set(terms(passage.text)) for passage in self.passages]
         self._spread = Counter(word for words in self._words for word in words)
 
-    async def read(self, question: str, task: Task) -> Extract:
+    async def read(self, question: str, task: Task, call: CallContext) -> Extract:
         """What the document says to a question; nothing of the task but its labels counts."""
         bare = max(impersonal(task), self._impersonal)
         task = replace(
@@ -144,7 +145,7 @@ class DocumentReader:
         )
         shared = dict(zip(self.passages, self._shared(question), strict=True))
         stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
-        first = await asyncio.gather(*(self._read(task, stretch, shared) for stretch in stretches))
+        first = await asyncio.gather(*(self._read(task, stretch, shared, call) for stretch in stretches))
         found = [finding for finding in first if finding.citations]
         cited = [
             passage
@@ -154,7 +155,7 @@ class DocumentReader:
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])
         best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
-        last = await self._last.consult(task, _view(best, bare))
+        last = await self._last.consult(task, _view(best, bare), call=call)
         spent = _spent(self.name, [step for finding in first for step in finding.steps])
         return Extract(
             question=question,
@@ -163,12 +164,14 @@ class DocumentReader:
             answered=len(found),
         )
 
-    async def _read(self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float]) -> Finding:
+    async def _read(
+        self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float], call: CallContext
+    ) -> Finding:
         """One stretch, its passages in the order in which a search would give them."""
         async with self._turns:
             await asyncio.sleep(0)  # others are served between two stretches
             ordered = sorted(stretch, key=lambda passage: -shared[passage])
-            return await self._first.consult(task, _view(ordered, impersonal(task)))
+            return await self._first.consult(task, _view(ordered, impersonal(task)), call=call)
 
     def _shared(self, question: str) -> list[float]:
         """How much of the question's words each passage has, weighed by their rarity in the document."""
@@ -218,10 +221,12 @@ class _Remembering:
         self._encoder = encoder
         self._known: dict[str, Output] = {}
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """One output a prompt; what was known took nothing."""
         new = list({prompt.text: prompt for prompt in batch if prompt.text not in self._known}.values())
-        fresh = dict(zip((prompt.text for prompt in new), await self._encoder.run(new) if new else (), strict=True))
+        fresh = dict(
+            zip((prompt.text for prompt in new), await self._encoder.run(new, call=call) if new else (), strict=True)
+        )
         self._known |= {text: replace(output, usage=Usage()) for text, output in fresh.items()}
         return [fresh.pop(prompt.text, self._known[prompt.text]) for prompt in batch]
 

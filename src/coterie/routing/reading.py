@@ -18,7 +18,7 @@ import numpy as np
 from coterie.protocols import Engine
 from coterie.routing.matching import Match
 from coterie.routing.profile import NEAR_COPY
-from coterie.types import Label, Output, Prompt
+from coterie.types import SYSTEM, Label, Output, Prompt
 
 _CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
 _HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
@@ -212,7 +212,9 @@ class SmallTalk:
                 found: list[Output] = []
                 for start in range(0, len(SMALL_TALK), _AT_ONCE):
                     phrases = SMALL_TALK[start : start + _AT_ONCE]
-                    found += await self._encoder.run([Prompt(text=each, label=Label.PUBLIC) for each in phrases])
+                    found += await self._encoder.run(
+                        [Prompt(text=each, label=Label.PUBLIC) for each in phrases], call=SYSTEM
+                    )
                 self._vectors = np.stack([np.asarray(each.vector) for each in found])
             return self._vectors
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.types import Evidence, Fact, Label, Message, Part, Request, Route
+from coterie.types import SYSTEM, Evidence, Fact, Label, Message, Part, Request, Route
 
 
 async def test_stages_and_trace(bench):
@@ -16,7 +16,7 @@ async def test_stages_and_trace(bench):
     trace = answer.trace
 
     names = [stage.name for stage in trace.stages]
-    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise", "first text"]
+    assert names == ["admit", "rewrite", "route", "gather", "consult", "verify", "decide", "compose", "first text"]
     assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
     assert trace.time == bench.clock.now
     assert [step.producer for step in trace.steps] == ["router", "triage"]
@@ -385,7 +385,7 @@ async def test_embed_and_close(bench):
     network = bench.network(bench.Says("triage"))
     network.engines = (network.encoder,)
 
-    assert len(await network.embed(["a", "b"])) == 2
+    assert len(await network.embed(["a", "b"], call=SYSTEM)) == 2
     await network.close()
     assert network.encoder.closed
     assert bench.store.closed
@@ -397,7 +397,7 @@ class Parts:
     def __init__(self, *parts):
         self.parts = parts
 
-    async def route(self, request, context):
+    async def route(self, request, context, *, call=None):
         """These."""
         return Route(parts=self.parts, reason="told so")
 

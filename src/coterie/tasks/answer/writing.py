@@ -20,7 +20,7 @@ from coterie.tasks.answer.support import Borne, Support, denials, value_astray
 from coterie.tasks.answer.words import terms
 from coterie.tasks.generate.grounding import check_grounding
 from coterie.tasks.generate.sentences import split_sentences
-from coterie.types import Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
+from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
 
 # --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
 #
@@ -142,7 +142,14 @@ class AnswerWriter:
     max_tokens: int = 160
 
     async def write(
-        self, task: Task, reading: AnswerReading, seen: SentenceSurvey, label: Label, impersonal: Label
+        self,
+        task: Task,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        impersonal: Label,
+        *,
+        call: CallContext,
     ) -> Written:
         """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason.
 
@@ -152,6 +159,7 @@ class AnswerWriter:
             seen: The sentences.
             label: Of the most sensitive of task and passages.
             impersonal: The same without personal data.
+            call: On whose behalf.
         """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
@@ -159,7 +167,7 @@ class AnswerWriter:
             return Written(reason="no passage fits the model's window")
         try:
             prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
-            (output,) = await self.engine.run([prompt])
+            (output,) = await self.engine.run([prompt], call=call)
         except PolicyError as refusal:
             return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded) as error:

@@ -29,6 +29,8 @@ from coterie.tasks.extract.extractor import DocumentSurvey, Extractor, FieldMode
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     ContextView,
     Evidence,
     Fact,
@@ -72,7 +74,7 @@ class ExtractSpecialist:
     )
     """By event loop: one text at a time has its sentences encoded."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """Every field of the task's text."""
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to read")
@@ -81,12 +83,12 @@ class ExtractSpecialist:
         survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, long=long)
         truncated = False
         if self.model is not None and survey.places:
-            asked = await self.model.ask(survey.document, survey.scores, task.label)
+            asked = await self.model.ask(survey.document, survey.scores, task.label, call)
             found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, long=long)
             steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
             truncated = asked.truncated
         else:
-            outputs, steps = await self._encode(survey, task)
+            outputs, steps = await self._encode(survey, task, call)
             found = await clock.run(self._read, survey, outputs, long=long)
         fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
@@ -95,9 +97,11 @@ class ExtractSpecialist:
     async def warm(self) -> None:
         """Load its generative model, if it asks one, so that the first asker does not wait for that."""
         if self.model is not None:
-            await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC)
+            await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC, SYSTEM)
 
-    async def _encode(self, survey: DocumentSurvey, task: Task) -> tuple[list[Output], tuple[Step, ...]]:
+    async def _encode(
+        self, survey: DocumentSurvey, task: Task, call: CallContext
+    ) -> tuple[list[Output], tuple[Step, ...]]:
         """What the encoder says of the places that deserve a second look, and what it took."""
         if self.encoder is None or not survey.places:
             return [], ()
@@ -105,7 +109,7 @@ class ExtractSpecialist:
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             for start in range(0, len(prompts), _AT_ONCE):
-                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE])
+                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE], call=call)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),

@@ -26,7 +26,19 @@ from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.generate.sentences import ends_sentence
 from coterie.tasks.pairs.heads import Clauses, PairHead, PairVerdict
-from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+)
 
 # --- A document cut into clauses, each with its place in it.
 #
@@ -171,7 +183,7 @@ class PairSpecialist:
         """The column of structured input that holds the hypothesis."""
         return self.card.columns[0]
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads no facts
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
         """The label of the text and the hypothesis together, with the clauses that decide as quotes."""
         hypothesis = (task.columns or {}).get(self.pair_column)
         if not task.text.strip():
@@ -179,19 +191,19 @@ class PairSpecialist:
         if not isinstance(hypothesis, str) or not hypothesis.strip():
             wanted = f'columns as a JSON object: {{"{self.pair_column}": "..."}}'
             return abstention(self.card.name, task, f"it needs a second text beside the document, in {wanted}")
-        read, steps = await self._read(task)
+        read, steps = await self._read(task, call)
         position = self.head.position(hypothesis)
         if position is not None:
             judged, step = self._timed(lambda: self.head.decide(read.clauses, position))
             return self._finding(task, read, judged, (*steps, step), self.acceptance, known=True)
-        vector, asked = await self._encode([hypothesis], task)
+        vector, asked = await self._encode([hypothesis], task, call)
         question = self.head.ask(hypothesis, None if vector is None else vector[0])
         judged, step = self._timed(lambda: self.head.guess(read.clauses, question))
         return self._finding(task, read, judged, (*steps, *asked[0], step), self.open_acceptance, known=False)
 
     # --- the document ----------------------------------------------------------------------------
 
-    async def _read(self, task: Task) -> tuple[_Read, tuple[Step, ...]]:
+    async def _read(self, task: Task, call: CallContext) -> tuple[_Read, tuple[Step, ...]]:
         """The document's clauses and scores, and what reading took: nothing where it was read before."""
         key = hashlib.sha256(task.text.encode("utf-8", "surrogatepass")).digest()
         async with self._shelf.lock:
@@ -199,14 +211,14 @@ class PairSpecialist:
                 return read, ()
             spans, cutting = await asyncio.to_thread(self._timed, lambda: split_clauses(task.text))
             texts = [task.text[span.start : span.end] for span in spans]
-            vectors, (steps, cut) = await self._encode(texts, task)
+            vectors, (steps, cut) = await self._encode(texts, task, call)
             clauses, step = await asyncio.to_thread(self._timed, lambda: self.head.read(texts, vectors))
             read = _Read(spans, clauses, cut)
             self._shelf.keep(key, read)
             return read, (*steps, replace(step, usage=cutting.usage + step.usage))
 
     async def _encode(
-        self, texts: Sequence[str], task: Task
+        self, texts: Sequence[str], task: Task, call: CallContext
     ) -> tuple[np.ndarray | None, tuple[tuple[Step, ...], bool]]:
         """Vectors (N, D) where the head looks at them, what they took, and whether a text did not fit the window."""
         if self.encoder is None:
@@ -214,7 +226,7 @@ class PairSpecialist:
         outputs: list[Output] = []
         for start in range(0, len(texts), _AT_ONCE):
             batch = [Prompt(text=text, label=task.label) for text in texts[start : start + _AT_ONCE]]
-            outputs += await self.encoder.run(batch)
+            outputs += await self.encoder.run(batch, call=call)
         steps = tuple(Step(producer=self.card.name, engine=self.encoder.name, usage=each.usage) for each in outputs)
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
         return vectors, (_together(steps), any(output.finish == "length" for output in outputs))
