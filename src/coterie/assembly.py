@@ -53,6 +53,7 @@ from coterie.tasks.extract.model import ExtractSpecialist
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.text.language import detect
 from coterie.types import Request
 
 
@@ -87,6 +88,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     models = _budgeted(config, models, dial.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
+        await asyncio.to_thread(detect, "The first request waits for no table.")
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
     meter = CostMeter(
@@ -108,6 +110,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         untrained=_untrained(config, versions),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
@@ -151,6 +154,7 @@ async def open_preview(folder: Path | str) -> Preview:
         encoder=encoder,
         untrained=_untrained(config, versions),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder,),
     )

@@ -19,6 +19,7 @@ from coterie.network.outcome import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
 from coterie.protocols import Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
+from coterie.text.language import language_of
 from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict, impersonal
 
 RAISED, RELEASED = "label.raised", "label.released"
@@ -50,6 +51,8 @@ class Admission:
     knowledge: Mapping[str, Retriever]
     store: Store
     default_label: Label
+    language: str
+    """Of a request whose own cannot be told."""
     detector: Detector
     pseudonyms: PseudonymBook
 
@@ -69,7 +72,8 @@ class Admission:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
-        request = replace(request, clearance=clearance)
+        language = request.language or await asyncio.to_thread(language_of, request.text, self.language)
+        request = replace(request, clearance=clearance, language=language)
         if request.document is not None and request.document.shelf:
             if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
                 raise hidden(request.document)

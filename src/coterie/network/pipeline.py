@@ -104,6 +104,8 @@ class Network:
     """Specialists of the file without a version: the others answer, and a request that names one of these fails."""
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
+    language: str = "en"
+    """Of a request whose own cannot be told."""
     name: str = "network"
     engines: Sequence[Engine] = ()
     """Closed with the network."""
@@ -216,6 +218,7 @@ class Network:
             knowledge=self.knowledge,
             store=self.store,
             default_label=self.default_label,
+            language=self.language,
             detector=self.detector,
             pseudonyms=self.pseudonyms,
         )

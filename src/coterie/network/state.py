@@ -20,6 +20,7 @@ from coterie.governance.principal import ASKER, Principal
 from coterie.network.admission import Admitted
 from coterie.network.outcome import PartOutcome, label_of, refused
 from coterie.protocols import Budget, Specialist
+from coterie.text.language import is_english
 from coterie.types import (
     Account,
     Context,
@@ -41,10 +42,11 @@ T = TypeVar("T")
 def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
     """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
 
-    Structured input never leans; the name of a document to look in is none.
+    Structured input never leans; the name of a document to look in is none. Follow-ups are known in English only.
     """
     structured = bool((request.columns or {}).keys() - {"document"})
-    restated = None if structured else restate(request.text, context)
+    apart = structured or not is_english(request.language or "en")
+    restated = None if apart else restate(request.text, context)
     if restated is None:
         return request, ""
     label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
