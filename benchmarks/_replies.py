@@ -27,8 +27,8 @@ from coterie.learning.progress import Progress
 from coterie.models.locate import locate
 from coterie.specialists.artefacts import ADAPTER_FILE
 from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.sentences import split_sentences
 from coterie.tasks.loading import load_specialist
+from coterie.text.segmentation import split_sentences
 from coterie.training.train import train
 from coterie.types import SYSTEM, CallContext, ContextView, Delta, Entry, Fact, Finding, Label, Output, Prompt, Task
 

@@ -51,6 +51,7 @@ from coterie.tasks.extract.model import ExtractSpecialist
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.text.language import detect
 from coterie.types import Request
 
 
@@ -84,6 +85,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     policy = cost_quality_policy(config, folder, versions)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
+        await asyncio.to_thread(detect, "The first request waits for no table.")
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
     meter = CostMeter(
@@ -105,6 +107,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         untrained=_untrained(config, versions),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
@@ -148,6 +151,7 @@ async def open_preview(folder: Path | str) -> Preview:
         encoder=encoder,
         untrained=_untrained(config, versions),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder,),
     )

@@ -21,7 +21,7 @@ from coterie.cli.output import Json, give, say, show_table
 if TYPE_CHECKING:
     from coterie.config.budgets import BudgetSection
     from coterie.config.file import Config
-    from coterie.governance.budgets import Spending
+    from coterie.limits.limits import Spending
     from coterie.protocols import Store
     from coterie.types import Ledger, LedgerSummary
 

@@ -20,6 +20,7 @@ from coterie.protocols import Specialist
 from coterie.routing.splitting import split_parts
 from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.answer.model import NOT_STATED
+from coterie.text.language import language_of
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -180,7 +181,8 @@ class Collaboration:
 
     def _checked(self, answer: str, quotes: Sequence[Citation], told: Sequence[str]) -> Finding | None:
         """The generalist's answer, if all its figures and quotes stand in the quotes."""
-        if added := made_up(answer, [self.task.text, *told], marks=len(quotes)):
+        language = language_of(answer, self.task.language or "en")
+        if added := made_up(answer, [self.task.text, *told], marks=len(quotes), language=language):
             said = f"its conclusion says what no quote says: {', '.join(map(repr, added))}"
             self._failed.append(said)
             self._note("conclude", f"here, since {said}")

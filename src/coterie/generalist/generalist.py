@@ -27,6 +27,7 @@ from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
+from coterie.text.language import language_of
 from coterie.types import (
     SYSTEM,
     Amount,
@@ -233,7 +234,8 @@ class Asking:
         finding = _answered(heard, source)
         sources = [task.text, *told]
         marks = max((len(each.citations) for each in findings), default=0)
-        if finding.accepted and (added := made_up(finding.text, sources, marks=marks)):
+        language = language_of(finding.text, task.language or "en")
+        if finding.accepted and (added := made_up(finding.text, sources, marks=marks, language=language)):
             reason = f"it says what no finding says: {', '.join(map(repr, added))}"
             return replace(finding, accepted=False, reason=reason)
         return finding

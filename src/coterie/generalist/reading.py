@@ -20,7 +20,8 @@ from coterie.protocols import Engine, Specialist
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
-from coterie.tasks.answer.words import terms
+from coterie.text.language import language_of
+from coterie.text.words import terms
 from coterie.types import (
     CallContext,
     Citation,
@@ -134,7 +135,8 @@ class DocumentReader:
             self._first = replace(specialist, encoder=encoder, writer=None)
             self._last = replace(specialist, encoder=encoder)
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._words = [set(terms(passage.text)) for passage in self.passages]
+        self._language = language_of(document.text, "en")
+        self._words = [set(terms(passage.text, self._language)) for passage in self.passages]
         self._spread = Counter(word for words in self._words for word in words)
 
     async def read(self, question: str, task: Task, call: CallContext) -> Extract:
@@ -175,7 +177,7 @@ class DocumentReader:
 
     def _shared(self, question: str) -> list[float]:
         """How much of the question's words each passage has, weighed by their rarity in the document."""
-        asked = set(terms(question))
+        asked = set(terms(question, self._language))
         rarity = {word: log(1 + len(self.passages) / self._spread[word]) for word in asked if self._spread[word]}
         return [sum(rarity.get(word, 0.0) for word in words & asked) for words in self._words]
 

@@ -21,6 +21,7 @@ from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
 from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
+from coterie.text.language import is_english, language_of
 from coterie.types import (
     CallContext,
     Context,
@@ -64,6 +65,8 @@ class Admission:
     knowledge: Mapping[str, Retriever]
     store: Store
     default_label: Label
+    language: str
+    """Of a request whose own cannot be told."""
     detector: Detector
     pseudonyms: PseudonymSessions
     policy: AcceptancePolicy
@@ -91,7 +94,8 @@ class Admission:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
-        request = replace(request, clearance=clearance)
+        language = request.language or await asyncio.to_thread(language_of, request.text, self.language)
+        request = replace(request, clearance=clearance, language=language)
         call = _call_for(request, clearance)
         if request.document is not None and request.document.shelf:
             if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
@@ -121,10 +125,12 @@ class Admission:
 def rewrite(request: Request, context: Context) -> tuple[Request, str]:
     """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
 
-    Structured input never leans on earlier turns; the name of a document to look in is none.
+    Structured input never leans on earlier turns; the name of a document to look in is none. English only:
+    follow-ups in other languages are left as they are.
     """
     structured = bool((request.columns or {}).keys() - {"document"})
-    rewritten = None if structured else restate(request.text, context)
+    apart = structured or not is_english(request.language or "en")
+    rewritten = None if apart else restate(request.text, context)
     if rewritten is None:
         return request, ""
     label, bare = max(label_of(request), rewritten.label), max(impersonal(request), rewritten.impersonal)

@@ -39,6 +39,8 @@ class Network(Pipeline):
     """Specialists of the file without a version: the others answer, and a request that names one of these fails."""
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
+    language: str = "en"
+    """Of a request whose own cannot be told."""
     name: str = "network"
     engines: Sequence[Engine] = ()
     """Closed with the network."""
@@ -97,6 +99,7 @@ class Network(Pipeline):
             knowledge=self.knowledge,
             store=self.store,
             default_label=self.default_label,
+            language=self.language,
             detector=self.detector,
             pseudonyms=self.pseudonyms,
             policy=self.dial,

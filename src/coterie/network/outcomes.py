@@ -192,6 +192,7 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         impersonal=request.impersonal,
         clearance=request.clearance or Label.PUBLIC,
         tenant=request.tenant,
+        language=request.language,
         max_tokens=request.max_tokens,
         vector=part.vector,
         truncated=part.truncated,

@@ -442,3 +442,35 @@ async def test_a_request_may_be_prepared_without_being_asked(bench):
     assert (question.text, question.columns, question.label) == ("hello", {"age": 3}, Label.INTERNAL)
     assert context.entries == ()
     assert (triage.tasks, bench.store.settled) == ([], [])
+
+
+# --- Language --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "network", "language"),
+    [
+        (Request(text="triage Meine Karte wurde gestohlen"), "en", "de"),
+        (Request(text="triage where is my card"), "en-GB", "en-GB"),
+        (Request(text="triage"), "fr", "fr"),
+        (Request(text="triage where is my card", language="de-CH"), "en", "de-CH"),
+    ],
+)
+async def test_a_request_carries_its_language(bench, request_, network, language):
+    """Detected once when it is let in, said by whoever asks, or the network's; every specialist is told."""
+    triage = bench.Says("triage")
+    await bench.network(triage, language=network).ask(request_)
+
+    assert triage.tasks[0].language == language
+
+
+async def test_follow_ups_are_restated_in_english_only(bench):
+    """What leans on an earlier question in another language is asked as it stands."""
+    history = (Message(role="user", text="triage where is my card"),)
+    network = bench.network(bench.Says("triage"))
+
+    english = await network.ask(Request(text="and on Monday triage?", history=history, language="en"))
+    german = await network.ask(Request(text="and on Monday triage?", history=history, language="de"))
+
+    assert english.trace.restated
+    assert not german.trace.restated

@@ -99,7 +99,7 @@ class AnswerSpecialist:
             reason = "no passage that may be seen was found on its shelves"
             return abstention(self.card.name, task, reason)
         with CpuSpan() as surveying:
-            whole = survey(task.text, passages)
+            whole = survey(task.text, passages, task.language)
         question, seen, vectors, steps = await self._look(whole, task, label, call)
         with CpuSpan() as judging:
             reading = self.reader.read(seen, question, vectors)

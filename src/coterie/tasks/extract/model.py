@@ -80,7 +80,7 @@ class ExtractSpecialist:
             return abstention(self.card.name, task, "there is no text to read")
         clock = _Clock()
         long = len(task.text) > _INLINE
-        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, long=long)
+        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, long=long)
         truncated = False
         if self.model is not None and survey.places:
             asked = await self.model.ask(survey.document, survey.scores, task.label, call)
@@ -90,7 +90,7 @@ class ExtractSpecialist:
         else:
             outputs, steps = await self._encode(survey, task, call)
             found = await clock.run(self._read, survey, outputs, long=long)
-        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
+        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, survey.document.spoken)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps, truncated=truncated)
 
@@ -184,21 +184,22 @@ def as_fields(
     found: Sequence[Sequence[FieldStatement]],
     acceptances: Sequence[Acceptance],
     text: str,
+    language: str,
 ) -> tuple[Field, ...]:
     """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not."""
     return tuple(
-        _field(model, each, acceptance, text)
+        _field(model, each, acceptance, text, language)
         for model, several, acceptance in zip(models, found, acceptances, strict=True)
         for each in several
     )
 
 
-def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str) -> Field:
+def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str, language: str) -> Field:
     accepted, reason = acceptance.judge(found.confidence, None)
     quote = "" if found.start is None else text[found.start : found.end]
     return Field(
         name=model.name,
-        value=model.value(quote) if quote else None,
+        value=model.value(quote, language) if quote else None,
         text=quote,
         start=found.start,
         end=found.end,

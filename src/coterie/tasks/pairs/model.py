@@ -24,8 +24,9 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.tasks.generate.sentences import ends_sentence
 from coterie.tasks.pairs.heads import Clauses, PairHead, PairVerdict
+from coterie.text.language import language_of
+from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -52,50 +53,42 @@ the bundled encoder."""
 _HEADING = 3  # words of a piece that is the head of what follows it on the line
 _NUMBERED = 25  # characters of such a piece if it begins with a number, as "5. Term and Renewal." does
 _ITEM = r"\((?:[a-z]{1,2}|[ivx]+|\d{1,2})\)\s"
-_CLOSING = "\"'\u2019\u201d)]"
 _BOUNDARY = re.compile(
-    rf"[.!?]+[{re.escape(_CLOSING)}]*(?=\s)"  # the end of a sentence
-    r"|[;:](?=\s)|\n+"
+    rf"{STOP}|[;:](?=\s)|\n+"
     rf"|(?<=[,;:])\s+(?={_ITEM})|(?<=\sor)\s+(?={_ITEM})|(?<=\sand)\s+(?={_ITEM})"  # before "(b) ..."
 )
 _NUMBER = re.compile(r"[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)(?!\w)", re.IGNORECASE)
 _LONE_MARK = re.compile(r"\s*[(\[]?\w{1,4}[).\]]*\s*")
 
 
-class Clause(NamedTuple):
-    """A place in a text: `text[start:end]`."""
-
-    start: int
-    end: int
-
-
-def split_clauses(text: str) -> list[Clause]:
+def split_clauses(text: str, language: str | None = None) -> list[Span]:
     """The clauses of a text, in order, without white space around them; everything else of it is in one of them."""
-    spans: list[Clause] = []
+    language = language or language_of(text, "en")
+    spans: list[Span] = []
     start = 0
     for boundary in _BOUNDARY.finditer(text):
-        if _divides(text[start : boundary.end()], boundary.group()):
+        if _divides(text[start : boundary.end()], boundary.group(), language):
             spans += _pieces(text, start, boundary.end())
             start = boundary.end()
     return [*spans, *_pieces(text, start, len(text))]
 
 
-def _divides(piece: str, mark: str) -> bool:
+def _divides(piece: str, mark: str, language: str) -> bool:
     """Whether a boundary is the end of a clause, and not of an abbreviation, a number or a short heading."""
     if mark.startswith("\n"):
         return not _LONE_MARK.fullmatch(piece)  # "(a)" alone on a line belongs to the next one
-    if mark[0] in ".!?" and (not ends_sentence(piece) or _NUMBER.fullmatch(_last_word(piece))):
+    if mark[0] in ".!?" and (not ends_sentence(piece, language) or _NUMBER.fullmatch(_last_word(piece))):
         return False
     words = piece.split()
     return len(words) > _HEADING and not (len(piece) < _NUMBERED and _NUMBER.match(words[0]))
 
 
 def _last_word(piece: str) -> str:
-    words = piece.rstrip(".!?" + _CLOSING).split()
+    words = piece.rstrip(".!?" + CLOSING).split()
     return words[-1] if words else ""
 
 
-def _pieces(text: str, start: int, end: int) -> Iterator[Clause]:
+def _pieces(text: str, start: int, end: int) -> Iterator[Span]:
     """A clause without the space around it, in pieces that are not too long."""
     while True:
         while start < end and text[start].isspace():
@@ -105,10 +98,10 @@ def _pieces(text: str, start: int, end: int) -> Iterator[Clause]:
         if end - start <= LONGEST:
             break
         cut = _cut(text, start)
-        yield Clause(start, cut)
+        yield Span(start, cut)
         start = cut
     if start < end:
-        yield Clause(start, end)
+        yield Span(start, end)
 
 
 def _cut(text: str, start: int) -> int:
@@ -134,7 +127,7 @@ _CUT = "a clause was too long for the encoder, which saw its beginning only"
 class _Read(NamedTuple):
     """A document that has been read."""
 
-    spans: Sequence[Clause]
+    spans: Sequence[Span]
     clauses: Clauses
     cut: bool
 
