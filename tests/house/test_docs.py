@@ -63,6 +63,32 @@ def test_the_glossary_defines_each_noun_once():
     assert nouns == sorted(nouns, key=str.casefold)
 
 
+def _defined_names() -> set[str]:
+    """Every name that the source defines (modules, classes, functions, arguments, fields), and its strings."""
+    names = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        names.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+    return names
+
+
+def test_the_glossary_names_what_the_code_has():
+    """A word in backticks that looks like a Python name (`CallContext`, `view_tokens`) is one of the source."""
+    code = set(re.findall(r"`(\w+)`", (ROOT / "GLOSSARY.md").read_text(encoding="utf-8")))
+    python = {name for name in code if re.fullmatch(r"[A-Z][a-z]\w*|[a-z]+(_[a-z]+)+", name)}
+
+    assert python
+    assert python - _defined_names() == set()
+
+
 def test_the_changelog_repeats_nothing():
     """Each entry stands once, below Added, Changed, Fixed or another heading of keepachangelog.com."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
