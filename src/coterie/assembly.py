@@ -22,6 +22,7 @@ from coterie.cascade.outcomes import read_outcomes
 from coterie.cascade.purse import BudgetedEngine, Price, Purse
 from coterie.cascade.spot import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
@@ -35,7 +36,7 @@ from coterie.models.locate import describe_model, locate
 from coterie.network.pipeline import Network
 from coterie.privacy.detection import Detector
 from coterie.privacy.open import open_detector
-from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
+from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.explain import Explanation
@@ -45,14 +46,8 @@ from coterie.routing.router import LearnedRouter
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.sqlite import SQLiteStore
-from coterie.tasks.classify.chain import ChainSpecialist
-from coterie.tasks.classify.choices import ChoiceHead
-from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.tasks.classify.prompted import calibrated_on
-from coterie.tasks.extract.model import ExtractSpecialist
-from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.tasks.registry import task_of
 from coterie.types import Request
 
 
@@ -240,7 +235,7 @@ def _specialists(
             view_tokens=tokens,
             windows=windows,
         )
-        if memory is None or (models and _asks_model(version)):
+        if memory is None or (models and _asks_model(section, version)):
             specialists[name] = load()
         else:
             card = card_of(name, section, version, view_tokens=tokens)
@@ -258,15 +253,8 @@ def _shelves(
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
-    """Encoders that came with a version and belong to one specialist."""
-    chained = [engine for each in specialists.values() if isinstance(each, ChainSpecialist) for engine in each.engines]
-    return chained + [
-        each.encoder
-        for each in specialists.values()
-        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
-        and each.card.rung == "encoder"
-        and each.encoder is not None
-    ]
+    """Engines that came with a version and belong to one specialist."""
+    return [engine for each in specialists.values() if isinstance(each, OwnsEngines) for engine in each.engines]
 
 
 def network_dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
@@ -336,9 +324,9 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
     """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
     for name, version in versions.items():
         section = config.specialists[name]
-        if version.report.get("rung") != "llm" or section.model is None or section.task != "classify":
+        if version.report.get("rung") != "llm" or section.model is None:
             continue
-        now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
+        now, then = describe_model(config.models[section.model]), task_of(section).calibrated_on(version.files)
         if then is not None and then != now:
             raise ArtefactRefused(
                 f"Version {version.version} of {name!r} was calibrated on the answers of {then['name']!r}; model "
@@ -371,7 +359,7 @@ async def open_models(
         ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
-    used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
+    used = {key for name, key in named.items() if _asks_model(config.specialists[name], versions[name])} | set(also)
     gate = Gate(ClearancePolicy(), budgets, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
@@ -388,11 +376,9 @@ async def open_models(
     return engines
 
 
-def _asks_model(version: Version) -> bool:
+def _asks_model(section: SpecialistSection, version: Version) -> bool:
     """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    worded = version.report.get("task") == "answer" and version.report.get("rung") == "slm"
-    asks = worded or version.report.get("task") == "generate" or version.report.get("rung") == "llm"
-    return asks or base_of(version) is not None
+    return task_of(section).asks_model(version.report) or base_of(version) is not None
 
 
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
@@ -406,15 +392,10 @@ def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
 
 async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     """Fill the slots of the models in this process; remote ones are not asked anything nobody asked."""
-    for specialist in specialists.values():
-        if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
-            await specialist.head.warm()
-        elif isinstance(specialist, ExtractSpecialist):
-            await specialist.warm()
-        elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
-            model = config.models[config.specialists[specialist.card.name].model or ""]
-            if isinstance(model, LlamaModel):
-                await specialist.warm(slots=model.parallel)
+    for name, specialist in specialists.items():
+        model = config.models.get(config.specialists[name].model or "")
+        if isinstance(specialist, WarmsUp) and isinstance(model, LlamaModel):
+            await specialist.warm(slots=model.parallel)
 
 
 def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Version]) -> LlamaEngine:

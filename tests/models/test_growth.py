@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
@@ -68,9 +68,9 @@ def expected_and_found(
     data: Dataset, known: np.ndarray, others: list[np.ndarray], encoder: OnnxEncoder
 ) -> tuple[float, float]:
     """The gain that is expected, and that on the vectors of other messages, a list for each label in order."""
-    section = SpecialistSection(task="classify", data="rows")
+    section = make_section(task="classify", data="rows")
     folds = deal_folds(data, FOLDS, 0)
-    examples: TextExamples = text_examples(data, data.label_names, folds, section)
+    examples: TextExamples = text_examples(data, data.label_names, folds, seed=section.seed)
     job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
     expected = expected_gain(job, replace(examples, pieces=cut_folds(data, folds, 0)), known, None)
     fit = fit_kernel(known, replace(examples, folds=hold_back_in_parts(folds, PARTS_OF_FEW)))

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.job import Job
@@ -24,7 +24,7 @@ GOOD = {"text": "where is it", "intent": "card_arrival", "reply": "Thank you. A 
 def read(tmp_path):
     """Reads rows as the pairs of a `reply` specialist."""
     help_texts = Dataset(name="help.jsonl", rows=(), sha256="0" * 64)
-    section = SpecialistSection(task="generate", data="help.jsonl", model="m", reads=("intent",), pairs="pairs.jsonl")
+    section = make_section(task="generate", data="help.jsonl", model="m", reads=("intent",), pairs="pairs.jsonl")
     job = Job(name="reply", section=section, train=help_texts, held_out=help_texts, encoder=None, progress=Silent())
 
     def read(*rows):

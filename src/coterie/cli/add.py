@@ -126,6 +126,8 @@ def add(
     the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
     complete by itself. Comments and order of coterie.toml are kept.
     """
+    from coterie.config.renamed import renamed_table
+
     folder: Path = context.obj
     files = _places(folder, name, {"data": data, "test": test})
     given = {
@@ -150,6 +152,7 @@ def add(
     }
     given |= {"rungs": _listed(*rungs or ()), "chain": _listed(chain or "")}
     settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
+    settings = renamed_table(settings)
     _tell(folder, _add(folder, name, settings, files), as_json=as_json)
 
 
@@ -331,12 +334,12 @@ def _filled(document: dict[str, Any]) -> dict[str, Any]:
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
     """Read every row where it is now; how many there are, and what is odd about them."""
-    from coterie.learning.reading import read_section
+    from coterie.tasks.registry import task_of
 
     counts: dict[str, int] = {}
     warnings: list[str] = []
     for key, file in files.items():
-        dataset = read_section(section, file.source, for_evaluation=key == "test")
+        dataset = task_of(section).read_rows(section, file.source, for_evaluation=key == "test")
         counts[key] = len(dataset)
         warnings += dataset.warnings
     return counts, warnings

@@ -25,6 +25,7 @@ from coterie.knowledge.open import shelf_folder
 from coterie.models.locate import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
+from coterie.tasks.registry import task_of
 from coterie.types import Label
 
 _OLDEST_PYTHON = (3, 11)
@@ -181,7 +182,7 @@ def _versions(config: Config, folder: Path) -> Iterator[Check]:
             yield Check(name=f"trained {name}", ok=False, found=error.message, fix=fix)
             continue
         yield Check(name=f"trained {name}", ok=True, found=f"version {version.version}")
-        if section.task == "classify" and PROFILE_FILE not in version.files:
+        if task_of(section).needs_profile and PROFILE_FILE not in version.files:
             unknown.append(name)
     names = () if len(unknown) == len(config.specialists) else unknown
     found = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,12 +116,14 @@ def evaluate(
 
 
 def _section(config: Config, name: str) -> SpecialistSection:
+    from coterie.tasks.registry import task_of
+
     sections = config.specialists
     if name not in sections:
         raise UnknownSpecialist(
             f"Asked to measure {name!r}; this network has {sorted(sections)}.", hint="Use one of these names."
         )
-    if sections[name].task == "generate" and not sections[name].writes_freely:
+    if not task_of(sections[name]).is_measured(sections[name]):
         raise InputError(
             f"{name!r} drafts from source texts, which have no single right reply to compare with.",
             hint="Measure the specialist whose fact it reads.",
@@ -129,16 +132,17 @@ def _section(config: Config, name: str) -> SpecialistSection:
 
 
 def _read(path: Path, section: SpecialistSection) -> Dataset:
-    from coterie.learning.reading import read_section
+    from coterie.tasks.registry import task_of
 
-    return read_section(section.model_copy(update={"group_column": None}), path, for_evaluation=True)
+    return task_of(section).read_rows(section.model_copy(update={"group_column": None}), path, for_evaluation=True)
 
 
 def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:
     """Labels of the file that the version cannot give, by their rows, and what that means in words."""
     from coterie.learning.splits import describe_unknown, unknown_labels
+    from coterie.tasks.registry import task_of
 
-    if section.task != "classify":
+    if task_of(section).form != "label":
         return {}, []
     known = json.loads(version.files["model.json"])["labels"]
     unknown = unknown_labels(dataset, known)
@@ -164,6 +168,7 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     """Ask the specialist about every row, with progress."""
     from coterie.learning.evaluate import evaluate as ask_about
     from coterie.tasks.answer.metrics import look_up_with, with_quotes
+    from coterie.tasks.registry import task_of
 
     section, label = config.specialists[name], config.network.default_label
     async with opened_specialist(name, config, folder, version) as (specialist, shelves):
@@ -171,7 +176,12 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
             look_up = look_up_with(shelves, specialist.card) if shelves else None
             rows = await with_quotes(dataset.rows, shelves, clearance=label) if shelves else dataset.rows
             return await ask_about(
-                specialist, rows, progress=advance, label=label, alike=section.alike, look_up=look_up
+                specialist,
+                rows,
+                progress=advance,
+                label=label,
+                judge=partial(task_of(section).judge, section=section),
+                look_up=look_up,
             )
 
 

@@ -53,15 +53,15 @@ def fairness(
     it was not trained on: of those that it was, the version's report has the figures out of fold.
     """
     from coterie.config.file import load_config
-    from coterie.learning.reading import read_section
     from coterie.registry.registry import open_registry
+    from coterie.tasks.registry import task_of
 
     folder: Path = context.obj
     config = load_config(folder)
     section = _section(config.specialists.get(name), name, sorted(config.specialists))
     path = find_file(folder, data)
     version = open_registry(folder, config.registry).champion(name)
-    dataset = read_section(section.model_copy(update={"group_column": None}), path, for_evaluation=True)
+    dataset = task_of(section).read_rows(section.model_copy(update={"group_column": None}), path, for_evaluation=True)
     _check_columns(dataset, group)
     findings = run(_ask(name, config, folder, version, dataset))
     found = [_fairness(dataset, findings, column, cut or (), line) for column in group]
@@ -78,7 +78,9 @@ def fairness(
 
 
 def _section(section: SpecialistSection | None, name: str, known: list[str]) -> SpecialistSection:
-    if section is None or section.task != "score":
+    from coterie.tasks.registry import task_of
+
+    if section is None or task_of(section).form != "number":
         raise InputError(
             f"Asked how {name!r} treats groups; it is no `score` specialist of this network, which has {known}.",
             hint="Name one with task = 'score'.",

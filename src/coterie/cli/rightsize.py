@@ -231,16 +231,18 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
     """What an interruption leaves, where minutes of fine-tuning may be lost."""
     from coterie.cli.progress import say_fine_tuning_is_kept
     from coterie.rightsizing.rightsize import CHECKPOINTS_FOLDER
+    from coterie.tasks.registry import task_of
 
     if keep is not None and say_fine_tuning_is_kept(keep / CHECKPOINTS_FOLDER):
         return
-    if {"encoder", "slm"} & {*(section.rungs or ()), *(section.chain or ())}:
+    if {"encoder", "slm"} & {*task_of(section).wanted_rungs(section)}:
         more = " With --keep DIR a fine-tuning goes on where it was." if keep is None else ""
         remark(f"Nothing is kept{'' if keep is None else ' yet'}: it starts over.{more}")
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
     """What the rung `llm` asks."""
+    from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.learning.asked import find_asked
 
     if section.model not in config.models:
@@ -248,7 +250,7 @@ def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedMod
             f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
             hint="Add [models.NAME] to coterie.toml.",
         )
-    return find_asked(section, config, folder)
+    return find_asked(section, config, folder, Gate(ClearancePolicy()))
 
 
 # --- What was typed ------------------------------------------------------------------------------
@@ -299,13 +301,9 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
     """The specialist that was described. Raises `InputError` for what no specialist can be."""
     from pydantic import ValidationError
 
-    from coterie.config.specialists import SpecialistSection
+    from coterie.config.renamed import renamed_table
+    from coterie.config.specialists import check_section
 
-    if settings["task"] == "generate":
-        raise InputError(
-            "--task is 'generate': a written text has one rung, so there is no size to find.",
-            hint="Add it to a network and train it: coterie train measures it beside the untuned model.",
-        )
     given = {
         **settings,
         "rungs": _split_rungs("--rungs", settings["rungs"]),
@@ -314,13 +312,21 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
         "test": None if test is None else str(find_file(folder, test)),
     }
     try:
-        return SpecialistSection.model_validate({key: value for key, value in given.items() if value is not None})
+        return check_section(renamed_table({key: value for key, value in given.items() if value or _is_number(value)}))
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "The command"
         said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            said = f"task {given['task']!r} has no such setting"
         about = f" ({first['loc'][1]!r})" if len(first["loc"]) > 1 else ""
         raise InputError(f"{option}{about}: {said}.", hint="See coterie rightsize --help.") from None
+    except ValueError as error:
+        raise InputError(f"--task: {error}.", hint="See coterie rightsize --help.") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, PrivateAttr, ValidationError, model_validator
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
@@ -21,16 +21,11 @@ from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
 from coterie.config.policy import CascadeSection
 from coterie.config.privacy import PrivacySection, RetentionSection
+from coterie.config.renamed import renamed
 from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import TASKS, Specialist, section_class
 from coterie.errors import ConfigError
 from coterie.types import Label
-
-_PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encoder's
-
-
-_VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
-
 
 _LOADED_AT_OPENING = 64
 """Specialists that are loaded at opening where nothing is said of memory."""
@@ -284,7 +279,7 @@ class Config(_Section):
     """The whole file."""
 
     network: NetworkSection = NetworkSection()
-    specialists: dict[Name, SpecialistSection] = {}
+    specialists: dict[Name, Specialist] = {}
     models: dict[Name, Model] = {}
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
@@ -300,16 +295,17 @@ class Config(_Section):
     privacy: PrivacySection = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
 
+    _notices: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the file says in names that have changed since: it works, and should be written anew."""
+        return self._notices
+
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
         section = self.specialists[specialist]
-        if section.view_tokens is not None:
-            return section.view_tokens
-        if section.task == "answer":  # what it reads is searched for it: a budget that is too small would throw it away
-            return max(_VIEW_TOKENS, _PASSAGE_TOKENS * section.passages * len(section.knowledge))
-        if section.model is None:
-            return _VIEW_TOKENS
-        return self.models[section.model].window // 2
+        return section.view_limit(None if section.model is None else self.models[section.model].window)
 
     @model_validator(mode="after")
     def _names_resolve(self) -> Config:
@@ -352,17 +348,21 @@ def load_config(folder: Path) -> Config:
 
 def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
+    document: dict[str, Any] = {}
     try:
-        return Config.model_validate(tomllib.loads(text))
+        document, notices = renamed(tomllib.loads(text))
+        config = Config.model_validate(document)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
-        problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
+        problems = "\n".join(f"  - {_explain(problem, document)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+    config._notices = notices  # noqa: SLF001 - set once, where it is made
+    return config
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, document: dict[str, Any]) -> str:
     """One pydantic problem as a sentence with its place and, for unknown keys, the nearest name."""
     # A discriminated union puts its tag into the location; the file has no such key.
     where = tuple(part for part in problem["loc"] if part not in {"llama", "openai", "[key]"})
@@ -371,7 +371,10 @@ def _explain(problem: Any) -> str:
         return f"{place}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
-    valid = _valid_keys(problem["loc"][:-1])
+    valid = _valid_keys(problem["loc"][:-1], document)
+    if other := _other_tasks(problem["loc"], document):
+        task = document["specialists"][problem["loc"][1]]["task"]
+        return f"{place}: a key of task {other}; task {task!r} has {', '.join(valid)}"
     near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
     suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
     return f"{place}: unknown key; {suggestion}"
@@ -392,11 +395,21 @@ _FORMS = {
 """What a text must be like, in words, by its pattern."""
 
 
-def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
+def _other_tasks(location: tuple[str | int, ...], document: dict[str, Any]) -> str:
+    """The tasks that have the key at this place of `[specialists.NAME]`, in words; empty if it is elsewhere."""
+    if len(location) != 3 or location[0] != "specialists":
+        return ""
+    have = [name for name in TASKS.names if str(location[2]) in section_class(name).model_fields]
+    return " or ".join(map(repr, have))
+
+
+def _valid_keys(location: tuple[str | int, ...], document: dict[str, Any]) -> list[str]:
     """Field names of the section at a pydantic location."""
     section: Any = Config
-    for part in location:
+    for depth, part in enumerate(location):
         section = _step_into(section, str(part))
+        if depth == 1 and location[0] == "specialists":
+            section = section_class(document["specialists"][part]["task"])
     fields = section.model_fields.items() if hasattr(section, "model_fields") else ()
     return sorted(field.validation_alias or name for name, field in fields)
 

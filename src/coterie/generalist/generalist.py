@@ -293,7 +293,7 @@ class Asking:
 def _names_labels(entry: Entry) -> bool:
     """Whether an entry is a guess at a label: whoever asked may want one."""
     known = entry.content
-    return isinstance(known, FindingSummary) and known.task == "classify" and not known.accepted and bool(known.guess)
+    return isinstance(known, FindingSummary) and known.form == "label" and not known.accepted and bool(known.guess)
 
 
 class _Sensitivity(NamedTuple):

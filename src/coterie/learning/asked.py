@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from coterie.accounting.breakdown import format_money
 from coterie.accounting.meter import token_money
@@ -22,7 +22,6 @@ from coterie.config.file import Config, Model, OpenAIModel
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import CoterieError, StoreError
-from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.models.locate import describe_model, locate
 from coterie.protocols import Engine
 from coterie.runtime.cpu import on_the_bill
@@ -201,6 +200,18 @@ _AT_ONCE = 8
 """Prompts that are with a server at the same time."""
 
 
+class RemoteGate(Protocol):
+    """The way out for what a remote model is asked; `coterie.governance.egress.Gate` is one."""
+
+    def check(self, name: str, model: OpenAIModel, label: Label, /) -> object:
+        """Raises `EgressRefused` where texts of this label may not go there."""
+        ...
+
+    def open(self, name: str, model: OpenAIModel, /) -> Engine:
+        """The model, behind the gate."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class AskedModel:
     """A `[models]` entry that training may ask."""
@@ -212,6 +223,8 @@ class AskedModel:
     """The network's."""
     label: Label
     """Sensitivity of the texts it is shown."""
+    gate: RemoteGate
+    """Before a remote model."""
     currency: str = "USD"
     """Of its prices."""
 
@@ -228,14 +241,14 @@ class AskedModel:
             ModelMissing, ArtefactRefused: its file is not here, or is another.
         """
         if isinstance(self.model, OpenAIModel):
-            Gate(ClearancePolicy()).check(self.key, self.model, self.label)
+            self.gate.check(self.key, self.model, self.label)
         else:
             locate(self.model, self.folder)
 
     def open(self) -> RememberingEngine:
         """The engine, which asks nothing twice. Opens no connection and loads nothing before the first new prompt."""
         if isinstance(self.model, OpenAIModel):
-            engine: Engine = Gate(ClearancePolicy()).open(self.key, self.model)
+            engine: Engine = self.gate.open(self.key, self.model)
             at_once = _AT_ONCE
         else:
             engine = LlamaEngine.configured(self.key, self.model, locate(self.model, self.folder))
@@ -266,13 +279,14 @@ class AskedModel:
         return "at a price that is not set" if money is None else f"about {format_money(money, self.currency)}"
 
 
-def find_asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
+def find_asked(section: SpecialistSection, config: Config, folder: Path, gate: RemoteGate) -> AskedModel | None:
     """The model that a section's rung `llm` asks; None if it has no such rung.
 
     Args:
         section: The specialist's.
         config: The network's, whose `default_label` the texts have unless the section says otherwise.
         folder: The network's.
+        gate: Before a remote model.
     """
     if "llm" not in (section.rungs or ()) or section.model is None:
         return None
@@ -281,5 +295,6 @@ def find_asked(section: SpecialistSection, config: Config, folder: Path) -> Aske
         model=config.models[section.model],
         folder=folder,
         label=section.data_label or config.network.default_label,
+        gate=gate,
         currency=config.accounting.currency,
     )

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coterie.learning.metrics import Interval, Slice
-from coterie.tasks.extract.metrics import FieldFigures
 
-_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields"}
+_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields", "others"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +18,41 @@ class Confusion:
     predicted: str | None
     """None when no value was given."""
     count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldFigures:
+    """How well one field is found. None is a figure that the rows cannot give."""
+
+    stated: int
+    """Texts that state it."""
+    exact_f1: float | None
+    """F1 of values whose quote is word for word the right one, case and white space aside."""
+    token_f1: float | None
+    """Mean F1 of the words quoted, over texts that state the field or are said to."""
+    value_accuracy: float | None
+    """Share of right values among stated ones whose value is known."""
+    not_stated_precision: float | None
+    """Share of texts that do not state it among those said not to."""
+    not_stated_recall: float | None
+    """Share of texts said not to state it among those that do not."""
+    located: float | None
+    """Share of quotes that overlap a place where the field is stated."""
+    accuracy: float | None
+    """Share of right ones among everything that was said of it, accepted or not."""
+    coverage: float | None
+    """Share accepted."""
+    accepted_accuracy: float | None
+    """Share of right ones among the accepted."""
+    ece: float | None
+    """Calibration error of the confidence, 15 bins."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """95% intervals of both F1, over texts."""
+
+    def to_json(self) -> dict[str, object]:
+        """The figures as JSON values."""
+        pairs = {name: list(interval) for name, interval in self.intervals.items()}
+        return {name: value for name, value in vars(self).items() if name != "intervals"} | {"intervals": pairs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +108,8 @@ class Evaluation:
     """For an `answer`: share of these that were told that the documents do not say."""
     not_stated_precision: float | None = None
     """For an `answer`: share of questions that are unanswerable among those that were told so."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Figures that only one task has, by name."""
     fields: Mapping[str, FieldFigures] = field(default_factory=dict)
     """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -85,11 +121,20 @@ class Evaluation:
     slices: Mapping[str, Slice] = field(default_factory=dict)
     """The rows of each label, for a classifier."""
 
+    def figure(self, name: str) -> float | None:
+        """A figure by its name; None if the rows cannot give it."""
+        value = self.others.get(name, getattr(self, name, None))
+        return float(value) if isinstance(value, int | float) else None
+
     def to_json(self) -> dict[str, object]:
         """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
         figures = {name: value for name, value in vars(self).items() if name not in _NO_FIGURES}
-        return figures | {
-            "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
-            "confusions": [vars(confusion) for confusion in self.confusions],
-            **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
-        }
+        return (
+            figures
+            | dict(self.others)
+            | {
+                "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
+                "confusions": [vars(confusion) for confusion in self.confusions],
+                **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
+            }
+        )

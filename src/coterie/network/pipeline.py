@@ -329,7 +329,7 @@ class Network:
             except BaseException:  # who asked is gone: there is no finding, and what was spent was spent
                 life.steps += map(self.meter.price, charged((), card.name, bill))
                 raise
-        finding = replace(finding, task=card.task, steps=charged(finding.steps, card.name, bill))
+        finding = replace(finding, task=card.task, form=card.form, steps=charged(finding.steps, card.name, bill))
         return self._priced(finding)
 
     async def _ask_one(self, specialist: Specialist, task: Task, view: ContextView, say: Say | None) -> Finding:

@@ -38,7 +38,7 @@ def html_report(found: RightSizing) -> str:
         element("p", escape(str(found.verdict)), class_=f"verdict {found.verdict.outcome}"),
         card("One row a rung", _table_caption(found), element("div", _table(found), class_="scroll")),
         element("div", "".join(_charts(found)), class_="charts"),
-        "" if found.task == "extract" else _confusions(found.taken),
+        _confusions(found.taken),
         _warnings(found.warnings),
         _conditions(found),
     ]
@@ -198,6 +198,8 @@ def _chain(found: RightSizing) -> str:
 
 def _confusions(row: RungRow) -> str:
     """The most confused pairs of the rung taken, with texts."""
+    if all(case.value is None for case in row.cases):
+        return ""  # it names no labels
     pairs: dict[tuple[str, str], list[Case]] = defaultdict(list)
     for case in row.cases:
         if not case.correct:

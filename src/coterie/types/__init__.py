@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from coterie.types.context import (
     CONTENT_KINDS,
+    AnswerForm,
     Content,
     Context,
     ContextView,
@@ -35,6 +36,7 @@ from coterie.types.trace import Answer, Delta, Failure, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
+    "AnswerForm",
     "CONTENT_KINDS",
     "Account",
     "Answer",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.engines.features import fit_ngrams
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine, TextHead, dump_head
 from coterie.engines.linear import NgramBlock as Block
@@ -85,7 +85,7 @@ def stored(files) -> Version:
 
 def load(files, task: str = "classify", *, models=None, **section: object):
     """The specialist of some files."""
-    described = SpecialistSection(task=task, data="x", **section)
+    described = make_section(task=task, data="x", **section)
     return load_specialist("it", described, stored(files), encoder=ENCODER, models=models or {})
 
 

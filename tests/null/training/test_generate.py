@@ -10,11 +10,11 @@ from coterie.config.file import parse_config
 from coterie.errors import DataError
 from coterie.learning.job import Job
 from coterie.learning.progress import Silent
-from coterie.learning.reading import read_dataset
 from coterie.models.catalogue import CATALOGUE
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.registry import read_dataset
 
 CONFIG = """
 [specialists.triage]
@@ -49,7 +49,7 @@ def make(folder, rows=None, *, config=CONFIG):
     rows = [{"intent": key, "text": text} for key, text in SOURCES.items()] if rows is None else rows
     (folder / "help.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     parsed = parse_config(config)
-    data = read_dataset(folder / "help.jsonl", task="generate")
+    data = read_dataset(folder / "help.jsonl", task="generate", reads=("intent",))
     section = parsed.specialists["reply"]
     job = Job(name="reply", section=section, train=data, held_out=data, encoder=None, progress=Silent())
     files, report = train_generate(job, parsed, folder)

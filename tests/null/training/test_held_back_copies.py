@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import make_section
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, deal_folds, text_examples
 from coterie.learning.job import Job
@@ -29,10 +29,10 @@ def held_back(rows: list[tuple[str, str]], vectors: np.ndarray, encoder, monkeyp
 
     monkeypatch.setattr(tuning, "fit_tuned", fit_tuned)
     data = Dataset(name="rows", rows=tuple(Row(text=text, labels=(label,)) for text, label in rows), sha256="")
-    section = SpecialistSection(task="classify", data="rows", rungs=("encoder",))
+    section = make_section(task="classify", data="rows", rungs=("encoder",))
     base = object()
     job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent(), base=base)
-    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), section)
+    examples = text_examples(data, data.label_names, deal_folds(data, FOLDS, 0), seed=section.seed)
     with pytest.raises(Stopped):
         fit_text(job, examples, Encoded(vectors, 0.0))
     return seen

@@ -220,3 +220,22 @@ class ScoreSpecialist:
             "acceptance": asdict(self.acceptance),
             **({"text": self.text.describe()} if self.text else {}),
         }
+
+
+def load_score(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
+) -> ScoreSpecialist:
+    """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it describes none."""
+    bins, importance = tuple(ColumnBins.restore(each) for each in described["bins"]), described["importance"]
+    if importance.keys() != {column.name for column in bins}:
+        raise ValueError("its importances are not those of its columns")
+    return ScoreSpecialist(
+        card=card,
+        head=LinearEngine.load(files),
+        bins=bins,
+        importance={name: float(part) for name, part in importance.items()},
+        left_out={name: str(reason) for name, reason in described["left_out"].items()},
+        positive=described["positive"],
+        acceptance=Acceptance(**described["acceptance"]),
+        text=load_text_model(described, files, encoder if card.rung == "embedding" else None),
+    )
