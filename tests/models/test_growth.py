@@ -14,6 +14,7 @@ from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds
 from coterie.learning.job import Job
 from coterie.learning.kernel import PARTS_OF_FEW, expected_gain, fit_kernel, hold_back_in_parts
 from coterie.learning.progress import Silent
+from coterie.tasks.registry import task_of
 
 INTENTS = (
     *("activate_my_card", "age_limit", "apple_pay_or_google_pay", "atm_support", "automatic_top_up", "card_arrival"),
@@ -71,7 +72,9 @@ def expected_and_found(
     section = make_section(task="classify", data="rows")
     folds = deal_folds(data, FOLDS, 0)
     examples: TextExamples = text_examples(data, data.label_names, folds, seed=section.seed)
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
+    job = Job(
+        name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
+    )
     expected = expected_gain(job, replace(examples, pieces=cut_folds(data, folds, 0)), known, None)
     fit = fit_kernel(known, replace(examples, folds=hold_back_in_parts(folds, PARTS_OF_FEW)))
     in_parts = (fit.out_of_fold.argmax(axis=1) == examples.hot.argmax(axis=1)).mean()

@@ -7,14 +7,14 @@ A table is checked by the section class of the task that it names. Classes come 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, field_validator, model_validator
 
 from coterie.config.section import STRICT, Name
 from coterie.errors import ConfigError
 from coterie.runtime.plugins import Door
-from coterie.types import Label, Rung
+from coterie.types import Label
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
 
@@ -49,7 +49,7 @@ class SpecialistSection(BaseModel):
     """
     group_column: str | None = None
     """Rows with the same value here are never split between training and held-out data."""
-    rungs: tuple[Rung, ...] | None = None
+    rungs: tuple[Literal["lexical", "embedding", "encoder", "slm", "llm"], ...] | None = None
     """Rungs to try, cheapest first; default: those that take seconds. `encoder` and `slm` take minutes: name them.
 
     So must `llm` be named, which asks `model` with examples from the training data: each question may cost money, and
@@ -109,8 +109,6 @@ class SpecialistSection(BaseModel):
 
     @model_validator(mode="after")
     def _rungs_have_a_model(self) -> SpecialistSection:
-        if "chain" in (self.rungs or ()):
-            raise ValueError("rungs names 'chain', which is no rung by itself: set `chain`")
         if self.model is None and "slm" in (self.rungs or ()):
             raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if self.model is None and "llm" in (self.rungs or ()):

@@ -160,7 +160,9 @@ async def test_the_figures_of_a_score():
     """A probability is judged by ranking and error, and as a label from one half."""
     rows = [Row(text=str(i), labels=(label,), columns={"x": i}) for i, label in enumerate("0011")]
     values = [0.1, 0.6, 0.4, 0.9]
-    report = await evaluate(Answers({str(i): finding(p) for i, p in enumerate(values)}, task="score"), rows, judge=judge_scores)
+    report = await evaluate(
+        Answers({str(i): finding(p) for i, p in enumerate(values)}, task="score"), rows, judge=judge_scores
+    )
 
     assert report.auc == 0.75
     assert report.accuracy == 0.5

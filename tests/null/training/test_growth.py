@@ -8,6 +8,7 @@ from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds
 from coterie.learning.job import Job
 from coterie.learning.kernel import expected_gain
 from coterie.learning.progress import Silent
+from coterie.tasks.registry import task_of
 
 
 def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:
@@ -31,7 +32,9 @@ def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset,
 def gain_of(data: Dataset, examples: TextExamples, vectors: np.ndarray, encoder) -> float:
     """The gain that is expected of these."""
     section = make_section(task="classify", data="rows")
-    job = Job(name="it", section=section, train=data, held_out=data, encoder=encoder, progress=Silent())
+    job = Job(
+        name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
+    )
     return expected_gain(job, examples, vectors, None)
 
 

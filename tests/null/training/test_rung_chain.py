@@ -242,10 +242,10 @@ def test_the_threshold_is_never_above_the_stop():
         ('task = "classify"\nchain = ["lexical", "lexical"]', "each once"),
         ('task = "classify"\nchain = ["lexical", "slm"]', "Input should be 'lexical', 'embedding' or 'encoder'"),
         ('task = "classify"\nchain = ["lexical", "embedding"]\nrungs = ["lexical"]', "leave `rungs` out"),
-        ('task = "score"\nchain = ["lexical", "embedding"]', "not for task 'score'"),
+        ('task = "score"\nchain = ["lexical", "embedding"]', "a key of task 'classify'; task 'score' has "),
         (
             'task = "classify"\nchain = ["lexical", "embedding"]\npair_column = "b"',
-            "not for a specialist with pair_column",
+            "a key of task 'classify'; task 'pairs' has ",
         ),
         ('task = "classify"\nchain = ["lexical", "embedding"]\nchain_quality = 1.5', "less than or equal to 1"),
         ('task = "classify"\nrungs = ["chain"]', "specialists.it.rungs"),
