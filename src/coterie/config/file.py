@@ -13,13 +13,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError, model_validator
 
 from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
 from coterie.config.budgets import BudgetSection
 from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
-from coterie.config.policy import CascadeSection
+from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
 from coterie.config.renamed import renamed
 from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
@@ -284,7 +284,7 @@ class Config(_Section):
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
-    cascade: CascadeSection = CascadeSection()
+    policy: PolicySection = PolicySection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     observe: ObserveSection = ObserveSection()
@@ -294,13 +294,6 @@ class Config(_Section):
     audit: AuditSection = AuditSection()
     privacy: PrivacySection = PrivacySection()
     budgets: dict[Name, BudgetSection] = {}
-
-    _notices: tuple[str, ...] = PrivateAttr(default=())
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What the file says in names that have changed since: it works, and should be written anew."""
-        return self._notices
 
     def view_tokens(self, specialist: str) -> int:
         """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
@@ -313,8 +306,8 @@ class Config(_Section):
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
-        if self.cascade.quality is not None and not self.generalist:
-            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
+        if self.policy.quality is not None and not self.generalist:
+            raise ValueError("policy.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
@@ -350,16 +343,14 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
     document: dict[str, Any] = {}
     try:
-        document, notices = renamed(tomllib.loads(text))
-        config = Config.model_validate(document)
+        document = renamed(tomllib.loads(text), source)
+        return Config.model_validate(document)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem, document)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
-    config._notices = notices  # noqa: SLF001 - set once, where it is made
-    return config
 
 
 def _explain(problem: Any, document: dict[str, Any]) -> str:

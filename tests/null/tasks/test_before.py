@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,15 @@ WRITTEN = {"reply": "Block the card in the app under Cards.", "rewrite": "Write 
 @pytest.fixture
 def config():
     """The older file."""
-    return load_config(BEFORE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return load_config(BEFORE)
 
 
-def test_the_file_is_read_in_the_names_of_today(config):
+def test_the_file_is_read_in_the_names_of_today():
     """A `classify` with `pair_column` is a `pairs`, and the file's owner is told."""
+    with pytest.warns(FutureWarning, match="specialists.clauses"):
+        config = load_config(BEFORE)
     kinds = {name: section.task for name, section in config.specialists.items()}
 
     assert kinds == {
@@ -68,9 +73,6 @@ def test_the_file_is_read_in_the_names_of_today(config):
         "reply": "generate",
         "rewrite": "generate",
     }
-    assert len(config.notices) == 1
-    assert "specialists.clauses" in config.notices[0]
-
 
 @pytest.mark.parametrize("name", ASKED)
 async def test_a_version_answers_as_it_did(config, name):
