@@ -16,9 +16,9 @@ from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
 from coterie.accounting.overhead import Overhead
 from coterie.cascade.purse import BudgetedEngine, Price, Purse
-from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.llama import LlamaEngine
+from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.generalist.generalist import Generalist
@@ -35,13 +35,12 @@ from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.detection import Detector
 from coterie.privacy.open import open_detector
-from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Specialist, Store, StreamingEngine, WarmsUp
+from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
+from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
 from coterie.routing.explain import Explanation
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.routing.router import LearnedRouter
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.sqlite import SQLiteStore
@@ -115,7 +114,7 @@ class Preview:
     """A network that routes and is not asked: no weights and no models are loaded."""
 
     network: Network
-    router: LearnedRouter
+    router: ExplainsRoutes
 
     async def explain(self, request: Request) -> Explanation:
         """Whom the network would ask, and why. Raises `InputError` where the request cannot be served."""
@@ -137,6 +136,8 @@ async def open_preview(folder: Path | str) -> Preview:
     _check_encoder(versions, encoder)
     specialists = _specialists(config, versions, encoder, {}, budget=0)
     router = _router(config, specialists, versions, encoder)
+    if not isinstance(router, ExplainsRoutes):
+        raise ConfigError(f"router.kind is {config.router.kind!r}, which does not explain its routes.")
     network = Network(
         specialists=specialists,
         router=router,
@@ -301,7 +302,7 @@ def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purs
     """Remote models behind the budgets; what runs in this process is not paid for by the question."""
     found = dict(models)
     for name, model in config.models.items():
-        if name in found and isinstance(model, OpenAIModel):
+        if name in found and isinstance(model, RemoteModel):
             now = model.prices_at()
             price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
             found[name] = BudgetedEngine(found[name], price, purse)
@@ -368,11 +369,11 @@ async def open_models(
         adapted = [
             version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
         ]
-        if isinstance(model, OpenAIModel):
+        if isinstance(model, RemoteModel):
             _refuse_adapters(name, adapted)
             engines[name] = gate.open(name, model)
         else:
-            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder, adapted)
+            engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
 
 
@@ -384,7 +385,7 @@ def _asks_model(section: SpecialistSection, version: Version) -> bool:
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
     for version in adapted:
         raise ConfigError(
-            f"specialists.{version.name}.model is {model!r}, a server; the adapter of {version.name!r} needs a model "
+            f"specialists.{version.name}.model is {model!r}; the adapter of {version.name!r} needs a model "
             "that runs in this process.",
             hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama'.",
         )
@@ -398,39 +399,44 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
             await specialist.warm(slots=model.parallel)
 
 
-def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Version]) -> LlamaEngine:
-    """The model with the adapters of these versions, which were all trained on its very file."""
-    path = locate(model, folder)
+def _open_here(name: str, model: ModelEntry, folder: Path, adapted: Sequence[Version]) -> StreamingEngine:
+    """The model, run in this process, with the adapters of these versions, which were trained on its very file."""
+    kind = local_type(model)
+    if not kind.holds_adapters:
+        _refuse_adapters(name, adapted)
     for version in adapted:
-        if (base := base_of(version)) != (found := checksum_of(path)):
-            raise ArtefactRefused(
-                f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
-                f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
-                hint=f"Train it again: coterie train {version.name}",
-            )
-    # By path: llama.cpp reads a file itself, and the version was verified a moment ago.
+        if isinstance(model, LlamaModel):
+            _check_base(version, name, locate(model, folder))
+    # By path: an engine reads a file itself, and the version was verified a moment ago.
     adapters = {version.name: version.folder / ADAPTER_FILE for version in adapted}
-    return LlamaEngine.configured(name, model, path, adapters=adapters)
+    return kind.open(name, model, EnginePlace(folder=folder, adapters=adapters))
+
+
+def _check_base(version: Version, name: str, path: Path) -> None:
+    if (base := base_of(version)) != (found := checksum_of(path)):
+        raise ArtefactRefused(
+            f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
+            f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
+            hint=f"Train it again: coterie train {version.name}",
+        )
 
 
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
-) -> LearnedRouter:
-    """The router of the champions' profiles; who reads facts is reached through who writes them."""
+) -> Router:
+    """The router that the file names, with the champions' profiles."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()
         if PROFILE_FILE in version.files
     }
-    return LearnedRouter(
+    parts = RouterParts(
         cards={name: specialist.card for name, specialist in specialists.items()},
         profiles=profiles,
         encoder=encoder,
-        false_rejection=config.router.false_rejection,
-        words=encoder.words(),
-        order_sense=OrderSense.bundled(encoder.sha256),
         untrained=_untrained(config, versions),
     )
+    return ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
 
 
 def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> Generalist | None:

@@ -16,7 +16,7 @@ from coterie.accounting.cards import open_cards
 from coterie.accounting.energy import POWERCAP, PackageMeter
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
-from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
+from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.knowledge.generation import shelf_state
@@ -109,7 +109,7 @@ def _energy(config: Config) -> Check:
 def _gpus(config: Config) -> Iterator[Check]:
     """Whether the energy of a server on graphics cards of this machine can be measured."""
     for name, model in config.models.items():
-        if isinstance(model, OpenAIModel) and model.gpus:
+        if isinstance(model, RemoteModel) and model.gpus:
             cards = ", ".join(map(str, model.gpus))
             if open_cards(model.gpus) is not None:
                 found = f"measured by the counters of graphics cards {cards}"
@@ -125,7 +125,7 @@ def _names(config: Config) -> Iterator[Check]:
     below = {
         name: model
         for name, model in config.models.items()
-        if isinstance(model, OpenAIModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
+        if isinstance(model, RemoteModel) and name in _called(config) and model.clearance < Label.CONFIDENTIAL
     }
     if not below:
         return

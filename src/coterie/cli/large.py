@@ -13,7 +13,7 @@ from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.cli.progress import TerminalProgress
-    from coterie.config.file import Config, OpenAIModel
+    from coterie.config.file import Config, RemoteModel
     from coterie.rightsizing.bench import Rows
     from coterie.rightsizing.large import RecordedAnswer
     from coterie.rightsizing.result import LargeRow
@@ -57,12 +57,12 @@ def large_row(large: Large, config: Config | None, rows: Rows, progress: Termina
 
 def _ask_live(name: str, large: Large, config: Config, rows: Rows, progress: TerminalProgress) -> LargeRow:
     """Ask a remote model of the network through the gate, and keep its answers if that was asked for."""
-    from coterie.config.file import OpenAIModel
+    from coterie.config.file import RemoteModel
     from coterie.rightsizing.large import Prices, judge_answers, write_answers
 
     model = config.models.get(name)
-    if not isinstance(model, OpenAIModel):
-        known = sorted(key for key, each in config.models.items() if isinstance(each, OpenAIModel))
+    if not isinstance(model, RemoteModel):
+        known = sorted(key for key, each in config.models.items() if isinstance(each, RemoteModel))
         raise InputError(
             f"Asked for model {name!r}; the network's remote models are {known}.",
             hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
@@ -77,7 +77,7 @@ def _ask_live(name: str, large: Large, config: Config, rows: Rows, progress: Ter
 
 
 async def _answers(
-    name: str, model: OpenAIModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+    name: str, model: RemoteModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
 ) -> list[RecordedAnswer]:
     from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.rightsizing.large import ask_model

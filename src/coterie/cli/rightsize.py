@@ -302,7 +302,7 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
     from pydantic import ValidationError
 
     from coterie.config.renamed import renamed_table
-    from coterie.config.specialists import check_section
+    from coterie.config.specialists import make_section
 
     given = {
         **settings,
@@ -312,7 +312,8 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
         "test": None if test is None else str(find_file(folder, test)),
     }
     try:
-        return check_section(renamed_table({key: value for key, value in given.items() if value or _is_number(value)}))
+        typed = {key: value for key, value in given.items() if value or _is_number(value)}
+        return make_section(**renamed_table(typed))
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "The command"

@@ -6,14 +6,12 @@ A table is checked by the section class of the task that it names. Classes come 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, field_validator, model_validator
 
+from coterie.config.choice import choice
 from coterie.config.section import STRICT, Name
-from coterie.errors import ConfigError
-from coterie.runtime.plugins import Door
 from coterie.types import Label
 
 _VIEW_TOKENS = 8192  # of a specialist that reads without a model: some thirty passages
@@ -136,40 +134,14 @@ class EncoderSection(DataSection):
     """Licence of a `base` that does not state its own, in SPDX's words."""
 
 
-@runtime_checkable
-class HasSection(Protocol):
-    """What this package needs of a task."""
-
-    section: type[SpecialistSection]
-    """The class that checks a `[specialists.NAME]` table of the task."""
-
-
-TASKS = Door("coterie.tasks", HasSection, "task")  # type: ignore[type-abstract]
-
-
-def section_class(task: object) -> type[SpecialistSection]:
-    """The class that checks tables of a task. Raises `ValueError` where there is no such task."""
-    if not isinstance(task, str):
-        raise ValueError(f"task is {task!r}; it is one of {', '.join(TASKS.names)}")  # noqa: TRY004 - a value of the file
-    try:
-        return TASKS.load(task).section
-    except ConfigError as error:
-        raise ValueError(f"{error.message} {error.hint}".strip()) from error
-
-
-def check_section(given: object) -> SpecialistSection:
-    """A `[specialists.NAME]` table, checked by the class of its task."""
-    if isinstance(given, SpecialistSection):
-        return given
-    if not isinstance(given, Mapping) or "task" not in given:
-        raise ValueError(f"it needs `task`, one of {', '.join(TASKS.names)}")
-    return section_class(given["task"]).model_validate(given)
+TASKS = choice("coterie.tasks", key="task")
+"""Tasks by name, as far as sections go."""
 
 
 def make_section(**settings: Any) -> SpecialistSection:  # noqa: ANN401 - checked by the section
     """The section of these settings, such as `task="classify", data="x.csv"`. Raises `ValueError`."""
-    return check_section(settings)
+    return cast("SpecialistSection", TASKS.check(settings))
 
 
-Specialist = Annotated[SerializeAsAny[SpecialistSection], PlainValidator(check_section)]
-"""A table of `[specialists]`: a union over the installed tasks, discriminated by `task`."""
+Specialist = Annotated[SerializeAsAny[SpecialistSection], PlainValidator(TASKS.check)]
+"""A table of `[specialists]`."""

@@ -29,7 +29,7 @@ from typing import NamedTuple
 from coterie.accounting.meter import most_read, token_money
 from coterie.config.accounting import TokenPrices
 from coterie.config.budgets import BudgetSection
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
 from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.governance import budget_file as table
 from coterie.governance.budget_file import MICRO, NANO, Amount, BudgetFile, BudgetSpan, micro, nano, span_of
@@ -111,7 +111,7 @@ class Budgets:
             await asyncio.to_thread(self._settle, reserved, took)
 
     @asynccontextmanager
-    async def held(self, prompts: Sequence[Prompt], model: OpenAIModel, name: str) -> AsyncIterator[Reservation]:
+    async def held(self, prompts: Sequence[Prompt], model: RemoteModel, name: str) -> AsyncIterator[Reservation]:
         """Around a call of a remote model: the most that it can take is reserved, and then what it took is settled.
 
         Raises:

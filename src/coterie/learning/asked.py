@@ -18,9 +18,9 @@ from typing import Any, Literal, Protocol
 
 from coterie.accounting.breakdown import format_money
 from coterie.accounting.meter import token_money
-from coterie.config.file import Config, Model, OpenAIModel
+from coterie.config.file import Config, LlamaModel, Model, RemoteModel
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.llama import LlamaEngine
+from coterie.engines.contract import EnginePlace, local_type
 from coterie.errors import CoterieError, StoreError
 from coterie.models.locate import describe_model, locate
 from coterie.protocols import Engine
@@ -203,11 +203,11 @@ _AT_ONCE = 8
 class RemoteGate(Protocol):
     """The way out for what a remote model is asked; `coterie.governance.egress.Gate` is one."""
 
-    def check(self, name: str, model: OpenAIModel, label: Label, /) -> object:
+    def check(self, name: str, model: RemoteModel, label: Label, /) -> object:
         """Raises `EgressRefused` where texts of this label may not go there."""
         ...
 
-    def open(self, name: str, model: OpenAIModel, /) -> Engine:
+    def open(self, name: str, model: RemoteModel, /) -> Engine:
         """The model, behind the gate."""
         ...
 
@@ -231,7 +231,7 @@ class AskedModel:
     @property
     def is_remote(self) -> bool:
         """It is reached through the gate."""
-        return isinstance(self.model, OpenAIModel)
+        return isinstance(self.model, RemoteModel)
 
     def check(self) -> None:
         """Refuse what would be refused at every prompt, before anything is asked.
@@ -240,18 +240,18 @@ class AskedModel:
             EgressRefused: the texts are above its clearance.
             ModelMissing, ArtefactRefused: its file is not here, or is another.
         """
-        if isinstance(self.model, OpenAIModel):
+        if isinstance(self.model, RemoteModel):
             self.gate.check(self.key, self.model, self.label)
-        else:
+        elif isinstance(self.model, LlamaModel):
             locate(self.model, self.folder)
 
     def open(self) -> RememberingEngine:
         """The engine, which asks nothing twice. Opens no connection and loads nothing before the first new prompt."""
-        if isinstance(self.model, OpenAIModel):
+        if isinstance(self.model, RemoteModel):
             engine: Engine = self.gate.open(self.key, self.model)
             at_once = _AT_ONCE
         else:
-            engine = LlamaEngine.configured(self.key, self.model, locate(self.model, self.folder))
+            engine = local_type(self.model).open(self.key, self.model, EnginePlace(folder=self.folder))
             at_once = self.model.parallel
         identity = [self.model.engine, *self.describe().values(), getattr(self.model, "base_url", "")]
         return RememberingEngine(
@@ -264,7 +264,7 @@ class AskedModel:
 
     def money(self, tokens_in: int, tokens_out: int) -> Decimal | None:
         """What so many tokens cost; None where no price is set. A model in this process takes no money a token."""
-        if not isinstance(self.model, OpenAIModel):
+        if not isinstance(self.model, RemoteModel):
             return None
         prices = self.model.prices_at()
         return token_money(

@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from coterie.accounting.overhead import OVERHEAD
-from coterie.config.file import Model, OpenAIModel
+from coterie.config.file import Model, RemoteModel
 from coterie.types import Settlement, Step, Trace, Usage, total_usage
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SpanMaker:
             "coterie.engine": step.engine,
         }
         kind = SpanKind.INTERNAL
-        if isinstance(model, OpenAIModel):
+        if isinstance(model, RemoteModel):
             place = urlsplit(model.base_url)
             about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
             kind = SpanKind.CLIENT

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, OpenAIModel, load_config
+from coterie.config.file import Config, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ConfigError, DataError, SetupError, UnknownSpecialist
@@ -233,7 +233,7 @@ def _train_whole(job: Job[SpecialistSection], place: Workplace, registry: Regist
     meter = CostMeter(config.accounting, config.models, None, package=package)
     took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
     for engine, each in bill:  # a model in this process is in its CPU time
-        if isinstance(config.models.get(engine), OpenAIModel):
+        if isinstance(config.models.get(engine), RemoteModel):
             took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
     return replace(trained, took=took)
 

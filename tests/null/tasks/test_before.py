@@ -74,6 +74,7 @@ def test_the_file_is_read_in_the_names_of_today():
         "rewrite": "generate",
     }
 
+
 @pytest.mark.parametrize("name", ASKED)
 async def test_a_version_answers_as_it_did(config, name):
     """Value, text, confidence, fields and citations are those that were recorded."""
