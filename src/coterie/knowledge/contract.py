@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from coterie.config.file import KnowledgeSection
-from coterie.knowledge.documents import Shelf
-from coterie.knowledge.local import TokenEncoder
 from coterie.runtime.plugins import Door
+
+if TYPE_CHECKING:
+    from coterie.knowledge.documents import Shelf
+    from coterie.knowledge.local import TokenEncoder
 
 K = TypeVar("K", bound=KnowledgeSection)
 

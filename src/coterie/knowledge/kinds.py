@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from coterie.config.file import KnowledgeSection
 from coterie.config.section import EnvSecret
 from coterie.errors import ExtraMissing
 from coterie.knowledge.contract import IndexPlace, IndexType
-from coterie.knowledge.documents import Mode, Shelf
-from coterie.knowledge.local import LocalShelf, TokenEncoder
-from coterie.knowledge.rerank import Reranker
+
+if TYPE_CHECKING:
+    from coterie.knowledge.documents import Mode, Shelf
+    from coterie.knowledge.local import TokenEncoder
+    from coterie.knowledge.rerank import Reranker
 
 
 def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker | None:
@@ -18,6 +21,8 @@ def open_reranker(section: KnowledgeSection, encoder: TokenEncoder) -> Reranker 
 
     A shelf in PostgreSQL keeps no tokens of passages, so it has none.
     """
+    from coterie.knowledge.rerank import Reranker
+
     reranker = Reranker.bundled() if section.rerank and section.index_kind == "local" else None
     return reranker if reranker is not None and reranker.encoder == encoder.sha256 else None
 
@@ -33,6 +38,8 @@ class LocalType(IndexType[KnowledgeSection]):
 
     def open(self, section: KnowledgeSection, place: IndexPlace) -> Shelf:
         """The index in its own folder."""
+        from coterie.knowledge.local import LocalShelf  # as below: a section is checked without numpy
+
         reranker = open_reranker(section, place.encoder)
         return LocalShelf(
             place.folder,
