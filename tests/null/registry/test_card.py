@@ -117,7 +117,7 @@ def test_fields_stand_in_the_card_of_an_extractor():
     fields = {"law": {"stated": 12, "exact_f1": 0.8, "token_f1": 0.9, "coverage": None}}
     report = {"name": "terms", "task": "extract", "rung": "lexical", "metrics": {"token_f1": 0.9, "fields": fields}}
 
-    card = write_card(report)
+    card = write(report, TASK_TYPES.load("extract").about)
 
     assert "| law | 12 | 0.8 | 0.9 |" in card
     assert "pipeline_tag: token-classification" in card
