@@ -56,7 +56,12 @@ _Data = Annotated[
         metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if outside. `answer` needs none."
     ),
 ]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")]
+_Task = Annotated[
+    str,
+    typer.Option(
+        metavar="TASK", help="classify, pairs, score, extract, answer, generate, or one of an installed package."
+    ),
+]
 _Knowledge = Annotated[
     list[str] | None,
     typer.Option(metavar="SHELF", help="answer: a shelf that it reads, from [knowledge] or as it was indexed."),

@@ -14,7 +14,7 @@ GroupColumn = Annotated[
 ]
 PairColumn = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="classify: column with a second text, such as a hypothesis about the text."),
+    typer.Option(metavar="COLUMN", help="pairs: column with a second text, such as a hypothesis about the text."),
 ]
 MultiLabel = Annotated[bool, typer.Option("--multi-label", help="A text may have several labels, or none.")]
 Exclude = Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="score: a column that must not be used.")]

@@ -29,7 +29,7 @@ from coterie.cli.files import check_writable, find_file
 from coterie.cli.large import Large, large_row, parse_money
 from coterie.cli.output import Json, remark
 from coterie.cli.rightsize_show import give
-from coterie.errors import InputError
+from coterie.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from coterie.config.accounting import AccountingSection
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 _MOST_WATTS = 1000.0
 
 _Data = Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")]
+_Task = Annotated[
+    str, typer.Option(metavar="TASK", help="classify, pairs, score, extract, or one of an installed package.")
+]
 _Test = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Held-out data; without it a seeded fifth of DATA is held out.")
 ]
@@ -303,6 +305,7 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
 
     from coterie.config.renamed import renamed_table
     from coterie.config.specialists import make_section
+    from coterie.tasks.registry import TASK_TYPES
 
     given = {
         **settings,
@@ -312,6 +315,8 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
         "test": None if test is None else str(find_file(folder, test)),
     }
     try:
+        if why_not := TASK_TYPES.load(settings["task"]).not_rightsized:
+            raise InputError(f"--task is {settings['task']!r}.", hint=why_not)
         typed = {key: value for key, value in given.items() if value or _is_number(value)}
         return make_section(**renamed_table(typed))
     except ValidationError as error:
@@ -322,8 +327,8 @@ def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str,
             said = f"task {given['task']!r} has no such setting"
         about = f" ({first['loc'][1]!r})" if len(first["loc"]) > 1 else ""
         raise InputError(f"{option}{about}: {said}.", hint="See coterie rightsize --help.") from None
-    except ValueError as error:
-        raise InputError(f"--task: {error}.", hint="See coterie rightsize --help.") from None
+    except ConfigError as error:
+        raise InputError(f"--task: {error.message}", hint=error.hint) from None
 
 
 def _is_number(value: object) -> bool:

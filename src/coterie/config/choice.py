@@ -61,4 +61,4 @@ class Choice:
 
 def choice(group: str, *, key: str, usual: str | None = None) -> Choice:
     """The choice among what registers under a group of entry points, such as `coterie.tasks`."""
-    return Choice(door=Door(group, HasSection, key), key=key, usual=usual)  # type: ignore[type-abstract]
+    return Choice(door=Door(group, HasSection, key), key=key, usual=usual)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import BaseModel, Field, PlainValidator, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from coterie.config.choice import choice
 from coterie.config.section import STRICT, Name
@@ -98,11 +98,16 @@ class SpecialistSection(BaseModel):
             return self.view_tokens
         return _VIEW_TOKENS if window is None else window // 2
 
+    @field_validator("bar")
+    @classmethod
+    def _is_measured(cls, bar: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if odd := [name for name in bar if name not in cls.measures]:
+            task, measured = info.data.get("task"), " or ".join(cls.measures)
+            raise ValueError(f"bar is about {odd[0]!r}; a {task!r} specialist is measured by {measured}")
+        return bar
+
     @model_validator(mode="after")
     def _can_be_trained(self) -> SpecialistSection:
-        if odd := [name for name in self.bar if name not in self.measures]:
-            measured = " or ".join(self.measures)
-            raise ValueError(f"bar is about {odd[0]!r}; a {self.task!r} specialist is measured by {measured}")
         if self.model is None and "slm" in (self.rungs or ()):
             raise ValueError("rung 'slm' needs `model`, the key of a [models] entry with engine \"llama\"")
         if self.model is None and "llm" in (self.rungs or ()):

@@ -110,6 +110,7 @@ def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataE
 
 
 def too_few(found: ParsedRows) -> Iterator[Problem]:
+    """Rows that are fewer than it takes."""
     if len(found.rows) < found.fewest:
         yield Problem(
             f"it has {count(len(found.rows), 'row')}; at least {found.fewest} are needed",
@@ -118,6 +119,7 @@ def too_few(found: ParsedRows) -> Iterator[Problem]:
 
 
 def empty_texts(found: ParsedRows) -> Iterator[Problem]:
+    """Rows without a text."""
     empty = [row.line for row in found.rows if not row.text.strip()]
     if empty:
         yield Problem(
@@ -126,6 +128,7 @@ def empty_texts(found: ParsedRows) -> Iterator[Problem]:
 
 
 def unlabelled(found: ParsedRows) -> Iterator[Problem]:
+    """Rows to learn from without a label."""
     bare = [row.line for row in found.rows if not row.labels]
     if bare and not found.multi_label and not found.for_evaluation:
         yield Problem(
@@ -155,6 +158,7 @@ def fold_label(label: str) -> str:
 
 
 def free_text_labels(found: ParsedRows) -> Iterator[Problem]:
+    """Labels of which most occur once."""
     counts = label_counts(found.rows)
     if found.for_evaluation or len(found.rows) < FEWEST_ROWS:
         return
@@ -183,6 +187,7 @@ def single_examples(found: ParsedRows) -> Iterator[Problem]:
 
 
 def one_label(found: ParsedRows) -> Iterator[Problem]:
+    """Rows that all have the same label, or none."""
     counts = label_counts(found.rows)
     bare = any(not row.labels for row in found.rows)
     if not counts and found.multi_label and not found.for_evaluation and found.rows:
@@ -192,6 +197,7 @@ def one_label(found: ParsedRows) -> Iterator[Problem]:
 
 
 def contradictions(found: ParsedRows) -> Iterator[Problem]:
+    """More texts with several labels than without."""
     conflicts = _conflicts(found)
     rows = sum(map(len, conflicts))
     if rows > len(found.rows) / 2 and not found.for_evaluation:
@@ -206,6 +212,7 @@ def contradictions(found: ParsedRows) -> Iterator[Problem]:
 
 
 def repeated(found: ParsedRows) -> Iterator[str]:
+    """Rows that say what an earlier one says."""
     seen: set[object] = set()
     again = []
     for row in found.rows:
@@ -218,6 +225,7 @@ def repeated(found: ParsedRows) -> Iterator[str]:
 
 
 def contradicting(found: ParsedRows) -> Iterator[str]:
+    """Texts that occur with several labels."""
     conflicts = _conflicts(found)
     if conflicts:
         rows = sum(map(len, conflicts))
@@ -225,12 +233,14 @@ def contradicting(found: ParsedRows) -> Iterator[str]:
 
 
 def bars_in_labels(found: ParsedRows) -> Iterator[str]:
+    """A bar in a label where one label is given."""
     odd = [label for label in label_counts(found.rows) if "|" in label]
     if odd and not found.multi_label:
         yield f"{quote(odd[0])} is read as one label; if it means several, set multi_label = true"
 
 
 def any_of_several(found: ParsedRows) -> Iterator[str]:
+    """Lists of labels where one label is given."""
     several = sum(len(row.labels) > 1 for row in found.rows)
     if several and not found.multi_label:
         yield (
@@ -240,6 +250,7 @@ def any_of_several(found: ParsedRows) -> Iterator[str]:
 
 
 def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
+    """Rows too few to show a low risk."""
     if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
         yield (
             f"only {count(len(found.rows), 'row')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
@@ -248,12 +259,14 @@ def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
 
 
 def ungrouped(found: ParsedRows) -> Iterator[str]:
+    """Rows without a group where there are groups."""
     bare = [row.line for row in found.rows if row.group is None]
     if found.group_column is not None and bare:
         yield f"{count(len(bare), 'row')} without a {found.group_column!r}: each counts as a group of its own"
 
 
 def out_of_scope(found: ParsedRows) -> Iterator[str]:
+    """Rows without a label, which are out of scope."""
     bare = sum(not row.labels for row in found.rows)
     if bare and found.for_evaluation and not found.multi_label:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
@@ -263,6 +276,7 @@ def out_of_scope(found: ParsedRows) -> Iterator[str]:
 
 
 def label_counts(rows: Sequence[Row]) -> Counter[str]:
+    """How many rows have each label."""
     return Counter(label for row in rows for label in row.labels)
 
 

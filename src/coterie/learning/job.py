@@ -96,23 +96,23 @@ class TrainedTask(Protocol):
         findings: Sequence[Finding],
         /,
         *,
-        section: Any = None,
-        seed: int = 0,  # noqa: ANN401 - as above
+        section: Any = None,  # noqa: ANN401 - as above
+        seed: int = 0,
     ) -> Evaluation:
         """What findings, one a row, say of the specialist that made them."""
         ...
 
 
-S = TypeVar("S", bound=SpecialistSection, covariant=True)
+S_co = TypeVar("S_co", bound=SpecialistSection, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(Generic[S]):
+class Job(Generic[S_co]):
     """One specialist to train."""
 
     name: str
     task: TrainedTask
-    section: S
+    section: S_co
     train: Dataset
     held_out: Dataset
     """The training rows themselves where figures are cross-validated."""
@@ -207,7 +207,7 @@ def make_card(
     )
 
 
-def check_job(job: Job[S], folder: Path, models: Mapping[str, Model]) -> Job[S]:
+def check_job(job: Job[S_co], folder: Path, models: Mapping[str, Model]) -> Job[S_co]:
     """Refuse what cannot be trained before time is spent on it; the job with all it needs.
 
     Args:
@@ -244,7 +244,7 @@ def check_job(job: Job[S], folder: Path, models: Mapping[str, Model]) -> Job[S]:
     return job
 
 
-def tunable_model(job: Job[S], models: Mapping[str, Model]) -> LlamaModel:
+def tunable_model(job: Job[S_co], models: Mapping[str, Model]) -> LlamaModel:
     """The model that the section names, if it runs in this process. Raises `ConfigError`."""
     model = models.get(str(job.section.model))
     if isinstance(model, LlamaModel):
@@ -256,7 +256,7 @@ def tunable_model(job: Job[S], models: Mapping[str, Model]) -> LlamaModel:
     )
 
 
-def _check_asked(job: Job[S]) -> None:
+def _check_asked(job: Job[S_co]) -> None:
     if job.asked is None:
         raise ConfigError(
             f"specialists.{job.name} is to try rung 'llm', and no model was given for it to ask.",

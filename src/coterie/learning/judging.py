@@ -147,6 +147,7 @@ def nothing_measured(n: int, labelled: int) -> Evaluation:
 
 
 def is_right(row: Row, value: Value) -> bool:
+    """Whether a label is one of a row's, or labels are the same ones."""
     return set(value) == set(row.labels) if isinstance(value, tuple) else value in row.labels
 
 
@@ -154,6 +155,7 @@ def is_right(row: Row, value: Value) -> bool:
 
 
 def share(values: Bools, seed: int) -> Measured:
+    """The mean of what rows score, with its interval."""
     return Measured(float(values.mean()) if values.size else math.nan, score_interval(values, seed=seed))
 
 
@@ -235,6 +237,7 @@ def _scope_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
 
 
 def area_under(scores: Floats, positive: Bools, seed: int) -> Measured:
+    """The area under the ROC curve, with its interval."""
     return Measured(auroc(scores, positive), auc_interval(scores, positive, seed=seed, n=DRAWS))
 
 

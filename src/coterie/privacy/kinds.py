@@ -14,7 +14,7 @@ class PatternsType(DetectorType[PrivacySection]):
 
     section = PrivacySection
 
-    def open(self, section: PrivacySection, folder: Path) -> Detector:  # noqa: ARG002 - it has no settings
+    def open(self, section: PrivacySection, folder: Path) -> Detector:
         """The patterns."""
         from coterie.privacy.patterns import PatternDetector
 
@@ -38,7 +38,7 @@ class PresidioType(DetectorType[PrivacySection]):
 
     section = PrivacySection
 
-    def open(self, section: PrivacySection, folder: Path) -> Detector:  # noqa: ARG002 - it has no settings
+    def open(self, section: PrivacySection, folder: Path) -> Detector:
         """Presidio, from its extra."""
         from coterie.privacy.presidio import PresidioDetector
 

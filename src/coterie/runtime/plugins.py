@@ -14,7 +14,7 @@ import difflib
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from coterie.errors import ConfigError
 
@@ -27,7 +27,7 @@ class Door(Generic[T]):
 
     group: str
     """The group of entry points, such as `coterie.tasks`."""
-    kind: type[T]
+    kind: type[Any]
     """What each object must be an instance of."""
     what: str
     """One of them in words, such as `task`."""
@@ -69,4 +69,4 @@ class Door(Generic[T]):
             ) from error
         if not isinstance(found, self.kind):
             raise ConfigError(f"{entry.value!r} is no {self.what}: {self.kind.__name__} is wanted.")
-        return found
+        return cast("T", found)

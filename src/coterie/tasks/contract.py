@@ -142,15 +142,15 @@ class TaskType(ABC, Generic[S]):
 
         return () if job.cross_validated else compare_datasets(job.train, job.held_out)
 
-    def label_count(self, section: S, data: Dataset) -> int | None:  # noqa: ARG002 - some sections have no labels
+    def label_count(self, section: S, data: Dataset) -> int | None:
         """How many labels it tells apart; None if that is no question of it."""
         return len(data.label_names)
 
-    def written_values(self, section: S, data: Dataset) -> Collection[str] | None:  # noqa: ARG002 - as above
+    def written_values(self, section: S, data: Dataset) -> Collection[str] | None:
         """Every value that it can write as a fact, as far as its rows say; None if they do not."""
         return None
 
-    def card_text(self, section: S) -> CardText:  # noqa: ARG002 - as above
+    def card_text(self, section: S) -> CardText:
         """What the model card of such a specialist says."""
         return self.about
 
@@ -160,7 +160,7 @@ class TaskType(ABC, Generic[S]):
         """What a bar of this section can be about, the usual measure first."""
         return section.measures
 
-    def possible_rungs(self, section: S, train: Dataset) -> tuple[Rung, ...]:  # noqa: ARG002 - a task may look at them
+    def possible_rungs(self, section: S, train: Dataset) -> tuple[Rung, ...]:
         """Rungs that the section and its rows allow, cheapest first."""
         return ("lexical",)
 
@@ -168,11 +168,11 @@ class TaskType(ABC, Generic[S]):
         """Rungs that are tried: those that the section names, or the usual ones."""
         return QUICK_RUNGS if section.rungs is None else section.rungs
 
-    def tuned_rungs(self, section: S, rungs: Sequence[Rung]) -> Collection[Rung]:  # noqa: ARG002 - as above
+    def tuned_rungs(self, section: S, rungs: Sequence[Rung]) -> Collection[Rung]:
         """Of these rungs, those whose base model has to be here before training begins."""
         return [rung for rung in rungs if rung in {"encoder", "slm", "llm"}]
 
-    def is_measured(self, section: S) -> bool:  # noqa: ARG002 - as above
+    def is_measured(self, section: S) -> bool:
         """Whether rungs are trained, measured on held-out rows and chosen."""
         return True
 
@@ -192,7 +192,7 @@ class TaskType(ABC, Generic[S]):
         """
         raise NotImplementedError(f"{self.kind} has neither `fit` nor `train`")
 
-    def train(self, job: Job[S], place: Workplace) -> Trained | None:  # noqa: ARG002 - most do not
+    def train(self, job: Job[S], place: Workplace) -> Trained | None:
         """The whole version, for a task that does not choose between rungs; None to `fit` and choose."""
         return None
 
@@ -203,7 +203,7 @@ class TaskType(ABC, Generic[S]):
         rows = [(i, row) for i, row in enumerate(job.train.rows) if row.text.strip()]
         return [RoutedExample(i, self.example_label(job, row), row.group) for i, row in rows]
 
-    def example_label(self, job: Job[S], row: Row) -> str:  # noqa: ARG002 - a task may look at it
+    def example_label(self, job: Job[S], row: Row) -> str:
         """By what the router names a row in its reasons."""
         return row.labels[0] if row.labels else "none of the labels"
 
@@ -230,7 +230,7 @@ class TaskType(ABC, Generic[S]):
 
     # --- Serving ---------------------------------------------------------------------------------
 
-    def accepts(self, section: S, described: Mapping[str, Any]) -> str:  # noqa: ARG002 - a task may look at it
+    def accepts(self, section: S, described: Mapping[str, Any]) -> str:
         """Why a version cannot serve this section, by its `model.json`; empty if it can."""
         there = described["task"]
         return "" if there == self.kind else f"is configured for task {self.kind!r}; its version does {there!r}"
@@ -239,7 +239,7 @@ class TaskType(ABC, Generic[S]):
         """Whether a version without an adapter asks the section's `model` nevertheless."""
         return report.get("rung") == "llm"
 
-    def calibrated_on(self, files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:  # noqa: ARG002 - as above
+    def calibrated_on(self, files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
         """The model whose answers its confidence was calibrated on, as `describe_model` names it; None if on none."""
         return None
 

@@ -36,10 +36,10 @@ from coterie.types.trace import Answer, Delta, Failure, Stage, Status, Trace
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [
-    "AnswerForm",
     "CONTENT_KINDS",
     "Account",
     "Answer",
+    "AnswerForm",
     "AuditEvent",
     "Citation",
     "Columns",

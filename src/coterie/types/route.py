@@ -35,7 +35,7 @@ class SpecialistCard:
     form: AnswerForm = "text"
     """What its values are; each of its findings gets it."""
     guards_columns: bool = False
-    """What it does not read of structured input, such as a protected attribute, nobody who answers in its place gets."""
+    """What it does not read of structured input, such as a protected attribute, nobody in its place gets."""
     knowledge: tuple[str, ...] = ()
     """`[knowledge]` keys of the shelves it reads: passages found there are in its view."""
     passages: int = 8

@@ -41,7 +41,7 @@ class PlatesType(DetectorType[PrivacySection]):
 
     section = PrivacySection
 
-    def open(self, section: PrivacySection, folder: Path) -> PlateDetector:  # noqa: ARG002 - it has no settings
+    def open(self, section: PrivacySection, folder: Path) -> PlateDetector:
         """The detector."""
         return PlateDetector()
 

@@ -119,7 +119,7 @@ class TagSpecialist:
     model: TagModel
     acceptance: Acceptance
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+    async def consult(self, task: Task, view: ContextView) -> Finding:
         """The tags of the task's text."""
         tags, confidence = self.model.tags(task.text)
         if not tags:
@@ -159,11 +159,14 @@ class TagTask(TaskType[TagSection]):
         reader = TagReader(text=section.text_column or TEXT, label=section.label_column, multi_label=True)
         return reader.read(path, for_evaluation=for_evaluation)
 
-    def fit(self, job: Job[TagSection], encoded: Encoded | None) -> Sequence[Candidate]:  # noqa: ARG002 - words alone
+    def fit(self, job: Job[TagSection], encoded: Encoded | None) -> Sequence[Candidate]:
         """One rung: its confidence is fitted on rows that its weights had not seen."""
         start, rows, most = time.perf_counter(), job.train.rows, job.section.most
         folds = deal_folds(job.train, 5, job.section.seed)
-        models = {fold: fit_tags([row for row, of in zip(rows, folds) if of != fold], most) for fold in set(folds)}
+        models = {
+            fold: fit_tags([row for row, of in zip(rows, folds, strict=True) if of != fold], most)
+            for fold in set(folds)
+        }
         said = [models[fold].tags(row.text) for row, fold in zip(rows, folds, strict=True)]
         likeness = np.array([_likeness(row, tags) for row, (tags, _) in zip(rows, said, strict=True)])
         right, confidence = likeness >= RIGHT, np.array([sure for _, sure in said])
@@ -215,7 +218,7 @@ class TagTask(TaskType[TagSection]):
             if row.labels
         ]
 
-    def load(self, card: SpecialistCard, section: TagSection, stored: Stored, parts: Parts) -> TagSpecialist:  # noqa: ARG002 - files say all
+    def load(self, card: SpecialistCard, section: TagSection, stored: Stored, parts: Parts) -> TagSpecialist:
         """The specialist of a stored version."""
         described: Mapping[str, Any] = stored.described
         model = TagModel(

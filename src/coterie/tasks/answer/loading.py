@@ -14,7 +14,7 @@ _WINDOW = 2048
 
 
 def writer_of(card: SpecialistCard, section: AnswerSection, parts: Parts) -> AnswerWriter | None:
-    """What words an answer from what was found; None on the rungs that quote. Raises `ConfigError` without its model."""
+    """What words an answer from what was found; None on the rungs that quote. Raises `ConfigError`."""
     if card.rung not in {"slm", "llm"}:
         return None
     defaults = load_defaults()

@@ -42,18 +42,18 @@ class AnswerTask(TaskType[AnswerSection]):
 
         return divide_questions(data, seed=section.seed)
 
-    def doubts(self, job: Job[AnswerSection]) -> tuple[str, ...]:  # noqa: ARG002 - as follows
+    def doubts(self, job: Job[AnswerSection]) -> tuple[str, ...]:
         """None: questions may well recur."""
         return ()
 
-    def possible_rungs(self, section: AnswerSection, train: Dataset) -> tuple[Rung, ...]:  # noqa: ARG002 - rows say nothing
+    def possible_rungs(self, section: AnswerSection, train: Dataset) -> tuple[Rung, ...]:
         """Those that quote, and those that word an answer with a model."""
         return ("lexical", "embedding", *(_WORDED if section.model else ()))
 
     def tuned_rungs(
         self,
         section: AnswerSection,
-        rungs: Sequence[Rung],  # noqa: ARG002 - as follows
+        rungs: Sequence[Rung],
     ) -> Collection[Rung]:
         """None: its models are prompted as they are, and opened when they are asked."""
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from coterie.config.section import FieldType, Name
 from coterie.config.specialists import EncoderSection
@@ -17,7 +17,7 @@ class ExtractSection(EncoderSection):
 
     task: Literal["extract"]
     """`extract`."""
-    fields: dict[Name, FieldType] = {}
+    fields: dict[Name, FieldType] = Field(default={})
     """What is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
 
     `text`, `date`, `number`, `money`, `duration` or `choice` (one of the values in the data); `*` for several of them.

@@ -44,13 +44,13 @@ class ExtractTask(TaskType[ExtractSection]):
             return ("lexical",)
         return ("lexical", "embedding", "encoder", *(("slm",) if section.model else ()))
 
-    def fit(self, job: Job[ExtractSection], encoded: Encoded | None) -> Sequence[Candidate]:  # noqa: ARG002 - sentences
+    def fit(self, job: Job[ExtractSection], encoded: Encoded | None) -> Sequence[Candidate]:
         """A candidate a rung."""
         from coterie.tasks.extract.fit import train_extract
 
         return train_extract(job)
 
-    def example_label(self, job: Job[ExtractSection], row: Row) -> str:  # noqa: ARG002 - the same for all
+    def example_label(self, job: Job[ExtractSection], row: Row) -> str:
         """What is asked for."""
         return "a text to read"
 

@@ -63,7 +63,7 @@ class GenerateTask(TaskType[GenerateSection]):
         """A writer without a source text says so."""
         return replace(self.about, job=_FROM_PAIRS) if section.writes_freely else self.about
 
-    def label_count(self, section: GenerateSection, data: Dataset) -> int | None:  # noqa: ARG002 - replies are no labels
+    def label_count(self, section: GenerateSection, data: Dataset) -> int | None:
         """None."""
         return None
 
@@ -71,7 +71,7 @@ class GenerateTask(TaskType[GenerateSection]):
         """A draft from a source text is held against a reply only as far as it is like it."""
         return section.measures if section.writes_freely else section.measures[:1]
 
-    def possible_rungs(self, section: GenerateSection, train: Dataset) -> tuple[Rung, ...]:  # noqa: ARG002 - one rung
+    def possible_rungs(self, section: GenerateSection, train: Dataset) -> tuple[Rung, ...]:
         """One."""
         return ("slm",)
 
@@ -100,11 +100,11 @@ class GenerateTask(TaskType[GenerateSection]):
 
         return None if job.section.writes_freely else train_generate(job, place)
 
-    def example_label(self, job: Job[GenerateSection], row: Row) -> str:  # noqa: ARG002 - the same for all
+    def example_label(self, job: Job[GenerateSection], row: Row) -> str:
         """What is asked for."""
         return "a text to reply to"
 
-    def subjects(self, job: Job[GenerateSection]) -> Sequence[str]:  # noqa: ARG002 - replies are no subjects
+    def subjects(self, job: Job[GenerateSection]) -> Sequence[str]:
         """None."""
         return ()
 
@@ -124,7 +124,7 @@ class GenerateTask(TaskType[GenerateSection]):
             return f"is configured with {now}; its version was trained with {then}"
         return super().accepts(section, described)
 
-    def asks_model(self, report: Mapping[str, object]) -> bool:  # noqa: ARG002 - in any case
+    def asks_model(self, report: Mapping[str, object]) -> bool:
         """Always."""
         return True
 

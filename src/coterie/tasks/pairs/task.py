@@ -40,11 +40,11 @@ class PairsTask(TaskType[PairsSection]):
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
-    def written_values(self, section: PairsSection, data: Dataset) -> Collection[str] | None:  # noqa: ARG002 - one label each
+    def written_values(self, section: PairsSection, data: Dataset) -> Collection[str] | None:
         """Its labels."""
         return data.label_names
 
-    def possible_rungs(self, section: PairsSection, train: Dataset) -> tuple[Rung, ...]:  # noqa: ARG002 - all have them
+    def possible_rungs(self, section: PairsSection, train: Dataset) -> tuple[Rung, ...]:
         """The quick ones."""
         return QUICK_RUNGS
 
@@ -65,7 +65,7 @@ class PairsTask(TaskType[PairsSection]):
         """Every second text."""
         return [RoutedExample(i, job.section.pair_column, None) for i in range(len(self.texts(job)))]
 
-    def subjects(self, job: Job[PairsSection]) -> Sequence[str]:  # noqa: ARG002 - its labels say nothing of a subject
+    def subjects(self, job: Job[PairsSection]) -> Sequence[str]:
         """None."""
         return ()
 
@@ -84,7 +84,7 @@ class PairsTask(TaskType[PairsSection]):
         card: SpecialistCard,
         section: PairsSection,
         stored: Stored,
-        parts: Parts,  # noqa: ARG002 - files say all
+        parts: Parts,
     ) -> Specialist:
         """The specialist of the version's rung."""
         from coterie.tasks.pairs.model import load_pairs

@@ -46,11 +46,11 @@ class ScoreTask(TaskType[ScoreSection]):
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
-    def divide(self, section: ScoreSection, data: Dataset) -> tuple[Dataset, Dataset]:  # noqa: ARG002 - all rows
+    def divide(self, section: ScoreSection, data: Dataset) -> tuple[Dataset, Dataset]:
         """Cross-validated on every row."""
         return data, data
 
-    def possible_rungs(self, section: ScoreSection, train: Dataset) -> tuple[Rung, ...]:  # noqa: ARG002 - all have them
+    def possible_rungs(self, section: ScoreSection, train: Dataset) -> tuple[Rung, ...]:
         """Beyond the lexical one only where there is a text."""
         return QUICK_RUNGS if train.has_texts else ("lexical",)
 
@@ -88,7 +88,7 @@ class ScoreTask(TaskType[ScoreSection]):
         card: SpecialistCard,
         section: ScoreSection,
         stored: Stored,
-        parts: Parts,  # noqa: ARG002 - files say all
+        parts: Parts,
     ) -> Specialist:
         """The scorecard."""
         from coterie.tasks.score.model import load_score
