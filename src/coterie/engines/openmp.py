@@ -17,7 +17,7 @@ def import_with_short_spin(name: str) -> ModuleType:
     on, keeps the awaited thread from its core when others want it too: llama.cpp made 6 tokens a second in place of
     40 beside one busy process, a training step of torch took 5 s in place of 0.7. To sleep at once costs a wake-up each
     time: 27 tokens in place of 90 on two idle cores. This setting, some 50 microseconds, gives 80 and 30
-    (`docs/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
+    (`docs/history/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
     """
     if not {_SPIN_COUNT, _WAIT_POLICY}.isdisjoint(os.environ):
         return import_module(name)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,8 +24,7 @@ from coterie.engines.contract import EnginePlace, local_type
 from coterie.errors import CoterieError, StoreError
 from coterie.models.locate import describe_model, locate
 from coterie.protocols import Engine
-from coterie.runtime.cpu import on_the_bill
-from coterie.types import Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usage
 
 # --- Answers that were paid for, kept so that none is paid for twice.
 
@@ -103,7 +102,9 @@ def _read_answer(line: bytes) -> tuple[str, Output] | None:
 class RememberingEngine:
     """Gives the answers that are kept, and asks its engine for the others, so many at a time."""
 
-    def __init__(self, engine: Engine, kept: KeptAnswers, *, identity: str, at_once: int) -> None:
+    def __init__(
+        self, engine: Engine, kept: KeptAnswers, *, identity: str, at_once: int, bill: Bill | None = None
+    ) -> None:
         """Stand before an engine.
 
         Args:
@@ -111,6 +112,7 @@ class RememberingEngine:
             kept: Where its answers are.
             identity: What tells this model from others whose answers are kept there.
             at_once: Prompts that are with the engine at the same time.
+            bill: Where what it takes is put; None for nowhere.
         """
         self.name = engine.name
         self.clearance = engine.clearance
@@ -119,6 +121,7 @@ class RememberingEngine:
         self._engine = engine
         self._kept = kept
         self._identity = identity
+        self._bill: Bill = [] if bill is None else bill
         self._places = asyncio.Semaphore(at_once)
         self._underway: set[asyncio.Future[Output]] = set()
 
@@ -126,9 +129,9 @@ class RememberingEngine:
         """Its answer is kept."""
         return self._kept.get(self._key(prompt)) is not None
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """One answer a prompt. Raises what the engine raises, and `StoreError`."""
-        return [await self._answer(prompt) for prompt in batch]
+        return [await self._answer(prompt, call) for prompt in batch]
 
     async def settle(self) -> None:
         """Wait for the answers that are under way, and keep them."""
@@ -139,12 +142,12 @@ class RememberingEngine:
         await self.settle()
         await self._engine.close()
 
-    async def _answer(self, prompt: Prompt) -> Output:
+    async def _answer(self, prompt: Prompt, call: CallContext) -> Output:
         key = self._key(prompt)
         output = self._kept.get(key)
         if output is None:
             async with self._places:
-                task = asyncio.ensure_future(self._ask(key, prompt))
+                task = asyncio.ensure_future(self._ask(key, prompt, call))
                 self._underway.add(task)
                 task.add_done_callback(self._end)
                 output = await asyncio.shield(task)  # what is under way is paid for, whoever still wants it
@@ -157,10 +160,10 @@ class RememberingEngine:
         if not task.cancelled():
             task.exception()
 
-    async def _ask(self, key: str, prompt: Prompt) -> Output:
+    async def _ask(self, key: str, prompt: Prompt, call: CallContext) -> Output:
         """Ask, and keep the answer."""
-        (output,) = await self._engine.run([prompt])
-        on_the_bill(self.name, output.usage)
+        (output,) = await self._engine.run([prompt], call=call)
+        self._bill.append((self.name, output.usage))
         self._kept.keep(key, output)
         self.given[key] = output
         return output
@@ -227,6 +230,8 @@ class AskedModel:
     """Before a remote model."""
     currency: str = "USD"
     """Of its prices."""
+    bill: Bill = field(default_factory=list, compare=False)
+    """What its answers took, put there as they come in."""
 
     @property
     def is_remote(self) -> bool:
@@ -254,9 +259,8 @@ class AskedModel:
             engine = local_type(self.model).open(self.key, self.model, EnginePlace(folder=self.folder))
             at_once = self.model.parallel
         identity = [self.model.engine, *self.describe().values(), getattr(self.model, "base_url", "")]
-        return RememberingEngine(
-            engine, KeptAnswers(self.folder / ANSWERS_FILE), identity=json.dumps(identity), at_once=at_once
-        )
+        kept = KeptAnswers(self.folder / ANSWERS_FILE)
+        return RememberingEngine(engine, kept, identity=json.dumps(identity), at_once=at_once, bill=self.bill)
 
     def describe(self) -> dict[str, str | None]:
         """The model's name, and its file's checksum where one is pinned."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coterie.learning.metrics import Interval, Slice
-
-_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields", "others"}
+from coterie.runtime.codec import to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +47,6 @@ class FieldFigures:
     """Calibration error of the confidence, 15 bins."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """95% intervals of both F1, over texts."""
-
-    def to_json(self) -> dict[str, object]:
-        """The figures as JSON values."""
-        pairs = {name: list(interval) for name, interval in self.intervals.items()}
-        return {name: value for name, value in vars(self).items() if name != "intervals"} | {"intervals": pairs}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +122,6 @@ class Evaluation:
 
     def to_json(self) -> dict[str, object]:
         """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
-        figures = {name: value for name, value in vars(self).items() if name not in _NO_FIGURES}
-        return (
-            figures
-            | dict(self.others)
-            | {
-                "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
-                "confusions": [vars(confusion) for confusion in self.confusions],
-                **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
-            }
-        )
+        left_out = {"right", "slices", "others", *(() if self.fields else {"fields"})}
+        figures = to_json(replace(self, right=(), slices={}))
+        return {key: value for key, value in figures.items() if key not in left_out} | dict(self.others)

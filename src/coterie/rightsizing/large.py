@@ -24,9 +24,10 @@ from coterie.learning.progress import Progress
 from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
+from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
 from coterie.tasks.contract import TaskType
-from coterie.types import Finding, Label, Message, Output, Prompt
+from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt
 
 # --- Answers of a large model on file: read and written.
 #
@@ -115,8 +116,7 @@ def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
     """Answers as JSONL that `read_answers` reads."""
     lines = []
     for each in answers:
-        known = {name: value for name, value in vars(each).items() if value is not None}
-        known |= {"cost": str(each.cost)} if each.cost is not None else {}
+        known = {name: value for name, value in to_json(each).items() if value is not None}
         lines.append(json.dumps(known, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
@@ -341,7 +341,7 @@ def _sample(positions: Sequence[int], most: int, seed: int) -> list[int]:
 async def _ask(engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label) -> RecordedAnswer:
     asked = Message(role="user", text=_in_words(held.rows[i]))
     begun = time.perf_counter()
-    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)])
+    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)], call=SYSTEM)
     return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000)
 
 

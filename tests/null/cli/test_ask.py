@@ -47,7 +47,7 @@ def test_json_with_trace(run, folder, network):
     document = run("-C", folder, "ask", "where is it?", "--json", "--trace").json
 
     assert document["trace"]["id"] == document["trace_id"]
-    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "restate", "route"]
+    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "rewrite", "route"]
 
 
 def test_a_text_that_was_cut_is_no_secret(run, folder, network):
@@ -253,16 +253,6 @@ def test_no_color_and_no_control_characters_in_a_pipe(run, folder, network, monk
     network()
 
     assert "\x1b" not in run("-C", folder, "ask", "x", "--trace").out
-
-
-def test_as_sets_the_clearance(run, folder, network):
-    """`--as` says how much who asks may see; what is no label is refused by its name."""
-    network()
-
-    assert run("-C", folder, "ask", "x", "--as", "public").code == 0
-    refused = run("-C", folder, "ask", "x", "--as", "secret")
-    assert refused.code == 2
-    assert "--as" in refused.err
 
 
 def test_the_dial_is_turned_by_an_option(run, folder, network):

@@ -12,7 +12,7 @@ from coterie.config.file import _ENGINES, ModelEntry, RemoteModel, parse_config
 from coterie.engines.contract import ENGINE_TYPES, EngineType, local_type
 from coterie.errors import ConfigError, EgressRefused
 from coterie.testing import ScriptedEngine
-from coterie.types import Label, Message, Output, Prompt
+from coterie.types import SYSTEM, Label, Message, Output, Prompt
 
 
 class Far(RemoteModel):
@@ -68,8 +68,8 @@ async def test_a_strangers_remote_engine_is_asked_through_the_gate(far):
     """What is above the entry's clearance never reaches it; what is not carries the gate's verdict."""
     engines = await open_models(parse_config(CONFIG), Path(), {}, also={"large"})
     with pytest.raises(EgressRefused):
-        await engines["large"].run([prompt(Label.CONFIDENTIAL)])
-    (answer,) = await engines["large"].run([prompt(Label.INTERNAL)])
+        await engines["large"].run([prompt(Label.CONFIDENTIAL)], call=SYSTEM)
+    (answer,) = await engines["large"].run([prompt(Label.INTERNAL)], call=SYSTEM)
 
     assert answer.verdict.allowed
     assert [each.label for each in far.engine.prompts] == [Label.INTERNAL]

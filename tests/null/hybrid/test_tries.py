@@ -7,7 +7,7 @@ import pytest
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
 from coterie.generalist.attempts import Heard, Tries
 from coterie.testing import ScriptedEngine
-from coterie.types import Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
+from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
 
 PROMPT = Prompt(messages=(Message(role="user", text="What is a lien? " * 10),), label=Label.PUBLIC)
 FAR = 3600.0
@@ -16,7 +16,7 @@ FAR = 3600.0
 def tries(candidates, *, hedge_after=None, seconds=FAR, prompt=lambda candidate: PROMPT):
     """One question to these."""
     deadline = asyncio.get_running_loop().time() + seconds
-    return Tries(candidates, prompt, producer="generalist", deadline=deadline, hedge_after=hedge_after)
+    return Tries(candidates, prompt, call=SYSTEM, producer="generalist", deadline=deadline, hedge_after=hedge_after)
 
 
 def down(name="large"):
@@ -58,7 +58,7 @@ async def test_who_could_be_asked_next_decides_how_long_a_model_may_wait(make):
     """With another waiting a model may pause for a second; the last may use the time that is left, and no more."""
     first, second = make.Breaks("a", down("a")), ScriptedEngine(["No."], name="b")
     seen = []
-    first.stream = lambda prompt, ask=first.stream: (seen.append(prompt.patience), ask(prompt))[1]
+    first.stream = lambda prompt, *, call, ask=first.stream: (seen.append(prompt.patience), ask(prompt, call=call))[1]
     await tries(make.candidates(first, second), seconds=30.0).ask()
 
     assert seen == [1.0]
@@ -135,7 +135,7 @@ async def test_a_model_whose_window_is_too_small_is_passed_over(make):
 async def test_a_silent_model_has_another_asked_beside_it(make):
     """After `hedge_after` seconds of silence the next model is asked too; who speaks first is heard."""
     slow = make.Stalls("a")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         heard = await tries(make.candidates(slow, ScriptedEngine(["No."], name="b")), hedge_after=0.01).ask()
 
     assert (heard.text, heard.engine, slow.given_up) == ("No.", "b", 1)
@@ -151,14 +151,14 @@ async def test_a_single_model_is_asked_twice(make):
     class Second(make.Stalls):
         """Hangs the first time."""
 
-        async def stream(self, prompt):
+        async def stream(self, prompt, *, call=None):
             if not self.asked.is_set():
                 self.asked.set()
                 await asyncio.Event().wait()
             yield Delta(text="Yes.")
             yield Output(text="Yes.")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         heard = await tries(make.candidates(Second("a")), hedge_after=0.01).ask()
 
     assert heard.text == "Yes."
@@ -168,7 +168,7 @@ async def test_a_single_model_is_asked_twice(make):
 async def test_who_speaks_is_not_hedged(make):
     """Once a model has begun to speak nobody else is asked, however slow it is."""
     slow, other = make.Stalls("a", pieces=("Well, ",)), ScriptedEngine(["No."], name="b")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         heard = await tries(make.candidates(slow, other), hedge_after=0.001, seconds=0.1).ask()
 
     assert (heard.text, heard.output) == ("Well, ", None)
@@ -178,7 +178,7 @@ async def test_who_speaks_is_not_hedged(make):
 async def test_time_runs_out(make):
     """At the deadline everybody is given up, and the reason says so."""
     slow = make.Stalls("a")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         heard = await tries(make.candidates(slow), seconds=0.01).ask()
 
     assert (heard.text, heard.output, slow.given_up) == ("", None, 1)

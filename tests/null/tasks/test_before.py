@@ -13,7 +13,7 @@ from coterie.config.file import load_config
 from coterie.registry.registry import open_registry
 from coterie.tasks.loading import load_specialist
 from coterie.testing import EchoEngine, ScriptedEngine
-from coterie.types import ContextView, Entry, Fact, Label, Output, Passage, Task, Usage
+from coterie.types import SYSTEM, ContextView, Entry, Fact, Label, Output, Passage, Task, Usage
 
 BEFORE = Path(__file__).parent / "before"
 """Made by Coterie as it was before tasks were verticals: a file, a small version a kind, and what each answered."""
@@ -88,7 +88,7 @@ async def test_a_version_answers_as_it_did(config, name):
     )
     shown = [Entry(content=SHOWN[name], label=Label.PUBLIC, producer="it", time=0.0)] if name in SHOWN else []
     for asked, expected in zip(ASKED[name], ANSWERS[name], strict=True):
-        found = await specialist.consult(Task(**asked), ContextView(entries=tuple(shown)))
+        found = await specialist.consult(Task(**asked), ContextView(entries=tuple(shown)), call=SYSTEM)
 
         assert found.text == expected["text"]
         assert found.accepted == expected["accepted"]

@@ -15,7 +15,7 @@ from coterie.config.file import ModelEntry
 from coterie.engines.contract import EnginePlace, EngineType
 from coterie.errors import ModelMissing
 from coterie.runtime.cpu import CpuSpan
-from coterie.types import Delta, Label, Output, Prompt, Usage
+from coterie.types import CallContext, Delta, Label, Output, Prompt, Usage
 
 _START, _END = "<s>", "</s>"
 
@@ -44,11 +44,11 @@ class NgramEngine:
             for first, second, third in zip(words, words[1:], words[2:], strict=False):
                 self._next[first, second][third] += 1
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """One sentence a prompt; the same prompt and seed give the same one."""
         return [self._write(prompt) for prompt in batch]
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         """The sentence a word at a time, then the whole."""
         output = self._write(prompt)
         for place, word in enumerate(output.text.split()):

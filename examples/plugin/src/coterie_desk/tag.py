@@ -34,7 +34,7 @@ from coterie.learning.reading import TEXT, RowReader
 from coterie.learning.threshold import accept_threshold
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
-from coterie.types import ContextView, Finding, SpecialistCard, Task
+from coterie.types import CallContext, ContextView, Finding, SpecialistCard, Task
 
 RIGHT = 0.6
 """F1 of the tags from which they count as right."""
@@ -119,7 +119,7 @@ class TagSpecialist:
     model: TagModel
     acceptance: Acceptance
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
         """The tags of the task's text."""
         tags, confidence = self.model.tags(task.text)
         if not tags:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -21,11 +21,14 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.writing import AnswerWriter, Written
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     Citation,
     ContextView,
     Evidence,
@@ -80,15 +83,15 @@ class AnswerSpecialist:
     )
     """By event loop: one question at a time has its sentences encoded."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The answer of the passages in the view, or that they give none."""
         if not task.text.strip():
             return abstention(self.card.name, task, "nothing is asked")
-        found = await self._answer(task, view)
+        found = await self._answer(task, view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
         return replace(found, label=label, impersonal=impersonal(task, *view.entries))
 
-    async def _answer(self, task: Task, view: ContextView) -> Finding:
+    async def _answer(self, task: Task, view: ContextView, call: CallContext) -> Finding:
         """The same, before it is said how sensitive it is."""
         label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
@@ -96,8 +99,8 @@ class AnswerSpecialist:
             reason = "no passage that may be seen was found on its shelves"
             return abstention(self.card.name, task, reason)
         with CpuSpan() as surveying:
-            whole = survey(task.text, passages)
-        question, seen, vectors, steps = await self._look(whole, task, label)
+            whole = survey(task.text, passages, task.language)
+        question, seen, vectors, steps = await self._look(whole, task, label, call)
         with CpuSpan() as judging:
             reading = self.reader.read(seen, question, vectors)
         usage = surveying.usage + judging.usage
@@ -107,11 +110,11 @@ class AnswerSpecialist:
         finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or not finding.citations or not finding.accepted:
             return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
-        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
+        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
         return self._worded(finding, written)
 
     async def _look(
-        self, whole: SentenceSurvey, task: Task, label: Label
+        self, whole: SentenceSurvey, task: Task, label: Label, call: CallContext
     ) -> tuple[np.ndarray | None, SentenceSurvey, np.ndarray | None, tuple[Step, ...]]:
         """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
         if self.encoder is None or not whole.sentences:
@@ -119,12 +122,12 @@ class AnswerSpecialist:
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if task.vector is None:
-                outputs += await self.encoder.run([Prompt(text=task.text, label=label)])
+                outputs += await self.encoder.run([Prompt(text=task.text, label=label)], call=call)
             question = np.asarray(outputs[0].vector if task.vector is None else task.vector)
             seen = self.reader.narrow(whole, question)
             for start in range(0, len(seen.texts), _AT_ONCE):
                 prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
-                outputs += await self.encoder.run(prompts)
+                outputs += await self.encoder.run(prompts, call=call)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
@@ -203,13 +206,13 @@ class AnswerSpecialist:
         about: dict[str, object] = {
             "task": "answer",
             "rung": self.card.rung,
-            "answering": asdict(self.answering),
-            "silence": asdict(self.silence),
+            "answering": to_json(self.answering),
+            "silence": to_json(self.silence),
             "columns": [DOCUMENT_COLUMN],
             "reader": described,
         }
         if self.again is not None:
-            about["again"] = {name: asdict(each) for name, each in self.again._asdict().items()}
+            about["again"] = to_json(self.again._asdict())
         files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -264,12 +267,12 @@ def load_answer(
     """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = AnswerReader.restore(described["reader"], arrays)
-    again = {name: Acceptance(**each) for name, each in described.get("again", {}).items()}
+    again = from_json(dict[str, Acceptance], described.get("again", {}))
     return AnswerSpecialist(
         card=card,
         reader=reader,
-        answering=Acceptance(**described["answering"]),
-        silence=Acceptance(**described["silence"]),
+        answering=from_json(Acceptance, described["answering"]),
+        silence=from_json(Acceptance, described["silence"]),
         again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.types import ContextView, Finding, Rung, SpecialistCard, Step, Task
+from coterie.types import SYSTEM, CallContext, ContextView, Finding, Rung, SpecialistCard, Step, Task
 
 MODEL = "model.json"
 CHAINED: tuple[Rung, ...] = ("lexical", "embedding", "encoder")
@@ -40,18 +41,18 @@ class ChainSpecialist:
     acceptance: Acceptance
     """Of the whole chain: its threshold is never above the stop."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The finding of the first rung that is sure enough, with what all that were asked took."""
         passed: list[str] = []
         steps: tuple[Step, ...] = ()
         for rung, specialist in self.links[:-1] if self.stop is not None else ():
-            found = await specialist.consult(replace(task, keep=None), view)
+            found = await specialist.consult(replace(task, keep=None), view, call=call)
             steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
             if found.accepted:
                 return self._given(found, task, rung, passed, steps)
             passed.append(rung)
         rung, last = self.links[-1]
-        found = await last.consult(task, view)
+        found = await last.consult(task, view, call=call)
         steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
         return replace(found, steps=steps, reason=_said(found.reason, rung, passed))
 
@@ -63,7 +64,7 @@ class ChainSpecialist:
             "links": [rung for rung, _ in self.links],
             "labels": list(self.labels),
             "stop": self.stop,
-            "acceptance": asdict(self.acceptance),
+            "acceptance": to_json(self.acceptance),
             "columns": [],
         }
 
@@ -163,5 +164,5 @@ def load_chain(
     if any(list(each.labels) != described["labels"] for _, each in links):
         raise ValueError("its rungs have other labels than it has")
     stop = described["stop"]
-    acceptance = Acceptance(**described["acceptance"])
+    acceptance = from_json(Acceptance, described["acceptance"])
     return make_chain(card, links, stop=None if stop is None else float(stop), acceptance=acceptance)

@@ -22,13 +22,14 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
 from coterie.learning.measure import finish
 from coterie.protocols import Engine
+from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting, answers
 from coterie.tasks.classify.choices import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
-from coterie.types import Prompt, Rung
+from coterie.types import SYSTEM, Prompt, Rung
 
 LONGEST = 384
 """Tokens of a text that are read in training."""
@@ -88,7 +89,7 @@ def fit_slm(job: Job[ClassifySection], examples: TextExamples) -> Iterator[SlmFi
             rows=held_back,
             seconds=time.perf_counter() - start,
             files=files[STORED],
-            described={"prompt": prompting.describe(), "base": {"name": base.name, "sha256": base.sha256}},
+            described={"prompt": to_json(prompting), "base": {"name": base.name, "sha256": base.sha256}},
             notes={
                 "base": describe_causal(base),
                 "recipe": asdict(lora_recipe_for(len(parts[STORED]))),
@@ -117,7 +118,7 @@ def _ask(job: Job[ClassifySection], head: Engine, texts: Sequence[str]) -> np.nd
     logits = []
     for start in range(0, len(texts), _AT_ONCE):
         batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
-        logits += [output.scores for output in finish(head.run(batch))]
+        logits += [output.scores for output in finish(head.run(batch, call=SYSTEM))]
         job.progress.advance(len(batch))
     job.progress.finish("")
     return np.array(logits)

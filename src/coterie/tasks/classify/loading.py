@@ -8,6 +8,7 @@ from typing import Any
 
 from coterie.engines.linear import LinearEngine
 from coterie.protocols import Engine, Specialist
+from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_encoder, model_of
 from coterie.specialists.prompts import Prompting
@@ -43,8 +44,8 @@ def _classify(
         card=card,
         head=head,
         labels=labels,
-        acceptance=Acceptance(**described["acceptance"]),
-        line=ConfidenceLine(**described.get("line", {})),
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        line=from_json(ConfidenceLine, described.get("line", {})),
         encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=ScopeScore.from_files(files, len(labels)),
@@ -57,13 +58,13 @@ def _choose(
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")
     labels = tuple(str(label) for label in described["labels"])
-    prompting = Prompting.restore(described["prompt"])
+    prompting = from_json(Prompting, described["prompt"])
     return ClassifySpecialist(
         card=card,
         head=ChoiceHead(engine=engine, adapter=card.name, prompting=prompting, labels=labels),
         labels=labels,
-        acceptance=Acceptance(**described["acceptance"]),
-        line=ConfidenceLine(**described.get("line", {})),
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        line=from_json(ConfidenceLine, described.get("line", {})),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 from coterie.tasks.generate.grounding import Grounding, check_grounding, keys
-from coterie.tasks.generate.sentences import SentenceSplitter, split_sentences
+from coterie.text.language import language_of
+from coterie.text.segmentation import SentenceStream, split_sentences
 from coterie.types import Message
 
 # --- How a draft is asked for: an instruction, a few examples, the message and the source text.
@@ -49,16 +49,6 @@ class Drafting:
             shown.append(Message(role="assistant", text=reply))
         return (*shown, _request(asked, key, source))
 
-    def describe(self) -> dict[str, object]:
-        """As JSON."""
-        return {"instruction": self.instruction, "examples": [vars(example) for example in self.examples]}
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> Self:
-        """From what `describe` gave. Raises `KeyError` or `TypeError` if it is not that."""
-        examples: Sequence[Mapping[str, str]] = described["examples"]
-        return cls(instruction=described["instruction"], examples=tuple(Example(**each) for each in examples))
-
 
 def one_line(asked: str) -> str:
     """As much of a message as the model is shown, in one line: it should not look like the heading of a source text."""
@@ -92,7 +82,8 @@ class SupportedDraft:
         """Why it was given up; empty as long as it stands."""
         self._source = source
         self._asked = asked
-        self._splitter = SentenceSplitter()
+        self._language = language_of(source, "en")
+        self._splitter = SentenceStream(self._language)
         self._claims: list[str] = []
         self._stated = -1  # number of the source's sentence that was stated last
 
@@ -164,7 +155,7 @@ class SupportedDraft:
     def _rest_of_source(self) -> str | None:
         """The source behind its first sentences, if those and nothing else have been stated."""
         stated, read, place = keys(" ".join(self._claims)), "", 0
-        for sentence in ["", *split_sentences(self._source)]:
+        for sentence in ["", *split_sentences(self._source, self._language)]:
             place = self._source.index(sentence, place) + len(sentence)
             read = f"{read} {sentence}"
             if keys(read) == stated:

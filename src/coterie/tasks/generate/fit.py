@@ -20,6 +20,7 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_data, describe_origin, licence_warnings
 from coterie.models.catalogue import CATALOGUE
 from coterie.models.locate import describe_model
+from coterie.runtime.codec import to_json
 from coterie.tasks.contract import Trained, Workplace
 from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
@@ -54,7 +55,7 @@ def train_generate(job: Job[GenerateSection], place: Workplace) -> Trained:
         "task": "generate",
         "rung": "slm",
         "sources": sources,
-        **drafting.describe(),
+        **to_json(drafting),
         "max_tokens": job.section.max_tokens,
         "model": model,
         **({"base": {"name": model["name"], "sha256": job.causal.sha256}} if tuned and job.causal else {}),

@@ -1,0 +1,217 @@
+"""What became of the parts of a request: functions of values that the pipeline's stages call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from coterie.context.entries import entries_of
+from coterie.context.view import describe_view
+from coterie.errors import InputError, TooLong
+from coterie.generalist.generalist import NAME
+from coterie.generalist.pack import guess_of, say, topic
+from coterie.specialists.acceptance import abstention
+from coterie.types import (
+    Context,
+    ContextView,
+    DocumentAnswer,
+    Entry,
+    Finding,
+    Label,
+    Part,
+    Passage,
+    Request,
+    SpecialistCard,
+    Status,
+    Task,
+    Verdict,
+    ViewRecord,
+    impersonal,
+)
+
+LONGEST_DOCUMENT = 2_000_000
+"""Characters of a document that comes with a request: about 500,000 tokens, a minute's reading."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one part of a request, as far as it got."""
+
+    part: Part
+    pinned: bool = False
+    """The request named the specialist: only the last wave, which it is in, can answer."""
+    status: Status = "abstained"
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    views: tuple[ViewRecord, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    """What it adds to the context."""
+    degraded: str = ""
+    """What the generalist failed to do, and why."""
+
+    def having(
+        self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
+    ) -> Outcome:
+        """The outcome with the findings, views and entries of one more wave."""
+        records = tuple(describe_view(name, view) for name, view in views.items())
+        return replace(
+            self,
+            findings=self.findings + tuple(findings),
+            views=self.views + records,
+            entries=self.entries + entries,
+        )
+
+    @property
+    def answering(self) -> tuple[Finding, ...]:
+        """The accepted findings of the last wave that has any: earlier ones were read by it."""
+        asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
+        waves = self.part.waves[-1:] if self.pinned else self.part.waves
+        for wave in reversed(waves):
+            if found := tuple(asked[name] for name in wave if name in asked):
+                return found
+        return ()
+
+
+def render(outcome: Outcome, *, part: bool) -> str:
+    """An outcome as text: what was found, or why nothing was; a part of several says what it is about and who found it.
+
+    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it. Where
+    the generalist failed, the best of what nobody was sure of is shown, and said to be that.
+    """
+    about = f"{topic(outcome.part.text)}: " if part else ""
+    if outcome.status == "escalated":
+        return about + outcome.findings[-1].text
+    if outcome.status == "accepted":
+        return about + say(outcome.answering, named=part)
+    known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
+    guess = guess_of(outcome.findings) if outcome.degraded and not known else ""
+    why = f"not answered ({outcome.reason})." if part else f"Not answered: {outcome.reason}."
+    return about + "\n".join(filter(None, [why, *known, guess]))
+
+
+def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
+    """Raise a finding's label to that of what it was made of, and drop facts that its specialist may not write."""
+    finding = replace(
+        finding,
+        facts=tuple(fact for fact in finding.facts if fact.name in writes),
+        retracts=tuple(name for name in finding.retracts if name in writes),
+    )
+    least = max([task.label, *(entry.label for entry in view.entries)])
+    finding = replace(finding, impersonal=impersonal(finding, task, *view.entries))
+    if finding.label >= least:
+        return finding
+    verdict = Verdict(
+        allowed=False,
+        rule="label.flow",
+        reason=f"{finding.specialist} labelled its finding {finding.label.value!r}, below the {least.value!r} of what "
+        f"it was shown; it carries {least.value!r}",
+    )
+    return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
+
+
+def verified(
+    outcome: Outcome, findings: Sequence[Finding], views: Mapping[str, ContextView], context: Context, *, now: float
+) -> tuple[Outcome, Context]:
+    """The outcome and the context with the verified findings of one more wave, and the facts that they wrote."""
+    entries = entries_of(zip(findings, views.values(), strict=True), now=now)
+    return outcome.having(findings, views, entries), context.append(*entries)
+
+
+def rendered_findings(outcome: Outcome) -> tuple[Finding, ...]:
+    """The findings that an answer is made of: those that answer, else those that say why not."""
+    return outcome.answering or outcome.findings[-1:]
+
+
+def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Outcome:
+    """A part whose document was read: what the reader found, and what it came to."""
+    finding, read = answered.finding, answered.read
+    if len(read) == 1 and finding.specialist != NAME:  # the reader's finding is the answer
+        finding, read = replace(finding, steps=(*read[0].steps, *finding.steps)), ()
+    status: Status = "abstained" if not finding.accepted else "escalated" if finding.specialist == NAME else "accepted"
+    seen = ViewRecord(specialist=NAME, seen=(f"quote from the document (x{answered.seen})",), omitted=())
+    return replace(
+        outcome,
+        status=status,
+        reason=f"{finding.specialist}: {finding.reason}",
+        findings=(*read, finding),
+        views=(seen,) if answered.seen else (),
+        entries=entries_of([(finding, ContextView())], now=now),
+        degraded=answered.degraded,
+    )
+
+
+def refused(finding: Finding) -> bool:
+    """Whether a finding abstains because the egress gate let nothing out: a rule that held, not a failure."""
+    return not finding.accepted and not finding.steps and any(not each.allowed for each in finding.verdicts)
+
+
+def overall_status(statuses: Sequence[Status]) -> Status:
+    """Escalated if the generalist answered any part, else accepted if anybody did."""
+    return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
+
+
+def check_document(request: Request) -> None:
+    """Refuse a request whose document cannot be read. Raises `InputError`."""
+    document = request.document
+    if document is None:
+        return
+    if request.specialist is not None:
+        raise InputError(
+            f"Asked specialist {request.specialist!r} about a document; documents are read by the network's reader.",
+            hint="Leave the specialist out, or send the text of the document as the request itself.",
+        )
+    if not request.text.strip() or not document.text.strip():
+        missing = "document is empty" if request.text.strip() else "question about the document is empty"
+        raise InputError(f"The {missing}.", hint="Send a question as the text, and the document's text beside it.")
+    if len(document.text) > LONGEST_DOCUMENT:
+        raise TooLong(
+            f"The document exceeds the limit of {LONGEST_DOCUMENT:,} characters ({len(document.text):,}).",
+            hint="Put it on a shelf (`coterie index`) and ask an `answer` specialist, or send a part of it.",
+        )
+
+
+def abstain(name: str, task: Task, reason: str, *verdicts: Verdict) -> Finding:
+    """The finding of a specialist that could not be asked or could not answer."""
+    return replace(abstention(name, task, reason), verdicts=verdicts)
+
+
+def nothing_to_read(view: ContextView) -> str:
+    """Why a specialist need not be asked: none of its shelves gave a passage, and one was not searched."""
+    if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
+        return ""
+    return "; ".join(f"shelf {name!r} could not be searched: {why}" for name, why in view.unsearched.items())
+
+
+def task_of(part: Part, request: Request, asked: str) -> Task:
+    """What the specialists of a part are handed; `asked` is the request in the principal's own words."""
+    return Task(
+        text=part.text,
+        asked=asked,
+        columns=request.columns,
+        label=label_of(request),
+        impersonal=request.impersonal,
+        clearance=request.clearance or Label.PUBLIC,
+        tenant=request.tenant,
+        language=request.language,
+        max_tokens=request.max_tokens,
+        vector=part.vector,
+        truncated=part.truncated,
+    )
+
+
+def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
+    """The task as the generalist is given it, where these specialists could not answer.
+
+    Where one of them is a score, it has the columns that scores read and no others: by what a score leaves out, such as
+    a protected attribute, nobody decides in its place.
+    """
+    scores = [card for card in asked if card.guards_columns]
+    if not scores or not task.columns:
+        return task
+    read = {column for card in scores for column in card.columns}
+    return replace(task, columns={name: value for name, value in task.columns.items() if name in read})
+
+
+def label_of(request: Request) -> Label:
+    """An admitted request's label; one that was not admitted is as sensitive as can be."""
+    return request.label or Label.RESTRICTED
