@@ -251,7 +251,9 @@ class Pipeline(ABC):
         except BaseException:  # cancelled: there is no finding, but what was spent is in the ledger
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise
-        return self._priced(replace(finding, task=card.task, steps=charged(finding.steps, card.name, bill)))
+        return self._priced(
+            replace(finding, task=card.task, form=card.form, steps=charged(finding.steps, card.name, bill))
+        )
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))

@@ -30,6 +30,7 @@ from coterie.types.call import (
 )
 from coterie.types.context import (
     CONTENT_KINDS,
+    AnswerForm,
     Content,
     Context,
     ContextView,
@@ -60,6 +61,7 @@ __all__ = [
     "Allowance",
     "Amount",
     "Answer",
+    "AnswerForm",
     "AuditEvent",
     "Bill",
     "CallContext",

@@ -11,8 +11,11 @@ from coterie.types.label import Label
 Scalar = str | int | float | bool | None
 """The value of a column of structured input, or of a fact."""
 
-TaskKind = Literal["classify", "score", "extract", "answer", "generate"]
-"""The kind of job: predict labels or a probability, extract fields, answer from documents, write text."""
+TaskKind = str
+"""The name of a task: `classify`, `pairs`, `score`, `extract`, `answer`, `generate`, or one that a plug-in adds."""
+
+AnswerForm = Literal["label", "number", "fields", "text"]
+"""The form of a value: a label that the owner of the network chose, a number, quoted fields, or free text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,8 @@ class FindingSummary:
     accepted: bool
     guess: str = ""
     """The rejected value of an abstention; shown to the generalist together with its confidence."""
+    form: AnswerForm = "text"
+    """What the value is."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary

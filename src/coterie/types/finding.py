@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from coterie.types.context import Fact, Scalar, TaskKind
+from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
 from coterie.types.label import Label
 from coterie.types.usage import Usage
 
@@ -94,7 +94,9 @@ class Finding:
     impersonal: Label | None = None
     """The label without the personal data in the sources; None if it is the same."""
     task: TaskKind | None = None
-    """Task of the specialist: tells whether a string is a label or free text. None counts as free text."""
+    """Task of the specialist."""
+    form: AnswerForm = "text"
+    """Form of the value. Strings of the form `text` are content, which a trace keeps only if configured."""
     evidence: tuple[Evidence, ...] = ()
     fields: tuple[Field, ...] = ()
     """Fields of an `extract` specialist, in its order; a field with several values has an entry for each."""

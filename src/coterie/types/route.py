@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from coterie.types.context import TaskKind
+from coterie.types.context import AnswerForm, TaskKind
 from coterie.types.finding import Step
 from coterie.types.label import Label
 from coterie.types.request import Rung
@@ -32,6 +32,10 @@ class SpecialistCard:
     """Names of the facts that it may write."""
     columns: tuple[str, ...] = ()
     """Columns of structured input that it was trained on."""
+    form: AnswerForm = "text"
+    """Form of its values; each of its findings gets it."""
+    guards_columns: bool = False
+    """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
     knowledge: tuple[str, ...] = ()
     """`[knowledge]` keys of the indexes that it reads; passages found there are in its view."""
     passages: int = 8
