@@ -118,20 +118,20 @@ class SpeakingSpecialist(Specialist, Protocol):
 
 @runtime_checkable
 class WarmsUp(Protocol):
-    """A specialist whose model is loaded before it is first asked. Called once, when a server starts."""
+    """A specialist whose model can be loaded before the first request. Called once, when a server starts."""
 
     async def warm(self, *, slots: int) -> None:
-        """Let the model read what all prompts begin with, in each of its engine's slots."""
+        """Let the model read the common beginning of its prompts, in each slot of its engine."""
         ...
 
 
 @runtime_checkable
 class OwnsEngines(Protocol):
-    """A specialist with engines that came with its version. The network closes them at shutdown."""
+    """A specialist with engines that are part of its version. The network closes them at shutdown."""
 
     @property
     def engines(self) -> Sequence[Engine]:
-        """Engines that belong to it alone."""
+        """Engines that only this specialist uses."""
         ...
 
 
