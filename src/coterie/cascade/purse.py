@@ -16,7 +16,7 @@ from typing import cast
 from coterie.accounting.meter import FRAME_TOKENS, most_read, token_money
 from coterie.errors import BudgetExceeded
 from coterie.protocols import StreamingEngine
-from coterie.types import Delta, Output, Prompt, Verdict
+from coterie.types import Delta, Output, Prompt, Reason, Verdict
 
 _REQUESTS = 1000
 """A budget is money per so many requests; a purse holds no more than it."""
@@ -123,14 +123,21 @@ class BudgetedEngine:
         amounts = [self._price.most(prompt) for prompt in prompts] if purses else []
         most = sum((amount for amount in amounts if amount is not None), Decimal(0))
         if None in amounts:
-            raise _refused(f"the price of {self.name!r} is unknown, and there is a budget to hold")
+            raise _refused(Reason("budget.price_unknown", model=self.name))
         for place, purse in enumerate(purses):
             if not purse.take(most):
                 for taken in purses[:place]:
                     taken.give_back(most)
+                left = max(purse.left, Decimal(0))
                 raise _refused(
-                    f"asking {self.name!r} may cost {most.normalize():f}; the budget of {purse.of} has "
-                    f"{max(purse.left, Decimal(0)).normalize():f} left (it gets {purse.per_1000} per 1,000 requests)"
+                    Reason(
+                        "budget.share_used_up",
+                        model=self.name,
+                        most=f"{most.normalize():f}",
+                        of=purse.of,
+                        left=f"{left.normalize():f}",
+                        per_1000=str(purse.per_1000),
+                    )
                 )
         outputs: list[Output] = []
         yield outputs
@@ -140,7 +147,7 @@ class BudgetedEngine:
                 purse.give_back(max(most - sum(used, Decimal(0)), Decimal(0)))
 
 
-def _refused(reason: str) -> BudgetExceeded:
+def _refused(reason: Reason) -> BudgetExceeded:
     return BudgetExceeded(
         Verdict(allowed=False, rule="budget", reason=reason),
         hint="Raise `budget` ([cascade] in coterie.toml, or the request's own), or set the model's prices.",

@@ -42,7 +42,7 @@ def promote(
     done = {"name": name, "version": chosen, "replaced": replaced, "forced": not verdict.allowed}
     write_down(context.obj, "promote", about={**done, "reason": reason})
     if as_json:
-        show_json({**done, "reason": verdict.reason})
+        show_json({**done, **verdict.reason.described()})
         return
     if not verdict.allowed:
         remark(f"FORCED: {verdict.reason}")

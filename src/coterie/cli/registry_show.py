@@ -138,7 +138,7 @@ def diff(
         "before": old.version,
         "after": new.version,
         "comparable": comparison.comparable,
-        "reason": comparison.reason,
+        **comparison.reason.described(),
         "metrics": list(_side_by_side(old.report, new.report)),
         "tested": [vars(change) for change in comparison.overall],
         "slices": [vars(change) for change in comparison.slices],
@@ -176,7 +176,7 @@ def _show_diff(document: Mapping[str, Any], comparison: VersionComparison) -> No
     )
     say(f"Compared {comparison.reason}." if comparison.comparable else f"Not to be compared: {comparison.reason}.")
     _show_slices(comparison)
-    say("\n".join(f"WORSE: {change}" for change in comparison.regressions) or "Nothing is measurably worse.")
+    say("\n".join(f"WORSE: {change.reason}" for change in comparison.regressions) or "Nothing is measurably worse.")
     changes = [(key, each["before"], each["after"]) for key, each in document["changed"].items()]
     if changes:
         show_table(["made from", *heads], changes)

@@ -131,7 +131,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
     route = explanation.route
     return {
         "specialists": list(route.specialists),
-        "reason": route.reason,
+        **route.reason.described(),
         "scores": plain(route.scores),
         "parts": plain(route.parts),
         "asked": plain(explanation.asked),
@@ -158,7 +158,7 @@ def _show(explanation: Explanation, *, details: bool) -> None:
         show_table(["part", "asked", "after", "score", "text"], rows)
     else:
         say("Nobody is asked.")
-    paragraph(explanation.route.reason)
+    paragraph(str(explanation.route.reason))
     for order in explanation.orders:
         dim(f"Not followed, since a text does not choose who reads it: {order!r}")
     if details:

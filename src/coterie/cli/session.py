@@ -149,7 +149,7 @@ def _document(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     from coterie.context.standing import why_gone
 
     entries = [
-        _entry(entry, gone.reason if gone else None)
+        _entry(entry, str(gone.reason) if gone else None)
         for entry, gone in zip(found.entries, why_gone(found.entries), strict=True)
     ]
     return {"session": name, "tenant": tenant, "entries": entries}

@@ -35,6 +35,7 @@ from coterie.types import (
     Labelled,
     Message,
     Prompt,
+    Reason,
     SpecialistCard,
     Task,
     impersonal,
@@ -134,14 +135,14 @@ class Asking:
             self._deadline += seconds
 
     @property
-    def spent(self) -> str:
-        """Which of the limits in tokens and money is used up, in words; empty if none is."""
+    def spent(self) -> Reason | None:
+        """Which of the limits in tokens and money is used up; None if none is."""
         tokens, money = self.section.tokens, self.section.money
         if tokens is not None and self.tokens >= tokens:
-            return f"the limit of {tokens:,} tokens is used up ({self.tokens:,})"
+            return Reason("limit.tokens_used_up", limit=tokens, used=self.tokens)
         if money is not None and self.cost is not None and self.cost >= money:
-            return f"the limit of {money} is used up ({self.cost})"
-        return ""
+            return Reason("limit.money_used_up", limit=str(money), used=str(self.cost))
+        return None
 
     # --- a task that nobody else could do --------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Asking:
         An answer that breaks off after its first piece ends with a piece that says why.
         """
         if not task.text.strip() and not task.columns:
-            yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
+            yield replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
             return
         source = _Sensitivity.of(task, *view.entries)
         begun, held = False, ""
@@ -212,7 +213,7 @@ class Asking:
         sources = [task.text, *told]
         marks = max((len(each.citations) for each in findings), default=0)
         if finding.accepted and (added := made_up(finding.text, sources, marks=marks)):
-            reason = f"it says what no finding says: {', '.join(map(repr, added))}"
+            reason = Reason("abstain.unsupported", added=", ".join(map(repr, added)))
             return replace(finding, accepted=False, reason=reason)
         return finding
 
@@ -319,11 +320,11 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
     if heard.output is None:
         broken = bool(text)
         text += _broken_off(heard) if broken else ""
-        reason = heard.reason or "nobody could be asked"
+        reason = heard.reason or Reason("abstain.no_model")
     else:
-        reason = f"answered by {heard.engine!r}; how sure it is is not known"
-        reason += "; its answer was cut at its longest length" if heard.output.finish != "stop" else ""
-        reason += f"; before that: {heard.reason}" if heard.reason else ""
+        notes = [Reason("note.answer_cut")] if heard.output.finish != "stop" else []
+        notes += [Reason("note.before", why=heard.reason)] if heard.reason else []
+        reason = Reason("accept.generalist", *notes, model=heard.engine)
     return Finding(
         specialist=NAME,
         value=text or None,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
-from coterie.types import AuditEvent, Feedback, Request, SpecialistCard, Trace
+from coterie.types import AuditEvent, Feedback, Reason, Request, SpecialistCard, Trace
 
 Digest = Callable[[str], str]
 """Stands for content."""
@@ -38,7 +38,8 @@ def audit_request(
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
         "verdicts": [
-            {"allowed": verdict.allowed, "rule": verdict.rule, "reason": verdict.reason} for verdict in trace.verdicts
+            {"allowed": verdict.allowed, "rule": verdict.rule, **verdict.reason.described()}
+            for verdict in trace.verdicts
         ],
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
     }
@@ -56,14 +57,14 @@ async def refusals_noted(audit: Audit | None, request: Request, *, time: float) 
         raise
 
 
-def audit_refusal(request: Request, reason: str, *, time: float, digest: Digest) -> AuditEvent:
-    """The entry of a release that was refused, for a reason in our own words."""
+def audit_refusal(request: Request, reason: Reason, *, time: float, digest: Digest) -> AuditEvent:
+    """The entry of a release that was refused, and why."""
     about: dict[str, object] = {
         "key": request.key,
         "to": None if request.release is None else request.release.to.value,
         "asked": digest(request.text),
         **({} if request.document is None else {"document": digest(request.document.text)}),
-        "reason": reason,
+        **reason.described(),
     }
     return AuditEvent(kind="release_refused", time=time, tenant=request.tenant, about=about)
 

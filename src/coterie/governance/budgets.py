@@ -34,7 +34,7 @@ from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
 from coterie.governance import budget_file as table
 from coterie.governance.budget_file import MICRO, NANO, Amount, BudgetFile, BudgetSpan, micro, nano, span_of
 from coterie.runtime.concurrency import to_the_end
-from coterie.types import Account, Failure, Output, Prompt, Usage, Verdict
+from coterie.types import Account, Failure, Output, Prompt, Reason, Usage, Verdict
 
 RULE = "budget"
 _FILE = "state/budgets.db"
@@ -184,13 +184,15 @@ class Budgets:
         row = table.row(connection, bucket.row, span.since)
         if section.requests is not None and row.requests >= section.requests:
             wait = self._wait(connection, bucket, span, "requests", row.requests + 1 - section.requests)
-            raise self._exceeded(bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", account, wait)
+            raise self._exceeded(
+                bucket, f"{section.requests:,} requests", Reason("budget.requests", made=row.requests), account, wait
+            )
         if section.joules is None:
             return None
         energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
         left = micro(section.joules) - row.micro - row.held_micro
         if energy > left:
-            said = f"{left / MICRO:,.1f} are left, and this request may take {energy / MICRO:,.1f}"
+            said = Reason("budget.joules", left=left / MICRO, most=energy / MICRO)
             wait = self._wait(connection, bucket, span, "micro", energy - left)
             raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, account, wait)
         return Amount(micro=energy)
@@ -206,14 +208,14 @@ class Budgets:
         row = table.row(connection, bucket.row, span.since)
         if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
             left = section.tokens - row.tokens - row.held_tokens
-            said = f"{left:,} are left, and this call may take {amount.tokens:,}"
+            said = Reason("budget.tokens", left=left, most=amount.tokens)
             wait = self._wait(connection, bucket, span, "tokens", amount.tokens - left)
             raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, account, wait)
         if section.money is not None:
             left_nano = nano(section.money) - row.nano - row.held_nano
             if amount.nano > left_nano:
                 left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
-                said = f"{left_money:.6f} are left, and this call may take {most:.6f}"
+                said = Reason("budget.money", left=f"{left_money:.6f}", most=f"{most:.6f}")
                 wait = self._wait(connection, bucket, span, "nano", amount.nano - left_nano)
                 raise self._exceeded(bucket, f"{section.money:f} of money", said, account, wait)
 
@@ -253,15 +255,19 @@ class Budgets:
     def _refuse_unpriced(self, buckets: Iterable[_Bucket], prices: TokenPrices, name: str) -> None:
         for bucket in buckets:
             if self._sections[bucket.name].money is not None and None in (prices.tokens_in, prices.tokens_out):
-                reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
+                reason = Reason("budget.unpriced", budget=bucket.name, model=name)
                 raise BudgetExceeded(_refusal(bucket.name, reason), hint="Set price_in and price_out of the model.")
 
-    def _exceeded(self, bucket: _Bucket, limit: str, said: str, account: Account, wait: float | None) -> BudgetExceeded:
+    def _exceeded(
+        self, bucket: _Bucket, limit: str, said: Reason, account: Account, wait: float | None
+    ) -> BudgetExceeded:
         """The refusal; what others took of a budget that is shared is not told to who holds a key."""
         section = self._sections[bucket.name]
         own = section.each or section.tenant is not None or section.key is not None or not account.key
-        span = "" if section.per == "ever" else f" a {section.per}"
-        reason = f"budget {bucket.name!r} is {limit}{span}: {said}" if own else f"budget {bucket.name!r} is used up"
+        reason = Reason("budget.used_up", budget=bucket.name)
+        if own:
+            per = "" if section.per == "ever" else section.per
+            reason = Reason("budget.exceeded", budget=bucket.name, limit=limit, per=per, why=said)
         return BudgetExceeded(
             _refusal(bucket.name, reason),
             retry_after=wait,
@@ -321,7 +327,7 @@ def _money(tokens_in: int, tokens_out: int, prices: TokenPrices) -> int:
     return nano(money or Decimal(0))
 
 
-def _refusal(name: str, reason: str) -> Verdict:
+def _refusal(name: str, reason: Reason) -> Verdict:
     return Verdict(allowed=False, rule=f"{RULE}.{name}", reason=reason)
 
 

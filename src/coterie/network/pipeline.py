@@ -42,6 +42,7 @@ from coterie.network.outcome import (
     outcome_of,
     overall_status,
     refused,
+    said_by,
     synthesise,
     task_of,
     told,
@@ -67,11 +68,13 @@ from coterie.types import (
     Output,
     Part,
     Prompt,
+    Reason,
     Request,
     Route,
     Settlement,
     Task,
     Trace,
+    all_of,
     impersonal,
     total_usage,
 )
@@ -228,7 +231,7 @@ class Network:
         if request.document is not None:
             name = self._reader.card.name
             part = Part(text=request.text, waves=((name,),), score=1.0)
-            route = Route(parts=(part,), reason="the request brings a document, which is read for it")
+            route = Route(parts=(part,), reason=Reason("route.document"))
         elif request.specialist is None:
             route = await self.router.route(request, context)
         else:
@@ -340,9 +343,9 @@ class Network:
                 return await specialist.consult(task, view)
             return await _listen(cast("SpeakingSpecialist", specialist), task, view, say)
         except PolicyError as refusal:
-            return abstain(specialist.card.name, task, refusal.message, refusal.verdict)
+            return abstain(specialist.card.name, task, refusal.reason, refusal.verdict)
         except (EngineError, InputError, SetupError) as error:
-            return abstain(specialist.card.name, task, error.message)
+            return abstain(specialist.card.name, task, error.reason)
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(self.meter.price(step) for step in finding.steps))
@@ -358,8 +361,8 @@ class Network:
         if outcome.answering:
             return replace(outcome, status="accepted")
         nobody_fits = not outcome.findings
-        doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
-        reason = life.route.reason if nobody_fits else "; ".join(doubts)
+        doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
+        reason = all_of(doubts) if doubts and not nobody_fits else life.route.reason
         outcome = replace(outcome, status="abstained", reason=reason)
         unread = life.request.document is not None  # nobody who may be asked reads it: there is nothing to answer from
         if life.large is None or (nobody_fits and (unread or not self.escalate_out_of_scope)):
@@ -369,10 +372,10 @@ class Network:
         finding = check(await self._consult(life, life.large, task, view, say), (), task, view)
         left = entries_of([(finding, view)], now=self.clock())
         outcome = outcome.having([finding], {finding.specialist: view}, left)
-        failed = "" if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
+        failed = None if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
         if finding.accepted:
             return replace(outcome, status="escalated", reason=finding.reason, degraded=failed)
-        return replace(outcome, reason=f"{reason}; {finding.specialist}: {finding.reason}", degraded=failed)
+        return replace(outcome, reason=reason.noting(said_by(finding)), degraded=failed)
 
     # --- several findings as one answer, and documents -------------------------------------------
 

@@ -26,12 +26,14 @@ from coterie.types import (
     ContextView,
     Finding,
     Passage,
+    Reason,
     Request,
     Route,
     Stage,
     Step,
     Usage,
     Verdict,
+    all_of,
     impersonal,
 )
 
@@ -78,7 +80,7 @@ class Life:
     question: Request = field(init=False)
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
-    route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
+    route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
     outcomes: list[PartOutcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
     done: list[asyncio.Event] = field(default_factory=list)
@@ -171,11 +173,12 @@ class Life:
         self.shown.append(piece)
 
     @property
-    def degraded(self) -> str:
-        """What the generalist failed to do, and why; empty where nothing was missed."""
+    def degraded(self) -> Reason | None:
+        """What the generalist failed to do, and why; None where nothing was missed."""
         composed = self.composed
-        failed = "" if composed is None or composed.accepted or refused(composed) else composed.reason
-        return "; ".join(dict.fromkeys(filter(None, [*(each.degraded for each in self.outcomes), failed])))
+        failed = None if composed is None or composed.accepted or refused(composed) else composed.reason
+        found = [each for each in [*(outcome.degraded for outcome in self.outcomes), failed] if each is not None]
+        return all_of(dict.fromkeys(found)) if found else None
 
     @contextmanager
     def stage(self, name: str, *, note: str = "") -> Iterator[Callable[[str], None]]:

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
-from coterie.types import Citation, Evidence, Field, Finding, Scalar, Trace
+from coterie.types import Citation, Evidence, Field, Finding, Reason, Scalar, Trace
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What `json.dumps(..., allow_nan=False)` accepts."""
@@ -26,8 +26,8 @@ def plain(value: object) -> Json:
     Raises:
         TypeError: a value that is none of these, named by its type.
     """
-    if isinstance(value, Enum):
-        return plain(value.value)
+    if isinstance(value, Enum | Reason):
+        return plain(value.value if isinstance(value, Enum) else value.described())
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float | Decimal):
@@ -37,22 +37,33 @@ def plain(value: object) -> Json:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NOT_SHOWN}
+        told: dict[str, Json] = {}
+        for each in fields(value):
+            if each.name not in _NOT_SHOWN:
+                told |= _named(each.name, getattr(value, each.name))
+        return told
     raise TypeError(f"No plain form for {type(value).__name__!r}.")
+
+
+def _named(name: str, value: object) -> dict[str, Json]:
+    """A field as JSON; a reason's code and values stand beside its words."""
+    if isinstance(value, Reason):
+        return {key: plain(item) for key, item in value.described(name).items()}
+    return {name: plain(value)}
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
     """What an asker is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
     restated: dict[str, Json] = {"restated": trace.restated} if trace.restated else {}
-    degraded: dict[str, Json] = {"degraded": trace.degraded} if trace.degraded else {}
+    degraded: dict[str, Json] = {} if trace.degraded is None else _named("degraded", trace.degraded)
     return {
         "trace_id": trace.id,
         "status": trace.status,
         "accepted": trace.status != "abstained",
         "route": {
             "specialists": list(trace.route.specialists),
-            "reason": trace.route.reason,
+            **_named("reason", trace.route.reason),
             "scores": {name: _number(score) for name, score in trace.route.scores.items()},
         },
         **restated,
@@ -75,7 +86,7 @@ def _finding(finding: Finding) -> Json:
         "text": finding.text,
         "confidence": _number(finding.confidence),
         "accepted": finding.accepted,
-        "reason": finding.reason,
+        **_named("reason", finding.reason),
         "evidence": [_evidence(evidence) for evidence in finding.evidence],
     }
     if finding.fields:
@@ -120,7 +131,7 @@ def _field(each: Field) -> Json:
         "end": each.end,
         "confidence": _number(each.confidence),
         "accepted": each.accepted,
-        "reason": each.reason,
+        **_named("reason", each.reason),
     }
 
 

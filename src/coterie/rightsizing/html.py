@@ -261,7 +261,7 @@ def _conditions(found: RightSizing) -> str:
     ]
     rows += [
         ("seed", str(found.seed)),
-        ("rung taken because", found.reason),
+        ("rung taken because", str(found.reason)),
         ("energy", f"{conditions.watts_per_core:g} W a busy core, from CPU-seconds: estimated"),
         ("money", f"{price} {conditions.currency} a core-hour: estimated" if price is not None else "no price is set"),
         ("machine", ", ".join(f"{name} {value}" for name, value in conditions.machine.items())),

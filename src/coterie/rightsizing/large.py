@@ -26,7 +26,7 @@ from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.tasks.classify.prompted import match_label
-from coterie.types import Finding, Label, Message, Output, Prompt, TaskKind
+from coterie.types import Finding, Label, Message, Output, Prompt, Reason, TaskKind
 
 # --- Answers of a large model on file: read and written.
 #
@@ -234,7 +234,12 @@ def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
         value = match_label(answer, held.labels)
     sure = max(value, 1.0 - value) if isinstance(value, float) else 1.0
     return Finding(
-        specialist=name, value=value, text=answer, confidence=sure, accepted=value is not None, reason="as recorded"
+        specialist=name,
+        value=value,
+        text=answer,
+        confidence=sure,
+        accepted=value is not None,
+        reason=Reason("note.recorded"),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import Case
+from coterie.types import Reason
 
 Outcome = Literal["met", "reached", "missed", "no_bar"]
 """How the bar fared on held-out rows: with 95% confidence; without it; not at all; there is no bar."""
@@ -251,7 +252,7 @@ class RightSizing:
     large: LargeRow | None
     comparisons: tuple[Comparison, ...]
     verdict: Recommendation
-    reason: str
+    reason: Reason
     """Why training took the rung, on out-of-fold rows."""
     conditions: Conditions
     warnings: tuple[str, ...] = field(default=())
@@ -282,7 +283,7 @@ class RightSizing:
                 "outcome": self.verdict.outcome,
                 "rung": self.verdict.rung,
                 "sentence": str(self.verdict),
-                "reason": self.reason,
+                **self.reason.described(),
             },
             "conditions": {
                 "date": conditions.date,

@@ -16,6 +16,8 @@ from functools import cache, partial
 from types import SimpleNamespace, UnionType
 from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from coterie.types import Reason
+
 T = TypeVar("T")
 Revive = Callable[[object], object]
 
@@ -43,6 +45,8 @@ def from_plain(kind: type[T], data: object) -> T:
 
 def _plain(value: object) -> object:
     """One value that JSON has no form for, as one that it has."""
+    if isinstance(value, Reason):
+        return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
         return {name: getattr(value, name) for name in _stored(type(value))}
     if isinstance(value, Decimal):
@@ -64,6 +68,8 @@ def _reviver(kind: object) -> Revive:
     if get_origin(kind) is tuple:
         each = _reviver(get_args(kind)[0])
         return lambda data: tuple(map(each, data)) if isinstance(data, list) else data
+    if kind is Reason:
+        return lambda data: Reason.from_json(data) if data else None
     if isinstance(kind, type) and is_dataclass(kind):
         return partial(_revive_dataclass, kind)
     if isinstance(kind, type) and issubclass(kind, Decimal | Enum):

@@ -361,6 +361,6 @@ def _stored(
         version=version,
         promoted=promotion.allowed,
         report=report,
-        promotion=promotion.reason,
+        promotion=str(promotion.reason),
         warnings=fallen,
     )

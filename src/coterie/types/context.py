@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 
 Scalar = str | int | float | bool | None
 """A value of one column of structured input, or of a fact."""
@@ -109,7 +110,7 @@ class Omission:
     """An entry that was left out of a view, named without its content, and why."""
 
     what: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from coterie.types.context import Fact, Scalar, TaskKind
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.usage import Usage
 
 
@@ -41,7 +42,7 @@ class Field:
     confidence: float
     """Calibrated probability that this is right: the quote, or that there is none."""
     accepted: bool
-    reason: str
+    reason: Reason
 
     @property
     def stated(self) -> bool:
@@ -78,7 +79,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One specialist's result. It answers (`accepted`) or abstains, and says why in words."""
+    """One specialist's result. It answers (`accepted`) or abstains, and says why."""
 
     specialist: str
     value: Scalar | tuple[str, ...]
@@ -87,7 +88,7 @@ class Finding:
     confidence: float
     """Calibrated probability that the value is right, 0 to 1."""
     accepted: bool
-    reason: str
+    reason: Reason
     in_scope: float | None = None
     """Higher is more like what the specialist was trained on; None when it has no such score."""
     label: Label = Label.INTERNAL
@@ -122,7 +123,7 @@ class Verdict:
     allowed: bool
     rule: str
     """Stable name of the rule that decided, such as `egress.clearance`."""
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from coterie.types.context import Message, Scalar
 from coterie.types.label import Label, Release
+from coterie.types.reason import Reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ class Keep:
 
     confidence: float | None
     """None accepts no answer."""
-    reason: str
+    reason: Reason
     """What that keeps."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from coterie.types.context import TaskKind
 from coterie.types.finding import Step
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.request import Rung
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Route:
     """Whom the router asks, or nobody, and why."""
 
     parts: tuple[Part, ...]
-    reason: str
+    reason: Reason
     scores: Mapping[str, float] = field(default_factory=dict)
     """The whole request's score for each specialist it was compared with, 0 to 1."""
     steps: tuple[Step, ...] = ()

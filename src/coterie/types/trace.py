@@ -9,6 +9,7 @@ from typing import Literal
 from coterie.types.context import ViewRecord
 from coterie.types.finding import Finding, Step, Verdict
 from coterie.types.label import Label
+from coterie.types.reason import Reason
 from coterie.types.route import Route
 from coterie.types.usage import Usage
 
@@ -51,8 +52,8 @@ class Trace:
     """What the configured generalist would have cost; None when there is none or its price is unknown."""
     restated: str = ""
     """What was asked, standing on its own, where it leant on earlier turns; empty where it stood alone."""
-    degraded: str = ""
-    """What the generalist failed to do, and why, where the answer had to do without; empty where nothing was missed."""
+    degraded: Reason | None = None
+    """What the generalist failed to do, and why, where the answer had to do without; None where nothing was missed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from coterie.tasks.answer.support import Borne, Support, denials, value_astray
 from coterie.tasks.answer.words import terms
 from coterie.tasks.generate.grounding import check_grounding
 from coterie.tasks.generate.sentences import split_sentences
-from coterie.types import Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
+from coterie.types import Citation, Label, Message, Passage, Prompt, Reason, Step, Task, Verdict
 
 # --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
 #
@@ -114,7 +114,7 @@ _FRAME = 40  # tokens of what frames passages and question
 class Written:
     """What a model made of the passages."""
 
-    reason: str
+    reason: Reason
     sentences: tuple[str, ...] = ()
     """None where nothing may be said."""
     text: str = ""
@@ -156,14 +156,14 @@ class AnswerWriter:
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
         if not shown:
-            return Written(reason="no passage fits the model's window")
+            return Written(reason=Reason("answer.no_room"))
         try:
             prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
             (output,) = await self.engine.run([prompt])
         except PolicyError as refusal:
-            return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
+            return Written(reason=Reason("answer.not_worded", why=refusal.verdict.reason), verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded) as error:
-            return Written(reason=f"no model worded it: {error.message}")
+            return Written(reason=Reason("answer.not_worded", why=error.reason))
         steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
         verdicts = () if output.verdict is None else (output.verdict,)
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
@@ -176,11 +176,11 @@ class AnswerWriter:
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
         found = any(each in reading.cited for each in used)
         if objection := self._objection(task.text, told, judged, found=found, settled=settled is not None):
-            return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
+            return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
         return Written(
-            reason=f"worded by {self.engine.name!r}, every sentence supported",
+            reason=Reason("answer.worded", model=self.engine.name),
             sentences=tuple(told),
             text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(told, marks, strict=True)),
             support=min(each.support for each in judged),
@@ -207,8 +207,8 @@ class AnswerWriter:
 
     def _objection(
         self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool, settled: bool
-    ) -> str:
-        """Why what was written is not said; nothing if it is.
+    ) -> Reason | None:
+        """Why what was written is not said; None if it is.
 
         Args:
             question: What was asked.
@@ -217,20 +217,28 @@ class AnswerWriter:
             found: Whether one of them rests on a sentence that was found to answer.
             settled: Whether the first one begins with a "Yes" or "No" that may be said.
         """
+        model = self.engine.name
         if not told or _SILENT.match(told[0]):
-            return "found no answer"
+            return Reason("answer.none_written", model=model)
         if len(set(told)) < len(told) or any(each.endswith("?") for each in told):
-            return f"wrote no answer ({told[0]!r})"  # a small model goes round in circles, or asks in its turn
+            return Reason(
+                "answer.no_answer_written", model=model, sentence=told[0]
+            )  # a small model goes round in circles, or asks in its turn
         weakest = min(range(len(told)), key=lambda number: judged[number].support)
         if judged[weakest].support < self.least:
-            support = f"support {judged[weakest].support:.2f}, needs {self.least:.2f}"
-            return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
+            return Reason(
+                "answer.unsupported",
+                model=model,
+                sentence=told[weakest],
+                support=judged[weakest].support,
+                needed=self.least,
+            )
         if not found:
-            return f"answered from other sentences than those found ({told[0]!r})"
+            return Reason("answer.other_sentences", model=model, sentence=told[0])
         denied = len(told) == 1 and denials(told[0]) != denials(question)
         if not settled and not denied and not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
-            return f"only said the question again ({told[0]!r})"
-        return ""
+            return Reason("answer.question_repeated", model=model, sentence=told[0])
+        return None
 
     def _shown(self, reading: AnswerReading, seen: SentenceSurvey, room: int) -> list[Passage]:
         """Passages by their best sentence, as many as fit."""

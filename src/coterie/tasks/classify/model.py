@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.features import stored_array
 from coterie.protocols import Engine
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
-from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, Reason, SpecialistCard, Step, Task
 
 # --- How much a text is like what a classifier was trained on, where there is an encoding to compare.
 #
@@ -174,7 +174,7 @@ class ClassifySpecialist:
     async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
-            return abstention(self.card.name, task, "there is no text to classify")
+            return abstention(self.card.name, task, Reason("abstain.no_text"))
         vector, steps, truncated = await self._encode(task)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
         steps = (*steps, self._step(self.head, scored))

@@ -21,7 +21,7 @@ from coterie.tasks.extract.fit_tagging import fit_weigher, spans_of
 from coterie.tasks.extract.metrics import is_right
 from coterie.tasks.extract.model import as_fields
 from coterie.tasks.extract.tagging import CandidateSpan
-from coterie.types import Finding
+from coterie.types import Finding, Reason
 
 # --- What readers that had not seen a text found there, and what statements about its fields that comes to.
 
@@ -81,7 +81,14 @@ class Unseen:
         found = [[calibrator.believe(field, each) for each in own] for field, own in enumerate(said)]
         fields = as_fields(models, found, [never()] * len(models), self.rows[number].text)
         return Finding(
-            specialist="", value=None, text="", confidence=0.0, accepted=False, reason="", task="extract", fields=fields
+            specialist="",
+            value=None,
+            text="",
+            confidence=0.0,
+            accepted=False,
+            reason=Reason("note.not_judged"),
+            task="extract",
+            fields=fields,
         )
 
     def _models(self, number: int) -> Sequence[FieldModel]:
