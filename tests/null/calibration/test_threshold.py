@@ -104,7 +104,7 @@ def test_everything_may_be_accepted():
     assert threshold.value == 0.2
     assert threshold.coverage == 1
     assert threshold.realised_risk == 0.01
-    assert threshold.reason.startswith("Confidence from 0.200 (everything) is accepted: 10 of 1,000")
+    assert str(threshold.reason).startswith("Confidence from 0.200 (everything) is accepted: 10 of 1,000")
 
 
 def test_too_few_rows_accept_nothing():
@@ -113,7 +113,7 @@ def test_too_few_rows_accept_nothing():
 
     assert few.value is None
     assert few.realised_risk is None
-    assert "takes at least 59 calibration rows; there are 58" in few.reason
+    assert "takes at least 59 calibration rows; there are 58" in str(few.reason)
     assert enough.value == 0.9
     assert not few.accepts(1.0)
     assert enough.accepts(0.9)
@@ -126,8 +126,8 @@ def test_wrong_answers_accept_nothing():
 
     assert threshold.value is None
     assert threshold.coverage == 0
-    assert "Nothing is accepted: of the" in threshold.reason
-    assert "no other threshold does better: too many to show" in threshold.reason
+    assert "Nothing is accepted: of the" in str(threshold.reason)
+    assert "threshold.too_many_wrong" in threshold.reason.codes
 
 
 def test_no_rows_accept_nothing():
@@ -210,4 +210,4 @@ def test_one_group_shows_nothing():
     threshold = accept_threshold(np.linspace(0, 1, 1000), np.ones(1000), target_risk=RISK, groups=["a"] * 1000)
 
     assert threshold.value is None
-    assert "0 were wrong (0.0%), and no other threshold does better: too few rows" in threshold.reason
+    assert "0 were wrong (0.0%), and no other threshold does better: too few rows" in str(threshold.reason)

@@ -20,7 +20,7 @@ from coterie.governance.budgets import open_budgets
 from coterie.network.pipeline import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
-from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage
+from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
 [network]
@@ -125,8 +125,10 @@ class OneRouter:
     async def route(self, request, context) -> Route:
         """The one route."""
         if self.name is None:
-            return Route(parts=(), reason="nothing like what any specialist was trained on")
-        return Route(parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=f"{self.name} fits")
+            return Route(parts=(), reason=worded("nothing like what any specialist was trained on"))
+        return Route(
+            parts=(Part(text=request.text, waves=((self.name,),), score=0.9),), reason=worded(f"{self.name} fits")
+        )
 
 
 class FlatMeter:

@@ -12,9 +12,9 @@ import pytest
 
 from coterie import errors
 from coterie.cli.exits import EXIT_CODES
-from coterie.types import Verdict
+from coterie.types import Verdict, worded
 
-VERDICT = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
+VERDICT = Verdict(allowed=False, rule="egress.clearance", reason=worded("too sensitive"))
 
 
 def test_help_is_quick():

@@ -5,7 +5,7 @@ import pytest
 from coterie.learning.dataset import Row
 from coterie.learning.judging import judge
 from coterie.tasks.answer.metrics import holds_answer, with_quotes
-from coterie.types import Citation, Finding, Label
+from coterie.types import Citation, Finding, Label, worded
 
 
 def row(*, spans=(), quotes=(), document="a.md") -> Row:
@@ -21,7 +21,7 @@ def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Findi
         text="x",
         confidence=0.9,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         task="answer",
         citations=tuple(Citation(document=d, start=s, end=e, text=t, label=Label.PUBLIC) for d, s, e, t in citations),
     )

@@ -10,7 +10,7 @@ from coterie.learning.dataset import Row
 from coterie.learning.evaluate import AT_ONCE, evaluate
 from coterie.learning.evaluation import Confusion
 from coterie.learning.judging import judge
-from coterie.types import ContextView, Finding, SpecialistCard
+from coterie.types import ContextView, Finding, SpecialistCard, worded
 
 
 def card(task="classify"):
@@ -26,7 +26,7 @@ def finding(value, *, confidence=0.9, accepted=True, in_scope=None):
         text=str(value),
         confidence=confidence,
         accepted=accepted,
-        reason="",
+        reason=worded(""),
         in_scope=in_scope,
     )
 

@@ -17,7 +17,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.gateway.wire import ChatCompletion, Error
-from coterie.types import Label, Verdict
+from coterie.types import Label, Verdict, worded
 
 
 async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
@@ -133,7 +133,7 @@ async def test_a_session_is_remembered(client, network, chat_body):
 
 
 def _refused(name):
-    return EgressRefused(Verdict(allowed=False, rule="egress.clearance", reason=f"{name} is above"))
+    return EgressRefused(Verdict(allowed=False, rule="egress.clearance", reason=worded(f"{name} is above")))
 
 
 @pytest.mark.parametrize(

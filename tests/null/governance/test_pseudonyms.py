@@ -97,7 +97,9 @@ async def test_out_and_back(opened, server, asking):
         "<PERSON_1> wrote to <EMAIL_1> and <EMAIL_2>; <PERSON_1> pays from <IBAN_1>."
     )
     assert output.verdict.rule == PSEUDONYMISED
-    assert output.verdict.reason.startswith("pseudonymised: 4 values (2 EMAIL, 1 IBAN, 1 PERSON); internal data is")
+    assert str(output.verdict.reason).startswith(
+        "pseudonymised: 4 values (2 EMAIL, 1 IBAN, 1 PERSON); internal data is"
+    )
 
 
 async def test_streamed(opened, server, asking):
@@ -326,8 +328,8 @@ async def refusal(engine, what):
 async def test_off_by_default(opened, server):
     """Without `pseudonymise` it is refused, whatever the label says, and the reason counts what was found."""
     verdict = await refusal(opened(pseudonymise=False), prompt(f"Anna {EMAIL}", Label.INTERNAL, None))
-    assert "confidential data is above" in verdict.reason
-    assert "internal, but there is 1 EMAIL, 1 PERSON in it" in verdict.reason
+    assert "confidential data is above" in str(verdict.reason)
+    assert "internal, but there is 1 EMAIL, 1 PERSON in it" in str(verdict.reason)
     assert server.connections == 0
 
 
@@ -341,7 +343,7 @@ async def test_only_because_of_personal_data(opened, server, impersonal):
 async def test_secrets(opened, server):
     """A secret has no pseudonym: it stays here, also where its label was not raised."""
     verdict = await refusal(opened(Label.CONFIDENTIAL), prompt(f"key {SECRET} of Anna", Label.INTERNAL, None))
-    assert "restricted data is above" in verdict.reason
+    assert "restricted data is above" in str(verdict.reason)
     assert SECRET not in verdict.reason
     assert server.connections == 0
 

@@ -7,7 +7,7 @@ import pytest
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
 from coterie.generalist.attempts import Heard, Tries
 from coterie.testing import ScriptedEngine
-from coterie.types import Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
+from coterie.types import Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict, worded
 
 PROMPT = Prompt(messages=(Message(role="user", text="What is a lien? " * 10),), label=Label.PUBLIC)
 FAR = 3600.0
@@ -91,7 +91,7 @@ async def test_all_fail(make):
     heard = await tries(make.candidates(*(make.Breaks(name, down(name)) for name in "ab"))).ask()
 
     assert (heard.text, heard.output, heard.engine) == ("", None, "")
-    assert heard.reason == "Engine 'a' cannot be reached; Engine 'b' cannot be reached"
+    assert str(heard.reason) == "Engine 'a' cannot be reached; Engine 'b' cannot be reached"
 
 
 async def test_an_empty_answer_is_a_failure(make):
@@ -105,7 +105,7 @@ async def test_an_empty_answer_is_a_failure(make):
 
 async def test_what_is_refused_takes_nothing(make):
     """Where the gate refuses one model and lets another be asked, the verdict is kept and no step is written for it."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="internal is above public")
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason=worded("internal is above public"))
     heard = await tries(
         make.candidates(make.Breaks("a", EgressRefused(verdict)), ScriptedEngine(["No."], name="b"))
     ).ask()
@@ -182,7 +182,7 @@ async def test_time_runs_out(make):
         heard = await tries(make.candidates(slow), seconds=0.01).ask()
 
     assert (heard.text, heard.output, slow.given_up) == ("", None, 1)
-    assert heard.reason == "'a' had not finished when the time for the request ran out"
+    assert heard.reason.code == "attempt.out_of_time"
     assert heard.steps[0].note.startswith("given up: it had not finished")
 
 

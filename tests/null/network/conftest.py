@@ -41,7 +41,7 @@ class Says:
     name: str
     value: object = "yes"
     accepted: bool = True
-    reason: str = "it is sure"
+    reason: Reason = worded("it is sure")
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] | None = None

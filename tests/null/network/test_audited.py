@@ -9,7 +9,7 @@ import pytest
 
 from coterie.errors import AuditError, ReleaseRefused
 from coterie.governance.principal import ASKER
-from coterie.types import Label, Release, Request, Verdict
+from coterie.types import Label, Release, Request, Verdict, worded
 
 
 class Notes:
@@ -90,7 +90,7 @@ async def test_an_asker_who_leaves(bench):
 async def test_every_crossing_is_in_it(bench):
     """What the gate let out or refused stands there with its reason, also where no finding has it."""
     notes = Notes()
-    lost = Verdict(allowed=True, rule="egress.pseudonymised", reason="pseudonymised: 1 value (1 EMAIL)")
+    lost = Verdict(allowed=True, rule="egress.pseudonymised", reason=worded("pseudonymised: 1 value (1 EMAIL)"))
 
     def leave() -> None:
         ASKER.get().crossings.append(lost)

@@ -206,7 +206,7 @@ async def test_nothing_above_clearance_leaves(bench, servers, engines, record, s
             v
             for t in traces
             for v in t.verdicts
-            if v.allowed and v.rule.startswith("egress.") and f"{name!r}" in v.reason
+            if v.allowed and v.rule.startswith("egress.") and f"{name!r}" in str(v.reason)
         ]
         assert len(server.requests) <= len(allowed)
     assert sum(len(server.requests) for server in servers.values()) > 10

@@ -96,7 +96,7 @@ async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(dialled):
     answer = await network.ask(Request(text="triage", quality=0.99))
 
     assert answer.trace.status == "accepted"  # at a generalist that is always right it is not
-    assert "90 recorded outcomes of triage" in answer.trace.findings[0].reason
+    assert "90 recorded outcomes of triage" in str(answer.trace.findings[0].reason)
     assert not large.tasks
 
 

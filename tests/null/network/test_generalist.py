@@ -14,7 +14,7 @@ from coterie.config.generalist import GeneralistSection
 from coterie.generalist.generalist import Generalist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
-from coterie.types import Citation, Label, Message, Passage, Request
+from coterie.types import Citation, Label, Message, Passage, Request, worded
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
             """Of a score that reads one column."""
             return replace(super().card, task="score", columns=("income",))
 
-    network = bench.network(Score("risk", accepted=False, reason="sex is not used"), generalist=above())
+    network = bench.network(Score("risk", accepted=False, reason=worded("sex is not used")), generalist=above())
     columns = {"income": 1200, "sex": "female", "foreign": "yes"}
     await network.ask(Request(text="May they?", columns=columns, specialist="risk", label=Label.PUBLIC))
     network = bench.network(bench.Says("triage", accepted=False), generalist=above())
@@ -77,7 +77,7 @@ async def test_what_a_score_leaves_out_is_not_shown_to_it(bench, server, above):
 
 async def test_it_gets_a_context_pack_and_no_conversation(bench, server, above):
     """Question, guess and doubt go up; what was said before does not, and the trace names what went."""
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure enough", confidence=0.4)
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure enough"), confidence=0.4)
     network = bench.network(triage, generalist=above())
     answer = await network.ask(
         Request(text="triage it", history=(Message(role="user", text="My secret diary."),), label=Label.INTERNAL)
@@ -100,12 +100,12 @@ async def test_what_is_above_its_clearance_is_left_out(bench, server, above):
     assert answer.trace.status == "escalated"
     assert "card_lost" not in sent(server)
     view = next(view for view in answer.trace.views if view.specialist == "generalist")
-    assert view.omitted[0].reason == "restricted is above generalist's clearance (internal)"
+    assert view.omitted[0].reason.code == "omit.above_clearance"
 
 
 async def test_a_question_above_its_clearance_is_refused(bench, server, above):
     """Then nothing leaves at all, the verdict is in the trace, and that is no failure."""
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure")
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"))
     answer = await bench.network(triage, generalist=above()).ask(Request(text="triage", label=Label.CONFIDENTIAL))
 
     assert (server.connections, bytes(server.received)) == (0, b"")
@@ -125,7 +125,9 @@ async def test_cited_passages_go_up(bench, server, above):
     cited = Citation(
         document="fees.md", start=0, end=23, text="If you ask: 12 pounds.", label=Label.INTERNAL, shelf="docs"
     )
-    ask = bench.Says("ask", "12 pounds", accepted=False, reason="not sure", citations=(cited,), knowledge=("docs",))
+    ask = bench.Says(
+        "ask", "12 pounds", accepted=False, reason=worded("not sure"), citations=(cited,), knowledge=("docs",)
+    )
     network = bench.network(ask, knowledge={"docs": shelf}, generalist=above())
     await network.ask(Request(text="ask late fee", label=Label.INTERNAL))
 
@@ -150,7 +152,7 @@ async def test_cited_passages_go_up(bench, server, above):
 async def test_without_it_the_best_local_finding_is_shown(bench, server, above, reply, reason):
     """Whatever the large model does, the answer is the best guess, said to be one, with the reason."""
     server.default = reply
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure", confidence=0.4)
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"), confidence=0.4)
     answer = await bench.network(triage, generalist=above()).ask(Request(text="triage", label=Label.INTERNAL))
 
     *why, guess = answer.text.split("\n")
@@ -164,7 +166,7 @@ async def test_without_it_the_best_local_finding_is_shown(bench, server, above, 
 async def test_a_server_that_never_answers(bench, server, above):
     """The deadline of the request ends it, whatever the model's own time limit is."""
     server.default = ServerReply(hang=True)
-    triage = bench.Says("triage", "card_lost", accepted=False, reason="not sure")
+    triage = bench.Says("triage", "card_lost", accepted=False, reason=worded("not sure"))
     async with asyncio.timeout(30):
         answer = await bench.network(triage, generalist=above(deadline=0.2)).ask(
             Request(text="triage", label=Label.INTERNAL)

@@ -164,7 +164,7 @@ async def test_a_view_keeps_to_its_budget(bench):
     assert [entry.content for entry in judge.views[0].entries] == [talk[-1]]
     assert (record.tokens, record.budget) == (14, 20)
     assert record.omitted[0].what == "user message from user (x2)"
-    assert record.omitted[0].reason == "did not fit the budget of 20 tokens"
+    assert record.omitted[0].reason.code == "omit.budget"
 
 
 async def test_a_long_conversation(bench):

@@ -9,7 +9,7 @@ import pytest
 from coterie.errors import EgressRefused, EngineBroken, EngineTimeout, ModelMissing, Overloaded, StoreError, TooLong
 from coterie.governance.principal import ASKER
 from coterie.testing import fail_nth
-from coterie.types import Answer, Request, Verdict
+from coterie.types import Answer, Request, Verdict, worded
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ async def test_what_an_engine_cannot_do_is_an_abstention(bench, error):
 
 async def test_a_refused_crossing_is_in_the_trace(bench):
     """Data above an engine's clearance is an abstention, and the verdict is kept."""
-    verdict = Verdict(allowed=False, rule="egress.clearance", reason="internal is above public")
+    verdict = Verdict(allowed=False, rule="egress.clearance", reason=worded("internal is above public"))
     network = bench.network(
         bench.Says("triage", accepted=False),
         generalist=bench.Says("generalist", error=EgressRefused(verdict)),
@@ -271,7 +271,7 @@ async def test_closing_closes_everything_whatever_fails(bench):
 
 async def test_what_left_before_the_overload_is_written_down(bench):
     """If something was sent by the time that a queue is full, the verdict is settled, though there is no answer."""
-    sent = Verdict(allowed=True, rule="egress.clearance", reason="it may")
+    sent = Verdict(allowed=True, rule="egress.clearance", reason=worded("it may"))
 
     def leave() -> None:
         ASKER.get().crossings.append(sent)

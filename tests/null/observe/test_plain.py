@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.observe.plain import plain, summarise
-from coterie.types import Citation, Evidence, Field, Label
+from coterie.types import Citation, Evidence, Field, Label, worded
 
 
 def test_a_trace_is_plain(trace):
@@ -78,9 +78,18 @@ def test_unknown_figures_are_null(trace):
 def test_fields_say_where_their_quotes_are(trace):
     """An extraction is told with the place of each quote; a finding without fields has no such key."""
     stated = Field(
-        name="law", value="Ohio", text="laws of Ohio", start=7, end=19, confidence=0.9, accepted=True, reason="sure"
+        name="law",
+        value="Ohio",
+        text="laws of Ohio",
+        start=7,
+        end=19,
+        confidence=0.9,
+        accepted=True,
+        reason=worded("sure"),
     )
-    unstated = Field(name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason="")
+    unstated = Field(
+        name="term", value=None, text="", start=None, end=None, confidence=0.8, accepted=False, reason=worded("")
+    )
     quote = Evidence(kind="quote", name="law", text="laws of Ohio", start=7, end=19)
     terms = replace(trace.findings[0], fields=(stated, unstated), evidence=(quote,))
 

@@ -50,10 +50,10 @@ def test_what_is_good_enough_becomes_champion(registry, stored):
     verdict = promote_version(registry, "triage", better := stored(report(2, bar=0.9)))
 
     assert registry.champion("triage").version == better
-    assert verdict.reason.startswith("it meets its bar; not measurably worse than")
-    assert "on the same 400 held-out rows" in verdict.reason
+    assert str(verdict.reason).startswith("it meets its bar; not measurably worse than")
+    assert "on the same 400 held-out rows" in str(verdict.reason)
     assert registry.history("triage")[1].reason == verdict.reason
-    assert promote_version(registry, "triage", better).reason == "it serves already"
+    assert promote_version(registry, "triage", better).reason.code == "promote.serves_already"
 
 
 def test_a_missed_bar_is_refused_with_the_distance(registry, stored):
@@ -113,8 +113,8 @@ def test_other_rows_are_no_comparison(registry, stored):
     promote_version(registry, "triage", stored(report(0)))
     verdict = promote_version(registry, "triage", stored(report(100, rows="s" * 64)))
 
-    assert "cannot be compared" in verdict.reason
-    assert "different held-out rows (accuracy 1.000 there, 0.750 here)" in verdict.reason
+    assert "cannot be compared" in str(verdict.reason)
+    assert "different held-out rows (accuracy 1.000 there, 0.750 here)" in str(verdict.reason)
 
 
 def test_a_damaged_champion_holds_nobody_back(registry, stored):
