@@ -21,7 +21,7 @@ BODY = {"model": "coterie/reply", "messages": [{"role": "user", "content": "Hi"}
 
 PROGRAM = """
 import asyncio, runpy, sys
-from coterie.config import GatewaySection
+from coterie.config.file import GatewaySection
 from coterie.gateway import serve
 network = runpy.run_path(sys.argv[1])["network"]._get_wrapped_function()()
 pause = float(sys.argv[3])

@@ -320,7 +320,7 @@ def run_program(path, program):
     start = f"""
     import asyncio
     from pathlib import Path
-    from coterie.engines import LlamaEngine, OnnxEncoder
+    from coterie.engines.llama import LlamaEngine; from coterie.engines.onnx import OnnxEncoder
     from coterie.types import Message, Prompt
     engine = LlamaEngine("smollm2", Path({str(path)!r}), threads=1, parallel=2, window=512)
     story = Prompt(messages=(Message(role="user", text="Tell me a long story."),), max_tokens=400)

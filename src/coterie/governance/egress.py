@@ -130,7 +130,7 @@ class _Judge:
         return _Sent(
             prompt=hidden.prompt,
             verdict=replace(
-                allowing, rule=PSEUDONYMISED, reason=Reason("egress.pseudonymised", allowing.reason, values=str(hidden))
+                allowing, rule=PSEUDONYMISED, reason=Reason("egress.pseudonymised", allowing.reason, hidden=str(hidden))
             ),
             asker=asker,
             restorer=_restorer(hidden, asker, as_json=prompt.json_schema is not None),

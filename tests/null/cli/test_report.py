@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from coterie.cli.report import parse_since
+from coterie.cli.options import parse_since
 from coterie.errors import InputError
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()

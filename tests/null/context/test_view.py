@@ -78,8 +78,8 @@ def test_secret_fact_supersedes():
 
     assert view.entries == ()
     assert [o.reason for o in view.omitted] == [
-        "superseded by a newer one from triage",
-        "restricted is above reply's clearance (internal)",
+        Reason("omit.superseded", by="triage"),
+        Reason("omit.above_clearance", specialist="reply", label="restricted", clearance="internal"),
     ]
 
 

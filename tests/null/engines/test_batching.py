@@ -243,7 +243,7 @@ def test_abandoned_at_exit():
     """An interpreter that exits with work running and waiting ends cleanly and soon."""
     program = """
 import asyncio, threading, time
-from coterie.engines import Batcher
+from coterie.engines.batching import Batcher
 entered = threading.Event()
 def work(items):
     entered.set()

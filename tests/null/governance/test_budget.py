@@ -573,8 +573,8 @@ async def test_killed_with_reservations(budgets, tmp_path, clock):
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from coterie.config import BudgetSection, OpenAIModel\n"
-        "from coterie.governance import Budgets\n"
+        "from coterie.config.budgets import BudgetSection; from coterie.config.file import OpenAIModel\n"
+        "from coterie.governance.budgets import Budgets\n"
         "from coterie.types import Account, Message, Prompt\n"
         "async def main():\n"
         "    sections = {'daily': BudgetSection(tokens=1000, joules=90)}\n"

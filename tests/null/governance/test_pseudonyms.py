@@ -344,7 +344,7 @@ async def test_secrets(opened, server):
     """A secret has no pseudonym: it stays here, also where its label was not raised."""
     verdict = await refusal(opened(Label.CONFIDENTIAL), prompt(f"key {SECRET} of Anna", Label.INTERNAL, None))
     assert "restricted data is above" in str(verdict.reason)
-    assert SECRET not in verdict.reason
+    assert SECRET not in str(verdict.reason)
     assert server.connections == 0
 
 
@@ -360,7 +360,7 @@ async def test_a_detector_that_always_finds_more(server, opened, monkeypatch):
         engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True
     )
     engine = Gate(ClearancePolicy(), detector=Greedy()).open("cloud", section)
-    assert "no pseudonyms" in (await refusal(engine, prompt("abcdefghijklmnop"))).reason
+    assert "no pseudonyms" in str((await refusal(engine, prompt("abcdefghijklmnop"))).reason)
     assert server.connections == 0
     await engine.close()
 
@@ -369,7 +369,7 @@ async def test_too_many_values(opened, server, asking, monkeypatch):
     """A session with more values than pseudonyms are kept for is refused further ones."""
     monkeypatch.setattr("coterie.governance.pseudonyms._MOST_VALUES", 2)
     asking()
-    assert "the session has 2 values" in (await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason
+    assert "the session has 2 values" in str((await refusal(opened(), prompt(f"Anna, {EMAIL}, {OTHER}"))).reason)
     assert server.connections == 0
 
 

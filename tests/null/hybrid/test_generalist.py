@@ -75,7 +75,7 @@ async def test_an_empty_answer_is_none(text):
     """A model that says nothing has not answered, and what it took is still written down."""
     finding = await ask(ScriptedEngine([text]))
 
-    assert (finding.accepted, finding.value, finding.reason) == (False, None, "'scripted': its answer is empty")
+    assert (finding.accepted, finding.value, finding.reason.code) == (False, None, "attempt.empty")
     assert len(finding.steps) == 1
 
 
@@ -179,7 +179,7 @@ async def test_a_failing_engine_is_an_abstention_with_the_reason():
     """An `EngineError` is a finding that abstains; the try is in the ledger."""
     finding = await ask(ScriptedEngine([EngineUnavailable("It is down.", engine="large")], name="large"))
 
-    assert (finding.accepted, finding.reason) == (False, "It is down")
+    assert (finding.accepted, finding.reason.code) == (False, "error.engine_unavailable")
     assert [step.note for step in finding.steps] == ["failed: It is down."]
 
 

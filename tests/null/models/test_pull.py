@@ -166,8 +166,8 @@ def test_killed_in_the_middle(model, files, content, home):
     files.files["/m"] = content
     program = f"""
 import os
-from coterie.models import KnownModel
-from coterie.models._pull import fetch
+from coterie.models.catalogue import KnownModel
+from coterie.models.pull import fetch
 def die(done, total):
     if done > 500_000:
         os.kill(os.getpid(), 9)

@@ -45,10 +45,20 @@ def test_a_summary_says_what_the_asker_needs(trace):
     told = summarise(trace)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert list(told) == ["trace_id", "status", "accepted", "route", "findings", "usage"]
-    assert list(told["route"]) == ["specialists", "reason", "scores"]
+    assert list(told["route"]) == ["specialists", "reason", "reason_code", "reason_values", "scores"]
     assert list(told["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
     assert [finding["specialist"] for finding in told["findings"]] == ["triage", "reply"]
-    keys = ["specialist", "value", "text", "confidence", "accepted", "reason", "evidence"]
+    keys = [
+        "specialist",
+        "value",
+        "text",
+        "confidence",
+        "accepted",
+        "reason",
+        "reason_code",
+        "reason_values",
+        "evidence",
+    ]
     assert list(told["findings"][0]) == keys
 
 

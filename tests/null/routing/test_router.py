@@ -10,7 +10,7 @@ import pytest
 from coterie.routing.profile import Compared, Profile, make_profile
 from coterie.routing.reading import SMALL_TALK
 from coterie.testing import check_router
-from coterie.types import Label, Request
+from coterie.types import Label, Reason, Request
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
     found = await tools.route(tools.router(profiles), "the weather on Mars")
 
     assert found.parts == ()
-    assert str(found.reason).startswith("it is like nobody's examples: the nearest specialist is")
-    assert "needs 4%" in str(found.reason)
+    assert found.reason.code == "route.unlike_examples"
+    assert found.reason.values["needed"] == 0.04
 
 
 def outside(by, profile, vectors):
@@ -108,7 +108,7 @@ async def test_no_specialist_with_texts(tools):
     by = tools.router({}, cards=[tools.card("underwriting", task="score", columns=("income",))])
     found = await tools.route(by, "hello")
 
-    assert (found.parts, found.reason) == ((), "no specialist takes such an input")
+    assert (found.parts, found.reason) == ((), Reason("route.nobody"))
     assert not by._encoder.batches
 
 

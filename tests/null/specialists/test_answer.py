@@ -97,7 +97,7 @@ async def test_what_is_not_sure_enough_is_no_answer():
     finding = await specialist(answering=1.0).consult(LATE, view())
 
     assert not finding.accepted
-    assert "not sure enough" in str(finding.reason)
+    assert finding.reason.code == "abstain.below_threshold"
 
 
 async def test_without_passages_it_abstains():

@@ -110,7 +110,7 @@ async def test_abstention_keeps_the_value_and_writes_nothing():
     assert not finding.accepted
     assert finding.value == "card"
     assert finding.facts == ()
-    assert "not sure enough" in str(finding.reason)
+    assert finding.reason.code == "abstain.below_threshold"
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "\n\t"])
@@ -119,7 +119,7 @@ async def test_no_text(blank):
     who = specialist(2.0, 0.0, 0.0)
     finding = await consult(who, text=blank)
 
-    assert (finding.value, finding.accepted, finding.reason) == (None, False, "there is no text to classify")
+    assert (finding.value, finding.accepted, finding.reason.code) == (None, False, "abstain.no_text")
     assert not who.head.prompts
 
 

@@ -28,6 +28,7 @@ from coterie.types import (
     Label,
     Message,
     Output,
+    Reason,
     SpecialistCard,
     Task,
     Usage,
@@ -116,7 +117,7 @@ async def test_a_draft_may_choose_and_reword():
     finding = await said("Your new card will take five working days.")
 
     assert finding.text == "Your new card will take five working days."
-    assert str(finding.reason).startswith("every sentence")
+    assert finding.reason.code == "accept.grounded"
 
 
 async def test_sentences_come_as_soon_as_they_are_certain():
@@ -341,7 +342,7 @@ async def test_a_silent_engine_is_not_waited_for_forever():
     _, finding = await speak(reply(engine, patience=0.01))
 
     assert finding.text == SOURCE
-    assert "no sentence of the draft came within 0.01 seconds" in str(finding.reason)
+    assert finding.reason.values["fault"] == Reason("draft.too_slow", seconds=0.01)
     assert engine.stopped
     assert len(finding.steps) == 1
 
@@ -353,7 +354,7 @@ async def test_what_may_not_leave_is_not_drafted():
 
     assert finding.text == SOURCE
     assert finding.verdicts == (verdict,)
-    assert verdict.reason in str(finding.reason)
+    assert verdict.reason.code in finding.reason.codes
 
 
 async def test_the_gates_verdict_is_kept():

@@ -25,7 +25,7 @@ from coterie.tasks.classify.prompted import (
 )
 from coterie.tasks.loading import load_specialist
 from coterie.testing import EchoEngine, FakeOpenAIServer, ScriptedEngine, ServerReply
-from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
+from coterie.types import ContextView, Label, Output, Reason, SpecialistCard, Task, Usage
 
 ENCODER = EchoEngine("onnx", dimension=4)
 TEXTS = ("my card is gone", "where is my parcel", "money back please", "the card was stolen")
@@ -144,9 +144,9 @@ def test_reading_an_answer(answer, label):
     [
         (
             "No idea.",
-            "the model answered 'No idea.', which names none of the 3 labels it was shown, or several",
+            Reason("abstain.no_label_named", answer="No idea.", labels=3),
         ),
-        ("  ", "the model answered nothing, which is none of the 3 labels it was shown"),
+        ("  ", Reason("abstain.empty_answer")),
     ],
 )
 async def test_an_answer_that_is_no_label(answer, said):
@@ -163,7 +163,7 @@ async def test_doubt():
     far = await ask(specialist(ScriptedEngine(["card"])), vector=np.zeros(4))
 
     assert (against.value, against.accepted) == ("refund", False)
-    assert "not sure enough" in str(against.reason)
+    assert against.reason.code == "abstain.below_threshold"
     assert "abstain.out_of_scope" in far.reason.codes
 
 
@@ -212,7 +212,7 @@ async def test_what_the_model_cannot_take():
     """A text too long for it is an abstention with the figures; a model that fails is an error."""
     long = await ask(specialist(ScriptedEngine([TooLong("The prompt has 9000 tokens.")])))
 
-    assert (long.accepted, long.reason) == (False, "The prompt has 9000 tokens.")
+    assert (long.accepted, long.reason.code) == (False, "error.too_long")
     with pytest.raises(EngineTimeout):
         await ask(specialist(ScriptedEngine([EngineTimeout("no answer in 30 s", engine="giant")])))
 
@@ -223,7 +223,7 @@ async def test_every_step_is_in_the_ledger():
     finding = await ask(specialist(engine), vector=None)
 
     assert [(step.engine, step.usage.tokens_in) for step in finding.steps] == [("onnx", 2), ("scripted", 70)]
-    assert (await ask(specialist(engine), "  ")).reason == "there is no text to classify"
+    assert (await ask(specialist(engine), "  ")).reason.code == "abstain.no_text"
 
 
 def test_neighbours():

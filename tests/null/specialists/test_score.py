@@ -10,7 +10,7 @@ from coterie.engines.tables import ColumnBins, TableHead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.score.model import ScoreSpecialist, TextModel
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
-from coterie.types import ContextView, Output, SpecialistCard, Task
+from coterie.types import ContextView, Output, Reason, SpecialistCard, Task
 
 INCOME = ColumnBins(name="income", kind="number", edges=(20.0, 40.0))
 HOME = ColumnBins(name="home", kind="category", values=("own", "rent"))
@@ -68,7 +68,8 @@ async def test_accepted_in_words():
     assert finding.value == pytest.approx(probability, abs=1e-6)
     assert finding.text.startswith("Probability of default: 0.95. Raised by: income is 10: raises the odds 7.4 times;")
     assert finding.facts[0].value == finding.value
-    assert str(finding.reason) == "confidence 0.95 reaches 0.70, which keeps the error at 15% or below"
+    assert finding.reason.code == "accept.above_threshold"
+    assert (finding.reason.values["needed"], finding.reason.values["risk_percent"]) == (0.7, 15)
 
 
 async def test_a_sure_no_is_as_sure():
@@ -94,8 +95,8 @@ async def test_too_little_known():
     finding = await consult(specialist(base=5.0), {"home": "rent"})
 
     assert not finding.accepted
-    assert str(finding.reason).startswith("too little is known: 75% of what the score rests on is missing or unknown")
-    assert "missing: income" in str(finding.reason)
+    assert (finding.reason.code, finding.reason.values["unknown"]) == ("abstain.too_little_known", 0.75)
+    assert Reason("note.missing", columns="income") in finding.reason.notes
 
 
 async def test_little_unknown_is_told_and_borne():
@@ -103,7 +104,7 @@ async def test_little_unknown_is_told_and_borne():
     finding = await consult(specialist(), {"income": 10, "home": "castle"})
 
     assert finding.accepted
-    assert "home is 'castle', a value it never learnt" in str(finding.reason)
+    assert Reason("column.unlearnt", column="home", value="'castle'") in finding.reason.notes
     assert "note.unknown_is_average" in finding.reason.codes
 
 
@@ -189,7 +190,7 @@ async def test_the_text_counts_as_a_column():
     finding = await consult(specialist(text=text_model()), {"income": 30, "home": "own"}, "in arrears")
 
     assert finding.evidence[0].text == "what the text says: raises the odds 4.5 times"
-    assert "arrears" not in finding.text + finding.reason
+    assert "arrears" not in finding.text + str(finding.reason)
 
 
 async def test_text_from_its_column():
@@ -220,7 +221,7 @@ async def test_no_text(note):
     finding = await consult(specialist(text=model), {"income": 30, "home": "own", "note": note})
 
     assert not model.head.prompts
-    assert "missing: text" in str(finding.reason)
+    assert Reason("note.missing", columns="text") in finding.reason.notes
     assert "too little is known: 33%" in str(finding.reason)
 
 

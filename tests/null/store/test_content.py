@@ -77,7 +77,7 @@ def leaky(reason: str) -> Trace:
         ),
         stages=(Stage(name="consult", milliseconds=1.0, note=reason),),
         steps=(step,),
-        degraded=reason,
+        degraded=worded(reason),
     )
 
 

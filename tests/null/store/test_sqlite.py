@@ -176,7 +176,7 @@ async def test_any_text(open_store, text):
     await store.settle(settlement(session="s", entries=(entry,), route=Route(parts=(), reason=worded(text))))
 
     assert (await store.context("s", "default")).entries == (entry,)
-    assert (await store.trace("t1", "default")).route.reason == text
+    assert (await store.trace("t1", "default")).route.reason == worded(text)
 
 
 async def test_session_name_that_is_no_text(open_store):
