@@ -40,7 +40,13 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
     assert response.headers["x-coterie-trace"] == told["trace_id"]
     assert body["id"] == f"chatcmpl-{told['trace_id']}"
     assert (told["status"], told["accepted"]) == ("accepted", True)
-    assert told["route"] == {"specialists": ["triage"], "reason": "triage scores 0.9", "scores": {"triage": 0.9}}
+    assert told["route"] == {
+        "specialists": ["triage"],
+        "reason": "triage scores 0.9",
+        "reason_code": "text",
+        "reason_values": {"text": "triage scores 0.9"},
+        "scores": {"triage": 0.9},
+    }
     assert told["findings"] == [
         {
             "specialist": "triage",

@@ -24,6 +24,7 @@ from coterie.types import (
     Finding,
     Label,
     Part,
+    Reason,
     Request,
     Route,
     Settlement,
@@ -31,6 +32,7 @@ from coterie.types import (
     Step,
     Task,
     Usage,
+    worded,
 )
 
 
@@ -41,7 +43,7 @@ class Says:
     name: str
     value: object = "yes"
     accepted: bool = True
-    reason: Reason = worded("it is sure")
+    reason: Reason = field(default_factory=lambda: worded("it is sure"))
     writes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     facts: tuple[Fact, ...] | None = None

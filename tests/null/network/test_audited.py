@@ -98,10 +98,10 @@ async def test_every_crossing_is_in_it(bench):
     network = audited(bench, notes, bench.Says("triage", before=leave))
     await network.ask(Request(text="triage anna@example.org"))
 
-    rules = [(verdict["rule"], verdict["reason"]) for verdict in notes.events[0].about["verdicts"]]
+    rules = [(verdict["rule"], verdict["reason_code"]) for verdict in notes.events[0].about["verdicts"]]
     assert rules == [
-        ("label.raised", "raised from internal to confidential: 1 EMAIL in what was asked"),
-        ("egress.pseudonymised", lost.reason),
+        ("label.raised", "label.raised"),
+        ("egress.pseudonymised", lost.reason.code),
     ]
     assert "anna" not in str(notes.events)
 

@@ -14,7 +14,7 @@ from coterie.config.generalist import GeneralistSection
 from coterie.generalist.generalist import Generalist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
-from coterie.types import Citation, Label, Message, Passage, Request, worded
+from coterie.types import Citation, Label, Message, Passage, Reason, Request, worded
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_it_gets_a_context_pack_and_no_conversation(bench, server, above):
     assert "diary" not in sent(server)
     view = next(view for view in answer.trace.views if view.specialist == "generalist")
     assert view.seen == ("finding from triage",)
-    assert [o.reason for o in view.omitted] == ["generalist does not read it"]
+    assert [o.reason for o in view.omitted] == [Reason("omit.not_read", specialist="generalist")]
     assert (view.tokens > 0, view.budget) == (True, 4096)
 
 
@@ -110,7 +110,7 @@ async def test_a_question_above_its_clearance_is_refused(bench, server, above):
 
     assert (server.connections, bytes(server.received)) == (0, b"")
     assert [verdict.allowed for verdict in answer.trace.verdicts] == [False]
-    assert (answer.trace.status, answer.trace.degraded) == ("abstained", "")
+    assert (answer.trace.status, answer.trace.degraded) == ("abstained", None)
     assert answer.text.startswith("Not answered: triage: not sure; generalist: confidential data is above")
 
 
@@ -158,7 +158,7 @@ async def test_without_it_the_best_local_finding_is_shown(bench, server, above, 
     *why, guess = answer.text.split("\n")
     assert guess == "Best guess, not sure: card lost (triage, 40% sure)"
     assert why[0].startswith("Not answered: triage: not sure; generalist: ")
-    assert reason in answer.trace.degraded
+    assert reason in str(answer.trace.degraded)
     assert (answer.accepted, len(server.requests)) == (False, 1)
     assert [step.note[:7] for step in answer.trace.steps if step.producer == "generalist"] == ["failed:"]
 
@@ -172,7 +172,7 @@ async def test_a_server_that_never_answers(bench, server, above):
             Request(text="triage", label=Label.INTERNAL)
         )
 
-    assert answer.trace.degraded == "'large' had not finished when the time for the request ran out"
+    assert answer.trace.degraded == Reason("attempt.out_of_time", model="large")
 
 
 async def test_a_fallback_and_its_money(bench, server, above):
@@ -181,7 +181,7 @@ async def test_a_fallback_and_its_money(bench, server, above):
     triage = bench.Says("triage", accepted=False)
     answer = await bench.network(triage, generalist=above("other")).ask(Request(text="triage", label=Label.INTERNAL))
 
-    assert (answer.text, answer.trace.status, answer.trace.degraded) == ("A claim on property.", "escalated", "")
+    assert (answer.text, answer.trace.status, answer.trace.degraded) == ("A claim on property.", "escalated", None)
     steps = [step for step in answer.trace.steps if step.producer == "generalist"]
     assert [(step.engine, step.usage.cost) for step in steps] == [
         ("large", Decimal("0.01")),
@@ -202,7 +202,7 @@ async def test_a_server_that_wants_to_be_waited_for_is_not(bench, server, above)
     server.script = [ServerReply.refused(429, retry_after="8")]
     network = bench.network(triage, generalist=above(model={"retries": 2}, deadline=5))
     answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
-    assert "status 429" in answer.trace.degraded
+    assert "status 429" in str(answer.trace.degraded)
     assert len(server.requests) == 3
 
 
@@ -213,7 +213,7 @@ async def test_a_hedge_is_seen(bench, server, above):
     async with asyncio.timeout(30):
         answer = await network.ask(Request(text="triage", label=Label.INTERNAL))
 
-    assert (answer.text, answer.trace.degraded) == ("A claim on property.", "")
+    assert (answer.text, answer.trace.degraded) == ("A claim on property.", None)
     steps = [step for step in answer.trace.steps if step.producer == "generalist"]
     assert [(step.engine, step.note) for step in steps] == [
         ("large", "given up: 'other' spoke first"),
@@ -306,7 +306,7 @@ async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):
     )
 
     assert answer.text == LOCAL
-    assert reason in answer.trace.degraded
+    assert reason in str(answer.trace.degraded)
     assert any(s.name == "synthesise" and s.note.startswith("here, since ") for s in answer.trace.stages)
 
 
@@ -321,7 +321,7 @@ async def test_it_does_not_compose_what_it_may_not_see(bench, server, above):
     )
 
     assert answer.text == LOCAL
-    assert (server.connections, answer.trace.degraded) == (0, "")
+    assert (server.connections, answer.trace.degraded) == (0, None)
     assert [verdict.allowed for verdict in answer.trace.verdicts] == [False]
 
 

@@ -162,7 +162,9 @@ async def test_who_may_not_see_it(bench):
     await network.ask(Request(text=PERSONAL, session="s"))
     await network.ask(Request(text="triage", session="s"))
     assert triage.views[-1].entries == ()
-    assert "confidential is above the asker's clearance (internal)" in str(triage.views[-1].omitted)
+    assert [each.reason.code for each in triage.views[-1].omitted] == ["omit.above_caller"] * len(
+        triage.views[-1].omitted
+    )
 
 
 async def test_a_specialist_that_says_nothing_of_it(bench):
@@ -186,9 +188,10 @@ async def test_release(bench):
     answer = await bench.network(triage).ask(released())
 
     assert (answer.trace.label, triage.tasks[0].impersonal) == (Label.INTERNAL, Label.INTERNAL)
+    lowered = {"label": "confidential", "lowered": "internal", "because": "the customer agreed, ticket 12"}
     assert [(v.rule, v.reason) for v in answer.trace.verdicts] == [
         ("label.raised", RAISED),
-        ("label.released", "released from confidential to internal: the customer agreed, ticket 12"),
+        ("label.released", Reason("label.released", **lowered)),
     ]
 
 

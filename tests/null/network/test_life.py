@@ -381,7 +381,7 @@ async def test_a_generalist_that_abstains_too(bench):
     assert answer.text == (
         "Not answered: triage: not sure; generalist: empty.\nBest guess, not sure: yes (triage, 90% sure)"
     )
-    assert (answer.accepted, answer.trace.degraded) == (False, "empty")
+    assert (answer.accepted, answer.trace.degraded) == (False, worded("empty"))
 
 
 async def test_embed_and_close(bench):

@@ -31,7 +31,7 @@ async def test_what_an_engine_cannot_do_is_an_abstention(bench, error):
         f"On \u201cabout triage\u201d: not answered (triage: {error.message}).\n\n"
         "On \u201cabout clauses\u201d: termination (clauses, 90% sure)"
     )
-    assert answer.trace.findings[0].reason == error.message
+    assert answer.trace.findings[0].reason == error.reason
     assert not answer.trace.findings[0].accepted
 
 
