@@ -11,9 +11,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ENCODE = (
-    "from coterie.engines.onnx import OnnxEncoder; import time; "
-    "OnnxEncoder.bundled().encode(['hello']); time.sleep({})"
-)
     "from coterie.engines.onnx import OnnxEncoder; import time; OnnxEncoder.bundled().encode(['hello']); time.sleep({})"
 )
 STAY = 8

@@ -147,7 +147,7 @@ def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
     from coterie.knowledge.guard import given_before
     from coterie.knowledge.open import shelf_folder
 
-    return {key: str(value) for key, value in given_before(shelf_folder(folder, shelf))._asdict().items() if value}
+    return {key: str(value) for key, value in vars(given_before(shelf_folder(folder, shelf))).items() if value}
 
 
 def _with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:

@@ -192,9 +192,10 @@ async def _answer(network: Network, request: Request, *, aloud: bool) -> Answer:
 
 
 def _show_json(answer: Answer, *, with_trace: bool) -> None:
-    from coterie.observe.plain import plain, summarise
+    from coterie.observe.plain import summarise
+    from coterie.runtime.codec import readable
 
-    whole = {"trace": plain(answer.trace)} if with_trace else {}
+    whole = {"trace": readable(answer.trace)} if with_trace else {}
     show_json({"answer": answer.text, **summarise(answer.trace), **whole})
 
 
@@ -277,8 +278,8 @@ def trace(context: typer.Context, *, trace_id: TraceId, tenant: Tenant = "defaul
 
     Its route, the findings and what each specialist saw, verdicts, stages and ledger.
     """
-    from coterie.observe.plain import plain
     from coterie.observe.tree import draw_trace
+    from coterie.runtime.codec import readable
 
     folder: Path = context.obj
     config = configured(folder)
@@ -286,7 +287,7 @@ def trace(context: typer.Context, *, trace_id: TraceId, tenant: Tenant = "defaul
     if found is None:
         raise no_trace(folder, trace_id, tenant)
     drawn = draw_trace(found, currency=config.accounting.currency)
-    give(plain(found), lambda: console(sys.stdout).print(drawn), as_json=as_json)
+    give(readable(found), lambda: console(sys.stdout).print(drawn), as_json=as_json)
 
 
 def no_trace(folder: Path, trace_id: str, tenant: str) -> InputError:

@@ -133,7 +133,7 @@ def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeS
     from coterie.knowledge.guard import given_before
     from coterie.knowledge.open import shelf_folder
 
-    before = {key: value for key, value in given_before(shelf_folder(folder, name))._asdict().items() if value}
+    before = {key: value for key, value in vars(given_before(shelf_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
     if kept:
         said = ", ".join(f"--{key} {value}" for key, value in kept.items())
@@ -191,7 +191,7 @@ def _build(
                 progress=stack.enter_context(TerminalProgress()),
                 reranker=open_reranker(section, encoder),
                 declared=declared,
-                given=None if known else Given(section.label, section.tenant),
+                given=None if known else Given(label=section.label, tenant=section.tenant),
             )
 
     return run(work())

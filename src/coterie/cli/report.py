@@ -59,7 +59,7 @@ def report(
     said whether answers were right, what a right answer took. What is not known is counted apart, never taken for 0.
     """
     from coterie.accounting.breakdown import breakdown_csv
-    from coterie.accounting.html import report_html
+    from coterie.accounting.page import ledger_page
 
     folder: Path = context.obj
     config = configured(folder)
@@ -71,7 +71,7 @@ def report(
     if html is not None:
         date = datetime.fromtimestamp(now, UTC).isoformat(sep=" ", timespec="minutes")
         said = "from the beginning" if since is None else f"since {since}"
-        write_bytes(html, report_html(document, network=config.network.name, since=said, date=date).encode())
+        write_bytes(html, ledger_page(document, network=config.network.name, since=said, date=date).encode())
     give(document, lambda: _show(document, config.network.name, by), as_json=as_json)
 
 

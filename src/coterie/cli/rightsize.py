@@ -408,10 +408,10 @@ async def _answers(
 
 def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
     """Write the report, show the result, and say by the exit code whether a rung is enough."""
-    from coterie.rightsizing.html import html_report
+    from coterie.rightsizing.page import rightsizing_page
 
     if report is not None:
-        write_bytes(report, html_report(found).encode())
+        write_bytes(report, rightsizing_page(found).encode())
     warn(found.warnings)
     give(found.to_json(), lambda: _show(found, report), as_json=as_json)
     if found.verdict.outcome in {"missed", "reached"}:

@@ -105,13 +105,13 @@ def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     route = explanation.route
     chosen = {"specialists": list(route.specialists), **route.reason.described()}
-    scored = {"scores": plain(route.scores), "parts": plain(route.parts), "asked": plain(explanation.asked)}
-    read = {"read_as": explanation.read_as, "orders": plain(explanation.orders)}
-    return {**chosen, **scored, **read, "considered": plain(explanation.considered)}
+    scored = {"scores": readable(route.scores), "parts": readable(route.parts), "asked": readable(explanation.asked)}
+    read = {"read_as": explanation.read_as, "orders": readable(explanation.orders)}
+    return {**chosen, **scored, **read, "considered": readable(explanation.considered)}
 
 
 def _show(explanation: Explanation, *, details: bool) -> None:
@@ -194,11 +194,11 @@ async def _measure(preview: Preview, expected: list[Expected], name: str) -> Rou
 
 
 def _figures(figures: RouteEvaluation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     keys = ("rows", "asked", "right", "recall", "precision")
     tallies = {name: {key: getattr(tally, key) for key in keys} for name, tally in figures.specialists.items()}
-    shown: dict[str, Any] = {each.name: plain(getattr(figures, each.name)) for each in fields(figures)}
+    shown: dict[str, Any] = {each.name: readable(getattr(figures, each.name)) for each in fields(figures)}
     return {**shown, "specialists": tallies}
 
 

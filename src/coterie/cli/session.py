@@ -37,7 +37,7 @@ def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json
     With its turns, its entries, its most sensitive label, when it began and when it was used last. Nothing that was
     said is shown.
     """
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     found = _stored(context.obj, lambda store: store.sessions(tenant)) or ()
     rows = [(s.id, s.turns, s.entries, s.label.value, local_time(s.began), local_time(s.used)) for s in found]
@@ -48,7 +48,7 @@ def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json
         else:
             say(f"Tenant {tenant!r} has no sessions. `coterie ask --session NAME` begins one.")
 
-    give({"sessions": [plain(each) for each in found]}, view, as_json=as_json)
+    give({"sessions": [readable(each) for each in found]}, view, as_json=as_json)
 
 
 @session.command()
@@ -143,10 +143,10 @@ def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     about = {"time": entry.time, "producer": entry.producer, "label": entry.label.value, "kind": entry.kind}
-    return {**about, "content": plain(entry.content)}
+    return {**about, "content": readable(entry.content)}
 
 
 # --- A tenant, a session or somebody who is mentioned --------------------------------------------

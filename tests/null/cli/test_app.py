@@ -192,7 +192,7 @@ sys.exit(main(["report"]))
         try:
             assert process.stdout.readline() == "working\n"
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
         finally:
             process.kill()
 

@@ -115,7 +115,7 @@ async def test_failed_calls(budgets, error, tokens):
 async def test_gone_before_it_began(budgets, times):
     """What is reserved for somebody who goes away meanwhile, however often they are cancelled, is free again."""
     made = budgets(daily={"money": "1"}, energy={"joules": 100.0, "reserve": 5.0})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         with made._file.writing():  # whoever reserves waits for us
             waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Account()))]
             for _ in range(times):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from coterie.runtime.codec import DecodeError, from_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.types import Reason
 
@@ -65,5 +66,5 @@ def test_without_a_scope_threshold_anything_is_in_scope():
 )
 def test_what_is_no_number_is_refused(change):
     """A stored acceptance with anything but numbers in it makes no acceptance."""
-    with pytest.raises(ValueError, match="not"):
-        Acceptance(**USUAL | change)
+    with pytest.raises(DecodeError, match=r"number|above 0"):
+        from_json(Acceptance, USUAL | change)

@@ -95,7 +95,7 @@ from coterie.store.sqlite import SQLiteStore
 from coterie.store.connection import connect
 asyncio.run(SQLiteStore.open(Path({str(path)!r}), session_days=1.0, keep_content=False))
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert path.exists()

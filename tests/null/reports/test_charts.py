@@ -1,10 +1,11 @@
 """Axes: round ticks inside the bounds, also on a logarithmic axis."""
 
+import itertools
 import re
 
 import pytest
 
-from coterie.charts.svg import Axis, Chart, element, span
+from coterie.reports.charts import Axis, Chart, span
 
 
 @pytest.mark.parametrize(
@@ -36,14 +37,27 @@ def test_span_has_a_margin_within_bounds():
     assert span([0.0, 1.0], least=0.1) == (0.0, 1.0)
 
 
-def test_words_are_escaped():
+def test_text_is_escaped():
     """Attributes and labels are text, whatever is in them."""
-    axis = Axis(title='<"x">', low=0.0, high=1.0)
-    chart = Chart(x=axis, y=axis, about="a & b")
+    chart = Chart(x=Axis(title='<"x">', low=0.0, high=1.0), y=Axis(title="", low=0.0, high=1.0), description="a & b")
     chart.label(0.5, 0.5, "<i>", "c0")
+    chart.dot(0.5, 0.5, 'c0" onload="', title="<b>")
+    drawn = chart.render()
 
-    assert "<i>" not in chart.render()
-    assert element("p", class_='"') == '<p class="&quot;"></p>'
+    assert not re.search('<(i|b|")|" onload="', drawn)
+    assert "<title>a &amp; b</title>" in drawn
+
+
+def test_labels_do_not_overlap():
+    """A label that would lie on an earlier one stands below it."""
+    axis = Axis(title="", low=0.0, high=1.0)
+    chart = Chart(x=axis, y=axis, description="three points at one place")
+    for name in ("first", "second", "third"):
+        chart.label(0.5, 0.5, name, "c0")
+    lines = [float(y) for y in re.findall(r'y="([\d.]+)" class="label', chart.render())]
+
+    assert len(lines) == 3
+    assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(lines))
 
 
 def test_marks_and_columns():
@@ -51,9 +65,9 @@ def test_marks_and_columns():
     chart = Chart(
         x=Axis(title="", low=-0.5, high=1.5, marks=(0.0, 1.0), show=lambda at: "ab"[int(at)]),
         y=Axis(title="", low=0.0, high=10.0),
-        about="two columns",
+        description="two columns",
     )
-    chart.column(-0.4, 0.4, 5.0, "c0", says="five <b>")
+    chart.column(-0.4, 0.4, 5.0, "c0", title="five <b>")
     drawn = chart.render()
     assert ">a</text>" in drawn
     assert ">b</text>" in drawn
