@@ -115,14 +115,12 @@ def _shown(value: float | Decimal) -> object:
 
 def _opened(value: object) -> object:
     """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
-    if isinstance(value, Reason):
-        return value.to_json()
+    if isinstance(value, Reason | Enum):
+        return value.value if isinstance(value, Enum) else value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
         return {key: getattr(value, name) for name, key in _keys(type(value))}
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, Enum):
-        return value.value
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, numbers.Integral):  # numpy's numbers are none of Python's
@@ -182,8 +180,6 @@ def _decoder(kind: Any, unknown: Unknown) -> _Decode:  # noqa: ANN401, PLR0911 -
         return _array(_decoder(arguments[0], unknown), list if origin is list else tuple)
     if origin in (Mapping, dict):
         return _object(_decoder(arguments[1], unknown))
-    if kind is Reason:
-        return _reason
     if isinstance(kind, type) and is_dataclass(kind):
         return _dataclass(kind, unknown)
     if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
@@ -244,6 +240,7 @@ _PLAIN: dict[object, _Decode] = {
     float: _number,
     NoneType: _plain(NoneType, "null"),
     Decimal: _converted(Decimal, str),
+    Reason: _reason,
 }
 
 

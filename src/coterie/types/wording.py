@@ -268,10 +268,15 @@ def render(code: str, values: Mapping[str, object]) -> str:
 
 
 def names_of(template: str) -> tuple[str, ...]:
-    """The values that a template names, in order, each once."""
-    found = (name for _, name, spec, _ in _FORMATTER.parse(template.replace("[", "").replace("]", "")) if name)
-    nested = re.findall(r"\{(\w+)\}", "".join(spec for _, _, spec, _ in _FORMATTER.parse(template) if spec))
-    return tuple(dict.fromkeys([*found, *nested]))
+    """The values that a template names, each once; those that are only in a format last."""
+    parsed = list(_FORMATTER.parse(template.replace("[", "").replace("]", "")))
+    within = [name for _, _, spec, _ in parsed for _, name, _, _ in _FORMATTER.parse(spec or "") if name]
+    return tuple(dict.fromkeys([*(name for _, name, _, _ in parsed if name), *within]))
+
+
+def optional_in(code: str) -> frozenset[str]:
+    """The values that the words of a code can do without."""
+    return frozenset(name for match in _OPTIONAL.finditer(TEMPLATES.get(code, "")) for name in names_of(match[1]))
 
 
 def quoted_in(code: str) -> frozenset[str]:
