@@ -10,7 +10,6 @@ from coterie.runtime.codec import dumps, loads, readable
 from coterie.types import Omission, Reason, Verdict, all_of, worded
 from coterie.types.wording import TEMPLATES, names_of
 
-
 from . import golden
 
 LIKE = Reason("fit.similarity", similarity=0.5)
