@@ -18,7 +18,7 @@ from coterie.runtime.offline import report_nothing
 if TYPE_CHECKING:
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.types import Answer, Delta, Finding, Label, Request
 
 __all__ = ["Answer", "CoterieError", "Delta", "Finding", "Label", "Network", "Request", "__version__", "open_network"]
@@ -31,7 +31,7 @@ _HOMES = {
     "Delta": "types",
     "Finding": "types",
     "Label": "types",
-    "Network": "network.pipeline",
+    "Network": "network.network",
     "Request": "types",
     "open_network": "assembly",
 }

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -104,7 +103,7 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
     except RuntimeError:
         return asyncio.run(work)
     with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(copy_context().run, asyncio.run, work).result()
+        return thread.submit(asyncio.run, work).result()
 
 
 # --- Texts that are longer than what a rung reads: counted and named, never cut in silence.

@@ -79,17 +79,19 @@ TEMPLATES: Mapping[str, str] = {
     "attempt.out_of_time": "{model!r} had not finished when the time for the request ran out",
     "attempt.wrong_form": "{model!r} did not answer in the form that was asked for",
     # --- limits
-    "budget.exceeded": "budget {budget!r} is {limit}[ a {per}]: {why}",
-    "budget.joules": "{left:,.1f} are left, and this request may take {most:,.1f}",
-    "budget.money": "{left} are left, and this call may take {most}",
-    "budget.price_unknown": "the price of {model!r} is unknown, and there is a budget to hold",
-    "budget.requests": "{made:,} were made",
-    "budget.share_used_up": "asking {model!r} may cost {most}; the budget of {of} has {left} left (it gets {per_1000} "
-    "per 1,000 requests)",
-    "budget.tokens": "{left:,} are left, and this call may take {most:,}",
+    "budget.joules": "budget {budget!r} is {limit:,.1f} joules[ a {per}]: {left:,.1f} are left, and this request may "
+    "take {most:,.1f}",
+    "budget.money": "budget {budget!r} is {limit} of money[ a {per}]: {left} are left, and this call may take {most}",
+    "budget.requests": "budget {budget!r} is {limit:,} requests[ a {per}]: {made:,} were made",
+    "budget.tokens": "budget {budget!r} is {limit:,} tokens[ a {per}]: {left:,} are left, and this call may take "
+    "{most:,}",
     "budget.unpriced": "budget {budget!r} limits money, and the price of model {model!r} is unknown",
     "budget.used_up": "budget {budget!r} is used up",
+    "limit.money": "asking {model!r} may cost {most}; the budget of {of} has {left} left (it gets {per_1000} "
+    "per 1,000 requests)",
     "limit.money_used_up": "the limit of {limit} is used up ({used})",
+    "limit.price_unknown": "the price of {model!r} is unknown, and there is a budget to hold",
+    "limit.tokens": "asking {model!r} may take {most:,} tokens; {of} has {left:,} left",
     "limit.tokens_used_up": "the limit of {limit:,} tokens is used up ({used:,})",
     # --- the stop of a chain of rungs
     "chain.no_stop": "{rows:,} calibration rows show no confidence from which an earlier rung may answer and "
@@ -135,6 +137,7 @@ TEMPLATES: Mapping[str, str] = {
     "grounding.long_topic": "a topic longer than {most} words (words={words})",
     "grounding.negation": "a negation added or left out: {words}",
     "grounding.no_claims": "the source says nothing",
+    "grounding.not_verbatim": "not word for word what the source says, in {language!r}",
     "grounding.number": "a number that is not in the source: {found!r}",
     "grounding.number_left_out": "a number left out: {words}",
     "grounding.order": "the words are in another order",

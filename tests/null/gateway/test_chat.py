@@ -55,6 +55,8 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
             "confidence": 0.97,
             "accepted": True,
             "reason": "0.97 is at least the threshold 0.60",
+            "reason_code": "text",
+            "reason_values": {"text": "0.97 is at least the threshold 0.60"},
             "evidence": [
                 {
                     "kind": "alternative",
@@ -181,7 +183,7 @@ async def test_errors_have_statuses_and_codes(client, network, chat_body, error,
 async def test_errors_of_engines_and_rules_have_statuses_and_codes(client, network, chat_body, error, expected):
     """Those that leave the network, as the router's do."""
 
-    async def route(request, context):
+    async def route(request, context, *, call):
         raise error
 
     network.router.route = route

@@ -27,6 +27,7 @@ from coterie.tasks.answer.scoring import (
     probability,
 )
 from coterie.tasks.answer.sentences import Sentence, cut_passages, flat
+from coterie.text.language import language_of
 from coterie.types import Citation, Passage
 
 MOST_SENTENCES = 96
@@ -89,10 +90,13 @@ class AnswerReading:
         return bool(self.outcome[_NEAREST] >= SAME)
 
 
-def survey(question: str, passages: Sequence[Passage]) -> SentenceSurvey:
-    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label."""
+def survey(question: str, passages: Sequence[Passage], language: str | None = None) -> SentenceSurvey:
+    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label.
+
+    `language` is the question's; None has it found out.
+    """
     sentences = cut_passages(passages)
-    words = lexical_features(question, sentences)
+    words = lexical_features(question, sentences, language or language_of(question, "en"))
     whole = SentenceSurvey(question=question, sentences=tuple(sentences), words=words)
     return whole.take(np.flatnonzero([not each.label for each in sentences]))
 
@@ -294,7 +298,7 @@ def _joined(last: Citation, each: Sentence) -> Citation | None:
 # --- What a quoted sentence says to one who does not see where it stands: a row with its columns, an item with its
 # "not".
 #
-# The quote itself stays as the document has it. It knows English: which introductions deny.
+# The quote itself stays as the document has it. Which introductions deny is known by language.
 
 
 def spoken(citation: Citation, cited: Sequence[Sentence]) -> str:
