@@ -102,7 +102,7 @@ class Speaker:
             text=self.answer or "",
             confidence=0.91,
             accepted=self.answer is not None,
-            reason="sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8",
+            reason=worded("sure enough" if self.answer else "confidence 0.2 is below the threshold 0.8"),
             label=task.label,
             steps=(step,),
             truncated=len(task.text) > 1000,

@@ -154,7 +154,7 @@ class Sends:
             if word in self.cards
         )
         step = Step(producer="router", engine="onnx", usage=Usage(tokens_in=3, joules=1.0, joules_kind="measured"))
-        return Route(parts=parts, reason="by its words" if parts else "no word of it is a name", steps=(step,))
+        return Route(parts=parts, reason=worded("by its words" if parts else "no word of it is a name"), steps=(step,))
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.runtime.codec import dumps, loads
-from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Reason, Route, Trace, Usage
+from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Reason, Route, Trace, Usage, worded
 
 from .conftest import TRACE
 
@@ -86,4 +86,4 @@ def test_unknown_enum_member():
 
 def test_mapping():
     """Scores keep their numbers."""
-    assert loads(Route, dumps(Route(parts=(), reason="r", scores={"a": 0.5}))).scores == {"a": 0.5}
+    assert loads(Route, dumps(Route(parts=(), reason=worded("r"), scores={"a": 0.5}))).scores == {"a": 0.5}

@@ -13,6 +13,7 @@ from coterie.types import (
     Label,
     Omission,
     Part,
+    Reason,
     Route,
     Settlement,
     Stage,
@@ -234,3 +235,15 @@ def test_quotes_and_values_of_fields_are_content():
     assert MARKER not in repr(kept)
     assert (kept.fields[0].name, kept.fields[0].start, kept.fields[0].confidence) == ("owner", 3, 0.9)
     assert str(kept.reason) == "sure of 1 of 1 fields"
+
+
+def test_values_of_a_reason_are_content():
+    """A value that is no name goes from a reason's values as from its words; code, figures and names stay."""
+    why = Reason("draft.not_grounded", sentence=TEXT, why=Reason("grounding.contact", found=MARKER))
+    reason = Reason("accept.replaced", Reason("note.rung", rung="lexical"), source="help", fault=why)
+    kept = without_content(replace(TRACE, findings=(replace(REPLY, reason=reason),))).findings[0].reason
+
+    assert kept.codes == reason.codes
+    assert (kept.values["source"], kept.notes) == ("help", reason.notes)
+    assert MARKER not in repr(kept)
+    assert TEXT not in repr(kept)
