@@ -34,8 +34,8 @@ from coterie.types.wording import TEMPLATES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _REASONS = [
-    "Every finding, field, route, verdict and omission says why, with a stable code and values. In JSON the words are in",
-    "`reason`, the code in `reason_code`, the values in `reason_values`, and what is said behind it in",
+    "Every finding, field, route, verdict and omission says why, with a stable code and values. In JSON the words are",
+    "in `reason`, the code in `reason_code`, the values in `reason_values`, and what is said behind it in",
     "`reason_notes`. Codes are stable; words may change. Compare codes and values, never words.",
     "",
     "In a template, `{name}` is a value; what stands in square brackets is left out where its value is missing. A",
