@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from coterie.types import Label, Route, Trace, Usage
+from coterie.types import Label, Reason, Route, Trace, Usage
 
 
 class FakeClock:
@@ -41,7 +41,7 @@ _BARE = Trace(
     session=None,
     label=Label.INTERNAL,
     status="accepted",
-    route=Route(parts=(), reason=""),
+    route=Route(parts=(), reason=Reason("route.not_yet")),
     findings=(),
     views=(),
     verdicts=(),
