@@ -12,9 +12,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting.energy import PackageMeter
+from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.accounting.overhead import ProcessOverhead
 from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.onnx import OnnxEncoder
@@ -37,9 +36,9 @@ from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, Strea
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.explain import Explanation
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.routing.router import LearnedRouter
+from coterie.routing.splitting import OrderSense
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.sqlite import SQLiteStore

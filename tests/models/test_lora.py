@@ -26,7 +26,7 @@ from coterie.tuning.causal import ATTENTION, FEED_FORWARD, TokenPair, add_adapte
 from coterie.tuning.causal_base import find_causal_base
 from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, completion_loss, tune_adapter
-from coterie.tuning.plain_lora import plain_lora
+from coterie.tuning.plain_loop import plain_lora
 from coterie.types import Prompt
 
 WORDS = 61

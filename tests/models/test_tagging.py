@@ -18,8 +18,7 @@ from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
 from coterie.config.file import load_config
-from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
-from coterie.engines.tags import OnnxTagger, windows
+from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder, OnnxTagger, windows
 from coterie.errors import ArtefactRefused, TrainingDiverged
 from coterie.registry.registry import Registry
 from coterie.tasks.extract.document import TextRange

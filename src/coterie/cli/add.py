@@ -144,8 +144,7 @@ def _place(folder: Path, stem: str, typed: Path) -> _File:
 
 def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
     """The label and the tenant that a shelf was given when it was indexed."""
-    from coterie.knowledge.guard import given_before
-    from coterie.knowledge.open import shelf_folder
+    from coterie.knowledge.open import given_before, shelf_folder
 
     return {key: str(value) for key, value in vars(given_before(shelf_folder(folder, shelf))).items() if value}
 

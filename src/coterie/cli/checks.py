@@ -21,8 +21,7 @@ from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.knowledge.generation import shelf_state
-from coterie.knowledge.guard import declared_access, why_refused
-from coterie.knowledge.open import shelf_folder
+from coterie.knowledge.open import declared_access, shelf_folder, why_refused
 from coterie.models.locate import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.generalist import NAME, Asking
-from coterie.generalist.reading import DocumentReader, Extract
+from coterie.generalist.reading import DocumentReader, Extract, made_up
 from coterie.protocols import Specialist
 from coterie.routing.splitting import split_parts
 from coterie.runtime.concurrency import side_by_side

@@ -20,8 +20,8 @@ from coterie.context.view import CONVERSATION
 from coterie.engines.unicode import estimate_tokens
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.generalist.reading import made_up
 from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE

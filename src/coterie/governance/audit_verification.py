@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from coterie.governance.audit import AuditHead, head_of, read_head
-from coterie.governance.audit_lines import (
+from coterie.governance.audit_events import (
     CHECKPOINT,
     START,
     LogPosition,

@@ -22,13 +22,19 @@ import numpy as np
 
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused, NotIndexed, StoreError
-from coterie.knowledge import rows as table
+from coterie.knowledge import generation as table
 from coterie.knowledge.documents import IndexedDocument, Mode
-from coterie.knowledge.generation import next_generation, present, read_manifest, sole_writer, write_manifest
-from coterie.knowledge.keyword import KeywordIndex, analyse, build_keywords, rarity, search_keywords
+from coterie.knowledge.generation import (
+    ChunkRow,
+    Group,
+    next_generation,
+    present,
+    read_manifest,
+    sole_writer,
+    write_manifest,
+)
+from coterie.knowledge.indexes import KeywordIndex, VectorIndex, analyse, build_keywords, fuse, rarity, search_keywords
 from coterie.knowledge.rerank import CandidatePassage, Reranker
-from coterie.knowledge.rows import ChunkRow, Group
-from coterie.knowledge.vectors import VectorIndex, fuse
 from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt

@@ -14,8 +14,7 @@ from io import BytesIO
 from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
 
-from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable, raised
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, Unreadable, raised
 
 # --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from coterie.knowledge.parse_text import decode
-from coterie.knowledge.parsed import Parsed, TextBuilder, raised
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parsed import Grid, Parsed, TextBuilder, raised
 
 _CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})

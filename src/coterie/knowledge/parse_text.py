@@ -12,8 +12,7 @@ from itertools import pairwise
 
 from markdown_it import MarkdownIt
 
-from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
-from coterie.knowledge.tables import table_paragraphs
+from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable, table_paragraphs
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),

@@ -18,18 +18,22 @@ from coterie.errors import ArtefactRefused, CoterieError, InputError, NotIndexed
 from coterie.knowledge.documents import IndexedDocument, Mode
 from coterie.knowledge.local import Encoder
 from coterie.knowledge.postgres_connections import Connection, Connections, Cursor, Work
-from coterie.knowledge.postgres_schema import prepare, tables
-from coterie.knowledge.postgres_search import SearchScope, look_up, select_passages, select_within
-from coterie.knowledge.postgres_write import (
+from coterie.knowledge.postgres_tables import (
     GRAPH_FROM,
+    SearchScope,
     drop_table,
     forget_old,
     lock_shelf,
+    look_up,
     old_compartments,
+    prepare,
     put_documents,
     remove_documents,
+    select_passages,
+    select_within,
     set_aside,
     storable,
+    tables,
 )
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 

@@ -8,8 +8,7 @@ from shlex import quote
 from coterie.config.file import LlamaModel, Model
 from coterie.errors import ModelMissing, ModelUnpinned
 from coterie.models.catalogue import CATALOGUE, KnownModel
-from coterie.models.files import checksum_of, models_folder, verify
-from coterie.models.snapshot import Snapshot, locate_snapshot, read_origin_of_file
+from coterie.models.files import Snapshot, checksum_of, locate_snapshot, models_folder, read_origin_of_file, verify
 
 
 def installed() -> list[tuple[KnownModel, Path | None]]:

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from coterie.accounting.overhead import OVERHEAD
+from coterie.accounting.energy import OVERHEAD
 from coterie.config.file import Model, OpenAIModel
 from coterie.types import Settlement, Step, Trace, Usage, total_usage
 

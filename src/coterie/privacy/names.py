@@ -21,18 +21,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coterie.errors import ArtefactRefused
-from coterie.privacy.demonyms import demonyms_of_several_words, is_only_demonym
-from coterie.privacy.detection import Kind, PersonalData, settle
+from coterie.privacy.detection import Kind, PersonalData, plain_of, settle
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.plain import plain_of
 from coterie.privacy.words import (
     OFFSETS,
     Lexicon,
     TaggedWord,
     case_of,
+    demonyms_of_several_words,
     ends_name,
     form_pairs,
     group_pairs,
+    is_only_demonym,
     lower_of,
     own_features,
     read_words,

@@ -8,13 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from coterie.privacy.contact import find_births, find_emails, find_ips, find_urls
-from coterie.privacy.context import count_digits, digits_between
-from coterie.privacy.detection import Kind, PersonalData, settle
-from coterie.privacy.identity import find_national_ids, find_papers
-from coterie.privacy.payment import find_accounts, find_cards, find_ibans
-from coterie.privacy.phone import find_phones
-from coterie.privacy.plain import plain_of
+from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
+from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, plain_of, settle
+from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_pins, find_secrets
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.

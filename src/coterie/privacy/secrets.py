@@ -7,8 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from coterie.privacy.context import lowered
-from coterie.privacy.detection import Kind, PersonalData
+from coterie.privacy.detection import Kind, PersonalData, lowered
 
 _SHAPES = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from coterie.registry.report import mapping, number, rung_row
+from coterie.registry.promotion import mapping, number, rung_row
 
 # --- The Markdown of a model card.
 

@@ -20,19 +20,19 @@ from coterie.context.standing import known_facts
 from coterie.protocols import Engine
 from coterie.routing.explain import Explanation, consider
 from coterie.routing.matching import WEIGHT, Discriminant, Fit, Match, RoutingScope, Typicality, choose
-from coterie.routing.orders import OrderSense, span_means
 from coterie.routing.plan import Waves, plan_parts, plan_waves
-from coterie.routing.profile import COLD_SIMILARITY, Compared, Profile
+from coterie.routing.profile import COLD_SIMILARITY, Bank, Compared, Profile, Shortlist
 from coterie.routing.reading import RequestReader, RequestReading, SmallTalk
-from coterie.routing.shortlist import Bank, Shortlist
 from coterie.routing.spelling import Spelling
 from coterie.routing.splitting import (
     LONGEST,
+    OrderSense,
     Piece,
     propose_clearest,
     propose_ends,
     propose_judged,
     propose_marked,
+    span_means,
     word_starts,
 )
 from coterie.text.language import is_english, language_of

@@ -12,8 +12,8 @@ from typing import Any, cast
 from safetensors import SafetensorError
 
 from coterie.config.specialists import SpecialistSection
+from coterie.engines.features import ColumnBins
 from coterie.engines.linear import LinearEngine
-from coterie.engines.tables import ColumnBins
 from coterie.errors import ArtefactRefused
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry.version import Version

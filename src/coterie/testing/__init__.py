@@ -6,7 +6,6 @@ The checks are plain async functions that raise `AssertionError` with the broken
 from __future__ import annotations
 
 from coterie.testing.canaries import Canaries, Canary
-from coterie.testing.clock import FakeClock, make_trace
 from coterie.testing.contract_shelf import check_shelf
 from coterie.testing.contracts import (
     check_choices,
@@ -20,9 +19,16 @@ from coterie.testing.contracts import (
     check_store,
     check_streaming_engine,
 )
-from coterie.testing.engines import EchoEngine, ScriptedEngine, fail_nth, write_random_adapter
+from coterie.testing.fakes import (
+    EchoEngine,
+    FakeClock,
+    FakeRetriever,
+    ScriptedEngine,
+    fail_nth,
+    make_trace,
+    write_random_adapter,
+)
 from coterie.testing.openai_server import FakeOpenAIServer, ReceivedRequest, ServerReply
-from coterie.testing.retriever import FakeRetriever
 
 __all__ = [
     "Canaries",

@@ -12,8 +12,7 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_base, describe_data, describe_origin, licence_warnings
 from coterie.learning.metrics import pack
 from coterie.learning.splits import compare_datasets
-from coterie.registry.compare import compare
-from coterie.registry.promotion import champion_of, judge
+from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import Registry
 from coterie.registry.version import Version
 from coterie.types import Verdict

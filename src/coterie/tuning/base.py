@@ -14,9 +14,8 @@ from tokenizers import Tokenizer
 from coterie.engines.onnx import BUNDLED_ENCODER, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.models.catalogue import CATALOGUE
-from coterie.models.files import hash_file
+from coterie.models.files import Origin, hash_file, licence_of_card, locate_snapshot
 from coterie.models.locate import locate_known
-from coterie.models.snapshot import Origin, licence_of_card, locate_snapshot
 
 # The published config.json of all-MiniLM-L6-v2, whose package holds weights only.
 _MINILM: Mapping[str, object] = {

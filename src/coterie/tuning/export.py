@@ -15,8 +15,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quant_pre_process
 
-from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
-from coterie.engines.tags import TAGS_OUTPUT, TokenTags, windows
+from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE, TokenTags, windows
 from coterie.tuning.base import BaseEncoder
 from coterie.tuning.finetune import SentenceNetwork, encode_ids, width_of
 from coterie.tuning.tagging import TokenNetwork, token_logits

@@ -7,8 +7,7 @@ import pytest
 
 from coterie.errors import PromotionRefused
 from coterie.learning.metrics import pack
-from coterie.registry.compare import changed, compare
-from coterie.registry.promotion import promote_version
+from coterie.registry.promotion import changed, compare, promote_version
 
 
 def report(wrong=0, *, each=40, labels=10, in_label=0, rows="r" * 64, bar=None, **more):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from coterie.errors import ArtefactRefused, IndexBusy, NotIndexed, StoreError
 from coterie.knowledge.documents import Shelf
 from coterie.knowledge.generation import present, sole_writer
-from coterie.knowledge.vectors import VectorIndex, fuse
+from coterie.knowledge.indexes import VectorIndex, fuse
 from coterie.testing import check_retriever
 from coterie.types import Label
 

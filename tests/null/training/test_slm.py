@@ -8,7 +8,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.learning.dataset import Dataset, Row
 from coterie.models.files import hash_file
-from coterie.testing.engines import gguf_bytes
+from coterie.testing.fakes import gguf_bytes
 from coterie.training.rungs import possible_rungs, train_rungs
 from coterie.tuning.causal_base import find_causal_base
 

@@ -1,4 +1,4 @@
-"""Engines without weights."""
+"""Fakes that ship with the package: engines without weights, a clock, an empty trace, and a retriever in memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import inspect
 import itertools
 import re
 import struct
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import log
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
-from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Route, Trace, Usage
+
+# --- Engines without weights.
 
 
 class EchoEngine:
@@ -246,3 +251,127 @@ def fail_nth(call: Callable[P, R], n: int, error: BaseException) -> Callable[P, 
         return await call(*args, **kwargs)  # type: ignore[misc]  # R is awaitable here
 
     return awaited if inspect.iscoroutinefunction(call) else plain  # type: ignore[return-value]
+
+
+# --- Clock.
+
+
+class FakeClock:
+    """Call it for the time. `advance` moves it; `sleep` moves it too, and returns at once."""
+
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self.now = start
+        self.slept: list[float] = []
+        """Every sleep that was asked for, in order."""
+
+    def __call__(self) -> float:
+        """Give the present time, in seconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """In place of `asyncio.sleep`: the time passes, but nobody waits for it."""
+        self.slept.append(seconds)
+        self.advance(seconds)
+        await asyncio.sleep(0)
+
+
+# --- An empty trace.
+
+_BARE = Trace(
+    id="t1",
+    time=1.0,
+    tenant="default",
+    session=None,
+    label=Label.INTERNAL,
+    status="accepted",
+    route=Route(parts=(), reason=""),
+    findings=(),
+    views=(),
+    verdicts=(),
+    stages=(),
+    steps=(),
+    usage=Usage(),
+    counterfactual_cost=None,
+)
+
+
+def make_trace(**changes: Any) -> Trace:  # noqa: ANN401 - the fields of a trace
+    """A bare trace of the tenant `default` with these fields changed."""
+    return replace(_BARE, **changes)
+
+
+# --- Retriever.
+
+_WORD = re.compile(r"\w+")
+_SATURATION, _LENGTH = 1.2, 0.75
+
+
+class FakeRetriever:
+    """Finds passages by BM25 (Robertson and Zaragoza 2009), among those that the asker may see only.
+
+    Passages that share no word with the query are not found. `tenants` names the one tenant who may see a document.
+    """
+
+    def __init__(
+        self, passages: Sequence[Passage], *, shelf: str = "shelf", tenants: dict[str, str] | None = None
+    ) -> None:
+        self.passages = [replace(each, shelf=shelf) for each in passages]
+        self.queries: list[str] = []
+        """Every query it was given."""
+        self.closed = False
+        self._tenants = tenants or {}
+        self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
+        self._postings: dict[str, list[int]] = defaultdict(list)
+        self._places: dict[str | None, list[int]] = defaultdict(list, {None: list(range(len(self.passages)))})
+        for number, words in enumerate(self._words):
+            self._places[self.passages[number].document].append(number)
+            for word in words:
+                self._postings[word].append(number)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        k: int,
+        clearance: Label,
+        tenant: str = "default",
+        vector: np.ndarray | None = None,  # noqa: ARG002 - it knows words only
+        document: str | None = None,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it takes nothing
+    ) -> Sequence[Passage]:
+        """At most `k` passages, best first."""
+        await asyncio.sleep(0)
+        self.queries.append(query)
+        seen = {
+            number
+            for number in self._places.get(document, ())
+            if self.passages[number].label <= clearance
+            and self._tenants.get(self.passages[number].document, tenant) == tenant
+        }
+        scores = self._scores(query, seen)
+        best = sorted(scores, key=lambda number: (-scores[number], number))[:k]
+        return [replace(self.passages[number], score=scores[number]) for number in best]
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    def _scores(self, query: str, seen: set[int]) -> dict[int, float]:
+        mean = sum(self._words[number].total() for number in seen) / max(len(seen), 1)
+        scores: dict[int, float] = defaultdict(float)
+        for word in set(_WORD.findall(query.casefold())):
+            holding = self._postings.get(word, [])
+            if len(seen) < len(holding):
+                found = [number for number in seen if word in self._words[number]]
+            else:
+                found = [number for number in holding if number in seen]
+            rarity = log(1 + (len(seen) - len(found) + 0.5) / (len(found) + 0.5))
+            for number in found:
+                times, length = self._words[number][word], self._words[number].total()
+                norm = _SATURATION * (1 - _LENGTH + _LENGTH * length / mean)
+                scores[number] += rarity * times * (1 + _SATURATION) / (times + norm)
+        return scores
