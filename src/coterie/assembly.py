@@ -23,8 +23,8 @@ from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
+from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
-from coterie.models.locate import describe_model, locate
 from coterie.network.network import Network
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
@@ -35,7 +35,7 @@ from coterie.privacy.open import open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
-from coterie.routing.explain import Explanation
+from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.routing.router import LearnedRouter
 from coterie.routing.splitting import OrderSense

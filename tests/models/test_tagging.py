@@ -25,8 +25,7 @@ from coterie.tasks.extract.document import TextRange
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
-from coterie.tuning.base import find_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.plain_loop import plain_tagging
 from coterie.tuning.tagging import (

@@ -33,10 +33,7 @@ def _pieces() -> re.Pattern[str]:
     # A word takes what stands before it and its short end.
     letter = rf"(?:[^\W\d_]|[{marks}])"
     word = rf"(?:[^\r\n\w]|_)?{letter}+(?:['\u2019](?:[sdmt]|ll|ve|re))?"
-    return re.compile(
-        rf"{word}|\d{{1,3}}|\ ?(?:[^\s\w]|_)+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-        re.IGNORECASE,
-    )
+    return re.compile(rf"{word}|\d{{1,3}}|\ ?(?:[^\s\w]|_)+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+", re.IGNORECASE)
 
 
 def _is_mark(code: int) -> bool:

@@ -22,7 +22,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import CoterieError, ModelUnpinned
 from coterie.knowledge.generation import shelf_state
 from coterie.knowledge.open import declared_access, shelf_folder, why_refused
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
 from coterie.types import Label

@@ -24,8 +24,8 @@ models = group("models", "List and get model files.")
 @models.command("list")
 def list_models(*, as_json: Json = False) -> None:
     """List the models Coterie knows, and which are on this machine."""
+    from coterie.models.catalogue import installed
     from coterie.models.files import snapshots
-    from coterie.models.locate import installed
 
     found, pulled = installed(), list(snapshots())
     document = {"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]}
@@ -95,8 +95,8 @@ def pin(
     without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
     """
     from coterie.config.section import FILE_NAME
+    from coterie.models.catalogue import locate, snapshot_of
     from coterie.models.files import hash_file
-    from coterie.models.locate import locate, snapshot_of
 
     folder: Path = context.obj
     key, model = _own(configured(folder), name)

@@ -23,7 +23,6 @@ from typing import Any, Protocol
 from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
 from coterie.engines.openai_wire import chat_body, read_logprob
-from coterie.engines.unicode import valid_text
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -34,6 +33,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.cpu import CPU, CpuShare, CpuSpan, NativeThreads, SharedTime
+from coterie.text.unicode import valid_text
 from coterie.types import Output, Prompt, Usage
 
 # --- OpenMP threads that spin a moment for each other and then sleep.
@@ -107,7 +107,12 @@ class Slots:
         """The number of a slot, kept until the context is left; waits for one, and for those overtaken too often."""
         with self._changed:
             self._wait_for_like(adapter, text)
-            self._changed.wait_for(lambda: self._free and not self._is_unfair(adapter))
+            self._changed.wait_for(
+                lambda: (
+                    self._free
+                    and not any(slot.adapter != adapter and slot.overtaken >= _MOST_OVERTAKES for slot in self._held)
+                )
+            )
             slot = max(self._free, key=lambda each: (_shared(each, adapter, text), -each.turn))
             self._take(slot, adapter, text)
         try:
@@ -133,10 +138,6 @@ class Slots:
         slot.waiting += 1
         self._changed.wait_for(lambda: slot not in self._held or slot.turn != turn)
         slot.waiting -= 1
-
-    def _is_unfair(self, adapter: str | None) -> bool:
-        """Whether one more request with this adapter has to let another one end first."""
-        return any(slot.adapter != adapter and slot.overtaken >= _MOST_OVERTAKES for slot in self._held)
 
     def _take(self, slot: _Slot, adapter: str | None, text: str) -> None:
         for other in self._held:

@@ -22,9 +22,9 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from coterie.engines.batching import Batcher
-from coterie.engines.unicode import valid_text
 from coterie.errors import ArtefactRefused
 from coterie.runtime.cpu import CpuSpan
+from coterie.text.unicode import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 # --- One more output for a stored graph, without the library that edits graphs.
@@ -201,7 +201,16 @@ class OnnxEncoder:
         start = time.perf_counter()
         encoded = await self._batcher.run([_Asked(prompt.text, prompt.states) for prompt in batch])
         milliseconds = (time.perf_counter() - start) * 1000
-        return [_output(each, milliseconds) for each in encoded]
+        return [
+            Output(
+                vector=each.vector,
+                finish="length" if each.truncated else "stop",
+                states=each.states,
+                offsets=each.offsets,
+                usage=Usage(tokens_in=each.tokens, milliseconds=milliseconds, cpu_seconds=each.cpu_seconds),
+            )
+            for each in encoded
+        ]
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
         """All vectors at once, while the caller waits: for training.
@@ -455,16 +464,6 @@ def _refused(place: str, name: str, found: str) -> ArtefactRefused:
     )
 
 
-def _output(encoded: _Encoded, milliseconds: float) -> Output:
-    return Output(
-        vector=encoded.vector,
-        finish="length" if encoded.truncated else "stop",
-        states=encoded.states,
-        offsets=encoded.offsets,
-        usage=Usage(tokens_in=encoded.tokens, milliseconds=milliseconds, cpu_seconds=encoded.cpu_seconds),
-    )
-
-
 # --- Token classification: logits for every token of a text.
 
 TAGS_OUTPUT = "tags"
@@ -553,8 +552,7 @@ class OnnxTagger:
         return [
             _Tagged(
                 TokenTags(
-                    np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2),
-                    np.concatenate(logits[first:last]),
+                    np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2), np.concatenate(logits[first:last])
                 ),
                 tokens := sum(map(len, every[first:last])),
                 spent * tokens,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict, TypeVar
@@ -19,7 +19,6 @@ from coterie.accounting.cards import CallEnergy, Cards
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai_http import Connection, Deadline, EventParser
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import (
     BudgetExceeded,
     CoterieError,
@@ -30,6 +29,7 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
+from coterie.text.unicode import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt
 
 # --- Circuit breaker: stops asking a server that fails and probes it with a single request.
@@ -223,12 +223,7 @@ class OpenAIEngine:
                 raise
 
     async def _pause(
-        self,
-        failures: Sequence[Failure],
-        error: EngineError,
-        waits: _Waits,
-        prompt: Prompt,
-        call: CallContext,
+        self, failures: Sequence[Failure], error: EngineError, waits: _Waits, prompt: Prompt, call: CallContext
     ) -> bool:
         """Wait before the next try; False when there should be none, or no money for it."""
         attempt = len(failures) - 1
@@ -315,7 +310,13 @@ class OpenAIEngine:
                     return
                 error = read_error(await self._connection.read_refusal(response, deadline))
                 if not self._dialect.learn(response.status_code, error):
-                    raise self._refusal(response, error, prompt)
+                    raise refusal(
+                        response.status_code,
+                        error,
+                        engine=self.name,
+                        said=quotable(error, prompt),
+                        retry_after=read_retry_after(response.headers),
+                    )
 
     async def _events(self, response: httpx.Response, deadline: Deadline) -> AsyncGenerator[str, None]:
         """The data of a stream's events, up to and including its end mark."""
@@ -335,15 +336,6 @@ class OpenAIEngine:
 
     def _transcript(self, prompt: Prompt) -> Transcript:
         return Transcript(engine=self.name, prompt=prompt)
-
-    def _refusal(self, response: httpx.Response, error: Mapping[str, Any], prompt: Prompt) -> CoterieError:
-        return refusal(
-            response.status_code,
-            error,
-            engine=self.name,
-            said=quotable(error, prompt),
-            retry_after=read_retry_after(response.headers),
-        )
 
 
 async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:

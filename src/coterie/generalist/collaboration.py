@@ -156,7 +156,9 @@ class Collaboration:
 
     async def _conclude(self, *, last: bool) -> tuple[Finding | None, list[str]]:
         """The generalist's answer, or what else it wants read; neither where it may not or cannot say."""
-        quotes = self._quotes()
+        quotes = list(
+            {(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values()
+        )
         if self.large is None or not quotes:
             return None, []
         if sum(len(quote.text) for quote in quotes) * _SHARE > len(self.document.text):
@@ -218,10 +220,6 @@ class Collaboration:
         """A stage that ends now."""
         began, self._since = self._since, perf_counter()
         self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
-
-    def _quotes(self) -> list[Citation]:
-        """What was quoted for any question, each place once."""
-        return list({(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values())
 
     def _told(self, quotes: Sequence[Citation]) -> list[str]:
         """What the generalist is shown: each question with its quotes, by number, or that there is none."""
@@ -299,12 +297,7 @@ def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
     properties: dict[str, object] = (
         {"answer": {"type": "string"}, "questions": listed} if answer else {"questions": listed}
     )
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
@@ -28,6 +27,7 @@ from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
 from coterie.text.language import language_of
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     Amount,

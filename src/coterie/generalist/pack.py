@@ -72,24 +72,17 @@ def _in_words(entry: Entry) -> str:
         case Fact(name=name, value=value, confidence=confidence):
             return f"fact: {name} = {value} ({confidence:.0%} sure)"
         case FindingSummary(specialist=name, text=text, accepted=True):
-            return f"{name} found: {_indented(text)}"
+            return f"{name} found: " + "\n  ".join(text.splitlines())
         case FindingSummary(specialist=name, text=reason, guess="", confidence=confidence):
             return f"{name} found nothing: {reason}"
         case FindingSummary(specialist=name, text=reason, guess=guess, confidence=confidence):
             return f"{name} would say {guess!r} ({confidence:.0%} sure), but does not rely on it: {reason}"
         case Passage(document=document, heading=heading, text=text):
-            return f"[{' > '.join(part for part in (document, heading) if part)}]\n{_quoted(text)}\n"
+            # Quoted line by line: no line of a passage can look like a line of the pack's own.
+            quoted = "\n".join(f"> {line}" for line in text.splitlines())
+            return f"[{' > '.join(part for part in (document, heading) if part)}]\n{quoted}\n"
         case _:
             return ""
-
-
-def _quoted(text: str) -> str:
-    """A passage as a quotation, line by line: nothing in it can look like a line of the pack's own."""
-    return "\n".join(f"> {line}" for line in text.splitlines())
-
-
-def _indented(text: str) -> str:
-    return "\n  ".join(text.splitlines())
 
 
 # --- What was found, as a person would like to read it: written here, without a model, from the findings alone.

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 
-from coterie.engines.unicode import estimate_tokens
 from coterie.knowledge.chunking import chunk
 from coterie.knowledge.parsed import Parsed
 from coterie.protocols import Engine, Specialist
@@ -24,6 +23,7 @@ from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.text.language import language_of
 from coterie.text.numbers import read_figures
 from coterie.text.numerals import find_numerals
+from coterie.text.unicode import estimate_tokens
 from coterie.text.words import terms
 from coterie.types import (
     CallContext,
@@ -93,11 +93,8 @@ def _stands(figure: str, known: dict[str, str]) -> bool:
     if not figure.endswith("%"):
         return False
     bare = figure.removesuffix("%")
-    return bare in known or _plain(f"{float(bare) / 100:.6f}", "en") in known if _is_number(bare) else False
-
-
-def _is_number(text: str) -> bool:
-    return bool(re.fullmatch(r"\d+(?:\.\d+)?", text))
+    is_number = re.fullmatch(r"\d+(?:\.\d+)?", bare) is not None
+    return is_number and (bare in known or _plain(f"{float(bare) / 100:.6f}", "en") in known)
 
 
 def _flat(text: str) -> str:

@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Unpack, cast
 from coterie.accounting.cards import open_cards
 from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused
-from coterie.governance.disguise import Disguised, Restorer, Undisguisable, disguise, texts_of_prompt
-from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.disguise import (
+    Disguised,
+    Restorer,
+    Sighting,
+    Undisguisable,
+    disguise,
+    sight,
+    texts_of_prompt,
+    worth_a_thread,
+)
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData

@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from coterie.privacy.detection import Kind, lowered
-from coterie.text.lookalikes import FOLDED
+from coterie.text.unicode import FOLDED
 from coterie.types import Columns, Label, PseudonymValue, Request
 
 LITERAL = "LITERAL"

@@ -51,11 +51,6 @@ def _is_beside(tag: str, attributes: Mapping[str, str | None]) -> bool:
     return unseen or tag in _BESIDE or attributes.get("role") == "navigation"
 
 
-def _lines(text: str) -> str:
-    """Text that is shown as it stands: its lines, without blanks at their ends and blank lines around them."""
-    return "\n".join(line.rstrip() for line in text.expandtabs().split("\n")).strip("\n")
-
-
 class _Cell:
     """A cell being read."""
 
@@ -262,7 +257,11 @@ class _HTML(HTMLParser):
 
     def _flush(self) -> None:
         whole, self._block = "".join(self._block), []
-        text = _lines(whole) if self._as_it_stands else " ".join(whole.split())
+        text = (
+            "\n".join(line.rstrip() for line in whole.expandtabs().split("\n")).strip("\n")
+            if self._as_it_stands
+            else " ".join(whole.split())
+        )
         self._as_it_stands = False
         if not text:
             return

@@ -59,11 +59,7 @@ _EXPLAINED: tuple[tuple[type[psycopg.Error], type[CoterieError], str], ...] = (
         DataError,
         "A name, or one word or passage of a document, is too long for the database.",
     ),
-    (
-        errors.OperationalError,
-        StoreUnavailable,
-        "Check that the server is up and can be reached.",
-    ),
+    (errors.OperationalError, StoreUnavailable, "Check that the server is up and can be reached."),
 )
 """What an error of the library means and what to do; first match wins."""
 

@@ -23,7 +23,7 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import CoterieError, StoreError
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.models.locate import describe_model, locate
+from coterie.models.catalogue import describe_model, locate
 from coterie.protocols import Engine
 from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usage
 

@@ -16,9 +16,7 @@ from coterie.learning.asked import AskedModel
 from coterie.learning.dataset import Dataset
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
-from coterie.tuning.base import BaseEncoder, find_base
-from coterie.tuning.causal_base import CausalBase, find_causal_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import Rung, SpecialistCard, TaskKind
 
 MEASURES: Mapping[TaskKind, tuple[str, ...]] = {

@@ -180,8 +180,7 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
     for name in files:
         if name not in found.files:
             raise ModelMissing(
-                f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.",
-                hint=hint,
+                f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.", hint=hint
             )
         verify(found.folder / name, found.files[name], hint)
     return found

@@ -108,9 +108,13 @@ class SpanMaker:
         kind = SpanKind.INTERNAL
         if isinstance(model, OpenAIModel):
             place = urlsplit(model.base_url)
-            about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
+            about |= {
+                "gen_ai.provider.name": "openai",
+                "server.address": place.hostname,
+                "server.port": (place.port or (443 if place.scheme == "https" else 80)),
+            }
             kind = SpanKind.CLIENT
-        failed = _gave_nothing(step)
+        failed = any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
         about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
 
@@ -203,11 +207,6 @@ def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]
     return begin, end
 
 
-def _gave_nothing(step: Step) -> bool:
-    """Whether a try of the generalist's failed; a note may also say why it was asked, or that another was faster."""
-    return any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
-
-
 def _operation(engine: str) -> str:
     """What an engine of this process does, in the conventions' words where they have one."""
     if engine in _ENCODERS:
@@ -232,7 +231,3 @@ def _context(number: int, place: int) -> SpanContext:
 
 def _nanoseconds(milliseconds: float) -> int:
     return max(0, int(milliseconds * _MILLION))
-
-
-def _port(place: Any) -> int:  # noqa: ANN401 - what urlsplit gives
-    return place.port or (443 if place.scheme == "https" else 80)

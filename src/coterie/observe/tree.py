@@ -19,7 +19,13 @@ _EVIDENCE_SHOWN = 5
 
 def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     """The whole life of a request, top to bottom: route, findings with what they saw, verdicts, stages, ledger."""
-    root = Tree(_line(f"trace {trace.id}", _status_style(trace), f"  {trace.status}  {_duration(trace.usage)}"))
+    root = Tree(
+        _line(
+            f"trace {trace.id}",
+            {"accepted": "bold green", "escalated": "bold blue", "abstained": "bold yellow"}[trace.status],
+            f"  {trace.status}  {_duration(trace.usage)}",
+        )
+    )
     if trace.restated:
         root.add(_line("restated", "cyan", f"  {trace.restated}"))
     if trace.degraded:
@@ -106,10 +112,6 @@ def _figures(usage: Usage, currency: str) -> str:
 
 def _duration(usage: Usage) -> str:
     return f"{usage.milliseconds:.1f} ms"
-
-
-def _status_style(trace: Trace) -> str:
-    return {"accepted": "bold green", "escalated": "bold blue", "abstained": "bold yellow"}[trace.status]
 
 
 def _line(head: str, style: str, rest: str = "") -> Text:

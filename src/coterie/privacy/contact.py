@@ -390,14 +390,11 @@ def _without_neighbours(text: str, start: int, end: int) -> int:
         return end
     whole, rest = len(digits_of(text[start:end])), len(digits_of(text[start : last.start()]))
     apart = whole > _MOST_DIGITS or (
-        rest >= _FEWEST_DIGITS and _UNIT.match(text, end) and not _is_listed(text, start, end)
+        rest >= _FEWEST_DIGITS
+        and _UNIT.match(text, end)
+        and not (text[start - 1 : start] == "," == text[end : end + 1])
     )
     return last.start() if apart else end
-
-
-def _is_listed(text: str, start: int, end: int) -> bool:
-    """Whether commas are on both sides of a number: as in a line of a table."""
-    return text[start - 1 : start] == "," == text[end : end + 1]
 
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:

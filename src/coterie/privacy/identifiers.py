@@ -330,15 +330,13 @@ def find_cards(text: str) -> Iterator[PersonalData]:
         digits = digits_of(match[0])
         if len(set(digits)) == 1 or not luhn.is_valid(digits):
             continue
-        issued = _issued(digits)
+        issued = any(
+            first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS
+        )
         if (issued or len(digits) == _PLAIN) and near(_CARD_WORDS, text, match.start(), match.end()):
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.99)
         elif issued and len(digits) in _SURE_LENGTHS:
             yield PersonalData(kind=Kind.CARD, start=match.start(), end=match.end(), score=0.9)
-
-
-def _issued(digits: str) -> bool:
-    return any(first <= digits[: len(first)] <= last and len(digits) in lengths for first, last, lengths in _ISSUERS)
 
 
 def find_ibans(text: str) -> Iterator[PersonalData]:

@@ -39,15 +39,7 @@ from coterie.privacy.words import (
     shape,
 )
 
-NAME_KINDS = (
-    Kind.PERSON,
-    Kind.LOCATION,
-    Kind.ADDRESS,
-    Kind.ORGANIZATION,
-    Kind.NATIONALITY,
-    Kind.DATE,
-    Kind.AGE,
-)
+NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
 """What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
 TAGS = 1 + 2 * len(NAME_KINDS)
 FOLDER = Path(__file__).parent / "names"
@@ -126,7 +118,9 @@ class NameDetector:
             while end < len(words) and kind and best[end] == kind:
                 if begins[end][kind - 1] and not (kind == _PERSON and _is_same(words, end)):
                     break
-                if ends_name(words, end) or (kind == _PERSON and _ends_sentence(words, end)):
+                if ends_name(words, end) or (
+                    kind == _PERSON and (words[end].form == "." and not _is_abbreviated(words[end - 1].form))
+                ):
                     break
                 end += 1
             if kind:
@@ -251,11 +245,6 @@ def _is_same(words: Sequence[TaggedWord], i: int) -> bool:
     """Whether a word is of the same person as the one before it: nobody names two with nothing but a blank between."""
     before, here = words[i - 1], words[i]
     return here.start == before.end + 1 and before.form[-1].isalpha() and here.form[0].isalpha()
-
-
-def _ends_sentence(words: Sequence[TaggedWord], i: int) -> bool:
-    """Whether a word is a full stop that belongs to no initial and no short form."""
-    return words[i].form == "." and not _is_abbreviated(words[i - 1].form)
 
 
 def _named_parts(kind: int, words: Sequence[TaggedWord]) -> Iterator[Sequence[TaggedWord]]:

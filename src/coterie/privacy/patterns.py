@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
 from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, plain_of, settle
@@ -103,7 +104,7 @@ def _find(text: str) -> tuple[PersonalData, ...]:
         begin, piece = _numbered(_claimed(text, found))
         digits = count_digits(piece)
         numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
-        found += (_moved(each, begin) for each in numbers) if begin else numbers
+        found += (replace(each, start=each.start + begin, end=each.end + begin) if begin else each for each in numbers)
     return settle(found)
 
 
@@ -125,7 +126,3 @@ def _numbered(text: str) -> tuple[int, str]:
         return 0, ""
     begin = max(0, place[0] - _AROUND)
     return begin, text[begin : place[1] + _AROUND]
-
-
-def _moved(each: PersonalData, by: int) -> PersonalData:
-    return PersonalData(kind=each.kind, start=each.start + by, end=each.end + by, score=each.score)

@@ -216,7 +216,8 @@ def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
 
 def _results(report: Mapping[str, object]) -> str:
     """Every figure with its interval, the lexical floor beside it."""
-    chosen, floor = mapping(report.get("metrics")), _floor(report)
+    chosen = mapping(report.get("metrics"))
+    floor = {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
     if not chosen:
         return "Not measured."
     rung = words(report.get("rung"))
@@ -245,11 +246,6 @@ def _weakest(report: Mapping[str, object]) -> str:
     rows = [(words(label), *(figure_of(each.get(key)) for key in _SLICE)) for label, each in ranked]
     shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
     return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
-
-
-def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
-    """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
-    return {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
 
 
 def _figure(metrics: Mapping[str, object], name: str) -> str:

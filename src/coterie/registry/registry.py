@@ -132,10 +132,7 @@ def _parse(path: Path, number: int, line: bytes) -> Succession:
         check_version(succession.version)
         return succession
     except (ValueError, TypeError, ArtefactRefused) as error:
-        raise ArtefactRefused(
-            f"Line {number} of {str(path)!r} is no change of champion.",
-            hint=_HINT,
-        ) from error
+        raise ArtefactRefused(f"Line {number} of {str(path)!r} is no change of champion.", hint=_HINT) from error
 
 
 # --- The registry.

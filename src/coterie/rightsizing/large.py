@@ -16,7 +16,6 @@ from typing import TypeVar
 import numpy as np
 
 from coterie.accounting.meter import JOULES_PER_TOKEN, token_money
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record, open_lines, read_records
@@ -27,6 +26,7 @@ from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
+from coterie.text.unicode import estimate_tokens
 from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, TaskKind
 
 # --- Answers of a large model on file: read and written.
@@ -275,10 +275,7 @@ def _cost(answer: RecordedAnswer, prices: Prices) -> Decimal | None:
     if answer.cost is not None or answer.tokens_in is None or answer.tokens_out is None:
         return answer.cost
     return token_money(
-        Decimal(answer.tokens_in),
-        Decimal(answer.tokens_out),
-        price_in=prices.tokens_in,
-        price_out=prices.tokens_out,
+        Decimal(answer.tokens_in), Decimal(answer.tokens_out), price_in=prices.tokens_in, price_out=prices.tokens_out
     )
 
 

@@ -118,11 +118,7 @@ def reliability(cases: Sequence[Case]) -> list[Bin]:
     place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
     groups = [place == number for number in range(_BINS)]
     return [
-        Bin(
-            confidence=float(confidence[group].mean()),
-            accuracy=float(correct[group].mean()),
-            rows=int(group.sum()),
-        )
+        Bin(confidence=float(confidence[group].mean()), accuracy=float(correct[group].mean()), rows=int(group.sum()))
         for group in groups
         if group.sum() >= _FEWEST
     ]
@@ -227,7 +223,11 @@ def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow
     """What another rung adds, or what this one adds over a cheaper one."""
     names = [row.rung for row in rows]
     other = rows[names.index(comparison.second)]
-    on = f", on the {comparison.rows:,} held-out rows that both answered" if _sampled(rows, comparison) else ""
+    on = (
+        f", on the {comparison.rows:,} held-out rows that both answered"
+        if comparison.rows < max(len(row.cases) for row in rows)
+        else ""
+    )
     of_what = "" if comparison.measure == measure else f" {comparison.measure}"
     value = f"{abs(comparison.difference.value):.3f}{of_what}"
     if names.index(comparison.second) > names.index(taken.rung):
@@ -241,11 +241,6 @@ def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow
         return f"It adds nothing measurable to {comparison.second} ({_signed(comparison, 1)}){for_what}."
     verb = "adds" if comparison.difference.value > 0 else "loses"
     return f"Against {comparison.second} it {verb} {value}{for_what}."
-
-
-def _sampled(rows: Sequence[RungRow], comparison: Comparison) -> bool:
-    """Not every rung was asked about so few rows."""
-    return comparison.rows < max(len(row.cases) for row in rows)
 
 
 def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:

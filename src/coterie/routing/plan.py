@@ -37,7 +37,7 @@ def plan_parts(
         known: Names of facts of earlier turns.
     """
     after = {
-        i: {j for j, other in enumerate(names) if other != name and _feeds(other, name, cards)}
+        i: {j for j, other in enumerate(names) if other != name and set(cards[other].writes) & _facts(cards[name])}
         for i, name in enumerate(names)
     }
     _cut_circles(after)
@@ -80,10 +80,6 @@ def plan_waves(
         waves.append(ready)
         chosen = chosen - set(ready)
     return tuple(waves)
-
-
-def _feeds(writer: str, reader: str, cards: Mapping[str, SpecialistCard]) -> bool:
-    return bool(set(cards[writer].writes) & _facts(cards[reader]))
 
 
 def _cut_circles(after: dict[int, set[int]]) -> None:

@@ -342,10 +342,7 @@ def _part(
     if best is None:
         return whole
     budget[0] -= 1
-    halves = (
-        _part(tokens, start, best.end, within, budget),
-        _part(tokens, best.start, end, within, budget),
-    )
+    halves = (_part(tokens, start, best.end, within, budget), _part(tokens, best.start, end, within, budget))
     return replace(whole, mark=best.mark, joined=best.joined, pieces=halves)
 
 

@@ -157,14 +157,7 @@ def _request_row(trace: Trace) -> Row:
 
 def _step_rows(trace: Trace) -> Iterable[Row]:
     for position, step in enumerate(trace.steps):
-        yield (
-            trace.id,
-            position,
-            step.producer,
-            step.engine,
-            *_usage_columns(step.usage),
-            *_later_columns(step.usage),
-        )
+        yield (trace.id, position, step.producer, step.engine, *_usage_columns(step.usage), *_later_columns(step.usage))
 
 
 def _finding_rows(trace: Trace) -> Iterable[Row]:

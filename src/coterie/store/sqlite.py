@@ -137,10 +137,7 @@ class SQLiteStore:
         """Write all of it in one transaction; on return it is safe from a killed process."""
         await self._writer.run(
             partial(
-                insert_settlement,
-                settlement=settlement,
-                keep_content=self._keep_content,
-                expired=self._sweep.expired(),
+                insert_settlement, settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired()
             )
         )
 

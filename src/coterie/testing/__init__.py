@@ -5,7 +5,6 @@ The checks are plain async functions that raise `AssertionError` with the broken
 
 from __future__ import annotations
 
-from coterie.testing.canaries import Canaries, Canary
 from coterie.testing.contract_shelf import check_shelf
 from coterie.testing.contracts import (
     check_choices,
@@ -20,6 +19,8 @@ from coterie.testing.contracts import (
     check_streaming_engine,
 )
 from coterie.testing.fakes import (
+    Canaries,
+    Canary,
     EchoEngine,
     FakeClock,
     FakeRetriever,

@@ -44,10 +44,7 @@ FOUND_BY: tuple[tuple[str, str], ...] = (
     ("The \ufb01nancing of \uff46\uff4c\uff41\uff54\uff53 was refused.", "finance flats"),
     ("押金为两个月的租金。", "租金"),
     ("営業時間は午前九時からです", "午前"),
-    (
-        "สวัสดีครับทุกคน",
-        "ครับ",
-    ),
+    ("สวัสดีครับทุกคน", "ครับ"),
     ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd \u05e8\u05d1", "\u05e9\u05dc\u05d5\u05dd"),
     (
         "\u0627\u0644\u0645\u064e\u0628\u0652\u0644\u064e\u063a \u0645\u0633\u062a\u062d\u0642",
@@ -273,10 +270,7 @@ async def _check_odd_queries(bench: _Bench) -> None:
     await bench.shelf.update([bench.document("late", _LATE), bench.document("secret", _LOAN, label=Label.RESTRICTED)])
     before = await bench.state()
     for query in ODD_QUERIES:
-        for found in (
-            await bench.ask(query, k=3),
-            await bench.shelf.search(query, k=3, clearance=Label.INTERNAL),
-        ):
+        for found in (await bench.ask(query, k=3), await bench.shelf.search(query, k=3, clearance=Label.INTERNAL)):
             named = {passage.document for passage in found}
             require(f"{query[:40]!r} finds only what may be seen: {named}", named <= {"late"} and len(found) <= 3)
     require("nothing that is asked changes the shelf", await bench.state() == before)

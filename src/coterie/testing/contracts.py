@@ -237,7 +237,7 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     require(f"the deltas together are the text: {pieces!r}, {output.text!r}", "".join(pieces) == output.text)
     require("a delta has text", all(pieces))
     check_output(output)
-    async with aclosing(_stream(engine, prompt)) as events:
+    async with aclosing(cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt, call=SYSTEM))) as events:
         async for _ in events:
             break  # closing early must neither hang nor spoil the engine
     (first, one), (second, two) = await asyncio.gather(_read(engine, prompt), _read(engine, prompt))
@@ -307,10 +307,6 @@ async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Out
     require("the Output is the last of a stream", events[-1] is outputs[0])
     require("before the Output there are only deltas", all(isinstance(event, Delta) for event in events[:-1]))
     return [event.text for event in events if isinstance(event, Delta)], outputs[0]
-
-
-def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | Output, None]:
-    return cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt, call=SYSTEM))
 
 
 def _close(a: Output, b: Output) -> bool:

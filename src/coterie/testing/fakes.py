@@ -7,11 +7,12 @@ import functools
 import hashlib
 import inspect
 import itertools
+import random
 import re
 import struct
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import log
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,6 +22,95 @@ import numpy as np
 from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
 from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Route, Trace, Usage
+
+# --- Canaries: values that must not get out, planted in texts, and looked for in every byte that a server received.
+
+_KEY = 10
+"""Letters and digits of a canary by which it is looked for first; what is shorter could be there by chance."""
+_PLAIN = re.compile(rb"[^a-z0-9]+")
+_LETTERS = "bcdfghjkmnpqrtvwxz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """One value."""
+
+    text: str
+    label: Label
+    """Whoever has a lower clearance must not receive it."""
+    kind: str = ""
+    """Of personal data or a secret; empty for a word that only its text's label makes sensitive."""
+
+    @property
+    def plain(self) -> bytes:
+        """Its letters and digits, in lower case: spaces, hyphens, quotes and escapes hide nothing."""
+        return _plain(self.text.encode())
+
+
+@dataclass(kw_only=True)
+class Canaries:
+    """Makes canaries, no two alike, and finds them."""
+
+    seed: int
+    made: list[Canary] = field(default_factory=list)
+    """In their order; one may be put in another's place that has another label."""
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)  # noqa: S311 - no secret: reproducible
+        self._places: dict[bytes, list[int]] = {}  # in `made`, by the key
+
+    def word(self, label: Label) -> Canary:
+        """A word that nobody uses, in a text of this label."""
+        return self._keep(Canary(text=self._letters(12), label=label))
+
+    def personal(self, kind: str | None = None) -> Canary:
+        """Personal data of a kind: `EMAIL`, `IBAN`, `CARD`; any of them by default."""
+        kind = kind or self._draw.choice(["EMAIL", "IBAN", "CARD"])
+        make = {"EMAIL": self._email, "IBAN": self._iban, "CARD": self._card}[kind]
+        return self._keep(Canary(text=make(), label=Label.CONFIDENTIAL, kind=kind))
+
+    def secret(self) -> Canary:
+        """An access key of a kind that everybody's detector knows."""
+        digits = "".join(self._draw.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
+        return self._keep(Canary(text=f"AKIA{digits}", label=Label.RESTRICTED, kind="SECRET"))
+
+    def found(self, received: bytes, *, clearance: Label) -> list[Canary]:
+        """The canaries above a clearance that stand in what was received, in any case and with anything between."""
+        plain = _plain(received)
+        places = (at for at in range(len(plain) - _KEY + 1) if plain[at : at + _KEY] in self._places)
+        near = ((at, self.made[number]) for at in places for number in self._places[plain[at : at + _KEY]])
+        return [canary for at, canary in near if canary.label > clearance and plain.startswith(canary.plain, at)]
+
+    def _keep(self, canary: Canary) -> Canary:
+        self._places.setdefault(canary.plain[:_KEY], []).append(len(self.made))
+        self.made.append(canary)
+        return canary
+
+    def _letters(self, count: int) -> str:
+        return "".join(self._draw.choice(_LETTERS) for _ in range(count))
+
+    def _email(self) -> str:
+        return f"{self._letters(6)}.{self._letters(8)}@{self._letters(5)}.{self._draw.choice(['com', 'org', 'de'])}"
+
+    def _iban(self) -> str:
+        """A German one with its check digits (ISO 13616), by chance in groups of four."""
+        account = f"{self._draw.randrange(10**18):018d}"
+        check = 98 - int(account + "131400") % 97
+        whole = f"DE{check:02d}{account}"
+        return " ".join(re.findall(".{1,4}", whole)) if self._draw.random() < 0.5 else whole
+
+    def _card(self) -> str:
+        """A number with its check digit (ISO/IEC 7812, Luhn), by chance in groups of four."""
+        digits = f"4{self._draw.randrange(10**14):014d}"
+        doubled = [int(d) * (2 - place % 2) for place, d in enumerate(digits)]
+        total = sum(d - 9 if d > 9 else d for d in doubled)
+        whole = f"{digits}{-total % 10}"
+        return " ".join(re.findall(".{1,4}", whole)) if self._draw.random() < 0.5 else whole
+
+
+def _plain(text: bytes) -> bytes:
+    return _PLAIN.sub(b"", text.lower())
+
 
 # --- Engines without weights.
 

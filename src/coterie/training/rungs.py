@@ -21,7 +21,7 @@ from coterie.tasks.classify.fit import train_classify
 from coterie.tasks.extract.fit import train_extract
 from coterie.tasks.pairs.fit import pair_hypotheses, train_pairs
 from coterie.tasks.score.fit import train_score
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)

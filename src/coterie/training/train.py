@@ -40,7 +40,7 @@ from coterie.tasks.answer.fit import check_indexed, divide_questions, train_answ
 from coterie.tasks.generate.fit import train_generate
 from coterie.training.report import judge_promotion, warn_fallen, write_report
 from coterie.training.rungs import fit_rungs
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 from coterie.types import Step, Usage
 
 # --- What a version says of its data is true only if the files are still those that were read.

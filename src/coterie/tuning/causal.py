@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, logging
 
 from coterie.errors import ArtefactRefused
-from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.base import CausalBase
 from coterie.types import Message
 
 # --- Which numbers a frozen network is held in while an adapter is trained beside it: bfloat16 or fp32.
@@ -124,13 +124,7 @@ def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Seq
 
     It begins as no change. Its own numbers are fp32, whatever those of the network are.
     """
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=0.0,
-        target_modules=list(modules),
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(modules), task_type="CAUSAL_LM")
     network.config.use_cache = False  # type: ignore[union-attr]
     with _quiet():  # PEFT asks transformers for what it is about to rename
         adapted = get_peft_model(network, config)

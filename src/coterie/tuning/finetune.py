@@ -24,8 +24,7 @@ from torch.optim import AdamW
 from transformers import AutoConfig, AutoModel
 
 from coterie.errors import ArtefactRefused
-from coterie.tuning.base import BaseEncoder, Pooling
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, Checkpoints, Pooling
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 # --- The network that is trained: a transformer, pooling, a unit vector, and cosines to a vector a label.
@@ -216,7 +215,10 @@ def fine_tune(
         order=order,
         progress=progress,
         checkpoint=open_checkpoint(
-            checkpoints, _decides(base, ids, hot, several=several) | asdict(recipe) | {"seed": seed}
+            checkpoints,
+            {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
+            | asdict(recipe)
+            | {"seed": seed},
         ),
     )
     return TunedNetwork(network.eval(), head)
@@ -233,11 +235,6 @@ def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch:
             for row, vector in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
                 vectors[row] = vector
     return np.stack(vectors)
-
-
-def _decides(base: BaseEncoder, ids: Sequence[Sequence[int]], hot: np.ndarray, *, several: bool) -> dict[str, object]:
-    """What decides the weights beside recipe and seed."""
-    return {"what": "encoder", "base": base.sha256, "ids": ids, "hot": hot.tolist(), "several": several}
 
 
 def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> AdamW:

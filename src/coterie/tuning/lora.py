@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from transformers import PretrainedConfig
 
+from coterie.tuning.base import Checkpoints
 from coterie.tuning.causal import FEED_FORWARD, TokenPair, add_adapter
-from coterie.tuning.checkpoints import Checkpoints
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
-from coterie.tuning.base import BaseEncoder
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, Checkpoints
 from coterie.tuning.finetune import load_transformer, pad, token_states, width_of
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 

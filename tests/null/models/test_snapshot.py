@@ -6,8 +6,8 @@ import pytest
 
 from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.models.catalogue import locate
 from coterie.models.files import Origin, Snapshot, locate_snapshot, snapshots
-from coterie.models.locate import locate
 from coterie.models.pull import pull, pull_snapshot
 
 COMMIT = "c0ffee" + "0" * 34
