@@ -204,11 +204,9 @@ class _Walk:
         heapq.heappush(self._queue, _Open(-most, self._count, node, score, children))
 
 
-# --- Cutting plain words into a model's tokens without the model.
+# --- Tokenising plain words without the model: byte-pair encoding (Sennrich et al. 2016) of words between spaces.
 #
-# Byte-pair encoding (Sennrich et al. 2016) of words of letters between single spaces: the part on which all
-# byte-level tokenizers with merges agree, since each cuts a text into words first. It is there for speed: most labels
-# are such words, and whatever else there is, llama.cpp is asked.
+# All byte-level tokenizers with merges agree there. It is for speed; whatever else there is, llama.cpp is asked.
 
 _PLAIN = re.compile(r"(?: [A-Za-z]+)+")
 _SPACE = "\u0120"  # how these vocabularies write a space

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
-from coterie.engines.openai_wire import chat_body, read_logprob
+from coterie.engines.openai_http import chat_body, read_logprob
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,
@@ -60,16 +60,11 @@ def import_with_short_spin(name: str) -> ModuleType:
         del os.environ[_SPIN_COUNT]
 
 
-# --- Which of llama.cpp's slots a request takes, and when: the one that remembers most of what it begins with.
+# --- Slot selection: a request takes the slot that caches most of its prefix.
 #
-# Where a slot that is held reads the same long beginning, it is worth waiting for: prompts that lay out one context
-# first and their own instruction last then read the context once. Two requests may wait so for one slot, each two
-# turns at most; others take a free one and read it there, so that a beginning which all requests share ends up in
-# every slot.
-#
-# llama.cpp takes steps for the adapter of the first busy slot and lets the others wait. As long as new requests with
-# that adapter come in time, a request with another one would wait in its slot for ever; so those that come later are
-# held back when enough of them went before it.
+# A request waits for a held slot that caches a much longer prefix, at most two requests a slot and two turns each.
+# llama.cpp decodes for the adapter of the first busy slot; without a limit, one with another adapter would starve,
+# so later requests with the first adapter wait once enough of them have overtaken it.
 
 _MOST_OVERTAKES = 16
 """Requests with other adapters that may begin while one is in its slot."""
@@ -173,11 +168,10 @@ def keep_large_blocks_apart() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
-# --- Whether a file is a LoRA adapter for a base model, found out before native code sees it.
+# --- Validation of a LoRA adapter against its base model, before native code reads it.
 #
-# An adapter holds, for a weight W of the base, two thin matrices: W x becomes W x + (alpha / rank) B A x (Hu et al.
-# 2021, "LoRA: Low-Rank Adaptation of Large Language Models"). In a GGUF they are named after the weight, `.lora_a`
-# and `.lora_b`; llama.cpp's `convert_lora_to_gguf.py` writes the same.
+# For a weight W an adapter holds two thin matrices: W x + (alpha / rank) B A x (Hu et al. 2021, "LoRA"). In a GGUF they
+# are named after the weight, `.lora_a` and `.lora_b`, as `convert_lora_to_gguf.py` writes them.
 
 _HINT = "An adapter belongs to the base model that it was trained on: train it again for this one."
 
@@ -230,10 +224,10 @@ def _misshape(weight: str, adapter: GGUFHeader, base: GGUFHeader) -> str:
     return ""
 
 
-# --- Loading a GGUF model and its adapters into llama.cpp.
+# --- Loading a GGUF model and its adapters.
 #
-# The native library starts an HTTP listener that nothing here uses. It is put on a Unix socket in a private folder,
-# asks for a random key, and the socket is unlinked as soon as the model is loaded: nobody reaches it.
+# The native library starts an HTTP listener that is not used here: it gets a Unix socket in a private folder and a
+# random key, and the socket is unlinked as soon as the model is loaded.
 
 _PROMPT_BATCH = 128
 """Prompt tokens between two chances to stop a request and to let the other slots go on."""

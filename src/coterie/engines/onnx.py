@@ -29,9 +29,8 @@ from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 # --- One more output for a stored graph, without the library that edits graphs.
 #
-# A file of ONNX is a Protocol Buffers message, and such messages are merged by writing one after the other: lists
-# grow. So the bytes of a model, followed by those of a model with nothing but one output, are the model with that
-# output more. https://protobuf.dev/programming-guides/encoding/#last-one-wins
+# Protocol Buffers messages merge by concatenation: the bytes of a model, followed by those of a model with one output
+# only, are the model with that output added. https://protobuf.dev/programming-guides/encoding/#last-one-wins
 
 _GRAPH, _OUTPUT, _NAME, _TYPE, _TENSOR = 7, 12, 1, 2, 1
 """Field numbers of ModelProto.graph, GraphProto.output, ValueInfoProto.name and .type, TypeProto.tensor_type."""

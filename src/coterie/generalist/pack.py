@@ -85,10 +85,7 @@ def _in_words(entry: Entry) -> str:
             return ""
 
 
-# --- What was found, as a person would like to read it: written here, without a model, from the findings alone.
-#
-# One finding is its own text. Several are put one under the other, each with what it is about and who found it.
-# Nothing is said that no finding says.
+# --- Findings in words, without a model: one is its own text, several stand below one another with their specialists.
 
 _LONGEST_TOPIC = 80  # characters of a part that are repeated before its answer
 _CERTAIN = 0.995  # from here on a share would round to 100%

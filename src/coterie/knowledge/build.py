@@ -179,10 +179,7 @@ def _with_sizes(document: IndexedDocument) -> Iterator[tuple[Chunk, int]]:
     yield from zip(document.chunks, map(len, document.tokens or (b"",) * len(document.chunks)), strict=True)
 
 
-# --- Whether what a shelf has of a document is for more people than may see the document now.
-#
-# A document that cannot be read any more keeps its earlier version. Its label may have been raised, or its tenant
-# changed, since: then the earlier version must go, or a file that happens to be broken is a way around its label.
+# --- Outgrown access: an unreadable document keeps its earlier version only while nobody sees more than they may now.
 
 _NOBODY = ""
 """As this tenant one sees what belongs to none."""

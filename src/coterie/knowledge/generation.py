@@ -317,11 +317,9 @@ def _sweep(folder: Path, *, keep: Path | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-# --- The list of a generation's files with their checksums: what was written is what is read, or it is said which is
-# not.
+# --- The manifest: files of a generation with their CRC-32 checksums.
 #
-# The checksums (CRC-32) tell a disk's or a copy's errors, every changed byte among them. They keep nobody from
-# changing a file and its checksum: whoever may write to the folder is trusted.
+# They detect errors of a disk or a copy, not tampering: whoever may write to the folder is trusted.
 
 _FILE = "manifest.json"
 _OWN = "checksum"

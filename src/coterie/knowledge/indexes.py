@@ -23,12 +23,9 @@ from unicodedata import normalize
 import numpy as np
 import tantivy
 
-# --- What a text is for an index of words: signs that look the same are the same, and scripts without blanks have
-# words.
+# --- Analysis: equal-looking characters are equal; scripts without blanks give bigrams (as Lucene's CJKAnalyzer).
 #
-# An index takes for a word what stands between blanks and signs. In Chinese, Japanese and Thai nothing does, so each
-# two neighbouring letters are one (bigrams, as Lucene's CJKAnalyzer has it). Accents of letters that have small and
-# large forms, and vowel points of Arabic and Hebrew, are left out, as many leave them out when they ask.
+# Accents of cased letters and vowel points of Arabic and Hebrew are dropped, as many leave them out in queries.
 
 _UNSPACED = re.compile(
     r"[\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"

@@ -39,9 +39,7 @@ from coterie.protocols import Engine
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
-# --- Ranking the chunks of one document: few enough to be compared one by one, without an index.
-#
-# Words weigh by their rarity in this document (BM25, Robertson and Zaragoza 2009), so nothing outside it counts.
+# --- Ranking the chunks of one document one by one: BM25 with this document's own statistics (Robertson & Zaragoza).
 
 _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
@@ -323,17 +321,8 @@ class LocalShelf:
         return frozenset() if generation is None else table.tenants(generation.rows)
 
     def _passage(self, row: ChunkRow, score: float) -> Passage:
-        return Passage(
-            document=row.document,
-            start=row.start,
-            end=row.end,
-            text=row.text,
-            score=score,
-            label=row.label,
-            shelf=self._name,
-            heading=row.heading,
-            page=row.page,
-        )
+        shown = {name: value for name, value in row._asdict().items() if name != "key"}
+        return Passage(score=score, shelf=self._name, **shown)
 
     def _fresh_or_raise(self) -> _Generation:
         generation = self._fresh()

@@ -16,10 +16,7 @@ from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
 if TYPE_CHECKING:
     import pypdf
 
-# --- Where the words of a PDF stand and how large they are printed: from that, which lines are headings and
-# paragraphs.
-#
-# A PDF has neither: it puts signs in places.
+# --- Layout: positions and sizes of words, from which headings and paragraphs are derived.
 
 _LARGER = 1.12
 """Times the size of the text: what is printed so large is a heading."""
@@ -176,10 +173,7 @@ def _is_title(text: str) -> bool:
     return len(text) <= _LONGEST and re.search(r"[^\W\d_]{2}", text) is not None and text[-1] not in ".,;"
 
 
-# --- The pages of a document as one text: without what is printed on every page, and with words and sentences made
-# whole.
-#
-# Knows no format: it gets the text of each page.
+# --- Pages as one text, without running headers and footers, with words and sentences joined across lines.
 
 _FEWEST, _SHARE = 3, 0.4
 """What stands at the edge of so many pages, and of such a share of all, belongs to the paper and not to the text.

@@ -24,10 +24,7 @@ from coterie.knowledge.local import rank_within
 from coterie.knowledge.postgres_connections import Connection, Cursor
 from coterie.types import Label, Passage
 
-# --- Words of chunks as PostgreSQL's full-text search keeps them: the same ones that a shelf in a folder has.
-#
-# PostgreSQL's own reading of a text is not used: it keeps accents, takes a Chinese sentence for one word, and
-# `landlord/tenant` for the name of a file, in which neither is found.
+# --- Words of chunks as `tsvector`, by the same analysis as a local index: PostgreSQL's own keeps accents.
 #
 # A change of what `analyse` gives needs a step in `MIGRATIONS` that calls `reword` again.
 

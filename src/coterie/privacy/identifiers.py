@@ -232,10 +232,7 @@ _START = re.compile(
 )
 """Where one may begin: with a digit, or with one, two or six letters before what stands for one."""
 
-# --- Numbers of passports, identity cards and driving licences.
-#
-# What authorities print has no one form: nearly every state of the USA has its own for licences. So any token with
-# some digits counts that stands close to the paper's name.
+# --- Passports, identity cards and driving licences: no one form, so any token with digits close to the paper's name.
 
 _NAMES = (
     r"driv(?:er|ing)(?:s?['\u2019]?s?)?\s{1,3}licen[cs]e|(?:my|your|his|her|their|our)\s{1,3}licen[cs]e|dl",

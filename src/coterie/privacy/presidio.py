@@ -57,10 +57,7 @@ class PresidioDetector:
             results = self._analyzer.analyze(text=readable, language="en", score_threshold=self._least)
         theirs = settle(_ours(each) for each in results)
         return settle(
-            [
-                *own,
-                *(each for each in theirs if not any(each.start < one.end and one.start < each.end for one in own)),
-            ]
+            [*own, *(each for each in theirs if not any(each.start < one.end and one.start < each.end for one in own))]
         )
 
 

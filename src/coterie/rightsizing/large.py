@@ -279,10 +279,7 @@ def _cost(answer: RecordedAnswer, prices: Prices) -> Decimal | None:
     )
 
 
-# --- Asking a large model about held-out rows: a few-shot prompt with every label in it.
-#
-# It knows an engine by its protocol. Whoever opened it did so through the egress gate, which sees each prompt's
-# label.
+# --- Asking a large model about held-out rows, by few-shot prompts with every label, through the egress gate.
 
 _SHOTS = 20  # examples shown, of different labels as far as there are
 _SHOTS_TOKENS = 2000  # about what they may take together

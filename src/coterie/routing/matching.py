@@ -14,12 +14,10 @@ from coterie.routing.profile import COLD_SIMILARITY, NEAR_COPY, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
 from coterie.types import Route
 
-# --- Whether a text is anybody's at all: a conformal p-value, by the specialist's own examples and all others'.
+# --- Scope: a conformal p-value from the specialist's own examples and all others' (Bates et al. 2023).
 #
-# How like a specialist a text must be to be one of its own, its examples say: each is as like the others as it would
-# be if it were a text (Bates et al. 2023, "Testing for outliers with conformal p-values"). Thirty examples say that
-# only roughly, and likeness is measured by what lies around each example, so it means about the same for everybody:
-# the examples of all specialists together, each specialist weighing the same, stand in for those that one has not.
+# Similarity is relative to the density around each example, so it means the same for every specialist; the examples of
+# all specialists, each specialist weighing the same, supplement the few of one.
 
 _SHARED = 3000.0
 """Examples of a specialist from which on its own say more than everybody's. Between 50 and 400 it is a matter of taste:
@@ -326,12 +324,10 @@ def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
     return kept
 
 
-# --- What tells the specialists apart: directions in which their examples differ most from those of the others.
+# --- A linear discriminant between specialists (Fisher 1936; regularised, Friedman 1989).
 #
-# The nearest examples say how like a specialist a text is; where two have like examples, they say little about which
-# of the two it is for. A linear discriminant (Fisher 1936; regularised, Friedman 1989) looks at nothing but that. It
-# is a closed form of means and second moments, so it is there in a fraction of a second whenever the specialists
-# change, and every specialist weighs the same, however many examples it has.
+# It separates specialists with similar examples. A closed form of means and second moments: refitted in a fraction
+# of a second when specialists change, and each weighs the same, however many examples it has.
 
 _SHRINKAGE = 7e-4
 """Share of the total moment that is added in every direction. This and `WEIGHT` were chosen on the half `dev` of

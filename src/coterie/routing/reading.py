@@ -209,11 +209,9 @@ def _is_courtesy(part: str) -> bool:
     return _POLITE.fullmatch(part.strip(" .!?;:,\n")) is not None
 
 
-# --- Greetings, thanks and the like: short texts that say nothing, so that anything may seem to be like them.
+# --- Small talk, English: short texts that specialists with short, diverse examples find typical.
 #
-# A specialist whose own examples are short and diverse (names of parties, say) finds "Hi" as typical as the rest.
-# Here it is known for what it is, unless a specialist has an example that is closer: one may be made for small talk.
-# English only.
+# An example of a specialist that is closer wins: one may be made for small talk.
 
 _LONGEST = 8  # words
 _ALIKE = 0.75

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 from typing import Any, NamedTuple
@@ -284,24 +284,19 @@ def _said(connection: sqlite3.Connection, request: str, tenant: str) -> list[Fee
     rows = connection.execute(
         "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
     )
-    return [
-        Feedback(
-            trace_id=request,
-            tenant=tenant,
-            key=key,
-            specialist=specialist,
-            time=time,
-            thumb=thumb,
-            value=_value(value),
-            comment=comment,
-        )
-        for key, specialist, time, thumb, value, comment in rows
-    ]
+    return [Feedback(trace_id=request, tenant=tenant, **{**row, "value": _value(row["value"])}) for row in dicts(rows)]
 
 
 def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
     found = None if text is None else json.loads(text)
     return tuple(found) if isinstance(found, list) else found
+
+
+def dicts(cursor: sqlite3.Cursor) -> Iterator[Mapping[str, Any]]:
+    """The rows of a query by the names of its columns."""
+    names = [each[0] for each in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
 
 
 class Complaints(NamedTuple):

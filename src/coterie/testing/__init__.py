@@ -5,7 +5,6 @@ The checks are plain async functions that raise `AssertionError` with the broken
 
 from __future__ import annotations
 
-from coterie.testing.contract_shelf import check_shelf
 from coterie.testing.contracts import (
     check_choices,
     check_detector,
@@ -14,6 +13,7 @@ from coterie.testing.contracts import (
     check_policy,
     check_retriever,
     check_router,
+    check_shelf,
     check_specialist,
     check_store,
     check_streaming_engine,

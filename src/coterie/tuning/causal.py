@@ -20,11 +20,10 @@ from coterie.errors import ArtefactRefused
 from coterie.tuning.base import CausalBase
 from coterie.types import Message
 
-# --- Which numbers a frozen network is held in while an adapter is trained beside it: bfloat16 or fp32.
+# --- Precision of the frozen network: bfloat16 where this CPU multiplies it faster than fp32, else fp32.
 #
-# bfloat16 is half the memory and, on a CPU that multiplies it in hardware, half the time. On others, and on some that
-# claim to, torch converts at every product and takes twice as long: so the products are timed, once a process. The
-# two differ by a factor, not by a little, so a busy machine does not change the choice.
+# CPUs without (working) hardware support convert at every product and take twice as long, so products are timed once a
+# process; the two differ by a factor, so a busy machine does not change the choice.
 
 _ROWS, _IN, _OUT = 512, 576, 1536  # a batch of short texts through a map of a small model
 _TRIES = 5

@@ -226,15 +226,20 @@ def fine_tune(
 
 def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)
     """The network's vectors, without dropout."""
+    return np.stack(run_batches(network, ids, batch=batch))
+
+
+def run_batches(network: nn.Module, ids: Sequence[Sequence[int]], *, batch: int) -> list[np.ndarray]:
+    """The network's output of each row, padding included, without dropout; rows of like length go together."""
     network.eval()
     order = np.argsort([len(each) for each in ids], kind="stable")
-    vectors: list[np.ndarray] = [np.empty(0)] * len(ids)
+    outputs: list[np.ndarray] = [np.empty(0)] * len(ids)
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            for row, vector in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
-                vectors[row] = vector
-    return np.stack(vectors)
+            for row, output in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
+                outputs[row] = output
+    return outputs
 
 
 def _optimizer(network: SentenceNetwork, head: CosineHead, recipe: Recipe) -> AdamW:

@@ -27,11 +27,10 @@ from coterie.errors import SetupError, TrainingDiverged
 from coterie.runtime.files import replacing
 from coterie.tuning.base import Checkpoints
 
-# --- A training that was interrupted goes on where it was, and ends with the weights it would have had.
+# --- Checkpoints: an interrupted training resumes and ends with the weights it would have had.
 #
-# A checkpoint is one safetensors file: parameters, the optimizer's moments and the state of the random numbers as
-# tensors, the step in its metadata. It is named by a hash of all that decides the weights (rows as tokens, base,
-# recipe, seed, libraries), so one of other data is never taken for this one. Knows nothing of models.
+# A checkpoint is one safetensors file: parameters, optimizer moments, random state, and the step in its metadata. Its
+# name is a hash of all that decides the weights (token ids, base, recipe, seed, libraries).
 
 _FORMAT = 1
 _RANDOM = "random"

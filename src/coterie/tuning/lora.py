@@ -127,11 +127,10 @@ def _pad(pairs: Sequence[TokenPair]) -> tuple[Tensor, Tensor, Tensor]:
     return tokens, torch.tensor(rows), torch.tensor(places)
 
 
-# --- A trained adapter as files: a PEFT folder for vLLM and transformers, and a GGUF adapter for llama.cpp.
+# --- Export: a PEFT folder for vLLM and transformers, and a GGUF adapter for llama.cpp, rounded to half precision.
 #
-# Both hold the same numbers, rounded to half precision. llama.cpp turns the rows of a head's queries and keys in
-# pairs, transformers in halves, so for a Llama the rows of B are put in the other order, as `convert_lora_to_gguf.py`
-# of llama.cpp does (Su et al. 2021 for the rotation itself).
+# llama.cpp rotates queries and keys in pairs, transformers in halves (Su et al. 2021), so for a Llama the rows of B are
+# reordered, as `convert_lora_to_gguf.py` does.
 
 PEFT_CONFIG, PEFT_WEIGHTS, GGUF_ADAPTER = "adapter_config.json", "adapter_model.safetensors", "adapter.gguf"
 _PREFIX, _HALVES = "base_model.model.", {"lora_A": "lora_a", "lora_B": "lora_b"}

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 
 from coterie.tuning.base import BaseEncoder, Checkpoints
-from coterie.tuning.finetune import load_transformer, pad, token_states, width_of
+from coterie.tuning.finetune import load_transformer, pad, run_batches, token_states, width_of
 from coterie.tuning.loop import Pace, descend, open_checkpoint
 
 TAGS = 3
@@ -148,15 +148,8 @@ def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:
 
 def token_logits(network: TokenNetwork, ids: Sequence[Sequence[int]], *, batch: int = 16) -> list[np.ndarray]:
     """The network's own fp32 logits (T, F * 3) of each window, without dropout."""
-    network.eval()
-    order = np.argsort([len(each) for each in ids], kind="stable")
-    found: list[np.ndarray] = [np.empty(0)] * len(ids)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            for row, logits in zip(rows, network(*pad([ids[row] for row in rows])).numpy(), strict=True):
-                found[row] = logits[: len(ids[row])]
-    return found
+    outputs = run_batches(network, ids, batch=batch)
+    return [logits[: len(row)] for logits, row in zip(outputs, ids, strict=True)]
 
 
 def _decides(base: BaseEncoder, windows: Sequence[TaggedTokens]) -> dict[str, object]:
