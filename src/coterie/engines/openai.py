@@ -196,7 +196,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         started, waits = False, _Waits(prompt.patience)
         while True:
-            transcript = self._transcript(prompt)
+            transcript = Transcript(engine=self.name, prompt=prompt)
             try:
                 async with aclosing(self._pieces(transcript)) as events:
                     async for event in events:
@@ -221,7 +221,7 @@ class OpenAIEngine:
         failures: tuple[Failure, ...] = ()
         waits = _Waits(prompt.patience)
         while True:
-            transcript = self._transcript(prompt)
+            transcript = Transcript(engine=self.name, prompt=prompt)
             try:
                 return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
@@ -343,9 +343,6 @@ class OpenAIEngine:
                 yield data
         except ValueError as error:
             raise EngineBroken(f"Engine {self.name!r} sent no event stream: {error}.", engine=self.name) from error
-
-    def _transcript(self, prompt: Prompt) -> Transcript:
-        return Transcript(engine=self.name, prompt=prompt)
 
 
 async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:

@@ -1,7 +1,7 @@
 """OpenAI-compatible servers: the wire format, and the one place that knows HTTP.
 
-Servers differ: whatever they send raises nothing but an `EngineError` or `TooLong`. Errors of the HTTP library are never
-chained to ours, because they remember the request, and with it the key.
+Servers differ: whatever they send raises nothing but an `EngineError` or `TooLong`. Errors of the HTTP library are
+never chained to ours, because they remember the request, and with it the key.
 """
 
 from __future__ import annotations

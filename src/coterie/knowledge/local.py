@@ -179,7 +179,9 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept), call)
+            vectors, states = await self._in_thread(
+                partial(self._rerank[1].encode_tokens, [query], lambda tokens: tokens), call
+            )
             tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
             (output,) = await self._encoder.run([Prompt(text=query)], call=call)
@@ -431,11 +433,6 @@ def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
     last = min(top.values())
     deeper = {key: min(score, last) for key, score in fuse(rankings).items() if key not in top}
     return top | deeper
-
-
-def _kept(tokens: TokenStates) -> TokenStates:
-    """A query's tokens as they are."""
-    return tokens
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:

@@ -118,7 +118,7 @@ class Connections:
             StoreError: it refuses.
         """
         settings = {"statement_timeout": str(int(self._seconds * 1000)), **settings}
-        with self._explaining():
+        with _Explaining(self._place):
             try:
                 return await self._read(work, settings)
             except _Stale:
@@ -132,7 +132,7 @@ class Connections:
 
         It has a connection of its own. Raises like `read`, and `DataError` if the database cannot hold what is given.
         """
-        with self._explaining():
+        with _Explaining(self._place):
             connection = await self._connect()
             try:
                 async with connection.transaction():
@@ -186,9 +186,6 @@ class Connections:
     async def _forget(self) -> None:
         while self._idle:
             await self._idle.pop().close()
-
-    def _explaining(self) -> _Explaining:
-        return _Explaining(self._place)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

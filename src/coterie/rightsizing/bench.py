@@ -82,13 +82,13 @@ def read_rows(section: SpecialistSection) -> Rows:
         raise InputError(
             f"The bar is about {odd[0]!r}; a {section.task!r} specialist is measured by {' or '.join(measures)}."
         )
-    data = _read(section, str(section.data), for_evaluation=False)
+    data = read_section(section, str(section.data), for_evaluation=False)
     if section.test is None:
         train, held_out = split_dataset(data, held_out=HELD_OUT, seed=section.seed)
         held_out = held_out.measured()
         number = {id(row): n for n, row in enumerate(data.rows, 1)}
     else:
-        train, held_out = data, _read(section, section.test, for_evaluation=True)
+        train, held_out = data, read_section(section, section.test, for_evaluation=True)
         number = {id(row): n for n, row in enumerate(held_out.rows, 1)}
     _check_held_out(held_out, section)
     held = HeldOutRows(
@@ -111,10 +111,6 @@ def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
             "measured on them.",
             hint="Give held-out rows with their labels, and for a score both outcomes: --test FILE",
         )
-
-
-def _read(section: SpecialistSection, file: str, *, for_evaluation: bool) -> Dataset:
-    return read_section(section, file, for_evaluation=for_evaluation)
 
 
 T = TypeVar("T")

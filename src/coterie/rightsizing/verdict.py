@@ -6,6 +6,7 @@ The rung is training's choice, made on out-of-fold rows. Held-out rows only say 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +41,10 @@ def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figur
     if measure in evaluation.intervals:
         return Figure(value, evaluation.intervals[measure])
     truth, guess = label_sets(cases)
-    return Figure(value, unseen(bootstrap_interval(_macro_f1, truth, guess, seed=0, n=_DRAWS), len(cases)))
-
-
-def _macro_f1(truth: np.ndarray, guess: np.ndarray) -> float:
-    return multilabel_f1(truth, guess, macro=True)
+    return Figure(
+        value,
+        unseen(bootstrap_interval(partial(multilabel_f1, macro=True), truth, guess, seed=0, n=_DRAWS), len(cases)),
+    )
 
 
 def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:

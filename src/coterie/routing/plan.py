@@ -110,14 +110,14 @@ def _with_readers(
     """Those chosen and, transitively, everybody who reads a fact of theirs and none that is not known."""
     while True:
         written = {fact for name in chosen for fact in cards[name].writes}
-        joining = {n for n in cards.keys() - chosen - apart if _joins(_facts(cards[n]), written, known)}
+        joining = {
+            n
+            for n in cards.keys() - chosen - apart
+            if written & (reads := _facts(cards[n])) and reads <= written | known
+        }
         if not joining:
             return chosen
         chosen = chosen | joining
-
-
-def _joins(reads: AbstractSet[str], written: AbstractSet[str], known: AbstractSet[str]) -> bool:
-    return bool(reads & written) and reads <= written | known
 
 
 def _waits_for(card: SpecialistCard, others: set[str], cards: Mapping[str, SpecialistCard]) -> bool:

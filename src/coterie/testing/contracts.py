@@ -1,4 +1,4 @@
-"""Contracts of the protocols, as checks that hold under `python -O` too: for plug-ins, and for our own implementations."""
+"""Contracts of the protocols, as checks that hold under `python -O` too, for plug-ins and our own classes."""
 
 from __future__ import annotations
 

@@ -112,11 +112,11 @@ def load_transformer(base: BaseEncoder) -> nn.Module:
 def _state(base: BaseEncoder, transformer: nn.Module) -> dict[str, Tensor]:
     """The published weights by today's names: those of a model with a head have a prefix, the oldest other norms."""
     prefix = f"{transformer.base_model_prefix}."
-    return {_OLD.sub(_renamed, name.removeprefix(prefix)): value for name, value in load_file(base.weights).items()}
-
-
-def _renamed(old: re.Match[str]) -> str:
-    return {"gamma": "weight", "beta": "bias"}[old[0]]
+    names = {"gamma": "weight", "beta": "bias"}
+    return {
+        _OLD.sub(lambda old: names[old[0]], name.removeprefix(prefix)): value
+        for name, value in load_file(base.weights).items()
+    }
 
 
 def width_of(transformer: nn.Module) -> int:
