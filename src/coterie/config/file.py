@@ -401,6 +401,7 @@ _FORMS = {
     r"^[A-Za-z0-9.+() -]{1,100}$": "a licence is written in SPDX's words, such as MIT or CC-BY-4.0",
     r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$": "memory is written as 500MB or 1.5GB",
     r"^[a-z0-9]{8}$": "the id of a key is wanted, eight characters that `coterie keys list` shows",
+    r"^[a-z]{2}(-[A-Z]{2})?$": "a language is written as en, de or, with its region, en-GB",
     r"^[0-9a-f]{64}$": "64 hexadecimal digits are wanted, in small letters",
     r"^https?://": "an address begins with http:// or https://",
     r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",
