@@ -1,7 +1,7 @@
 """The process that reads files: it gets a path a line and answers a line, and may die of any of them.
 
 It runs with limits on memory, on CPU time and on what it may write (nothing), so that a hostile file cannot harm
-who asked. It imports neither numpy nor anything that runs models: `_read` starts it and is the other end.
+who asked. It imports neither numpy nor anything that runs models: `FileReader` starts it and is the other end.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class TextBuilder:
         return Parsed(text="".join(self._pieces), headings=tuple(self._headings), pages=tuple(self._pages), note=note)
 
 
-# --- Ends of the names of files that are read. Their parsers are in `_parse`, which runs in a process of its own.
+# --- Suffixes of files that are read; `parse` has their parsers, which run in a process of their own.
 
 SUFFIXES = frozenset(
     (".pdf", ".docx", ".html", ".htm", ".xhtml", ".md", ".markdown", ".txt", ".text", ".rst", ".csv", ".tsv")

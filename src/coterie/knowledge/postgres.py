@@ -1,7 +1,6 @@
-"""The shelf in a PostgreSQL database: full-text search for words, pgvector for meaning, label and tenant by table.
+"""An index in a PostgreSQL database: full-text search, pgvector, labels and tenants by table.
 
-Several shelves of several networks share a database; processes and machines share a shelf. What the tables are is told
-in `_postgres_schema`, how they are ranked in `_postgres_search`. It does not know what a document was read from.
+Several indexes of several networks share a database; processes and machines share an index.
 """
 
 from __future__ import annotations
