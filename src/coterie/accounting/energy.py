@@ -52,7 +52,7 @@ class PackageMeter:
     ) -> None:
         self._stat, self._clock = stat, clock
         self._packages = _packages(powercap)
-        self._spans = tuple(_number(each / "max_energy_range_uj") or 0.0 for each in self._packages)
+        self._spans = tuple(_number(package / "max_energy_range_uj") or 0.0 for package in self._packages)
         self._last = self._read()
         self._rate: float | None = None
 
@@ -74,9 +74,9 @@ class PackageMeter:
         return self._rate
 
     def _read(self) -> _Reading | None:
-        counters = [_number(each / "energy_uj") for each in self._packages]
+        counters = [_number(package / "energy_uj") for package in self._packages]
         busy = _busy_seconds(self._stat)
-        if not counters or busy is None or any(each is None for each in counters):
+        if not counters or busy is None or any(counter is None for counter in counters):
             return None
         return _Reading(tuple((each or 0.0) * _MICRO for each in counters), busy, self._clock())
 

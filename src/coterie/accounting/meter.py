@@ -127,7 +127,7 @@ class CostMeter:
         asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
         if asked:
             amounts = [self._token_money(model, usage) for usage in asked]
-            return max((each for each in amounts if each is not None), default=None)
+            return max((amount for amount in amounts if amount is not None), default=None)
         return self._token_money(model, _least(request, answered, model.window))
 
     def _here(self, usage: Usage) -> Usage:

@@ -107,7 +107,7 @@ class Collaboration:
         concluded = None
         for last in self._rounds():
             start = asyncio.get_running_loop().time()  # the clock of the deadline
-            self._extracts += await side_by_side(reading.read(each, self.task, self.call) for each in questions)
+            self._extracts += await side_by_side(reading.read(question, self.task, self.call) for question in questions)
             if self.large is not None:
                 self.large.idle(asyncio.get_running_loop().time() - start)
             self._note_read(questions)
@@ -226,7 +226,9 @@ class Collaboration:
         number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
         told = []
         for extract in self._extracts:
-            lines = [f"[{number[each.start, each.end]}] {_flat(each.text)}" for each in extract.citations]
+            lines = [
+                f"[{number[citation.start, citation.end]}] {_flat(citation.text)}" for citation in extract.citations
+            ]
             doubt = "" if extract.sure or not lines else " (the reader is not sure that this answers it)"
             told.append("\n".join([f"Looked for: {extract.question}{doubt}", *(lines or ["Not here."])]))
         return told
@@ -268,7 +270,7 @@ class Collaboration:
 
     def _unanswered(self) -> list[str]:
         """A line for each part of the question that the quotes do not answer: nobody is to take them for the whole."""
-        rest = [each for each in self._extracts if not each.sure and each.question != self.task.text]
+        rest = [extract for extract in self._extracts if not extract.sure and extract.question != self.task.text]
         return [
             f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
             for each in rest
@@ -307,7 +309,7 @@ def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
         if isinstance(said, list)
         else []
     )
-    return [each for each in dict.fromkeys(texts) if each and each not in known][:most]
+    return [text for text in dict.fromkeys(texts) if text and text not in known][:most]
 
 
 def _flat(text: str) -> str:

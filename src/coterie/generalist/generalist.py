@@ -344,7 +344,7 @@ class _Sensitivity(NamedTuple):
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
         """The highest of each."""
-        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+        return cls(max(thing.label or Label.RESTRICTED for thing in things), impersonal(*things))
 
 
 def _pseudonymises(model: OpenAIModel | LlamaModel) -> bool:

@@ -105,7 +105,7 @@ def attributed(finding: Finding) -> str:
         return f"{_label_in_words(text)} ({finding.specialist}, {how_sure(finding.confidence)})"
     if finding.task == "extract":
         text = "; ".join(_field_in_words(line) for line in text.splitlines())
-    sources = ", ".join(dict.fromkeys(each.document for each in finding.citations))
+    sources = ", ".join(dict.fromkeys(citation.document for citation in finding.citations))
     by = f"{finding.specialist}, from {sources}" if sources else finding.specialist
     return f"{text}\n({by})" if "\n" in text else f"{text} ({by})"
 
@@ -121,7 +121,9 @@ def topic(text: str) -> str:
 
 def guess_of(findings: Sequence[Finding]) -> str:
     """The best of what nobody was sure enough of, said to be that; empty if nobody had anything to say."""
-    guesses = [each for each in findings if not each.accepted and each.text.strip() and each.confidence > 0]
+    guesses = [
+        finding for finding in findings if not finding.accepted and finding.text.strip() and finding.confidence > 0
+    ]
     if not guesses:
         return ""
     best = max(guesses, key=lambda each: each.confidence)

@@ -75,8 +75,8 @@ def made_up(text: str, sources: Sequence[str], *, marks: int = 0, language: str 
 def _figures(text: str, language: str) -> dict[str, str]:
     """Figures in one form, each with how it is written."""
     found = {_plain(each, language): each for each in _FIGURE.findall(text)}
-    words = [each for each in find_numerals(text, language) if each.value > 1]  # "one" is a pronoun too often
-    return {str(each.value): text[each.start : each.end] for each in words} | found
+    words = [numeral for numeral in find_numerals(text, language) if numeral.value > 1]  # "one" is a pronoun too often
+    return {str(word.value): text[word.start : word.end] for word in words} | found
 
 
 def _plain(figure: str, language: str) -> str:
@@ -215,7 +215,7 @@ class DocumentReader:
             passage
             for finding, stretch in sorted(zip(first, stretches, strict=True), key=lambda pair: _promise(pair[0]))
             for passage in stretch
-            if any(each.start < passage.end and passage.start < each.end for each in _quotes(finding))
+            if any(quote.start < passage.end and passage.start < quote.end for quote in _quotes(finding))
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])
         best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
@@ -261,8 +261,8 @@ def _quotes(finding: Finding) -> tuple[Citation, ...]:
 def _view(passages: Sequence[Passage], impersonal: Label) -> ContextView:
     return ContextView(
         entries=tuple(
-            Entry(content=each, producer=each.document, label=each.label, impersonal=impersonal, time=0.0)
-            for each in passages
+            Entry(content=passage, producer=passage.document, label=passage.label, impersonal=impersonal, time=0.0)
+            for passage in passages
         )
     )
 

@@ -207,7 +207,7 @@ class _Remembering:
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
     """Puts back what this prompt had and the principal may see: one that a model makes up stands for nothing."""
-    shown = {each.name: each for each in hidden.values if call.knows(each)}
+    shown = {value.name: value for value in hidden.values if call.knows(value)}
     for each in tuple(
         shown.values()
     ):  # of a person who is named in another form only, that is how the model names them

@@ -93,12 +93,12 @@ class BuildDraft:
                 "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
-                        *(each.name, each.sha256, each.text, each.label.value, each.tenant),
-                        json.dumps([[c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(each)]),
-                        each.vectors.astype(np.float16).tobytes(),
-                        b"".join(each.tokens),
+                        *(document.name, document.sha256, document.text, document.label.value, document.tenant),
+                        json.dumps([[c.start, c.end, c.heading, c.page, size] for c, size in _with_sizes(document)]),
+                        document.vectors.astype(np.float16).tobytes(),
+                        b"".join(document.tokens),
                     )
-                    for each in documents
+                    for document in documents
                 ),
             )
 

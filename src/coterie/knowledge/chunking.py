@@ -76,7 +76,7 @@ def _path(headings: Sequence[Heading]) -> str:
 
 def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
     """The heading of a chunk; one that begins inside a table has the names of its columns there, too."""
-    names = next((each["names"] for each in tables if each.end("names") < start < each.end()), None)
+    names = next((table["names"] for table in tables if table.end("names") < start < table.end()), None)
     if names is None:
         return heading
     named = " | ".join(cell.strip() for cell in names.strip("| \t").split("|"))

@@ -83,12 +83,12 @@ def _ranked(scores: np.ndarray) -> list[int]:
 
 
 def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
-    words = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
-    lengths = np.array([each.total() for each in words], dtype=float)
+    counts = [Counter(analyse(f"{row.heading} {row.text}")) for row in rows]
+    lengths = np.array([count.total() for count in counts], dtype=float)
     norms = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / max(float(lengths.mean()) if len(rows) else 1.0, 1.0))
     scores = np.zeros(len(rows))
     for term in dict.fromkeys(analyse(query)):
-        times = np.array([each[term] for each in words], dtype=float)
+        times = np.array([count[term] for count in counts], dtype=float)
         if found := int((times > 0).sum()):
             scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)
     return scores

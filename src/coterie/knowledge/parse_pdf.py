@@ -205,7 +205,7 @@ def join_pages(texts: Sequence[str], *, kept: Collection[str] = ()) -> Parsed:
     for number, text in enumerate(pages):
         writer.page()
         if text:
-            following = next((each for each in pages[number + 1 :] if each), "")
+            following = next((page for page in pages[number + 1 :] if page), "")
             goes_on = text[-1] not in _ENDS_PAGES and following[:1].islower()
             writer.write(f"{text}\n" if goes_on else f"{text}\n\n")
     return writer.parsed()

@@ -225,7 +225,7 @@ def _on_hub(origin: Origin, stage: Path) -> Published:
     found = _ask(origin)
     if not (found.sha and _REVISION.fullmatch(found.sha) and found.siblings is not None):
         raise ArtefactRefused(f"{_endpoint()} names {found.sha!r} as the commit of {origin.name!r}: it is no hub.")
-    commit, files = found.sha, {each.rfilename: _described(each) for each in found.siblings}
+    commit, files = found.sha, {sibling.rfilename: _described(sibling) for sibling in found.siblings}
 
     def get(name: str, draft: Path, told: Progress) -> None:
         part = stage / f"{hashlib.sha256(f'{commit}/{name}'.encode()).hexdigest()[:16]}.part"

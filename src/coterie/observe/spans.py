@@ -84,7 +84,7 @@ class SpanMaker:
         }
 
     def _agent(self, producer: str, steps: Sequence[Step], trace: Trace) -> dict[str, Attribute | None]:
-        found = next((each for each in trace.findings if each.specialist == producer), None)
+        found = next((finding for finding in trace.findings if finding.specialist == producer), None)
         return {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": producer,

@@ -64,8 +64,8 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
         budget = "" if view.budget is None else f" of {view.budget:,}"
         seen = f"{', '.join(view.seen) or 'nothing'} ({view.tokens:,}{budget} tokens)"
         branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))
-    for each in finding.fields:
-        branch.add(_draw_field(each))
+    for field in finding.fields:
+        branch.add(_draw_field(field))
     for number, citation in enumerate(finding.citations, start=1):
         branch.add(_draw_citation(number, citation))
     if finding.fields:  # they quote what the evidence quotes

@@ -291,7 +291,7 @@ def _trimmed(kind: Kind, words: Sequence[TaggedWord], score: float) -> list[Pers
 def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalData]:
     """The names, in place of what is found within a nationality of several words that nationality."""
     for start, end in demonyms_of_several_words(text):
-        beside = [each for each in names if each.start < end and start < each.end]
+        beside = [name for name in names if name.start < end and start < name.end]
         if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
             names = [each for each in names if each not in beside]
             names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))

@@ -104,7 +104,10 @@ def _find(text: str) -> tuple[PersonalData, ...]:
         begin, piece = _numbered(_claimed(text, found))
         digits = count_digits(piece)
         numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
-        found += (replace(each, start=each.start + begin, end=each.end + begin) if begin else each for each in numbers)
+        found += (
+            replace(number, start=number.start + begin, end=number.end + begin) if begin else number
+            for number in numbers
+        )
     return settle(found)
 
 

@@ -55,9 +55,12 @@ class PresidioDetector:
         readable = "".join(sign if sign.isprintable() or sign.isspace() else " " for sign in text)  # same offsets
         with self._lock:
             results = self._analyzer.analyze(text=readable, language="en", score_threshold=self._least)
-        theirs = settle(_ours(each) for each in results)
+        theirs = settle(_ours(result) for result in results)
         return settle(
-            [*own, *(each for each in theirs if not any(each.start < one.end and one.start < each.end for one in own))]
+            [
+                *own,
+                *(found for found in theirs if not any(found.start < one.end and one.start < found.end for one in own)),
+            ]
         )
 
 

@@ -144,7 +144,7 @@ def measure_detector(detector: Detector, texts: Iterable[AnnotatedText]) -> dict
             for kind, _, _ in some:
                 if kind in counts:
                     counts[kind][place] += 1
-    whole = [sum(each[place] for each in counts.values()) for place in range(3)]
+    whole = [sum(count[place] for count in counts.values()) for place in range(3)]
     return {kind: _figures(*each) for kind, each in {**counts, "all": whole}.items()}
 
 
@@ -293,7 +293,7 @@ def fit_names(
     named = [text_features(words, known, out) for (words, _), out in zip(read, hidden, strict=True)]
     terms = _terms([each for text in named for each in text], base)
     rows_of = [[terms[name] for name in each if name in terms] for text in named for each in text]
-    ends = np.cumsum([0, *(len(each) for each in rows_of)])
+    ends = np.cumsum([0, *(len(row) for row in rows_of)])
     ones = np.ones(ends[-1], dtype=np.float32)
     matrix = csr_matrix((ones, [n for each in rows_of for n in each], ends), shape=(len(rows_of), len(terms)))
     wanted = np.array([tag for words, spans in read for tag in name_tags(words, spans)])

@@ -179,7 +179,7 @@ def shape(form: str) -> str:
 def case_of(shapes: Sequence[str]) -> str:
     """How capitals are used in the text: `l` not at all, `u` nearly everywhere, `m` as usual."""
     letters = [each for each in shapes if each[0] in "Aa"]
-    if all(each == "a" for each in letters):
+    if all(letter == "a" for letter in letters):
         return "l"
     return "u" if sum(each in {"A", "AA"} for each in letters) > 0.8 * len(letters) else "m"
 

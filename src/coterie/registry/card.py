@@ -93,7 +93,7 @@ def _share(value: object) -> str:
 def _proxies(attribute: str, about: Mapping[str, object]) -> str:
     """What tells an attribute that is not used, the most telling first."""
     columns = about.get("columns")
-    found = [mapping(each) for each in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
+    found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
     found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
     told = [
         f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "

@@ -115,8 +115,8 @@ def _number(record: Record, name: str, kind: Callable[[str | int], N], lines: Li
 def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
     """Answers as JSONL that `read_answers` reads."""
     lines = []
-    for each in answers:
-        known = {name: value for name, value in to_json(each).items() if value is not None}
+    for answer in answers:
+        known = {name: value for name, value in to_json(answer).items() if value is not None}
         lines.append(json.dumps(known, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
@@ -210,9 +210,9 @@ def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, Re
     """The answer of each held-out row that has one; of several to one text, the rows take one after the other."""
     by_row = {each.row: each for each in answers if each.row is not None}
     by_text: dict[str, list[RecordedAnswer]] = defaultdict(list)
-    for each in answers:
-        if each.text is not None:
-            by_text[each.text.strip()].append(each)
+    for answer in answers:
+        if answer.text is not None:
+            by_text[answer.text.strip()].append(answer)
     found: dict[int, RecordedAnswer] = {}
     for i, (row, number) in enumerate(zip(held.rows, held.numbers, strict=True)):
         same = by_text.get(row.text.strip(), [])
@@ -258,7 +258,7 @@ def _probability(answer: str) -> float | None:
 
 def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
     """Means over the answers of which it is known, times 1,000."""
-    costs = [cost for each in answers if (cost := _cost(each, prices)) is not None]
+    costs = [cost for answer in answers if (cost := _cost(answer, prices)) is not None]
     tokens = [
         each.tokens_in + each.tokens_out
         for each in answers

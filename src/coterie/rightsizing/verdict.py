@@ -153,9 +153,9 @@ def decide(
     sentences = [_first(taken, choice, bar, outcome, measure=measure, alone=len(rows) == 1)]
     sentences += [_passed_over(row, bar) for row in rows[: rows.index(taken)] if bar and _outcome(row, bar) == "met"]
     sentences += [
-        _beside_rung(each, rows, taken, measure=measure)
-        for each in comparisons
-        if large is None or each.second != large.name
+        _beside_rung(comparison, rows, taken, measure=measure)
+        for comparison in comparisons
+        if large is None or comparison.second != large.name
     ]
     sentences += [
         _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name

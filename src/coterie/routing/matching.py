@@ -298,9 +298,9 @@ def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
 def _stated(sentences: Sequence[Match]) -> list[Match]:
     """Of each specialist the sentence that says most clearly that it is asked, where one does; in order."""
     found: dict[str, Match] = {}
-    for each in sentences:
-        if each.alone and each.best.standing >= _STATED:
-            found[each.name] = max(found.get(each.name, each), each, key=lambda match: match.best.score)
+    for sentence in sentences:
+        if sentence.alone and sentence.best.standing >= _STATED:
+            found[sentence.name] = max(found.get(sentence.name, sentence), sentence, key=lambda match: match.best.score)
     least = max((each.best.score for each in found.values()), default=0.0) - _STATED_BEHIND
     return sorted((each for each in found.values() if each.best.score >= least), key=lambda match: match.start)
 

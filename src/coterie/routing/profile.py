@@ -273,7 +273,7 @@ class Shortlist:
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
         centroids = [profile.centroids() for profile in profiles]
-        counts = np.array([len(each) for each in centroids], dtype=np.int64)
+        counts = np.array([len(centroid) for centroid in centroids], dtype=np.int64)
         self._count = len(profiles)
         self._centroids = np.vstack(centroids) if centroids else np.empty((0, 0), dtype=np.float32)  # (C, D)
         self._known = np.flatnonzero(counts)

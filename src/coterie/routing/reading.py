@@ -275,7 +275,7 @@ class SmallTalk:
                 for start in range(0, len(SMALL_TALK), _AT_ONCE):
                     phrases = SMALL_TALK[start : start + _AT_ONCE]
                     found += await self._encoder.run(
-                        [Prompt(text=each, label=Label.PUBLIC) for each in phrases], call=SYSTEM
+                        [Prompt(text=phrase, label=Label.PUBLIC) for phrase in phrases], call=SYSTEM
                     )
                 self._vectors = np.stack([np.asarray(each.vector) for each in found])
             return self._vectors

@@ -292,7 +292,7 @@ def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) ->
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
     """The side of a boundary that is most like somebody; None if the whole is about as much so."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
     if not within:
         return None
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
@@ -336,7 +336,7 @@ def _part(
     alike: Mapping[Mark, float] = _NEVER,
 ) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
     whole = _piece(tokens.text, start, end)
     best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
     if best is None:
@@ -437,7 +437,7 @@ def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
     """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    marked = [each for each in _boundaries(text, language) if each.mark in {"sentence", "joiner"}]
+    marked = [boundary for boundary in _boundaries(text, language) if boundary.mark in {"sentence", "joiner"}]
     for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))

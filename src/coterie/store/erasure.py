@@ -76,7 +76,7 @@ class Mention:
             document = json.loads(text)
         except ValueError:
             return self.within(text)
-        return any(self.within(each) for each in _strings(document))
+        return any(self.within(string) for string in _strings(document))
 
     def within_bytes(self, content: bytes | mmap) -> bool:
         """Whether a file's bytes do, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
@@ -162,8 +162,8 @@ def select_holdings(connection: sqlite3.Connection, scope: ErasureScope) -> Hold
     """Everything of a scope: sessions with all their requests, and requests without a session."""
     sessions = tuple(_sessions(connection, scope))
     entries = sum(
-        connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", each).fetchone()[0]
-        for each in sessions
+        connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", session).fetchone()[0]
+        for session in sessions
     )
     traces = dict.fromkeys(_traces(connection, scope, set(sessions)))
     rows = {table: _count(connection, table, column, traces) for table, column in _about_requests(connection)}

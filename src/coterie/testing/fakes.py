@@ -273,7 +273,7 @@ def write_random_adapter(
     header, draw = read_gguf_header(base), np.random.default_rng(seed)
     tensors = {}
     for name, shape in header.tensors.items():
-        if any(f".{each}.weight" in name for each in projections):
+        if any(f".{projection}.weight" in name for projection in projections):
             for part, (rows, columns) in (("lora_a", (rank, shape[0])), ("lora_b", (shape[1], rank))):
                 tensors[f"{name}.{part}"] = (size * draw.standard_normal((rows, columns))).astype(np.float16)
     metadata: dict[str, str | float] = {
@@ -409,7 +409,7 @@ class FakeRetriever:
     def __init__(
         self, passages: Sequence[Passage], *, shelf: str = "shelf", tenants: dict[str, str] | None = None
     ) -> None:
-        self.passages = [replace(each, shelf=shelf) for each in passages]
+        self.passages = [replace(passage, shelf=shelf) for passage in passages]
         self.queries: list[str] = []
         """Every query it was given."""
         self.closed = False

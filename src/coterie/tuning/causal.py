@@ -82,7 +82,7 @@ class CausalTokens:
 
     def chat(self, messages: Sequence[Message], reply: str) -> TokenPair:
         """Messages in the model's chat template and the reply to them."""
-        said = [{"role": each.role, "content": each.text} for each in messages]
+        said = [{"role": message.role, "content": message.text} for message in messages]
         text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         return TokenPair(
             prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._said(reply)

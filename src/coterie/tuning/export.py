@@ -214,5 +214,5 @@ def exact_tags(network: TokenNetwork, base: BaseEncoder, texts: Sequence[str]) -
     for encoding in base.load_tokenizer().encode_batch(list(texts)):
         logits = token_logits(network, windows(encoding.ids, base.max_tokens))
         offsets = np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2)
-        found.append(TokenTags(offsets, np.concatenate([each[1:-1] for each in logits])))
+        found.append(TokenTags(offsets, np.concatenate([logit[1:-1] for logit in logits])))
     return found

@@ -90,7 +90,7 @@ def tune_adapter(
         "seed": seed,
         **asdict(recipe),
     }
-    parameters = [each for each in model.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.train()
     descend(
         lambda rows: completion_loss(model, [pairs[row] for row in rows]),

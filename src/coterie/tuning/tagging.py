@@ -111,7 +111,7 @@ def fine_tune_tags(
     descend(
         lambda rows: tag_loss(network, [windows[row] for row in rows]),
         optimizer,
-        lengths=[len(each.ids) for each in windows],
+        lengths=[len(window.ids) for window in windows],
         pace=recipe,
         order=np.random.default_rng(seed),
         progress=progress,
@@ -130,7 +130,7 @@ def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> Token
 
 def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens]) -> None:
     """Let the map begin with how often each tag occurs: nearly all words are outside, which takes steps to learn."""
-    tags = np.concatenate([each.tags for each in windows])  # (P, F)
+    tags = np.concatenate([window.tags for window in windows])  # (P, F)
     counts = np.stack([(tags == tag).sum(axis=0) for tag in range(TAGS)], axis=1) + 1  # (F, 3)
     with torch.no_grad():
         network.head.bias.copy_(torch.from_numpy(np.log(counts / counts.sum(axis=1, keepdims=True)).ravel()))
@@ -138,7 +138,7 @@ def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens])
 
 def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:
     """Mean over words of the cross-entropy summed over fields."""
-    tokens, mask, kinds = pad([each.ids for each in windows])
+    tokens, mask, kinds = pad([window.ids for window in windows])
     rows = torch.tensor([row for row, each in enumerate(windows) for _ in each.places])
     places = torch.tensor([place for each in windows for place in each.places])
     tags = torch.from_numpy(np.concatenate([each.tags for each in windows]))  # (P, F)
@@ -154,7 +154,7 @@ def token_logits(network: TokenNetwork, ids: Sequence[Sequence[int]], *, batch: 
 
 def _decides(base: BaseEncoder, windows: Sequence[TaggedTokens]) -> dict[str, object]:
     """What decides the weights beside recipe and seed."""
-    said = [[list(each.ids), list(each.places), each.tags.tolist()] for each in windows]
+    said = [[list(window.ids), list(window.places), window.tags.tolist()] for window in windows]
     return {"what": "token tagger", "base": base.sha256, "windows": said}
 
 
@@ -171,4 +171,4 @@ def _optimizer(network: TokenNetwork, recipe: TagRecipe) -> AdamW:
 
 def layers_of(transformer: nn.Module) -> nn.ModuleList:
     """A transformer's layers, from the lowest: its longest list of modules."""
-    return max((each for each in transformer.modules() if isinstance(each, nn.ModuleList)), key=len)
+    return max((module for module in transformer.modules() if isinstance(module, nn.ModuleList)), key=len)
