@@ -84,6 +84,9 @@ _PREFIX_SLACK = 128
 class OnnxEncoder:
     """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
 
+    `sha256` is the checksum of the model file, `dimension` the length of a vector, `max_tokens` the window, and
+    `vocabulary` the number of token ids.
+
     Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
     how many cores there are; `threads` is how many calls `encode` makes side by side.
     """
@@ -117,6 +120,8 @@ class OnnxEncoder:
         """
         self.name = name
         self._model = OnnxModel(files, place, graph)
+        self.sha256, self.dimension = self._model.sha256, self._model.dimension
+        self.max_tokens, self.vocabulary = self._model.max_tokens, self._model.vocabulary
         self._threads = threads
         self._max_batch = max_batch
         self._batcher: Batcher[_Asked, _Encoded] = Batcher(
@@ -147,24 +152,9 @@ class OnnxEncoder:
         )
 
     @property
-    def sha256(self) -> str:
-        """Checksum of the model file."""
-        return self._model.sha256
-
-    @property
     def about(self) -> Mapping[str, str]:
         """What a report says of it: `name`, `source`, `sha256`, `licence`."""
         return {**self._model.origin, "sha256": self.sha256}
-
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self._model.dimension
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that are read; what follows is cut."""
-        return self._model.max_tokens
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, also beyond the window."""
@@ -173,11 +163,6 @@ class OnnxEncoder:
     def tokenise(self, text: str) -> list[int]:
         """Token ids of the whole text, with the marks at both ends."""
         return self._model.tokenise(text)
-
-    @property
-    def vocabulary(self) -> int:
-        """How many token ids there are."""
-        return self._model.vocabulary
 
     def words(self) -> list[str]:
         """The tokens that are whole words, in the order of their ids: the most frequent first."""

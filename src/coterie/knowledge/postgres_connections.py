@@ -97,16 +97,11 @@ class Connections:
             ) from None
         host, database = given.get("host", "localhost"), given.get("dbname", "the user's default")
         logging.getLogger("psycopg").addFilter(_is_news)
-        self._place = f"database {str(database)!r} at {str(host)!r}"
+        self.place = f"database {str(database)!r} at {str(host)!r}"
         self._places = asyncio.Semaphore(limit)
         self._idle: list[Connection] = []
         self._seconds = seconds
         self._closed = False
-
-    @property
-    def place(self) -> str:
-        """Database and host in words."""
-        return self._place
 
     async def read(self, work: Work[T], settings: Mapping[str, str]) -> T:
         """The result of work that only reads; all of it sees one state of the database.
@@ -118,7 +113,7 @@ class Connections:
             StoreError: it refuses.
         """
         settings = {"statement_timeout": str(int(self._seconds * 1000)), **settings}
-        with _Explaining(self._place):
+        with _Explaining(self.place):
             try:
                 return await self._read(work, settings)
             except _Stale:
@@ -132,7 +127,7 @@ class Connections:
 
         It has a connection of its own. Raises like `read`, and `DataError` if the database cannot hold what is given.
         """
-        with _Explaining(self._place):
+        with _Explaining(self.place):
             connection = await self._connect()
             try:
                 async with connection.transaction():
@@ -174,7 +169,7 @@ class Connections:
 
     async def _connect(self) -> Connection:
         if self._closed:
-            raise StoreError(f"The connection to {self._place} is closed.", hint="Open the network again.")
+            raise StoreError(f"The connection to {self.place} is closed.", hint="Open the network again.")
         return await psycopg.AsyncConnection.connect(self._address, autocommit=True, prepare_threshold=None)
 
     @staticmethod
