@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -36,17 +37,6 @@ LAYERS = [
     ["__init__", "__main__"],
 ]
 RANK = {name: (rank, place) for rank, layer in enumerate(LAYERS) for place, name in enumerate(layer)}
-
-# Arrows that still run up: the dispatch on a task by its name. A registry of tasks is to take them away.
-UPWARD = {
-    ("learning.asked", "governance"),
-    ("learning.evaluate", "tasks"),
-    ("learning.evaluation", "tasks"),
-    ("learning.judging", "tasks"),
-    ("learning.reading", "tasks"),
-    ("privacy.training", "tasks"),
-    ("tasks.answer.fit", "training"),
-}
 
 # Lines a package may have. To raise one is a decision: say why beside it.
 BUDGETS = {
@@ -135,7 +125,7 @@ def test_imports_point_one_way(module):
     here = package_of(module)
     for other in own_imports(NAMES[module]):
         there = package_of(other)
-        if there != here and (module, there) not in UPWARD:
+        if there != here:
             assert RANK[there] <= RANK[here], f"{module} imports {other}, which is above it"
 
 
@@ -253,6 +243,25 @@ def test_spans_only_from_observe():
     for path in MODULES:
         if package_of(module_of(path)) != "observe":
             assert not {m for m, _ in imports_of(path) if m.split(".")[0] == "opentelemetry"}, path
+
+
+def test_only_a_task_asks_which_task_it_is():
+    """Nobody branches on a task by its name: what differs is in the task's own package, behind one contract."""
+    asks = re.compile(r"\.task (?:[!=]=|in |not in )|\btask (?:[!=]=) \"|\.(?:pair_column|writes_freely)\b")
+    for path in MODULES:
+        if package_of(module_of(path)) != "tasks":
+            assert not asks.search(path.read_text()), path
+
+
+def test_every_task_has_the_same_modules():
+    """Who has read one task finds a way in every other."""
+    tasks = [path for path in (SOURCE / "tasks").iterdir() if (path / "__init__.py").exists()]
+
+    assert len(tasks) == 6
+    for task in tasks:
+        assert {"section.py", "rows.py", "model.py", "fit.py", "metrics.py", "task.py"} <= {
+            p.name for p in task.iterdir()
+        }
 
 
 def test_http_clients_only_where_something_may_leave():

@@ -130,7 +130,8 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
 
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
     """A shelf that is not in the file, with the label and the tenant that it was given before and is not given now."""
-    from coterie.knowledge.open import given_before, shelf_folder
+    from coterie.knowledge.guard import given_before
+    from coterie.knowledge.open import shelf_folder
 
     before = {key: value for key, value in vars(given_before(shelf_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
@@ -168,7 +169,9 @@ def _build(
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
-    from coterie.knowledge.open import Given, declared_access, open_reranker, open_shelf, shelf_folder
+    from coterie.knowledge.guard import Given, declared_access
+    from coterie.knowledge.kinds import open_reranker
+    from coterie.knowledge.open import open_shelf, shelf_folder
 
     declared, known = declared_access(config, name), name in config.knowledge
     if not known:

@@ -28,7 +28,7 @@ from coterie.errors import StoreError
 from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
 from coterie.knowledge.documents import Chunk, IndexedDocument, Shelf
 from coterie.knowledge.generation import sole_writer
-from coterie.knowledge.open import Given, keep_access
+from coterie.knowledge.guard import Given, keep_access
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable
 from coterie.knowledge.rerank import Reranker

@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from coterie.accounting.energy import OVERHEAD
-from coterie.config.file import Model, OpenAIModel
+from coterie.config.file import Model, OpenAIModel, RemoteModel
 from coterie.types import Settlement, Step, Trace, Usage, total_usage
 
 if TYPE_CHECKING:
@@ -106,14 +106,13 @@ class SpanMaker:
             "coterie.engine": step.engine,
         }
         kind = SpanKind.INTERNAL
+        if isinstance(model, RemoteModel):
+            about["gen_ai.provider.name"] = model.engine
+            kind = SpanKind.CLIENT
         if isinstance(model, OpenAIModel):
             place = urlsplit(model.base_url)
-            about |= {
-                "gen_ai.provider.name": "openai",
-                "server.address": place.hostname,
-                "server.port": (place.port or (443 if place.scheme == "https" else 80)),
-            }
-            kind = SpanKind.CLIENT
+            port = place.port or (443 if place.scheme == "https" else 80)
+            about |= {"server.address": place.hostname, "server.port": port}
         failed = any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
         about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)

@@ -21,12 +21,11 @@ from scipy.sparse import csr_matrix
 
 from coterie.errors import DataError
 from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.learning.sequence import ChainFit, fit_chain
+from coterie.learning.sequence import ChainFit, fit_chain, numbered
 from coterie.privacy.detection import PRESIDIO_NAMES, Detector, Kind, PersonalData
 from coterie.privacy.names import NAME_KINDS, ChainModel, NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.words import Lexicon, TaggedWord, read_words, text_features
-from coterie.tasks.extract.tagging import numbered
 
 # --- Annotated texts.
 
