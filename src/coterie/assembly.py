@@ -31,8 +31,8 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
+from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
-from coterie.privacy.open import open_detector
 from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version

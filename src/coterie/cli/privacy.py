@@ -50,8 +50,8 @@ def find(
     Kind, place in characters, how sure the detector is and the least label that it asks for; at the end the label of
     the whole text. Nothing leaves this process. The words themselves are printed: mind where the output goes.
     """
+    from coterie.privacy.contract import open_detector
     from coterie.privacy.detection import redact
-    from coterie.privacy.open import open_detector
 
     text = read_text(file)
     found = open_detector(_section(context.obj, detector), context.obj).find(text)
@@ -202,8 +202,8 @@ def evaluate(
 
     Precision, recall and F1 of each kind that is marked in the file; only the same place with the same kind is right.
     """
+    from coterie.privacy.contract import open_detector
     from coterie.privacy.names import NameDetector, load_model
-    from coterie.privacy.open import open_detector
     from coterie.privacy.training import measure_detector, read_annotated
 
     folder: Path = context.obj
