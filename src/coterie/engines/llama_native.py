@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from coterie.engines.choices import Node, Scoring, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
-from coterie.engines.openai_http import chat_body, read_logprob
+from coterie.engines.openai_wire import chat_body, read_logprob
 from coterie.errors import (
     ArtefactRefused,
     ConfigError,

@@ -17,18 +17,8 @@ import httpx
 
 from coterie.accounting.cards import CallEnergy, Cards
 from coterie.config.file import OpenAIModel
-from coterie.engines.openai_http import (
-    STREAM_END,
-    Connection,
-    Deadline,
-    Dialect,
-    EventParser,
-    Transcript,
-    quotable,
-    read_error,
-    read_retry_after,
-    refusal,
-)
+from coterie.engines.openai_http import Connection, Deadline, EventParser
+from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal
 from coterie.errors import (
     BudgetExceeded,
     CoterieError,

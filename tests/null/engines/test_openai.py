@@ -8,7 +8,7 @@ import pytest
 from coterie.accounting.cards import CardMeter, Cards
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
-from coterie.engines.openai_http import Transcript
+from coterie.engines.openai_wire import Transcript
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded, TooLong
 from coterie.testing import ServerReply, check_engine, check_streaming_engine
 from coterie.types import Label, Message, Prompt

@@ -1,0 +1,275 @@
+"""The words of OpenAI-compatible servers: requests out, answers and refusals in. No connection.
+
+Servers differ; what they send is taken apart with suspicion, and nothing of it raises anything but an
+`EngineError` or `TooLong`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from coterie.errors import (
+    CoterieError,
+    EngineBroken,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    TooLong,
+)
+from coterie.text.unicode import estimate_tokens, valid_text
+from coterie.types import Failure, Output, Prompt, Usage
+
+# --- Prompts in the shape of OpenAI's chat requests, which llama.cpp and the servers share.
+
+
+def read_logprob(choice: Mapping[str, Any]) -> float | None:
+    """The summed logarithms of the probabilities of a choice's tokens; None where they are not given, or are none."""
+    described = choice.get("logprobs")
+    tokens = described.get("content") if isinstance(described, dict) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    values = [token.get("logprob") for token in tokens if isinstance(token, dict)]
+    numbers = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return sum(numbers) if len(numbers) == len(tokens) else None
+
+
+def chat_body(prompt: Prompt) -> dict[str, object]:
+    """A prompt as the JSON of a streamed chat request, without the model's name."""
+    body: dict[str, object] = {
+        "messages": [{"role": message.role, "content": valid_text(message.text)} for message in prompt.messages],
+        "max_tokens": max(prompt.max_tokens, 1),  # servers read other numbers as "no limit"
+        "temperature": prompt.temperature,
+        "seed": prompt.seed,
+    }
+    if prompt.stop:
+        body["stop"] = [valid_text(stop) for stop in prompt.stop]
+    if prompt.logprobs:
+        body["logprobs"] = True
+    if prompt.json_schema is not None:
+        schema = {"name": "answer", "strict": True, "schema": dict(prompt.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+Finish = Literal["stop", "length", "aborted"]
+
+STREAM_END = "[DONE]"
+
+_FINISHES: Mapping[str, Finish] = {"length": "length", "content_filter": "aborted"}
+"""Finish reasons that are not a plain stop."""
+_RETRYABLE = frozenset({408, 409, 425, 429})
+"""Status codes below 500 after which the same request may succeed."""
+_LONGEST_MESSAGE = 200
+"""Characters of a provider's own words that are repeated in an error."""
+_ECHO = 24
+"""Characters in a row of a provider's message that, found in the request, make it a repetition of it."""
+_REDIRECTED = "Redirects are not followed: set `base_url` in coterie.toml to the final address."
+_HINTS = {
+    301: _REDIRECTED,
+    302: _REDIRECTED,
+    307: _REDIRECTED,
+    308: _REDIRECTED,
+    401: "Check the key: `api_key` in coterie.toml names the environment variable that holds it.",
+    403: "Check the key and what it may use: `api_key` in coterie.toml names its environment variable.",
+    404: "Check `base_url` (up to and including /v1) and the model's `name` in coterie.toml.",
+}
+_UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
+
+
+@dataclass(kw_only=True)
+class Transcript:
+    """What an answer has said so far, chunk by chunk or at once."""
+
+    engine: str
+    prompt: Prompt
+    start: float = field(default_factory=time.perf_counter)
+    texts: list[str] = field(default_factory=list)
+    finish: Finish | None = None
+    tokens: tuple[int, int] | None = None
+    """Prompt and generated tokens, if the server counts them."""
+    cached: int = 0
+    """Of the prompt's, those that the server says it remembered."""
+    logprobs: list[float] = field(default_factory=list)
+    """Of the pieces whose probability the server says."""
+
+    def take_event(self, data: str) -> str:
+        """Take the data of a stream's event; the text it brings. Raises `EngineBroken`."""
+        if data.strip() == STREAM_END:
+            self.finish = self.finish or "stop"
+            return ""
+        return self.take(data, part="delta")
+
+    def take(self, data: str, *, part: Literal["message", "delta"]) -> str:
+        """Take a chunk of a stream (`delta`) or a whole answer (`message`); the text it brings."""
+        content = read_json(data, self.engine)
+        if content.get("error"):  # servers send it in the middle of a stream, where there is no status left
+            said = quotable(read_error(data), self.prompt)
+            raise EngineBroken(
+                f"Engine {self.engine!r} failed while it answered{_after_colon(said)}.", engine=self.engine
+            )
+        choices = content.get("choices")
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise EngineBroken(f"Engine {self.engine!r} sent an answer without choices.", engine=self.engine)
+        self.tokens = _tokens(content.get("usage")) or self.tokens
+        self.cached = _cached(content.get("usage")) or self.cached
+        if not choices and part == "message":
+            raise EngineBroken(f"Engine {self.engine!r} sent an answer without choices.", engine=self.engine)
+        if not choices:  # the chunk that carries nothing but usage
+            return ""
+        message, finish = choices[0].get(part) or {}, choices[0].get("finish_reason")
+        text = message.get("content") if isinstance(message, dict) else message
+        if not isinstance(text, str | None) or not isinstance(finish, str | None):
+            raise EngineBroken(f"Engine {self.engine!r} sent content that is no text.", engine=self.engine)
+        self.finish = _FINISHES.get(finish, "stop") if finish else self.finish
+        self.texts.append(text or "")
+        if self.prompt.logprobs and (logprob := read_logprob(choices[0])) is not None:
+            self.logprobs.append(logprob)
+        return text or ""
+
+    def output(self) -> Output:
+        """The whole answer. Raises `EngineBroken` when its end has not come.
+
+        Tokens are estimated from the texts' bytes when the server does not count them.
+        """
+        if self.finish is None:
+            raise EngineBroken(f"Engine {self.engine!r} broke off in the middle of its answer.", engine=self.engine)
+        logprob = sum(self.logprobs) if self.logprobs else None
+        return Output(text="".join(self.texts), finish=self.finish, usage=self._usage(), logprob=logprob)
+
+    def failure(self, error: EngineError) -> Failure:
+        """The try as one that failed. One that was refused is free; of any other the prompt counts as read.
+
+        A server that was too slow or sent rubbish may bill for it: to count too much is better than too little.
+        """
+        if isinstance(error, EngineTimeout | EngineBroken) and not error.turned_away:
+            return Failure(reason=error.message, usage=self._usage())
+        milliseconds = (time.perf_counter() - self.start) * 1000
+        usage = Usage(milliseconds=milliseconds)
+        return Failure(reason=error.message, usage=usage, turned_away=error.turned_away)
+
+    def _usage(self) -> Usage:
+        """What it took so far."""
+        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        tokens_in, tokens_out = self.tokens or (asked, estimate_tokens("".join(self.texts)))
+        milliseconds = (time.perf_counter() - self.start) * 1000
+        cached = min(self.cached, tokens_in)
+        return Usage(tokens_in=tokens_in, tokens_cached=cached, tokens_out=tokens_out, milliseconds=milliseconds)
+
+
+@dataclass
+class Dialect:
+    """What one server takes: learns from its refusals which optional parameters to leave out.
+
+    OpenAI's reasoning models, for one, know `max_completion_tokens` only and no temperature.
+    """
+
+    dropped: set[str] = field(default_factory=set)
+
+    def body(self, model: str, prompt: Prompt, *, stream: bool) -> dict[str, object]:
+        """The request for a prompt."""
+        body = {"model": model, **chat_body(prompt), "stream": stream}
+        if stream:
+            body["stream_options"] = {"include_usage": True}
+        if "max_tokens" in self.dropped:
+            body["max_completion_tokens"] = body["max_tokens"]
+        return {name: value for name, value in body.items() if name not in self.dropped}
+
+    def learn(self, status: int, error: Mapping[str, Any]) -> bool:
+        """True if the refusal names a parameter that can be left out from now on."""
+        name = error.get("param")
+        optional = {"max_tokens", "temperature", "seed", "stop", "stream_options", "logprobs"} - self.dropped
+        if status != 400 or error.get("code") not in _UNSUPPORTED or not isinstance(name, str) or name not in optional:
+            return False
+        self.dropped.add(name)
+        return True
+
+
+def read_json(data: str, engine: str) -> dict[str, Any]:
+    """An answer's JSON object. Raises `EngineBroken`."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise EngineBroken(f"Engine {engine!r} sent what is no JSON object.", engine=engine)
+    return content
+
+
+def read_error(data: str) -> Mapping[str, Any]:
+    """The error object of a refusal, or an empty one: it may be HTML or anything else."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    error = content.get("error", content) if isinstance(content, dict) else {}
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def refusal(
+    status: int, error: Mapping[str, Any], *, engine: str, said: str, retry_after: float | None
+) -> CoterieError:
+    """The error for a status that is not 200; `said` is what may be repeated of the provider's words."""
+    message = f"Engine {engine!r} answered with status {status}{_after_colon(said)}."
+    if error.get("code") == "context_length_exceeded":
+        return TooLong(message, hint="Send less text, or use a model with a larger window.")
+    if status in _RETRYABLE or status >= 500:
+        return EngineUnavailable(message, engine=engine, retry_after=retry_after)
+    return EngineRejected(message, engine=engine, hint=_HINTS.get(status, ""))
+
+
+def _after_colon(said: str) -> str:
+    return f": {said}" if said else ""
+
+
+def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
+    """A provider's own words, fit for logs: short, and without a repetition of the request."""
+    message = error.get("message")
+    if not isinstance(message, str) or not message.strip():
+        return ""
+    message = " ".join(message[: 4 * _LONGEST_MESSAGE].split())[:_LONGEST_MESSAGE]
+    sent = " ".join(" ".join(each.text for each in prompt.messages).split())
+    windows = range(max(len(message) - _ECHO + 1, 0))
+    if any(message[at : at + _ECHO] in sent for at in windows):
+        return "its message repeats the request and is left out"
+    return message.rstrip(".")
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds a `Retry-After` header asks to wait: a number, or a date after the answer's own `Date`."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_between(headers.get("date", ""), value)
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _seconds_between(start: str, end: str) -> float:
+    try:
+        return max((parsedate_to_datetime(end) - parsedate_to_datetime(start)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return float("nan")
+
+
+def _cached(usage: object) -> int:
+    """Remembered prompt tokens of a usage object; 0 where it says nothing sensible of them."""
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    count = details.get("cached_tokens") if isinstance(details, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
+
+
+def _tokens(usage: object) -> tuple[int, int] | None:
+    """Prompt and generated tokens of a usage object, if it has sensible ones."""
+    if not isinstance(usage, dict):
+        return None
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
+        return counts  # type: ignore[return-value]  # just checked
+    return None
