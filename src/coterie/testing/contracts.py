@@ -1,4 +1,4 @@
-"""Contracts of the protocols, as checks that hold under `python -O` too, for plug-ins and our own classes."""
+"""Contract checks of the protocols. Unlike `assert`, `require` works under `python -O` too."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def require(clause: str, holds: object) -> None:
 
 
 def check_usage(usage: Usage) -> None:
-    """No figure is negative."""
+    """Check that no figure is negative."""
     figures = {
         "tokens_in": usage.tokens_in,
         "tokens_out": usage.tokens_out,
@@ -82,13 +82,13 @@ def check_usage(usage: Usage) -> None:
 
 
 def check_step(step: Step) -> None:
-    """A step says who spent what at which engine."""
+    """Check that a step names producer and engine and has a valid usage."""
     require("a step names its producer and its engine", step.producer and step.engine)
     check_usage(step.usage)
 
 
 def check_output(output: Output) -> None:
-    """What holds for the output of any engine."""
+    """Check an output of any engine: type, shapes, finite numbers, usage."""
     require(f"an output is an Output, not {type(output).__name__}", isinstance(output, Output))
     for name, array in (("vector", output.vector), ("scores", output.scores)):
         if array is not None:
@@ -102,11 +102,11 @@ def check_output(output: Output) -> None:
 
 
 async def check_router(router: Router, request: Request | None = None, context: Context | None = None) -> None:
-    """Check the clauses of `protocols.Router` with one request, asked twice.
+    """Check the clauses of `protocols.Router` with one request, routed twice.
 
     Args:
-        router: any.
-        request: what to route; whether anybody fits does not matter.
+        router: Any router.
+        request: Request to route; whether a specialist fits does not matter.
         context: what is known; nothing by default.
     """
     request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
@@ -181,11 +181,11 @@ ODD_TEXTS = (
     "1 " * 2_500,
     "İSTANBUL ß ﬁ e\u0301",
 )
-"""Texts at which detectors stumble: nothing, half surrogates, joined emoji, letters that change length with case."""
+"""Difficult texts for detectors: empty, half surrogates, joined emoji, letters that change length with case."""
 
 
 async def check_detector(detector: Detector) -> None:
-    """Places are in the text, in order and apart; scores are chances; the same text gives the same, side by side."""
+    """Check that spans are valid, ordered and disjoint, scores are probabilities, and results equal in threads."""
     alone = [detector.find(text) for text in ODD_TEXTS]
     for text, found in zip(ODD_TEXTS, alone, strict=True):
         require(f"what is found is a tuple, not {type(found).__name__}", isinstance(found, tuple))
@@ -202,15 +202,15 @@ async def check_detector(detector: Detector) -> None:
 # --- What every engine must do.
 
 _NOTICEABLE = 0.1
-"""Seconds of a call during which the event loop must have had a turn."""
+"""Seconds of a call within which the event loop must have run."""
 
 
 async def check_engine(engine: Engine, *, prompts: Sequence[Prompt] | None = None) -> None:
     """Check the clauses of `protocols.Engine`, and close the engine.
 
     Args:
-        engine: works off at least eight prompts.
-        prompts: two or more that it can serve; short texts, also as messages, by default.
+        engine: An engine that can answer at least eight prompts.
+        prompts: Two or more prompts that it can answer; short texts, also as messages, by default.
     """
     prompts = prompts or [_prompt("hello there"), _prompt("where is my card?"), _prompt("goodbye")]
     _check_description(engine)
@@ -231,8 +231,8 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     """Check the clauses of `protocols.StreamingEngine` beyond those of `Engine`; the engine stays open.
 
     Args:
-        engine: works off at least four prompts.
-        prompt: one whose answer has several pieces; a short request by default.
+        engine: An engine that can answer at least four prompts.
+        prompt: Prompt whose answer has several pieces; a short request by default.
     """
     prompt = prompt or _prompt("Tell me a story about a lighthouse, in a few words.")
     require("it has `stream` and all that an Engine has", isinstance(engine, StreamingEngine))
@@ -240,7 +240,7 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     require(f"the deltas together are the text: {pieces!r}, {output.text!r}", "".join(pieces) == output.text)
     require("a delta has text", all(pieces))
     check_output(output)
-    async with aclosing(cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt, call=SYSTEM))) as events:
+    async with aclosing(_stream(engine, prompt)) as events:
         async for _ in events:
             break  # closing early must neither hang nor spoil the engine
     (first, one), (second, two) = await asyncio.gather(_read(engine, prompt), _read(engine, prompt))
@@ -252,8 +252,8 @@ async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
     """Check that an engine scores choices as `types.Prompt` says; the engine stays open.
 
     Args:
-        engine: works off at least three prompts.
-        prompt: one with two choices or more.
+        engine: An engine that can answer at least three prompts.
+        prompt: Prompt with two choices or more.
     """
     (output,) = await engine.run([prompt], call=SYSTEM)
     check_output(output)
@@ -282,7 +282,7 @@ def _check_description(engine: Engine) -> None:
 
 
 async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequence[Output]:
-    """The outputs, with the event loop watched meanwhile."""
+    """Return the outputs, and check that the event loop was not blocked."""
     turns = 0
 
     async def count() -> None:
@@ -303,7 +303,7 @@ async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequen
 
 
 async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Output]:
-    """The pieces of a stream and the output that ends it."""
+    """Return the pieces of a stream and its final output."""
     events = [event async for event in engine.stream(prompt, call=SYSTEM)]
     outputs = [event for event in events if isinstance(event, Output)]
     require(f"a stream has one Output, not {len(outputs)}", len(outputs) == 1)
@@ -312,8 +312,12 @@ async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Out
     return [event.text for event in events if isinstance(event, Delta)], outputs[0]
 
 
+def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | Output, None]:
+    return cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt, call=SYSTEM))
+
+
 def _close(a: Output, b: Output) -> bool:
-    """Equal but for rounding."""
+    """Return whether two outputs are equal up to rounding."""
     pairs = ((a.vector, b.vector), (a.scores, b.scores))
     return all(
         (x is None and y is None) or (x is not None and y is not None and np.allclose(x, y, atol=1e-3))
@@ -332,8 +336,8 @@ async def check_meter(meter: Meter, step: Step | None = None) -> None:
     """Check the clauses of `protocols.Meter`.
 
     Args:
-        meter: any.
-        step: what to price; one of an unknown engine by default.
+        meter: Any meter.
+        step: Step to price; one of an unknown engine by default.
     """
     step = step or Step(
         producer="triage", engine="onnx", usage=Usage(tokens_in=12, milliseconds=2.0, cpu_seconds=0.002)
@@ -357,7 +361,7 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
     """Check the clauses of `protocols.Store`.
 
     Args:
-        factory: opens a store. The first one must be empty; each call opens what the last one left.
+        factory: Opens a store. The first one must be empty; each call opens the data of the last.
     """
     store = await factory()
     parts = "settle, context, sessions, erase, trace, feedback, summary and close"
@@ -395,7 +399,7 @@ async def _check_sessions(store: Store) -> None:
 
 
 async def _check_kinds(store: Store) -> None:
-    """Every kind of content comes back as it was."""
+    """Check that every kind of content is restored unchanged."""
     passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
     found = FindingSummary(
         specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
@@ -438,7 +442,7 @@ async def _check_traces(store: Store) -> None:
 
 
 def _check_same(found: Trace, settled: Trace) -> None:
-    """Equal but for the texts, which a store may drop."""
+    """Check that two traces are equal, except for texts, which a store may drop."""
     for name in ("id", "time", "tenant", "session", "label", "status", "stages", "steps", "usage"):
         was, now = getattr(settled, name), getattr(found, name)
         require(f"a trace keeps its {name}: {was!r}, not {now!r}", was == now)
@@ -523,11 +527,11 @@ def _trace(
 
 
 async def check_specialist(specialist: Specialist, task: Task, view: ContextView | None = None) -> None:
-    """Check the clauses of `protocols.Specialist` and, where it speaks, of `SpeakingSpecialist`.
+    """Check the clauses of `protocols.Specialist` and, if it streams, of `SpeakingSpecialist`.
 
     Args:
-        specialist: is consulted once and, if it speaks, listened to once.
-        task: one of its kind; whether it answers or abstains does not matter.
+        specialist: It is consulted once and, if it streams, streamed once.
+        task: Task of its kind; whether it answers or abstains does not matter.
         view: what it may see of the context; nothing by default.
     """
     view = view or ContextView()
@@ -576,7 +580,7 @@ async def _check_speaking(specialist: SpeakingSpecialist, task: Task, view: Cont
         require(f"who abstains has said nothing before: {spoken!r}", not spoken)
 
 
-# --- Indexes.
+# --- The contract check of an index of documents (`Shelf`).
 
 MakeShelf = Callable[[], Awaitable[Shelf]]
 
@@ -595,7 +599,7 @@ ODD_QUERIES: tuple[str, ...] = (
     "late " * 20_000,
     "x" * 100_000,
 )
-"""Queries that no shelf may trip over; what they find is its own affair."""
+"""Queries that must not raise an error; what they find is not checked."""
 
 _LATE = "A late payment costs a fee of ten euros."
 _LOAN = "The loan is paid back over forty-eight months."
@@ -620,15 +624,15 @@ FOUND_BY: tuple[tuple[str, str], ...] = (
     ("Who was it that did this to them?", "who did this"),
     ("The intere\u00adsts accrue daily on 62 m².", "interest m2"),
 )
-"""Texts, each with a query that has its words as somebody else would write them and those of no other."""
+"""Texts, each with a query that has its words in another spelling and no words of the other texts."""
 
 
 async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
-    """Check the clauses of `retrieval.Shelf`, and of `protocols.Retriever` for what it finds.
+    """Check the clauses of `knowledge.documents.Shelf`, and of `protocols.Retriever` for its results.
 
     Args:
-        make_shelf: opens a shelf. The first one must be empty; each call opens what the last one left.
-        dimension: length of the vectors of its encoder.
+        make_shelf: Opens an index. The first one must be empty; each call opens the data of the last.
+        dimension: Length D of the vectors of its encoder.
     """
     shelf = await make_shelf()
     bench = _Bench(shelf, dimension)
@@ -648,7 +652,7 @@ async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
 
 
 class _Bench:
-    """A shelf, documents for it and questions to it. A text's vector is drawn from its hash."""
+    """An index with documents and queries for it. The vector of a text is drawn from its hash."""
 
     def __init__(self, shelf: Shelf, dimension: int) -> None:
         self.shelf, self.dimension = shelf, dimension
@@ -661,7 +665,7 @@ class _Bench:
         tenant: str | None = None,
         vector_of: str | None = None,
     ) -> IndexedDocument:
-        """A document with a chunk for each text, a heading and a page of its own for each."""
+        """Make a document with a chunk, a heading and a page for each text."""
         ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
         chunks = tuple(
             Chunk(start=end - 1 - len(text), end=end - 1, heading=f"Part {i} > {name}", page=i)
@@ -681,7 +685,7 @@ class _Bench:
         )
 
     def vector(self, text: str) -> np.ndarray:
-        """A unit vector (D,), the same for the same text."""
+        """Return the unit vector (D,) of a text."""
         seed = int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8])
         drawn = np.random.default_rng(seed).normal(size=self.dimension)
         return (drawn / np.linalg.norm(drawn)).astype(np.float32)
@@ -689,17 +693,17 @@ class _Bench:
     async def ask(
         self, query: str, *, k: int = 20, clearance: Label = Label.INTERNAL, tenant: str = "default"
     ) -> Sequence[Passage]:
-        """What is found with the query's own vector."""
+        """Search with the vector of the query."""
         vector = self.vector(query)
         return await self.shelf.search(query, k=k, clearance=clearance, tenant=tenant, vector=vector)
 
     async def state(self) -> tuple[object, ...]:
-        """All that a reader can tell of the shelf."""
+        """Return everything that a reader can observe of the index."""
         found = [await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")]
         return dict(await self.shelf.documents()), [[_essence(passage) for passage in each] for each in found]
 
     async def clear(self) -> None:
-        """Take everything away."""
+        """Remove all documents."""
         await self.shelf.update([], list(await self.shelf.documents()))
         require("a shelf whose documents are all removed is empty", not await self.shelf.documents())
 
@@ -748,7 +752,7 @@ async def _check_passages(bench: _Bench) -> None:
 
 
 async def _check_words(bench: _Bench) -> None:
-    """Words are those of `retrieval.analyse`, in every script: each text is found by its own, whatever its vector."""
+    """Check that each text is found by its own words, in every script and whatever its vector."""
     await bench.shelf.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
     for i, (text, query) in enumerate(FOUND_BY):
         found = await bench.ask(query)
@@ -756,7 +760,7 @@ async def _check_words(bench: _Bench) -> None:
 
 
 def _check_quote(passage: Passage, document: IndexedDocument) -> None:
-    """It says where it stands."""
+    """Check that a passage has the text of its document at its offsets."""
     quoted = document.text[passage.start : passage.end]
     require(f"a passage is its document's text at its offsets: {passage.text!r}, {quoted!r}", passage.text == quoted)
     chunk = next((each for each in document.chunks if each.start == passage.start), None)
@@ -793,7 +797,7 @@ async def _check_replacing(bench: _Bench) -> None:
 
 
 async def _check_visibility(bench: _Bench) -> None:
-    """Documents of every label and tenant, the same words in each: everybody sees what they may, and all of it."""
+    """Check that each caller finds all documents that it may see, and no others, for every label and tenant."""
     kinds = {f"{label}-{tenant}": (label, tenant) for label, tenant in product(Label, (None, "acme", "other"))}
     await bench.shelf.update(
         [bench.document(name, f"{_LATE} {name}", label=label, tenant=tenant) for name, (label, tenant) in kinds.items()]
@@ -811,7 +815,7 @@ async def _check_visibility(bench: _Bench) -> None:
 
 
 async def _check_hidden(bench: _Bench) -> None:
-    """What is hidden changes nothing of what is visible, whatever it says."""
+    """Check that hidden documents change no visible result, whatever their text."""
     visible = [bench.document(f"v{i}", f"{_LATE} Paragraph {i}.", f"{_LOAN} {'fee ' * i}") for i in range(5)]
     await bench.shelf.update([*visible, bench.document("w", _WORDS)])
     queries = ("late payment fee", "loan months fee", "deposit", "zzz", _LATE)
@@ -841,7 +845,7 @@ async def _check_odd_queries(bench: _Bench) -> None:
 
 
 class _Torn(IndexedDocument):
-    """A document that fails when its attributes are read for the n-th time."""
+    """A document that raises an error when its attributes are read for the n-th time."""
 
     def __getattribute__(self, name: str) -> object:
         value = object.__getattribute__(self, name)
@@ -856,7 +860,7 @@ class _Torn(IndexedDocument):
 
 
 async def _check_failing(bench: _Bench) -> None:
-    """Fail at the first, the second, the third ... read of a document, until an update goes through untouched."""
+    """Check that an update that fails changes nothing: at the first, second ... read, until one succeeds."""
     await bench.shelf.update([bench.document("late", _LATE), bench.document("loan", _LOAN)])
     before = await bench.state()
     for n in count(1):
@@ -884,7 +888,7 @@ def _torn(document: IndexedDocument, *, fails_at: int) -> IndexedDocument:
 
 
 async def _check_one_state(bench: _Bench) -> None:
-    """Two documents are always replaced together; whoever searches meanwhile finds both old or both new."""
+    """Check that two documents are replaced together: a concurrent search finds both old or both new ones."""
 
     def version(number: int) -> list[IndexedDocument]:
         return [bench.document(name, f"{_LATE} This is version {number}.") for name in ("left", "right")]

@@ -1,4 +1,4 @@
-"""Fakes that ship with the package: engines without weights, a clock, an empty trace, and a retriever in memory."""
+"""Fakes that ship with the package: canaries, engines without weights, a clock, a trace, a retriever in memory."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
 from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Passage, Prompt, Route, Trace, Usage
 
-# --- Canaries: values that must not get out, planted in texts, and looked for in every byte that a server received.
+# --- Canaries: values that must not leave, planted in texts and searched for in every byte that a server received.
 
 _KEY = 10
-"""Letters and digits of a canary by which it is looked for first; what is shorter could be there by chance."""
+"""Letters and digits of a canary that are searched for first; fewer could occur by chance."""
 _PLAIN = re.compile(rb"[^a-z0-9]+")
 _LETTERS = "bcdfghjkmnpqrtvwxz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canary:
-    """One value."""
+    """One planted value."""
 
     text: str
     label: Label
-    """Whoever has a lower clearance must not receive it."""
+    """Least clearance of a receiver that may get the value."""
     kind: str = ""
-    """Of personal data or a secret; empty for a word that only its text's label makes sensitive."""
+    """Kind of personal data, or `SECRET`; empty for a word that is sensitive only by the label of its text."""
 
     @property
     def plain(self) -> bytes:
-        """Its letters and digits, in lower case: spaces, hyphens, quotes and escapes hide nothing."""
+        """Letters and digits of the value in lower case, so that spaces, hyphens, quotes and escapes hide nothing."""
         return _plain(self.text.encode())
 
 
 @dataclass(kw_only=True)
 class Canaries:
-    """Makes canaries, no two alike, and finds them."""
+    """Makes distinct canaries and finds them."""
 
     seed: int
     made: list[Canary] = field(default_factory=list)
-    """In their order; one may be put in another's place that has another label."""
+    """All canaries, in order. A test may replace one by a canary with another label."""
 
     def __post_init__(self) -> None:
         self._draw = random.Random(self.seed)  # noqa: S311 - no secret: reproducible
         self._places: dict[bytes, list[int]] = {}  # in `made`, by the key
 
     def word(self, label: Label) -> Canary:
-        """A word that nobody uses, in a text of this label."""
+        """Make a random word for a text of this label."""
         return self._keep(Canary(text=self._letters(12), label=label))
 
     def personal(self, kind: str | None = None) -> Canary:
-        """Personal data of a kind: `EMAIL`, `IBAN`, `CARD`; any of them by default."""
+        """Make personal data of a kind: `EMAIL`, `IBAN` or `CARD`; a random one by default."""
         kind = kind or self._draw.choice(["EMAIL", "IBAN", "CARD"])
         make = {"EMAIL": self._email, "IBAN": self._iban, "CARD": self._card}[kind]
         return self._keep(Canary(text=make(), label=Label.CONFIDENTIAL, kind=kind))
 
     def secret(self) -> Canary:
-        """An access key of a kind that everybody's detector knows."""
+        """Make an access key of a form that every detector knows."""
         digits = "".join(self._draw.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
         return self._keep(Canary(text=f"AKIA{digits}", label=Label.RESTRICTED, kind="SECRET"))
 
     def found(self, received: bytes, *, clearance: Label) -> list[Canary]:
-        """The canaries above a clearance that stand in what was received, in any case and with anything between."""
+        """Return the canaries above a clearance in received bytes, in any case and with any signs in between."""
         plain = _plain(received)
         places = (at for at in range(len(plain) - _KEY + 1) if plain[at : at + _KEY] in self._places)
         near = ((at, self.made[number]) for at in places for number in self._places[plain[at : at + _KEY]])
@@ -93,14 +93,14 @@ class Canaries:
         return f"{self._letters(6)}.{self._letters(8)}@{self._letters(5)}.{self._draw.choice(['com', 'org', 'de'])}"
 
     def _iban(self) -> str:
-        """A German one with its check digits (ISO 13616), by chance in groups of four."""
+        """Return a German IBAN with its check digits (ISO 13616); half of them in groups of four."""
         account = f"{self._draw.randrange(10**18):018d}"
         check = 98 - int(account + "131400") % 97
         whole = f"DE{check:02d}{account}"
         return " ".join(re.findall(".{1,4}", whole)) if self._draw.random() < 0.5 else whole
 
     def _card(self) -> str:
-        """A number with its check digit (ISO/IEC 7812, Luhn), by chance in groups of four."""
+        """Return a card number with its check digit (ISO/IEC 7812, Luhn); half of them in groups of four."""
         digits = f"4{self._draw.randrange(10**14):014d}"
         doubled = [int(d) * (2 - place % 2) for place, d in enumerate(digits)]
         total = sum(d - 9 if d > 9 else d for d in doubled)
@@ -116,9 +116,9 @@ def _plain(text: bytes) -> bytes:
 
 
 class EchoEngine:
-    """Gives back what it is given: the last message (or the text) as text, and a vector made of it.
+    """An engine that returns its input: the last message (or the text), and a vector made of it.
 
-    The vector is a unit vector drawn from the text's hash, so equal texts have equal vectors. Choices have
+    The vector is a unit vector drawn from the hash of the text, so equal texts have equal vectors. Choices get
     log-likelihoods drawn from the hash of adapter, text and choice; their probabilities sum to 1.
     """
 
@@ -127,7 +127,7 @@ class EchoEngine:
         self.clearance = clearance
         self.dimension = dimension
         self.prompts: list[Prompt] = []
-        """Every prompt it was given."""
+        """All prompts, in order."""
         self.closed = False
 
     async def run(
@@ -136,13 +136,13 @@ class EchoEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> Sequence[Output]:
-        """Each prompt's own text."""
+        """Return the text of each prompt."""
         await asyncio.sleep(0)
         self.prompts.extend(batch)
         return [self._echo(prompt) for prompt in batch]
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """The text word by word, then the output."""
+        """Yield the text word by word, then the output."""
         (output,) = await self.run([prompt], call=call)
         for piece in _words(output.text):
             await asyncio.sleep(0)
@@ -150,7 +150,7 @@ class EchoEngine:
         yield output
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _echo(self, prompt: Prompt) -> Output:
@@ -168,26 +168,26 @@ class EchoEngine:
 
 
 Line = Output | str | Exception
-"""What a scripted engine does for one prompt: give this output, or this text, or raise this."""
+"""Result of a scripted engine for one prompt: an output, a text, or an exception to raise."""
 
 
 class ScriptedEngine:
-    """Does what the script says, one line a prompt, in order; past its end it raises `EngineBroken`.
+    """An engine that returns the lines of a script, one a prompt, in order; past the end it raises `EngineBroken`.
 
-    A stream gives the text word by word.
+    A stream yields the text word by word.
     """
 
     def __init__(self, script: Iterable[Line], *, name: str = "scripted", clearance: Label = Label.RESTRICTED) -> None:
         self.name = name
         self.clearance = clearance
         self.prompts: list[Prompt] = []
-        """Every prompt it was given."""
+        """All prompts, in order."""
         self.closed = False
         self._script = list(script)
 
     @property
     def left(self) -> int:
-        """Lines not used yet."""
+        """Number of unused lines."""
         return len(self._script)
 
     async def run(
@@ -196,7 +196,7 @@ class ScriptedEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> Sequence[Output]:
-        """The next line of the script for each prompt; one that is an exception is raised."""
+        """Return the next line of the script for each prompt; a line that is an exception is raised."""
         await asyncio.sleep(0)
         return [self._next(prompt) for prompt in batch]
 
@@ -206,7 +206,7 @@ class ScriptedEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> AsyncIterator[Delta | Output]:
-        """The next line's text word by word, then its output."""
+        """Yield the text of the next line word by word, then its output."""
         await asyncio.sleep(0)
         output = self._next(prompt)
         for piece in _words(output.text):
@@ -215,7 +215,7 @@ class ScriptedEngine:
         yield output
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _next(self, prompt: Prompt) -> Output:
@@ -229,16 +229,16 @@ class ScriptedEngine:
 
 
 def _draw(text: str) -> np.random.Generator:
-    """Randomness that is the same for the same text."""
+    """Return a random generator seeded by a text."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "little"))
 
 
 def _words(text: str) -> list[str]:
-    """A text in pieces that, joined, give it back."""
+    """Split a text into words with their white space; joined they are the text."""
     return re.findall(r"\S+\s*|\s+", text)
 
 
-# --- A LoRA adapter without training: what loads, switches and takes memory as a trained one does.
+# --- A random LoRA adapter: it loads, switches and takes memory like a trained one.
 
 _ALIGNMENT = 32
 _U32, _F32, _TEXT = 4, 6, 8
@@ -259,7 +259,7 @@ def write_random_adapter(
     """Write a GGUF adapter of random f16 matrices for a base model.
 
     Args:
-        path: Where to.
+        path: File to write.
         base: The base model's GGUF file, read for the shapes of its weights.
         rank: Of the matrices.
         alpha: The change of a weight is (alpha / rank) B A.
@@ -273,7 +273,7 @@ def write_random_adapter(
     header, draw = read_gguf_header(base), np.random.default_rng(seed)
     tensors = {}
     for name, shape in header.tensors.items():
-        if any(f".{projection}.weight" in name for projection in projections):
+        if any(f".{each}.weight" in name for each in projections):
             for part, (rows, columns) in (("lora_a", (rank, shape[0])), ("lora_b", (shape[1], rank))):
                 tensors[f"{name}.{part}"] = (size * draw.standard_normal((rows, columns))).astype(np.float16)
     metadata: dict[str, str | float] = {
@@ -287,7 +287,7 @@ def write_random_adapter(
 
 
 def gguf_bytes(metadata: Mapping[str, str | float], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """A GGUF file, version 3, of f16 matrices (rows, columns)."""
+    """Return a GGUF file, version 3, of f16 matrices (rows, columns)."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_text(key) + _value(value) for key, value in metadata.items())
     body = b""
@@ -319,10 +319,9 @@ R = TypeVar("R")
 
 
 def fail_nth(call: Callable[P, R], n: int, error: BaseException) -> Callable[P, R]:
-    """The same callable, sync or async, whose n-th call (from 1) raises `error` instead of doing anything.
+    """Wrap a callable, sync or async, so that its n-th call (from 1) raises `error`; other calls pass through.
 
-    Run a scenario with n = 1, 2, 3 ... until it goes through untouched: every place where it can fail has
-    failed once.
+    Run a scenario with n = 1, 2, 3 ... until no call fails: then every call has failed once.
     """
     if n < 1:
         raise ValueError(f"calls are counted from 1, not {n}")
@@ -343,33 +342,33 @@ def fail_nth(call: Callable[P, R], n: int, error: BaseException) -> Callable[P, 
     return awaited if inspect.iscoroutinefunction(call) else plain  # type: ignore[return-value]
 
 
-# --- Clock.
+# --- A clock that a test moves, and a trace with default values.
 
 
 class FakeClock:
-    """Call it for the time. `advance` moves it; `sleep` moves it too, and returns at once."""
+    """A clock for tests: call it for the time, in seconds. `advance` and `sleep` move it; `sleep` returns at once."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self.now = start
         self.slept: list[float] = []
-        """Every sleep that was asked for, in order."""
+        """Seconds of all calls of `sleep`, in order."""
 
     def __call__(self) -> float:
-        """Give the present time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """In place of `asyncio.sleep`: the time passes, but nobody waits for it."""
+        """Move the clock forward without waiting; a replacement of `asyncio.sleep`."""
         self.slept.append(seconds)
         self.advance(seconds)
         await asyncio.sleep(0)
 
 
-# --- An empty trace.
+# --- A trace in which nothing happened, to be changed where a test says something.
 
 _BARE = Trace(
     id="t1",
@@ -390,28 +389,29 @@ _BARE = Trace(
 
 
 def make_trace(**changes: Any) -> Trace:  # noqa: ANN401 - the fields of a trace
-    """A bare trace of the tenant `default` with these fields changed."""
+    """Return an empty trace of the tenant `default` with these fields changed."""
     return replace(_BARE, **changes)
 
 
-# --- Retriever.
+# --- Retriever in memory.
 
 _WORD = re.compile(r"\w+")
 _SATURATION, _LENGTH = 1.2, 0.75
 
 
 class FakeRetriever:
-    """Finds passages by BM25 (Robertson and Zaragoza 2009), among those that the asker may see only.
+    """Ranks the passages that the caller may see by BM25 (Robertson and Zaragoza 2009).
 
-    Passages that share no word with the query are not found. `tenants` names the one tenant who may see a document.
+    Passages that share no word with the query are not found. `tenants` maps a document to the only tenant that may see
+    it.
     """
 
     def __init__(
         self, passages: Sequence[Passage], *, shelf: str = "shelf", tenants: dict[str, str] | None = None
     ) -> None:
-        self.passages = [replace(passage, shelf=shelf) for passage in passages]
+        self.passages = [replace(each, shelf=shelf) for each in passages]
         self.queries: list[str] = []
-        """Every query it was given."""
+        """All queries, in order."""
         self.closed = False
         self._tenants = tenants or {}
         self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
@@ -433,7 +433,7 @@ class FakeRetriever:
         document: str | None = None,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it takes nothing
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first."""
+        """Return at most `k` passages, best first."""
         await asyncio.sleep(0)
         self.queries.append(query)
         seen = {
@@ -447,7 +447,7 @@ class FakeRetriever:
         return [replace(self.passages[number], score=scores[number]) for number in best]
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _scores(self, query: str, seen: set[int]) -> dict[int, float]:
