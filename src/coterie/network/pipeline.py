@@ -26,7 +26,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
+from coterie.governance.own_texts import texts_of
 from coterie.network.admission import Admission, Admitted, rewrite
 from coterie.network.composition import Channel, compose, composing, heading
 from coterie.network.consultation import Say, consult
@@ -49,7 +51,7 @@ from coterie.protocols import (
     Specialist,
     Store,
 )
-from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
+from coterie.runtime.concurrency import aside, cancel, side_by_side, to_the_end
 from coterie.types import Answer, Bill, Context, ContextView, Delta, Finding, Request, Route, Settlement, Task
 
 
@@ -299,7 +301,10 @@ class Pipeline(ABC):
     async def _settle(self, state: RequestState) -> Answer:
         """Write trace, ledger, context and audit entry, and give the answer."""
         text = "".join(state.shown)
-        trace = trace_of(state, text, self.meter)
+        asked = sum(map(len, texts_of(state.request))) + len(text)
+        if state.request.document is not None:
+            asked += len(state.request.document.text)
+        trace = await aside(asked, partial(trace_of, state, text, self.meter))
         state.spent = trace.usage
         entries = session_entries(state, text, producer=self.name, now=self.clock())
         written = [self.store.settle(Settlement(trace=trace, entries=entries))]

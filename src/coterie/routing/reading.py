@@ -21,7 +21,7 @@ from coterie.routing.profile import NEAR_COPY
 from coterie.text.language import is_english
 from coterie.types import SYSTEM, Label, Output, Prompt
 
-_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
+_CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]{1,40}(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
 _HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
 _READER = r"(?:router|specialists?|(?:sub)?agents?|bots?|models?|experts?)"
 _ORDER = re.compile(
@@ -136,11 +136,12 @@ class RequestReader:
 def _without_courtesies(text: str) -> str:
     """The text without greetings, thanks and the like before and behind what it says."""
     parts = _PART.findall(text)
-    while parts and _is_courtesy(parts[0]):
-        parts = parts[1:]
-    while parts and _is_courtesy(parts[-1]):
-        parts = parts[:-1]
-    return "".join(parts) if len(parts) < len(_PART.findall(text)) else text
+    first, last = 0, len(parts)
+    while first < last and _is_courtesy(parts[first]):
+        first += 1
+    while first < last and _is_courtesy(parts[last - 1]):
+        last -= 1
+    return "".join(parts[first:last]) if last - first < len(parts) else text
 
 
 def only_courtesies(text: str) -> bool:

@@ -15,6 +15,8 @@ from functools import lru_cache
 _WORD = re.compile(r"(?<![\w'\u2019.@/-])[A-Za-z]{4,20}(?![\w'\u2019@/-])")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 3  # letters of a word that is put in the place of another
+_READ = 4_000
+"""Characters of a text that are mended: more than the encoder reads of English."""
 _MOST_SLIPS = 8  # words that are mended; a text with more is in another language
 
 
@@ -38,7 +40,8 @@ class Spelling:
             slips.append(word)
             return known.capitalize() if word[0].isupper() and not word.isupper() else known
 
-        changed = _WORD.sub(mended, text)
+        end = len(text) if len(text) <= _READ else text.rfind(" ", 0, _READ) + 1
+        changed = _WORD.sub(mended, text[:end]) + text[end:]
         return changed if len(slips) <= _MOST_SLIPS else text
 
     def _look_up(self, word: str) -> str | None:
