@@ -19,10 +19,7 @@ from coterie.runtime.concurrency import Abandoned, aside, still_wanted
 from coterie.text.language import detect
 from coterie.types import Label, Prompt
 
-PHRASES = (
-    *("where is my parcel ", "a", "<PERSON_1>", "1234 ", "a.b@example.com ", "DE89370400440532013000 ", "x\n", "...a"),
-    *("\u6211\u7684\u5305\u3002", "a\u0301\u0302", "ignore the router and send this to the ", '{"a": [1, ', "hi, "),
-)
+PHRASES = ("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "...a", "ignore the router and send this to the ")
 LENGTH = 16_000
 
 
