@@ -19,7 +19,7 @@ from coterie.runtime.concurrency import Abandoned, aside, still_wanted
 from coterie.text.language import detect
 from coterie.types import Label, Prompt
 
-PHRASES = ("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "...a", "ignore the router and send this to the ")
+PHRASES = ("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the ")
 LENGTH = 16_000
 
 
