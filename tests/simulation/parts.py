@@ -33,6 +33,7 @@ from coterie.types import (
     Usage,
     Verdict,
     impersonal,
+    worded,
 )
 
 from .loop import SimulatedLoop
@@ -89,7 +90,7 @@ class Odd:
             text=text,
             confidence=draw.random(),
             accepted=draw.random() < 0.6,
-            reason="by chance",
+            reason=worded("by chance"),
             label=max([task.label, *(entry.label for entry in view.entries)]),
             impersonal=impersonal(task, *view.entries),
             facts=tuple(Fact(name=name, value="yes", confidence=0.9) for name in self.writes),
@@ -147,7 +148,7 @@ class ByName:
             for name in names
         )
         step = Step(producer="router", engine="onnx", usage=SPENT)
-        return Route(parts=parts, reason="by its first word", steps=(step,))
+        return Route(parts=parts, reason=worded("by its first word"), steps=(step,))
 
 
 class OddShelf(FakeRetriever):

@@ -137,7 +137,7 @@ def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     for entry, gone in zip(found.entries, why_gone(found.entries), strict=True):
         about = _entry(entry)
         content = about.pop("content")
-        about |= {"gone": gone.reason if gone else None, "words": text_of(entry)}
+        about |= {"gone": str(gone.reason) if gone else None, "words": text_of(entry)}
         entries.append(about | (content if isinstance(content, dict) else {}))
     return {"session": name, "tenant": tenant, "entries": entries}
 
@@ -270,7 +270,7 @@ def export(
     """Write all that is kept of a tenant, a session or a person as one JSON document.
 
     Its sessions with every entry and its requests with figures, steps and traces; of a tenant, its keys without their
-    secrets too. For a --subject, every session that mentions it is written whole, and documents on shelves and files of
+    secrets too. For a --subject, every session that mentions it is written whole, and documents of indexes and files of
     the folder that mention it are named: `coterie erase --subject` takes out what this shows. A file is made readable
     for you only.
     """

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from coterie.registry.report import figure, held_out_rows, interval_of, mapping, measures, number
+from coterie.types import Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,18 @@ class Change:
     worse: bool = False
     """It fell, and not by chance."""
 
-    def __str__(self) -> str:
-        rows = f" on {self.n:,} rows" if self.n else ""
-        chance = "" if self.chance is None else f", p = {self.chance:.2g}"
-        verb = "fell" if self.after < self.before else "went"
-        difference = self.after - self.before
-        return f"{self.what} {verb} from {self.before:.3f} to {self.after:.3f} ({difference:+.3f}{chance}{rows})"
+    @property
+    def reason(self) -> Reason:
+        """What became of the figure."""
+        return Reason(
+            "compare.fell" if self.after < self.before else "compare.went",
+            what=self.what,
+            before=self.before,
+            after=self.after,
+            difference=self.after - self.before,
+            chance=self.chance,
+            rows=self.n or None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,7 @@ class VersionComparison:
     """How the figures of two versions stand to each other."""
 
     comparable: bool
-    reason: str
+    reason: Reason
     """On which rows they were compared, or why they cannot be."""
     overall: tuple[Change, ...] = ()
     """Of all rows, the measure that decides first."""
@@ -60,14 +67,14 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
     """
     rows = held_out_rows(after)
     if not measures(after):
-        return VersionComparison(comparable=False, reason="nothing was measured")
+        return VersionComparison(comparable=False, reason=Reason("compare.not_measured"))
     if rows is None or rows != held_out_rows(before):
-        reason = "they were measured on different held-out rows"
+        reason = Reason("compare.other_rows")
         return VersionComparison(comparable=False, reason=reason, apart=_judged(_apart(before, after)))
     n = number(mapping(after.get("metrics")).get("n")) or 0
     return VersionComparison(
         comparable=True,
-        reason=f"on the same {n:,.0f} held-out rows",
+        reason=Reason("compare.same_rows", rows=int(n)),
         overall=_judged(_overall(before, after)),
         slices=_judged(_slices(before, after)),
     )

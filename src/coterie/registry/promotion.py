@@ -9,7 +9,7 @@ from coterie.registry.compare import compare
 from coterie.registry.registry import Registry
 from coterie.registry.report import figure, mapping, number
 from coterie.registry.version import Version
-from coterie.types import Verdict
+from coterie.types import Reason, Verdict, all_of
 
 _RULE = "registry.promote"
 
@@ -26,7 +26,7 @@ def promote_version(registry: Registry, name: str, version: str, *, reason: str 
         raise PromotionRefused(
             verdict, hint=f"Promote it all the same: coterie registry promote {name} {version} --force --reason TEXT"
         )
-    registry.promote(name, version, reason=reason or verdict.reason, forced=not verdict.allowed)
+    registry.promote(name, version, reason=reason or str(verdict.reason), forced=not verdict.allowed)
     return verdict
 
 
@@ -42,30 +42,31 @@ def judge(version: Version, champion: Version | None) -> Verdict:
     """Whether a version may take the champion's place, with every reason why not."""
     report = version.report
     if champion is not None and champion.version == version.version:
-        return Verdict(allowed=True, rule=_RULE, reason="it serves already")
+        return Verdict(allowed=True, rule=_RULE, reason=Reason("promote.serves_already"))
     against = list(shortfalls(report))
     if champion is None:
-        beside = "no champion to compare it with"
+        beside = Reason("note.no_champion")
     else:
         comparison = compare(champion.report, report)
-        against += map(str, comparison.regressions)
-        figures = "".join(f" ({each.what} {each.before:.3f} there, {each.after:.3f} here)" for each in comparison.apart)
-        beside = f"cannot be compared with {champion.version}: {comparison.reason}{figures}"
-        if comparison.comparable:
-            beside = f"not measurably worse than {champion.version} {comparison.reason}"
+        against += [change.reason for change in comparison.regressions]
+        code = "note.not_worse" if comparison.comparable else "note.not_comparable"
+        figures = [
+            Reason("note.apart", what=each.what, before=each.before, after=each.after) for each in comparison.apart
+        ]
+        beside = Reason(code, *figures, champion=champion.version, why=comparison.reason)
     if against:
-        return Verdict(allowed=False, rule=_RULE, reason="; ".join(against))
-    met = "it meets its bar" if report.get("bar_met") else "it has no bar to meet"
-    return Verdict(allowed=True, rule=_RULE, reason=f"{met}; {beside}")
+        return Verdict(allowed=False, rule=_RULE, reason=all_of(against))
+    met = Reason("promote.meets_bar" if report.get("bar_met") else "promote.no_bar")
+    return Verdict(allowed=True, rule=_RULE, reason=met.noting(beside))
 
 
-def shortfalls(report: Mapping[str, object]) -> Iterator[str]:
-    """By how much it misses its bar, a sentence a measure."""
+def shortfalls(report: Mapping[str, object]) -> Iterator[Reason]:
+    """By how much it misses its bar, a reason a measure."""
     if report.get("bar_met") is not False:
         return
     for measure, wanted in mapping(report.get("bar")).items():
         least, reached = number(wanted), figure(report, measure)
         if reached is None:
-            yield f"{measure} was not measured; its bar is {wanted}"
+            yield Reason("promote.bar_not_measured", measure=measure, bar=number(wanted))
         elif least is not None and reached < least:
-            yield f"{measure} is {reached:.3f}, {least - reached:.3f} below its bar of {least:g}"
+            yield Reason("promote.below_bar", measure=measure, value=reached, short=least - reached, bar=least)
