@@ -19,7 +19,7 @@ from coterie.config.generalist import GeneralistSection
 from coterie.errors import CoterieError, StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
-from coterie.governance.audit_lines import read_entry
+from coterie.governance.audit_events import read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.pseudonyms import PseudonymBook

@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 from coterie.config.file import LlamaModel, ModelEntry, RemoteModel
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.generalist.reading import made_up
 from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
 from coterie.text.language import language_of
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     Amount,
@@ -345,7 +345,7 @@ class _Sensitivity(NamedTuple):
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
         """The highest of each."""
-        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+        return cls(max(thing.label or Label.RESTRICTED for thing in things), impersonal(*things))
 
 
 def _pseudonymises(model: ModelEntry) -> bool:

@@ -19,10 +19,17 @@ from typing import Any, cast
 from coterie.config.file import RemoteModel
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.errors import EgressRefused
-from coterie.governance.disguise import Disguised, Undisguisable, disguise, texts_of_prompt
-from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.disguise import (
+    Disguised,
+    Restorer,
+    Sighting,
+    Undisguisable,
+    disguise,
+    sight,
+    texts_of_prompt,
+    worth_a_thread,
+)
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
-from coterie.governance.restore import Restorer
 from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
@@ -199,7 +206,7 @@ class _Remembering:
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
     """Puts back what this prompt had and the principal may see: one that a model makes up stands for nothing."""
-    shown = {each.name: each for each in hidden.values if call.knows(each)}
+    shown = {value.name: value for value in hidden.values if call.knows(value)}
     for each in tuple(
         shown.values()
     ):  # of a person who is named in another form only, that is how the model names them

@@ -17,9 +17,7 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
-from coterie.tuning.base import BaseEncoder, find_base
-from coterie.tuning.causal_base import CausalBase, find_causal_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import AnswerForm, Finding, Rung, SpecialistCard
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")

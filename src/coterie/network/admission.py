@@ -12,9 +12,9 @@ from coterie.context.standing import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
 from coterie.governance.audit_events import refusals_noted
+from coterie.governance.disguise import Sighting, sight, worth_a_thread
 from coterie.governance.injection import suspect
-from coterie.governance.own_texts import own_texts, texts_of
-from coterie.governance.personal import Sighting, sight, worth_a_thread
+from coterie.governance.pseudonyms import own_texts, texts_of
 from coterie.limits.allowance import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of

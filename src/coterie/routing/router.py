@@ -18,21 +18,29 @@ import numpy as np
 
 from coterie.context.standing import known_facts
 from coterie.protocols import Engine
-from coterie.routing.explain import Explanation, consider
-from coterie.routing.matching import WEIGHT, Discriminant, Fit, Match, RoutingScope, Typicality, choose
-from coterie.routing.orders import OrderSense, span_means
+from coterie.routing.matching import (
+    WEIGHT,
+    Discriminant,
+    Explanation,
+    Fit,
+    Match,
+    RoutingScope,
+    Typicality,
+    choose,
+    consider,
+)
 from coterie.routing.plan import Waves, plan_parts, plan_waves
-from coterie.routing.profile import COLD_SIMILARITY, Compared, Profile
-from coterie.routing.reading import RequestReader, RequestReading, SmallTalk
-from coterie.routing.shortlist import Bank, Shortlist
-from coterie.routing.spelling import Spelling
+from coterie.routing.profile import COLD_SIMILARITY, Bank, Compared, Profile, Shortlist
+from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
     LONGEST,
+    OrderSense,
     Piece,
     propose_clearest,
     propose_ends,
     propose_judged,
     propose_marked,
+    span_means,
     word_starts,
 )
 from coterie.text.language import is_english, language_of
@@ -195,22 +203,21 @@ class LearnedRouter:
         for match in asked:
             if match.name not in by_columns:
                 names.append(match.name)
-                parts.append(self._part(match))
+                parts.append(
+                    Part(
+                        text=match.text,
+                        waves=((match.name,),),
+                        score=match.best.p_value,
+                        vector=None if match.joined else match.vector,
+                        truncated=match.truncated,
+                    )
+                )
         if len(parts) == 1:
             return (replace(parts[0], waves=self._waves_of(names[0], known)),)
         cards = self._linked | {name: self._cards[name] for name in names}
         planned = plan_parts(names, cards, known=known)
         return tuple(
             replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
-        )
-
-    def _part(self, match: Match) -> Part:
-        return Part(
-            text=match.text,
-            waves=((match.name,),),
-            score=match.best.p_value,
-            vector=None if match.joined else match.vector,
-            truncated=match.truncated,
         )
 
     def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from coterie.errors import ArtefactRefused, NotTrained
-from coterie.registry.compare import compare
-from coterie.registry.promotion import champion_of, judge
+from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import Registry
 from coterie.registry.version import Version
 from coterie.types import Reason, Verdict

@@ -12,12 +12,11 @@ from coterie.errors import EgressRefused, EngineBroken
 from coterie.governance import disguise as _disguise
 from coterie.governance.disguise import _places, changed, texts_of_prompt
 from coterie.governance.egress import PSEUDONYMISED, ClearancePolicy, Gate
-from coterie.governance.own_texts import OwnTexts
-from coterie.governance.pseudonyms import PseudonymBook, SessionPseudonyms
+from coterie.governance.pseudonyms import OwnTexts, PseudonymBook, SessionPseudonyms
 from coterie.privacy.detection import Kind, PersonalData
 from coterie.store.erasure import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
-from coterie.text.lookalikes import ALIKE
+from coterie.text.unicode import ALIKE
 from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Output, Principal, Prompt
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"

@@ -9,10 +9,9 @@ import pytest
 from safetensors.numpy import save
 
 from coterie.config.specialists import make_section
-from coterie.engines.features import fit_ngrams
+from coterie.engines.features import ColumnBins, TableHead, fit_ngrams
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine, TextHead, dump_head
 from coterie.engines.linear import NgramBlock as Block
-from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.registry.version import Version
 from coterie.runtime.codec import to_json

@@ -20,13 +20,13 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.features import stored_array
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.tasks.contract import Parts, Stored
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     CallContext,

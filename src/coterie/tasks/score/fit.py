@@ -14,8 +14,8 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from coterie.engines.features import TableHead
 from coterie.engines.linear import LinearEngine, TextHead, dump_head
-from coterie.engines.tables import TableHead
 from coterie.learning.calibration import fit_platt
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coterie.engines.features import ColumnBins, as_category, quoted
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine
-from coterie.engines.tables import ColumnBins, as_category, quoted
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
