@@ -171,7 +171,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     scale = _alternatives({word for words in _SCALES.values() for word in words})
     latin = rf"(?:[\s\u00a0]*(?P<scale>{scale})(?![^\W\d_]))?"
     number = rf"(?P<figures>{FIGURES})(?:,[-\u2013\u2014]{{1,2}})?(?:(?P<kanji>[万億兆][\d,.万億兆千]*)|{latin})"
-    minus = r"(?:(?P<minus>[-\u2212])[\s\u00a0]?)?"
+    minus = r"(?:(?P<minus>-|\u2212[\s\u00a0]?))?"  # a hyphen before white space is a dash
     before = (
         rf"(?:(?P<sign>(?<!\w)(?:{_alternatives(letters)})|(?<![\w$])(?:{_alternatives(signs - letters)}))"
         rf"|(?<![\w])(?P<code>{small}|(?-i:{codes})(?=[\s\u00a0\u202f])))"
@@ -287,6 +287,8 @@ def _money(text: str, match: re.Match[str], language: str | None) -> Money | Non
         minus, end = True, end + 1
     elif groups["open"]:
         start += 1
+    elif opened:
+        return None  # "$ (2) 2nd year": a blank with a footnote, or an amount below zero
     return Money(start, end, currency, -amount if minus else amount)
 
 
