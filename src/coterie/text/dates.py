@@ -23,6 +23,10 @@ _ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
 _KANJI_NUMBER = "[0-9\u3007一二三四五六七八九十]{1,4}"
 
 
+_ANY = re.compile(r"\d|年")
+"""What a text with a date has: most sentences have none, and are read no further."""
+
+
 class Date(NamedTuple):
     """A date in a text: `text[start:end]`."""
 
@@ -58,7 +62,8 @@ def find_dates(text: str, language: str | None = None) -> list[Date]:
         text: Any text.
         language: Decides the order of figures; names of months are known in all languages.
     """
-    return list(_find(narrow(text), language))
+    text = narrow(text)
+    return list(_find(text, language)) if _ANY.search(text) else []
 
 
 def _find(text: str, language: str | None) -> Iterator[Date]:
