@@ -12,9 +12,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting.energy import PackageMeter
+from coterie.accounting.energy import PackageMeter, ProcessOverhead
 from coterie.accounting.meter import CostMeter
-from coterie.accounting.overhead import ProcessOverhead
 from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.contract import EnginePlace, local_type
@@ -25,20 +24,20 @@ from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
+from coterie.models.catalogue import describe_model, locate
 from coterie.models.files import checksum_of
-from coterie.models.locate import describe_model, locate
 from coterie.network.network import Network
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
+from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
-from coterie.privacy.open import open_detector
 from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
-from coterie.routing.explain import Explanation
+from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory

@@ -20,8 +20,7 @@ from coterie.config.accounting import AccountingSection
 from coterie.config.file import LlamaModel
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import installed
+from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions

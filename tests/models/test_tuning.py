@@ -19,14 +19,12 @@ from coterie.assembly import open_network
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing, TrainingDiverged
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import installed
+from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.tasks.registry import read_dataset
 from coterie.training.rungs import possible_rungs, train_rungs
 from coterie.training.train import train
-from coterie.tuning.base import find_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad
 from coterie.tuning.plain_loop import plain_loop

@@ -137,8 +137,8 @@ def _read_release(to: Label | None, because: str | None) -> Release | None:
 
 def _find_document(path: Path | None, shelf: str | None, label: Label | None) -> Document | None:
     """What was named: a document of a shelf, or a file, read now in a process of its own. Raises `InputError`."""
+    from coterie.knowledge.parse import FileReader
     from coterie.knowledge.parsed import Unreadable
-    from coterie.knowledge.reading import FileReader
     from coterie.types import Document
 
     if path is None:

@@ -23,7 +23,7 @@ from coterie.errors import CoterieError, ModelUnpinned
 from coterie.knowledge.generation import shelf_state
 from coterie.knowledge.guard import declared_access, why_refused
 from coterie.knowledge.open import shelf_folder
-from coterie.models.locate import locate
+from coterie.models.catalogue import locate
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE
 from coterie.tasks.registry import task_of

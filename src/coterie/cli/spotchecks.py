@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coterie.policy.acceptance import AcceptThreshold
     from coterie.policy.cost_quality import CostQualityPolicy
     from coterie.policy.spot_checks import SpotChecks
-    from coterie.store.feedback import Complaints
+    from coterie.store.rows import Complaints
     from coterie.store.sqlite import SQLiteStore
     from coterie.types import Feedback, Trace
 
@@ -209,13 +209,17 @@ def _document(found: _Found, *, updated: bool) -> dict[str, object]:
                 "calibrated": {
                     "from": each.before.value,
                     "kept": each.before.accepted_share,
-                    "reason": each.before.reason,
+                    **_reason(each.before),
                 },
-                "checked": {"from": each.after.value, "kept": each.after.accepted_share, "reason": each.after.reason},
+                "checked": {"from": each.after.value, "kept": each.after.accepted_share, **_reason(each.after)},
             }
             for each in found.rows
         ],
     }
+
+
+def _reason(threshold: AcceptThreshold) -> dict[str, object]:
+    return {"reason": ""} if threshold.reason is None else threshold.reason.described()
 
 
 def _show(found: _Found, *, waiting: bool, updated: bool) -> None:

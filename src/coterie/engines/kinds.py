@@ -17,7 +17,7 @@ class LlamaType(EngineType[LlamaModel]):
     def open(self, name: str, model: LlamaModel, place: EnginePlace) -> StreamingEngine:
         """The model's file with its adapters, by path: llama.cpp reads them itself."""
         from coterie.engines.llama import LlamaEngine
-        from coterie.models.locate import locate
+        from coterie.models.catalogue import locate
 
         return LlamaEngine.configured(name, model, locate(model, place.folder), adapters=place.adapters)
 

@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 from coterie.config.file import LlamaModel, ModelEntry, RemoteModel
 from coterie.config.generalist import GeneralistSection
 from coterie.context.view import CONVERSATION
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
-from coterie.generalist.faithfulness import made_up
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.generalist.reading import made_up
 from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
 from coterie.text.language import language_of
+from coterie.text.unicode import estimate_tokens
 from coterie.types import (
     SYSTEM,
     Amount,
@@ -41,6 +41,7 @@ from coterie.types import (
     Labelled,
     Message,
     Prompt,
+    Reason,
     SpecialistCard,
     Task,
     impersonal,
@@ -160,8 +161,8 @@ class Asking:
             self._deadline += seconds
 
     @property
-    def spent(self) -> str:
-        """Which of the limits in tokens and money is used up, in words; empty if none is."""
+    def spent(self) -> Reason | None:
+        """Which of the limits in tokens and money is used up; None if none is."""
         return self.allowance.used_up
 
     # --- a task that nobody else could do --------------------------------------------------------
@@ -182,7 +183,7 @@ class Asking:
         An answer that breaks off after its first piece ends with a piece that says why.
         """
         if not task.text.strip() and not task.columns:
-            yield replace(abstention(NAME, task, "there is nothing to answer"), task="generate")
+            yield replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
             return
         source = _Sensitivity.of(task, *view.entries)
         begun, held = False, ""
@@ -236,7 +237,7 @@ class Asking:
         marks = max((len(each.citations) for each in findings), default=0)
         language = language_of(finding.text, task.language or "en")
         if finding.accepted and (added := made_up(finding.text, sources, marks=marks, language=language)):
-            reason = f"it says what no finding says: {', '.join(map(repr, added))}"
+            reason = Reason("abstain.unsupported", added=", ".join(map(repr, added)))
             return replace(finding, accepted=False, reason=reason)
         return finding
 
@@ -344,7 +345,7 @@ class _Sensitivity(NamedTuple):
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
         """The highest of each."""
-        return cls(max(each.label or Label.RESTRICTED for each in things), impersonal(*things))
+        return cls(max(thing.label or Label.RESTRICTED for thing in things), impersonal(*things))
 
 
 def _pseudonymises(model: ModelEntry) -> bool:
@@ -357,11 +358,11 @@ def _answered(heard: Heard, source: _Sensitivity) -> Finding:
     if heard.output is None:
         broken = bool(text)
         text += _broken_off(heard) if broken else ""
-        reason = heard.reason or "nobody could be asked"
+        reason = heard.reason or Reason("abstain.no_model")
     else:
-        reason = f"answered by {heard.engine!r}; how sure it is is not known"
-        reason += "; its answer was cut at its longest length" if heard.output.finish != "stop" else ""
-        reason += f"; before that: {heard.reason}" if heard.reason else ""
+        notes = [Reason("note.answer_cut")] if heard.output.finish != "stop" else []
+        notes += [Reason("note.before", why=heard.reason)] if heard.reason else []
+        reason = Reason("accept.generalist", *notes, model=heard.engine)
     return Finding(
         specialist=NAME,
         value=text or None,

@@ -12,8 +12,8 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
 from coterie.learning.measure import finish
+from coterie.tuning.base import CausalBase
 from coterie.tuning.causal import TokenPair, load_causal
-from coterie.tuning.causal_base import CausalBase
 from coterie.tuning.lora import GGUF_ADAPTER, LoraRecipe, adapter_files, lora_recipe_for, tune_adapter
 
 FIRST, STORED = "first", "stored"

@@ -22,7 +22,7 @@ from coterie.config.file import Config, LlamaModel, Model, RemoteModel
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.contract import EnginePlace, local_type
 from coterie.errors import CoterieError, StoreError
-from coterie.models.locate import describe_model, locate
+from coterie.models.catalogue import describe_model, locate
 from coterie.protocols import Engine
 from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
-from coterie.tuning.base import BaseEncoder, find_base
-from coterie.tuning.causal_base import CausalBase, find_causal_base
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import AnswerForm, Finding, Rung, SpecialistCard
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
@@ -61,13 +59,13 @@ class TextEncoder(Engine, Protocol):
 class TrainedTask(Protocol):
     """What training asks of a task; `coterie.tasks.contract.TaskType` is one."""
 
-    kind: str
+    kind: ClassVar[str]
     """Its name."""
-    form: AnswerForm
+    form: ClassVar[AnswerForm]
     """What its values are."""
-    guards_columns: bool
+    guards_columns: ClassVar[bool]
     """What it does not read of structured input, nobody who answers in its place may read."""
-    encodes_texts: bool
+    encodes_texts: ClassVar[bool]
     """Whether its rung `embedding` looks at the encoding of a whole text."""
 
     def measures(self, section: Any, /) -> tuple[str, ...]:  # noqa: ANN401 - its own section

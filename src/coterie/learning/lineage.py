@@ -11,7 +11,7 @@ from coterie import __version__
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job
-from coterie.tuning.causal_base import CausalBase
+from coterie.tuning.base import CausalBase
 from coterie.types import Rung
 
 _LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "tokenizers")

@@ -30,3 +30,17 @@ class DetectorType(ABC, Generic[P]):
 
 DETECTOR_TYPES: Door[DetectorType[Any]] = Door("coterie.detectors", DetectorType, "detector")
 """Every kind of detector by its name."""
+
+
+def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
+    """Load what `[privacy]` names.
+
+    Args:
+        section: The setting.
+        folder: The network's, from which a path in it is read.
+
+    Raises:
+        ExtraMissing: it needs a package.
+        ArtefactRefused: the model's file is not what its checksum says.
+    """
+    return DETECTOR_TYPES.load(section.detector).open(section, folder)

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from coterie.privacy.contact import find_births, find_emails, find_ips, find_urls
-from coterie.privacy.context import count_digits, digits_between
-from coterie.privacy.detection import Kind, PersonalData, settle
-from coterie.privacy.identity import find_national_ids, find_papers
-from coterie.privacy.payment import find_accounts, find_cards, find_ibans
-from coterie.privacy.phone import find_phones
-from coterie.privacy.plain import plain_of
+from coterie.privacy.contact import find_births, find_emails, find_ips, find_phones, find_urls
+from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_between, plain_of, settle
+from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_pins, find_secrets
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
@@ -107,7 +104,10 @@ def _find(text: str) -> tuple[PersonalData, ...]:
         begin, piece = _numbered(_claimed(text, found))
         digits = count_digits(piece)
         numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
-        found += (_moved(each, begin) for each in numbers) if begin else numbers
+        found += (
+            replace(number, start=number.start + begin, end=number.end + begin) if begin else number
+            for number in numbers
+        )
     return settle(found)
 
 
@@ -129,7 +129,3 @@ def _numbered(text: str) -> tuple[int, str]:
         return 0, ""
     begin = max(0, place[0] - _AROUND)
     return begin, text[begin : place[1] + _AROUND]
-
-
-def _moved(each: PersonalData, by: int) -> PersonalData:
-    return PersonalData(kind=each.kind, start=each.start + by, end=each.end + by, score=each.score)

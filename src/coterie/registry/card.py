@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from coterie.registry.report import mapping, number, rung_row
+from coterie.registry.promotion import mapping, number, rung_row
 
 # --- The Markdown of a model card.
 
@@ -94,7 +94,7 @@ def _share(value: object) -> str:
 def _proxies(attribute: str, about: Mapping[str, object]) -> str:
     """What tells an attribute that is not used, the most telling first."""
     columns = about.get("columns")
-    found = [mapping(each) for each in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
+    found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
     found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
     told = [
         f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "
@@ -216,7 +216,8 @@ def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
 
 def _results(report: Mapping[str, object]) -> str:
     """Every figure with its interval, the lexical floor beside it."""
-    chosen, floor = mapping(report.get("metrics")), _floor(report)
+    chosen = mapping(report.get("metrics"))
+    floor = {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
     if not chosen:
         return "Not measured."
     rung = words(report.get("rung"))
@@ -245,11 +246,6 @@ def _weakest(report: Mapping[str, object]) -> str:
     rows = [(words(label), *(figure_of(each.get(key)) for key in _SLICE)) for label, each in ranked]
     shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
     return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
-
-
-def _floor(report: Mapping[str, object]) -> Mapping[str, object]:
-    """Held-out figures of the lexical rung, empty if that is the chosen one or was not tried."""
-    return {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
 
 
 def _figure(metrics: Mapping[str, object], name: str) -> str:

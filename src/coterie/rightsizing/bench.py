@@ -276,7 +276,7 @@ def chain_curve(candidates: Sequence[Candidate], rows: Sequence[RungRow]) -> tup
     What it takes is the sum of what its rungs take where they are asked: by held-out rows, and by what each rung takes
     alone.
     """
-    chain = next((each for each in candidates if each.rung == "chain"), None)
+    chain = next((candidate for candidate in candidates if candidate.rung == "chain"), None)
     if chain is None:
         return ()
     about: Mapping[str, Any] = chain.notes
@@ -301,6 +301,6 @@ def _summed(costs: Sequence[Per1000], asked: Sequence[float]) -> Per1000:
     joules = [None if each.joules is None else each.joules * share for each, share in pairs]
     money = [None if each.money is None else each.money * Decimal(str(share)) for each, share in pairs]
     return Per1000(
-        joules=None if None in joules else sum(each for each in joules if each is not None),
-        money=None if None in money else sum((each for each in money if each is not None), Decimal(0)),
+        joules=None if None in joules else sum(part for part in joules if part is not None),
+        money=None if None in money else sum((part for part in money if part is not None), Decimal(0)),
     )

@@ -28,7 +28,7 @@ from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSi
 from coterie.rightsizing.verdict import decide, difference
 from coterie.tasks.registry import task_of
 from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 
 CHECKPOINTS_FOLDER = ".checkpoints"
 """In the folder that versions are kept in; no specialist can be called so."""
@@ -72,7 +72,17 @@ def rightsize(
     progress = progress or Silent()
     _check(rows, large)
     checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
-    trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
+    trained = train_rungs(
+        NAME,
+        rows.section,
+        train=rows.train,
+        held_out=rows.held_out,
+        encoder=encoder,
+        progress=progress,
+        models={} if model is None else {str(rows.section.model): model},
+        asked=asked,
+        checkpoints=checkpoints,
+    )
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
         bench = Bench(
             rows=rows,
@@ -90,28 +100,6 @@ def rightsize(
     if checkpoints:
         checkpoints.clear()
     return _result(rows, trained, measured, large, conditions)
-
-
-def _train(
-    rows: Rows,
-    encoder: TextEncoder,
-    progress: Progress,
-    *,
-    model: LlamaModel | None,
-    asked: AskedModel | None,
-    checkpoints: Checkpoints | None,
-) -> TrainedRungs:
-    return train_rungs(
-        NAME,
-        rows.section,
-        train=rows.train,
-        held_out=rows.held_out,
-        encoder=encoder,
-        progress=progress,
-        models={} if model is None else {str(rows.section.model): model},
-        asked=asked,
-        checkpoints=checkpoints,
-    )
 
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
@@ -143,11 +131,7 @@ def _check(rows: Rows, large: LargeRow | None) -> None:
 
 
 def _result(
-    rows: Rows,
-    trained: TrainedRungs,
-    measured: tuple[RungRow, ...],
-    large: LargeRow | None,
-    conditions: Conditions,
+    rows: Rows, trained: TrainedRungs, measured: tuple[RungRow, ...], large: LargeRow | None, conditions: Conditions
 ) -> RightSizing:
     section, measure, bar = rows.section, rows.held.measure, {str(k): v for k, v in rows.section.bar.items()}
     taken = next(row for row in measured if row.rung == trained.choice.candidate.rung)
@@ -221,17 +205,12 @@ def _beside(measure: str, taken: RungRow, name: str, other: RungRow | LargeRow) 
     return Comparison(
         first=taken.rung,
         second=name,
-        measure=_compared(measure),
+        measure="auc" if measure == "auc" else "accuracy",
         rows=len(common),
         difference=difference(measure, [first[at] for at in common], [second[at] for at in common]),
         joules=_ratio(taken.per_1000.joules, other.per_1000.joules),
         money=_ratio(taken.per_1000.money, other.per_1000.money),
     )
-
-
-def _compared(measure: str) -> str:
-    """What a difference is of: rows are right or wrong, and only an AUC is worked out otherwise."""
-    return "auc" if measure == "auc" else "accuracy"
 
 
 def _ratio(first: float | Decimal | None, second: float | Decimal | None) -> float | None:

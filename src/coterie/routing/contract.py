@@ -14,7 +14,7 @@ from coterie.types import Context, Request, SpecialistCard
 
 if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder
-    from coterie.routing.explain import Explanation
+    from coterie.routing.matching import Explanation
     from coterie.routing.profile import Profile
 
 R = TypeVar("R", bound=RouterSection)

@@ -14,8 +14,8 @@ class LearnedType(RouterType[RouterSection]):
 
     def open(self, section: RouterSection, parts: RouterParts) -> Router:
         """The router of the champions' profiles; who reads facts is reached through who writes them."""
-        from coterie.routing.orders import OrderSense
         from coterie.routing.router import LearnedRouter
+        from coterie.routing.splitting import OrderSense
 
         return LearnedRouter(
             cards=parts.cards,

@@ -18,21 +18,29 @@ import numpy as np
 
 from coterie.context.standing import known_facts
 from coterie.protocols import Engine
-from coterie.routing.explain import Explanation, consider
-from coterie.routing.matching import WEIGHT, Discriminant, Fit, Match, RoutingScope, Typicality, choose
-from coterie.routing.orders import OrderSense, span_means
+from coterie.routing.matching import (
+    WEIGHT,
+    Discriminant,
+    Explanation,
+    Fit,
+    Match,
+    RoutingScope,
+    Typicality,
+    choose,
+    consider,
+)
 from coterie.routing.plan import Waves, plan_parts, plan_waves
-from coterie.routing.profile import COLD_SIMILARITY, Compared, Profile
-from coterie.routing.reading import RequestReader, RequestReading, SmallTalk
-from coterie.routing.shortlist import Bank, Shortlist
-from coterie.routing.spelling import Spelling
+from coterie.routing.profile import COLD_SIMILARITY, Bank, Compared, Profile, Shortlist
+from coterie.routing.reading import RequestReader, RequestReading, SmallTalk, Spelling
 from coterie.routing.splitting import (
     LONGEST,
+    OrderSense,
     Piece,
     propose_clearest,
     propose_ends,
     propose_judged,
     propose_marked,
+    span_means,
     word_starts,
 )
 from coterie.text.language import is_english, language_of
@@ -44,10 +52,12 @@ from coterie.types import (
     Output,
     Part,
     Prompt,
+    Reason,
     Request,
     Route,
     SpecialistCard,
     Step,
+    all_of,
     total_usage,
 )
 
@@ -171,7 +181,7 @@ class LearnedRouter:
 
     # --- from scores to a route ------------------------------------------------------------------
 
-    def _by_columns(self, request: Request) -> dict[str, tuple[Part, str]]:
+    def _by_columns(self, request: Request) -> dict[str, tuple[Part, Reason]]:
         """A part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
@@ -180,11 +190,11 @@ class LearnedRouter:
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
                 part = Part(text=request.text, waves=((name,),), score=shared / len(card.columns))
-                found[name] = part, f"{name}: the input has {shared} of its {len(card.columns)} columns"
+                found[name] = part, Reason("route.columns", specialist=name, shared=shared, columns=len(card.columns))
         return found
 
     def _parts(
-        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], known: AbstractSet[str]
+        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], known: AbstractSet[str]
     ) -> tuple[Part, ...]:
         """The parts with their waves, and which of them read what another one writes."""
         # Who is asked for the columns gets the text with them.
@@ -193,22 +203,21 @@ class LearnedRouter:
         for match in asked:
             if match.name not in by_columns:
                 names.append(match.name)
-                parts.append(self._part(match))
+                parts.append(
+                    Part(
+                        text=match.text,
+                        waves=((match.name,),),
+                        score=match.best.p_value,
+                        vector=None if match.joined else match.vector,
+                        truncated=match.truncated,
+                    )
+                )
         if len(parts) == 1:
             return (replace(parts[0], waves=self._waves_of(names[0], known)),)
         cards = self._linked | {name: self._cards[name] for name in names}
         planned = plan_parts(names, cards, known=known)
         return tuple(
             replace(part, waves=each.waves, after=each.after) for part, each in zip(parts, planned, strict=True)
-        )
-
-    def _part(self, match: Match) -> Part:
-        return Part(
-            text=match.text,
-            waves=((match.name,),),
-            score=match.best.p_value,
-            vector=None if match.joined else match.vector,
-            truncated=match.truncated,
         )
 
     def _waves_of(self, name: str, known: AbstractSet[str]) -> Waves:
@@ -218,35 +227,38 @@ class LearnedRouter:
         return self._waves[name, known]
 
     def _reason(
-        self, by_columns: Mapping[str, tuple[Part, str]], asked: Sequence[Match], matches: Sequence[Match]
-    ) -> str:
+        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], matches: Sequence[Match]
+    ) -> Reason:
         reasons = [reason for _, reason in by_columns.values()]
         reasons += [self._why(match) for match in asked if match.name not in by_columns]
         if not reasons:
-            reasons = [self._why_not(match) for match in matches] or ["no specialist takes such an input"]
-            reasons += [
-                f"{name} is not trained yet, so it is not asked: coterie train {name}" for name in self._untrained
-            ]
-        return "; ".join(reasons)
+            reasons = [self._why_not(match) for match in matches] or [Reason("route.nobody")]
+            reasons += [Reason("route.untrained", specialist=name) for name in self._untrained]
+        return all_of(reasons)
 
-    def _why(self, match: Match) -> str:
-        reason = f"{match.name}: like its {match.best.nearest!r}, {match.best.words}"
-        if match.second is not None:
-            reason += f"; second is {match.second}, {match.fits[match.second].words}"
-        return reason
+    @staticmethod
+    def _why(match: Match) -> Reason:
+        best, second = match.best, match.second
+        reason = Reason("route.like", specialist=match.name, nearest=best.nearest, fit=best.described)
+        if second is None:
+            return reason
+        return reason.noting(Reason("route.second", specialist=second, fit=match.fits[second].described))
 
-    def _why_not(self, match: Match) -> str:
+    def _why_not(self, match: Match) -> Reason:
+        fit = match.best
         if match.small_talk is not None:
-            return f"it is like {match.small_talk!r}, which is nobody's job here"
-        return (
-            f"it is like nobody's examples: the nearest specialist is {match.name} (similarity "
-            f"{match.best.similarity:.2f}, {self._needed(match.best)})"
-        )
-
-    def _needed(self, fit: Fit) -> str:
+            return Reason("route.small_talk", like=match.small_talk)
         if fit.profile.cold:
-            return f"needs {COLD_SIMILARITY}"
-        return f"more typical than {fit.p_value:.1%} of the examples, needs {self._false_rejection:.0%}"
+            return Reason(
+                "route.unlike_description", specialist=match.name, similarity=fit.similarity, needed=COLD_SIMILARITY
+            )
+        return Reason(
+            "route.unlike_examples",
+            specialist=match.name,
+            similarity=fit.similarity,
+            p_value=fit.p_value,
+            needed=self._false_rejection,
+        )
 
     # --- scores ----------------------------------------------------------------------------------
 

@@ -10,17 +10,79 @@ reading of the request tells which of all boundaries parts it best, joining word
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from coterie.routing.orders import means_between
 from coterie.text.language import is_english
 from coterie.text.segmentation import LOOSE_STOP
+
+# --- Orders to the router.
+
+ORDERS_FILE = Path(__file__).parent / "orders.json"
+"""Made by `benchmarks/noise/fit_orders.py`."""
+CLEARLY = 2.0
+"""Log-odds by which what stands before an order in its clause must be none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OrderSense:
+    """Tells orders from requests; for the vectors of one encoder."""
+
+    weights: np.ndarray  # (D,)
+    bias: float
+
+    @classmethod
+    def bundled(cls, encoder_sha256: str) -> OrderSense | None:
+        """The one that comes with the package; None for another encoder than it was made with."""
+        found: Mapping[str, object] = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
+        if found["encoder"] != encoder_sha256:
+            return None
+        return cls(weights=np.array(found["weights"], dtype=np.float32), bias=float(str(found["bias"])))
+
+    def are_orders(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,) bool
+        """Which vectors are of words to the router: of requests about 1 in 50."""
+        return self._scores(vectors) > 0
+
+    def start(self, states: np.ndarray, offsets: np.ndarray, places: Sequence[int], end: int) -> int:
+        """Where in a clause that is words to the router they begin: whoever writes without marks may ask before them.
+
+        Args:
+            states: (T, D) of the text's tokens.
+            offsets: (T, 2) where they stand in it.
+            places: The clause's beginning, then where the words to the router may begin instead.
+            end: Of the clause.
+        """
+        before = self._scores(span_means(states, offsets, np.array([(places[0], place) for place in places[1:]])))
+        behind = self._scores(span_means(states, offsets, np.array([(place, end) for place in places[1:]])))
+        parted = np.where((before < -CLEARLY) & (behind > 0), behind - before, -np.inf)
+        best = int(parted.argmax())
+        return places[1 + best] if np.isfinite(parted[best]) else places[0]
+
+    def _scores(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
+        return np.asarray(vectors @ self.weights + self.bias)
+
+
+def span_means(states: np.ndarray, offsets: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (T, D), (T, 2), (M, 2)
+    """The mean of the tokens' states in each span of characters, of unit length: nearly the vectors of the spans."""
+    sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
+    return means_between(sums, offsets, spans[:, 0], spans[:, 1])
+
+
+def means_between(sums: np.ndarray, offsets: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M, D)
+    """The same from running sums of the states (T + 1, D)."""
+    first, last = np.searchsorted(offsets[:, 0], starts), np.searchsorted(offsets[:, 0], ends)
+    means = sums[last] - sums[first]
+    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+# --- Compound requests.
 
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
@@ -230,7 +292,7 @@ def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) ->
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
     """The side of a boundary that is most like somebody; None if the whole is about as much so."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
     if not within:
         return None
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
@@ -274,16 +336,13 @@ def _part(
     alike: Mapping[Mark, float] = _NEVER,
 ) -> Piece:
     """The span with its best split, if its halves are like different specialists, and so on in each half."""
-    within = [each for each in boundaries if _stands(tokens.text, start, end, each)]
+    within = [boundary for boundary in boundaries if _stands(tokens.text, start, end, boundary)]
     whole = _piece(tokens.text, start, end)
     best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
     if best is None:
         return whole
     budget[0] -= 1
-    halves = (
-        _part(tokens, start, best.end, within, budget),
-        _part(tokens, best.start, end, within, budget),
-    )
+    halves = (_part(tokens, start, best.end, within, budget), _part(tokens, best.start, end, within, budget))
     return replace(whole, mark=best.mark, joined=best.joined, pieces=halves)
 
 
@@ -378,7 +437,7 @@ def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
     """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    marked = [each for each in _boundaries(text, language) if each.mark in {"sentence", "joiner"}]
+    marked = [boundary for boundary in _boundaries(text, language) if boundary.mark in {"sentence", "joiner"}]
     for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))

@@ -18,7 +18,7 @@ from coterie.learning.job import Job, TextEncoder, check_job
 from coterie.learning.measure import Encoded, encode
 from coterie.learning.progress import Progress, Silent
 from coterie.tasks.registry import task_of
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from coterie.tasks.registry import task_of
 from coterie.tasks.report import write_report
 from coterie.training.report import judge_promotion, warn_fallen
 from coterie.training.rungs import TrainedRungs, fit_rungs
-from coterie.tuning.checkpoints import Checkpoints
+from coterie.tuning.base import Checkpoints
 from coterie.types import Step, Usage
 
 # --- What a version says of its data is true only if the files are still those that were read.
@@ -317,7 +317,7 @@ def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained) -> T
         version=version,
         promoted=promotion.allowed,
         report=made.report,
-        promotion=promotion.reason,
+        promotion=str(promotion.reason),
         warnings=fallen,
         seconds=made.seconds,
     )

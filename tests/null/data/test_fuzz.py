@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from coterie.config.file import parse_config
 from coterie.errors import ConfigError, DataError
+from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
-from coterie.knowledge.reading import FileReader
 from coterie.tasks.registry import read_dataset
 
 EXAMPLES = os.environ.get("COTERIE_FUZZ")

@@ -8,8 +8,8 @@ import pytest
 from coterie.config.file import parse_config
 from coterie.config.privacy import PrivacySection
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing
+from coterie.privacy.contract import open_detector
 from coterie.privacy.names import NameDetector, bundled_model, store_model
-from coterie.privacy.open import open_detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.presidio import PresidioDetector
 from coterie.testing import check_detector

@@ -9,10 +9,9 @@ import pytest
 from safetensors.numpy import save
 
 from coterie.config.specialists import make_section
-from coterie.engines.features import fit_ngrams
+from coterie.engines.features import ColumnBins, TableHead, fit_ngrams
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine, TextHead, dump_head
 from coterie.engines.linear import NgramBlock as Block
-from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.registry.version import Version
 from coterie.runtime.codec import to_json
@@ -268,7 +267,7 @@ async def test_a_text_longer_than_the_window_is_cut_and_said_so():
     who = load(ADAPTED, models={"small": engine}, model="small")
     finding = await who.consult(Task(text="card " * 100), ContextView())
 
-    assert "only the beginning of the text was read" in finding.reason
+    assert "note.text_truncated" in finding.reason.codes
     read = [len(prompt.text) for prompt in engine.prompts]
     assert read[0] == read[1] > read[2] > read[3] > 100
 

@@ -8,9 +8,9 @@ from coterie.config.specialists import SpecialistSection, make_section
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.learning.dataset import Dataset, Row
 from coterie.models.files import hash_file
-from coterie.testing.engines import gguf_bytes
+from coterie.testing.fakes import gguf_bytes
 from coterie.training.rungs import possible_rungs, train_rungs
-from coterie.tuning.causal_base import find_causal_base
+from coterie.tuning.base import find_causal_base
 
 DATA = Dataset(
     name="rows.csv",
@@ -72,7 +72,7 @@ def test_a_base_that_is_not_here(tmp_path, monkeypatch):
 
 def test_without_peft(tmp_path, monkeypatch):
     """The hint is the command that installs it."""
-    monkeypatch.setattr("coterie.tuning.causal_base.find_spec", lambda name: None if name == "peft" else name)
+    monkeypatch.setattr("coterie.tuning.base.find_spec", lambda name: None if name == "peft" else name)
     with pytest.raises(ExtraMissing, match="needs the package 'peft'") as error:
         find_causal_base("small", LlamaModel(engine="llama", name="smollm2"), tmp_path)
     assert "coterie[train]" in error.value.hint

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Encoding
 
-from coterie.engines.tags import OnnxTagger, TokenTags, windows
+from coterie.engines.onnx import OnnxTagger, TokenTags, windows
 from coterie.learning.examples import deal_folds
 from coterie.learning.job import Job
 from coterie.tasks.extract.document import TextRange

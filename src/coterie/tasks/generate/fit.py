@@ -12,20 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coterie.config.file import Config
-from coterie.engines.unicode import estimate_tokens
 from coterie.errors import DataError
 from coterie.learning.candidates import bar_met
 from coterie.learning.dataset import Row
 from coterie.learning.job import Job
 from coterie.learning.lineage import describe_data, describe_origin, licence_warnings
-from coterie.models.catalogue import CATALOGUE
-from coterie.models.locate import describe_model
+from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
 from coterie.tasks.contract import Trained, Workplace
 from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
 from coterie.tasks.generate.section import GenerateSection
 from coterie.tasks.registry import task_of
+from coterie.text.unicode import estimate_tokens
 
 if TYPE_CHECKING:
     from coterie.tasks.generate.fit_replies import TunedReplies

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from coterie.engines.features import TableHead
 from coterie.engines.linear import LinearEngine, TextHead, dump_head
-from coterie.engines.tables import TableHead
 from coterie.learning.calibration import fit_platt
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset
@@ -379,5 +379,5 @@ def _notes(
             "interval": list(auc_interval(fitted.floor, targets, seed=0)),
         },
         "left_out": dict(fitted.plan.left_out),
-        "threshold": {"value": threshold.value, "coverage": threshold.coverage, "reason": threshold.reason},
+        "threshold": {"value": threshold.value, "coverage": threshold.coverage, **threshold.reason.described()},
     }
