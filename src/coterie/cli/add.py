@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,6 +177,7 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
 
 def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
     """Check everything, then write: data first, coterie.toml last."""
+    from coterie.config.edit import add_tables
     from coterie.config.file import load_config, parse_config
     from coterie.config.section import FILE_NAME
 
@@ -186,7 +187,7 @@ def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapp
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8")
     known = {("knowledge", each): _as_indexed(folder, each) for each in shelves}
-    added = _with_tables(text, {**known, ("specialists", name): settings})
+    added = add_tables(text, {**known, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
     except ConfigError as error:
@@ -273,60 +274,6 @@ def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
     from coterie.knowledge.open import shelf_folder
 
     return {key: str(value) for key, value in given_before(shelf_folder(folder, shelf))._asdict().items() if value}
-
-
-def _with_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """The file's text with more tables at its end, such as `specialists.NAME`; what was there stays, to the byte."""
-    snippet = "\n".join(_table(*names, settings) for names, settings in tables.items())
-    newline = "\r\n" if "\r\n" in text else "\n"
-    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
-    added = added.replace("\r\n", "\n").replace("\n", newline)
-    _check_only_added(text, added, tables, snippet)
-    return added
-
-
-def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
-    import tomlkit
-
-    table = tomlkit.table()
-    for key, value in settings.items():
-        table.add(key, _inline(value))
-    parent = tomlkit.table(is_super_table=True)
-    parent.add(name, table)
-    document = tomlkit.document()
-    document.add(kind, parent)
-    return tomlkit.dumps(document)
-
-
-def _inline(value: object) -> object:
-    """A table as `{ key = value }` on one line; anything else as it is."""
-    import tomlkit
-
-    if not isinstance(value, dict):
-        return value
-    table = tomlkit.inline_table()
-    table.update(value)
-    return table
-
-
-def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
-    """Refuse to write a file that would say anything else than before and the new tables."""
-    import tomllib
-
-    try:
-        found = tomllib.loads(after)
-    except tomllib.TOMLDecodeError:
-        found = {}
-    whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
-    if not whole or _filled(found) != _filled(tomllib.loads(before)):
-        raise ConfigError(
-            "coterie.toml writes its specialists in a form that a table cannot be added to.",
-            hint=f"Add this by hand:\n\n{snippet}",
-        )
-
-
-def _filled(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if value != {}}
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:

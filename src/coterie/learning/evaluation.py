@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from coterie.learning.metrics import Interval, Slice
 from coterie.tasks.extract.metrics import FieldFigures
+from coterie.types.html import html_table
 
 _NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields"}
 
@@ -21,7 +22,7 @@ class Confusion:
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
 
@@ -93,3 +94,22 @@ class Evaluation:
             "confusions": [vars(confusion) for confusion in self.confusions],
             **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
         }
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that the rows can give, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, float)}
+
+    def __repr__(self) -> str:
+        figures = (
+            f"{name}={value:.3f}{self._interval(name, ' [{:.3f}, {:.3f}]')}" for name, value in self.figures.items()
+        )
+        return f"Evaluation({', '.join([f'n={self.n}', *figures])})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, value, self._interval(name, "{:.3f} to {:.3f}")) for name, value in self.figures.items()]
+        return html_table([f"{self.n:,} rows", "value", "95% interval"], rows)
+
+    def _interval(self, name: str, form: str) -> str:
+        interval = self.intervals.get(name)
+        return "" if interval is None else form.format(interval.low, interval.high)

@@ -14,7 +14,7 @@ from coterie.learning.reading import read_dataset
 from coterie.models.catalogue import CATALOGUE
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.fit import train_generate
-from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
 
 CONFIG = """
 [specialists.triage]

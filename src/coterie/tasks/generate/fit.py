@@ -22,7 +22,7 @@ from coterie.learning.reading import read_section
 from coterie.models.catalogue import CATALOGUE
 from coterie.models.locate import describe_model
 from coterie.tasks.generate.draft import Drafting
-from coterie.tasks.generate.fit_replies import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
 
 if TYPE_CHECKING:
     from coterie.tasks.generate.fit_replies import TunedReplies

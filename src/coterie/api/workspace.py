@@ -1,0 +1,222 @@
+"""Network folders behind the fitted specialists: a temporary one to fit in, and the user's to save into."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from coterie.api.options import FitOptions, progress_of, settings_of
+from coterie.cli.files import copy_file, sole_editor, write_bytes
+from coterie.config.edit import add_tables, replace_table
+from coterie.config.file import Config, load_config, parse_config
+from coterie.config.section import FILE_NAME
+from coterie.engines.onnx import OnnxEncoder
+from coterie.errors import InputError, UnknownSpecialist
+from coterie.knowledge.declared import index_declared
+from coterie.learning.progress import Progress, Silent
+from coterie.registry.registry import open_registry
+from coterie.registry.version import Version
+from coterie.runtime.bridge import run
+from coterie.training.train import TrainedSpecialist, store_version, train
+
+Tables = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Tables of `coterie.toml` by kind and name, such as `("knowledge", "documents")`."""
+
+_DATA_FILES = {"data": "data/{name}{suffix}", "test": "data/{name}.test{suffix}"}
+_OWN_FILES = {"report.json", "card.md"}
+
+
+@cache
+def shared_encoder() -> OnnxEncoder:
+    """The encoder of every specialist in this process."""
+    return OnnxEncoder.bundled(threads=2)
+
+
+@dataclass(kw_only=True, eq=False)
+class StoredSpecialist:
+    """A specialist's version in the folder of a network."""
+
+    folder: Path
+    name: str
+    version: Version
+    config: Config = field(repr=False)
+
+    @property
+    def section(self) -> Any:  # noqa: ANN401 - each task has a section of its own
+        """Its section of `coterie.toml`."""
+        return self.config.specialists[self.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What `save` did."""
+
+    folder: Path
+    name: str
+    version: str
+    promoted: bool
+    """Whether the network answers with this version from now on; otherwise it is the candidate."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is fitted: rows as JSON objects, and what `coterie.toml` says of them."""
+
+    name: str
+    settings: Mapping[str, Any]
+    rows: Sequence[Mapping[str, object]] = ()
+    test: Sequence[Mapping[str, object]] | None = None
+    tables: Tables = field(default_factory=dict)
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Texts of documents by file name."""
+
+
+def fit_in_workspace(plan: Plan, options: FitOptions) -> StoredSpecialist:
+    """Train a specialist in a temporary folder, which is removed with the object that is returned.
+
+    Raises:
+        DataError, ConfigError: the rows or options do not fit the task.
+    """
+    settings = {**plan.settings, **settings_of(options)}
+    folder = Path(tempfile.mkdtemp(prefix="coterie-"))
+    try:
+        for key, rows in (("data", plan.rows), ("test", plan.test)):
+            if rows:
+                settings[key] = _DATA_FILES[key].format(name=plan.name, suffix=".jsonl")
+                write_rows(folder / settings[key], rows)
+        for name, text in plan.documents.items():
+            _write(folder / name, text)
+        tables = {**plan.tables, ("specialists", plan.name): settings}
+        _write(folder / FILE_NAME, add_tables("", tables))
+        _index(folder, plan.tables, progress_of(options))
+        report = train(folder, [plan.name], progress=progress_of(options), encoder=shared_encoder())
+        stored = open_stored(folder, plan.name, report.specialists[plan.name].version)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(stored, shutil.rmtree, folder, ignore_errors=True)
+    return stored
+
+
+def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSpecialist:
+    """A version of a network's specialist, its champion by default. Raises `SetupError` or `UnknownSpecialist`."""
+    config = load_config(folder)
+    if name not in config.specialists:
+        raise UnknownSpecialist(
+            f"Asked for {name!r}; the network in {str(folder)!r} has {sorted(config.specialists)}.",
+            hint="Use one of these names.",
+        )
+    registry = open_registry(folder, config.registry)
+    found = registry.champion(name) if version is None else registry.load(name, version)
+    return StoredSpecialist(folder=folder, name=name, version=found, config=config)
+
+
+def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool = False) -> Saved:
+    """Put a specialist into the folder of a network: its data, its section and its version.
+
+    Args:
+        stored: The specialist.
+        folder: The network's; made if it is not there.
+        name: What it is called there.
+        replace: A specialist of this name with other settings is overwritten.
+
+    Raises:
+        InputError: the network has a specialist, model or index of this name with other settings.
+        SetupError: something cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    if not path.exists():
+        _write(path, tomlkit.dumps({"network": {"name": folder.resolve().name or "network"}}))
+    with sole_editor(path):
+        config = load_config(folder)
+        settings, tables = _described(stored, folder, name)
+        text = path.read_bytes().decode("utf-8")
+        edited = _edited(text, config, name, settings, tables, replace=replace)
+        for key in _DATA_FILES:
+            if key in settings:
+                copy_file(stored.folder / getattr(stored.section, key), folder / str(settings[key]))
+        if edited != text:
+            write_bytes(path, edited.encode())
+    _index(folder, tables, Silent())
+    trained = _store(stored, folder, name)
+    return Saved(folder=folder, name=name, version=trained.version, promoted=trained.promoted, reason=trained.promotion)
+
+
+def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpecialist:
+    registry = open_registry(folder, load_config(folder).registry, signing=True)
+    files = {file: stored.version.files[file] for file in stored.version.files if file not in _OWN_FILES}
+    return store_version(registry, name, files, {**stored.version.report, "name": name})
+
+
+def _described(stored: StoredSpecialist, folder: Path, name: str) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
+    """Its section and the tables that the section names, as the other network has them."""
+    section, config = stored.section, stored.config
+    settings = section.model_dump(mode="json", exclude_unset=True)
+    for key, place in _DATA_FILES.items():
+        if settings.get(key):
+            settings[key] = place.format(name=name, suffix=Path(settings[key]).suffix)
+    tables: dict[tuple[str, str], Any] = {}
+    for key in section.knowledge:
+        table = config.knowledge[key].model_dump(mode="json", exclude_unset=True)
+        table["paths"] = [_moved(stored.folder, folder, each, key) for each in table.get("paths", ())]
+        tables["knowledge", key] = table
+    if section.model is not None:
+        tables["models", section.model] = config.models[section.model].model_dump(mode="json", exclude_unset=True)
+    return settings, tables
+
+
+def _moved(source: Path, target: Path, path: str, key: str) -> str:
+    """Where documents are in the other network: those inside the folder are copied, others stay."""
+    found = (source / path).resolve()
+    if not found.is_relative_to(source.resolve()):
+        return str(found)
+    name = path if found.is_file() else key
+    place = target / name
+    if found != place.resolve():
+        shutil.copytree(found, place, dirs_exist_ok=True) if found.is_dir() else copy_file(found, place)
+    return name
+
+
+def _edited(text: str, config: Config, name: str, settings: Mapping[str, Any], tables: Tables, *, replace: bool) -> str:
+    """The text of `coterie.toml` with the section and its tables. Raises `InputError`."""
+    wanted = parse_config(add_tables("", {**tables, ("specialists", name): settings}))
+    for (kind, key), table in {**tables, ("specialists", name): settings}.items():
+        present, new = (getattr(each, kind).get(key) for each in (config, wanted))
+        if present is None:
+            text = add_tables(text, {(kind, key): table})
+        elif present != new:
+            if not (replace and kind == "specialists"):
+                raise InputError(
+                    f"The network has [{kind}.{key}] with other settings.",
+                    hint="Choose another name" + (", or overwrite it: replace=True." if kind == "specialists" else "."),
+                )
+            text = replace_table(text, kind, key, table)
+    return text
+
+
+def _index(folder: Path, tables: Tables, progress: Progress) -> None:
+    """Index the documents of each `[knowledge]` table."""
+    for kind, name in tables:
+        if kind == "knowledge":
+            run(index_declared(name, load_config(folder), folder, encoder=shared_encoder(), progress=progress))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as JSONL."""
+    _write(path, "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n", errors="surrogatepass")

@@ -1,0 +1,66 @@
+"""Edits of `coterie.toml` that leave what stands there as it is, comments and order included."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tomlkit
+
+from coterie.errors import ConfigError
+
+
+def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    """The file's text with more tables at its end, such as `specialists.NAME`; what was there stays, to the byte."""
+    snippet = "\n".join(_table(*names, settings) for names, settings in tables.items())
+    newline = "\r\n" if "\r\n" in text else "\n"
+    added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
+    added = added.replace("\r\n", "\n").replace("\n", newline)
+    _check_only_added(text, added, tables, snippet)
+    return added
+
+
+def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) -> str:
+    """The file's text with another table in the place of this one."""
+    document = tomlkit.parse(text)
+    del document[kind][name]  # type: ignore[union-attr]
+    return add_tables(tomlkit.dumps(document), {(kind, name): settings})
+
+
+def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
+    table = tomlkit.table()
+    for key, value in settings.items():
+        table.add(key, _inline(value))
+    parent = tomlkit.table(is_super_table=True)
+    parent.add(name, table)
+    document = tomlkit.document()
+    document.add(kind, parent)
+    return tomlkit.dumps(document)
+
+
+def _inline(value: object) -> object:
+    """A table as `{ key = value }` on one line; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table
+
+
+def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
+    """Refuse to write a file that would say anything else than before and the new tables."""
+    try:
+        found = tomllib.loads(after)
+    except tomllib.TOMLDecodeError:
+        found = {}
+    whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
+    if not whole or _filled(found) != _filled(tomllib.loads(before)):
+        raise ConfigError(
+            "coterie.toml writes its specialists in a form that a table cannot be added to.",
+            hint=f"Add this by hand:\n\n{snippet}",
+        )
+
+
+def _filled(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value != {}}
