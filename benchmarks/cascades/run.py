@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.cascade.chain import Chains
-from coterie.cascade.frontier import frontier
-from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
+from coterie.policy.outcomes import Attempt, RecordedOutcome
+from labs.outcomes.chain import Chains
+from labs.outcomes.frontier import frontier
+from labs.outcomes.table import OutcomeTable
 
 CLAIM = "A chain of models with calibrated stopping is better than any single one of them at the same money."
 TASKS = ("mmlu", "medmcqa", "triviaqa", "truthfulqa", "gsm8k")
@@ -57,7 +59,7 @@ class Curves(NamedTuple):
     """Single models, each better on the train rows than those before it; with its cost there."""
 
 
-def read(path: Path) -> Outcomes:
+def read(path: Path) -> OutcomeTable:
     """The outcomes of one file; of a worked solution the answer is the number at its end."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -71,8 +73,8 @@ def read(path: Path) -> Outcomes:
             )
             for name, each in record["models"].items()
         }
-        rows.append(Outcome(prompt=record["prompt"], attempts=attempts))
-    return Outcomes(rows=tuple(rows), models=tuple(rows[0].attempts))
+        rows.append(RecordedOutcome(prompt=record["prompt"], attempts=attempts))
+    return OutcomeTable(rows=tuple(rows), models=tuple(rows[0].attempts))
 
 
 def _said(answer: str | None) -> str:
@@ -80,7 +82,7 @@ def _said(answer: str | None) -> str:
     return found.group(1).rstrip(".").replace(",", "") if found else answer or ""
 
 
-def curves(train: Outcomes, test: Outcomes, models: Sequence[str] | None = None) -> Curves:
+def curves(train: OutcomeTable, test: OutcomeTable, models: Sequence[str] | None = None) -> Curves:
     """Every policy, decided on the train rows and played on the test rows."""
     found = [policy.walk(test) for policy in frontier(train, models=models)]
     alone = [chain.walk(test) for chain in Chains(train).curve()]
@@ -93,7 +95,7 @@ def curves(train: Outcomes, test: Outcomes, models: Sequence[str] | None = None)
     )
 
 
-def _fixed(train: Outcomes, test: Outcomes) -> list[Policy]:
+def _fixed(train: OutcomeTable, test: OutcomeTable) -> list[Policy]:
     """All models in order, one threshold for the confidence of each as it was recorded."""
     policies = []
     for threshold in [0.0, *np.quantile(train.confidences, np.linspace(0, 1, 60)), 1.01]:
@@ -107,7 +109,7 @@ def _fixed(train: Outcomes, test: Outcomes) -> list[Policy]:
     return policies
 
 
-def _single(train: Outcomes, test: Outcomes) -> list[tuple[float, Policy]]:
+def _single(train: OutcomeTable, test: OutcomeTable) -> list[tuple[float, Policy]]:
     prices = train.costs.mean(axis=0)
     return [
         (float(prices[column]), Policy(test.scores[:, column], test.costs[:, column])) for column in train.undominated()
@@ -149,7 +151,7 @@ def compare(found: Curves, rows: np.ndarray) -> dict[str, float]:
     }
 
 
-def measure(train: Outcomes, test: Outcomes | None, seed: int) -> dict[str, Any]:
+def measure(train: OutcomeTable, test: OutcomeTable | None, seed: int) -> dict[str, Any]:
     """One task and set of models: areas with intervals of what the chain gains."""
     found = curves(train, test) if test is not None else _cross_validated(train, seed)
     n = len(found.largest[0].scores)
@@ -179,7 +181,7 @@ def _top(policies: Sequence[Policy]) -> list[float]:
     return [float(dearest.scores.mean()), 1000 * float(dearest.costs.mean())]
 
 
-def _cross_validated(outcomes: Outcomes, seed: int) -> Curves:
+def _cross_validated(outcomes: OutcomeTable, seed: int) -> Curves:
     """Each fold played by policies of the others; the k-th policies of all folds are one."""
     folds = np.random.default_rng(seed).permutation(len(outcomes)) % FOLDS
     # Prices alone are looked at over all rows, so that the k-th policies of all folds belong together.

@@ -23,7 +23,7 @@ from _classify import TARGET_RISK, Rows
 from _data import find, headline_rows, thin, write_rows
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, apart, measure_rungs
-from coterie.cascade.keep import CalibrationOutcomes, keep_from
+from coterie.policy.acceptance import CalibrationOutcomes, find_accept_threshold
 
 CLAIM = "A specialist with GPT-4-turbo above it is more accurate than GPT-4-turbo, at a hundredth of its cost or less."
 QUALITIES = (1.0, 1.02, 1.04, 1.06, 1.08)
@@ -80,8 +80,8 @@ def measure(train: Rows, test: Rows, large: Mapping[str, float], seed: int) -> d
         assert judged is not None, "versions of classify hold it"  # noqa: S101
         points = {}
         for quality in QUALITIES:
-            line = keep_from(judged, quality=quality, generalist=large["train"])
-            promised = {"kept from": line.value, "expected": line.expected, "reason": line.reason}
+            line = find_accept_threshold(judged, quality=quality, generalist=large["train"])
+            promised = {"kept from": line.value, "expected": line.expected_quality, "reason": line.reason}
             points[f"quality {quality:g}"] = promised | point(measured, line.value, large)
         return {
             "dial": points,

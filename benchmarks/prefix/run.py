@@ -3,7 +3,7 @@
     python benchmarks/prefix/run.py
 
 The same three instructions are asked about the same contexts, laid out in two ways: the specialist's instruction first,
-and the context first (`specialists/_layout.py`). One after the other, side by side as one wave, and with an adapter
+and the context first (`labs/prompt_layout.py`). One after the other, side by side as one wave, and with an adapter
 each, which can share nothing. Needs the model smollm2 (`coterie models pull smollm2`); the contexts are pages of the
 project's own docs.
 """
@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import ROOT, Bar, Record, arguments, sha256
 from coterie.engines.llama import LlamaEngine
 from coterie.models.locate import installed
-from coterie.specialists.prompts import context_first
 from coterie.testing import write_random_adapter
 from coterie.types import Entry, Label, Message, Output, Passage, Prompt
+from labs.prompt_layout import context_first
 
 CLAIM = "Specialists of one base model that are shown the same context read it once between them."
 INSTRUCTIONS = {

@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.cascade.curve import recovery
-from coterie.cascade.features import PromptFeatures, fit_features
-from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
-from coterie.cascade.profile import profile_of_rows
-from coterie.cascade.replay import replay
 from coterie.engines.onnx import OnnxEncoder
+from coterie.policy.outcomes import Attempt, RecordedOutcome
+from labs.outcomes.curve import recovery
+from labs.outcomes.features import PromptFeatures, fit_features
+from labs.outcomes.profile import profile_of_rows
+from labs.outcomes.replay import replay
+from labs.outcomes.table import OutcomeTable
 
 CLAIM = (
     "From 1,530 recorded outcomes the dial learns which prompts are worth a large model, better than published routers."
@@ -48,10 +50,10 @@ class Recorded(NamedTuple):
     weak: np.ndarray  # (N,) 0 or 1
     strong: np.ndarray  # (N,)
 
-    def outcomes(self, rows: Sequence[int] | np.ndarray) -> Outcomes:
+    def outcomes(self, rows: Sequence[int] | np.ndarray) -> OutcomeTable:
         """Some rows as recorded outcomes. No money is on record: a call of the strong model is the unit."""
         made = [
-            Outcome(
+            RecordedOutcome(
                 prompt=self.prompts[row],
                 attempts={
                     MODELS[0]: Attempt(score=float(self.weak[row]), cost=0.0),
@@ -60,7 +62,7 @@ class Recorded(NamedTuple):
             )
             for row in rows
         ]
-        return Outcomes(rows=tuple(made), models=MODELS)
+        return OutcomeTable(rows=tuple(made), models=MODELS)
 
 
 def read(paths: Sequence[Path]) -> Recorded:

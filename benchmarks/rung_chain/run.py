@@ -25,12 +25,12 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from _specialists import WATTS_PER_CORE, Steps, champion, held_out, rung_report, write_network
 from _training_rows import SETS
-from coterie.cascade.stops import STOPS, RungOutcomes
 from coterie.config.file import load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
 from coterie.learning.metrics import bootstrap_mean
+from coterie.policy.stops import STOPS, RungOutcomes
 from coterie.protocols import Specialist
 from coterie.tasks.classify.chain import ChainSpecialist
 from coterie.tasks.classify.fit_chain import choose_stop

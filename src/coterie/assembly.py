@@ -15,12 +15,7 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
 from coterie.accounting.overhead import Overhead
-from coterie.cascade.dial import Aim
-from coterie.cascade.keep import CalibrationOutcomes
-from coterie.cascade.network_dial import NetworkDial, generalist_by_domain, generalist_quality
-from coterie.cascade.outcomes import read_outcomes
 from coterie.cascade.purse import BudgetedEngine, Price, Purse
-from coterie.cascade.spot import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.onnx import OnnxEncoder
@@ -33,6 +28,10 @@ from coterie.knowledge.open import open_declared
 from coterie.models.files import checksum_of
 from coterie.models.locate import describe_model, locate
 from coterie.network.pipeline import Network
+from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
+from coterie.policy.outcomes import read_outcomes
+from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.detection import Detector
 from coterie.privacy.open import open_detector
 from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
@@ -83,8 +82,8 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
     models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
-    dial = network_dial(config, folder, versions)
-    models = _budgeted(config, models, dial.purse)
+    policy = cost_quality_policy(config, folder, versions)
+    models = _budgeted(config, models, policy.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
         await _warm(config, specialists)
@@ -101,7 +100,7 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         store=store,
         meter=meter,
         encoder=encoder,
-        dial=dial,
+        dial=policy,
         detector=detector,
         knowledge=_shelves(config, folder, specialists, encoder),
         generalist=_generalist(config, models, meter),
@@ -269,22 +268,23 @@ def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     ]
 
 
-def network_dial(config: Config, folder: Path, versions: Mapping[str, Version]) -> NetworkDial:
-    """Between quality and money: where the file puts it, and what it is turned by."""
-    section, above = config.cascade, config.generalist
+def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Version]) -> CostQualityPolicy:
+    """The policy that `[policy]` asks for, with the outcomes that its thresholds are derived from."""
+    section, above = config.policy, config.generalist
     aim = None
     if section.quality is not None or section.budget is not None:
         aim = Aim(quality=section.quality, budget=section.budget)
-    dial = NetworkDial(default=aim, purse=None if section.budget is None else Purse(section.budget))
+    policy = CostQualityPolicy(default=aim, purse=None if section.budget is None else Purse(section.budget))
     if above is None or not above.escalate:
-        return dial
-    dial.known = {name: judged for name, version in versions.items() if (judged := _judged(name, version)) is not None}
-    dial.checked = spot_checks(config, folder, versions)
+        return policy
+    found = {name: _calibration_outcomes(name, version) for name, version in versions.items()}
+    policy.known = {name: outcomes for name, outcomes in found.items() if outcomes is not None}
+    policy.checked = spot_checks(config, folder, versions)
     if section.outcomes is not None:
-        outcomes = read_outcomes(folder / section.outcomes)
-        dial.generalist, dial.source = generalist_quality(outcomes, above.model)
-        dial.domains = generalist_by_domain(outcomes, above.model)
-    return dial
+        recorded = read_outcomes(folder / section.outcomes)
+        policy.generalist, policy.source = generalist_quality(recorded, above.model)
+        policy.domains = generalist_by_domain(recorded, above.model)
+    return policy
 
 
 def spot_checks_path(config: Config, folder: Path) -> Path:
@@ -299,7 +299,7 @@ def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -
     return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
 
 
-def _judged(name: str, version: Version) -> CalibrationOutcomes | None:
+def _calibration_outcomes(name: str, version: Version) -> CalibrationOutcomes | None:
     try:
         return CalibrationOutcomes.from_files(version.files)
     except (LookupError, ValueError, SafetensorError) as error:

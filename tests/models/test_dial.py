@@ -39,7 +39,7 @@ retries = 0
 [generalist]
 model = "giant"
 
-[cascade]
+[policy]
 {dial}
 """
 
@@ -122,7 +122,7 @@ async def test_spot_checks_move_the_dial_when_they_are_folded_in(configured, cap
         (folder / "state" / "spotchecks.json").unlink()
 
     assert answer.trace.status == "escalated"
-    assert "spot checks show of the calibrated line that not" in answer.trace.findings[0].reason
+    assert "spot checks show that the calibrated threshold does not keep" in answer.trace.findings[0].reason
 
 
 @pytest.mark.slow
@@ -142,6 +142,6 @@ async def test_a_budget_holds_and_an_unknown_price_is_not_paid(configured):
 async def test_a_dial_without_a_generalist_is_refused(tmp_path):
     """The file says what is missing; so it does for two aims at once."""
     for dial, said in (("quality = 0.9", "there is no"), ("quality = 0.9\nbudget = 1", "one aim")):
-        (tmp_path / "coterie.toml").write_text(f"[cascade]\n{dial}\n")
+        (tmp_path / "coterie.toml").write_text(f"[policy]\n{dial}\n")
         with pytest.raises(ConfigError, match=said):
             await open_network(tmp_path)

@@ -29,7 +29,6 @@ from coterie.cli.privacy import privacy
 from coterie.cli.privacy_train import evaluate as evaluate_privacy
 from coterie.cli.privacy_train import train as train_privacy
 from coterie.cli.registry import registry
-from coterie.cli.replay import replay
 from coterie.cli.report import report
 from coterie.cli.rightsize import rightsize
 from coterie.cli.route import route
@@ -74,7 +73,6 @@ app.command()(init)
 app.command()(add)
 app.command()(train)
 app.command()(rightsize)
-app.command()(replay)
 app.command("eval")(evaluate)
 app.command()(fairness)
 app.command()(index)
@@ -100,8 +98,8 @@ app.add_typer(models)
 app.command()(doctor)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; `docs/reference/cli.md` lists the codes.
+def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, name: str = "coterie") -> int:
+    """Run one command line of an app and return its exit code; `docs/reference/cli.md` lists the codes.
 
     Nothing escapes: an error is printed as message and hint (as JSON on standard output with `--json`), without a
     traceback unless `COTERIE_DEBUG` is set.
@@ -109,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _never_fail_on_encoding()
     try:
-        result = typer.main.get_command(app).main(words, prog_name="coterie", standalone_mode=False)
+        result = typer.main.get_command(command).main(words, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         result = INTERRUPTED

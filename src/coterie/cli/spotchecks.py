@@ -1,4 +1,4 @@
-"""`coterie spotchecks`: requests that a coin chose to be judged, and what they say of the dial."""
+"""`coterie spotchecks`: a random sample of requests to be judged, and the accept thresholds that follow from it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from coterie.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from coterie.cascade.keep import Line
-    from coterie.cascade.network_dial import NetworkDial
-    from coterie.cascade.spot import SpotChecks
     from coterie.config.file import Config
+    from coterie.policy.acceptance import AcceptThreshold
+    from coterie.policy.cost_quality import CostQualityPolicy
+    from coterie.policy.spot_checks import SpotChecks
     from coterie.store.feedback import Complaints
     from coterie.types import Feedback, Trace
 
 _QUALITY = 0.95
-"""Of the lines that are shown, where neither the command nor the network says one."""
+"""Of the thresholds that are shown, where neither the command nor the network gives one."""
 
 
 def spotchecks(
@@ -50,21 +50,22 @@ def spotchecks(
         ),
     ] = None,
     quality: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Show the lines for this share of the generalist's quality.")
+        float | None,
+        typer.Option(metavar="SHARE", help="Show the thresholds for this share of the generalist's quality."),
     ] = None,
     waiting: Annotated[bool, typer.Option("--waiting", help="List the requests that wait for a judgement.")] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Let them move the dial, from the network's next start on.")
+        bool, typer.Option("--update", help="Let them move the thresholds, from the network's next start on.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the requests that a coin chose to be judged, and what they say of the dial.
+    """Show the requests that were chosen at random to be judged, and the accept thresholds that follow from them.
 
-    The share is `spot_checks` in [cascade]. Judge one with `coterie feedback ID --value LABEL`. One that nobody judged
-    counts as wrong where answers are to be kept. Other feedback never moves the dial; more complaints than a
+    The share is `spot_checks` in [policy]. Judge one with `coterie feedback ID --value LABEL`. One that nobody judged
+    counts as wrong where answers are to be accepted. Other feedback never moves a threshold; more complaints than a
     specialist's confidences allow are reported.
     """
-    from coterie.cascade.spot import dump_checks
+    from coterie.policy.spot_checks import dump_checks
 
     folder: Path = context.obj
     found = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
@@ -79,7 +80,7 @@ def spotchecks(
         return
     _show(found, waiting=waiting)
     if update:
-        say(f"Kept in {str(found.path)!r}; the dial goes by them when the network is opened next.")
+        say(f"Kept in {str(found.path)!r}; the thresholds follow them when the network is opened next.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +92,9 @@ class _Row:
     waiting: tuple[tuple[str, str], ...]
     """Id and tenant of the requests that nobody judged."""
     complaints: Complaints | None
-    before: Line
+    before: AcceptThreshold
     """By calibration outcomes alone."""
-    after: Line
+    after: AcceptThreshold
     """With the spot checks."""
 
 
@@ -108,30 +109,30 @@ class _Found:
 def _look(
     folder: Path, *, since: str | None, until: str | None, reviewers: Sequence[str] | None, quality: float | None
 ) -> _Found:
-    """Every specialist that the dial moves, with its checks since its version serves."""
-    from coterie.assembly import champions, network_dial, spot_checks_path
-    from coterie.cascade.dial import Aim
-    from coterie.cascade.spot import collect
+    """Every specialist whose threshold follows the policy, with its checks since its version serves."""
+    from coterie.assembly import champions, cost_quality_policy, spot_checks_path
     from coterie.config.file import load_config
+    from coterie.policy.cost_quality import Aim
+    from coterie.policy.spot_checks import collect
     from coterie.registry.registry import open_registry
 
     config, now = load_config(folder), time.time()
-    share = config.cascade.spot_checks
+    share = config.policy.spot_checks
     if not share:
         raise InputError(
-            "No requests are chosen: [cascade] spot_checks is 0.", hint="Set it to a share, such as spot_checks = 0.02."
+            "No requests are chosen: [policy] spot_checks is 0.", hint="Set it to a share, such as spot_checks = 0.02."
         )
     versions = champions(config, folder, outlines=True)
-    dial = network_dial(config, folder, versions)
-    if not dial.known:
+    policy = cost_quality_policy(config, folder, versions)
+    if not policy.known:
         raise InputError(
-            "There is no dial to move: it stands between a [generalist] that may be asked and `classify` specialists.",
+            "There is no threshold to move: that needs a [generalist] that may be asked and `classify` specialists.",
             hint="See docs/how-to/trade-cost-and-quality.md.",
         )
     end = now if until is None else parse_since(until, now=now, option="--until")
-    aim = Aim(quality=quality if quality is not None else config.cascade.quality or _QUALITY).quality or 0.0
+    aim = Aim(quality=quality if quality is not None else config.policy.quality or _QUALITY).quality or 0.0
     registry, begins, rows = open_registry(folder, config.registry), dict[str, float](), []
-    for name in dial.known:
+    for name in policy.known:
         promoted = max((datetime.fromisoformat(each.time).timestamp() for each in registry.history(name)), default=0.0)
         begins[name] = max(promoted, parse_since(since, now=now))
     read = _read(folder, config, begins=set(begins.values()), until=end, reviewers=reviewers)
@@ -139,7 +140,7 @@ def _look(
         chosen, complaints = read.get(begin, ([], {}))
         version = versions[name].version
         checks = collect(chosen, name, version=version, share=share, since=begin, until=end)
-        rows.append(_row(name, chosen, checks, complaints=complaints.get(name), dial=dial, quality=aim))
+        rows.append(_row(name, chosen, checks, complaints=complaints.get(name), policy=policy, quality=aim))
     return _Found(share=share, quality=aim, path=spot_checks_path(config, folder), rows=tuple(rows))
 
 
@@ -152,11 +153,11 @@ def _read(
     """What was chosen and what was complained of since each of these times; empty where there is no store yet."""
     from functools import partial
 
-    from coterie.cascade.spot import is_chosen
+    from coterie.policy.spot_checks import is_chosen
     from coterie.store.sqlite import SQLiteStore
 
     async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
-        chooses = partial(is_chosen, share=config.cascade.spot_checks)
+        chooses = partial(is_chosen, share=config.policy.spot_checks)
         found: dict[float, tuple[_Chosen, Mapping[str, Complaints]]] = {}
         for since in begins:
             chosen = await store.chosen(chooses, since=since, until=until, keys=reviewers or None)
@@ -167,7 +168,13 @@ def _read(
 
 
 def _row(
-    name: str, chosen: _Chosen, checks: SpotChecks, *, complaints: Complaints | None, dial: NetworkDial, quality: float
+    name: str,
+    chosen: _Chosen,
+    checks: SpotChecks,
+    *,
+    complaints: Complaints | None,
+    policy: CostQualityPolicy,
+    quality: float,
 ) -> _Row:
     from dataclasses import replace
 
@@ -177,8 +184,8 @@ def _row(
         checks=checks,
         waiting=tuple((chosen[place][0].id, chosen[place][0].tenant) for place in asked),
         complaints=complaints,
-        before=replace(dial, checked={}, _lines={}).line(name, quality),
-        after=replace(dial, checked={name: checks}, _lines={}).line(name, quality),
+        before=replace(policy, checked={}, _thresholds={}).threshold(name, quality),
+        after=replace(policy, checked={name: checks}, _thresholds={}).threshold(name, quality),
     )
 
 
@@ -211,8 +218,12 @@ def _document(found: _Found, *, updated: bool) -> dict[str, object]:
                 "complaints": None
                 if each.complaints is None
                 else {**each.complaints._asdict(), "alarm": each.complaints.alarm},
-                "calibrated": {"from": each.before.value, "kept": each.before.kept, "reason": each.before.reason},
-                "checked": {"from": each.after.value, "kept": each.after.kept, "reason": each.after.reason},
+                "calibrated": {
+                    "from": each.before.value,
+                    "kept": each.before.accepted_share,
+                    "reason": each.before.reason,
+                },
+                "checked": {"from": each.after.value, "kept": each.after.accepted_share, "reason": each.after.reason},
             }
             for each in found.rows
         ],
@@ -230,20 +241,20 @@ def _show(found: _Found, *, waiting: bool) -> None:
             len(each.checks),
             each.checks.judged,
             sum(right is True for right in each.checks.right),
-            _kept(each.before),
-            _kept(each.after),
+            _accepted(each.before),
+            _accepted(each.after),
             "-" if each.complaints is None else f"{each.complaints.wrong:,} of {each.complaints.answers:,}",
         )
         for each in found.rows
     ]
-    columns = ["specialist", "chosen", "judged", "right", "kept, calibrated", "kept, checked", "complaints"]
-    title = f"Spot checks: a share of {found.share:g}; lines for {found.quality:g} of the generalist's quality"
+    columns = ["specialist", "chosen", "judged", "right", "accepted, calibrated", "accepted, checked", "complaints"]
+    title = f"Spot checks: a share of {found.share:g}; thresholds for {found.quality:g} of the generalist's quality"
     show_table(columns, rows, title=title)
     for each in found.rows:
         if each.after.reason:
-            subject = "the line is taken" if each.after.value is not None else ""
-            said = f"{each.name}: {subject} {each.after.reason}".replace("  ", " ")
-            paragraph(said + (f" {found.quality:g} is kept." if each.after.value is None else "."))
+            taken = "the threshold is taken " if each.after.value is not None else ""
+            kept = "" if taken else f" {found.quality:g} of the generalist's quality"
+            paragraph(f"{each.name}: {taken}{each.after.reason}{kept}.")
         if each.complaints is not None and each.complaints.alarm:
             remark(
                 f"Alarm: {each.complaints.wrong:,} of {each.complaints.answers:,} answers of {each.name!r} were called "
@@ -252,5 +263,7 @@ def _show(found: _Found, *, waiting: bool) -> None:
             )
 
 
-def _kept(line: Line) -> str:
-    return "none" if line.value is None else f"{line.kept:.0%} from {line.value:.2f}"
+def _accepted(threshold: AcceptThreshold) -> str:
+    if threshold.value is None:
+        return "none"
+    return f"{threshold.accepted_share:.0%} from {threshold.value:.2f}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import time
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -19,7 +20,7 @@ from coterie.config.accounting import AccountingSection, PriceSection, TokenPric
 from coterie.config.budgets import BudgetSection
 from coterie.config.generalist import GeneralistSection
 from coterie.config.observe import ObserveSection
-from coterie.config.policy import CascadeSection
+from coterie.config.policy import PolicySection
 from coterie.config.privacy import PrivacySection, RetentionSection
 from coterie.config.section import FILE_NAME, STRICT, EnvSecret, Money, Name, Span, name_secret, span_ends
 from coterie.config.specialists import SpecialistSection
@@ -289,7 +290,7 @@ class Config(_Section):
     generalist: GeneralistSection | None = None
     knowledge: dict[Name, KnowledgeSection] = {}
     router: RouterSection = RouterSection()
-    cascade: CascadeSection = CascadeSection()
+    policy: PolicySection = PolicySection()
     gateway: GatewaySection = GatewaySection()
     accounting: AccountingSection = AccountingSection()
     observe: ObserveSection = ObserveSection()
@@ -317,8 +318,8 @@ class Config(_Section):
         if self.generalist:
             wanted.append(("generalist.model", self.generalist.model))
             wanted += [("generalist.fallback", name) for name in self.generalist.fallback]
-        if self.cascade.quality is not None and not self.generalist:
-            raise ValueError("cascade.quality is a share of the generalist's quality; there is no [generalist]")
+        if self.policy.quality is not None and not self.generalist:
+            raise ValueError("policy.quality is a share of the generalist's quality; there is no [generalist]")
         for place, name in wanted:
             if name not in self.models:
                 raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
@@ -353,13 +354,25 @@ def load_config(folder: Path) -> Config:
 def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
     """Check the text of a `coterie.toml`; `source` names it in messages. Raises `ConfigError`."""
     try:
-        return Config.model_validate(tomllib.loads(text))
+        return Config.model_validate(_renamed(tomllib.loads(text), source))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not valid TOML: {error}.") from error
     except ValidationError as error:
         problems = "\n".join(f"  - {_explain(problem)}" for problem in error.errors())
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
+
+
+def _renamed(document: dict[str, Any], source: str) -> dict[str, Any]:
+    """The document with `[cascade]`, the former name of `[policy]`, under its name of today; warned of."""
+    if "cascade" not in document:
+        return document
+    if "policy" in document:
+        raise ConfigError(
+            f"{source} has both [policy] and [cascade], its former name.", hint="Move all keys into [policy]."
+        )
+    warnings.warn(f"{source}: [cascade] is now [policy]; rename the section.", FutureWarning, stacklevel=3)
+    return {("policy" if name == "cascade" else name): section for name, section in document.items()}
 
 
 def _explain(problem: Any) -> str:

@@ -1,4 +1,4 @@
-"""The section of the dial; its face is `coterie.config`."""
+"""The `[policy]` section of `coterie.toml`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field, model_validator
 from coterie.config.section import STRICT, Money
 
 
-class CascadeSection(BaseModel):
-    """`[cascade]`: the dial between quality and money, for requests that do not set it themselves."""
+class PolicySection(BaseModel):
+    """`[policy]`: the cost-quality policy for requests that do not set one themselves."""
 
     model_config = STRICT
 
@@ -20,25 +20,25 @@ class CascadeSection(BaseModel):
     budget: Money | None = None
     """Money per 1,000 requests that remote models may cost in all; left out, no limit.
 
-    It comes in with each request, and the most that a question can cost is set aside before it is asked, fallbacks and
-    retries included. A model whose price is unknown is not asked.
+    A thousandth comes in with each request, and the most that a question can cost is set aside before it is asked,
+    fallbacks and retries included. A model whose price is unknown is not asked.
     """
     outcomes: str | None = None
     """JSONL file of recorded outcomes (docs/how-to/trade-cost-and-quality.md), the generalist among them.
 
-    It says how often the generalist is right, for a specialist on the lines whose `domain` is its name, where there are
-    60 of them; without outcomes it is taken to be always right.
+    It gives the generalist's accuracy: for a specialist on the lines whose `domain` is its name, where there are 60 of
+    them, else on all lines. Without outcomes the generalist is taken to be always right.
     """
 
     spot_checks: float = Field(default=0.0, ge=0, le=1)
-    """Share of requests that a coin chooses, before they are answered, to be judged by a person.
+    """Share of requests that are chosen at random, before they are answered, to be judged by a person.
 
-    `coterie spotchecks` lists them and, with `--update`, lets what was said of them move the dial. Other feedback never
-    does: who gives it chooses what is known.
+    `coterie spotchecks` lists them and, with `--update`, lets the judgements move the accept thresholds. Other feedback
+    never does: users choose what they give feedback on.
     """
 
     @model_validator(mode="after")
-    def _one_aim(self) -> CascadeSection:
+    def _one_aim(self) -> PolicySection:
         if self.quality is not None and self.budget is not None:
-            raise ValueError("the dial has one aim: set either quality or budget")
+            raise ValueError("a policy has one aim: set either quality or budget")
         return self

@@ -21,7 +21,6 @@ from time import time as wall_clock
 from typing import cast
 
 from coterie.accounting.overhead import Overhead
-from coterie.cascade.network_dial import NetworkDial
 from coterie.context.entries import entries_of
 from coterie.context.view import build_view
 from coterie.errors import EngineError, InputError, PolicyError, SetupError
@@ -48,6 +47,7 @@ from coterie.network.outcome import (
     told,
 )
 from coterie.network.state import Life, begun, standing_alone
+from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Budget, Engine, Meter, Retriever, Router, SpeakingSpecialist, Specialist, Store
@@ -117,7 +117,7 @@ class Network:
     """What stands for what in which session, at the engines that see pseudonyms only."""
     overhead: Overhead | None = None
     """Counts what answering takes beside the steps; None leaves it uncounted."""
-    dial: NetworkDial = field(default_factory=NetworkDial)
+    dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     """Between quality and money, unless a request says otherwise."""
     clock: Callable[[], float] = wall_clock
     new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)

@@ -41,12 +41,12 @@ class Acceptance:
     def judge(
         self, confidence: float, in_scope: float | None, keep: Keep | None = None, *, guess: str = ""
     ) -> tuple[bool, str]:
-        """Accepted or not, and why in words. What the dial says takes the place of the threshold, not of the scope.
+        """Accepted or not, and why in words. An acceptance override takes the place of the threshold, not of the scope.
 
         Args:
             confidence: The probability that the answer is right.
             in_scope: The in-scope score, where there is one.
-            keep: What the dial says.
+            keep: The acceptance override of the cost-quality policy.
             guess: What the answer would be, if it is short: whoever is told that it is not sure can then go on.
         """
         unsure = f"not sure enough that it is {guess!r}" if guess else "not sure enough"
@@ -66,7 +66,7 @@ class Acceptance:
 
 def _kept(confidence: float, keep: Keep, unsure: str) -> tuple[bool, str]:
     if keep.confidence is None:
-        return False, f"the dial keeps no answer of it: {keep.reason}"
+        return False, f"the cost-quality policy accepts no answer of it: {keep.reason}"
     found, needed = _apart(confidence, keep.confidence)
     if confidence < keep.confidence:
         return False, f"{unsure} (confidence {found}, needs {needed}, {keep.reason})"

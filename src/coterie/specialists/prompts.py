@@ -1,8 +1,8 @@
-"""How a prompt with a context is laid out: what is known first, what to do with it last.
+"""What a tuned small model is asked and how it answers: the same in training and in use.
 
-Engines remember what they read last: of two prompts that begin alike they read the beginning once. Specialists of one
-base model that are shown the same context so read it once between them, if nothing of their own comes before it. What
-one adapter read is of no use to another: there is nothing to share between two of those.
+The prompt is raw text, without a chat template, and short: an adapter learns the task from its examples, and every
+token of the prompt is read again with each request. An answer begins with a space, so that a byte-pair tokenizer cuts
+it in the same way whether it sees the answer alone or behind the prompt.
 """
 
 from __future__ import annotations
@@ -11,45 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-
-from coterie.types import Entry, Fact, FindingSummary, Message, Passage
-
-KNOWN = "What is known:"
-
-
-def context_first(entries: Sequence[Entry], *, instruction: str, asked: str) -> tuple[Message, ...]:
-    """The messages of a prompt: passages, facts and earlier findings; the conversation; then what to do, and with what.
-
-    Args:
-        entries: What a view holds, in its order.
-        instruction: What is to be done; of the specialist.
-        asked: What is asked now.
-    """
-    passages = [_passage(entry.content) for entry in entries if isinstance(entry.content, Passage)]
-    facts = [_fact(entry.content) for entry in entries if isinstance(entry.content, Fact | FindingSummary)]
-    known = "\n".join([*passages, *facts])
-    said = [entry.content for entry in entries if isinstance(entry.content, Message)]
-    last = Message(role="user", text="\n\n".join(part for part in (instruction, asked) if part))
-    first = (Message(role="system", text=f"{KNOWN}\n{known}"),) if known else ()
-    return (*first, *said, last)
-
-
-def _passage(passage: Passage) -> str:
-    where = " > ".join(part for part in (passage.document, passage.heading) if part)
-    return f"[{where}]\n{passage.text}\n"
-
-
-def _fact(known: Fact | FindingSummary) -> str:
-    if isinstance(known, Fact):
-        return f"{known.name} = {known.value} ({known.confidence:.2f})"
-    return f"{known.specialist}{'' if known.accepted else ' abstained'}: {known.text}"
-
-
-# --- What a tuned small model is asked and how it answers: the same in training and in use.
-#
-# The prompt is raw text, without a chat template, and short: an adapter learns the task from its examples, and every
-# token of the prompt is read again with each request. An answer begins with a space, so that a byte-pair tokenizer
-# cuts it in the same way whether it sees the answer alone or behind the prompt.
 
 
 @dataclass(frozen=True, kw_only=True)

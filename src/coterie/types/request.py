@@ -74,10 +74,10 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """From which confidence a specialist's answer is kept, in place of its own threshold."""
+    """An acceptance override: the confidence from which an answer is accepted, whatever the specialist's threshold."""
 
     confidence: float | None
-    """None keeps none."""
+    """None accepts no answer."""
     reason: str
     """What that keeps."""
 
@@ -103,4 +103,4 @@ class Task:
     truncated: bool = False
     """`vector` is of the beginning only: the text is longer than the encoder's window."""
     keep: Keep | None = None
-    """What the dial says for the specialist that is asked; None where its own threshold counts."""
+    """Acceptance override of the cost-quality policy; None where the specialist's own threshold counts."""

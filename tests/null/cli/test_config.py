@@ -39,3 +39,13 @@ def test_a_form_is_told_in_words(text, said):
         parse_config(text)
     assert said in str(caught.value)
     assert "^" not in str(caught.value)
+
+
+def test_the_former_name_of_a_section_is_accepted_with_a_warning():
+    """`[cascade]` is read as `[policy]`; both in one file are refused."""
+    with pytest.warns(FutureWarning, match=r"\[cascade\] is now \[policy\]"):
+        config = parse_config("[cascade]\nbudget = 2.5\nspot_checks = 0.1\n")
+
+    assert config == parse_config("[policy]\nbudget = 2.5\nspot_checks = 0.1\n")
+    with pytest.raises(ConfigError, match="both"):
+        parse_config("[cascade]\nbudget = 1\n[policy]\nbudget = 1\n")

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from coterie.cascade.keep import CalibrationOutcomes
 from coterie.config.file import load_config
+from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.registry.registry import open_registry
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_trace
@@ -23,7 +23,7 @@ name = "large-1"
 [generalist]
 model = "large"
 
-[cascade]
+[policy]
 quality = 0.9
 spot_checks = 1.0
 """
@@ -99,7 +99,7 @@ def test_judgements_move_the_dial_when_told_to(run, dialled):
     assert not path.exists()
     told = run("-C", dialled, "spotchecks", "--update")
     assert told.code == 0
-    assert "80 spot checks show of the calibrated line that not 0.9 is kept." in told.out
+    assert "80 spot checks show that the calibrated threshold does not keep 0.9" in told.out
     assert "Alarm: 80 of 80 answers of 'triage' were called wrong" in told.err
     assert len(json.loads(path.read_text())["triage"]["right"]) == 80
 
@@ -116,7 +116,7 @@ def test_nothing_judged_is_not_folded_in(run, dialled):
 
 @pytest.mark.parametrize(
     ("without", "said"),
-    [("spot_checks = 1.0", "spot_checks is 0"), ('[generalist]\nmodel = "large"', "no dial to move")],
+    [("spot_checks = 1.0", "spot_checks is 0"), ('[generalist]\nmodel = "large"', "no threshold to move")],
 )
 def test_what_is_missing_is_named(run, dialled, without, said):
     """No share, or no dial: the setting to make is said."""

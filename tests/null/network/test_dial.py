@@ -5,12 +5,11 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade.dial import Aim
-from coterie.cascade.keep import CalibrationOutcomes
-from coterie.cascade.network_dial import NetworkDial, generalist_by_domain
-from coterie.cascade.outcomes import Attempt, Outcome, Outcomes
 from coterie.cascade.purse import BudgetedEngine, Price, Purse
 from coterie.errors import InputError
+from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain
+from coterie.policy.outcomes import Attempt, RecordedOutcome, RecordedOutcomes
 from coterie.specialists.acceptance import Acceptance
 from coterie.testing import EchoEngine
 from coterie.types import Finding, Message, Prompt, Request
@@ -42,7 +41,7 @@ def dialled(bench):
     def made(**dial):
         doubtful, large = Judges("triage", confidence=0.8), Says("generalist", value="large answer")
         network = bench.network(doubtful, generalist=large)
-        network.dial = NetworkDial(known={"triage": outcomes()}, **dial)
+        network.dial = CostQualityPolicy(known={"triage": outcomes()}, **dial)
         return network, large
 
     return made
@@ -72,7 +71,7 @@ async def test_the_trace_says_why(dialled):
 
 
 async def test_the_network_sets_the_dial_for_those_who_do_not(dialled):
-    """`[cascade]` counts where a request has no aim of its own."""
+    """`[policy]` counts where a request has no aim of its own."""
     network, large = dialled(default=Aim(quality=0.7))
     kept = await network.ask(Request(text="triage"))
     asked = await network.ask(Request(text="triage", quality=0.99))
@@ -104,10 +103,10 @@ async def test_a_generalist_is_as_good_as_in_the_specialist_s_domain(dialled):
 def test_domains_with_few_outcomes_do_not_count_by_themselves():
     """From sixty on a domain has its own figure; of fewer the whole file's is used."""
     rows = [
-        Outcome(prompt=f"p{i}", attempts={"large": Attempt(score=i % 2)}, domain="many" if i < 80 else "few")
+        RecordedOutcome(prompt=f"p{i}", attempts={"large": Attempt(score=i % 2)}, domain="many" if i < 80 else "few")
         for i in range(100)
     ]
-    found = generalist_by_domain(Outcomes(rows=tuple(rows), models=("large",)), "large")
+    found = generalist_by_domain(RecordedOutcomes(rows=tuple(rows), models=("large",)), "large")
 
     assert list(found) == ["many"]
     assert 0.5 < found["many"][0] < 0.65
@@ -137,7 +136,7 @@ async def test_a_budget_holds_over_many_requests(bench):
     large = Paid("generalist", value="large answer")
     large.engine = BudgetedEngine(engine, Price(price_in=Decimal(0), price_out=Decimal(1000)), purse)
     network = bench.network(Judges("triage", confidence=0.5), generalist=large)
-    network.dial = NetworkDial(default=Aim(budget=Decimal(1)), purse=purse)
+    network.dial = CostQualityPolicy(default=Aim(budget=Decimal(1)), purse=purse)
     statuses = [(await network.ask(Request(text="triage"))).trace.status for _ in range(40)]
 
     spent = Decimal("0.002") * len(engine.prompts)  # two words each

@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from coterie.cascade.keep import CalibrationOutcomes
-from coterie.cascade.stops import RungOutcomes
 from coterie.config.file import parse_config
 from coterie.config.specialists import SpecialistSection
 from coterie.errors import ArtefactRefused, ConfigError
+from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.policy.stops import RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_chain import choose_stop
 from coterie.tasks.loading import load_specialist

@@ -78,7 +78,7 @@ class ChainSpecialist:
         return tuple(each.encoder for rung, each in self.links if rung == "encoder" and each.encoder is not None)
 
     def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
-        """An answer of a rung before the last; what the dial says counts for the whole chain."""
+        """An answer of a rung before the last; an acceptance override counts for the whole chain."""
         reason = found.reason
         if task.keep is not None:
             accepted, reason = self.acceptance.judge(found.confidence, None, task.keep, guess=found.text)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coterie.cascade.keep import CalibrationOutcomes
 from coterie.engines.linear import LinearEngine, dump_head
 from coterie.learning.calibration import (
     fit_confidence,
@@ -26,6 +25,7 @@ from coterie.learning.judging import judge
 from coterie.learning.kernel import UNSAID
 from coterie.learning.measure import Encoded, ask_held_out, held_out_vectors, held_out_warnings, rated, window_warnings
 from coterie.learning.provable import provable
+from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import own_encoder_files
 from coterie.tasks.classify.fit_chain import Calibrated, Made, train_rung_chain
@@ -94,7 +94,7 @@ def _make(job: Job, fit: TextFit | SlmFit, examples: TextExamples) -> Made:
         scope_threshold=scope_line.least if scope_line else None,
     )
     specialist, files = _built(job, fit, acceptance, line, scope_line.scope if scope_line else None)
-    # What the dial between this specialist and a generalist is turned by.
+    # What the cost-quality policy derives its accept thresholds from.
     judged = CalibrationOutcomes(confidence=confidence, right=right, group=job.group_numbers(fit.rows))
     vectors = held_out_vectors(job, fit.rung)
     findings = ask_held_out(job, fit.rung, specialist, vectors)

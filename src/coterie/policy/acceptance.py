@@ -1,0 +1,113 @@
+"""The accept threshold of a specialist for a wanted share of the generalist's quality.
+
+Answers below the threshold go to the generalist. The quality of the whole is estimated from the specialist's
+calibration outcomes: its confidence and whether it was right, on texts that its weights were not fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+
+CALIBRATION_FILE = "calibration.safetensors"
+_SHARES = np.linspace(0.1, 1.0, 46)
+"""Shares of the answers that may be accepted, tested from few to all."""
+_STARTS = (0.1, 0.3, 0.6)
+"""Shares from which a test sequence starts, each with its part of delta: too few answers may show nothing."""
+_FEWEST = 60
+"""Rows below which nothing is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CalibrationOutcomes:
+    """What a specialist said of its calibration rows, and whether it was right."""
+
+    confidence: np.ndarray  # (N,)
+    right: np.ndarray  # (N,) bool
+    group: np.ndarray  # (N,) number of the row's group; rows of one group are not independent
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return what is stored with a version."""
+        arrays: dict[str, np.ndarray] = {
+            "confidence": self.confidence.astype(np.float32),
+            "right": self.right.astype(np.uint8),
+            "group": self.group.astype(np.int32),
+        }
+        return {CALIBRATION_FILE: save_arrays(arrays)}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> CalibrationOutcomes | None:
+        """Return the outcomes of a stored version, None if it has none. Raises `ValueError` or `LookupError`."""
+        if CALIBRATION_FILE not in files:
+            return None
+        arrays = load_arrays(files[CALIBRATION_FILE])
+        confidence, right, group = (arrays[name] for name in ("confidence", "right", "group"))
+        if not len(confidence) == len(right) == len(group) or not np.isfinite(confidence).all():
+            raise ValueError("its calibration outcomes do not fit together")
+        return cls(confidence=confidence.astype(float), right=right > 0, group=group.astype(int))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptThreshold:
+    """From which confidence answers are accepted, and what that is expected to give."""
+
+    value: float | None
+    """None accepts no answer."""
+    accepted_share: float
+    """Share of the answers that is accepted."""
+    expected_quality: float
+    """Quality of the whole, the generalist's answers included."""
+    reason: str
+
+
+def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, generalist: float) -> AcceptThreshold:
+    """Return the lowest threshold that is shown, with 95% confidence, to keep the quality of the whole.
+
+    Shares of accepted answers are tested from few to all, from several starts with a part of delta each. The first
+    share that is not shown ends the sequence of its start (fixed-sequence testing), so the confidence holds for the
+    threshold that is returned. Rows of one group count as one, by their mean.
+
+    Args:
+        outcomes: Of the specialist.
+        quality: Share of the generalist's quality to keep, 0 to 1.
+        generalist: Accuracy of the generalist on what it is asked, 0 to 1.
+    """
+    aim, n = quality * generalist, len(outcomes.confidence)
+    if aim <= 0:  # there is nothing to keep, so the generalist is not asked, however few outcomes there are
+        right = float(outcomes.right.mean()) if n else 0.0
+        return AcceptThreshold(value=0.0, accepted_share=1.0, expected_quality=right, reason="")
+    reason = f"{n:,} outcomes do not show that any threshold keeps"
+    nothing = AcceptThreshold(value=None, accepted_share=0.0, expected_quality=generalist, reason=reason)
+    if n < _FEWEST:
+        return nothing
+    thresholds = np.sort(outcomes.confidence)[::-1][np.maximum(np.round(_SHARES * n).astype(int), 1) - 1]
+    shown = [_p_value(outcomes, float(each), aim, generalist) <= DELTA / len(_STARTS) for each in thresholds]
+    reached = [_last(shown, int(np.searchsorted(_SHARES, start - 1e-9))) for start in _STARTS]
+    if max(reached) < 0:
+        return nothing
+    value = float(thresholds[max(reached)])
+    accepted = outcomes.confidence >= value
+    expected = float(np.where(accepted, outcomes.right, generalist).mean())
+    return AcceptThreshold(value=value, accepted_share=float(accepted.mean()), expected_quality=expected, reason="")
+
+
+def _last(shown: Sequence[bool], start: int) -> int:
+    """The last place of an unbroken run from `start`; -1 where `start` is not shown."""
+    last = -1
+    for place in range(start, len(shown)):
+        if not shown[place]:
+            break
+        last = place
+    return last
+
+
+def _p_value(outcomes: CalibrationOutcomes, threshold: float, aim: float, generalist: float) -> float:
+    values = np.where(outcomes.confidence >= threshold, outcomes.right, generalist) - aim
+    means = group_means(values, outcomes.group)
+    return mean_p_value(means, 0.0, low=-aim, high=1.0 - aim, delta=DELTA / len(_STARTS))

@@ -1,0 +1,175 @@
+"""Spot checks: a random sample of requests that people judge, by which live outcomes may move an accept threshold.
+
+Users choose which answers they complain about or praise, so an error rate of those answers says nothing of the others.
+Only requests that were chosen without looking at the answer support a promise. The random draw is a hash of the
+request's id, which is random and made before anything is asked: a hash below the share chooses the request. So nothing
+is stored when a request is answered, every process finds the same sample, and every request has the same chance.
+
+A chosen request that nobody judged counts as wrong where a promise rests on it, and as right where it would refute one:
+the promise holds whatever the answer was (bounds of Manski 1989, "Anatomy of the Selection Problem").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from coterie.errors import ArtefactRefused
+from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
+from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+from coterie.types import Feedback, Finding, Trace
+
+SPOT_CHECKS_FILE = "spotchecks.json"
+"""Beside the store's file."""
+_RANGE = 2.0**64
+
+
+def is_chosen(request: str, share: float) -> bool:
+    """Return whether a request, by its id, is in the random sample of this share."""
+    return int.from_bytes(sha256(f"spot check\0{request}".encode()).digest()[:8], "big") < share * _RANGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotChecks:
+    """The outcomes of the chosen requests that one version of a specialist answered."""
+
+    version: str
+    share: float
+    """Of the requests that were chosen."""
+    since: float
+    until: float
+    """Requests admitted from `since` on and before `until`, seconds since the epoch."""
+    confidence: tuple[float, ...]
+    right: tuple[bool | None, ...]
+    """Of each finding; None where nobody judged it."""
+    group: tuple[int, ...]
+    """Findings of one request are one group."""
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    @property
+    def judged(self) -> int:
+        """Number of checks with a judgement."""
+        return sum(right is not None for right in self.right)
+
+    def as_outcomes(self, *, unknown: bool) -> CalibrationOutcomes:
+        """Return them as calibration outcomes; `unknown` takes the place of a missing judgement."""
+        return CalibrationOutcomes(
+            confidence=np.array(self.confidence, dtype=float),
+            right=np.array([unknown if right is None else right for right in self.right], dtype=bool),
+            group=np.array(self.group, dtype=int),
+        )
+
+
+def collect(
+    checked: Sequence[tuple[Trace, Sequence[Feedback]]],
+    specialist: str,
+    *,
+    version: str,
+    share: float,
+    since: float,
+    until: float,
+) -> SpotChecks:
+    """Return a specialist's spot checks among chosen requests, each with its feedback, the oldest first."""
+    confidence: list[float] = []
+    right: list[bool | None] = []
+    group: list[int] = []
+    for place, (trace, said) in enumerate(checked):
+        for finding in (each for each in trace.findings if each.specialist == specialist):
+            confidence.append(finding.confidence)
+            right.append(_judgement(finding, trace, said))
+            group.append(place)
+    return SpotChecks(
+        version=version,
+        share=share,
+        since=since,
+        until=until,
+        confidence=tuple(confidence),
+        right=tuple(right),
+        group=tuple(group),
+    )
+
+
+def _judgement(finding: Finding, trace: Trace, said: Sequence[Feedback]) -> bool | None:
+    """Whether its value is right, by the newest feedback about the finding, else about the whole answer."""
+    answering = {each.specialist for each in trace.findings if each.accepted}
+    for about in (finding.specialist, ""):
+        for word in reversed([each for each in said if each.specialist == about]):
+            if word.value is not None:
+                return word.names(finding.value)
+            if word.thumb is not None and (about or answering == {finding.specialist}):
+                return word.thumb == "up"
+    return None
+
+
+# --- The accept threshold ------------------------------------------------------------------------
+
+
+def find_checked_threshold(
+    outcomes: CalibrationOutcomes, checks: SpotChecks, *, quality: float, generalist: float
+) -> AcceptThreshold:
+    """Return the accept threshold by calibration outcomes and spot checks.
+
+    A threshold that the checks show with 95% confidence is taken: they are of live requests, calibration outcomes of
+    expected ones. Where the checks refute the calibrated threshold, no answer is accepted. Else it holds.
+    """
+    calibrated = find_accept_threshold(outcomes, quality=quality, generalist=generalist)
+    shown = find_accept_threshold(checks.as_outcomes(unknown=False), quality=quality, generalist=generalist)
+    if shown.value is not None:
+        return replace(shown, reason=f"by {len(checks):,} spot checks")
+    if calibrated.value is not None and _refuted(checks, calibrated.value, quality * generalist, generalist):
+        reason = f"{len(checks):,} spot checks show that the calibrated threshold does not keep"
+        return AcceptThreshold(value=None, accepted_share=0.0, expected_quality=generalist, reason=reason)
+    return calibrated
+
+
+def _refuted(checks: SpotChecks, threshold: float, aim: float, generalist: float) -> bool:
+    """Whether less than the aim is kept, with 95% confidence, even if every check without a judgement was right."""
+    best = checks.as_outcomes(unknown=True)
+    if not len(checks) or aim <= 0:
+        return False
+    missing = aim - group_means(np.where(best.confidence >= threshold, best.right, generalist), best.group)
+    return mean_p_value(missing, 0.0, low=aim - 1.0, high=aim, delta=DELTA) <= DELTA
+
+
+# --- The file ------------------------------------------------------------------------------------
+
+
+def dump_checks(checks: Mapping[str, SpotChecks]) -> bytes:
+    """Return the stored form of spot checks by specialist."""
+    return json.dumps({name: vars(each) for name, each in checks.items()}, indent=1, sort_keys=True).encode()
+
+
+def load_checks(content: bytes) -> dict[str, SpotChecks]:
+    """Return the stored spot checks by specialist. Raises `ArtefactRefused`."""
+    try:
+        return {name: _restored(each) for name, each in json.loads(content).items()}
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ArtefactRefused(
+            f"The spot checks in {SPOT_CHECKS_FILE!r} cannot be read: {type(error).__name__} {error}.",
+            hint="Fold them in again: coterie spotchecks --update",
+        ) from error
+
+
+def _restored(stored: Mapping[str, Any]) -> SpotChecks:
+    confidence = tuple(float(each) for each in stored["confidence"])
+    right, group = tuple(stored["right"]), tuple(int(each) for each in stored["group"])
+    if not len(confidence) == len(right) == len(group) or not all(0 <= each <= 1 for each in confidence):
+        raise ValueError("its rows do not fit together")
+    if any(each not in (True, False, None) for each in right):
+        raise ValueError("a judgement is neither true, false nor null")
+    return SpotChecks(
+        version=str(stored["version"]),
+        share=float(stored["share"]),
+        since=float(stored["since"]),
+        until=float(stored["until"]),
+        confidence=confidence,
+        right=right,
+        group=group,
+    )
