@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from coterie import __version__
 from coterie.cli.app import main as run_command
-from coterie.cli.files import write_bytes
+from coterie.runtime.files import write_bytes
 from coterie.cli.large import parse_money
 from coterie.cli.output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table
 from coterie.engines.onnx import OnnxEncoder

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from coterie.cli.audit import write_down
-from coterie.cli.files import write_bytes
+from coterie.runtime.files import write_bytes
 from coterie.config.file import Config, load_config
 from coterie.errors import InputError
 from coterie.policy.cost_quality import generalist_quality

@@ -27,7 +27,7 @@ class Answerer(FittedSpecialist):
     """Answers from documents in their own words, or says that they do not answer the question.
 
     >>> from coterie import Answerer
-    >>> answerer = Answerer.fit({"leave.md": "# Leave\\n\\nEvery employee has 28 days of paid leave a year."})
+    >>> answerer = Answerer.fit({"leave.md": "Every employee has 28 days of paid leave a year."})
     >>> answer = answerer.ask("How many days of paid leave do I have?")
     >>> answer.citations[0].document
     'documents/leave.md'

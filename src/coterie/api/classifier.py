@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 import numpy as np
 
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_column, read_labels, read_texts
 from coterie.api.options import FitOptions
-from coterie.api.predictions import Prediction
-from coterie.api.specialists import FittedSpecialist
+from coterie.api.specialists import TextSpecialist
 from coterie.api.workspace import Plan
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
@@ -18,7 +17,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.tasks.classify.model import ClassifySpecialist
 
 
-class Classifier(FittedSpecialist):
+class Classifier(TextSpecialist):
     """A text classifier that knows how sure it is.
 
     >>> from coterie import Classifier
@@ -59,17 +58,14 @@ class Classifier(FittedSpecialist):
             DataError: the rows do not fit: lengths, a missing text or label, a single label, too few rows.
         """
         rows = _rows(texts, labels, several=multi_label)
+        held_out = None if test is None else _rows(*test, several=multi_label, optional=True)
         if not multi_label:
             check_several_labels([row["label"] for row in rows])
         settings: dict[str, Any] = {"task": "classify"} | ({"multi_label": True} if multi_label else {})
         if groups is not None:
             settings["group_column"] = "group"
-            named = read_column(groups, "groups")
-            check_lengths(texts=rows, groups=named)
-            rows = [
-                row | {"group": None if group is None else str(group)} for row, group in zip(rows, named, strict=True)
-            ]
-        held_out = None if test is None else _rows(*test, several=multi_label, optional=True)
+            rows = _grouped(rows, groups)
+            held_out = None if held_out is None else [row | {"group": None} for row in held_out]
         plan = Plan(name=options.get("name", "classifier"), settings=settings, rows=rows, test=held_out)
         return cls._fit(plan, options)
 
@@ -77,19 +73,6 @@ class Classifier(FittedSpecialist):
     def labels(self) -> tuple[str, ...]:
         """The labels it knows, sorted: the columns of `predict_proba`."""
         return tuple(sorted(self._labels))
-
-    @overload
-    def predict(self, texts: str) -> Prediction: ...
-    @overload
-    def predict(self, texts: Values) -> list[Prediction]: ...
-    def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
-        """Predict the label of each text; of a single text one prediction.
-
-        A prediction that is not sure enough has `accepted == False` and keeps its label.
-        """
-        if isinstance(texts, str):
-            return self._predict([Row(text=texts)])[0]
-        return self._predict([Row(text=text) for text in read_texts(texts)])
 
     def predict_proba(self, texts: Values) -> np.ndarray:  # (N, L)
         """Give the probability of each label, one column a label in the order of `labels`.
@@ -137,3 +120,9 @@ def _rows(texts: Values, labels: Values, *, several: bool, optional: bool = Fals
     columns = read_texts(texts, filled=True), read_labels(labels, several=several, optional=optional)
     check_lengths(texts=columns[0], labels=columns[1])
     return [{"text": text, "label": label} for text, label in zip(*columns, strict=True)]
+
+
+def _grouped(rows: list[dict[str, object]], groups: Values) -> list[dict[str, object]]:
+    named = read_column(groups, "groups")
+    check_lengths(texts=rows, groups=named)
+    return [row | {"group": None if group is None else str(group)} for row, group in zip(rows, named, strict=True)]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, read_stated, read_texts
 from coterie.api.options import FitOptions
-from coterie.api.predictions import Prediction
-from coterie.api.specialists import FittedSpecialist
+from coterie.api.specialists import TextSpecialist
 from coterie.api.workspace import Plan
-from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 
 
-class Extractor(FittedSpecialist):
+class Extractor(TextSpecialist):
     """Finds fields in texts: dates, amounts, names, choices, each quoted word for word.
 
     >>> from coterie import Extractor
@@ -66,16 +64,6 @@ class Extractor(FittedSpecialist):
         """The type of each field it looks for."""
         found: Mapping[str, str] = self._stored.section.fields
         return found
-
-    @overload
-    def predict(self, texts: str) -> Prediction: ...
-    @overload
-    def predict(self, texts: Values) -> list[Prediction]: ...
-    def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
-        """Find the fields of each text, as `fields` with quotes and as `values` by name; of a single text one."""
-        if isinstance(texts, str):
-            return self._predict([Row(text=texts)])[0]
-        return self._predict([Row(text=text) for text in read_texts(texts)])
 
     def evaluate(self, texts: Values, values: object) -> Evaluation:
         """Measure it on texts it has not seen: F1 of the words quoted, and the figures of each field."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, Unpack, overload
+from typing import Any, Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, read_texts
 from coterie.api.options import FitOptions
-from coterie.api.predictions import Prediction
-from coterie.api.specialists import FittedSpecialist
+from coterie.api.specialists import TextSpecialist
 from coterie.api.workspace import Plan
-from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 
 _MODEL = "writer"
 
 
-class Generator(FittedSpecialist):
+class Generator(TextSpecialist):
     """Writes a reply to a text with a small language model that was tuned on examples (rung `slm`).
 
     It needs the extras `train` and `llama` and a model on this machine: `pip install 'coterie[train,llama]'`, then
@@ -56,16 +54,6 @@ class Generator(FittedSpecialist):
             tables={("models", _MODEL): {"engine": "llama", "name": model}},
         )
         return cls._fit(plan, options)
-
-    @overload
-    def predict(self, texts: str) -> Prediction: ...
-    @overload
-    def predict(self, texts: Values) -> list[Prediction]: ...
-    def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
-        """Write the reply to each text; to a single text one."""
-        if isinstance(texts, str):
-            return self._predict([Row(text=texts)])[0]
-        return self._predict([Row(text=text) for text in read_texts(texts)])
 
     def evaluate(self, texts: Values, replies: Values) -> Evaluation:
         """Measure it on texts it has not seen: F1 of the words, and how often it is sure."""

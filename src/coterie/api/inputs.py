@@ -6,7 +6,7 @@ Errors name the argument and the position, counted from 0.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -34,7 +34,7 @@ def read_column(values: Values, what: str) -> list[object]:
         )
     if _is_table(values):
         values = _only_column(values, what)
-    shape = getattr(values, "shape", ())
+    shape: tuple[int, ...] = getattr(values, "shape", ())
     if len(shape) == 2 and shape[1] == 1:  # an array with one column
         values = values.reshape(-1)  # type: ignore[attr-defined]
     listed = values.tolist() if hasattr(values, "tolist") else values
@@ -192,7 +192,7 @@ def _cell(value: object, place: str) -> Scalar:
         raise DataError(f"{place} is infinite.", hint="A missing number is None or NaN.")
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, datetime.date):
+    if isinstance(value, dt.date):
         return value.isoformat()
     raise DataError(f"{place} is a {type(value).__name__}.", hint="A cell is a text, a number, a boolean or a date.")
 

@@ -72,7 +72,7 @@ class AnswerStream:
 
 
 class Connection:
-    """An open network for scripts and notebooks, made by `connect`. A context manager: leaving it closes the network."""
+    """An open network for scripts and notebooks, made by `connect`. A context manager that closes it."""
 
     def __init__(self, folder: Path | str, *, warm: bool = False) -> None:
         self._loop = BackgroundLoop()

@@ -17,6 +17,8 @@ class FitOptions(TypedDict, total=False):
     """The specialist's name: small letters, digits, `-` and `_`. It is also the default name of `save`."""
     description: str
     """What it is for, in a sentence: the router of a network learns from it."""
+    licence: str
+    """Licence of the rows, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
     rungs: Sequence[str]
     """Rungs to try, cheapest first: `lexical`, `embedding` and, where named, `encoder`, `slm`, `llm`."""
     target_risk: float
@@ -34,7 +36,7 @@ class FitOptions(TypedDict, total=False):
 
 
 _LISTS = {"rungs"}
-_PLAIN = ("description", "rungs", "target_risk", "bar", "seed")
+_PLAIN = ("description", "licence", "rungs", "target_risk", "bar", "seed")
 
 
 def settings_of(options: FitOptions) -> dict[str, object]:

@@ -19,10 +19,11 @@ class PairClassifier(FittedSpecialist):
     """A classifier of pairs: what a text says of a statement or question.
 
     >>> from coterie import PairClassifier
-    >>> texts = ["You may copy the data.", "You must not copy the data.", "The data stay with you."] * 12
-    >>> labels = ["entailed", "contradicted", "not mentioned"] * 12
-    >>> pairs = PairClassifier.fit(texts, ["Copies are allowed."] * 36, labels, rungs=["lexical"], target_risk=0.3)
-    >>> pairs.predict(["You may copy the data."], ["Copies are allowed."])[0].label
+    >>> forms = {"entailed": "{} may copy the data.", "contradicted": "{} must not copy anything."}
+    >>> pairs = [(form.format(f"Company {i}"), label) for i in range(20) for label, form in forms.items()]
+    >>> texts, labels = zip(*pairs)
+    >>> judge = PairClassifier.fit(texts, ["Copies are allowed."] * 40, labels, rungs=["lexical"])
+    >>> judge.predict(["Company 99 may copy the data."], ["Copies are allowed."])[0].label
     'entailed'
     """
 

@@ -104,8 +104,8 @@ class Prediction:
             rows = [(each.name, each.value, each.text, each.confidence) for each in self.fields]
             parts.append(html_table(["field", "value", "quote", "confidence"], rows))
         if self.citations:
-            rows = [(f"[{n}]", each.document, each.text) for n, each in enumerate(self.citations, start=1)]
-            parts.append(html_table(["", "document", "quote"], rows))
+            cited = [(f"[{n}]", each.document, each.text) for n, each in enumerate(self.citations, start=1)]
+            parts.append(html_table(["", "document", "quote"], cited))
         if evidence := [each for each in self.finding.evidence if each.kind != "quote"]:
             parts.append(html_table([evidence[0].kind, "weight"], [(each.name, each.weight) for each in evidence]))
         return "".join(parts)

@@ -21,9 +21,9 @@ class Scorer(FittedSpecialist):
     """A scorecard: a calibrated probability from columns, and what each column contributes.
 
     >>> from coterie import Scorer
-    >>> rows = [{"days": days, "country": "DE" if days % 2 else "FR"} for days in range(120)]
-    >>> scorer = Scorer.fit(rows, [row["days"] > 60 for row in rows], outcome="late")
-    >>> scorer.predict({"days": 100, "country": "DE"}).value > 0.8
+    >>> rows = [{"days": days, "country": "DE" if days % 2 else "FR"} for days in range(60)]
+    >>> scorer = Scorer.fit(rows, [row["days"] > 30 for row in rows], outcome="late")
+    >>> scorer.predict({"days": 55, "country": "DE"}).value > 0.8
     True
     """
 
@@ -67,11 +67,11 @@ class Scorer(FittedSpecialist):
         return cls._fit(Plan(name=options.get("name", "scorer"), settings=settings, rows=data), options)
 
     @overload
-    def predict(self, rows: Mapping[str, object], texts: str | None = None) -> Prediction: ...
+    def predict(self, rows: Mapping[str, object], texts: str | None = None) -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
     def predict(self, rows: object, texts: Values | None = None) -> list[Prediction]: ...
     def predict(self, rows: object, texts: object = None) -> Prediction | list[Prediction]:
-        """Predict the probability of the outcome of each row as `value`, with its `reasons`; of one dict one prediction.
+        """Predict the probability of the outcome of each row as `value`, with `reasons`; of one dict one prediction.
 
         A prediction is accepted where the decision above or below one half is certain enough.
         """

@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
+from coterie.api.inputs import Values, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.workspace import (
@@ -61,7 +62,7 @@ class FittedSpecialist:
         if name is None:
             if len(mine) != 1:
                 raise InputError(
-                    f"{cls.__name__}.load needs a name: the network in {str(folder)!r} has {mine or 'none'} of its task."
+                    f"{cls.__name__}.load needs a name: of its task, the network in {str(folder)!r} has {mine}."
                 )
             name = mine[0]
         stored = open_stored(folder, name, version)
@@ -166,13 +167,30 @@ class FittedSpecialist:
 
     def _evaluate(self, rows: Sequence[Mapping[str, object]]) -> Evaluation:
         """Read the rows as its training rows were read, and judge what it says of each."""
-        section = self._stored.section
+        section = self._stored.section.model_copy(update={"group_column": None})  # nothing is split here
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
             file = Path(folder, "rows.jsonl")
             write_rows(file, rows)
             data = read_section(section, file, for_evaluation=True)
         judged = evaluate(self._specialist, data.rows, seed=section.seed, alike=section.alike, look_up=self._look_up)
         return run(judged)
+
+
+class TextSpecialist(FittedSpecialist):
+    """A specialist that reads one text and nothing else."""
+
+    @overload
+    def predict(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap] - a text is an iterable, too
+    @overload
+    def predict(self, texts: Values) -> list[Prediction]: ...
+    def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
+        """Predict for each text; for a single text one prediction.
+
+        A prediction that is not sure enough has `accepted == False` and keeps its value.
+        """
+        if isinstance(texts, str):
+            return self._predict([Row(text=texts)])[0]
+        return self._predict([Row(text=text) for text in read_texts(texts)])
 
 
 def _bounds(interval: Sequence[float] | None) -> str:

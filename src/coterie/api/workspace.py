@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from pydantic import BaseModel
 
 from coterie.api.options import FitOptions, progress_of, settings_of
-from coterie.cli.files import copy_file, sole_editor, write_bytes
 from coterie.config.edit import add_tables, replace_table
 from coterie.config.file import Config, load_config, parse_config
 from coterie.config.section import FILE_NAME
@@ -26,6 +26,7 @@ from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.runtime.bridge import run
+from coterie.runtime.files import copy_file, sole_editor, write_bytes
 from coterie.training.train import TrainedSpecialist, store_version, train
 
 Tables = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -162,18 +163,23 @@ def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpeciali
 def _described(stored: StoredSpecialist, folder: Path, name: str) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
     """Its section and the tables that the section names, as the other network has them."""
     section, config = stored.section, stored.config
-    settings = section.model_dump(mode="json", exclude_unset=True)
+    settings = _as_written(section)
     for key, place in _DATA_FILES.items():
         if settings.get(key):
             settings[key] = place.format(name=name, suffix=Path(settings[key]).suffix)
     tables: dict[tuple[str, str], Any] = {}
     for key in section.knowledge:
-        table = config.knowledge[key].model_dump(mode="json", exclude_unset=True)
+        table = _as_written(config.knowledge[key])
         table["paths"] = [_moved(stored.folder, folder, each, key) for each in table.get("paths", ())]
         tables["knowledge", key] = table
     if section.model is not None:
-        tables["models", section.model] = config.models[section.model].model_dump(mode="json", exclude_unset=True)
+        tables["models", section.model] = _as_written(config.models[section.model])
     return settings, tables
+
+
+def _as_written(section: BaseModel) -> dict[str, Any]:
+    """The keys that the file says."""
+    return section.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 def _moved(source: Path, target: Path, path: str, key: str) -> str:

@@ -22,10 +22,11 @@ from coterie.cli.data_options import (
     TextColumn,
     parse_fields,
 )
-from coterie.cli.files import copy_file, find_file, sole_editor, write_bytes
+from coterie.cli.files import find_file
 from coterie.cli.index import check_name as check_shelf
 from coterie.cli.output import Json, remark, say, shell, show_json
 from coterie.errors import ConfigError, InputError
+from coterie.runtime.files import copy_file, sole_editor, write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.specialists import SpecialistSection

@@ -1,4 +1,4 @@
-"""The one place where a command enters the event loop."""
+"""A command's way into the event loop, and what it opens there."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; Ctrl-C cancels it and lets it clean up."""
-    import asyncio
+    from coterie.runtime.bridge import run as run_to_the_end
 
-    return asyncio.run(work)
+    return run_to_the_end(work)
 
 
 def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:

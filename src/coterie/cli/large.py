@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coterie.cli.bridge import run
-from coterie.cli.files import write_bytes
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.cli.progress import TerminalProgress

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coterie.cli.files import write_bytes
 from coterie.cli.output import Json, say, show_json, show_table, size
 from coterie.errors import ConfigError, InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel

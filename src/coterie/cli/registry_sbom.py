@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from coterie.cli.files import write_bytes
 from coterie.cli.output import Json, say, show_json
 from coterie.cli.registry_show import open_folder
+from coterie.runtime.files import write_bytes
 
 
 def sbom(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie.cli.bridge import with_store
-from coterie.cli.files import write_bytes
 from coterie.cli.output import Json, show_json, show_table
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.file import Config

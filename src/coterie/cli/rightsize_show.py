@@ -10,8 +10,8 @@ import typer
 
 from coterie.cli.chain_stops import Stop, show_stops
 from coterie.cli.exits import BAR_MISSED
-from coterie.cli.files import write_bytes
 from coterie.cli.output import dim, interval, number, paragraph, remark, say, show_json, show_table, size
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.rightsizing.result import LargeRow, Per1000, RightSizing, RungRow

@@ -13,10 +13,10 @@ import typer
 
 from coterie.cli.audit import write_down
 from coterie.cli.bridge import with_store
-from coterie.cli.files import write_bytes
 from coterie.cli.output import Json, paragraph, remark, say, show_json, show_table
 from coterie.cli.report import parse_since
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -24,7 +24,7 @@ def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -
 def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) -> str:
     """The file's text with another table in the place of this one."""
     document = tomlkit.parse(text)
-    del document[kind][name]  # type: ignore[union-attr]
+    del document[kind][name]
     return add_tables(tomlkit.dumps(document), {(kind, name): settings})
 
 

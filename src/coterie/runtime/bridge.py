@@ -43,6 +43,9 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine; whatever interrupts the wait, such as Ctrl-C, cancels it."""
+        if self.closed:
+            work.close()
+            raise RuntimeError("It is closed; open it again.")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

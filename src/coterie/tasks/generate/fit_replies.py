@@ -33,7 +33,7 @@ from coterie.learning.threshold import Threshold, accept_threshold
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
-from coterie.tasks.generate.draft import HEADING, Drafting, Example, SupportedDraft, one_line
+from coterie.tasks.generate.draft import HEADING, Drafting, SupportedDraft, one_line
 from coterie.tasks.generate.exchanges import EXCHANGES
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
