@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check bench lock sbom clean
+.PHONY: help install run demo test check coverage bench lock sbom clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ test: $(DEV) ## every test, against the built wheel
 check: $(DEV) ## format, lint, types and the fast tests, in under a minute
 	scripts/check_fast
 
+coverage: $(DEV) ## the branch coverage of the tests that need nothing: a table, and htmlcov/
+	$(BIN)/python -m pytest -q -n auto --cov=coterie --cov-branch --cov-report=term:skip-covered --cov-report=html tests/null tests/house tests/simulation
+
 bench: $(DEV) ## the quick benchmarks
 	$(BIN)/python benchmarks/run_quick.py
 
@@ -51,4 +54,4 @@ sbom: $(DEV) ## the package's bill of materials (CycloneDX) in dist/
 	$(BIN)/python scripts/sbom_build.py
 
 clean: ## remove what these commands made
-	rm -rf $(VENV) $(DEMO) dist build
+	rm -rf $(VENV) $(DEMO) dist build htmlcov .coverage

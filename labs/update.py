@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from coterie.cli.audit import write_down
-from coterie.runtime.files import write_bytes
+from coterie.cli.bridge import log_command
 from coterie.config.file import Config, load_config
 from coterie.errors import InputError
 from coterie.policy.cost_quality import generalist_quality
 from coterie.policy.outcomes import RecordedOutcomes, read_outcomes
+from coterie.runtime.files import write_bytes
 
 
 def join_outcomes(folder: Path, file: Path) -> dict[str, object]:
@@ -38,7 +38,7 @@ def join_outcomes(folder: Path, file: Path) -> dict[str, object]:
     added = [line for line in _records(file) if _key(line) not in known]
     write_bytes(target, "".join(f"{line}\n" for line in [*had, *added]).encode())
     after = read_outcomes(target)
-    write_down(folder, "outcomes", about={"added": len(added), "rows": len(after)}, hashed={"file": str(file)})
+    log_command(folder, "outcomes", about={"added": len(added), "rows": len(after)}, hashed={"file": str(file)})
     return {
         "file": str(target),
         "added": len(added),

@@ -28,7 +28,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from coterie import errors
 from coterie.cli.app import app
-from coterie.cli.exits import EXIT_CODES
+from coterie.cli.output import EXIT_CODES
 from coterie.config import file as config
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -101,6 +101,7 @@ def _commands(group: TyperGroup, path: str) -> Iterator[tuple[str, TyperCommand]
         if hasattr(command, "commands"):
             yield from _commands(command, f"{path} {name}")
         else:
+            command.get_params(typer.Context(command))  # makes the options that come from the configuration
             yield f"{path} {name}", command
 
 

@@ -1,15 +1,17 @@
-"""A replay as one HTML file: nothing is fetched, no script runs, and all text is escaped."""
+"""A replay as a page: quality by money, the points of each curve, and what the figures rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from math import ceil, floor, isnan, log10
 from typing import NamedTuple
 
-from coterie.charts.page import card, page
-from coterie.charts.svg import Axis, Chart, element, span
+from markupsafe import Markup
+
+from coterie.reports.charts import Axis, Chart, span
+from coterie.reports.numbers import decimals, interval
+from coterie.reports.pages import Card, Cell, Report, Table, page
 from labs.outcomes.curve import Point
 from labs.outcomes.replay import Replay
 
@@ -23,33 +25,30 @@ _ROWS = 12
 
 
 def replay_page(found: Replay, *, file: str, conditions: Mapping[str, str]) -> str:
-    """A replay as a page that can be sent, printed and read without a network.
+    """Render a replay.
 
     Args:
         found: What was played.
         file: Name of the file of outcomes.
         conditions: What it takes to have the same figures again, by name.
     """
-    title = f"Replay of {file}"
-    body = [
-        element("h1", escape(title)),
-        element("p", escape(_subtitle(found)), class_="soft"),
-        _verdict(found),
-        element("div", _curve_card(found) + _baselines(found), class_="charts"),
-        _points_card("Routing policies", "Each row is one rate between score and money.", found, found.curve),
-        _points_card("Chains: the cheapest model first", "", found, found.chains),
-        _points_card("Frontier: the best policy for the money", _beside_singles(found), found, found.frontier),
-        _domains(found),
-        _warnings(found.warnings),
-        _conditions(found, conditions),
-    ]
-    return page(title, body, colours=(_ROUTED, _CHAINS, _FRONTIER, _ALONE, _CHOSEN, _CHOSEN_CHAIN))
-
-
-def _subtitle(found: Replay) -> str:
-    return (
-        f"{found.rows:,} prompts, {len(found.models)} models. Each prompt is decided by what was learned from "
-        f"{found.learned_from}, never by its own outcome. Quality counts against {found.generalist}."
+    return page(
+        Report(
+            title=f"Replay of {file}",
+            subtitle=f"{found.rows:,} prompts, {len(found.models)} models. Each prompt is decided by what was learned "
+            f"from {found.learned_from}, never by its own outcome. Quality counts against {found.generalist}.",
+            verdict=_verdict(found),
+            cards=[
+                _curve_card(found),
+                _baselines(found),
+                *_points("Routing policies", "Each row is one rate between score and money.", found, found.curve),
+                *_points("Chains: the cheapest model first", "", found, found.chains),
+                *_points("Frontier: the best policy for the money", _beside_singles(found), found, found.frontier),
+                *_domains(found),
+                *([Card(title="Warnings", items=found.warnings, wide=True)] if found.warnings else []),
+                _conditions(found, conditions),
+            ],
+        )
     )
 
 
@@ -62,9 +61,9 @@ def _beside_singles(found: Replay) -> str:
     return f"A chain, a single model or a coin between two. At equal cost it is {behind} behind the best single model."
 
 
-def _verdict(found: Replay) -> str:
+def _verdict(found: Replay) -> list[str]:
     """The routing policy for the aim, and the chain for it; nothing without an aim."""
-    said = []
+    lines = []
     for which, point, reason in (
         ("The routing policy", found.chosen, found.reason),
         ("The chain", found.chosen_chain, found.chain_reason),
@@ -72,16 +71,18 @@ def _verdict(found: Replay) -> str:
     ):
         if point is not None and found.chosen is not None:
             money = "money unknown" if point.per_1000 is None else f"{point.per_1000:.4g} per 1,000"
-            came = f"{which} for {found.chosen.name} comes to quality {_number(point.quality)}, {money}"
-            said.append(f"{came}: {reason}.")
-    return element("p", "<br>".join(map(escape, said)), class_="verdict no_bar") if said else ""
+            came = f"{which} for {found.chosen.name} comes to quality {decimals(point.quality)}, {money}"
+            lines.append(f"{came}: {reason}.")
+    return lines
 
 
 # --- The chart -----------------------------------------------------------------------------------
 
 
-def _curve_card(found: Replay) -> str:
-    return card("Quality and money", _caption(found), _legend(found), _chart(found))
+def _curve_card(found: Replay) -> Card:
+    chart = _chart(found)
+    missing = () if chart else ["No point has both a quality and a price."]
+    return Card(title="Quality and money", caption=_caption(found), legend=_legend(found), chart=chart, items=missing)
 
 
 def _caption(found: Replay) -> str:
@@ -95,18 +96,17 @@ def _priced(found: Replay) -> bool:
     return any(point.per_1000 is not None for point in found.curve)
 
 
-def _legend(found: Replay) -> str:
+def _legend(found: Replay) -> list[tuple[str, str]]:
     keys = [(_ROUTED, "routing"), *([(_CHAINS, "chains")] if found.chains else [])]
     keys += [*([(_FRONTIER, "frontier")] if found.frontier else []), (_ALONE, "without routing")]
     if found.chosen is not None:
         keys.append((_CHOSEN, f"routing, {found.chosen.name}"))
     if found.chosen_chain is not None:
         keys.append((_CHOSEN_CHAIN, f"chain, {found.chosen_chain.name.removesuffix(', chain')}"))
-    spans = (element("span", element("span", class_=f"key {colour}") + escape(name)) for colour, name in keys)
-    return element("div", "".join(spans), class_="legend")
+    return keys
 
 
-def _chart(found: Replay) -> str:
+def _chart(found: Replay) -> Markup | None:
     """Quality by money, or by the share that goes to the generalist where no price is known."""
     series = ((_ROUTED, found.curve), (_CHAINS, found.chains), (_FRONTIER, found.frontier))
     lines = [(colour, _placed(points, found)) for colour, points in series if points]
@@ -115,12 +115,12 @@ def _chart(found: Replay) -> str:
         dots.append((colour, _placed([] if chosen is None else [chosen], found)))
     every = [place for _, places in (*lines, *dots) for place in places]
     if not every:
-        return element("p", "No point has both a quality and a price.", class_="soft")
+        return None
     chart = _frame(found, every)
     for colour, places in lines:
         chart.line([(place.x, place.point.quality) for place in places], colour)
         for place in places:
-            chart.dot(place.x, place.point.quality, f"small {colour}", says=_says(place))
+            chart.dot(place.x, place.point.quality, f"small {colour}", title=_says(place))
     for colour, places in dots:
         for place in _together(places):
             _dot(chart, place, colour)
@@ -172,7 +172,7 @@ def _frame(found: Replay, places: Sequence[_Place]) -> Chart:
             marks=_marks(start, end) if steep else (),
         ),
         y=Axis(title="quality (mean score)", low=low, high=high, show="{:.2f}".format),
-        about=f"Quality by {title}",
+        description=f"Quality by {title}",
     )
 
 
@@ -184,12 +184,12 @@ def _marks(low: float, high: float) -> tuple[float, ...]:
 
 
 def _dot(chart: Chart, place: _Place, colour: str) -> None:
-    """A policy by itself: with its name, or, where it was chosen for the aim, with its interval."""
+    """A policy by itself: with its name, or, where the dial stands, with its interval."""
     if colour == _ALONE:
         chart.label(place.x, place.point.quality, place.point.name, colour)
     elif place.point.interval is not None and not isnan(place.point.interval[0]):
         chart.bar(place.x, *place.point.interval, colour)
-    chart.dot(place.x, place.point.quality, colour, says=_says(place))
+    chart.dot(place.x, place.point.quality, colour, title=_says(place))
 
 
 def _says(place: _Place) -> str:
@@ -199,46 +199,43 @@ def _says(place: _Place) -> str:
 # --- The tables ----------------------------------------------------------------------------------
 
 
-def _points_card(title: str, caption: str, found: Replay, points: Sequence[Point]) -> str:
+def _points(title: str, caption: str, found: Replay, points: Sequence[Point]) -> Iterable[Card]:
     if not points:
-        return ""
+        return
     step = max(1, -(-len(points) // _ROWS))
     kept = [*points[::step], *(points[-1:] if (len(points) - 1) % step else [])]
-    rows = [[escape(point.name), _quality(point), _money(point), *_shares(point, found)] for point in kept]
-    return card(title, caption, _table(["", "quality, 95% interval", "per 1,000", *found.models], rows))
+    rows: list[list[Cell | str]] = [
+        [point.name, _quality(point), _money(point), *_shares(point, found)] for point in kept
+    ]
+    headings = ["", "quality, 95% interval", "per 1,000", *found.models]
+    yield Card(title=title, caption=caption, table=Table(headings=headings, rows=rows), wide=True)
 
 
-def _baselines(found: Replay) -> str:
-    rows = [[escape(point.name), _quality(point), _money(point)] for point in found.baselines]
-    about = "Each has the same prompts; hindsight knows every outcome and is no policy."
-    return card("Without routing", about, _table(["", "quality, 95% interval", "per 1,000"], rows))
+def _baselines(found: Replay) -> Card:
+    rows: list[list[Cell | str]] = [[point.name, _quality(point), _money(point)] for point in found.baselines]
+    caption = "Each has the same prompts; hindsight knows every outcome and is no policy."
+    table = Table(headings=["", "quality, 95% interval", "per 1,000"], rows=rows)
+    return Card(title="Without routing", caption=caption, table=table)
 
 
-def _domains(found: Replay) -> str:
+def _domains(found: Replay) -> Iterable[Card]:
     """Each model's quality on each kind of prompt, and the routing policy's."""
     if not found.domains:
-        return ""
-    routed = [] if found.chosen is None else [f"routing, {found.chosen.name}", "per 1,000"]
-    rows = []
+        return
+    dial = [] if found.chosen is None else [f"routing, {found.chosen.name}", "per 1,000"]
+    rows: list[list[Cell | str]] = []
     for domain in found.domains:
-        models = (_quality(each) if each.name == found.generalist else _number(each.quality) for each in domain.models)
-        cells = [escape(domain.name) or "none named", f"{domain.rows:,}", *models]
-        rows.append(cells + ([] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]))
+        models = [_quality(each) if each.name == found.generalist else decimals(each.quality) for each in domain.models]
+        chosen: list[Cell | str] = [] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]
+        rows.append([domain.name or "none named", f"{domain.rows:,}", *models, *chosen])
     caption = f"Mean score of each model alone; {found.generalist} is the generalist."
-    return card("By domain", caption, _table(["domain", "prompts", *found.models, *routed], rows))
+    table = Table(headings=["domain", "prompts", *found.models, *dial], rows=rows)
+    yield Card(title="By domain", caption=caption, table=table, wide=True)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of headings, which are text, and cells, which are markup."""
-    head = element("tr", "".join(element("th", escape(heading)) for heading in headings))
-    body = "".join(element("tr", "".join(element("td", cell) for cell in row)) for row in rows)
-    return element("div", element("table", element("thead", head) + element("tbody", body)), class_="scroll")
-
-
-def _quality(point: Point) -> str:
-    if point.interval is None or isnan(point.interval[0]):
-        return _number(point.quality)
-    return f"{_number(point.quality)} " + element("small", f"{point.interval[0]:.3f} to {point.interval[1]:.3f}")
+def _quality(point: Point) -> Cell:
+    known = point.interval is not None and not isnan(point.interval[0])
+    return Cell(text=decimals(point.quality), note=interval(*point.interval) if known and point.interval else "")
 
 
 def _money(point: Point) -> str:
@@ -249,26 +246,14 @@ def _shares(point: Point, found: Replay) -> list[str]:
     return [f"{share:.0%}" for share in point.shares] or ["-"] * len(found.models)
 
 
-def _number(value: float) -> str:
-    return "-" if isnan(value) else f"{value:.3f}"
-
-
-# --- The rest ------------------------------------------------------------------------------------
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    items = "".join(element("li", escape(warning)) for warning in warnings)
-    return card("What makes these figures doubtful", "", element("ul", items)) if items else ""
-
-
-def _conditions(found: Replay, conditions: Mapping[str, str]) -> str:
-    rows = dict(conditions)
+def _conditions(found: Replay, conditions: Mapping[str, str]) -> Card:
+    terms = list(conditions.items())
     if found.recovery is not None and found.recovery_interval is not None:
         low, high = found.recovery_interval
         figures = found.recovery
-        rows["two models"] = (
+        text = (
             f"{figures.apgr:.3f} of the gap recovered on average ({low:.3f} to {high:.3f}; chance: 0.5); half "
             f"of it with {figures.cpt50:.0%} strong calls, 95% of the quality with {figures.strong_for_95:.0%}"
         )
-    items = "".join(element("dt", escape(name)) + element("dd", escape(text)) for name, text in rows.items())
-    return card("Conditions", "", element("dl", items))
+        terms.append(("two models", text))
+    return Card(title="Conditions", terms=terms, wide=True)

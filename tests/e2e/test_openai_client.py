@@ -85,7 +85,7 @@ async def test_leaving_a_stream_stops_the_work(client, network):
     stream = await client.chat.completions.create(model="coterie/reply", messages=_user("Hi"), stream=True)
     await anext(aiter(stream))
     await stream.close()
-    await asyncio.wait_for(cut.wait(), 5)
+    await asyncio.wait_for(cut.wait(), 120)
     network.specialists["reply"].pause = lambda place: None
     answer = await client.chat.completions.create(model="coterie/reply", messages=_user("Hi"))
     assert answer.coterie["accepted"] is True

@@ -21,7 +21,7 @@ BODY = {"model": "coterie/reply", "messages": [{"role": "user", "content": "Hi"}
 
 PROGRAM = """
 import asyncio, runpy, sys
-from coterie.config import GatewaySection
+from coterie.config.file import GatewaySection
 from coterie.gateway import serve
 network = runpy.run_path(sys.argv[1])["network"]._get_wrapped_function()()
 pause = float(sys.argv[3])
@@ -50,13 +50,13 @@ async def _start(drain: float, pause: float):
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    address = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    address = (await asyncio.wait_for(process.stdout.readline(), 120)).decode().strip()
     return process, address
 
 
 async def _end(process):
     """Its exit code, what it printed last, and its complaints."""
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     return process.returncode, out.decode().strip(), err.decode()
 
 
@@ -189,13 +189,13 @@ async def test_pipelined_and_broken_http(address):
     for junk in (b"\x00\xff" * 100 + b"\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v1/models HTTP/1.1\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(junk)
-        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 4")
+        assert (await asyncio.wait_for(reader.readline(), 120)).startswith(b"HTTP/1.1 4")
         writer.close()
         await writer.wait_closed()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n" * 20)
     received = b""
     while received.count(b"200 OK") < 20:
-        received += await asyncio.wait_for(reader.read(65536), 5)
+        received += await asyncio.wait_for(reader.read(65536), 120)
     writer.close()
     await writer.wait_closed()

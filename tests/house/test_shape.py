@@ -16,7 +16,7 @@ PACKAGES = sorted(p.parent for p in SOURCE.rglob("__init__.py") if "examples" no
 # Imports point down this list only; packages on one line may import each other to the left.
 LAYERS = [
     ["types", "errors", "runtime"],
-    ["protocols", "text", "charts"],
+    ["protocols", "text", "reports"],
     ["config"],
     ["accounting", "store", "models", "engines", "context"],
     ["tuning"],
@@ -50,41 +50,41 @@ UPWARD = {
 
 # Lines a package may have. To raise one is a decision: say why beside it.
 BUDGETS = {
-    "__init__": 90,
+    "__init__": 100,  # the names of the Python API
     "__main__": 10,
-    "accounting": 1110,
-    "api": 1650,  # the Python API: six tasks, their inputs, and a synchronous connection
+    "accounting": 1100,
+    "api": 1600,  # the Python API: six tasks, their inputs, and a synchronous connection
     "assembly": 470,
-    "cascade": 2940,
-    "charts": 280,
-    "policy": 770,
-    "cli": 6790,
-    "config": 1030,
+    "cascade": 160,
+    "cli": 5710,
+    "config": 1080,  # with edits of coterie.toml, which were in cli
     "context": 930,
     "engines": 3770,
     "errors": 280,
     "gateway": 2290,
     "generalist": 1420,
     "governance": 3180,
-    "knowledge": 6090,
-    "learning": 5750,
-    "models": 1340,
+    "knowledge": 6080,
+    "learning": 5720,
+    "models": 1150,
     "network": 1280,
-    "observe": 640,
-    "privacy": 2880,
+    "observe": 550,
+    "policy": 760,
+    "privacy": 2800,
     "protocols": 270,
     "registry": 1850,
-    "rightsizing": 2220,
+    "reports": 310,
+    "rightsizing": 2140,
     "routing": 2530,
-    "runtime": 450,
-    "specialists": 460,
-    "store": 2370,
-    "tasks": 14570,
+    "runtime": 980,  # with the bridge into the event loop, and edits of files that were in cli
+    "specialists": 410,
+    "store": 2260,
+    "tasks": 14520,
     "testing": 1760,
     "text": 20,
-    "training": 600,
+    "training": 630,
     "tuning": 1690,
-    "types": 1100,
+    "types": 1140,  # with fragments of HTML for notebooks
 }
 
 

@@ -1,6 +1,5 @@
 """A replay as a page: its figures, its domains, nothing fetched, nothing taken for markup."""
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -37,13 +36,13 @@ def test_each_domain_says_what_every_model_is_worth(found):
     assert by_name["<b>sums</b>"].chosen.shares[1] > by_name["capitals"].chosen.shares[1]
 
 
-def test_without_domains_there_is_no_table(found):
+def test_without_domains_there_is_no_table(read_page):
     """Where no row says what kind it is, nothing is made up."""
     world = make_world(40)
     other = replay(world.outcomes, world.vectors)
 
     assert other.domains == ()
-    assert "By domain" not in replay_page(other, file="a.jsonl", conditions={})
+    assert "By domain" not in read_page(replay_page(other, file="a.jsonl", conditions={})).texts("h2")
 
 
 def test_an_interval_of_a_share_stays_within_0_and_1(found):
@@ -53,28 +52,33 @@ def test_an_interval_of_a_share_stays_within_0_and_1(found):
     assert all(0 <= low <= high <= 1 for low, high in (each.interval for each in points if each.interval))
 
 
-def test_the_page_has_curve_domains_and_conditions(found):
-    """One chart, each table, the routing policy, and what it takes to check it."""
-    page = replay_page(found, file="a.jsonl", conditions={"seed": "7"})
+def test_the_page_has_curve_domains_and_conditions(found, read_page):
+    """One chart, a table of each kind, where the dial stands, and what it takes to check it."""
+    page = read_page(replay_page(found, file="a.jsonl", conditions={"seed": "7"}))
 
-    assert page.count("<svg") == 1
-    assert page.count("<polyline") == 2  # the routing curve and the chains'
-    for words in ("Replay of a.jsonl", "Without routing", "By domain", "quality 0.7", "<dt>seed</dt><dd>7</dd>"):
-        assert words in page
+    assert page.names.count("svg") == 1
+    assert page.names.count("polyline") == 2  # the dial's curve and the chains'
+    assert page.texts("h1") == ["Replay of a.jsonl"]
+    assert page.terms()["seed"] == "7"
+    assert [row[0] for row in page.table(0)[1:]] == [point.name for point in found.baselines]
+    assert {"By domain"} <= set(page.texts("h2"))
+    assert page.texts("div", class_="verdict ")
 
 
-def test_text_is_no_markup_and_nothing_is_fetched(found):
+def test_text_is_no_markup_and_nothing_is_loaded(found, read_page):
     """Names of files and domains are escaped; there is no script, no link, no image."""
-    page = replay_page(found, file="<script>x</script>", conditions={"<i>": "<u>"})
+    page = read_page(replay_page(found, file="<script>x</script>", conditions={"<i>": "<u>"}))
 
-    assert "&lt;b&gt;sums" in page
-    assert not re.search(r"<(script|link|img|b>|i>|u>)|https?:", page)
+    page.assert_loads_nothing()
+    assert not {"b", "i", "u"} & set(page.names)
+    assert page.terms()["<i>"] == "<u>"
+    assert any(row[0] == "<b>sums</b>" for number in range(4) for row in page.table(number))
 
 
-def test_without_prices_the_share_of_the_generalist_takes_the_place_of_money():
-    """Where no price is known, the page counts how often the generalist is asked, and says so."""
+def test_without_prices_the_share_of_the_generalist_takes_the_place_of_money(read_page):
+    """Where no price is known, the axis counts how often the generalist is asked."""
     world = make_world(60, costs={"small": None, "large": None})
-    page = replay_page(replay(world.outcomes, world.vectors), file="a.jsonl", conditions={})
+    page = read_page(replay_page(replay(world.outcomes, world.vectors), file="a.jsonl", conditions={}))
 
-    assert "share that large answers" in page
-    assert "No price is known" in page
+    assert "share that large answers" in page.texts("text", class_="axis middle")
+    assert page.table(0)[1][2] == "unknown"

@@ -20,6 +20,7 @@ from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMi
 from coterie.models.files import checksum_of
 from coterie.models.locate import locate
 from coterie.registry.registry import Registry
+from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting
 from coterie.testing import check_choices, write_random_adapter
 from coterie.types import Message, Prompt, Request
@@ -171,7 +172,7 @@ def network(path, adapters, tmp_path):
                 "task": "classify",
                 "rung": "slm",
                 "labels": [label.strip().replace(" ", "_") for label in LABELS],
-                "prompt": Prompting().describe(),
+                "prompt": to_json(Prompting()),
                 "base": {"name": "smollm2", "sha256": base or checksum_of(path)},
                 "acceptance": {"temperature": 1.0, "threshold": 0.0, "target_risk": 0.5, "scope_threshold": None},
             }

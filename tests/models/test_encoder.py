@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -213,17 +212,6 @@ def test_senseless_provenance(copy, provenance):
 def test_checksum(encoder):
     """The encoder says which model it is."""
     assert encoder.sha256 == json.loads((BUNDLED_ENCODER / "provenance.json").read_text())["sha256"]["model.onnx"]
-
-
-async def test_short_text_is_quick(encoder):
-    """A short text takes a few milliseconds of one core, queue and all."""
-    await encoder.run(prompts("warm"))
-    spent = []
-    for n in range(50):
-        start = time.process_time()
-        await encoder.run(prompts(f"my card {n} was stolen, what should I do?"))
-        spent.append(time.process_time() - start)
-    assert np.median(spent) < 0.020
 
 
 def test_tokens_beside_the_vector(encoder):

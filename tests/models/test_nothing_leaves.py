@@ -10,7 +10,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ENCODE = "from coterie.engines import OnnxEncoder; import time; OnnxEncoder.bundled().encode(['hello']); time.sleep({})"
+ENCODE = (
+    "from coterie.engines.onnx import OnnxEncoder; import time; OnnxEncoder.bundled().encode(['hello']); time.sleep({})"
+)
 STAY = 8
 """Seconds: reports are not sent at once."""
 _PLACES = re.compile(r'sa_family=AF_INET6?,.*?(?:inet_addr\("|inet_pton\(AF_INET6, ")([^"]+)"')

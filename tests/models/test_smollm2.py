@@ -88,15 +88,23 @@ async def test_same_again(engine):
 
 
 async def test_streams(engine):
-    """Pieces come one by one, well before the end."""
-    start, first, count = time.perf_counter(), None, 0
+    """Pieces come one by one, while the rest is still being made."""
+    waited, turns = [], 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counter = asyncio.create_task(count())
     async for event in engine.stream(prompt(STORY, max_tokens=24)):
         if isinstance(event, Delta):
-            first = first or time.perf_counter() - start
-            count += 1
+            waited.append(turns)
+    counter.cancel()
     assert isinstance(event, Output)
-    assert count > 10
-    assert first < (time.perf_counter() - start) * 0.9
+    assert len(waited) > 10
+    assert len(set(waited)) > len(waited) / 2, "the event loop turned between two pieces: they were waited for"
 
 
 async def test_schema(engine):
@@ -184,12 +192,13 @@ async def test_cpu_time_belongs_to_one(engine):
 
 async def test_abort(engine):
     """A reader that leaves stops the generation: the next request does not wait for the rest."""
+    (told,) = await engine.run([prompt(STORY, max_tokens=24)])
     stream = engine.stream(prompt(STORY, max_tokens=400))
     await anext(stream)
     await stream.aclose()
     start = time.process_time()
     await asyncio.gather(*(engine.run([prompt("hi", max_tokens=1)]) for _ in range(2)))
-    assert time.process_time() - start < 2.0, "400 tokens take longer"
+    assert time.process_time() - start < 5 * told.usage.cpu_seconds, "the rest of 400 tokens takes more than 10 times"
 
 
 async def test_side_by_side(engine):
@@ -320,13 +329,13 @@ def run_program(path, program):
     start = f"""
     import asyncio
     from pathlib import Path
-    from coterie.engines import LlamaEngine, OnnxEncoder
+    from coterie.engines.llama import LlamaEngine; from coterie.engines.onnx import OnnxEncoder
     from coterie.types import Message, Prompt
     engine = LlamaEngine("smollm2", Path({str(path)!r}), threads=1, parallel=2, window=512)
     story = Prompt(messages=(Message(role="user", text="Tell me a long story."),), max_tokens=400)
     """
     source = textwrap.dedent(start) + textwrap.dedent(program)
-    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.slow

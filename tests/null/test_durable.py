@@ -87,7 +87,7 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
     program = f"""
 import os, sys
 from pathlib import Path
-from coterie._durable import locked
+from coterie.runtime.files import locked
 with locked(Path({str(file)!r})):
     print("held", flush=True)
     sys.stdin.read()

@@ -180,7 +180,7 @@ class TextSpecialist(FittedSpecialist):
     """A specialist that reads one text and nothing else."""
 
     @overload
-    def predict(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap] - a text is an iterable, too
+    def predict(self, texts: str) -> Prediction: ...  # type: ignore[overload-overlap]
     @overload
     def predict(self, texts: Values) -> list[Prediction]: ...
     def predict(self, texts: str | Values) -> Prediction | list[Prediction]:

@@ -1,11 +1,10 @@
-"""The `coterie` command: one file a command, `_app.py` puts them together.
+"""The `coterie` command: one module a command or group of commands; `app.py` puts them together.
 
 Commands import what they need when they run, so `coterie --help` answers in under 0.3 s. Standard output carries
 the result and nothing else; progress, warnings and errors go to standard error. `docs/reference/cli.md` is generated
 from the commands' help by `scripts/docs_build.py`.
 """
 
-from coterie.cli.app import app, main
-from coterie.cli.exits import EXIT_CODES
+from coterie.cli.app import main
 
-__all__ = ["EXIT_CODES", "app", "main"]
+__all__ = ["main"]

@@ -11,20 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.data_options import (
-    Exclude,
-    Fields,
-    GroupColumn,
-    LabelColumn,
-    MultiLabel,
-    PairColumn,
-    Protected,
-    TextColumn,
-    parse_fields,
-)
+from coterie.cli.bridge import configured
 from coterie.cli.files import find_file
-from coterie.cli.index import check_name as check_shelf
-from coterie.cli.output import Json, remark, say, shell, show_json
+from coterie.cli.options import check_index_name
+from coterie.cli.output import Json, give, say, shell, warn
+from coterie.cli.settings import check_task, given
 from coterie.errors import ConfigError, InputError
 from coterie.runtime.files import copy_file, sole_editor, write_bytes
 
@@ -33,6 +24,8 @@ if TYPE_CHECKING:
 
 _TAKEN_NAMES = {"router"}
 """Names of the registry that are no specialist's."""
+_STEMS = {"data": "{}", "test": "{}.test", "pairs": "{}.pairs"}
+"""How the copy of a file is called, by its setting and the specialist's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,141 +41,41 @@ class _File:
         return self.source != self.target
 
 
-# --- The options: each is a key of [specialists.NAME] --------------------------------------------
-
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")]
-_Data = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Training data, CSV or JSONL; copied into the folder if outside. `answer` needs none."
-    ),
-]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")]
-_Knowledge = Annotated[
-    list[str] | None,
-    typer.Option(metavar="SHELF", help="answer: a shelf that it reads, from [knowledge] or as it was indexed."),
-]
-_Rungs = Annotated[
-    list[str] | None,
-    typer.Option("--rungs", "--rung", metavar="RUNG,...", help="Rungs to try, cheapest first; see `rungs`."),
-]
-_Chain = Annotated[
-    str | None, typer.Option("--chain", metavar="RUNG,...", help="Rungs to keep as one chain; see `chain`.")
-]
-_Description = Annotated[
-    str, typer.Option(metavar="TEXT", help="What it is for, in a sentence: the router learns from it.")
-]
-_Licence = Annotated[str | None, typer.Option(metavar="SPDX", help="Licence of the data, such as CC-BY-4.0.")]
-_Test = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Held-out data; without it a fifth of the training data is held out."),
-]
-_Bar = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="METRIC=VALUE", help="What it must reach on held-out data: accuracy=0.9, macro_f1, auc, token_f1."
-    ),
-]
-_TargetRisk = Annotated[
-    float | None, typer.Option(metavar="SHARE", help="Highest share of wrong answers among accepted ones.")
-]
-_Reads = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it needs from others.")]
-_Writes = Annotated[list[str] | None, typer.Option(metavar="FACT", help="A fact it adds for others.")]
-_Model = Annotated[
-    str | None,
-    typer.Option(metavar="KEY", help="generate, answer: the [models] entry that writes the text, or is tuned to."),
-]
-
-
 def add(
     context: typer.Context,
     *,
-    name: _Name,
-    data: _Data = None,
-    task: _Task = "classify",
-    description: _Description = "",
-    licence: _Licence = None,
-    test: _Test = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    group_column: GroupColumn = None,
-    pair_column: PairColumn = None,
-    multi_label: MultiLabel = False,
-    fields: Fields = None,
-    bar: _Bar = None,
-    target_risk: _TargetRisk = None,
-    exclude: Exclude = None,
-    protected: Protected = None,
-    reads: _Reads = None,
-    writes: _Writes = None,
-    model: _Model = None,
-    knowledge: _Knowledge = None,
-    rungs: _Rungs = None,
-    chain: _Chain = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: small letters, digits, - and _.")],
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="classify, score, extract, answer or generate.")
+    ] = "classify",
     as_json: Json = False,
 ) -> None:
     """Add a specialist to coterie.toml.
 
-    Its name, its settings and every row of its data are checked first. FILE is looked for where you are, then in
-    the network's folder. A file outside the folder is copied to data/NAME (with its suffix), so the folder stays
-    complete by itself. Comments and order of coterie.toml are kept.
+    Each option is a key of its section. Its name, its settings and every row of its data are checked first. FILE is
+    looked for where you are, then in the network's folder. A file outside the folder is copied to data/NAME (with its
+    suffix), so the folder stays complete by itself. Comments and order of coterie.toml are kept.
     """
-    folder: Path = context.obj
-    files = _places(folder, name, {"data": data, "test": test})
-    given = {
-        "task": task,
-        "description": description,
-        **{key: file.in_toml for key, file in files.items()},
-        "licence": licence,
-        "text_column": text_column,
-        "label_column": label_column,
-        "group_column": group_column,
-        "pair_column": pair_column,
-        "multi_label": multi_label,
-        "fields": parse_fields(fields or ()),
-        "bar": parse_bars(bar or ()),
-        "target_risk": target_risk,
-        "exclude": exclude,
-        "protected": protected,
-        "reads": reads,
-        "writes": writes,
-        "model": model,
-        "knowledge": knowledge,
-    }
-    given |= {"rungs": _listed(*rungs or ()), "chain": _listed(chain or "")}
-    settings = {key: value for key, value in given.items() if value or isinstance(value, float)}
-    _tell(folder, _add(folder, name, settings, files), as_json=as_json)
+    from coterie.config.section import FILE_NAME
 
-
-def _places(folder: Path, name: str, given: Mapping[str, Path | None]) -> dict[str, _File]:
-    """Where each data file belongs; a name that cannot be has none."""
-    from coterie.config.file import load_config
-
-    _check_name(name, load_config(folder).specialists)
-    stems = {"data": name, "test": f"{name}.test"}
-    return {key: _place(folder, stems[key], path) for key, path in given.items() if path is not None}
-
-
-def _listed(*typed: str) -> list[str]:
-    """Names that were typed with commas between them, or one after the other."""
-    return [name.strip() for names in typed for name in names.split(",") if name.strip()]
+    folder, fields = context.obj, given(context)
+    check_task(task, fields)
+    _check_name(name, configured(folder).specialists)
+    files = {key: _place(folder, stem.format(name), Path(fields[key])) for key, stem in _STEMS.items() if key in fields}
+    settings = {"task": task, **fields, **{key: file.in_toml for key, file in files.items()}}
+    with sole_editor(folder / FILE_NAME):
+        document = _add(folder, name, settings, files)
+    warn(document["warnings"])
+    give(document, lambda: _show(folder, document), as_json=as_json)
 
 
 def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
-    """Add it while nobody else edits coterie.toml. What was added and what is odd about it."""
-    from coterie.config.section import FILE_NAME
-
-    with sole_editor(folder / FILE_NAME):
-        return _add_alone(folder, name, settings, files)
-
-
-def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
-    """Check everything, then write: data first, coterie.toml last."""
+    """Check everything, then write: data first, coterie.toml last. What was added and what is odd about it."""
     from coterie.config.edit import add_tables
-    from coterie.config.file import load_config, parse_config
+    from coterie.config.file import parse_config
     from coterie.config.section import FILE_NAME
 
-    config = load_config(folder)
+    config = configured(folder)
     _check_name(name, config.specialists)  # somebody may have taken it meanwhile
     shelves = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
@@ -200,14 +93,8 @@ def _add_alone(folder: Path, name: str, settings: Mapping[str, Any], files: Mapp
             copy_file(file.source, file.target)
     write_bytes(path, added.encode())
     copied = {str(file.source): file.in_toml for file in files.values() if file.copied}
-    return {
-        "name": name,
-        "settings": settings,
-        "rows": counts,
-        "copied": copied,
-        "shelves": shelves,
-        "warnings": warnings,
-    }
+    about = {"name": name, "settings": settings, "rows": counts, "copied": copied}
+    return {**about, "shelves": shelves, "warnings": warnings}
 
 
 def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:
@@ -216,7 +103,7 @@ def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> l
 
     new = [name for name in dict.fromkeys(wanted) if name not in listed]
     for name in new:
-        check_shelf(name)
+        check_index_name(name)
         if not shelf_folder(folder, name).is_dir():
             raise InputError(
                 f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(listed)}) nor indexed.",
@@ -240,23 +127,11 @@ def _check_name(name: str, taken: Mapping[str, object]) -> None:
         raise InputError(f"{name!r} is no name for a specialist: {why}.", hint=f"Try {better!r}." if usable else "")
 
 
-def parse_bars(bars: Sequence[str]) -> dict[str, float]:
-    """`--bar METRIC=VALUE`, any number of them, as a table. Raises `InputError`."""
-    parsed: dict[str, float] = {}
-    for bar in bars:
-        metric, _, value = bar.partition("=")
-        try:
-            parsed[metric.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--bar is {bar!r}.", hint="Write METRIC=VALUE, such as accuracy=0.9.") from None
-    return parsed
-
-
-def _place(folder: Path, stem: str, given: Path) -> _File:
+def _place(folder: Path, stem: str, typed: Path) -> _File:
     """Where a data file is and where in the network's folder it belongs."""
     import filecmp
 
-    found, home = find_file(folder, given), folder.resolve()
+    found, home = find_file(folder, typed), folder.resolve()
     source = found.parent.resolve() / found.name
     if source.is_relative_to(home):
         return _File(source=source, target=source, in_toml=source.relative_to(home).as_posix())
@@ -274,29 +149,20 @@ def _as_indexed(folder: Path, shelf: str) -> dict[str, str]:
     from coterie.knowledge.guard import given_before
     from coterie.knowledge.open import shelf_folder
 
-    return {key: str(value) for key, value in given_before(shelf_folder(folder, shelf))._asdict().items() if value}
+    return {key: str(value) for key, value in vars(given_before(shelf_folder(folder, shelf))).items() if value}
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
     """Read every row where it is now; how many there are, and what is odd about them."""
     from coterie.learning.reading import read_section
 
-    counts: dict[str, int] = {}
-    warnings: list[str] = []
-    for key, file in files.items():
-        dataset = read_section(section, file.source, for_evaluation=key == "test")
-        counts[key] = len(dataset)
-        warnings += dataset.warnings
-    return counts, warnings
-
-
-def _tell(folder: Path, document: Mapping[str, Any], *, as_json: bool) -> None:
-    for warning in document["warnings"]:
-        remark(f"Warning: {warning}")
-    if as_json:
-        show_json(document)
-    else:
-        _show(folder, document)
+    read = {
+        key: read_section(section, files[key].source, for_evaluation=key == "test")
+        for key in ("data", "test")
+        if key in files
+    }
+    warnings = [warning for dataset in read.values() for warning in dataset.warnings]
+    return {key: len(dataset) for key, dataset in read.items()}, warnings
 
 
 def _show(folder: Path, document: Mapping[str, Any]) -> None:

@@ -10,34 +10,27 @@ from typing import Annotated
 
 import typer
 
+from coterie.cli import rightsize as rightsizing
+from coterie.cli import train as training
 from coterie.cli.add import add
-from coterie.cli.ask import ask
+from coterie.cli.ask import ask, trace
 from coterie.cli.audit import audit
-from coterie.cli.budgets import budgets
 from coterie.cli.doctor import doctor
-from coterie.cli.erase import erase
-from coterie.cli.eval import evaluate
-from coterie.cli.exits import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
-from coterie.cli.export import export
-from coterie.cli.fairness import fairness
+from coterie.cli.evaluate import evaluate, fairness
 from coterie.cli.feedback import feedback
-from coterie.cli.index import index
+from coterie.cli.index import index, search
 from coterie.cli.init import init
 from coterie.cli.keys import keys
 from coterie.cli.models import models
+from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.privacy import privacy
-from coterie.cli.privacy_train import evaluate as evaluate_privacy
-from coterie.cli.privacy_train import train as train_privacy
 from coterie.cli.registry import registry
-from coterie.cli.report import report
-from coterie.cli.rightsize import rightsize
+from coterie.cli.report import budgets, report
 from coterie.cli.route import route
-from coterie.cli.search import search
 from coterie.cli.serve import serve
-from coterie.cli.session import session
+from coterie.cli.session import erase, export, session
+from coterie.cli.settings import section_command
 from coterie.cli.spotchecks import spotchecks
-from coterie.cli.trace import trace
-from coterie.cli.train import train
 
 # Plain help: rich's costs 0.15 s, half of what `coterie --help` may take.
 app = typer.Typer(
@@ -70,31 +63,17 @@ def network(
 
 
 app.command()(init)
-app.command()(add)
-app.command()(train)
-app.command()(rightsize)
-app.command("eval")(evaluate)
-app.command()(fairness)
-app.command()(index)
-app.command()(search)
-app.command()(ask)
-app.command()(route)
-app.command()(serve)
-app.command()(report)
-app.command()(budgets)
-app.command()(trace)
-app.command()(feedback)
-app.command()(spotchecks)
+app.command(cls=section_command())(add)
+app.command(cls=section_command(only=training.SETTINGS))(training.train)
+app.command(cls=section_command(leave_out=rightsizing.LEFT_OUT))(rightsizing.rightsize)
+app.command("eval", cls=section_command(only=("text_column", "label_column")))(evaluate)
+for _command in (fairness, index, search, ask, route, serve, report, budgets, trace, feedback, spotchecks):
+    app.command()(_command)
 app.add_typer(session)
 app.command()(erase)
 app.command()(export)
-app.add_typer(audit)
-app.add_typer(keys)
-privacy.command("train")(train_privacy)
-privacy.command("eval")(evaluate_privacy)
-app.add_typer(privacy)
-app.add_typer(registry)
-app.add_typer(models)
+for _group in (audit, keys, privacy, registry, models):
+    app.add_typer(_group)
 app.command()(doctor)
 
 
@@ -105,7 +84,9 @@ def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, 
     traceback unless `COTERIE_DEBUG` is set.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _never_fail_on_encoding()
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal's encoding lacks is written as its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         result = typer.main.get_command(command).main(words, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -122,13 +103,6 @@ def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, 
     if result == INTERRUPTED:
         typer.echo("Interrupted.", err=True)
     return result if isinstance(result, int) else 0
-
-
-def _never_fail_on_encoding() -> None:
-    """A character that the terminal's encoding lacks is written as its code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _wants_json(words: Sequence[str]) -> bool:

@@ -4,84 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.exits import FORBIDDEN
+from coterie.cli.bridge import configured
 from coterie.cli.files import write_private
-from coterie.cli.output import Json, counted, dim, remark, say, shell, show_json
+from coterie.cli.options import group
+from coterie.cli.output import FORBIDDEN, Json, counted, dim, give, local_time, remark, say, shell
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.governance.audit_lines import LogPosition
     from coterie.governance.audit_verification import Verification
-    from coterie.types import AuditEvent
 
-audit = typer.Typer(
-    name="audit",
-    help="The audit log: verify, show, export.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+audit = group("audit", "The audit log: verify, show, export.")
 
 _Last = Annotated[int, typer.Option("--last", metavar="N", min=1, help="So many of the newest entries.")]
 _Kind = Annotated[
     str | None, typer.Option(metavar="KIND", help="Only entries of this kind, such as request or promote.")
 ]
 _Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Only entries of this tenant.")]
-
-
-def write_down(
-    folder: Path,
-    kind: str,
-    *,
-    tenant: str = "",
-    about: Mapping[str, object] | None = None,
-    hashed: Mapping[str, str] | None = None,
-) -> None:
-    """Write what a command did into the network's audit log, where it has one.
-
-    Args:
-        folder: The network's.
-        kind: What was done.
-        tenant: Whose it is.
-        about: What is to be known of it.
-        hashed: Names that only their hash is to be known of.
-
-    Raises:
-        AuditError: it cannot be written.
-    """
-    from coterie.types import AuditEvent
-
-    def entry(digest: Callable[[str], str]) -> AuditEvent:
-        hashes = {name: digest(text) for name, text in (hashed or {}).items()}
-        return AuditEvent(kind=kind, time=time.time(), tenant=tenant, about={**(about or {}), **hashes})
-
-    write_event(folder, entry)
-
-
-def write_event(folder: Path, entry: Callable[[Callable[[str], str]], AuditEvent]) -> None:
-    """Write an entry into the network's audit log, where it has one.
-
-    Args:
-        folder: The network's.
-        entry: Makes it of what stands for content.
-
-    Raises:
-        AuditError: it cannot be written.
-    """
-    from coterie.config.file import load_config
-    from coterie.governance.audit import open_audit
-
-    log = open_audit(load_config(folder).audit, folder)
-    if log is not None:
-        log.append_all([entry(log.digest)])
 
 
 @audit.command()
@@ -101,24 +47,17 @@ def verify(
     that were put back are found.
     """
     from coterie.cli.progress import TerminalProgress
-    from coterie.config.file import load_config
     from coterie.governance.audit_verification import verify_audit
 
-    path, section = _path(context.obj), load_config(context.obj).audit
+    path, trusted = _path(context.obj), configured(context.obj).audit.trusted_keys
+    place = None if at is None else _place(at)
     with TerminalProgress() as progress:
         progress.start("verify", None)
         found = verify_audit(
-            path,
-            is_attested=_checker(section.trusted_keys),
-            trusted=frozenset(section.trusted_keys),
-            at=None if at is None else _place(at),
-            progress=progress.advance,
+            path, is_attested=_checker(trusted), trusted=frozenset(trusted), at=place, progress=progress.advance
         )
         progress.finish("")
-    if as_json:
-        show_json(_document(found))
-    else:
-        _show(found)
+    give(_document(found), lambda: _show(found), as_json=as_json)
     if not found.whole:
         raise typer.Exit(FORBIDDEN)
 
@@ -129,12 +68,13 @@ def show(
 ) -> None:
     """Show the newest entries of the audit log, oldest first. It does not check them: that is `verify`."""
     found = list(deque(_entries(_path(context.obj), kind, tenant), maxlen=last))
-    if as_json:
-        show_json({"entries": found})
-        return
+    give({"entries": found}, lambda: _show_entries(found), as_json=as_json)
+
+
+def _show_entries(found: Iterable[dict[str, Any]]) -> None:
     for entry in found:
         whose = f"  {entry['tenant']}" if entry.get("tenant") else ""
-        say(f"{entry['n']}  {_when(entry['time'])}  {entry['kind']}{whose}")
+        say(f"{entry['n']}  {local_time(entry['time'])}  {entry['kind']}{whose}")
         dim("    " + json.dumps(entry.get("about"), ensure_ascii=False))
     if not found:
         say("No such entries.")
@@ -151,19 +91,14 @@ def export(
 ) -> None:
     """Write entries of the audit log as JSON lines, each with its own hash."""
     found = list(_entries(_path(context.obj), kind, tenant))
-    lines = (json.dumps(entry, ensure_ascii=False) + "\n" for entry in found)
-    write_private(file, "".join(lines).encode())
-    if as_json:
-        show_json({"entries": len(found), "file": str(file)})
-    else:
-        say(f"Wrote {counted(len(found), 'entry', 'entries')} to {str(file)!r}.")
+    write_private(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in found).encode())
+    words = f"Wrote {counted(len(found), 'entry', 'entries')} to {str(file)!r}."
+    give({"entries": len(found), "file": str(file)}, words, as_json=as_json)
 
 
 def _path(folder: Path) -> Path:
     """The log. Raises `InputError` where there is none."""
-    from coterie.config.file import load_config
-
-    section = load_config(folder).audit
+    section = configured(folder).audit
     path = folder / section.path
     if not path.is_file():
         off = "" if section.enabled else " It is off: [audit] enabled is false."
@@ -246,7 +181,3 @@ def _show(found: Verification) -> None:
     dim(f"It stands at {found.end.n}:{found.end.digest}")
     if not found.signers:
         dim("Somebody who can write the file could have written all of it anew: set [audit] signing_key.")
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,18 +1,22 @@
-"""A command's way into the event loop, and what it opens there."""
+"""Open what a network's folder holds, for one command: its configuration, network, store or registry."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from coterie.cli.output import remark, shell
+from coterie.errors import UnknownSpecialist
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
+    from coterie.config.specialists import SpecialistSection
     from coterie.network.pipeline import Network
+    from coterie.registry.registry import Registry
     from coterie.store.sqlite import SQLiteStore
+    from coterie.types import AuditEvent
 
 
 class _Closable(Protocol):
@@ -21,6 +25,29 @@ class _Closable(Protocol):
 
 C = TypeVar("C", bound=_Closable)
 T = TypeVar("T")
+
+
+def configured(folder: Path) -> Config:
+    """What the folder's coterie.toml says. Raises `ConfigError`."""
+    from coterie.config.file import load_config
+
+    return load_config(folder)
+
+
+def section_of(config: Config, name: str) -> SpecialistSection:
+    """A specialist's section. Raises `UnknownSpecialist`."""
+    if name not in config.specialists:
+        raise UnknownSpecialist(
+            f"Asked for {name!r}; this network has {sorted(config.specialists)}.", hint="Use one of these names."
+        )
+    return config.specialists[name]
+
+
+def registry_of(folder: Path) -> Registry:
+    """The registry of a network's folder."""
+    from coterie.registry.registry import open_registry
+
+    return open_registry(folder, configured(folder).registry)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -78,3 +105,41 @@ async def _use(opening: Awaitable[C], use: Callable[[C], Awaitable[T]]) -> T:
         return await use(opened)
     finally:
         await opened.close()
+
+
+def log_command(
+    folder: Path,
+    kind: str,
+    *,
+    tenant: str = "",
+    about: Mapping[str, object] | None = None,
+    hashed: Mapping[str, str] | None = None,
+) -> None:
+    """Write what a command did into the network's audit log, where it has one.
+
+    Args:
+        folder: The network's.
+        kind: What was done.
+        tenant: Whose it is.
+        about: What is recorded as it is.
+        hashed: Names of which only the hash is recorded.
+
+    Raises:
+        AuditError: it cannot be written.
+    """
+    from coterie.types import AuditEvent
+
+    def event(digest: Callable[[str], str]) -> AuditEvent:
+        hashes = {name: digest(text) for name, text in (hashed or {}).items()}
+        return AuditEvent(kind=kind, time=time.time(), tenant=tenant, about={**(about or {}), **hashes})
+
+    log_event(folder, event)
+
+
+def log_event(folder: Path, make: Callable[[Callable[[str], str]], AuditEvent]) -> None:
+    """Write an event, made with the log's hash function, into the audit log, if there is one. Raises `AuditError`."""
+    from coterie.governance.audit import open_audit
+
+    log = open_audit(configured(folder).audit, folder)
+    if log is not None:
+        log.append_all([make(log.digest)])

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from coterie.accounting.cards import open_cards
@@ -45,6 +46,9 @@ class Check:
     """The command or edit that makes it right."""
 
 
+_Note = partial(Check, required=False)
+
+
 def examine(folder: Path) -> Iterator[Check]:
     """Every check that can be made; without a valid coterie.toml only the first few can."""
     yield _python()
@@ -69,15 +73,15 @@ def examine(folder: Path) -> Iterator[Check]:
     yield from _gpus(config)
     yield _store(config, folder)
     yield _port(config)
-    yield _disk(folder)
+    free = shutil.disk_usage(folder).free
+    fix = "Make room: 200 MB are needed."
+    yield _Note(name="disk", ok=free >= _DISK_NEEDED, found=f"{free / 1e9:.1f} GB free", fix=fix)
 
 
 def _python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    needed = ".".join(map(str, _OLDEST_PYTHON))
-    return Check(
-        name="python", ok=sys.version_info >= _OLDEST_PYTHON, found=version, fix=f"Install Python {needed} or newer."
-    )
+    version, needed = (".".join(map(str, numbers)) for numbers in (sys.version_info[:3], _OLDEST_PYTHON))
+    fix = f"Install Python {needed} or newer."
+    return Check(name="python", ok=sys.version_info >= _OLDEST_PYTHON, found=version, fix=fix)
 
 
 def _encoder() -> Check:
@@ -95,14 +99,13 @@ def _energy(config: Config) -> Check:
     """Where joules come from."""
     watts = f"estimated: {config.accounting.watts_per_core:g} W a busy core"
     if not config.accounting.energy_meter:
-        return Check(name="energy", ok=True, required=False, found=watts)
+        return _Note(name="energy", ok=True, found=watts)
     if PackageMeter(powercap=POWERCAP).present:
-        return Check(name="energy", ok=True, required=False, found="measured by the processor's counter")
+        return _Note(name="energy", ok=True, found="measured by the processor's counter")
     if any(POWERCAP.glob("intel-rapl:*/energy_uj")):
         fix = f"sudo chmod a+r {POWERCAP}/intel-rapl:*/energy_uj"
-        found = f"{watts}; the processor's counter may not be read"
-        return Check(name="energy", ok=False, required=False, found=found, fix=fix)
-    return Check(name="energy", ok=True, required=False, found=f"{watts}; this machine has no counter")
+        return _Note(name="energy", ok=False, found=f"{watts}; the processor's counter may not be read", fix=fix)
+    return _Note(name="energy", ok=True, found=f"{watts}; this machine has no counter")
 
 
 def _gpus(config: Config) -> Iterator[Check]:
@@ -111,12 +114,11 @@ def _gpus(config: Config) -> Iterator[Check]:
         if isinstance(model, OpenAIModel) and model.gpus:
             cards = ", ".join(map(str, model.gpus))
             if open_cards(model.gpus) is not None:
-                found = f"measured by the counters of graphics cards {cards}"
-                yield Check(name=f"energy of {name}", ok=True, required=False, found=found)
+                found, fix = f"measured by the counters of graphics cards {cards}", ""
             else:
                 fix = "pip install 'coterie[gpu]', and NVIDIA's driver, of the cards that nvidia-smi lists"
                 found = f"estimated: the counters of graphics cards {cards} cannot be read"
-                yield Check(name=f"energy of {name}", ok=False, required=False, found=found, fix=fix)
+            yield _Note(name=f"energy of {name}", ok=not fix, found=found, fix=fix)
 
 
 def _names(config: Config) -> Iterator[Check]:
@@ -131,33 +133,31 @@ def _names(config: Config) -> Iterator[Check]:
     clear = [name for name, model in below.items() if not model.pseudonymise]
     if config.privacy.detector != "patterns":
         kept = f"; a request that names somebody does not reach {', '.join(clear)}" if clear else ""
-        yield Check(name="names", ok=True, required=False, found=f"{config.privacy.detector} looks for them{kept}")
+        yield _Note(name="names", ok=True, found=f"{config.privacy.detector} looks for them{kept}")
         return
     fix = 'Set [privacy] detector = "names" in coterie.toml'
     if clear:
         fix += ", and pseudonymise = true in " + ", ".join(f"[models.{name}]" for name in clear)
     found = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
-    yield Check(name="names", ok=False, required=False, found=found, fix=f"{fix} (docs/how-to/find-personal-data.md).")
+    yield _Note(name="names", ok=False, found=found, fix=f"{fix} (docs/how-to/find-personal-data.md).")
 
 
 def _extras(config: Config) -> Iterator[Check]:
     """The optional packages that the file needs."""
-    if any(isinstance(model, LlamaModel) for model in config.models.values()):
-        there = importlib.util.find_spec("xllamacpp") is not None
-        found = "xllamacpp is installed" if there else "xllamacpp is not installed; engine 'llama' needs it"
-        yield Check(name="extra llama", ok=there, found=found, fix="pip install 'coterie[llama]'")
-    if any(section.paths for section in config.knowledge.values()):
-        there = importlib.util.find_spec("pypdf") is not None
-        found = "pypdf is installed" if there else "pypdf is not installed; PDF files need it"
-        yield Check(name="extra docs", ok=there, required=False, found=found, fix="pip install 'coterie[docs]'")
-    if config.registry.require_signature or config.registry.signing_key:
-        there = importlib.util.find_spec("cryptography") is not None
-        found = "cryptography is installed" if there else "cryptography is not installed; signatures need it"
-        yield Check(name="extra sign", ok=there, found=found, fix="pip install 'coterie[sign]'")
-    if config.observe.otlp_endpoint is not None:
-        there = importlib.util.find_spec("opentelemetry") is not None
-        found = "opentelemetry is installed" if there else "opentelemetry is not installed; otlp_endpoint needs it"
-        yield Check(name="extra otel", ok=there, found=found, fix="pip install 'coterie[otel]'")
+    llama = any(isinstance(model, LlamaModel) for model in config.models.values())
+    documents = any(section.paths for section in config.knowledge.values())
+    signed = config.registry.require_signature or bool(config.registry.signing_key)
+    for extra, package, wanted, needed in (
+        ("llama", "xllamacpp", llama, "engine 'llama' needs it"),
+        ("docs", "pypdf", documents, "PDF files need it"),
+        ("sign", "cryptography", signed, "signatures need it"),
+        ("otel", "opentelemetry", config.observe.otlp_endpoint is not None, "otlp_endpoint needs it"),
+    ):
+        if wanted:
+            there = importlib.util.find_spec(package) is not None
+            found = f"{package} is installed" if there else f"{package} is not installed; {needed}"
+            fix = f"pip install 'coterie[{extra}]'"
+            yield Check(name=f"extra {extra}", ok=there, required=extra != "docs", found=found, fix=fix)
 
 
 def _data(config: Config, folder: Path) -> Iterator[Check]:
@@ -173,24 +173,18 @@ def _versions(config: Config, folder: Path) -> Iterator[Check]:
     """A verified version of every specialist, with the profile by which the router finds it."""
     registry, unknown = open_registry(folder, config.registry), []
     for name, section in config.specialists.items():
-        fix = shell(folder, "train", name)
         try:
             version = registry.champion(name)
         except CoterieError as error:
             unknown.append(name)
-            yield Check(name=f"trained {name}", ok=False, found=error.message, fix=fix)
+            yield Check(name=f"trained {name}", ok=False, found=error.message, fix=shell(folder, "train", name))
             continue
         yield Check(name=f"trained {name}", ok=True, found=f"version {version.version}")
         if section.task == "classify" and PROFILE_FILE not in version.files:
             unknown.append(name)
     names = () if len(unknown) == len(config.specialists) else unknown
     found = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"
-    yield Check(
-        name="router",
-        ok=not unknown,
-        found=found,
-        fix=shell(folder, "train", *names),
-    )
+    yield Check(name="router", ok=not unknown, found=found, fix=shell(folder, "train", *names))
 
 
 def _models(config: Config, folder: Path) -> Iterator[Check]:
@@ -234,9 +228,8 @@ def _secrets(config: Config) -> Iterator[Check]:
             found = f"{variable} is {'set' if there else 'not set'}"
             if key not in called:
                 found += f"; model {key!r} is only a yardstick and never called"
-            yield Check(
-                name=f"secret {key}", ok=there, required=key in called, found=found, fix=f"export {variable}=..."
-            )
+            fix = f"export {variable}=..."
+            yield Check(name=f"secret {key}", ok=there, required=key in called, found=found, fix=fix)
 
 
 def _called(config: Config) -> set[str | None]:
@@ -278,11 +271,5 @@ def _port(config: Config) -> Check:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        return Check(name="port", ok=False, required=False, found=f"{host}:{port}: {error.strerror or error}", fix=fix)
-    return Check(name="port", ok=True, required=False, found=f"{host}:{port} is free")
-
-
-def _disk(folder: Path) -> Check:
-    free = shutil.disk_usage(folder).free
-    found = f"{free / 1e9:.1f} GB free"
-    return Check(name="disk", ok=free >= _DISK_NEEDED, required=False, found=found, fix="Make room: 200 MB are needed.")
+        return _Note(name="port", ok=False, found=f"{host}:{port}: {error.strerror or error}", fix=fix)
+    return _Note(name="port", ok=True, found=f"{host}:{port} is free")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from coterie.cli.exits import SETUP
-from coterie.cli.output import Json, remark, say, show_json
+from coterie.cli.output import SETUP, Json, give, remark, say
 
 if TYPE_CHECKING:
     from coterie.cli.checks import Check
@@ -27,19 +26,17 @@ def doctor(context: typer.Context, *, as_json: Json = False) -> None:
     folder: Path = context.obj
     checks = list(examine(folder))
     missing = [check for check in checks if check.required and not check.ok]
-    if as_json:
-        show_json({"ok": not missing, "folder": str(folder), "checks": [asdict(check) for check in checks]})
-    else:
-        _show(checks)
-        remark(f"{len(missing)} of {len(checks)} checks need you." if missing else "Everything required is there.")
+    document = {"ok": not missing, "folder": str(folder), "checks": [asdict(check) for check in checks]}
+    give(document, lambda: _show(checks, len(missing)), as_json=as_json)
     if missing:
         raise typer.Exit(SETUP)
 
 
-def _show(checks: list[Check]) -> None:
+def _show(checks: list[Check], missing: int) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
         word = "ok" if check.ok else "MISSING" if check.required else "note"
         say(f"{word:8}{check.name:{width}}  {check.found}")
         if not check.ok and check.fix:
             say(f"{'':8}{'':{width}}  -> {check.fix}")
+    remark(f"{missing} of {len(checks)} checks need you." if missing else "Everything required is there.")

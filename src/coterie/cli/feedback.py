@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coterie.cli.audit import write_event
-from coterie.cli.bridge import with_store
-from coterie.cli.output import Json, show_json
+from coterie.cli.ask import no_trace
+from coterie.cli.bridge import configured, log_event, with_store
+from coterie.cli.options import Tenant, TraceId
+from coterie.cli.output import Json, give
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def feedback(
     context: typer.Context,
     *,
-    trace_id: Annotated[str, typer.Argument(metavar="ID", help="The trace id that came with the answer.")],
+    trace_id: TraceId,
     up: Annotated[bool, typer.Option("--up", help="The answer was right.")] = False,
     down: Annotated[bool, typer.Option("--down", help="It was wrong.")] = False,
     value: Annotated[
@@ -32,7 +33,7 @@ def feedback(
     specialist: Annotated[
         str, typer.Option(metavar="NAME", help="Whose finding is meant; left out, the whole answer.")
     ] = "",
-    tenant: Annotated[str, typer.Option(metavar="NAME", help="Tenant the request belongs to.")] = "default",
+    tenant: Tenant = "default",
     as_json: Json = False,
 ) -> None:
     """Say whether an answer was right.
@@ -40,7 +41,6 @@ def feedback(
     It is kept beside the trace, in place of what was said before, goes when its session is erased, and counts in the
     quality that `coterie report` shows.
     """
-    from coterie.config.file import load_config
     from coterie.governance.audit_events import audit_feedback
     from coterie.types import Feedback
 
@@ -49,34 +49,25 @@ def feedback(
     if not (up or down or value is not None or comment.strip()):
         raise InputError("Nothing was said of the answer.", hint="Give --up, --down, --value or --comment.")
     folder: Path = context.obj
-    config = load_config(folder)
-    thumb = "up" if up else "down" if down else None
     said = Feedback(
         trace_id=trace_id,
         time=time.time(),
         tenant=tenant,
         specialist=specialist,
-        thumb=thumb,  # type: ignore[arg-type]
+        thumb="up" if up else "down" if down else None,
         value=_read_value(value),
         comment=comment,
     )
+    refused, code = None, ""
     try:
-        kept = with_store(folder, config, lambda store: store.feedback(said))
+        if not with_store(folder, configured(folder), lambda store: store.feedback(said)):
+            refused, code = no_trace(folder, trace_id, tenant), "trace_not_found"
     except InputError as error:
-        code = error.code
-        write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
-        raise
-    refused = "" if kept else "trace_not_found"
-    write_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=refused))
-    if not kept:
-        raise InputError(
-            f"No trace {trace_id!r} of tenant {tenant!r} in {str(folder / config.store.path)!r}.",
-            hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",
-        )
-    if as_json:
-        show_json({"trace_id": trace_id, "status": "kept"})
-    else:
-        typer.echo(f"Kept beside trace {trace_id}.")
+        refused, code = error, error.code
+    log_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
+    if refused is not None:
+        raise refused
+    give({"trace_id": trace_id, "status": "kept"}, f"Kept beside trace {trace_id}.", as_json=as_json)
 
 
 def _read_value(text: str | None) -> Scalar | tuple[str, ...]:

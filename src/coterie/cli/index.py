@@ -1,26 +1,46 @@
-"""`coterie index`: a shelf brought up to date with the documents it is made of."""
+"""`coterie index` and `search`: an index brought up to date with its documents, searched, and measured."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
-from coterie.cli.bridge import run
-from coterie.cli.exits import USAGE, error_document
-from coterie.cli.output import Json, counted, remark, say, shell, show_json
+from coterie.cli.bridge import configured, run
+from coterie.cli.files import find_file
+from coterie.cli.options import Clearance, check_choice, check_index_name, check_utf8, parse_label
+from coterie.cli.output import (
+    USAGE,
+    Json,
+    counted,
+    dim,
+    error_document,
+    give,
+    number,
+    one_line,
+    remark,
+    say,
+    shell,
+    show_json,
+    warn,
+)
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
     from coterie.config.file import Config, KnowledgeSection
     from coterie.knowledge.build import Indexed
+    from coterie.knowledge.documents import Mode, Shelf
+    from coterie.knowledge.evaluation import Scores
     from coterie.knowledge.sources import FoundFiles
-    from coterie.types import Label
+    from coterie.types import Label, Passage
+
+T = TypeVar("T")
 
 _SHOWN = 20
 """Failures that are printed; JSON has all of them."""
@@ -55,18 +75,22 @@ def index(
     is reported and the rest go on. Until all is done the shelf answers as before; what was interrupted goes on where
     it was when the command is given again.
     """
-    from coterie.config.file import load_config
+    from coterie.config.file import KnowledgeSection
 
     folder: Path = context.obj
-    config = load_config(folder)
-    section, new = _section(config, name, label=label, tenant=tenant)
+    config = configured(folder)
+    check_index_name(name)
+    typed = {"label": parse_label("--label", label), "tenant": tenant}
+    new, section = name not in config.knowledge, config.knowledge.get(name, KnowledgeSection())
+    section = section.model_copy(update={key: value for key, value in typed.items() if value is not None})
     if new:
         section = _as_before(folder, name, section)
     found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
     report = _build(folder, name, section, found, config=config, rebuild=rebuild)
     empty = _empty(name, found, report)
-    if as_json:
-        show_json(_document(name, folder, report, empty))
+    document = {"shelf": name, "folder": str(folder), **asdict(report)}
+    if as_json:  # one document, whatever comes
+        show_json(document if empty is None else document | {"error": error_document(empty)})
         if empty is not None:
             raise typer.Exit(USAGE)
         return
@@ -104,26 +128,12 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
     )
 
 
-def _section(config: Config, name: str, *, label: str | None, tenant: str | None) -> tuple[KnowledgeSection, bool]:
-    """The shelf's section with what the command line says instead, and whether it is new: not in the file."""
-    from coterie.config.file import KnowledgeSection
-
-    check_name(name)
-    section, new = config.knowledge.get(name, KnowledgeSection()), name not in config.knowledge
-    changes: dict[str, object] = {}
-    if label is not None:
-        changes["label"] = parse_label(label)
-    if tenant is not None:
-        changes["tenant"] = tenant
-    return section.model_copy(update=changes), new
-
-
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
     """A shelf that is not in the file, with the label and the tenant that it was given before and is not given now."""
     from coterie.knowledge.guard import given_before
     from coterie.knowledge.open import shelf_folder
 
-    before = {key: value for key, value in given_before(shelf_folder(folder, name))._asdict().items() if value}
+    before = {key: value for key, value in vars(given_before(shelf_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
     if kept:
         said = ", ".join(f"--{key} {value}" for key, value in kept.items())
@@ -131,28 +141,9 @@ def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeS
     return section.model_copy(update=kept)
 
 
-def check_name(name: str) -> None:
-    """Refuse what could be no key of the file: the name is a folder's too. Raises `InputError`."""
-    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
-        raise InputError(f"{name!r} is no name of a shelf.", hint="Small letters, digits, - and _, a letter first.")
-
-
-def parse_label(text: str) -> Label:
-    """A label by its name. Raises `InputError`."""
-    from coterie.types import Label
-
-    try:
-        return Label(text)
-    except ValueError:
-        raise InputError(
-            f"Unknown label {text!r}.", hint=f"One of {', '.join(label.value for label in Label)}."
-        ) from None
-
-
 def _found(
     folder: Path, config: Config, section: KnowledgeSection, *, name: str, paths: list[Path], beir: Path | None
 ) -> FoundFiles:
-    from coterie.cli.files import find_file
     from coterie.knowledge.sources import Access, find_files, read_corpus
 
     label = section.label or config.network.default_label
@@ -181,41 +172,29 @@ def _build(
     from coterie.knowledge.guard import Given, declared_access
     from coterie.knowledge.open import open_reranker, open_shelf, shelf_folder
 
-    declared = declared_access(config, name)
-    if name not in config.knowledge:
+    declared, known = declared_access(config, name), name in config.knowledge
+    if not known:
         declared = replace(declared, label=section.label or declared.label, tenant=section.tenant)
 
     async def work() -> Indexed:
-        encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
-        try:
+        async with AsyncExitStack() as stack:
+            encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
+            stack.push_async_callback(encoder.close)
             shelf = open_shelf(name, section, folder, network=config.network.name, encoder=encoder, rebuild=rebuild)
-            try:
-                with TerminalProgress() as progress:
-                    return await build_index(
-                        shelf,
-                        found,
-                        encoder=encoder,
-                        folder=shelf_folder(folder, name),
-                        name=name,
-                        progress=progress,
-                        reranker=open_reranker(section, encoder),
-                        declared=declared,
-                        given=None if name in config.knowledge else Given(section.label, section.tenant),
-                    )
-            finally:
-                await shelf.close()
-        finally:
-            await encoder.close()
+            stack.push_async_callback(shelf.close)
+            return await build_index(
+                shelf,
+                found,
+                encoder=encoder,
+                folder=shelf_folder(folder, name),
+                name=name,
+                progress=stack.enter_context(TerminalProgress()),
+                reranker=open_reranker(section, encoder),
+                declared=declared,
+                given=None if known else Given(label=section.label, tenant=section.tenant),
+            )
 
     return run(work())
-
-
-def _document(name: str, folder: Path, report: Indexed, empty: InputError | None) -> dict[str, object]:
-    """The report, with the error in it where there is one: one document, whatever comes."""
-    from dataclasses import asdict
-
-    told = {"shelf": name, "folder": str(folder), **asdict(report)}
-    return told if empty is None else told | {"error": error_document(empty)}
 
 
 def _show(name: str, folder: Path, found: FoundFiles, report: Indexed) -> None:
@@ -244,13 +223,122 @@ def _show_passed_over(found: FoundFiles, report: Indexed) -> None:
         remark(f"Not read: {failure.document}: {failure.reason}.{kept}")
     if len(report.failed) > _SHOWN:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
-    for reason in report.idle.values():
-        remark(f"Warning: {reason}.")
+    warn(f"{reason}." for reason in report.idle.values())
     if found.nothing is not None:
-        remark(f"Warning: {found.nothing.message}")
+        warn([found.nothing.message])
     if report.skipped:
         remark(f"Passed over: {name_kinds(report.kinds)}.")
     for link in report.outside[:_SHOWN]:
         remark(f"Passed over: {link}: a link that leads out of the folder that is indexed.")
     if len(report.outside) > _SHOWN:
         remark(f"... and {len(report.outside) - _SHOWN:,} more such links; --json lists all.")
+
+
+# --- Search --------------------------------------------------------------------------------------
+
+
+def search(
+    context: typer.Context,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The shelf.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="What to look for; none with --eval.", show_default=False)
+    ] = "",
+    k: Annotated[int, typer.Option("--k", metavar="N", min=1, max=1000, help="Passages, at most.")] = 10,
+    clearance: Clearance = None,
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Search as this tenant.")] = "default",
+    mode: Annotated[
+        str | None, typer.Option(metavar="MODE", help="keyword, vector, hybrid or rerank; default: the shelf's own.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option("--eval", metavar="QUERIES.jsonl", help="Measure on these queries (BEIR's format).")
+    ] = None,
+    judgements: Annotated[
+        Path | None, typer.Option("--qrels", metavar="QRELS.tsv", help="With --eval: which documents are relevant.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search a shelf of documents.
+
+    Only what the asker may see is searched; what is above it changes nothing that is found. With --eval the shelf is
+    asked every query of a file instead, and nDCG@10 and recall@100 of the documents found are printed.
+    """
+    from coterie.config.file import KnowledgeSection
+    from coterie.knowledge.documents import Mode
+
+    folder: Path = context.obj
+    config = configured(folder)
+    label = parse_label("--as", clearance) or config.network.default_label
+    rerank = config.knowledge.get(name, KnowledgeSection()).rerank
+    chosen: Any = check_choice("mode", mode or ("rerank" if rerank else "hybrid"), get_args(Mode))
+    if queries is None and judgements is None:
+        if not query.strip():
+            raise InputError("Asked to search for nothing.", hint="Give a QUERY, or --eval and --qrels.")
+        check_utf8(query)
+        passages = _with_shelf(
+            folder, name, lambda shelf: shelf.search(query, k=k, clearance=label, tenant=tenant, mode=chosen)
+        )
+        document = {"passages": [_document(passage) for passage in passages]}
+        give(document, lambda: _show_passages(passages), as_json=as_json)
+        return
+    if queries is None or judgements is None or query:
+        raise InputError("--eval and --qrels belong together, without a QUERY.", hint="Give both files (see --help).")
+    scores = _evaluate(folder, name, queries, judgements, mode=chosen, label=label, tenant=tenant)
+    measured = f"nDCG@10 {number(scores.ndcg_at_10)}, recall@100 {number(scores.recall_at_100)}"
+    give({**scores.to_json(), "mode": chosen}, f"{scores.queries:,} queries: {measured}", as_json=as_json)
+
+
+def _with_shelf(folder: Path, name: str, use: Callable[[Shelf], Awaitable[T]]) -> T:
+    """Open a shelf of the file, or one that was indexed without being in it, and close it whatever happens."""
+    from coterie.engines.onnx import OnnxEncoder
+    from coterie.knowledge.open import open_declared, shelf_folder
+
+    check_index_name(name)
+    config = configured(folder)
+    if name not in config.knowledge and not shelf_folder(folder, name).is_dir():
+        raise InputError(
+            f"Unknown shelf {name!r}: it is neither in coterie.toml ({sorted(config.knowledge)}) nor indexed.",
+            hint=f"Index documents for it: coterie index {name} PATH",
+        )
+
+    async def work() -> T:
+        async with AsyncExitStack() as stack:
+            encoder = OnnxEncoder.bundled()
+            stack.push_async_callback(encoder.close)
+            shelf = open_declared(name, config, folder, encoder=encoder)
+            stack.push_async_callback(shelf.close)
+            return await use(shelf)
+
+    return run(work())
+
+
+def _evaluate(
+    folder: Path, name: str, queries: Path, judgements: Path, *, mode: Mode, label: Label, tenant: str
+) -> Scores:
+    from coterie.cli.progress import stage
+    from coterie.knowledge.evaluation import evaluate, read_judgements, read_queries
+
+    asked = read_queries(find_file(folder, queries))
+    judged = read_judgements(find_file(folder, judgements))
+
+    async def use(shelf: Shelf) -> Scores:
+        with stage("asking", len(asked)) as advance:
+            return await evaluate(shelf, asked, judged, mode=mode, clearance=label, tenant=tenant, progress=advance)
+
+    return _with_shelf(folder, name, use)
+
+
+def _show_passages(passages: Sequence[Passage]) -> None:
+    for rank, passage in enumerate(passages, start=1):
+        place = f"{passage.document}" + (f", page {passage.page}" if passage.page else "")
+        say(f"{rank}. {place} [{passage.start}:{passage.end}] {passage.label.value}, score {passage.score:.4f}")
+        if passage.heading:
+            dim(f"   {passage.heading}")
+        say("   " + one_line(passage.text))
+    if not passages:
+        say("Nothing found.")
+
+
+def _document(passage: Passage) -> dict[str, object]:
+    keys = ("document", "start", "end", "score", "text", "heading", "page")
+    return {**{key: getattr(passage, key) for key in keys}, "label": passage.label.value}

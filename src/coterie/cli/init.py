@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coterie.cli.output import Json, say, shell, show_json
+from coterie.cli.output import Json, give, shell
 from coterie.errors import InputError, SetupError
 from coterie.runtime.files import write_bytes
 
@@ -70,12 +70,9 @@ def init(
         )
     made = _copy_example(example, folder) if example else _write_minimal(folder)
     steps = _next_steps(folder, example)
-    if as_json:
-        show_json({"folder": str(folder), "example": example, "files": made, "next": steps})
-        return
-    say(f"Made {folder} with {', '.join(made)}. Next:\n")
-    for step in steps:
-        say(f"  {step}")
+    document = {"folder": str(folder), "example": example, "files": made, "next": steps}
+    words = [f"Made {folder} with {', '.join(made)}. Next:\n", *(f"  {step}" for step in steps)]
+    give(document, "\n".join(words), as_json=as_json)
 
 
 def _write_minimal(folder: Path) -> list[str]:

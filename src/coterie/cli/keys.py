@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from coterie.cli.audit import write_down
-from coterie.cli.index import parse_label
-from coterie.cli.output import Json, remark, say, show_json, show_table
-from coterie.errors import InputError
+from coterie.cli.bridge import configured, log_command
+from coterie.cli.options import check_choice, group, parse_label
+from coterie.cli.output import Json, give, local_time, remark, say, show_json, show_table
 
 if TYPE_CHECKING:
     from coterie.governance.keys import Key, KeyRing, NewKey
 
-keys = typer.Typer(
-    name="keys",
-    help="Who may use the gateway: create, list, revoke, rotate.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+keys = group("keys", "Who may use the gateway: create, list, revoke, rotate.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the key.")]
 
@@ -51,22 +44,19 @@ def create(
     From the first key on, nobody uses the gateway without one. A member asks, an operator reads counters, an auditor
     counters and traces of its tenant, an admin does all of it.
     """
-    from coterie.config.file import load_config
     from coterie.generalist.generalist import NAME as GENERALIST
     from coterie.generalist.reading import READER
     from coterie.governance.keys import PERMISSIONS, Role
 
-    if role not in PERMISSIONS:
-        raise InputError(f"Asked for the role {role!r}.", hint=f"There are {', '.join(PERMISSIONS)}.")
-    known = {*load_config(context.obj).specialists, READER, GENERALIST}
-    if unknown := [each for each in specialist or () if each not in known]:
-        raise InputError(f"Asked for the specialist {unknown[0]!r}.", hint=f"This network has {sorted(known)}.")
+    check_choice("role", role, PERMISSIONS)
+    for each in specialist or ():
+        check_choice("specialist", each, sorted({*configured(context.obj).specialists, READER, GENERALIST}))
     made = _ring(context.obj).create(
         name,
         role=cast("Role", role),
         tenant=tenant,
         specialists=specialist or (),
-        clearance=None if clearance is None else parse_label(clearance),
+        clearance=parse_label("--clearance", clearance),
         days=days,
     )
     _tell(context.obj, "create_key", made, as_json=as_json)
@@ -75,26 +65,17 @@ def create(
 @keys.command("list")
 def list_keys(context: typer.Context, *, as_json: Json = False) -> None:
     """List the keys, the oldest first: whose, in which role, and whether they open anything. No secret is kept."""
-    found, now = _ring(context.obj).keys(), time.time()
-    if as_json:
-        show_json({"keys": [_plain(key, now) for key in found]})
-        return
-    if not found:
-        say("There are no keys: only programs of this machine may ask.")
-        return
-    columns = ["name", "id", "role", "tenant", "specialists", "clearance", "created", "expires", "state"]
-    show_table(columns, [_row(key, now) for key in found])
+    now, ring = time.time(), _ring(context.obj)
+    found = [_plain(key, now) for key in ring.keys()]  # noqa: SIM118 - no mapping
+    give({"keys": found}, lambda: _show(found), as_json=as_json)
 
 
 @keys.command()
 def revoke(context: typer.Context, *, name: _Name, as_json: Json = False) -> None:
     """Shut a key out: also a gateway that runs refuses it from its next request on."""
     key = _ring(context.obj).revoke(name)
-    write_down(context.obj, "revoke_key", tenant=key.tenant, about={"name": key.name, "id": key.id})
-    if as_json:
-        show_json(_plain(key, time.time()))
-    else:
-        say(f"{key.name} ({key.id}) opens nothing any more.")
+    log_command(context.obj, "revoke_key", tenant=key.tenant, about={"name": key.name, "id": key.id})
+    give(_plain(key, time.time()), f"{key.name} ({key.id}) opens nothing any more.", as_json=as_json)
 
 
 @keys.command()
@@ -104,17 +85,16 @@ def rotate(context: typer.Context, *, name: _Name, as_json: Json = False) -> Non
 
 
 def _ring(folder: Path) -> KeyRing:
-    from coterie.config.file import load_config
     from coterie.governance.keys import KeyRing
 
-    return KeyRing(folder / load_config(folder).gateway.keys)
+    return KeyRing(folder / configured(folder).gateway.keys)
 
 
 def _tell(folder: Path, did: str, made: NewKey, *, as_json: bool) -> None:
     """Write it down and show it."""
     key = made.key
     about = {"name": key.name, "id": key.id, "role": key.role, "specialists": list(key.specialists)}
-    write_down(folder, did, tenant=key.tenant, about=about)
+    log_command(folder, did, tenant=key.tenant, about=about)
     if as_json:
         show_json({**_plain(key, time.time()), "key": made.token})
         return
@@ -124,35 +104,24 @@ def _tell(folder: Path, did: str, made: NewKey, *, as_json: bool) -> None:
     )
 
 
-def _plain(key: Key, now: float) -> dict[str, object]:
-    return {
-        "name": key.name,
-        "id": key.id,
-        "role": key.role,
-        "tenant": key.tenant,
-        "specialists": list(key.specialists),
-        "clearance": None if key.clearance is None else key.clearance.value,
-        "created": key.created,
-        "expires": key.expires,
-        "revoked": key.revoked,
-        "state": key.state(now),
-    }
+def _plain(key: Key, now: float) -> dict[str, Any]:
+    shown = {name: getattr(key, name) for name in ("id", "role", "tenant", "created", "expires", "revoked")}
+    clearance = None if key.clearance is None else key.clearance.value
+    narrowed = {"specialists": list(key.specialists), "clearance": clearance}
+    return {"name": key.name, **shown, **narrowed, "state": key.state(now)}
 
 
-def _row(key: Key, now: float) -> tuple[str, ...]:
-    state: Literal["valid", "revoked", "expired"] = key.state(now)
-    return (
-        key.name,
-        key.id,
-        key.role,
-        key.tenant,
-        ", ".join(key.specialists) or "all",
-        "default" if key.clearance is None else key.clearance.value,
-        _day(key.created),
-        "never" if key.expires is None else _day(key.expires),
-        state,
-    )
+def _show(found: list[dict[str, Any]]) -> None:
+    if not found:
+        say("There are no keys: only programs of this machine may ask.")
+        return
+    columns = ["name", "id", "role", "tenant", "specialists", "clearance", "created", "expires", "state"]
+    show_table(columns, [[_cell(key, column) for column in columns] for key in found])
 
 
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d")
+def _cell(key: dict[str, Any], column: str) -> str:
+    value = key[column]
+    if column in {"created", "expires"} and value is not None:
+        return local_time(value, "%Y-%m-%d")
+    absent = {"specialists": "all", "clearance": "default", "expires": "never"}
+    return absent[column] if not value and column in absent else ", ".join(value) if column == "specialists" else value

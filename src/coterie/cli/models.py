@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coterie.cli.output import Json, say, show_json, show_table, size
+from coterie.cli.bridge import configured
+from coterie.cli.options import group
+from coterie.cli.output import Json, give, show_table, size
 from coterie.errors import ConfigError, InputError
 from coterie.runtime.files import write_bytes
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from coterie.models.catalogue import KnownModel
     from coterie.models.snapshot import Snapshot
 
-models = typer.Typer(name="models", help="List and get model files.", no_args_is_help=True, rich_markup_mode=None)
+models = group("models", "List and get model files.")
 
 
 @models.command("list")
@@ -26,38 +28,25 @@ def list_models(*, as_json: Json = False) -> None:
     from coterie.models.snapshot import snapshots
 
     found, pulled = installed(), list(snapshots())
-    if as_json:
-        show_json({"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]})
-        return
+    document = {"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]}
     rows = [(model.name, size(model.bytes), model.licence, path or "-", model.description) for model, path in found]
     rows += [
         (each.origin, size(each.bytes), each.licence or "-", each.folder, f"pulled at {each.revision[:12]}")
         for each in pulled
     ]
-    show_table(["name", "size", "licence", "on this machine", "what it is"], rows)
+    columns = ["name", "size", "licence", "on this machine", "what it is"]
+    give(document, lambda: show_table(columns, rows), as_json=as_json)
 
 
-def _entry(model: KnownModel, path: Path | None) -> dict[str, str | int | None]:
-    return {
-        "name": model.name,
-        "description": model.description,
-        "bytes": model.bytes,
-        "sha256": model.sha256,
-        "licence": model.licence,
-        "source": model.source,
-        "path": None if path is None else str(path),
-    }
+def _entry(model: KnownModel, path: Path | None) -> dict[str, object]:
+    keys = ("name", "description", "bytes", "sha256", "licence", "source")
+    return {key: getattr(model, key) for key in keys} | {"path": None if path is None else str(path)}
 
 
 def _pulled(snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "name": snapshot.origin,
-        "revision": snapshot.revision,
-        "bytes": snapshot.bytes,
-        "files": dict(snapshot.files),
-        "licence": snapshot.licence,
-        "path": str(snapshot.folder),
-    }
+    keys = ("revision", "bytes", "licence")
+    about = {key: getattr(snapshot, key) for key in keys}
+    return {"name": snapshot.origin, **about, "files": dict(snapshot.files), "path": str(snapshot.folder)}
 
 
 @models.command()
@@ -90,10 +79,7 @@ def pull(
 
     with DownloadProgress(name) as progress:
         path = pull_model(name, file=file, source=source, progress=progress.update)
-    if as_json:
-        show_json({"name": name, "path": str(path)})
-    else:
-        say(f"{name} is at {path}")
+    give({"name": name, "path": str(path)}, f"{name} is at {path}", as_json=as_json)
 
 
 @models.command()
@@ -108,13 +94,12 @@ def pin(
     It is written into coterie.toml as `sha256` of the entry: from then on a file that differs is refused. A file
     without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
     """
-    from coterie.config.file import load_config
     from coterie.config.section import FILE_NAME
     from coterie.models.files import hash_file
     from coterie.models.locate import locate, snapshot_of
 
     folder: Path = context.obj
-    key, model = _own(load_config(folder), name)
+    key, model = _own(configured(folder), name)
     path = folder / Path(model.name).expanduser()
     if not path.is_file() and snapshot_of(model.name) is not None:
         path = locate(model.model_copy(update={"sha256": None}), folder)
@@ -123,11 +108,9 @@ def pin(
     checksum = hash_file(path)
     config = folder / FILE_NAME
     write_bytes(config, _with_checksum(config.read_bytes().decode("utf-8"), key, checksum).encode())
-    if as_json:
-        show_json({"model": key, "path": str(path), "sha256": checksum, "before": model.sha256})
-    else:
-        before = f" (it was {model.sha256})" if model.sha256 not in {None, checksum} else ""
-        say(f"[models.{key}] is {path} with the checksum {checksum}{before}")
+    done = {"model": key, "path": str(path), "sha256": checksum, "before": model.sha256}
+    before = f" (it was {model.sha256})" if model.sha256 not in {None, checksum} else ""
+    give(done, f"[models.{key}] is {path} with the checksum {checksum}{before}", as_json=as_json)
 
 
 def _own(config: Config, name: str) -> tuple[str, LlamaModel]:

@@ -1,4 +1,4 @@
-"""How results are shown: JSON or a table on standard output, remarks on standard error.
+"""Show results and errors: JSON or tables on standard output, remarks on standard error, and the exit codes.
 
 Data is never taken for markup, and control characters in it never reach the terminal.
 """
@@ -6,12 +6,16 @@ Data is never taken for markup, and control characters in it never reach the ter
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+
+from coterie.errors import CoterieError, EngineError, InputError, Overloaded, PolicyError, SetupError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,10 +23,46 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 """The option that every command has."""
 
+SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 70, 130, 141
+
+EXIT_CODES = {
+    0: "done; for `ask` also when the network abstained: that is an answer",
+    SETUP: "the set-up needs a change (the hint says which), or `doctor` found something required missing",
+    USAGE: "the command line, the request or the data cannot be used as it is",
+    BAR_MISSED: "`train`: all were trained and stored, but one missed its bar or is worse than its champion; "
+    "`rightsize`: no rung is shown to meet the bar; `privacy train`: the new model is worse and was not written",
+    FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
+    ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
+    UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",
+    INTERRUPTED: "Ctrl-C",
+    PIPE_CLOSED: "whoever read the output stopped reading",
+}
+"""What each exit code means, for the reference page."""
+
+_CODES: tuple[tuple[type[CoterieError], int], ...] = (
+    (SetupError, SETUP),
+    (InputError, USAGE),
+    (PolicyError, FORBIDDEN),
+    (Overloaded, ENGINE),
+    (EngineError, ENGINE),
+)
+_REPORT = "This is a mistake in Coterie. Run it again with COTERIE_DEBUG=1 and report what it prints."
 _PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe."""
 _FIGURE_STARTS = "0123456789-"
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+# --- Results -------------------------------------------------------------------------------------
+
+
+def give(document: object, view: str | Callable[[], None], *, as_json: bool) -> None:
+    """Show a result: the document as JSON, or its view, which is a line or a function that prints."""
+    if as_json:
+        show_json(document)
+    elif isinstance(view, str):
+        say(view)
+    else:
+        view()
 
 
 def clean(text: object) -> str:
@@ -41,28 +81,26 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+def remark(text: str) -> None:
+    """A line beside the result, on standard error."""
+    typer.echo(clean(text), err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """A line for each warning, on standard error."""
+    for warning in warnings:
+        remark(f"Warning: {warning}")
+
+
 def paragraph(text: str) -> None:
     """Sentences of the result: wrapped between words on a terminal, one line elsewhere."""
     screen = console(sys.stdout)
     screen.print(clean(text), markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
-def remark(text: str) -> None:
-    """A line beside the result, on standard error."""
-    typer.echo(clean(text), err=True)
-
-
 def dim(text: str) -> None:
     """A line of the result that matters less."""
     console(sys.stdout).print(clean(text), style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def shell(folder: Path, *words: str) -> str:
-    """A `coterie` command for this folder as one would type it."""
-    import shlex
-
-    where = [] if folder == Path() else ["-C", str(folder)]
-    return shlex.join(["coterie", *where, *words])
 
 
 def console(stream: TextIO) -> Console:
@@ -78,8 +116,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     from rich.table import Table
     from rich.text import Text
 
-    rows = list(rows)
-    headed = any(columns)
+    rows, headed = list(rows), any(columns)
     table = Table(
         box=SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0)
     )
@@ -93,14 +130,18 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     console(sys.stdout).print(table, "")
 
 
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else clean(value)
+
+
+# --- Words for values ----------------------------------------------------------------------------
+
+
 def number(value: float | None) -> str:
     """A share or score with its three places; a dash when it is not known."""
     return "-" if value is None else f"{value:.3f}"
-
-
-def counted(many: int, noun: str, nouns: str = "") -> str:
-    """`1 key`, `2,000 keys`; the plural only where it takes more than an s."""
-    return f"{many:,} {noun if many == 1 else nouns or f'{noun}s'}"
 
 
 def interval(pair: Sequence[float] | None) -> str:
@@ -108,12 +149,86 @@ def interval(pair: Sequence[float] | None) -> str:
     return "-" if pair is None else f"{pair[0]:.3f}-{pair[1]:.3f}"
 
 
+def counted(many: int, noun: str, nouns: str = "") -> str:
+    """`1 key`, `2,000 keys`; the plural only where it takes more than an s."""
+    return f"{many:,} {noun if many == 1 else nouns or f'{noun}s'}"
+
+
 def size(count: int) -> str:
     """Bytes in the unit that suits them."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else clean(value)
+def local_time(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Seconds since the epoch as a local date and time."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime(form)
+
+
+def one_line(text: str) -> str:
+    """A text with every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def shell(folder: Path, *words: str) -> str:
+    """A `coterie` command for this folder as one would type it."""
+    import shlex
+
+    where = [] if folder == Path() else ["-C", str(folder)]
+    return shlex.join(["coterie", *where, *words])
+
+
+# --- Errors --------------------------------------------------------------------------------------
+
+
+def explain(error: Exception, *, as_json: bool) -> int:
+    """Show an error to the user and return the exit code it stands for."""
+    if os.environ.get("COTERIE_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    code, document = _describe(error)
+    if isinstance(error, OSError) and error.filename is None:  # the output itself cannot be written
+        abandon_output()
+        as_json = False
+    if as_json:
+        show_json({"error": document})
+    elif document["code"] == "usage_error":
+        error.show()  # type: ignore[attr-defined] # typer's own wording, with the command's usage line
+    else:
+        remark(f"Error: {document['message']}")
+        if document["hint"]:
+            remark(document["hint"])
+    return code
+
+
+def error_document(error: CoterieError) -> dict[str, Any]:
+    """An error as JSON shows it: for a result that tells of one beside other things."""
+    return _describe(error)[1]
+
+
+def abandon_output() -> None:
+    """Standard output takes no more: let what is still buffered, and Python's flush at exit, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe(error: Exception) -> tuple[int, dict[str, Any]]:
+    """An error's exit code and its JSON document."""
+    if isinstance(error, CoterieError):
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
+        return code, _document(error.code, error.message, error.hint, retryable=error.retryable)
+    # typer's base class is click's in older versions and its own in newer ones; the shape is the same.
+    if hasattr(error, "format_message") and hasattr(error, "show"):
+        return USAGE, _document("usage_error", error.format_message(), "Run it with --help.")
+    if isinstance(error, OSError):
+        named = error.filename2 or error.filename  # of a copy that finds no room, the target
+        what = "the output" if named is None else repr(str(named))
+        message = f"Cannot read or write {what}: {error.strerror or type(error).__name__}."
+        return SETUP, _document(
+            "setup_error", message, "Check that it exists, that you may use it, and the disk's room."
+        )
+    message = one_line(f"{type(error).__name__}: {error}")
+    return UNEXPECTED, _document("unexpected_error", message, _REPORT)
+
+
+def _document(code: str, message: str, hint: str, *, retryable: bool = False) -> dict[str, Any]:
+    return {"code": code, "message": message, "hint": hint, "retryable": retryable}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,28 +36,17 @@ def say_fine_tuning_is_kept(folder: Path) -> bool:
     return True
 
 
-class TerminalProgress:
-    """Shows one stage after another; a `training.Progress`.
+class _Bars:
+    """Bars on standard error, taken away when the block ends, also on Ctrl-C."""
 
-    Use it as a context manager: leaving it takes the bars away, also on Ctrl-C.
-    """
-
-    def __init__(self) -> None:
-        self._on_terminal = sys.stderr.isatty()
+    def __init__(self, *columns: ProgressColumn) -> None:
+        described = TextColumn("{task.description}", markup=False)
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            _Count(),
-            _Speed(),
-            TimeElapsedColumn(),
-            _Left(),
+            *(described, BarColumn(bar_width=30), *columns),
             console=console(sys.stderr),
             transient=True,
-            disable=not self._on_terminal,
+            disable=not sys.stderr.isatty(),
         )
-        self._task: TaskID | None = None
-        self._what = ""
-        self._since = 0.0
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -65,6 +56,16 @@ class TerminalProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+
+
+class TerminalProgress(_Bars):
+    """Shows one stage after another; a `training.Progress`."""
+
+    def __init__(self) -> None:
+        super().__init__(_Count(), _Speed(), TimeElapsedColumn(), _Left())
+        self._task: TaskID | None = None
+        self._what = ""
+        self._since = 0.0
 
     def start(self, what: str, total: int | None) -> None:
         """A stage begins; `total` is how many examples it will go through, None when it cannot say."""
@@ -90,6 +91,14 @@ class TerminalProgress:
             self._task = None
 
 
+@contextmanager
+def stage(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Progress over one stage, such as the rows of a file: called with how many more are done."""
+    with TerminalProgress() as progress:
+        progress.start(what, total)
+        yield progress.advance
+
+
 class _Count(MofNCompleteColumn):
     """Examples done of all; nothing for a stage that cannot say."""
 
@@ -113,31 +122,14 @@ class _Left(TimeRemainingColumn):
         return Text("left ", style="dim") + super().render(task) if task.total is not None else Text("")
 
 
-class DownloadProgress:
+class DownloadProgress(_Bars):
     """Bytes of one download."""
 
     def __init__(self, what: str) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
-            console=console(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
+        super().__init__(
+            DownloadColumn(), TransferSpeedColumn(), TextColumn("left", style="dim"), TimeRemainingColumn()
         )
         self._task = self._bars.add_task(clean(what), total=None)
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def update(self, done: int, total: int | None) -> None:
         """So many bytes are here, of `total` when that is known."""

@@ -1,32 +1,35 @@
-"""`coterie registry`: what was trained, which of it serves, and whether it is what it was."""
+"""`coterie registry`: what was trained, which of it serves, whether it is what it was, and what leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.exits import SETUP
-from coterie.cli.output import Json, interval, number, remark, say, shell, show_json, show_table, size
-from coterie.cli.registry_change import export, keygen, promote, rollback
-from coterie.cli.registry_sbom import sbom
-from coterie.cli.registry_show import diff, open_folder, show
-from coterie.errors import CoterieError, UnknownSpecialist
+from coterie.cli.bridge import log_command, registry_of
+from coterie.cli.options import OutputFile, group, pretty
+from coterie.cli.output import SETUP, Json, give, interval, number, remark, say, shell, show_json, show_table, size
+from coterie.errors import CoterieError, InputError, UnknownSpecialist
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
+    from coterie.registry.compare import VersionComparison
     from coterie.registry.registry import Registry
     from coterie.registry.version import Version
 
 T = TypeVar("T")
 
-registry = typer.Typer(
-    name="registry", help="Versions: list, compare, promote, check.", no_args_is_help=True, rich_markup_mode=None
-)
+registry = group("registry", "Versions: list, compare, promote, check.")
 
 _MaybeName = Annotated[str | None, typer.Argument(metavar="NAME", help="A specialist; all of them if none is named.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="A specialist.")]
+_VERSION = "champion, candidate, a version, or at least 4 of its first digits."
+_Version = Annotated[str, typer.Argument(metavar="VERSION", help=_VERSION)]
+_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
+_SLICES_SHOWN = 10
 
 
 @registry.command("list")
@@ -36,20 +39,9 @@ def list_versions(context: typer.Context, *, name: _MaybeName = None, as_json: J
     With its alias, its rung, the figure that decides with its 95% interval, its size and when it was stored. A version
     that is damaged is listed as such.
     """
-    folder: Path = context.obj
-    opened = open_folder(folder)
-    listed = {each: [_row(opened, each, version) for version in opened.versions(each)] for each in _names(opened, name)}
-    if as_json:
-        show_json({"specialists": listed})
-        return
-    if not listed:
-        say(f"Nothing is trained yet. Run: {shell(folder, 'train')}")
-    for each, rows in listed.items():
-        show_table(
-            ["version", "alias", "rung", "measure", "", "95% interval", "bar", "size", "stored", "signed"],
-            [_cells(row) for row in rows],
-            title=each,
-        )
+    opened = registry_of(context.obj)
+    listed = {each: [_summary(opened, each, v) for v in opened.versions(each)] for each in _names(opened, name)}
+    give({"specialists": listed}, lambda: _show_list(listed, context.obj), as_json=as_json)
 
 
 def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
@@ -64,43 +56,43 @@ def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
     return (name,)
 
 
-def _row(opened: Registry, name: str, version: str) -> dict[str, Any]:
+def _summary(opened: Registry, name: str, version: str) -> dict[str, Any]:
     """A version in one line; what is wrong with it, if something is."""
+    from coterie.registry.report import figure, interval_of, measures
+
     row: dict[str, Any] = {"version": version, "aliases": _aliases(opened, name, version)}
     row["stored"] = opened.added(name, version)
     try:
-        return row | _described(opened.load(name, version)) | {"error": None}
+        loaded = opened.load(name, version)
     except CoterieError as error:
         return row | {"error": error.message}
-
-
-def _described(version: Version) -> dict[str, Any]:
-    from coterie.registry.report import figure, interval_of, measures
-
-    report = version.report
+    report = loaded.report
     measure = next(iter(measures(report)), None)
-    return {
+    return row | {
         "rung": report.get("rung"),
         "measure": measure,
         "value": figure(report, measure) if measure else None,
         "interval": interval_of(report, measure) if measure else None,
         "bar_met": report.get("bar_met"),
-        "bytes": sum(map(len, version.files.values())),
-        "signature": version.signature.state,
+        "bytes": sum(map(len, loaded.files.values())),
+        "signature": loaded.signature.state,
+        "error": None,
     }
 
 
 def _aliases(opened: Registry, name: str, version: str) -> list[str]:
     from coterie.registry.registry import CANDIDATE, CHAMPION
 
-    found = []
-    for alias in (CHAMPION, CANDIDATE):
-        try:
-            if opened.alias(name, alias) == version:
-                found.append(alias)
-        except CoterieError:  # `verify` tells of a damaged alias
-            continue
-    return found
+    # Of a damaged alias `verify` tells.
+    return [alias for alias in (CHAMPION, CANDIDATE) if _try(partial(opened.alias, name, alias))[0] == version]
+
+
+def _show_list(listed: Mapping[str, list[dict[str, Any]]], folder: Path) -> None:
+    if not listed:
+        say(f"Nothing is trained yet. Run: {shell(folder, 'train')}")
+    columns = ["version", "alias", "rung", "measure", "", "95% interval", "bar", "size", "stored", "signed"]
+    for name, rows in listed.items():
+        show_table(columns, map(_cells, rows), title=name)
 
 
 def _cells(row: dict[str, Any]) -> list[object]:
@@ -119,16 +111,10 @@ def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = F
     Each version is held against its manifest, that against the version's name, and the signature against both; the
     aliases must stand for versions that are there. Everything is looked at; the exit code is 1 if anything is wrong.
     """
-    opened = open_folder(context.obj)
+    opened = registry_of(context.obj)
     checks = [check for each in _names(opened, name) for check in _checks(opened, each)]
     bad = [check for check in checks if check["error"] is not None]
-    if as_json:
-        show_json({"ok": not bad, "checks": checks})
-    else:
-        show_table(["specialist", "version or alias", "", "signed"], map(_checked, checks))
-        say(f"{len(checks) - len(bad)} of {len(checks)} are whole.")
-        for check in bad:
-            remark(f"BAD: {check['name']} {check['what']}: {check['error']}")
+    give({"ok": not bad, "checks": checks}, lambda: _show_checks(checks, bad), as_json=as_json)
     if bad:
         raise typer.Exit(SETUP)
 
@@ -159,14 +145,283 @@ def _try(look: Callable[[], T]) -> tuple[T | None, str | None]:
         return None, error.message
 
 
-def _checked(check: dict[str, Any]) -> list[object]:
-    return [check["name"], check["what"], "ok" if check["error"] is None else "BAD", check["signature"]]
+def _show_checks(checks: list[dict[str, Any]], bad: list[dict[str, Any]]) -> None:
+    rows = [(c["name"], c["what"], "ok" if c["error"] is None else "BAD", c["signature"]) for c in checks]
+    show_table(["specialist", "version or alias", "", "signed"], rows)
+    say(f"{len(checks) - len(bad)} of {len(checks)} are whole.")
+    for check in bad:
+        remark(f"BAD: {check['name']} {check['what']}: {check['error']}")
 
 
-registry.command()(show)
-registry.command()(diff)
-registry.command()(sbom)
-registry.command()(promote)
-registry.command()(rollback)
-registry.command()(export)
-registry.command()(keygen)
+# --- One version ---------------------------------------------------------------------------------
+
+
+@registry.command()
+def show(context: typer.Context, *, name: _Name, version: _Version = "champion", as_json: Json = False) -> None:
+    """Show one version.
+
+    Where it comes from, how good it is, its files with their checksums, its licences and its signature.
+    """
+    opened = registry_of(context.obj)
+    found = opened.load(name, opened.resolve(name, version))
+    document = {
+        "name": name,
+        "version": found.version,
+        "stored": opened.added(name, found.version),
+        "signature": {"state": found.signature.state, "key": found.signature.key},
+        "files": [{"file": file, **described} for file, described in _files(found).items()],
+        "report": found.report,
+        "history": [vars(each) for each in opened.history(name) if found.version in {each.version, each.replaced}],
+    }
+    give(document, lambda: _show(document), as_json=as_json)
+
+
+def _files(version: Version) -> dict[str, dict[str, Any]]:
+    from hashlib import sha256
+
+    return {
+        file: {"bytes": len(content), "sha256": sha256(content).hexdigest()}
+        for file, content in sorted(version.files.items())
+    }
+
+
+def _show(document: Mapping[str, Any]) -> None:
+    report = document["report"]
+    show_table(["", ""], _facts(document), title=f"{document['name']} {document['version']}")
+    data = (report.get("data") or {}).items()
+    keys = ("file", "rows", "sha256", "licence")
+    show_table(["data", "file", "rows", "SHA-256", "licence"], [(use, *map(d.get, keys)) for use, d in data])
+    metrics = report.get("metrics") or {}
+    intervals = metrics.get("intervals") or {}
+    if figures := [(key, number(metrics[key]), interval(intervals.get(key))) for key in _figures(metrics)]:
+        show_table(["figure", "value", "95% interval"], figures)
+    show_table(["file", "bytes", "SHA-256"], [(f["file"], f["bytes"], f["sha256"]) for f in document["files"]])
+    for change in document["history"]:
+        what = f"{change['action']} {change['version']}" + (", forced" if change["forced"] else "")
+        instead = f" instead of {change['replaced']}" if change["replaced"] else ""
+        say(f"{change['time']} {change['by']}: {what}{instead}: {change['reason'] or 'no reason given'}")
+
+
+def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    report, base = document["report"], document["report"].get("base") or {}
+    for key in ("task", "description", "rung", "reason", "labels", "seed", "code_version"):
+        yield key.replace("_", " "), report.get(key)
+    bars = ", ".join(f"{measure} >= {bar}" for measure, bar in (report.get("bar") or {}).items())
+    yield "bar", f"{bars}: {'met' if report.get('bar_met') else 'MISSED'}" if bars else None
+    licence = base.get("licence") or "licence not known"
+    yield "base", f"{base.get('name')} ({licence}), {base.get('sha256')}" if base else None
+    yield "libraries", ", ".join(f"{name} {version}" for name, version in (report.get("libraries") or {}).items())
+    yield "stored", document["stored"]
+    key = document["signature"]["key"]
+    yield "signature", f"{document['signature']['state']}, key {key}" if key else document["signature"]["state"]
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    """Names of the figures that are shares or scores."""
+    return [key for key, value in metrics.items() if isinstance(value, float)]
+
+
+@registry.command()
+def diff(
+    context: typer.Context,
+    *,
+    name: _Name,
+    before: Annotated[str, typer.Argument(metavar="A", help=_VERSION)] = "champion",
+    after: Annotated[str, typer.Argument(metavar="B", help=_VERSION)] = "candidate",
+    as_json: Json = False,
+) -> None:
+    """Show two versions side by side.
+
+    Their figures with the differences, on which labels the second one is better or worse, what they were made from
+    that differs, and which files. A drop is called one if it is beyond chance on the same held-out rows.
+    """
+    from coterie.registry.compare import changed, compare
+
+    opened = registry_of(context.obj)
+    old, new = (opened.load(name, opened.resolve(name, wanted)) for wanted in (before, after))
+    comparison = compare(old.report, new.report)
+    document = {
+        "name": name,
+        "before": old.version,
+        "after": new.version,
+        "comparable": comparison.comparable,
+        "reason": comparison.reason,
+        "metrics": list(_side_by_side(old.report, new.report)),
+        "tested": [vars(change) for change in comparison.overall],
+        "slices": [vars(change) for change in comparison.slices],
+        "changed": {key: {"before": a, "after": b} for key, (a, b) in changed(old.report, new.report).items()},
+        "files": list(_changed_files(_files(old), _files(new))),
+    }
+    give(document, lambda: _show_diff(document, comparison), as_json=as_json)
+
+
+def _side_by_side(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    old, new = before.get("metrics") or {}, after.get("metrics") or {}
+    for key in dict.fromkeys([*_figures(old), *_figures(new)]):
+        a, b = old.get(key), new.get(key)
+        difference = b - a if isinstance(a, float) and isinstance(b, float) else None
+        yield {"figure": key, "before": a, "after": b, "difference": difference}
+
+
+def _changed_files(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for file in sorted(before.keys() | after.keys()):
+        if before.get(file) != after.get(file):
+            yield {"file": file, "before": before.get(file), "after": after.get(file)}
+
+
+def _show_diff(document: Mapping[str, Any], comparison: VersionComparison) -> None:
+    heads = ("before", "after")
+    figures = [
+        (m["figure"], number(m["before"]), number(m["after"]), _signed(m["difference"])) for m in document["metrics"]
+    ]
+    title = f"{document['name']} {document['before']}, {document['after']}"
+    show_table(["figure", *heads, "difference"], figures, title=title)
+    say(f"Compared {comparison.reason}." if comparison.comparable else f"Not to be compared: {comparison.reason}.")
+    _show_slices(comparison)
+    say("\n".join(f"WORSE: {change}" for change in comparison.regressions) or "Nothing is measurably worse.")
+    if changes := [(key, each["before"], each["after"]) for key, each in document["changed"].items()]:
+        show_table(["made from", *heads], changes)
+    files = [(f["file"], *(f[side] and f"{f[side]['bytes']:,} bytes" for side in heads)) for f in document["files"]]
+    if files:
+        show_table(["file that differs", *heads], files)
+
+
+def _show_slices(comparison: VersionComparison) -> None:
+    """The slices that moved most, the worst first."""
+    moved = [change for change in comparison.slices if change.after != change.before]
+    moved.sort(key=lambda change: (not change.worse, change.after - change.before))
+    shown = [*moved[:_SLICES_SHOWN], *moved[max(_SLICES_SHOWN, len(moved) - _SLICES_SHOWN) :]]
+    cells = [
+        (
+            *(each.what, each.n, number(each.before), number(each.after), _signed(each.after - each.before)),
+            "worse" if each.worse else "",
+        )
+        for each in shown
+    ]
+    if cells:
+        show_table(["slice", "rows", "before", "after", "difference", ""], cells)
+
+
+def _signed(difference: float | None) -> str:
+    return "-" if difference is None else f"{difference:+.3f}"
+
+
+# --- What changes who serves, and what leaves ----------------------------------------------------
+
+
+@registry.command()
+def sbom(
+    context: typer.Context,
+    *,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME[@VERSION]", help="A specialist; without a version, its champion.")
+    ],
+    file: OutputFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write a version's bill of materials, as CycloneDX 1.6 JSON.
+
+    Its files, the data it was trained and measured on, its base model and its encoder, each with SHA-256 and licence,
+    and the libraries it was trained with. Every byte of the version is checked first.
+    """
+    from coterie.registry.sbom import bill_of_materials
+
+    opened = registry_of(context.obj)
+    specialist, _, version = name.partition("@")
+    found = opened.load(specialist, opened.resolve(specialist, version or "champion"))
+    document = bill_of_materials(found)
+    if file is None:
+        show_json(document)
+        return
+    write_bytes(file, pretty(document))
+    done = {"specialist": specialist, "version": found.version, "file": str(file)}
+    line = f"Wrote the bill of materials of {specialist} version {found.version} to {str(file)!r}."
+    give(done, line, as_json=as_json)
+
+
+@registry.command()
+def promote(
+    context: typer.Context,
+    *,
+    name: _Name,
+    version: _Version = "candidate",
+    reason: _Reason = "",
+    force: Annotated[bool, typer.Option("--force", help="Also if it is refused; needs --reason.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a version serve.
+
+    Refused, with exit code 4, if it misses its bar, or if it is worse than the champion overall or on the rows of a
+    label, beyond chance and on the same held-out rows; it is said by how much. The network serves it from its next
+    start on.
+    """
+    from coterie.registry.promotion import promote_version
+
+    if force and not reason:
+        raise InputError("--force needs --reason.", hint="Say why: it is kept in the history.")
+    opened = registry_of(context.obj)
+    replaced, chosen = opened.alias(name), opened.resolve(name, version)
+    verdict = promote_version(opened, name, chosen, reason=reason, force=force)
+    done = {"name": name, "version": chosen, "replaced": replaced, "forced": not verdict.allowed}
+    log_command(context.obj, "promote", about={**done, "reason": reason})
+    if not verdict.allowed and not as_json:
+        remark(f"FORCED: {verdict.reason}")
+    instead = f" instead of {replaced}" if replaced not in {None, chosen} else ""
+    why = f": {verdict.reason}." if verdict.allowed else "."
+    give({**done, "reason": verdict.reason}, f"{name}: {chosen} serves{instead}{why}", as_json=as_json)
+
+
+@registry.command()
+def rollback(context: typer.Context, *, name: _Name, reason: _Reason = "", as_json: Json = False) -> None:
+    """Let the champion before this one serve again; once more goes further back."""
+    opened = registry_of(context.obj)
+    replaced, version = opened.alias(name), opened.rollback(name, reason=reason)
+    done = {"name": name, "version": version, "replaced": replaced}
+    log_command(context.obj, "rollback", about={**done, "reason": reason})
+    give(done, f"{name}: {version} serves again, instead of {replaced}.", as_json=as_json)
+
+
+@registry.command()
+def export(
+    context: typer.Context,
+    *,
+    name: _Name,
+    version: _Version = "champion",
+    to: Annotated[Path, typer.Option(metavar="PATH", help="A folder or a .zip file that does not exist yet.")],
+    as_json: Json = False,
+) -> None:
+    """Write a version to a folder or a zip file.
+
+    In the form of the Hugging Face hub: the card as README.md, the files, manifest and signature. Whole or not at all.
+    """
+    from coterie.registry.export import export_version
+
+    opened = registry_of(context.obj)
+    found = opened.load(name, opened.resolve(name, version))
+    path = export_version(found, to)
+    log_command(context.obj, "export_version", about={"name": name, "version": found.version})
+    done = {"name": name, "version": found.version, "path": str(path)}
+    give(done, f"{name} {found.version} is at {path}", as_json=as_json)
+
+
+@registry.command()
+def keygen(
+    *,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to; by default the user's folder of settings.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key that signs versions.
+
+    The private key can be read by its owner only; a file that is there is never overwritten. What is printed goes into
+    coterie.toml.
+    """
+    from coterie.registry.signature import write_key
+
+    path, public = write_key(to)
+    words = (
+        f"The private key is at {path}; keep it to yourself. For coterie.toml:\n\n"
+        f'[registry]\nsigning_key = "{path}"\ntrusted_keys = ["{public}"]\nrequire_signature = true'
+    )
+    give({"path": str(path), "public_key": public}, words, as_json=as_json)

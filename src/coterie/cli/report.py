@@ -1,10 +1,10 @@
-"""`coterie report`: what the ledger says."""
+"""`coterie report`: what the ledger says; `coterie budgets`: how the limits stand."""
 
 from __future__ import annotations
 
-import re
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.bridge import with_store
-from coterie.cli.output import Json, show_json, show_table
-from coterie.errors import InputError
+from coterie.cli.bridge import configured, run, with_store
+from coterie.cli.options import parse_since
+from coterie.cli.output import Json, give, say, show_table
 from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
+    from coterie.config.budgets import BudgetSection
     from coterie.config.file import Config
+    from coterie.governance.budgets import Spending
     from coterie.protocols import Store
     from coterie.types import Ledger, LedgerSummary
 
@@ -32,9 +34,6 @@ class By(StrEnum):
     TENANT = "tenant"
     SPECIALIST = "specialist"
     MODEL = "model"
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def report(
@@ -60,11 +59,10 @@ def report(
     said whether answers were right, what a right answer took. What is not known is counted apart, never taken for 0.
     """
     from coterie.accounting.breakdown import breakdown_csv
-    from coterie.accounting.html import report_html
-    from coterie.config.file import load_config
+    from coterie.accounting.page import ledger_page
 
     folder: Path = context.obj
-    config = load_config(folder)
+    config = configured(folder)
     now = time.time()
     document = _document(folder, config, since=parse_since(since, now=now), by=by, now=now)
     rows: list[Mapping[str, Any]] = document["rows"]
@@ -73,19 +71,12 @@ def report(
     if html is not None:
         date = datetime.fromtimestamp(now, UTC).isoformat(sep=" ", timespec="minutes")
         said = "from the beginning" if since is None else f"since {since}"
-        write_bytes(html, report_html(document, network=config.network.name, since=said, date=date).encode())
-    if as_json:
-        show_json(document)
-        return
-    show_table(["", ""], _overview(document), title=f"Ledger of {config.network.name}")
-    if rows:
-        show_table([by.value, *_COLUMNS], [_line(row, document["currency"]) for row in rows])
+        write_bytes(html, ledger_page(document, network=config.network.name, since=said, date=date).encode())
+    give(document, lambda: _show(document, config.network.name, by), as_json=as_json)
 
 
 def _document(folder: Path, config: Config, *, since: float, by: By, now: float) -> dict[str, Any]:
     """What `--json` prints."""
-    import os
-
     from coterie.accounting.breakdown import Reporting, breakdown_json, summary_json
     from coterie.types import Ledger, LedgerRow
 
@@ -119,6 +110,12 @@ def _nothing() -> LedgerSummary:
         cost=Decimal(0),
         counterfactual_cost=None,
     )
+
+
+def _show(document: Mapping[str, Any], network: str, by: By) -> None:
+    show_table(["", ""], _overview(document), title=f"Ledger of {network}")
+    if document["rows"]:
+        show_table([by.value, *_COLUMNS], [_line(row, document["currency"]) for row in document["rows"]])
 
 
 def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -188,16 +185,60 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
     )
 
 
-def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
-    """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning."""
-    if since is None:
-        return 0.0
-    if age := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw])", since.strip()):
-        return now - float(age[1]) * _SECONDS[age[2]]
-    try:
-        moment = datetime.fromisoformat(since.strip())
-    except ValueError:
-        raise InputError(
-            f"{option} is {since!r}, neither an age nor a date.", hint='Such as "24h", "7d", "2026-11-01T09:30".'
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+# --- Budgets -------------------------------------------------------------------------------------
+
+
+def budgets(context: typer.Context, *, as_json: Json = False) -> None:
+    """Show each budget: its span, what was taken of which limit, and what is reserved for calls that run."""
+    from coterie.governance.budgets import open_budgets
+
+    config = configured(context.obj)
+    opened = open_budgets(config.budgets, context.obj)
+    found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
+    run(opened.close())
+    rows = [
+        {
+            "name": spent.name,
+            "per": section.per,
+            "period": spent.period,
+            "tenant": spent.whose if section.each == "tenant" else section.tenant,
+            "key": spent.whose if section.each == "key" else section.key,
+            "requests": _of(spent.requests, section.requests),
+            "tokens": _of(spent.tokens, section.tokens),
+            "money": _of(float(spent.money), None if section.money is None else float(section.money)),
+            "joules": _of(spent.joules, section.joules),
+            "reserved": float(spent.held),
+            "reserved_joules": spent.held_joules,
+        }
+        for spent, section in found
+    ]
+    give({"budgets": rows}, lambda: _show_budgets(found), as_json=as_json)
+
+
+def _show_budgets(found: Sequence[tuple[Spending, BudgetSection]]) -> None:
+    if not found:
+        say("There are no budgets: [budgets.NAME] in coterie.toml makes one.")
+        return
+    columns = ["budget", "span", "whose", "requests", "tokens", "money", "reserved", "joules"]
+    shown = [
+        (
+            spent.name,
+            spent.period,
+            " ".join(filter(None, [section.tenant, section.key, spent.whose])) or "all",
+            _share(f"{spent.requests:,}", section.requests),
+            _share(f"{spent.tokens:,}", section.tokens),
+            _share(f"{spent.money:.4f}", section.money),
+            f"{spent.held:.4f}",
+            _share(f"{spent.joules:,.1f}", section.joules),
+        )
+        for spent, section in found
+    ]
+    show_table(columns, shown)
+
+
+def _of(taken: float, limit: float | None) -> dict[str, float | None]:
+    return {"taken": taken, "limit": limit}
+
+
+def _share(taken: str, limit: object) -> str:
+    return taken if limit is None else f"{taken} of {limit:,}"

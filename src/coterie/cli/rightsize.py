@@ -5,59 +5,69 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coterie import __version__
-from coterie.cli.add import parse_bars
-from coterie.cli.data_options import (
-    Exclude,
-    Fields,
-    GroupColumn,
-    LabelColumn,
-    MultiLabel,
-    PairColumn,
-    Protected,
-    TextColumn,
-    parse_fields,
-)
+from coterie.cli.bridge import configured, run
+from coterie.cli.chain_stops import Stop, show_stops
 from coterie.cli.files import check_writable, find_file
-from coterie.cli.large import Large, large_row, parse_money
-from coterie.cli.output import Json, remark
-from coterie.cli.rightsize_show import give
+from coterie.cli.options import parse_label, parse_money
+from coterie.cli.output import (
+    BAR_MISSED,
+    Json,
+    dim,
+    give,
+    interval,
+    number,
+    paragraph,
+    remark,
+    say,
+    show_table,
+    size,
+    warn,
+)
+from coterie.cli.settings import given, section_from
 from coterie.errors import InputError
+from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
+    from coterie.cli.progress import TerminalProgress
     from coterie.config.accounting import AccountingSection
-    from coterie.config.file import Config, LlamaModel
+    from coterie.config.file import Config, LlamaModel, OpenAIModel
     from coterie.config.specialists import SpecialistSection
     from coterie.learning.asked import AskedModel
-    from coterie.rightsizing.result import Conditions, RightSizing
+    from coterie.rightsizing.bench import Rows
+    from coterie.rightsizing.large import RecordedAnswer
+    from coterie.rightsizing.result import Conditions, LargeRow, Per1000, RightSizing, RungRow
+    from coterie.types import Label
 
-
+LEFT_OUT = (
+    "data",
+    "description",
+    "licence",
+    "alike",
+    "reads",
+    "writes",
+    "knowledge",
+    "passages",
+    "view_tokens",
+    "model",
+    "pairs",
+    "max_tokens",
+    "data_label",
+    "calibration_calls",
+    "test_calls",
+)
+"""Fields of a specialist's section that are no option: DATA, --model, --label and --model-rows say some of them."""
 _MOST_WATTS = 1000.0
+_MUCH = 10  # from here on a figure needs no decimals
 
-_Data = Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")]
-_Task = Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")]
-_Test = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Held-out data; without it a seeded fifth of DATA is held out.")
-]
-_Bar = Annotated[
-    list[str] | None,
-    typer.Option(metavar="METRIC=VALUE", help="What is enough: accuracy=0.9, macro_f1, auc."),
-]
-_Rungs = Annotated[
-    str | None,
-    typer.Option(metavar="RUNG,...", help="Rungs that may be taken, cheapest first; the floor is always shown."),
-]
-_Chain = Annotated[
-    str | None,
-    typer.Option(metavar="RUNG,...", help="Rungs to keep as one chain, cheapest first, in place of --rungs."),
-]
 _Tune = Annotated[
     str | None,
     typer.Option(
@@ -65,21 +75,6 @@ _Tune = Annotated[
         help="What the rung slm tunes: a [models] entry of the network, or a name `coterie models list` knows.",
     ),
 ]
-_Base = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="What the rung encoder fine-tunes: minilm (the default), a folder, or what `coterie models pull` fetched.",
-    ),
-]
-_TargetRisk = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Highest share of wrong answers among accepted ones; else 0.05, or the smallest that the rows can show.",
-    ),
-]
-_Seed = Annotated[int, typer.Option(metavar="NUMBER", help="Seed of everything random.")]
 _Watts = Annotated[
     float | None, typer.Option(metavar="WATTS", help="Power of a busy core; else [accounting] of the network, or 10.")
 ]
@@ -105,9 +100,8 @@ _ModelRows = Annotated[
     int,
     typer.Option(metavar="NUMBER", min=1, help="--model: most held-out rows to ask; rung llm: training rows too."),
 ]
-_LabelOption = Annotated[
-    str | None,
-    typer.Option("--label", metavar="LABEL", help="--model: sensitivity of the texts; default: the network's."),
+_Label = Annotated[
+    str | None, typer.Option(metavar="LABEL", help="--model: sensitivity of the texts; default: the network's.")
 ]
 _SaveAnswers = Annotated[
     Path | None, typer.Option(metavar="FILE", help="--model: write its answers as JSONL, for --recorded.")
@@ -123,27 +117,30 @@ _Keep = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Large:
+    """What was typed about the large model that stands beside the rungs."""
+
+    recorded: Path | None
+    name: str | None
+    prices: tuple[str | None, str | None]
+    """Of a million prompt tokens and a million generated ones."""
+    model: str | None
+    rows: int
+    label: str | None
+    save: Path | None
+
+    def __post_init__(self) -> None:
+        if self.recorded is not None and self.model is not None:
+            raise InputError("Given both --recorded and --model.", hint="One large model at a time.")
+
+
 def rightsize(
     context: typer.Context,
     *,
-    data: _Data,
-    task: _Task = "classify",
-    test: _Test = None,
-    bar: _Bar = None,
-    rungs: _Rungs = None,
-    chain: _Chain = None,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Training data, CSV or JSONL.")],
+    task: Annotated[str, typer.Option(metavar="TASK", help="classify, score or extract.")] = "classify",
     tune: _Tune = None,
-    base: _Base = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    group_column: GroupColumn = None,
-    pair_column: PairColumn = None,
-    multi_label: MultiLabel = False,
-    fields: Fields = None,
-    exclude: Exclude = None,
-    protected: Protected = None,
-    target_risk: _TargetRisk = None,
-    seed: _Seed = 0,
     watts_per_core: _Watts = None,
     price_per_cpu_hour: _Price = None,
     recorded: _Recorded = None,
@@ -152,7 +149,7 @@ def rightsize(
     price_out: _PriceOut = None,
     model: _Model = None,
     model_rows: _ModelRows = 200,
-    label: _LabelOption = None,
+    label: _Label = None,
     save_answers: _SaveAnswers = None,
     report: _Report = None,
     keep: _Keep = None,
@@ -164,15 +161,18 @@ def rightsize(
     The verdict names the cheapest that meets the bar with 95% confidence, or none (exit code 3). A large model can
     stand beside them, recorded or live. Only --report, --keep and --save-answers write; no network is needed.
     """
-    folder: Path = context.obj
-    columns = {"text_column": text_column, "label_column": label_column, "group_column": group_column}
-    features = {"pair_column": pair_column, "multi_label": multi_label, "fields": parse_fields(fields or ())}
-    named = {"exclude": exclude, "protected": protected, "rungs": rungs, "chain": chain, "base": _place(base)}
-    asks = _asks(rungs, model, tune, save_answers)
-    limits = {"bar": parse_bars(bar or ()), "target_risk": target_risk, "seed": seed}
-    asked = _asking(model, label, model_rows) if asks else {"model": tune}
-    section = _section(folder, data, test, {"task": task, **columns, **features, **named, **limits, **asked})
-    large = Large(
+    folder, fields = context.obj, given(context)
+    asks = "llm" in fields.get("rungs", ())
+    if asks:
+        _check_asking(model, tune, save_answers)
+        fields |= {
+            "data_label": parse_label("--label", label),
+            "calibration_calls": model_rows,
+            "test_calls": model_rows,
+        }
+    fields["model"] = model if asks else tune
+    section = _section(folder, task, data, fields)
+    large = _Large(
         recorded=None if recorded is None else find_file(folder, recorded),
         name=recorded_name,
         prices=(price_in, price_out),
@@ -181,33 +181,31 @@ def rightsize(
         label=label,
         save=save_answers,
     )
-    found = _find(folder, section, large, watts=watts_per_core, price=price_per_cpu_hour, keep=keep, report=report)
-    give(found, report, as_json=as_json)
+    check_writable("--report", report)
+    check_writable("--save-answers", save_answers)
+    config = _config(folder, needed=model is not None)
+    found = _find(folder, section, config, large, _accounting(config, watts_per_core, price_per_cpu_hour), keep=keep)
+    _give(found, report, as_json=as_json)
 
 
 def _find(
     folder: Path,
     section: SpecialistSection,
-    large: Large,
+    config: Config | None,
+    large: _Large,
+    accounting: AccountingSection,
     *,
-    watts: float | None,
-    price: str | None,
     keep: Path | None,
-    report: Path | None,
 ) -> RightSizing:
-    """Read, ask the large model first (it fails fast), then train and measure: minutes do not end in no place."""
+    """Read, ask the large model first (it fails fast), then train and measure."""
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.onnx import OnnxEncoder
     from coterie.rightsizing.bench import read_rows
     from coterie.rightsizing.rightsize import rightsize as measure_rungs
 
-    check_writable("--report", report)
-    check_writable("--save-answers", large.save)
-    asks = "llm" in (section.rungs or ())
-    config = _config(folder, needed=large.model is not None or asks)
-    asked = _asked(section, config, folder) if asks and config is not None else None
-    tuned = section.model if "slm" in (section.rungs or ()) or not asks else None
-    accounting = _accounting(config, watts, price)
+    rungs = section.rungs or ()
+    asked = _asked(section, config, folder) if "llm" in rungs and config is not None else None
+    tuned = section.model if "slm" in rungs or "llm" not in rungs else None
     rows = read_rows(section)
     try:
         with TerminalProgress() as progress:
@@ -216,7 +214,7 @@ def _find(
                 encoder=OnnxEncoder.bundled(threads=2),
                 accounting=accounting,
                 conditions=_conditions(accounting),
-                large=large_row(large, config, rows, progress),
+                large=_large_row(large, config, rows, progress),
                 keep=keep,
                 progress=progress,
                 model=_tuned_model(tuned, config, folder),
@@ -239,25 +237,11 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
         remark(f"Nothing is kept{'' if keep is None else ' yet'}: it starts over.{more}")
 
 
-def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
-    """What the rung `llm` asks."""
-    from coterie.learning.asked import find_asked
-
-    if section.model not in config.models:
-        raise InputError(
-            f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
-            hint="Add [models.NAME] to coterie.toml.",
-        )
-    return find_asked(section, config, folder)
-
-
 # --- What was typed ------------------------------------------------------------------------------
 
 
-def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | None) -> bool:
-    """Whether the rung `llm` is tried. Raises `InputError` where it lacks a model, or something does not go with it."""
-    if "llm" not in [rung.strip() for rung in (rungs or "").split(",")]:
-        return False
+def _check_asking(model: str | None, tune: str | None, save: Path | None) -> None:
+    """Refuse the rung `llm` without a model, or with what does not go with it. Raises `InputError`."""
     if model is None:
         raise InputError("--rungs has 'llm', and no --model says whom it asks.", hint="Name a key of [models].")
     if tune not in {None, model}:
@@ -270,57 +254,31 @@ def _asks(rungs: str | None, model: str | None, tune: str | None, save: Path | N
             "Given --save-answers with rung 'llm'.",
             hint="Its answers are kept in state/answers.jsonl of the network's folder, and never asked for twice.",
         )
-    return True
 
 
-def _asking(model: str | None, label: str | None, rows: int) -> dict[str, object]:
-    """What the rung `llm` asks, and how often."""
-    return {"model": model, "data_label": label, "calibration_calls": rows, "test_calls": rows}
-
-
-def _place(base: str | None) -> str | None:
-    """The base encoder's name; of a folder its place, wherever the command is run."""
-    return str(Path(base).resolve()) if base and Path(base).is_dir() else base
-
-
-def _split_rungs(option: str, typed: str | None) -> list[str] | None:
-    """Rungs that were typed with commas between them. Raises `InputError`."""
-    from coterie.types import Rung
-
-    if typed is None:
-        return None
-    rungs, known = [rung.strip() for rung in typed.split(",")], [rung for rung in get_args(Rung) if rung != "chain"]
-    if odd := [rung for rung in rungs if rung not in known]:
-        raise InputError(f"{option} has {odd[0]!r}.", hint=f"Rungs are {', '.join(known)}.")
-    return rungs
-
-
-def _section(folder: Path, data: Path, test: Path | None, settings: Mapping[str, Any]) -> SpecialistSection:
+def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> SpecialistSection:
     """The specialist that was described. Raises `InputError` for what no specialist can be."""
-    from pydantic import ValidationError
-
-    from coterie.config.specialists import SpecialistSection
-
-    if settings["task"] == "generate":
+    if task == "generate":
         raise InputError(
             "--task is 'generate': a written text has one rung, so there is no size to find.",
             hint="Add it to a network and train it: coterie train measures it beside the untuned model.",
         )
-    given = {
-        **settings,
-        "rungs": _split_rungs("--rungs", settings["rungs"]),
-        "chain": _split_rungs("--chain", settings["chain"]),
-        "data": str(find_file(folder, data)),
-        "test": None if test is None else str(find_file(folder, test)),
-    }
-    try:
-        return SpecialistSection.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "The command"
-        said = first["msg"].removeprefix("Value error, ")
-        about = f" ({first['loc'][1]!r})" if len(first["loc"]) > 1 else ""
-        raise InputError(f"{option}{about}: {said}.", hint="See coterie rightsize --help.") from None
+    fields |= {"data": str(find_file(folder, data))}
+    if "test" in fields:
+        fields["test"] = str(find_file(folder, Path(fields["test"])))
+    return section_from(task, fields)
+
+
+def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
+    """What the rung `llm` asks."""
+    from coterie.learning.asked import find_asked
+
+    if section.model not in config.models:
+        raise InputError(
+            f"Asked for model {section.model!r}; the network's models are {sorted(config.models)}.",
+            hint="Add [models.NAME] to coterie.toml.",
+        )
+    return find_asked(section, config, folder)
 
 
 def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:
@@ -330,12 +288,13 @@ def _tuned_model(name: str | None, config: Config | None, folder: Path) -> Llama
 
     if name is None:
         return None
-    model = config.models.get(name) if config else None
+    models = config.models if config else {}
     known = sorted(each.name for each in CATALOGUE.values() if each.kind == "gguf")
+    model = models.get(name)
     if model is None and name in known:
         return LlamaModel(engine="llama", name=name)
     if not isinstance(model, LlamaModel):
-        here = sorted(key for key, each in (config.models if config else {}).items() if isinstance(each, LlamaModel))
+        here = sorted(key for key, each in models.items() if isinstance(each, LlamaModel))
         raise InputError(
             f"--tune is {name!r}; models that run in this process are {here}, and by their names {known}.",
             hint='Name one, or add [models.NAME] with engine = "llama" to coterie.toml.',
@@ -345,10 +304,9 @@ def _tuned_model(name: str | None, config: Config | None, folder: Path) -> Llama
 
 def _config(folder: Path, *, needed: bool) -> Config | None:
     """The network's file: for its prices and models; without one everything is as nobody said."""
-    from coterie.config.file import load_config
     from coterie.config.section import FILE_NAME
 
-    return load_config(folder) if needed or (folder / FILE_NAME).exists() else None
+    return configured(folder) if needed or (folder / FILE_NAME).exists() else None
 
 
 def _accounting(config: Config | None, watts: float | None, price: str | None) -> AccountingSection:
@@ -358,8 +316,8 @@ def _accounting(config: Config | None, watts: float | None, price: str | None) -
     known = config.accounting if config else AccountingSection()
     if watts is not None and not 0 < watts <= _MOST_WATTS:
         raise InputError(f"--watts-per-core is {watts:g}.", hint=f"It is above 0 and at most {_MOST_WATTS:g}.")
-    given = {"watts_per_core": watts, "price_per_cpu_hour": parse_money("--price-per-cpu-hour", price)}
-    return known.model_copy(update={key: value for key, value in given.items() if value is not None})
+    typed = {"watts_per_core": watts, "price_per_cpu_hour": parse_money("--price-per-cpu-hour", price)}
+    return known.model_copy(update={key: value for key, value in typed.items() if value is not None})
 
 
 def _conditions(accounting: AccountingSection) -> Conditions:
@@ -388,3 +346,139 @@ def _processor() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.machine()
+
+
+# --- A large model beside the rungs --------------------------------------------------------------
+
+
+def _large_row(large: _Large, config: Config | None, rows: Rows, progress: TerminalProgress) -> LargeRow | None:
+    """The large model's row, from its answers on file or asked now; None without one."""
+    from coterie.rightsizing.large import Prices, judge_answers, read_answers, write_answers
+
+    if large.recorded is not None:
+        answers = read_answers(large.recorded, text_column=rows.section.text_column or "text")
+        tokens_in, tokens_out = large.prices
+        prices = Prices(
+            tokens_in=parse_money("--price-in", tokens_in), tokens_out=parse_money("--price-out", tokens_out)
+        )
+        name = large.name or large.recorded.stem
+        return judge_answers(name, f"recorded in {large.recorded.name}", answers, rows.held, prices)
+    if large.model is None or config is None:
+        return None
+    model = _remote_model(large.model, config)
+    label = parse_label("--label", large.label) or config.network.default_label
+    answers = run(_answers(large.model, model, rows, label=label, most=large.rows, progress=progress))
+    if large.save is not None:
+        write_bytes(large.save, write_answers(answers))
+    now = model.prices_at()
+    prices = Prices(tokens_in=now.tokens_in, tokens_out=now.tokens_out)
+    return judge_answers(large.model, f"{model.name}, asked now", answers, rows.held, prices)
+
+
+def _remote_model(name: str, config: Config) -> OpenAIModel:
+    from coterie.config.file import OpenAIModel
+
+    model = config.models.get(name)
+    if not isinstance(model, OpenAIModel):
+        known = sorted(key for key, each in config.models.items() if isinstance(each, OpenAIModel))
+        raise InputError(
+            f"Asked for model {name!r}; the network's remote models are {known}.",
+            hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
+        )
+    return model
+
+
+async def _answers(
+    name: str, model: OpenAIModel, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+) -> list[RecordedAnswer]:
+    """Ask a remote model of the network through the gate."""
+    from coterie.governance.egress import ClearancePolicy, Gate
+    from coterie.rightsizing.large import ask_model
+
+    engine = Gate(ClearancePolicy()).open(name, model)
+    try:
+        return await ask_model(
+            engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress
+        )
+    finally:
+        await engine.close()
+
+
+# --- What is shown -------------------------------------------------------------------------------
+
+
+def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
+    """Write the report, show the result, and say by the exit code whether a rung is enough."""
+    from coterie.rightsizing.page import rightsizing_page
+
+    if report is not None:
+        write_bytes(report, rightsizing_page(found).encode())
+    warn(found.warnings)
+    give(found.to_json(), lambda: _show(found, report), as_json=as_json)
+    if found.verdict.outcome in {"missed", "reached"}:
+        raise typer.Exit(BAR_MISSED)
+
+
+def _show(found: RightSizing, report: Path | None) -> None:
+    """A row a rung, then the verdict."""
+    rows, held_out = found.data["train"]["rows"], found.data["held_out"]["rows"]
+    columns = [found.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
+    money = f"{found.conditions.currency}/1k"
+    table = [_row(row) for row in found.rungs]
+    if found.large is not None:
+        table.append(_large_cells(found.large))
+    title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {found.data['held_out']['file']}"
+    show_table(["rung", *columns, money], table, title=title, gap=0)
+    if found.chain:
+        stops = [
+            Stop(point.stop, *point.figure, list(point.asked.values()), point.taken, _per_1000(point.per_1000))
+            for point in found.chain
+        ]
+        show_stops(list(found.chain[0].asked), stops, title="The chain", more=("J/1k", money))
+    paragraph(f"Verdict: {found.verdict}")
+    dim(
+        f"alone: share answered at a target risk of {found.target_risk:.0%}, or at the one a warning names; right: "
+        "accuracy of those; RSS: a process with this rung alone; J/1k and money: for 1,000 answers, estimated."
+    )
+    if report is not None:
+        say(f"Report: {report}")
+
+
+def _row(row: RungRow) -> list[str]:
+    evaluation = row.evaluation
+    return [
+        row.rung,
+        number(row.figure.value),
+        interval(row.figure.interval),
+        "-" if evaluation.coverage is None else f"{evaluation.coverage:.0%}",
+        number(evaluation.accepted_accuracy),
+        number(evaluation.ece),
+        f"{_short(row.p50)}/{_short(row.p95)}",
+        "-" if row.resident_bytes is None else f"{row.resident_bytes / 1e6:,.0f} MB",
+        size(row.bytes),
+        f"{row.seconds:,.0f} s",
+        *_per_1000(row.per_1000),
+    ]
+
+
+def _large_cells(large: LargeRow) -> list[str]:
+    times = "-" if large.p50 is None or large.p95 is None else f"{_short(large.p50)}/{_short(large.p95)}"
+    figure = [number(large.figure.value), interval(large.figure.interval)]
+    return [large.name, *figure, *["-"] * 3, times, *["-"] * 3, *_per_1000(large.per_1000)]
+
+
+def _per_1000(per_1000: Per1000) -> tuple[str, str]:
+    """Joules and money; a dash where it is not known."""
+    joules = "-" if per_1000.joules is None else _short(per_1000.joules)
+    return joules, "-" if per_1000.money is None else _amount(per_1000.money)
+
+
+def _amount(money: Decimal) -> str:
+    """Two significant digits, or cents: `0.000039`, `3.33`."""
+    places = max(2, 1 - money.adjusted()) if money else 2
+    return f"{money:.{places}f}"
+
+
+def _short(value: float) -> str:
+    """`0.43`, `4.3`, `43`, `4,300`."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < _MUCH else f"{value:,.0f}"

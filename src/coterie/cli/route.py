@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.ask import parse_label, read_request
+from coterie.cli.ask import read_request
 from coterie.cli.bridge import run, say_untrained
 from coterie.cli.files import find_file
-from coterie.cli.output import Json, dim, number, paragraph, remark, say, show_json, show_table
+from coterie.cli.options import Clearance, Columns, ContentLabel, parse_label
+from coterie.cli.output import Json, dim, give, number, one_line, paragraph, say, show_table, warn
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,26 +34,6 @@ _FIGURES = {
     "false_split": "texts for one that several were asked about",
 }
 
-
-_Text = Annotated[
-    str, typer.Argument(metavar="TEXT", help='What to route; "-" reads it from standard input.', show_default=False)
-]
-_Columns = Annotated[
-    str | None, typer.Option(metavar="JSON", help="Structured input: one JSON object of plain values.")
-]
-_Session = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Use what is remembered under this name; nothing is added.")
-]
-_Label = Annotated[
-    str | None, typer.Option(metavar="LABEL", help="Sensitivity: public, internal, confidential or restricted.")
-]
-_Clearance = Annotated[
-    str | None,
-    typer.Option("--as", metavar="LABEL", help="The most sensitive label that you may see; default: the network's."),
-]
-_Explain = Annotated[
-    bool, typer.Option("--explain", help="Also show what was compared: pieces, specialists, nearest examples.")
-]
 _File = Annotated[
     Path | None,
     typer.Option(
@@ -61,7 +42,6 @@ _File = Annotated[
         help="Route every text of this CSV or JSONL file instead, and compare with its specialists.",
     ),
 ]
-_TextColumn = Annotated[str, typer.Option(metavar="COLUMN", help="With --eval: column with the text.")]
 _SpecialistColumn = Annotated[
     str,
     typer.Option(
@@ -73,14 +53,20 @@ _SpecialistColumn = Annotated[
 def route(
     context: typer.Context,
     *,
-    text: _Text = "",
-    columns: _Columns = None,
-    session: _Session = None,
-    label: _Label = None,
-    clearance: _Clearance = None,
-    explain: _Explain = False,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help='What to route; "-" reads it from standard input.', show_default=False)
+    ] = "",
+    columns: Columns = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use what is remembered under this name; nothing is added.")
+    ] = None,
+    label: ContentLabel = None,
+    clearance: Clearance = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also show what was compared: pieces, specialists, nearest examples.")
+    ] = False,
     file: _File = None,
-    text_column: _TextColumn = "text",
+    text_column: Annotated[str, typer.Option(metavar="COLUMN", help="With --eval: column with the text.")] = "text",
     specialist_column: _SpecialistColumn = "specialist",
     as_json: Json = False,
 ) -> None:
@@ -91,7 +77,8 @@ def route(
     """
     folder: Path = context.obj
     if file is not None:
-        _refuse_text(text, columns)
+        if text or columns is not None:
+            raise InputError("Asked to route a text and to measure a file.", hint="Give either TEXT or --eval FILE.")
         _evaluate(folder, find_file(folder, file), text_column, specialist_column, as_json=as_json)
         return
     request = replace(
@@ -100,15 +87,7 @@ def route(
         clearance=parse_label("--as", clearance),
     )
     explanation = _with_preview(folder, lambda preview: preview.explain(request))
-    if as_json:
-        show_json(_document(explanation))
-    else:
-        _show(explanation, details=explain)
-
-
-def _refuse_text(text: str, columns: str | None) -> None:
-    if text or columns is not None:
-        raise InputError("Asked to route a text and to measure a file.", hint="Give either TEXT or --eval FILE.")
+    give(_document(explanation), lambda: _show(explanation, details=explain), as_json=as_json)
 
 
 def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
@@ -126,35 +105,28 @@ def _with_preview(folder: Path, use: Callable[[Preview], Awaitable[T]]) -> T:
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
     route = explanation.route
-    return {
-        "specialists": list(route.specialists),
-        "reason": route.reason,
-        "scores": plain(route.scores),
-        "parts": plain(route.parts),
-        "asked": plain(explanation.asked),
-        "read_as": explanation.read_as,
-        "orders": plain(explanation.orders),
-        "considered": plain(explanation.considered),
-    }
+    chosen = {"specialists": list(route.specialists), "reason": route.reason}
+    scored = {"scores": readable(route.scores), "parts": readable(route.parts), "asked": readable(explanation.asked)}
+    read = {"read_as": explanation.read_as, "orders": readable(explanation.orders)}
+    return {**chosen, **scored, **read, "considered": readable(explanation.considered)}
 
 
 def _show(explanation: Explanation, *, details: bool) -> None:
     """Who is asked and when, why, and with details everything that was compared."""
-    parts = explanation.route.parts
-    if parts:
-        rows = [
-            (
-                str(position),
-                " -> ".join(", ".join(wave) for wave in part.waves),
-                "".join(f"part {before + 1} " for before in part.after).strip() or "-",
-                f"{part.score:.3f}",
-                " ".join(part.text.split()),
-            )
-            for position, part in enumerate(parts, start=1)
-        ]
+    rows = [
+        (
+            str(position),
+            " -> ".join(", ".join(wave) for wave in part.waves),
+            "".join(f"part {before + 1} " for before in part.after).strip() or "-",
+            f"{part.score:.3f}",
+            one_line(part.text),
+        )
+        for position, part in enumerate(explanation.route.parts, start=1)
+    ]
+    if rows:
         show_table(["part", "asked", "after", "score", "text"], rows)
     else:
         say("Nobody is asked.")
@@ -184,10 +156,8 @@ def _show_considered(considered: Considered) -> None:
     what = f"asked of {considered.asked}" if considered.asked else "not asked by itself"
     if considered.small_talk is not None:
         what += f", like {considered.small_talk!r}"
-    title = f"{' '.join(considered.text.split())!r}: {what}"
-    show_table(
-        ["specialist", "score", "similarity", "typicality", "needs", "in scope", "nearest examples"], rows, title=title
-    )
+    columns = ["specialist", "score", "similarity", "typicality", "needs", "in scope", "nearest examples"]
+    show_table(columns, rows, title=f"{one_line(considered.text)!r}: {what}")
     if considered.margin is not None:
         dim(f"The first is {considered.margin:.3f} ahead of the second.")
 
@@ -205,37 +175,30 @@ def _evaluate(folder: Path, path: Path, text_column: str, specialist_column: str
     expected = read_expected(path, text_column=text_column, specialist_column=specialist_column)
     figures = _with_preview(folder, lambda preview: _measure(preview, expected, path.name))
     if figures.unknown:
-        remark(f"Warning: the network has no specialist {', '.join(figures.unknown)}; such a row cannot be right.")
-    if as_json:
-        show_json({"file": path.name, **_figures(figures)})
-    else:
-        _show_figures(figures, path.name)
+        warn([f"the network has no specialist {', '.join(figures.unknown)}; such a row cannot be right."])
+    document = {"file": path.name, **_figures(figures)}
+    give(document, lambda: _show_figures(figures, path.name), as_json=as_json)
 
 
 async def _measure(preview: Preview, expected: list[Expected], name: str) -> RouteEvaluation:
-    from coterie.cli.progress import TerminalProgress
+    from coterie.cli.progress import stage
     from coterie.routing.evaluation import judge_routes
     from coterie.types import Request
 
     found = []
-    with TerminalProgress() as progress:
-        progress.start(f"route {name}", len(expected))
+    with stage(f"route {name}", len(expected)) as advance:
         for row in expected:
             found.append(await preview.explain(Request(text=row.text)))
-            progress.advance(1)
+            advance(1)
     return judge_routes(expected, found, tuple(preview.network.specialists))
 
 
 def _figures(figures: RouteEvaluation) -> dict[str, Any]:
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
-    tallies = {
-        name: {"rows": t.rows, "asked": t.asked, "right": t.right, "recall": t.recall, "precision": t.precision}
-        for name, t in figures.specialists.items()
-    }
-    shown: dict[str, Any] = {
-        each.name: plain(getattr(figures, each.name)) for each in fields(figures) if each.name != "specialists"
-    }
+    keys = ("rows", "asked", "right", "recall", "precision")
+    tallies = {name: {key: getattr(tally, key) for key in keys} for name, tally in figures.specialists.items()}
+    shown: dict[str, Any] = {each.name: readable(getattr(figures, each.name)) for each in fields(figures)}
     return {**shown, "specialists": tallies}
 
 

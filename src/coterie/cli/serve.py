@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coterie.cli.bridge import opened, run
+from coterie.cli.bridge import configured, opened, run
 from coterie.cli.output import Json, remark, say
 
 
@@ -27,26 +27,19 @@ def serve(
     coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
     as one line, {"address": "http://..."}.
     """
-    from coterie.config.file import load_config
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.governance.keys import KeyRing
 
     folder: Path = context.obj
-    config = load_config(folder)
+    config = configured(folder)
     given: dict[str, Any] = {"host": host, "port": port}
     section = config.gateway.model_copy(update={key: value for key, value in given.items() if value is not None})
-
     ring = KeyRing(folder / section.keys)
 
     def announce(address: str) -> None:
-        lines = [json.dumps({"address": address})] if as_json else _welcome(config.network.name, address)
-        for line in lines:
-            say(line)
+        welcome = f'{config.network.name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie").'
+        say(json.dumps({"address": address}) if as_json else f"{welcome} Ctrl-C stops it.")
         if ring.is_empty():
             remark("There are no keys: only programs of this machine may ask. `coterie keys create NAME` makes one.")
 
     run(serve_gateway(lambda: opened(folder, warm=True), section, ring=ring, on_ready=announce))
-
-
-def _welcome(name: str, address: str) -> list[str]:
-    return [f'{name} answers at {address}/v1 (base_url of any OpenAI client; model "coterie"). Ctrl-C stops it.']

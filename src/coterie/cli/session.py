@@ -1,112 +1,100 @@
-"""`coterie session`: remembered conversations, listed, read, taken along, erased."""
+"""Remembered content: `coterie session`, and `erase` and `export` of a tenant, a session or a person."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.audit import write_down
-from coterie.cli.bridge import with_store
+from coterie.cli.bridge import configured, log_command, run, with_store
 from coterie.cli.files import write_private
-from coterie.cli.output import Json, dim, say, show_json, show_table
+from coterie.cli.options import OutputFile, Tenant, group, pretty
+from coterie.cli.output import USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
+    from coterie.config.file import Config
+    from coterie.governance.erasure import Erased
     from coterie.protocols import Store
-    from coterie.types import Context, Entry
+    from coterie.store.erasure import ErasureScope
+    from coterie.store.sqlite import SQLiteStore
+    from coterie.types import Entry
 
 T = TypeVar("T")
 
-session = typer.Typer(
-    name="session",
-    help="Remembered conversations: list, show, export, erase.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+session = group("session", "Remembered conversations: list, show, export, erase.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The session.")]
-_Tenant = Annotated[str, typer.Option(metavar="NAME", help="Tenant the session belongs to.")]
 
 
 @session.command("list")
-def list_sessions(context: typer.Context, *, tenant: _Tenant = "default", as_json: Json = False) -> None:
+def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json: Json = False) -> None:
     """List a tenant's sessions, the one used last first.
 
     With its turns, its entries, its most sensitive label, when it began and when it was used last. Nothing that was
     said is shown.
     """
-    from coterie.observe.plain import plain
+    from coterie.runtime.codec import readable
 
-    found = _with_store(context.obj, lambda store: store.sessions(tenant)) or ()
-    if as_json:
-        show_json({"sessions": [plain(each) for each in found]})
-        return
-    if not found:
-        say(f"Tenant {tenant!r} has no sessions. `coterie ask --session NAME` begins one.")
-        return
-    rows = [(s.id, s.turns, s.entries, s.label.value, _when(s.began), _when(s.used)) for s in found]
-    show_table(["session", "turns", "entries", "label", "began", "used"], rows)
+    found = _stored(context.obj, lambda store: store.sessions(tenant)) or ()
+    rows = [(s.id, s.turns, s.entries, s.label.value, local_time(s.began), local_time(s.used)) for s in found]
+
+    def view() -> None:
+        if rows:
+            show_table(["session", "turns", "entries", "label", "began", "used"], rows)
+        else:
+            say(f"Tenant {tenant!r} has no sessions. `coterie ask --session NAME` begins one.")
+
+    give({"sessions": [readable(each) for each in found]}, view, as_json=as_json)
 
 
 @session.command()
-def show(context: typer.Context, *, name: _Name, tenant: _Tenant = "default", as_json: Json = False) -> None:
+def show(context: typer.Context, *, name: _Name, tenant: Tenant = "default", as_json: Json = False) -> None:
     """Show a session as the conversation it is.
 
     Each line with when it came, from whom, and how sensitive it is; facts that no longer count say why.
     """
-    document = _document(context.obj, name, tenant)
-    if as_json:
-        show_json(document)
-        return
+    document = _session(context.obj, name, tenant)
+    give(document, lambda: _show_session(document), as_json=as_json)
+
+
+def _show_session(document: Mapping[str, Any]) -> None:
     for entry in document["entries"]:
         gone = f"; {entry['gone']}" if entry["gone"] else ""
-        line = f"{_when(entry['time'])}  {entry['producer']}  [{entry['label']}{gone}]"
+        line = f"{local_time(entry['time'])}  {entry['producer']}  [{entry['label']}{gone}]"
         if entry["kind"] == "message":
             say(f"{line}\n  {entry['text']}")
         else:
             dim(f"{line}  {entry['kind']}: {entry['words']}")
 
 
-@session.command()
-def export(
-    context: typer.Context,
-    *,
-    name: _Name,
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to write it; left out, standard output.")
-    ] = None,
-    tenant: _Tenant = "default",
-    as_json: Json = False,
+@session.command("export")
+def export_session(
+    context: typer.Context, *, name: _Name, file: OutputFile = None, tenant: Tenant = "default", as_json: Json = False
 ) -> None:
     """Write all that a session holds as one JSON document, for whoever it is about.
 
     A file is made readable for you only.
     """
-    import json
-
-    document = _document(context.obj, name, tenant)
-    write_down(context.obj, "export_session", tenant=tenant, hashed={"session": name})
+    document = _session(context.obj, name, tenant)
+    log_command(context.obj, "export_session", tenant=tenant, hashed={"session": name})
     if file is None:
         show_json(document)
         return
-    write_private(file, json.dumps(document, indent=2, ensure_ascii=False).encode())
-    told = {"session": name, "tenant": tenant, "entries": len(document["entries"]), "file": str(file)}
-    if as_json:
-        show_json(told)
-    else:
-        say(f"Wrote {told['entries']} entries of session {name!r} to {str(file)!r}.")
+    write_private(file, pretty(document))
+    done = {"session": name, "tenant": tenant, "entries": len(document["entries"]), "file": str(file)}
+    give(done, f"Wrote {done['entries']} entries of session {name!r} to {str(file)!r}.", as_json=as_json)
 
 
-@session.command()
-def erase(
+@session.command("erase")
+def erase_sessions(
     context: typer.Context,
     *,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The sessions.")],
-    tenant: _Tenant = "default",
+    tenant: Tenant = "default",
     as_json: Json = False,
 ) -> None:
     """Erase sessions for good.
@@ -119,50 +107,214 @@ def erase(
     async def erase_all(store: Store) -> list[bool]:
         return await asyncio.gather(*(store.erase(name, tenant) for name in names))
 
-    erased = _with_store(context.obj, erase_all) or [False] * len(names)
+    erased = _stored(context.obj, erase_all) or [False] * len(names)
     found = dict(zip(names, erased, strict=True))
-    for name in [name for name, done in found.items() if done]:
-        write_down(context.obj, "erase_session", tenant=tenant, hashed={"session": name})
-    if as_json:
-        known = [name for name, done in found.items() if done]
-        show_json({"tenant": tenant, "erased": known, "unknown": sorted(found.keys() - known)})
-    else:
-        for name, done in found.items():
-            say(f"Erased session {name!r}." if done else f"Tenant {tenant!r} has no session {name!r}.")
-    if not any(erased):
-        raise typer.Exit(code=2)
+    done = [name for name, gone in found.items() if gone]
+    for name in done:
+        log_command(context.obj, "erase_session", tenant=tenant, hashed={"session": name})
+    lines = [f"Erased session {n!r}." if ok else f"Tenant {tenant!r} has no session {n!r}." for n, ok in found.items()]
+    document = {"tenant": tenant, "erased": done, "unknown": sorted(found.keys() - done)}
+    give(document, "\n".join(lines), as_json=as_json)
+    if not done:
+        raise typer.Exit(USAGE)
 
 
-def _with_store(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
-    from coterie.config.file import load_config
-
-    return with_store(folder, load_config(folder), use)
+def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
+    return with_store(folder, configured(folder), use)
 
 
-def _document(folder: Path, name: str, tenant: str) -> dict[str, Any]:
+def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """A session as it is exported. Raises `InputError` if there is none."""
-    found: Context | None = _with_store(folder, lambda store: store.context(name, tenant, whole=True))
+    from coterie.context.entries import text_of
+    from coterie.context.standing import why_gone
+
+    found = _stored(folder, lambda store: store.context(name, tenant, whole=True))
     if found is None or not found.entries:
         raise InputError(
             f"Tenant {tenant!r} has no session {name!r}.", hint="`coterie session list` shows those that there are."
         )
-    from coterie.context.standing import why_gone
-
-    entries = [
-        _entry(entry, gone.reason if gone else None)
-        for entry, gone in zip(found.entries, why_gone(found.entries), strict=True)
-    ]
+    entries = []
+    for entry, gone in zip(found.entries, why_gone(found.entries), strict=True):
+        about = _entry(entry)
+        content = about.pop("content")
+        about |= {"gone": gone.reason if gone else None, "words": text_of(entry)}
+        entries.append(about | (content if isinstance(content, dict) else {}))
     return {"session": name, "tenant": tenant, "entries": entries}
 
 
-def _entry(entry: Entry, gone: str | None) -> Mapping[str, Any]:
-    from coterie.context.entries import text_of
-    from coterie.observe.plain import plain
+def _entry(entry: Entry) -> dict[str, Any]:
+    from coterie.runtime.codec import readable
 
     about = {"time": entry.time, "producer": entry.producer, "label": entry.label.value, "kind": entry.kind}
-    content = plain(entry.content)
-    return {**about, "gone": gone, "words": text_of(entry), **(content if isinstance(content, dict) else {})}
+    return {**about, "content": readable(entry.content)}
 
 
-def _when(time: float) -> str:
-    return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+# --- A tenant, a session or somebody who is mentioned --------------------------------------------
+
+_LEFT = {
+    "index": "an index: take the document out of its folder, then `coterie index NAME`",
+    "version": "a trained version: train again without these rows, then remove it",
+    "audit": "the audit log, which nobody can change",
+    "keys": "the names of keys: `coterie keys revoke`, or `coterie erase --tenant`",
+    "file": "a file of yours",
+}
+"""By the kind of a file, what to do about it."""
+
+_Whose = Annotated[
+    str | None, typer.Option(metavar="NAME", help="All that is kept of a tenant; with another option, only its own.")
+]
+_OneSession = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A session, of the tenant `default` if none is named.")
+]
+_Subject = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Whatever mentions a name, an address, an id; may be given several times."),
+]
+
+
+def erase(
+    context: typer.Context,
+    *,
+    tenant: _Whose = None,
+    session: _OneSession = None,
+    subject: _Subject = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase what was said, for good, of a tenant, a session or a person.
+
+    Sessions, traces and whatever else is kept about requests are gone from every file of the store afterwards;
+    figures of the ledger stay. Of a tenant, its keys and its own documents in the indexes go too. For a --subject,
+    every session that mentions it goes whole, and documents, data and trained versions that mention it are named and
+    left: they are yours. There is no way back: `coterie export` first what you need.
+    """
+    from coterie.governance.erasure import erase as erase_scope
+
+    scope = _scope("erase", tenant, session, subject or [])
+    folder: Path = context.obj
+    done = run(erase_scope(folder, configured(folder), scope, dry_run=dry_run))
+    if done and not dry_run:
+        about = {"sessions": len(done.holdings.sessions), "traces": len(done.holdings.traces), "keys": list(done.keys)}
+        log_command(folder, "erase", tenant=scope.tenant or "", about=about, hashed=_hashed(session, subject or []))
+    give(_erased(done, dry_run=dry_run), lambda: _show_erased(done, dry_run=dry_run), as_json=as_json)
+    if not done:
+        raise typer.Exit(USAGE)
+
+
+def _scope(what: str, tenant: str | None, session: str | None, subjects: list[str]) -> ErasureScope:
+    """Whose content is meant, for a command that does `what`. Raises `InputError` where it is not said, or twice."""
+    from coterie.governance.keys import OWN_TENANT
+    from coterie.store.erasure import ErasureScope, Mention
+
+    if (session is not None and subjects) or (session is None and tenant is None and not subjects):
+        raise InputError(
+            f"Asked to {what} without saying what, or two things at once.",
+            hint="Give --tenant NAME, --session NAME or --subject TEXT; --tenant may stand beside one of the others.",
+        )
+    if session is not None:
+        return ErasureScope(tenant=tenant or OWN_TENANT, session=session)
+    return ErasureScope(tenant=tenant, mention=Mention(subjects) if subjects else None)
+
+
+def _hashed(session: str | None, subjects: list[str]) -> dict[str, str]:
+    """Whose content was meant, as the audit log is to know it by its hash alone."""
+    named = {"session": session or "", "subject": "\n".join(subjects)}
+    return {what: name for what, name in named.items() if name}
+
+
+def _erased(done: Erased, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "sessions": [{"tenant": tenant, "session": session} for tenant, session in done.holdings.sessions],
+        "entries": done.holdings.entries,
+        "traces": list(done.holdings.traces),
+        "rows": dict(done.holdings.rows),
+        "keys": list(done.keys),
+        "documents": {name: list(documents) for name, documents in done.documents.items()},
+        "mentioning": {name: list(documents) for name, documents in done.mentioning.items()},
+        "left": [{"path": each.path, "kind": each.kind} for each in done.left],
+    }
+
+
+def _show_erased(done: Erased, *, dry_run: bool) -> None:
+    if not done:
+        say("Nothing of it is here.")
+        return
+    did = "Would erase" if dry_run else "Erased"
+    found = done.holdings
+    sessions, traces = counted(len(found.sessions), "session"), counted(len(found.traces), "trace")
+    say(f"{did} {sessions} with {counted(found.entries, 'entry', 'entries')}, and {traces}.")
+    for table, rows in found.rows.items():
+        say(f"{did} {rows:,} rows of {table}.")
+    if done.keys:
+        say(f"{did} {counted(len(done.keys), 'key')}: {', '.join(done.keys)}.")
+    for shelf, documents in done.documents.items():
+        say(f"{did} from the index of {shelf!r}: {', '.join(documents)}.")
+    if done.documents:
+        remark("The files of these documents are yours to delete; else the next `coterie index` reads them again.")
+    for shelf, documents in done.mentioning.items():
+        say(f"Left, on the shelf {shelf!r}: {', '.join(documents)}.")
+    for each in done.left:
+        say(f"Left: {each.path}, {_LEFT[each.kind]}.")
+
+
+def export(
+    context: typer.Context,
+    *,
+    file: OutputFile = None,
+    tenant: _Whose = None,
+    session: _OneSession = None,
+    subject: _Subject = None,
+    as_json: Json = False,
+) -> None:
+    """Write all that is kept of a tenant, a session or a person as one JSON document.
+
+    Its sessions with every entry and its requests with figures, steps and traces; of a tenant, its keys without their
+    secrets too. For a --subject, every session that mentions it is written whole, and documents on shelves and files of
+    the folder that mention it are named: `coterie erase --subject` takes out what this shows. A file is made readable
+    for you only.
+    """
+    scope, folder = _scope("export", tenant, session, subject or []), context.obj
+    config = configured(folder)
+    held = with_store(folder, config, lambda store: _held(store, scope)) or {"sessions": [], "requests": []}
+    document = {"tenant": scope.tenant, **({"session": session} if session else {})}
+    document |= _beside(folder, config, scope, subject or []) | held
+    kind = "export_session" if session else "export_subject" if subject else "export_tenant"
+    log_command(folder, kind, tenant=scope.tenant or "", hashed=_hashed(session, subject or []))
+    if file is None:
+        show_json(document)
+        return
+    write_private(file, pretty(document))
+    sessions, requests = len(held["sessions"]), len(held["requests"])
+    done = {"tenant": scope.tenant, "sessions": sessions, "requests": requests, "file": str(file)}
+    words = f"Wrote {counted(sessions, 'session')} and {counted(requests, 'request')} to {str(file)!r}."
+    give(done, words, as_json=as_json)
+
+
+async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
+    """Sessions and requests of a scope."""
+    sessions = []
+    for tenant, name in (await store.holdings(scope)).sessions:
+        entries = (await store.context(name, tenant, whole=True)).entries
+        sessions.append({"tenant": tenant, "session": name, "entries": [_entry(entry) for entry in entries]})
+    requests = await store.requests(scope)
+    for request in requests:
+        request["trace"] = None if request["trace"] is None else json.loads(request["trace"])
+    return {"sessions": sessions, "requests": requests}
+
+
+def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequence[str]) -> dict[str, Any]:
+    """What is kept elsewhere than in the store: a tenant's keys; documents and files that mention somebody."""
+    from coterie.governance.erasure import find_mentions
+    from coterie.governance.keys import KeyRing
+
+    if scope.mention is not None:
+        found = run(find_mentions(folder, config, scope.mention))
+        documents = {name: list(each) for name, each in found.mentioning.items()}
+        files = [{"path": each.path, "kind": each.kind} for each in found.left]
+        return {"subjects": list(subjects), "documents": documents, "files": files}
+    if scope.session is None and scope.tenant is not None:
+        shown = ("id", "name", "role", "created", "expires", "revoked")
+        keys = KeyRing(folder / config.gateway.keys).of(scope.tenant)
+        return {"keys": [{name: getattr(key, name) for name in shown} for key in keys]}
+    return {}

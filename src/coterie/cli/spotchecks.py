@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coterie.cli.audit import write_down
-from coterie.cli.bridge import with_store
-from coterie.cli.output import Json, paragraph, remark, say, show_json, show_table
-from coterie.cli.report import parse_since
+from coterie.cli.bridge import configured, log_command, registry_of, with_store
+from coterie.cli.options import parse_since
+from coterie.cli.output import Json, give, paragraph, remark, say, show_table
 from coterie.errors import InputError
 from coterie.runtime.files import write_bytes
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from coterie.policy.cost_quality import CostQualityPolicy
     from coterie.policy.spot_checks import SpotChecks
     from coterie.store.feedback import Complaints
+    from coterie.store.sqlite import SQLiteStore
     from coterie.types import Feedback, Trace
 
 _QUALITY = 0.95
@@ -70,17 +70,16 @@ def spotchecks(
     folder: Path = context.obj
     found = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
     if update:
-        _refuse_nothing(found)
+        if not any(each.checks.judged for each in found.rows):
+            raise InputError(
+                "Nobody has judged a chosen request yet, so there is nothing to fold in.",
+                hint="List them with --waiting; judge one: coterie feedback ID --value LABEL",
+            )
         checks = {each.name: each.checks for each in found.rows}
         write_bytes(found.path, dump_checks(checks))
         about = {each.name: {"checks": len(each.checks), "judged": each.checks.judged} for each in found.rows}
-        write_down(folder, "spotchecks", about=about)
-    if as_json:
-        show_json(_document(found, updated=update))
-        return
-    _show(found, waiting=waiting)
-    if update:
-        say(f"Kept in {str(found.path)!r}; the thresholds follow them when the network is opened next.")
+        log_command(folder, "spotchecks", about=about)
+    give(_document(found, updated=update), lambda: _show(found, waiting=waiting, updated=update), as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +110,10 @@ def _look(
 ) -> _Found:
     """Every specialist whose threshold follows the policy, with its checks since its version serves."""
     from coterie.assembly import champions, cost_quality_policy, spot_checks_path
-    from coterie.config.file import load_config
     from coterie.policy.cost_quality import Aim
     from coterie.policy.spot_checks import collect
-    from coterie.registry.registry import open_registry
 
-    config, now = load_config(folder), time.time()
+    config, now = configured(folder), time.time()
     share = config.policy.spot_checks
     if not share:
         raise InputError(
@@ -131,7 +128,7 @@ def _look(
         )
     end = now if until is None else parse_since(until, now=now, option="--until")
     aim = Aim(quality=quality if quality is not None else config.policy.quality or _QUALITY).quality or 0.0
-    registry, begins, rows = open_registry(folder, config.registry), dict[str, float](), []
+    registry, begins, rows = registry_of(folder), dict[str, float](), []
     for name in policy.known:
         promoted = max((datetime.fromisoformat(each.time).timestamp() for each in registry.history(name)), default=0.0)
         begins[name] = max(promoted, parse_since(since, now=now))
@@ -154,7 +151,6 @@ def _read(
     from functools import partial
 
     from coterie.policy.spot_checks import is_chosen
-    from coterie.store.sqlite import SQLiteStore
 
     async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
         chooses = partial(is_chosen, share=config.policy.spot_checks)
@@ -187,14 +183,6 @@ def _row(
         before=replace(policy, checked={}, _thresholds={}).threshold(name, quality),
         after=replace(policy, checked={name: checks}, _thresholds={}).threshold(name, quality),
     )
-
-
-def _refuse_nothing(found: _Found) -> None:
-    if not any(each.checks.judged for each in found.rows):
-        raise InputError(
-            "Nobody has judged a chosen request yet, so there is nothing to fold in.",
-            hint="List them with --waiting; judge one: coterie feedback ID --value LABEL",
-        )
 
 
 # --- What is shown -------------------------------------------------------------------------------
@@ -230,11 +218,17 @@ def _document(found: _Found, *, updated: bool) -> dict[str, object]:
     }
 
 
-def _show(found: _Found, *, waiting: bool) -> None:
+def _show(found: _Found, *, waiting: bool, updated: bool) -> None:
     if waiting:
         lines = [(request, tenant, each.name) for each in found.rows for request, tenant in each.waiting]
         show_table(["request", "tenant", "specialist"], lines, title=f"{len(lines):,} wait for a judgement")
-        return
+    else:
+        _show_rows(found)
+    if updated:
+        say(f"Kept in {str(found.path)!r}; the thresholds follow them when the network is opened next.")
+
+
+def _show_rows(found: _Found) -> None:
     rows = [
         (
             each.name,

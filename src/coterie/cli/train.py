@@ -10,19 +10,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.audit import write_down
-from coterie.cli.bridge import with_store
+from coterie.cli.bridge import configured, log_command, with_store
 from coterie.cli.chain_stops import Stop, show_stops
-from coterie.cli.exits import BAR_MISSED
-from coterie.cli.output import Json, interval, number, remark, say, shell, show_json, show_table, size
+from coterie.cli.output import BAR_MISSED, Json, give, interval, number, remark, say, shell, show_table, size, warn
+from coterie.cli.settings import given
 from coterie.errors import StoreError
 
 if TYPE_CHECKING:
     from coterie.protocols import Store
     from coterie.training.train import TrainingReport
 
+SETTINGS = (
+    "rungs",
+    "chain",
+    "chain_quality",
+    "base",
+    "base_licence",
+    "target_risk",
+    "bar",
+    "seed",
+    "calibration_calls",
+    "test_calls",
+)
+"""What may be said of one training alone: nothing of it is read when the version answers."""
 _FLOOR = "lexical"
-_COLUMNS = ("rung", "{quality}", "95% range", "covered", "accepted", "ECE", "size", "time")
 
 
 def train(
@@ -37,31 +48,27 @@ def train(
     """Train specialists.
 
     Every rung is tried; held-out results are shown beside the lexical floor and the cheapest rung that meets the bar
-    is taken. The new version goes into the registry and serves from the next start on. If a specialist misses its
-    bar, or is measurably worse than the champion, that is said loudly and the exit code is 3. The version that served
-    before stays, if there was one, unless it was worse still; the other one is the candidate: see `coterie registry`.
+    is taken. The options count for this training in place of what coterie.toml says. The new version goes into the
+    registry and serves from the next start on. If a specialist misses its bar, or is measurably worse than the
+    champion, that is said loudly and the exit code is 3. The version that served before stays, if there was one, unless
+    it was worse still; the other one is the candidate: see `coterie registry`.
     """
-    folder: Path = context.obj
-    report: dict[str, Any] = _trained(folder, names or ()).to_json()
-    for name, result in report["specialists"].items():
+    folder, overrides = context.obj, given(context)
+    report: dict[str, Any] = _trained(folder, names or (), overrides).to_json()
+    specialists = report["specialists"]
+    for name, result in specialists.items():
         about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
-        write_down(folder, "train", about={**about, "reason": result["promotion"]})
-    _record(folder, report["specialists"])
-    if as_json:
-        show_json(report)
-    else:
-        for name, result in report["specialists"].items():
-            _show(name, result)
-        say(f'{report["seconds"]:,.0f} s. Next: {shell(folder, "ask")} "..."')
-    for name, result in report["specialists"].items():
-        for warning in result.get("warnings", ()):
-            remark(f"Warning: {name}: {warning}")
-    if missed := [line for name, result in report["specialists"].items() for line in _missed(name, result, folder)]:
+        said = {"overrides": overrides} if overrides else {}
+        log_command(folder, "train", about={**about, "reason": result["promotion"], **said})
+    _record(folder, specialists)
+    give(report, lambda: _show_all(report, folder), as_json=as_json)
+    warn(f"{name}: {warning}" for name, result in specialists.items() for warning in result.get("warnings", ()))
+    if missed := [line for name, result in specialists.items() for line in _missed(name, result, folder)]:
         remark("\n".join(missed))
         raise typer.Exit(BAR_MISSED)
 
 
-def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
+def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -> TrainingReport:
     """Train, with progress; an interruption says what is kept of it."""
     from coterie.cli.progress import TerminalProgress, say_fine_tuning_is_kept
     from coterie.training.train import CHECKPOINTS_FOLDER
@@ -69,7 +76,7 @@ def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
 
     try:
         with TerminalProgress() as progress:
-            return train_network(folder, names, progress=progress)
+            return train_network(folder, names, progress=progress, overrides=overrides)
     except KeyboardInterrupt:
         say_fine_tuning_is_kept(folder / CHECKPOINTS_FOLDER)
         raise
@@ -77,15 +84,13 @@ def _trained(folder: Path, names: Sequence[str]) -> TrainingReport:
 
 def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
     """Write what the trainings took into the ledger, from which `coterie report` spreads it over the answers."""
-    from coterie.config.file import load_config
     from coterie.types import Training
 
-    now = time.time()
-    done = [
-        Training(specialist=name, version=result["version"], time=now, **(took | {"cost": _exact(took["cost"])}))
-        for name, result in trained.items()
-        if (took := result.get("took"))
-    ]
+    now, done = time.time(), []
+    for name, result in trained.items():
+        if took := result.get("took"):
+            cost = None if took["cost"] is None else Decimal(str(took["cost"]))
+            done.append(Training(specialist=name, version=result["version"], time=now, **(took | {"cost": cost})))
 
     async def write(store: Store) -> None:
         for each in done:
@@ -94,13 +99,15 @@ def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
     if not done:
         return
     try:
-        with_store(folder, load_config(folder), write, make=True)
+        with_store(folder, configured(folder), write, make=True)
     except StoreError as error:  # the versions are stored all the same
-        remark(f"Warning: what the training took could not be written into the ledger: {error.message}")
+        warn([f"what the training took could not be written into the ledger: {error.message}"])
 
 
-def _exact(cost: float | None) -> Decimal | None:
-    return None if cost is None else Decimal(str(cost))
+def _show_all(report: Mapping[str, Any], folder: Path) -> None:
+    for name, result in report["specialists"].items():
+        _show(name, result)
+    say(f'{report["seconds"]:,.0f} s. Next: {shell(folder, "ask")} "..."')
 
 
 def _show(name: str, result: Mapping[str, Any]) -> None:
@@ -109,14 +116,14 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
     rungs = [rung for rung in result.get("rungs", ()) if "held_out" in rung]
     if rungs:
         quality = next(key for key in rungs[0]["validation"] if key != "interval")
-        columns = [column.format(quality=quality) for column in _COLUMNS]
+        columns = ["rung", quality, "95% range", "covered", "accepted", "ECE", "size", "time"]
         show_table(columns, [row for rung in rungs for row in (*_floor(rung, quality), _row(rung, quality))])
     for rung in rungs:
         if "curve" in rung:
             _show_chain(rung)
     say(f"Taken: {result['rung']}, {result['reason']}.")
     if "untuned" in result.get("metrics", {}):
-        say(_drafts(result["metrics"]))
+        say(drafts(result["metrics"]))
     for rung in rungs:
         if "untuned" in rung:
             say(_beside_untuned(rung["held_out"], rung["untuned"]))
@@ -138,7 +145,7 @@ def _show_chain(chain: Mapping[str, Any]) -> None:
     say(f"Chain {' > '.join(names)}: {stop['reason']}.")
 
 
-def _drafts(metrics: Mapping[str, Any]) -> str:
+def drafts(metrics: Mapping[str, Any]) -> str:
     """What tuning did to the drafts, each figure with that of the untuned model behind it."""
     names = {"token_f1": "token F1", "rouge_l": "ROUGE-L", "grounded": "grounded"}
     shown = [f"{words} {number(metrics[key])} ({number(metrics['untuned'][key])})" for key, words in names.items()]
@@ -183,9 +190,7 @@ def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
         f"{rung['rung']} (floor)" if rung["rung"] == _FLOOR and "floor" not in rung else rung["rung"],
         number(held_out.get(quality)),
         interval(held_out.get("intervals", {}).get(quality)),
-        number(held_out.get("coverage")),
-        number(held_out.get("accepted_accuracy")),
-        number(held_out.get("ece")),
+        *(number(held_out.get(figure)) for figure in ("coverage", "accepted_accuracy", "ece")),
         size(rung["bytes"]),
         f"{rung['seconds']:.1f} s",
     ]

@@ -31,21 +31,15 @@ def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) 
 def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
     table = tomlkit.table()
     for key, value in settings.items():
-        table.add(key, _inline(value))
+        inline = tomlkit.inline_table()  # `{ key = value }` on one line
+        if isinstance(value, dict):
+            inline.update(value)
+        table.add(key, inline if isinstance(value, dict) else value)
     parent = tomlkit.table(is_super_table=True)
     parent.add(name, table)
     document = tomlkit.document()
     document.add(kind, parent)
     return tomlkit.dumps(document)
-
-
-def _inline(value: object) -> object:
-    """A table as `{ key = value }` on one line; anything else as it is."""
-    if not isinstance(value, dict):
-        return value
-    table = tomlkit.inline_table()
-    table.update(value)
-    return table
 
 
 def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
@@ -55,12 +49,11 @@ def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]],
     except tomllib.TOMLDecodeError:
         found = {}
     whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
-    if not whole or _filled(found) != _filled(tomllib.loads(before)):
+    filled, expected = (
+        {key: value for key, value in document.items() if value != {}} for document in (found, tomllib.loads(before))
+    )
+    if not whole or filled != expected:
         raise ConfigError(
             "coterie.toml writes its specialists in a form that a table cannot be added to.",
             hint=f"Add this by hand:\n\n{snippet}",
         )
-
-
-def _filled(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if value != {}}

@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from coterie.runtime.codec import DecodeError, from_json
+
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.
 
 
@@ -44,12 +46,13 @@ def stored_array(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None
 
 def stored_strings(description: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """A list of distinct strings. Raises `ValueError`."""
-    values = description[key]
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{key!r} is no list of strings")
+    try:
+        values = from_json(tuple[str, ...], description[key])
+    except DecodeError as error:
+        raise error.within(f".{key}") from error
     if len(set(values)) < len(values):
         raise ValueError(f"{key!r} names something twice")
-    return tuple(values)
+    return values
 
 
 _WORD = re.compile(r"\w+|[$%!?]")  # amounts, questions and exclamations tell classes apart

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from coterie.engines.choices import Node, cut_words, log_likelihoods, tree_of
 from coterie.engines.gguf import GGUFHeader, read_gguf_header
 from coterie.engines.llama_scoring import Scoring
-from coterie.engines.onnx import import_with_short_spin
 from coterie.engines.openai_wire import chat_body, read_logprob
+from coterie.engines.openmp import import_with_short_spin
 from coterie.engines.unicode import valid_text
 from coterie.errors import (
     ArtefactRefused,

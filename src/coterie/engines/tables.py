@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from coterie.engines.features import stored_array, stored_strings
+from coterie.engines.features import stored_array
+from coterie.runtime.codec import from_json, to_json
 from coterie.types import Columns, Prompt, Scalar
 
 UNKNOWN = 0  # bin of a missing value, and of one that training never saw
@@ -45,6 +46,12 @@ class ColumnBins:
     gaps: bool = False
     """Training rows fell into bin 0, so it has a learnt effect; otherwise it counts as the average row."""
 
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(edge) for edge in self.edges) or any(a >= b for a, b in pairwise(self.edges)):
+            raise ValueError(f"the edges of column {self.name!r} do not rise")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError(f"column {self.name!r} names a value twice")
+
     @property
     def size(self) -> int:
         """Number of bins."""
@@ -70,21 +77,8 @@ class ColumnBins:
 
     def describe(self) -> dict[str, object]:
         """The JSON side."""
-        cut = {"edges": list(self.edges)} if self.kind == "number" else {"values": list(self.values)}
-        return {"name": self.name, "kind": self.kind, "gaps": self.gaps, **cut}
-
-    @classmethod
-    def restore(cls, description: Mapping[str, Any]) -> ColumnBins:
-        """The bins that `describe` was asked of. Raises `ValueError` when they cut nothing."""
-        name, kind, gaps = description["name"], description["kind"], description.get("gaps", False)
-        if not isinstance(name, str) or not isinstance(gaps, bool) or kind not in {"number", "category"}:
-            raise ValueError(f"there are no bins of kind {kind!r} for column {name!r}")
-        if kind == "category":
-            return cls(name=name, kind="category", gaps=gaps, values=stored_strings(description, "values"))
-        edges = [float(edge) for edge in description["edges"]]
-        if not all(math.isfinite(edge) for edge in edges) or any(a >= b for a, b in pairwise(edges)):
-            raise ValueError(f"the edges of column {name!r} do not rise")
-        return cls(name=name, kind="number", gaps=gaps, edges=tuple(edges))
+        other = "values" if self.kind == "number" else "edges"
+        return {key: value for key, value in to_json(self).items() if key != other}
 
 
 def as_number(value: object) -> float | None:
@@ -179,7 +173,7 @@ class TableHead:
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableHead:
         """The head that `store` was asked of. Raises `ValueError` when the tables do not add up."""
-        columns = tuple(ColumnBins.restore(each) for each in description["bins"])
+        columns = from_json(tuple[ColumnBins, ...], description["bins"])
         if len({column.name for column in columns}) < len(columns):
             raise ValueError("two columns have the same name")
         sizes = [column.size for column in columns]

@@ -87,10 +87,10 @@ class Collaboration:
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
-            start = perf_counter()
+            start = asyncio.get_running_loop().time()  # the clock of the deadline
             self._extracts += await side_by_side(reading.read(each, self.task) for each in questions)
             if self.large is not None:
-                self.large.idle(perf_counter() - start)
+                self.large.idle(asyncio.get_running_loop().time() - start)
             self._note_read(questions)
             concluded, questions = await self._conclude(last=last)
             if concluded is not None or not questions:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from coterie.errors import ReleaseRefused
 from coterie.protocols import Audit
+from coterie.runtime.codec import to_json
 from coterie.types import AuditEvent, Feedback, Request, SpecialistCard, Trace
 
 Digest = Callable[[str], str]
@@ -37,9 +38,7 @@ def audit_request(
         **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
         "specialists": {name: cards[name].version if name in cards else "" for name in asked},
-        "verdicts": [
-            {"allowed": verdict.allowed, "rule": verdict.rule, "reason": verdict.reason} for verdict in trace.verdicts
-        ],
+        "verdicts": to_json(trace.verdicts),
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
     }
     return AuditEvent(kind="request", time=trace.time, tenant=trace.tenant, about=about)

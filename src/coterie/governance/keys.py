@@ -16,11 +16,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from coterie.errors import InputError, SetupError
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
 from coterie.types import Label
 
@@ -242,7 +243,7 @@ class KeyRing:
     def _parse(self) -> dict[str, Key]:
         try:
             document = json.loads(self._path.read_bytes())
-            return {each["id"]: _key_of(each) for each in document["keys"]}
+            return {key.id: key for key in map(_key_of, document["keys"])}
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._unreadable(error) from error
 
@@ -261,7 +262,7 @@ class KeyRing:
             with locked(self._path.with_name(f".{self._path.name}.lock"), mode=0o600):
                 keys = self._parse() if self._path.exists() else {}
                 yield keys
-                content = json.dumps({"keys": [_plain(key) for key in keys.values()]}, indent=1).encode() + b"\n"
+                content = json.dumps({"keys": to_json(tuple(keys.values()))}, indent=1).encode() + b"\n"
                 with replacing(self._path) as draft:
                     write_new(draft, content, mode=0o600)
         except OSError as error:
@@ -283,14 +284,9 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _plain(key: Key) -> dict[str, object]:
-    return {**asdict(key), "clearance": None if key.clearance is None else key.clearance.value}
-
-
-def _key_of(document: Mapping[str, Any]) -> Key:
-    """A key as it stands in the file. Raises `ValueError`, `TypeError`, `KeyError`."""
-    if document["role"] not in PERMISSIONS or not re.fullmatch(r"[0-9a-f]{64}", document["digest"]):
+def _key_of(document: object) -> Key:
+    """A key as it stands in the file. Raises `ValueError`."""
+    key = from_json(Key, document)
+    if not re.fullmatch(r"[0-9a-f]{64}", key.digest):
         raise ValueError("it is no key")
-    label = document["clearance"]
-    known = {**document, "specialists": tuple(document["specialists"])}
-    return Key(**{**known, "clearance": None if label is None else Label(label)})
+    return key

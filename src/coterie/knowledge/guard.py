@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from coterie.config.file import Config, KnowledgeSection
 from coterie.errors import ArtefactRefused
 from coterie.knowledge.documents import IndexedDocument, Mode, Shelf
 from coterie.knowledge.sources import Access
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.files import write_new
 from coterie.types import Label, Passage
 
@@ -30,14 +31,15 @@ def declared_access(config: Config, name: str) -> Access:
     return Access(label=section.label or config.network.default_label, labels=section.labels, tenant=section.tenant)
 
 
-class Given(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Given:
     """What the command line said of a shelf that is not in the file: it holds until something else is said."""
 
     label: Label | None = None
     tenant: str | None = None
 
 
-def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = Given()) -> None:  # noqa: B008 - a value
+def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = Given()) -> None:
     """Write down what the file said when a shelf was indexed; of a part of it, the less strict of that and before.
 
     Args:
@@ -52,13 +54,7 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: Given = G
             return
         declared, given = _laxer(before, declared), given_before(folder)
     path = folder / _FILE
-    labels = {pattern: label.value for pattern, label in declared.labels.items()}
-    content = {
-        "label": declared.label.value,
-        "labels": labels,
-        "tenant": declared.tenant,
-        "given": {"label": given.label and given.label.value, "tenant": given.tenant},
-    }
+    content = {**to_json(declared), "given": to_json(given)}
     written = path.with_suffix(".new")
     written.unlink(missing_ok=True)
     write_new(written, f"{json.dumps(content)}\n".encode(), mode=0o600)
@@ -69,8 +65,7 @@ def known_access(folder: Path) -> Access | None:
     """What the file said when the shelf in this folder was indexed; None where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        labels = {str(pattern): Label(label) for pattern, label in found["labels"].items()}
-        return Access(label=Label(found["label"]), labels=labels, tenant=found["tenant"])
+        return from_json(Access, found, unknown="ignore")
     return None
 
 
@@ -78,7 +73,7 @@ def given_before(folder: Path) -> Given:
     """What the command line said when the shelf in this folder was indexed; nothing where nobody wrote it down."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads((folder / _FILE).read_text(encoding="utf-8"))["given"]
-        return Given(found["label"] and Label(found["label"]), found["tenant"])
+        return from_json(Given, found)
     return Given()
 
 

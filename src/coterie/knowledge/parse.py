@@ -17,6 +17,7 @@ from coterie.knowledge.parse_html import parse_html
 from coterie.knowledge.parse_pdf import parse_pdf
 from coterie.knowledge.parse_text import parse_csv, parse_markdown, parse_rst, parse_text
 from coterie.knowledge.parsed import Parsed, Unreadable
+from coterie.runtime.codec import dumps
 
 PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".pdf": parse_pdf,
@@ -80,7 +81,7 @@ def main(memory: int, seconds: int) -> None:
 
 def _answer(path: Path, memory: int) -> str:
     try:
-        return parse(path).to_json()
+        return dumps(parse(path))
     except Unreadable as error:
         return json.dumps({"error": str(error)})
     except (MemoryError, RecursionError) as error:

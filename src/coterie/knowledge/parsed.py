@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,21 +31,6 @@ class Parsed:
     """Where each page begins, the first at 0; empty for a file without pages."""
     note: str = ""
     """What the reader had to assume, such as an encoding that is not stated."""
-
-    def to_json(self) -> str:
-        """One line, without line ends."""
-        return json.dumps({"text": self.text, "headings": self.headings, "pages": self.pages, "note": self.note})
-
-    @classmethod
-    def from_json(cls, line: str) -> Parsed:
-        """The reverse. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
-        found = json.loads(line)
-        return cls(
-            text=str(found["text"]),
-            headings=tuple(Heading(int(a), int(b), int(level), str(title)) for a, b, level, title in found["headings"]),
-            pages=tuple(int(page) for page in found["pages"]),
-            note=str(found["note"]),
-        )
 
 
 _RAISED = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")

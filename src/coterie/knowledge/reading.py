@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from coterie.knowledge.parsed import Parsed, Unreadable
+from coterie.runtime.codec import from_json
 
 _SECONDS = 60
 _MEMORY = 2 * 1024**3
@@ -107,7 +108,7 @@ class FileReader:
         try:
             found = json.loads(answer)
             if "error" not in found:
-                return Parsed.from_json(answer.decode())
+                return from_json(Parsed, found)
         except (ValueError, KeyError, TypeError) as error:
             self.close()
             raise Unreadable("reading it gave no text") from error

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coterie.learning.metrics import Interval, Slice
+from coterie.runtime.codec import to_json
 from coterie.tasks.extract.metrics import FieldFigures
 from coterie.types.html import html_table
-
-_NO_FIGURES = {"intervals", "confusions", "right", "slices", "fields"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +87,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, object]:
         """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
-        figures = {name: value for name, value in vars(self).items() if name not in _NO_FIGURES}
-        return figures | {
-            "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
-            "confusions": [vars(confusion) for confusion in self.confusions],
-            **({"fields": {name: each.to_json() for name, each in self.fields.items()}} if self.fields else {}),
-        }
+        left_out = {"right", "slices", *(() if self.fields else {"fields"})}
+        return {key: value for key, value in to_json(replace(self, right=(), slices={})).items() if key not in left_out}
 
     @property
     def figures(self) -> dict[str, float]:

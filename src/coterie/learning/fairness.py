@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.tables import as_category, as_number
 from coterie.learning.metrics import Interval, auroc
+from coterie.runtime.codec import readable
 from coterie.types import Scalar
 
 LEAST = 30
@@ -78,10 +79,10 @@ class GroupFigures:
         return {
             "group": self.name,
             "n": self.n,
-            **{name: _plain(getattr(self, name)) for name in shares},
+            **{name: readable(getattr(self, name)._asdict()) for name in shares},
             "mean_probability": self.mean,
-            "ratio": _known(self.ratio),
-            "ratio_interval": [_known(bound) for bound in self.ratio_interval],
+            "ratio": readable(self.ratio),
+            "ratio_interval": readable(self.ratio_interval),
             "verdict": self.verdict,
         }
 
@@ -224,14 +225,6 @@ def _order(name: str) -> tuple[int, float, str]:
     return (0, place, name) if first is not None else (1, 0.0, name)
 
 
-def _plain(each: GroupShare) -> dict[str, object]:
-    return {"value": _known(each.value), "interval": [_known(bound) for bound in each.interval], "n": each.n}
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 # --- What gives a protected attribute away although it is not used: other columns, all of them together, the score
 # itself.
 #
@@ -261,11 +254,6 @@ class Proxy:
         """Whether it is shown to tell more than a little."""
         return self.interval.low > TELLING
 
-    def to_json(self) -> dict[str, object]:
-        """As plain values."""
-        interval = [self.interval.low, self.interval.high]
-        return {"column": self.column, "group": self.group, "auc": self.auc, "interval": interval}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Proxies:
@@ -283,15 +271,6 @@ class Proxies:
     def telling(self) -> tuple[Proxy, ...]:
         """The columns that are called proxies."""
         return tuple(proxy for proxy in self.columns if proxy.telling)
-
-    def to_json(self) -> dict[str, object]:
-        """As plain values."""
-        return {
-            "attribute": self.attribute,
-            "columns": [proxy.to_json() for proxy in self.columns],
-            "together": None if self.together is None else self.together.to_json(),
-            "score": None if self.score is None else self.score.to_json(),
-        }
 
 
 def find_proxies(

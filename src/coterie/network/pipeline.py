@@ -428,7 +428,10 @@ class Network:
         if life.request.session is not None:
             asked, answered = self._said(life, text)
             entries = (asked, *(entry for outcome in life.outcomes for entry in outcome.entries), answered)
-        await asyncio.gather(self.store.settle(Settlement(trace=trace, entries=entries)), *self._audited(life, trace))
+        writing = (self.store.settle(Settlement(trace=trace, entries=entries)), *self._audited(life, trace))
+        for error in await asyncio.gather(*writing, return_exceptions=True):  # where one fails, the other still ends
+            if isinstance(error, BaseException):
+                raise error
         return Answer(text=text, trace=trace)
 
     def _audited(self, life: Life, trace: Trace) -> list[Awaitable[None]]:

@@ -1,44 +1,9 @@
-"""Values of the core as plain JSON: what `/api/traces` and `coterie ask --json` show.
-
-One way only: storing and reading back is the store's business.
-"""
+"""What an asker is told beside an answer, as JSON."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from decimal import Decimal
-from enum import Enum
-
-from coterie.types import Citation, Evidence, Field, Finding, Scalar, Trace
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""What `json.dumps(..., allow_nan=False)` accepts."""
-
-_NOT_SHOWN = frozenset({"vector"})
-"""Fields that hold arrays: large, and meaningless to a reader."""
-
-
-def plain(value: object) -> Json:
-    """Any value of `coterie.types` as JSON. Money becomes a number; what JSON cannot hold (NaN, infinity) becomes null.
-
-    Raises:
-        TypeError: a value that is none of these, named by its type.
-    """
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float | Decimal):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.name not in _NOT_SHOWN}
-    raise TypeError(f"No plain form for {type(value).__name__!r}.")
+from coterie.runtime.codec import Json, readable
+from coterie.types import Finding, Trace
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
@@ -53,82 +18,28 @@ def summarise(trace: Trace) -> dict[str, Json]:
         "route": {
             "specialists": list(trace.route.specialists),
             "reason": trace.route.reason,
-            "scores": {name: _number(score) for name, score in trace.route.scores.items()},
+            "scores": readable(trace.route.scores),
         },
         **restated,
         **degraded,
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
-            "milliseconds": _number(usage.milliseconds),
-            "joules": _number(usage.joules),
+            "milliseconds": readable(usage.milliseconds),
+            "joules": readable(usage.joules),
             "joules_kind": usage.joules_kind,
-            "cost": _number(usage.cost),
-            "counterfactual_cost": _number(trace.counterfactual_cost),
+            "cost": readable(usage.cost),
+            "counterfactual_cost": readable(trace.counterfactual_cost),
         },
     }
 
 
 def _finding(finding: Finding) -> Json:
-    told: dict[str, Json] = {
-        "specialist": finding.specialist,
-        "value": _value(finding.value),
-        "text": finding.text,
-        "confidence": _number(finding.confidence),
-        "accepted": finding.accepted,
-        "reason": finding.reason,
-        "evidence": [_evidence(evidence) for evidence in finding.evidence],
-    }
+    keys = ("specialist", "value", "text", "confidence", "accepted", "reason", "evidence")
+    told: dict[str, Json] = {key: readable(getattr(finding, key)) for key in keys}
     if finding.fields:
-        told["fields"] = [_field(each) for each in finding.fields]
-    if finding.citations:
-        told["citations"] = [_citation(number, each) for number, each in enumerate(finding.citations, start=1)]
+        told["fields"] = readable(finding.fields)
+    if finding.citations:  # the answer's text refers to them by number
+        told["citations"] = [
+            {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
+        ]
     return told
-
-
-def _evidence(evidence: Evidence) -> Json:
-    return {
-        "kind": evidence.kind,
-        "name": evidence.name,
-        "text": evidence.text,
-        "weight": _number(evidence.weight),
-        "start": evidence.start,
-        "end": evidence.end,
-    }
-
-
-def _citation(number: int, each: Citation) -> Json:
-    """`number` is the one by which the answer's text refers to it."""
-    return {
-        "number": number,
-        "document": each.document,
-        "start": each.start,
-        "end": each.end,
-        "text": each.text,
-        "shelf": each.shelf,
-        "heading": each.heading,
-        "page": each.page,
-        "label": each.label.value,
-    }
-
-
-def _field(each: Field) -> Json:
-    return {
-        "name": each.name,
-        "value": _value(each.value),
-        "text": each.text,
-        "start": each.start,
-        "end": each.end,
-        "confidence": _number(each.confidence),
-        "accepted": each.accepted,
-        "reason": each.reason,
-    }
-
-
-def _value(value: Scalar | tuple[str, ...]) -> Json:
-    if isinstance(value, tuple):
-        return list(value)
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: float | Decimal | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -15,13 +15,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 
 from coterie.errors import ArtefactRefused
 from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
 from coterie.policy.mean_test import DELTA, group_means, mean_p_value
+from coterie.runtime.codec import from_json, to_json
 from coterie.types import Feedback, Finding, Trace
 
 SPOT_CHECKS_FILE = "spotchecks.json"
@@ -49,6 +49,12 @@ class SpotChecks:
     """Of each finding; None where nobody judged it."""
     group: tuple[int, ...]
     """Findings of one request are one group."""
+
+    def __post_init__(self) -> None:
+        if not len(self.confidence) == len(self.right) == len(self.group):
+            raise ValueError("its rows do not fit together")
+        if not all(0 <= each <= 1 for each in self.confidence):
+            raise ValueError("a confidence is not within 0 and 1")
 
     def __len__(self) -> int:
         return len(self.right)
@@ -143,33 +149,15 @@ def _refuted(checks: SpotChecks, threshold: float, aim: float, generalist: float
 
 def dump_checks(checks: Mapping[str, SpotChecks]) -> bytes:
     """Return the stored form of spot checks by specialist."""
-    return json.dumps({name: vars(each) for name, each in checks.items()}, indent=1, sort_keys=True).encode()
+    return json.dumps(to_json(checks), indent=1, sort_keys=True).encode()
 
 
 def load_checks(content: bytes) -> dict[str, SpotChecks]:
     """Return the stored spot checks by specialist. Raises `ArtefactRefused`."""
     try:
-        return {name: _restored(each) for name, each in json.loads(content).items()}
+        return {name: from_json(SpotChecks, each) for name, each in json.loads(content).items()}
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise ArtefactRefused(
             f"The spot checks in {SPOT_CHECKS_FILE!r} cannot be read: {type(error).__name__} {error}.",
             hint="Fold them in again: coterie spotchecks --update",
         ) from error
-
-
-def _restored(stored: Mapping[str, Any]) -> SpotChecks:
-    confidence = tuple(float(each) for each in stored["confidence"])
-    right, group = tuple(stored["right"]), tuple(int(each) for each in stored["group"])
-    if not len(confidence) == len(right) == len(group) or not all(0 <= each <= 1 for each in confidence):
-        raise ValueError("its rows do not fit together")
-    if any(each not in (True, False, None) for each in right):
-        raise ValueError("a judgement is neither true, false nor null")
-    return SpotChecks(
-        version=str(stored["version"]),
-        share=float(stored["share"]),
-        since=float(stored["since"]),
-        until=float(stored["until"]),
-        confidence=confidence,
-        right=right,
-        group=group,
-    )

@@ -7,7 +7,6 @@ the line tells of a change that never was. That shows by itself: whoever came ne
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Literal
 
 from coterie.errors import ArtefactRefused
 from coterie.registry.files import append_line, check_version
+from coterie.runtime.codec import dumps, loads
 
 HISTORY = "history.jsonl"
 _HINT = "Restore the file from a copy, or remove it: versions and aliases do not need it."
@@ -40,7 +40,7 @@ class Succession:
 
 def append_succession(home: Path, succession: Succession) -> None:
     """Add a line, on disk when this returns."""
-    append_line(home / HISTORY, json.dumps(vars(succession), ensure_ascii=False).encode())
+    append_line(home / HISTORY, dumps(succession).encode())
 
 
 def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
@@ -96,7 +96,7 @@ def utc(seconds: float) -> str:
 
 def _parse(path: Path, number: int, line: bytes) -> Succession:
     try:
-        succession = Succession(**json.loads(line))
+        succession = loads(Succession, line)
         check_version(succession.version)
         return succession
     except (ValueError, TypeError, ArtefactRefused) as error:

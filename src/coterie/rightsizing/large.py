@@ -25,6 +25,7 @@ from coterie.learning.progress import Progress
 from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
+from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
 from coterie.types import Finding, Label, Message, Output, Prompt, TaskKind
 
@@ -115,8 +116,7 @@ def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
     """Answers as JSONL that `read_answers` reads."""
     lines = []
     for each in answers:
-        known = {name: value for name, value in vars(each).items() if value is not None}
-        known |= {"cost": str(each.cost)} if each.cost is not None else {}
+        known = {name: value for name, value in to_json(each).items() if value is not None}
         lines.append(json.dumps(known, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 

@@ -12,6 +12,7 @@ import numpy as np
 from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import Case
+from coterie.runtime.codec import readable
 
 Outcome = Literal["met", "reached", "missed", "no_bar"]
 """How the bar fared on held-out rows: with 95% confidence; without it; not at all; there is no bar."""
@@ -265,15 +266,15 @@ class RightSizing:
 
     def to_json(self) -> dict[str, object]:
         """The shape that `coterie rightsize --json` prints."""
-        currency, conditions = self.conditions.currency, self.conditions
-        price = conditions.price_per_cpu_hour
+        conditions = readable(self.conditions)
+        currency = conditions.pop("currency")  # it stands beside each amount
         return {
             "task": self.task,
             "measure": self.measure,
             "bar": dict(self.bar),
             "target_risk": self.target_risk,
             "seed": self.seed,
-            "data": {name: dict(about) for name, about in self.data.items()},
+            "data": readable(self.data),
             "rungs": [row.to_json(self.measure, currency) for row in self.rungs],
             "chain": [point.to_json(currency) for point in self.chain],
             "large": self.large.to_json(self.measure, currency) if self.large else None,
@@ -284,12 +285,6 @@ class RightSizing:
                 "sentence": str(self.verdict),
                 "reason": self.reason,
             },
-            "conditions": {
-                "date": conditions.date,
-                "machine": dict(conditions.machine),
-                "versions": dict(conditions.versions),
-                "watts_per_core": conditions.watts_per_core,
-                "price_per_cpu_hour": None if price is None else float(price),
-            },
+            "conditions": conditions,
             "warnings": list(self.warnings),
         }

@@ -32,9 +32,8 @@ class Acceptance:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            optional = value is None and name in {"threshold", "scope_threshold"}
-            if not optional and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
-                raise ValueError(f"{name} is {value!r}, not a number")
+            if value is not None and math.isnan(value):
+                raise ValueError(f"{name} is not a number")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature!r}, not above 0")
 

@@ -8,9 +8,8 @@ it in the same way whether it sees the answer alone or behind the prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +23,14 @@ class Prompting:
     answer: str = "Label:"
     """Before the answer: the last thing the model reads."""
 
+    def __post_init__(self) -> None:
+        if not self.answer:
+            raise ValueError("its prompt ends with nothing")
+
     def prompt(self, text: str) -> str:
         """The prompt for a text, which is put in one line so that it cannot look like the rest of the prompt."""
         lines = (self.instruction, f"{self.text} {' '.join(text.split())}", self.answer)
         return "\n".join(line for line in lines if line)
-
-    def describe(self) -> dict[str, object]:
-        """As JSON."""
-        return dict(vars(self))
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> Self:
-        """From what `describe` gave. Raises `TypeError` or `ValueError` if it is not that."""
-        prompting = cls(**described)
-        if not all(isinstance(value, str) for value in vars(prompting).values()) or not prompting.answer:
-            raise ValueError("its prompt is no text")
-        return prompting
 
 
 def answers(labels: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mmap import mmap
 from typing import Any
 
 from coterie.errors import InputError, StoreError
-from coterie.store.codec import to_json
+from coterie.runtime.codec import dumps
 from coterie.store.content import without_content
 from coterie.store.rows import erase_session, read_trace
 from coterie.text.lookalikes import ALIKE, FOLDED
@@ -283,7 +283,7 @@ def _count(connection: sqlite3.Connection, table: str, column: str, requests: It
 def _bare(request: str, text: str) -> str | None:
     """A stored trace without its content and its session; None for one that nobody understands."""
     try:
-        return to_json(replace(without_content(read_trace(request, text)), session=None))
+        return dumps(replace(without_content(read_trace(request, text)), session=None))
     except StoreError:
         return None
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from coterie.errors import StoreError
-from coterie.store.codec import from_json, from_plain, to_json
+from coterie.runtime.codec import dumps, from_json, loads
 from coterie.store.content import without_content
 from coterie.types import CONTENT_KINDS, Context, Entry, Label, SessionSummary, Settlement, Trace, Usage
 
@@ -40,7 +40,7 @@ def insert_settlement(
     _insert(connection, "steps", _step_rows(trace))
     _insert(connection, "findings", _finding_rows(trace))
     kept = trace if keep_content else without_content(trace)
-    _insert(connection, "traces", [(trace.id, to_json(kept))])
+    _insert(connection, "traces", [(trace.id, dumps(kept))])
     if trace.session is not None:
         _use_session(connection, trace, trace.session, expired=expired)
         _insert(connection, "entries", _entry_rows(trace.tenant, trace.session, settlement.entries))
@@ -99,7 +99,7 @@ def erase_session(connection: sqlite3.Connection, session: str, tenant: str) -> 
     ).fetchall()
     for request, text in traces:
         try:
-            bare = to_json(replace(without_content(read_trace(request, text)), session=None))
+            bare = dumps(replace(without_content(read_trace(request, text)), session=None))
             connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
         except StoreError:
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
@@ -125,7 +125,7 @@ def select_trace(connection: sqlite3.Connection, trace_id: str, tenant: str) -> 
 def read_trace(trace_id: str, text: str) -> Trace:
     """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
     try:
-        return from_json(Trace, text)
+        return loads(Trace, text, unknown="ignore")
     except (TypeError, ValueError) as error:
         raise StoreError(
             f"The stored trace {trace_id!r} cannot be read.", hint="The row was changed, or a newer Coterie wrote it."
@@ -191,8 +191,8 @@ def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable
 def _content(entry: Entry) -> str:
     """An entry's content as JSON, with its label without personal data where that is another."""
     if entry.impersonal is None or entry.impersonal == entry.label:
-        return to_json(entry.content)
-    return json.dumps({**json.loads(to_json(entry.content)), _IMPERSONAL: entry.impersonal.value})
+        return dumps(entry.content)
+    return json.dumps({**json.loads(dumps(entry.content)), _IMPERSONAL: entry.impersonal.value})
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
@@ -200,7 +200,7 @@ def _entry(kind: str, content: str, producer: str, label: str, time: float) -> E
         said = json.loads(content)
         bare = said.get(_IMPERSONAL)
         return Entry(
-            content=from_plain(CONTENT_KINDS[kind], said),
+            content=from_json(CONTENT_KINDS[kind], said, unknown="ignore"),
             producer=producer,
             label=Label(label),
             impersonal=None if bare is None else Label(bare),

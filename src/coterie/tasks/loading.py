@@ -17,6 +17,7 @@ from coterie.engines.tables import ColumnBins
 from coterie.errors import ArtefactRefused
 from coterie.protocols import Engine, Specialist, StreamingEngine
 from coterie.registry.version import Version
+from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import Acceptance, ConfidenceLine
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_encoder, model_of
 from coterie.specialists.prompts import Prompting
@@ -204,8 +205,8 @@ def _classify(
         card=card,
         head=head,
         labels=labels,
-        acceptance=Acceptance(**described["acceptance"]),
-        line=ConfidenceLine(**described.get("line", {})),
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        line=from_json(ConfidenceLine, described.get("line", {})),
         encoder=_encoder_of(card, files, encoder),
         multi_label=described["multi_label"],
         scope=ScopeScore.from_files(files, len(labels)),
@@ -218,13 +219,13 @@ def _choose(
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")
     labels = tuple(str(label) for label in described["labels"])
-    prompting = Prompting.restore(described["prompt"])
+    prompting = from_json(Prompting, described["prompt"])
     return ClassifySpecialist(
         card=card,
         head=ChoiceHead(engine=engine, adapter=card.name, prompting=prompting, labels=labels),
         labels=labels,
-        acceptance=Acceptance(**described["acceptance"]),
-        line=ConfidenceLine(**described.get("line", {})),
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        line=from_json(ConfidenceLine, described.get("line", {})),
     )
 
 
@@ -249,7 +250,7 @@ def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine
 def _score(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
 ) -> ScoreSpecialist:
-    bins, importance = tuple(ColumnBins.restore(each) for each in described["bins"]), described["importance"]
+    bins, importance = from_json(tuple[ColumnBins, ...], described["bins"]), described["importance"]
     if importance.keys() != {column.name for column in bins}:
         raise ValueError("its importances are not those of its columns")
     return ScoreSpecialist(
@@ -259,6 +260,6 @@ def _score(
         importance={name: float(part) for name, part in importance.items()},
         left_out={name: str(reason) for name, reason in described["left_out"].items()},
         positive=described["positive"],
-        acceptance=Acceptance(**described["acceptance"]),
+        acceptance=from_json(Acceptance, described["acceptance"]),
         text=load_text_model(described, files, encoder if card.rung == "embedding" else None),
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter
@@ -23,7 +24,7 @@ from coterie.accounting.meter import CostMeter
 from coterie.config.file import Config, OpenAIModel, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ConfigError, DataError, SetupError, UnknownSpecialist
+from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
 from coterie.learning.asked import find_asked
 from coterie.learning.dataset import Dataset
 from coterie.learning.job import Job, TextEncoder, check_job
@@ -79,6 +80,7 @@ _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
 HELD_OUT = 0.2  # share of the rows held out when there is no test file
 _HERE = "training"
 """Engine of what a training takes in this process."""
+_CHOICE = {"rungs", "chain"}
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
 """Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
 
@@ -143,6 +145,7 @@ def train(
     progress: Progress | None = None,
     encoder: TextEncoder | None = None,
     shelves: Mapping[str, Retriever] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
 
@@ -157,9 +160,11 @@ def train(
         progress: Told how far each step is.
         encoder: The network's encoder; the bundled one by default.
         shelves: The open shelves of `answer` specialists, by `[knowledge]` key; those of the folder by default.
+        overrides: Fields of the specialists' sections that count for this training in place of those in the file.
 
     Raises:
         ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
+        InputError: an override does not fit a specialist.
         EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; what it said is kept.
         SetupError: a version cannot be stored.
 
@@ -170,7 +175,10 @@ def train(
     encoder = encoder or OnnxEncoder.bundled(threads=2)
     registry = open_registry(folder, config.registry, signing=True)
     # Every file is read before anything is trained: a typo in the last one does not cost the time of the first.
-    jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in _chosen(config, names)]
+    chosen = _chosen(config, names)
+    if overrides:
+        config = _overridden(config, chosen, overrides)
+    jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in chosen]
     if shelves is None:
         for job in jobs:
             check_indexed(job, config, folder)
@@ -193,6 +201,24 @@ def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
             hint="Use one of these names, or none to train all.",
         )
     return tuple(dict.fromkeys(names)) or tuple(config.specialists)
+
+
+def _overridden(config: Config, names: Sequence[str], overrides: Mapping[str, object]) -> Config:
+    """The configuration with other settings for these specialists; `rungs` and `chain` replace each other."""
+    sections = dict(config.specialists)
+    for name in names:
+        section = sections[name]
+        kept = section.model_dump(exclude_unset=True, exclude=_CHOICE if _CHOICE & set(overrides) else None)
+        try:
+            sections[name] = type(section).model_validate({**kept, **overrides})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(map(str, problem["loc"])) or "the settings"
+            raise InputError(
+                f"{name!r} cannot be trained so: {place}: {problem['msg'].removeprefix('Value error, ')}.",
+                hint="The same settings are keys of its section in coterie.toml.",
+            ) from None
+    return config.model_copy(update={"specialists": sections})
 
 
 def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress: Progress) -> Job:

@@ -1,15 +1,12 @@
 """`coterie add`: one more specialist in the network's file."""
 
-import inspect
 import os
 import subprocess
 import sys
 
 import pytest
 
-from coterie.cli import add as _add
 from coterie.config.file import load_config
-from coterie.config.specialists import SpecialistSection
 
 
 @pytest.fixture
@@ -244,14 +241,6 @@ def test_a_failing_disk_leaves_the_old_file(run, folder, rows, monkeypatch):
     assert "No space left" in result.err
     assert (folder / "coterie.toml").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["coterie.toml", "data"]
-
-
-def test_options_are_settings():
-    """Every option of `add` is a key of [specialists.NAME], under the same name."""
-    others = {"context", "name", "as_json"}
-    options = set(inspect.signature(_add.add).parameters) - others
-
-    assert options <= set(SpecialistSection.model_fields)
 
 
 def test_a_writer_needs_pairs_and_a_model(run, folder, tmp_path):

@@ -2,28 +2,20 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from coterie import errors
-from coterie.cli.exits import EXIT_CODES
+from coterie.cli.app import app
+from coterie.cli.output import EXIT_CODES
 from coterie.types import Verdict
 
 VERDICT = Verdict(allowed=False, rule="egress.clearance", reason="too sensitive")
-
-
-def test_help_is_quick():
-    """`coterie --help` takes less than 0.3 s of processor time in a fresh process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "coterie", "--help"], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
 
 
 def test_help_starts_light():
@@ -31,7 +23,15 @@ def test_help_starts_light():
     code = "import sys\nfrom coterie.cli import main\nmain(['--help'])\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert not set(done.stderr.split()) & {"asyncio", "pydantic", "numpy", "rich.table", "rich.console", "sqlite3"}
+    assert not set(done.stderr.split()) & {
+        "asyncio",
+        "pydantic",
+        "numpy",
+        "rich.table",
+        "rich.console",
+        "sqlite3",
+        "tantivy",
+    }
 
 
 def test_help_lists_every_command(run):
@@ -58,14 +58,15 @@ def test_version(run):
     assert run("--version").out == f"coterie {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command", ["init x", "add x --data x", "train", "eval x --data x", "ask x", "serve", "report"]
-)
-def test_every_command_has_json(run, command):
+def test_every_command_has_json():
     """Every command knows `--json`."""
-    name = command.split()[0]
 
-    assert "--json" in run(name, "--help").out
+    def commands(group):
+        for each in group.commands.values():
+            yield from commands(each) if hasattr(each, "commands") else (each,)
+
+    for command in commands(typer.main.get_command(app)):
+        assert "--json" in {name for each in command.params for name in each.opts}, command.name
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ sys.exit(main(["report"]))
         try:
             assert process.stdout.readline() == "working\n"
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
         finally:
             process.kill()
 

@@ -255,16 +255,6 @@ def test_no_color_and_no_control_characters_in_a_pipe(run, folder, network, monk
     assert "\x1b" not in run("-C", folder, "ask", "x", "--trace").out
 
 
-def test_as_sets_the_clearance(run, folder, network):
-    """`--as` says how much who asks may see; what is no label is refused by its name."""
-    network()
-
-    assert run("-C", folder, "ask", "x", "--as", "public").code == 0
-    refused = run("-C", folder, "ask", "x", "--as", "secret")
-    assert refused.code == 2
-    assert "--as" in refused.err
-
-
 def test_the_dial_is_turned_by_an_option(run, folder, network):
     """`--quality` and `--budget` go with the request; both at once, or what is none, is refused."""
     network()

@@ -147,24 +147,22 @@ def test_a_model_without_a_checksum(trained, examine):
     assert checks["model pinned"]["ok"]
 
 
-def test_missing_extra(trained, examine, monkeypatch):
-    """Without xllamacpp a network with such a model lacks an extra."""
+@pytest.mark.parametrize(
+    ("extra", "more"),
+    [
+        ("llama", '[models.small]\nengine = "llama"\nname = "smollm2"'),
+        ("sign", '[registry]\nsigning_key = "env:KEY"'),
+        ("otel", '[observe]\notlp_endpoint = "http://localhost:4318/v1/traces"'),
+    ],
+)
+def test_missing_extra(trained, examine, monkeypatch, *, extra, more):
+    """What the file needs a package for, and it is not installed, is an extra that is missing, with the command."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    add(trained, '[models.small]\nengine = "llama"\nname = "smollm2"')
+    add(trained, more)
     _, checks = examine(trained)
 
-    assert not checks["extra llama"]["ok"]
-    assert checks["extra llama"]["fix"] == "pip install 'coterie[llama]'"
-
-
-def test_missing_extra_for_signatures(trained, examine, monkeypatch):
-    """Without the package that signs, a network that names a key lacks an extra."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    add(trained, '[registry]\nsigning_key = "env:KEY"')
-    _, checks = examine(trained)
-
-    assert not checks["extra sign"]["ok"]
-    assert checks["extra sign"]["fix"] == "pip install 'coterie[sign]'"
+    assert not checks[f"extra {extra}"]["ok"]
+    assert checks[f"extra {extra}"]["fix"] == f"pip install 'coterie[{extra}]'"
 
 
 REMOTE = """
@@ -283,14 +281,6 @@ def test_energy_of_graphics_cards(trained, examine, monkeypatch):
     assert "coterie[gpu]" in checks["energy of big"]["fix"]
     monkeypatch.setattr("coterie.cli.checks.open_cards", lambda numbers: Cards([]))
     assert "measured by the counters of graphics cards 0, 1" in examine(trained)[1]["energy of big"]["found"]
-
-
-def test_missing_extra_for_spans(trained, examine, monkeypatch):
-    """Without the package that sends spans, a network that says where they go lacks an extra."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    add(trained, '[observe]\notlp_endpoint = "http://localhost:4318/v1/traces"')
-
-    assert examine(trained)[1]["extra otel"]["fix"] == "pip install 'coterie[otel]'"
 
 
 ELSEWHERE = """

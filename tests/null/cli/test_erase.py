@@ -127,9 +127,10 @@ def test_words_for_people(run, lived):
 
 
 @pytest.mark.parametrize("words", [[], ["--session", "a", "--subject", "anna"], ["--subject", "xy"]])
-def test_what_is_not_said_clearly(run, folder, words):
+@pytest.mark.parametrize("command", ["erase", "export"])
+def test_what_is_not_said_clearly(run, folder, words, command):
     """Nothing, two things at once, or a value that means nobody are refused."""
-    assert run("-C", folder, "erase", *words).code == 2
+    assert run("-C", folder, command, *words).code == 2
 
 
 def test_erasure_is_written_down_without_the_name(run, lived):
@@ -193,12 +194,6 @@ def test_export_of_somebody(run, lived):
     entries = run("-C", lived, "audit", "show", "--kind", "export_subject", "--json").json["entries"]
     assert len(entries) == 3
     assert not {path for path in hits(lived, "anna  smith") if path.startswith("state/")}
-
-
-@pytest.mark.parametrize("words", [[], ["--session", "a", "--subject", "b"], ["--subject", "."]])
-def test_what_to_export_is_not_said_clearly(run, folder, words):
-    """Nothing, two things at once, or a value that means nobody are refused."""
-    assert run("-C", folder, "export", *words).code == 2
 
 
 def test_nothing_said_is_kept_unless_it_is_asked_for(run, folder, network, monkeypatch):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from coterie.cli.report import parse_since
+from coterie.cli.options import parse_since
 from coterie.errors import InputError
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -123,7 +123,7 @@ def test_as_a_page(run, folder, network, tmp_path):
 def test_a_page_of_nothing(run, folder, tmp_path):
     """Before the first request the page says so."""
     assert run("-C", folder, "report", "--html", tmp_path / "r.html", "--csv", tmp_path / "r.csv").code == 0
-    assert "Nothing was asked." in (tmp_path / "r.html").read_text()
+    assert "<svg" not in (tmp_path / "r.html").read_text()
     assert (tmp_path / "r.csv").read_text() == "day\n"
 
 

@@ -295,7 +295,7 @@ def test_a_model_that_cannot_be_reached(run, folder, data, light):
         (["--rungs", "lexical,llm"], 2, "--rungs has 'llm', and no --model"),
         (["--rungs", "llm", "--model", "giant", "--save-answers", "a"], 2, "--save-answers with rung 'llm'"),
         (["--rungs", "llm", "--model", "giant", "--tune", "tiny"], 2, "--tune is 'tiny' and --model is 'giant'"),
-        (["--rungs", "llm", "--model", "giant", "--label", "pink"], 2, "--data-label"),
+        (["--rungs", "llm", "--model", "giant", "--label", "pink"], 2, "--label is 'pink'"),
         (["--rungs", "llm", "--model", "giant"], 1, "No coterie.toml"),
         (["--model", "giant"], 1, "No coterie.toml"),
     ],

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from coterie.cli.train import _drafts
+from coterie.cli.train import drafts
 from coterie.errors import DataError, NotTrained
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Confusion, Evaluation
@@ -70,8 +70,8 @@ def training(monkeypatch):
     calls = []
 
     def install(result: TrainingReport | BaseException):
-        def train(folder, names, *, progress):
-            calls.append((folder, tuple(names)))
+        def train(folder, names, *, progress, overrides=None):
+            calls.append((folder, tuple(names), overrides))
             progress.start("triage: encode", 10)
             progress.advance(10)
             if isinstance(result, BaseException):
@@ -91,7 +91,7 @@ def test_rungs_side_by_side(run, folder, training):
     result = run("-C", folder, "train", "triage")
 
     assert result.code == 0
-    assert calls == [(folder, ("triage",))]
+    assert calls == [(folder, ("triage",), {})]
     assert "lexical (floor)" in result.out
     assert "Taken: embedding, best" in result.out
     assert "0.850-0.950" in result.out
@@ -111,6 +111,33 @@ def test_json(run, folder, training):
     assert trained["rung"] == "embedding"
     assert trained["bar_met"] is True
     assert trained["metrics"]["accuracy"] == 0.9
+
+
+def test_settings_of_one_training(run, folder, training, monkeypatch):
+    """What is typed counts for this training, is in the audit log, and changes nothing in the file."""
+    before = (folder / "coterie.toml").read_bytes()
+    calls = training(report(bar=None))
+    monkeypatch.chdir(folder)
+    run("train", "--rungs", "lexical, encoder", "--seed", "7", "--bar", "accuracy=0.8", "--base", "data")
+    (entry,) = run("-C", folder, "audit", "show", "--kind", "train", "--json").json["entries"]
+
+    overrides = {"rungs": ["lexical", "encoder"], "seed": 7, "bar": {"accuracy": 0.8}, "base": str(folder / "data")}
+    assert [each for _, _, each in calls] == [overrides]
+    assert entry["about"]["overrides"] == overrides
+    assert (folder / "coterie.toml").read_bytes() == before
+
+
+def test_rungs_of_one_training(run, folder, write_rows):
+    """`--rungs` and `--chain` replace each other and what the file says; what does not fit is refused."""
+    write_rows(folder / "data" / "triage.csv", per_label=30)
+    path = folder / "coterie.toml"
+    path.write_text(path.read_text() + 'chain = ["lexical", "embedding"]\n')
+    one = run("-C", folder, "train", "--rungs", "lexical", "--json")
+    odd = run("-C", folder, "train", "--rungs", "gpt", "--json")
+
+    assert one.code == 0, one.err
+    assert [rung["rung"] for rung in one.json["specialists"]["triage"]["rungs"]] == ["lexical"]
+    assert (odd.code, odd.json["error"]["code"]) == (2, "input_error")
 
 
 def test_a_chain(run, folder, training):
@@ -207,15 +234,6 @@ def test_data_that_cannot_be_used(run, folder, training):
 
     assert (result.code, result.out) == (2, "")
     assert "line 3" in result.err
-
-
-def test_ctrl_c_while_training(run, folder, training):
-    """Ctrl-C in the middle of a stage ends with 130."""
-    training(KeyboardInterrupt())
-    result = run("-C", folder, "train")
-
-    assert (result.code, result.out) == (130, "")
-    assert result.err.strip() == "Interrupted."
 
 
 def test_ctrl_c_says_what_is_kept(run, folder, training):
@@ -350,7 +368,7 @@ def test_what_tuning_did_to_drafts():
     metrics = {"token_f1": 0.9, "rouge_l": 0.85, "grounded": 1.0, "drafted": 60}
     metrics["untuned"] = {"token_f1": 0.6, "rouge_l": 0.5, "grounded": 0.75}
 
-    assert _drafts(metrics) == (
+    assert drafts(metrics) == (
         "Drafts of 60 pairs held back (untuned): token F1 0.900 (0.600), ROUGE-L 0.850 (0.500), grounded 1.000 (0.750)."
     )
 

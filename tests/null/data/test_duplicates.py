@@ -1,5 +1,4 @@
 import random
-import time
 
 import numpy as np
 import pytest
@@ -112,14 +111,13 @@ def test_blank_texts_are_linked_to_nothing():
     assert len(set(duplicate_groups(["", " ", "a card", "A card!"]))) == 3
 
 
-def test_similar_templates_do_not_take_long():
-    """Ten thousand texts that differ in a number only are joined in seconds, not minutes."""
+def test_similar_templates_do_not_take_long(growth):
+    """Texts that differ in a number only are not all compared with each other, which would be their square."""
     rng = random.Random(0)
     texts = [f"please show the status of order number {rng.randrange(10**6)} today" for _ in range(10_000)]
-    start = time.process_time()
     found = near_duplicates(texts[:7_000], texts[7_000:])
 
-    assert time.process_time() - start < 15
+    assert growth(lambda some: near_duplicates(some, some[:50]), texts[:750], texts[:3_000]) < 12
     assert all(jaccard(texts[pair.a], texts[7_000 + pair.b]) >= SIMILARITY for pair in found[:50])
 
 

@@ -215,7 +215,7 @@ async def test_overtaken_often_enough(gate):
 
 async def test_several_workers():
     """With several workers, as many calls are inside the work at once."""
-    barrier = threading.Barrier(3, timeout=5)
+    barrier = threading.Barrier(3, timeout=120)
     batcher = Batcher(lambda items: [barrier.wait() >= 0 for _ in items], engine="e", max_batch=1, workers=3)
     assert await batcher.run([1, 2, 3]) == [True, True, True]
     await batcher.close()
@@ -235,7 +235,7 @@ def test_dropped_batcher_ends_its_thread():
     asyncio.run(batcher.run([1]))
     (thread,) = (each for each in threading.enumerate() if each.name == "coterie-dropped-0")
     del batcher
-    thread.join(5)
+    thread.join(120)
     assert not thread.is_alive()
 
 
@@ -243,7 +243,7 @@ def test_abandoned_at_exit():
     """An interpreter that exits with work running and waiting ends cleanly and soon."""
     program = """
 import asyncio, threading, time
-from coterie.engines import Batcher
+from coterie.engines.batching import Batcher
 entered = threading.Event()
 def work(items):
     entered.set()
@@ -256,7 +256,7 @@ tasks = [loop.create_task(batcher.run([n])) for n in range(3)]
 loop.run_until_complete(asyncio.to_thread(entered.wait))
 print("leaving")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "leaving\n")
     assert "Fatal" not in done.stderr
 

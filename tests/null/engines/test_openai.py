@@ -263,7 +263,7 @@ async def test_a_stream_that_is_left_open_is_whole(ask):
     engine = OpenAIEngine(
         "cloud", OpenAIModel(engine="openai", base_url="http://x/v1", name="big"), transport=transport
     )
-    async with asyncio.timeout(10), aclosing(engine.stream(ask())) as pieces:
+    async with asyncio.timeout(120), aclosing(engine.stream(ask())) as pieces:
         assert [piece async for piece in pieces][-1].text == "Paris"
     await engine.close()
 
@@ -380,7 +380,7 @@ async def test_cancelled(connect, server, ask):
 async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begun):
     """A caller that is cancelled once more while the connection is being closed still gives it back."""
     monkeypatch.setattr("coterie.engines.openai_http._CONNECTIONS", 1)
-    engine, forever = connect(retries=0, timeout=5.0), asyncio.Event()
+    engine, forever = connect(retries=0, timeout=120), asyncio.Event()
 
     async def listen(reached):
         async with aclosing(engine.stream(ask())) as events:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from coterie.runtime.codec import from_json, to_json
 from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.quotes import Quoting, Said, quoted
 
@@ -100,6 +101,6 @@ def test_the_grammar_has_a_rule_a_word(document, quoting):
 def test_what_is_stored_restores():
     """And what does not fit together is refused."""
     quoting = Quoting(fields=("a", "b"), many=(True, False))
-    assert Quoting.restore(json.loads(json.dumps(quoting.describe()))) == quoting
+    assert from_json(Quoting, to_json(quoting)) == quoting
     with pytest.raises(ValueError, match="does not say"):
-        Quoting.restore({"fields": ["a"], "many": [], "shown": 5})
+        from_json(Quoting, {"fields": ["a"], "many": [], "shown": 5})

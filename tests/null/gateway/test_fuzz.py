@@ -52,7 +52,7 @@ def served(network, tmp_path):
         http = runner.run(open_door())
 
         def send(case) -> httpx.Response:
-            return runner.run(asyncio.wait_for(http.request(**asked(case)), 30))
+            return runner.run(asyncio.wait_for(http.request(**asked(case)), 120))
 
         yield send
         assert runner.run(http.get("/healthz")).status_code == 200

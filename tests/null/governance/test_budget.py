@@ -115,7 +115,7 @@ async def test_failed_calls(budgets, error, tokens):
 async def test_gone_before_it_began(budgets, times):
     """What is reserved for somebody who goes away meanwhile, however often they are cancelled, is free again."""
     made = budgets(daily={"money": "1"}, energy={"joules": 100.0, "reserve": 5.0})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         with made._file.writing():  # whoever reserves waits for us
             waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Account()))]
             for _ in range(times):
@@ -573,8 +573,8 @@ async def test_killed_with_reservations(budgets, tmp_path, clock):
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from coterie.config import BudgetSection, OpenAIModel\n"
-        "from coterie.governance import Budgets\n"
+        "from coterie.config.budgets import BudgetSection; from coterie.config.file import OpenAIModel\n"
+        "from coterie.governance.budgets import Budgets\n"
         "from coterie.types import Account, Message, Prompt\n"
         "async def main():\n"
         "    sections = {'daily': BudgetSection(tokens=1000, joules=90)}\n"

@@ -203,13 +203,13 @@ async def test_early_end(opened, server):
 def test_no_other_path():
     """Outside the engines themselves, only the gate names the remote engine or the HTTP client behind it."""
     root = Path(coterie.__file__).parent
-    remote = re.compile(r"\bOpenAIEngine\b|\b_openai\b|_openai_http")
+    remote = re.compile(r"\bOpenAIEngine\b|\bopenai_http\b")
     named = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
         if remote.search(path.read_text(encoding="utf-8")) and path.parent.name != "engines"
     }
-    assert named == {str(Path("governance", "_egress.py"))}
+    assert named == {str(Path("governance", "egress.py"))}
 
 
 def test_no_other_client():
@@ -217,6 +217,6 @@ def test_no_other_client():
     root = Path(coterie.__file__).parent
     client = re.compile(r"^\s*(?:import|from) (?:httpx|urllib\.request|http\.client|aiohttp|requests)\b", re.MULTILINE)
     found = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
-    engines = {str(Path("engines", name)) for name in ("_openai.py", "_openai_http.py")}
-    models = {str(Path("models", name)) for name in ("_download.py", "_publishers.py", "_pull.py")}
+    engines = {str(Path("engines", name)) for name in ("openai.py", "openai_http.py")}
+    models = {str(Path("models", name)) for name in ("download.py", "publishers.py", "pull.py")}
     assert found <= engines | models

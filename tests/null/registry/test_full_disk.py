@@ -12,7 +12,7 @@ import resource, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from coterie.errors import SetupError
-from coterie.registry import Registry
+from coterie.registry.registry import Registry
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))
 try:

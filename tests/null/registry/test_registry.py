@@ -403,7 +403,7 @@ def test_killed_while_adding(registry):
 import sys, itertools
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from coterie.registry import Registry
+from coterie.registry.registry import Registry
 registry = Registry(Path({str(registry.root)!r}))
 for i in itertools.count():
     registry.promote("triage", registry.add("triage", {{"a.onnx": b"x" * 50_000, "b.md": str(i).encode()}}))

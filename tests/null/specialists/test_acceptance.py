@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from coterie.runtime.codec import DecodeError, from_json
 from coterie.specialists.acceptance import Acceptance
 
 USUAL = {"temperature": 1.0, "threshold": 0.9, "target_risk": 0.05, "scope_threshold": -1.5}
@@ -67,5 +68,5 @@ def test_without_a_scope_threshold_anything_is_in_scope():
 )
 def test_what_is_no_number_is_refused(change):
     """A stored acceptance with anything but numbers in it makes no acceptance."""
-    with pytest.raises(ValueError, match="not"):
-        Acceptance(**USUAL | change)
+    with pytest.raises(DecodeError, match=r"number|above 0"):
+        from_json(Acceptance, USUAL | change)

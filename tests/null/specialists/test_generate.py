@@ -15,6 +15,7 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.governance.egress import ClearancePolicy
+from coterie.runtime.codec import to_json
 from coterie.tasks.generate.draft import Drafting, Example
 from coterie.tasks.generate.model import GenerateSpecialist, load_generate, written
 from coterie.testing import ScriptedEngine, check_specialist
@@ -497,7 +498,7 @@ async def test_it_keeps_the_contract():
 @pytest.mark.parametrize("adapter", [None, "reply"])
 async def test_what_was_stored_is_loaded(adapter):
     """A stored description gives the same specialist back; one with an adapter drafts with it."""
-    described = {"sources": {"card_arrival": SOURCE}, **DRAFTING.describe(), "max_tokens": 77}
+    described = {"sources": {"card_arrival": SOURCE}, **to_json(DRAFTING), "max_tokens": 77}
     engine = ScriptedEngine([SOURCE])
 
     loaded = load_generate(CARD, described, engine, adapter=adapter)

@@ -15,6 +15,7 @@ from coterie.engines.linear import NgramBlock as Block
 from coterie.engines.tables import ColumnBins, TableHead
 from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.registry.version import Version
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.prompts import Prompting
@@ -231,7 +232,7 @@ DESCRIBED = {
     "task": "classify",
     "rung": "slm",
     "labels": ["card_arrival", "lost_parcel"],
-    "prompt": Prompting(answer="Says:").describe(),
+    "prompt": to_json(Prompting(answer="Says:")),
     "base": {"name": "smollm2", "sha256": "b1"},
     "acceptance": asdict(USUAL),
 }
@@ -279,7 +280,7 @@ async def test_a_text_longer_than_the_window_is_cut_and_said_so():
     [
         ({MODEL_FILE: ADAPTED[MODEL_FILE]}, "has no adapter.gguf"),
         (changed(ADAPTED, prompt=None), "cannot be read"),
-        (changed(ADAPTED, prompt={"answer": ""}), "its prompt is no text"),
+        (changed(ADAPTED, prompt={"answer": ""}), "its prompt ends with nothing"),
         (changed(ADAPTED, prompt={"ask": "x"}), "cannot be read"),
         (changed(ADAPTED, labels=3), "cannot be read"),
     ],

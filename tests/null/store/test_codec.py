@@ -1,4 +1,4 @@
-"""Values as JSON and back."""
+"""The values that a store keeps, as JSON and back."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.store.codec import from_json, to_json
+from coterie.runtime.codec import dumps, loads
 from coterie.types import Evidence, Fact, Field, Finding, Label, Message, Route, Trace, Usage
 
 from .conftest import TRACE
@@ -47,36 +47,36 @@ findings = st.builds(
 @given(findings)
 def test_any_finding_round_trips(finding):
     """Whatever a finding holds, it comes back equal, and its JSON is plain ASCII."""
-    text = to_json(finding)
+    text = dumps(finding)
 
     assert text.isascii()
-    assert from_json(Finding, text) == finding
+    assert loads(Finding, text) == finding
 
 
 def test_whole_trace_round_trips():
     """A trace with every part filled comes back equal."""
-    assert from_json(Trace, to_json(TRACE)) == TRACE
+    assert loads(Trace, dumps(TRACE)) == TRACE
 
 
 def test_value_from_before_a_field_existed():
     """A field that a stored value lacks takes its default; one that is no more is passed over."""
-    assert from_json(Usage, '{"tokens_in": 3, "gone": 1}') == Usage(tokens_in=3)
+    assert loads(Usage, '{"tokens_in": 3, "gone": 1}', unknown="ignore") == Usage(tokens_in=3)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"x"', "null", "{", '{"role": "user"}'])
 def test_not_this_kind(text):
     """JSON that is no value of the kind is refused."""
     with pytest.raises((TypeError, ValueError)):
-        from_json(Message, text)
+        loads(Message, text)
 
 
 def test_unknown_enum_member():
     """A label that does not exist is refused."""
-    data = json.loads(to_json(TRACE)) | {"label": "cosmic"}
+    data = json.loads(dumps(TRACE)) | {"label": "cosmic"}
     with pytest.raises(ValueError, match="cosmic"):
-        from_json(Trace, json.dumps(data))
+        loads(Trace, json.dumps(data))
 
 
 def test_mapping():
     """Scores keep their numbers."""
-    assert from_json(Route, to_json(Route(parts=(), reason="r", scores={"a": 0.5}))).scores == {"a": 0.5}
+    assert loads(Route, dumps(Route(parts=(), reason="r", scores={"a": 0.5}))).scores == {"a": 0.5}

@@ -91,11 +91,11 @@ def test_forgotten_store_does_not_keep_the_process_alive(path):
 import asyncio, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
-from coterie.store import SQLiteStore
-from coterie.store._connection import connect
+from coterie.store.sqlite import SQLiteStore
+from coterie.store.connection import connect
 asyncio.run(SQLiteStore.open(Path({str(path)!r}), session_days=1.0, keep_content=False))
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=30, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, b"")
     assert path.exists()

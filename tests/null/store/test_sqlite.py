@@ -335,13 +335,13 @@ async def test_no_commit_waits_for_the_disk(path, clock, monkeypatch):
 
     def sync(_):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(120)
 
     monkeypatch.setattr("coterie.store.connection.os.fsync", sync)
     store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=0.01)
     await store.settle(settlement("t1"))
-    assert await asyncio.to_thread(begun.wait, 10)
-    await asyncio.wait_for(store.settle(settlement("t2")), 5)
+    assert await asyncio.to_thread(begun.wait, 120)
+    await asyncio.wait_for(store.settle(settlement("t2")), 120)
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0.05)
     assert not closing.done()

@@ -188,7 +188,7 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from conftest import WordEncoder
-from coterie.training import Silent, train
+from coterie.learning.progress import Silent; from coterie.training.train import train
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this one without it

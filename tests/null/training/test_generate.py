@@ -12,9 +12,10 @@ from coterie.learning.job import Job
 from coterie.learning.progress import Silent
 from coterie.learning.reading import read_dataset
 from coterie.models.catalogue import CATALOGUE
+from coterie.runtime.codec import from_json
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
-from coterie.tasks.generate.fit import train_generate
 from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
+from coterie.tasks.generate.fit import train_generate
 
 CONFIG = """
 [specialists.triage]
@@ -64,7 +65,7 @@ def test_a_version_holds_all_that_the_model_is_told(folder):
     assert described["task"] == "generate"
     assert described["rung"] == "slm"
     assert described["sources"] == SOURCES
-    assert Drafting.restore(described) == Drafting(instruction=INSTRUCTION, examples=EXCHANGES)
+    assert from_json(Drafting, described, unknown="ignore") == Drafting(instruction=INSTRUCTION, examples=EXCHANGES)
     assert described["max_tokens"] == 160
     assert described["model"] == {"name": "smollm2", "sha256": CATALOGUE["smollm2"].sha256}
 

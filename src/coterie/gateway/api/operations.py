@@ -9,7 +9,7 @@ from coterie.gateway.access import Caller
 from coterie.gateway.api.traces import find_trace
 from coterie.gateway.connection import JSONBody
 from coterie.gateway.work import Gateway
-from coterie.observe.plain import plain
+from coterie.runtime.codec import readable
 from coterie.store.content import without_content
 
 
@@ -37,4 +37,4 @@ async def show_trace(http: HTTPRequest) -> Response:
     trace = await find_trace(gateway, caller, trace_id)
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = caller.key is not None and label > caller.clearance(gateway.network.default_label)
-    return JSONBody(plain(without_content(trace) if above else trace))
+    return JSONBody(readable(without_content(trace) if above else trace))

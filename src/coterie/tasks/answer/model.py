@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
@@ -203,13 +204,13 @@ class AnswerSpecialist:
         about: dict[str, object] = {
             "task": "answer",
             "rung": self.card.rung,
-            "answering": asdict(self.answering),
-            "silence": asdict(self.silence),
+            "answering": to_json(self.answering),
+            "silence": to_json(self.silence),
             "columns": [DOCUMENT_COLUMN],
             "reader": described,
         }
         if self.again is not None:
-            about["again"] = {name: asdict(each) for name, each in self.again._asdict().items()}
+            about["again"] = to_json(self.again._asdict())
         files = {MODEL_FILE: json.dumps(about, ensure_ascii=False, sort_keys=True).encode()}
         if arrays:
             files[ARRAYS_FILE] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -264,12 +265,12 @@ def load_answer(
     """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = AnswerReader.restore(described["reader"], arrays)
-    again = {name: Acceptance(**each) for name, each in described.get("again", {}).items()}
+    again = from_json(dict[str, Acceptance], described.get("again", {}))
     return AnswerSpecialist(
         card=card,
         reader=reader,
-        answering=Acceptance(**described["answering"]),
-        silence=Acceptance(**described["silence"]),
+        answering=from_json(Acceptance, described["answering"]),
+        silence=from_json(Acceptance, described["silence"]),
         again=Thresholds(**again) if again else None,
         encoder=encoder if reader.encodes else None,
         writer=writer,

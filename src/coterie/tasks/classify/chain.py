@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.types import ContextView, Finding, Rung, SpecialistCard, Step, Task
@@ -63,7 +64,7 @@ class ChainSpecialist:
             "links": [rung for rung, _ in self.links],
             "labels": list(self.labels),
             "stop": self.stop,
-            "acceptance": asdict(self.acceptance),
+            "acceptance": to_json(self.acceptance),
             "columns": [],
         }
 
@@ -163,5 +164,5 @@ def load_chain(
     if any(list(each.labels) != described["labels"] for _, each in links):
         raise ValueError("its rungs have other labels than it has")
     stop = described["stop"]
-    acceptance = Acceptance(**described["acceptance"])
+    acceptance = from_json(Acceptance, described["acceptance"])
     return make_chain(card, links, stop=None if stop is None else float(stop), acceptance=acceptance)

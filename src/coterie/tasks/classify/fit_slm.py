@@ -22,6 +22,7 @@ from coterie.learning.job import Job
 from coterie.learning.lineage import describe_causal
 from coterie.learning.measure import finish
 from coterie.protocols import Engine
+from coterie.runtime.codec import to_json
 from coterie.specialists.prompts import Prompting, answers
 from coterie.tasks.classify.choices import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
@@ -87,7 +88,7 @@ def fit_slm(job: Job, examples: TextExamples) -> Iterator[SlmFit]:
             rows=held_back,
             seconds=time.perf_counter() - start,
             files=files[STORED],
-            described={"prompt": prompting.describe(), "base": {"name": base.name, "sha256": base.sha256}},
+            described={"prompt": to_json(prompting), "base": {"name": base.name, "sha256": base.sha256}},
             notes={
                 "base": describe_causal(base),
                 "recipe": asdict(lora_recipe_for(len(parts[STORED]))),

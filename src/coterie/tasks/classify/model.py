@@ -9,7 +9,7 @@ confidence reaches the threshold that holds the target risk and the text looks l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
 from coterie.protocols import Engine
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
 
@@ -196,8 +197,8 @@ class ClassifySpecialist:
             "rung": self.card.rung,
             "labels": list(self.labels),
             "multi_label": self.multi_label,
-            "acceptance": asdict(self.acceptance),
-            "line": asdict(self.line),
+            "acceptance": to_json(self.acceptance),
+            "line": to_json(self.line),
             "columns": [],
         }
 

@@ -11,8 +11,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -23,6 +23,7 @@ from coterie.engines.features import stored_array
 from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.types import (
@@ -145,7 +146,7 @@ class Demonstrations:
     def from_files(cls, files: Mapping[str, bytes]) -> Demonstrations:
         """Those of a stored version. Raises `KeyError` or `ValueError` if they are not whole."""
         described, arrays = json.loads(files[TEXTS_FILE]), load_arrays(files[ARRAYS_FILE])
-        texts, names = (_strings(described, key) for key in ("texts", "labels"))
+        texts, names = (from_json(tuple[str, ...], described[key]) for key in ("texts", "labels"))
         numbers = stored_array(arrays, "labels", len(texts))
         if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(names)):
             raise ValueError("a demonstration's label is none of those named")
@@ -154,13 +155,6 @@ class Demonstrations:
             labels=tuple(names[number] for number in numbers),
             vectors=stored_array(arrays, "vectors", len(texts), None).astype(np.float32),
         )
-
-
-def _strings(described: Mapping[str, object], key: str) -> tuple[str, ...]:
-    values = described[key]
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{key!r} is no list of strings")
-    return tuple(values)
 
 
 def vote(neighbours: Sequence[Neighbour]) -> dict[str, float]:
@@ -204,8 +198,6 @@ class FewShot:
     """Tokens, about, that the examples may take together."""
 
     def __post_init__(self) -> None:
-        if self.form not in {"schema", "grammar", "free"}:
-            raise ValueError(f"form is {self.form!r}")
         if not self.labels or min(self.shots, self.room) < 0 or min(self.list_all, self.listed) < 1:
             raise ValueError("labels, shots, room and the numbers of labels listed cannot be empty or negative")
 
@@ -246,15 +238,6 @@ class FewShot:
     def refuses(self, answer: str | None) -> bool:
         """It is the answer that none of the labels fits."""
         return answer == NONE_OF_THESE and NONE_OF_THESE not in self.labels
-
-    def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside its labels."""
-        return {name: value for name, value in asdict(self).items() if name != "labels"}
-
-    @classmethod
-    def restore(cls, labels: Sequence[str], described: Mapping[str, Any]) -> Self:
-        """From the labels and what `describe` gave. Raises `TypeError` or `ValueError` if it is not that."""
-        return cls(labels=tuple(str(label) for label in labels), **described)
 
     def _shown(self, neighbours: Sequence[Neighbour], choices: Sequence[str]) -> list[Neighbour]:
         """The nearest that fit, the nearest last: models weigh the end of a prompt most (Zhao et al. 2021)."""
@@ -321,7 +304,7 @@ class Agreement:
         if not set(self.weights) <= set(SIGNS) or self.weights.keys() != self.usual.keys():
             raise ValueError(f"its signs are {sorted(self.weights)} and {sorted(self.usual)}, of {list(SIGNS)}")
         for number in (self.bias, *self.weights.values(), *self.usual.values()):
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            if not math.isfinite(number):
                 raise ValueError(f"{number!r} is no finite number")
 
     def confidence(self, signs: Mapping[str, float]) -> float:
@@ -330,11 +313,6 @@ class Agreement:
             weight * signs.get(name, self.usual[name]) for name, weight in sorted(self.weights.items())
         )
         return 0.5 * (1.0 + math.tanh(odds / 2.0))
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> Agreement:
-        """From what a stored version says."""
-        return cls(weights=dict(described["weights"]), usual=dict(described["usual"]), bias=described["bias"])
 
 
 def read_signs(
@@ -443,9 +421,9 @@ class PromptedSpecialist:
             "task": "classify",
             "rung": "llm",
             "labels": list(self.prompting.labels),
-            "prompting": self.prompting.describe(),
-            "agreement": asdict(self.agreement),
-            "acceptance": asdict(self.acceptance),
+            "prompting": {name: value for name, value in to_json(self.prompting).items() if name != "labels"},
+            "agreement": to_json(self.agreement),
+            "acceptance": to_json(self.acceptance),
             "data_label": self.label.value,
             "model": dict(self.made_for),
             "columns": [],
@@ -538,9 +516,9 @@ def load_prompted(
         model=model_of(card, section, models),
         encoder=encoder,
         demonstrations=Demonstrations.from_files(files),
-        prompting=FewShot.restore(described["labels"], described["prompting"]),
-        agreement=Agreement.restore(described["agreement"]),
-        acceptance=Acceptance(**described["acceptance"]),
+        prompting=from_json(FewShot, {"labels": described["labels"], **described["prompting"]}),
+        agreement=from_json(Agreement, described["agreement"]),
+        acceptance=from_json(Acceptance, described["acceptance"]),
         label=section.data_label or max(Label(described["data_label"]), least),
         made_for={key: described["model"][key] for key in ("name", "sha256")},
     )

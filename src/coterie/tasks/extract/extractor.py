@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from coterie.engines.features import stored_array
 from coterie.learning.values import MANY, TEXT, TypedValue, find_values, normalise_value
+from coterie.runtime.codec import from_json, to_json
 from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.quotes import Quoting, Said, quoted
 from coterie.tasks.extract.ranking import Ranker, best_rows
@@ -100,21 +101,6 @@ class FieldModel:
         if self.chooser is not None:
             return choose(self.type.removesuffix(MANY), quote, self.chooser)
         return normalise_value(self.type, quote, self.choices)
-
-    def describe(self) -> dict[str, object]:
-        """As JSON values."""
-        chooser = None if self.chooser is None else dict(self.chooser)
-        return {"name": self.name, "type": self.type, "choices": list(self.choices), "chooser": chooser}
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> FieldModel:
-        """What `describe` was asked of."""
-        name, kind, choices = described["name"], described["type"], described["choices"]
-        if not isinstance(name, str) or not isinstance(kind, str) or not all(isinstance(each, str) for each in choices):
-            raise ValueError(f"{described!r} describes no field")
-        weights = described["chooser"]
-        chooser = None if weights is None else {str(term): float(weight) for term, weight in weights.items()}
-        return cls(name=name, type=kind, choices=tuple(choices), chooser=chooser)
 
 
 # --- What is said of a field, and what speaks for and against it.
@@ -386,17 +372,17 @@ class Extractor:
         ranking, rank_arrays = self.ranker.store()
         tagging, tag_arrays = self.tagger.store() if self.tagger else (None, {})
         described: dict[str, object] = {
-            "fields": [each.describe() for each in self.fields],
+            "fields": to_json(self.fields),
             "rank": ranking,
             "tag": tagging,
-            "quote": self.quoting.describe() if self.quoting else None,
+            "quote": to_json(self.quoting),
         }
         return described, rank_arrays | tag_arrays | self.weigher.store() | self.calibrator.store()
 
     @classmethod
     def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
         """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
-        fields = tuple(FieldModel.restore(each) for each in described["fields"])
+        fields = from_json(tuple[FieldModel, ...], described["fields"])
         if not fields:
             raise ValueError("it looks for no field")
         tagging, quoting = described["tag"], described.get("quote")
@@ -408,7 +394,7 @@ class Extractor:
             tagger=None if tagging is None else Tagger.restore(tagging, arrays, len(fields)),
             weigher=Weigher.restore(arrays, len(fields)),
             calibrator=Calibrator.restore(arrays, len(fields)),
-            quoting=None if quoting is None else Quoting.restore(quoting),
+            quoting=None if quoting is None else from_json(Quoting, quoting),
         )
 
 

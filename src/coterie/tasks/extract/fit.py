@@ -16,6 +16,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import encode, held_out_warnings, measure
 from coterie.learning.provable import Provable, provable
 from coterie.learning.threshold import Threshold
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.specialists.artefacts import own_encoder_files
 from coterie.tasks.extract.extractor import Extractor, FieldModel
@@ -140,7 +141,7 @@ def _candidate(job: Job, corpus: Corpus, reader: FieldReader, spent: float) -> C
         notes={
             **reader.notes,
             "threshold": _thresholds_in_words(models, [each.threshold for each in shown]),
-            "out_of_fold": {name: each.to_json() for name, each in report.fields.items()},
+            "out_of_fold": to_json(report.fields),
         },
         warnings=(
             *(f"{model.name}: {each.warning}" for model, each in zip(models, shown, strict=True) if each.warning),

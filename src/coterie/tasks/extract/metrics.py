@@ -61,11 +61,6 @@ class FieldFigures:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """95% intervals of both F1, over texts."""
 
-    def to_json(self) -> dict[str, object]:
-        """The figures as JSON values."""
-        pairs = {name: list(interval) for name, interval in self.intervals.items()}
-        return {name: value for name, value in vars(self).items() if name != "intervals"} | {"intervals": pairs}
-
 
 def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
     """Whether what was said of a field is right.

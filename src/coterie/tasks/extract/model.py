@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE
 from coterie.learning.sequence import TAGS
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
@@ -131,7 +132,7 @@ class ExtractSpecialist:
         about |= {
             "task": "extract",
             "rung": self.card.rung,
-            "acceptances": [asdict(each) for each in self.acceptances],
+            "acceptances": to_json(self.acceptances),
             "columns": [],
         }
         text = json.dumps({**about, **described}, ensure_ascii=False, sort_keys=True, indent=None)
@@ -271,7 +272,7 @@ def load_extract(
         ArtefactRefused: its own encoder is damaged.
     """
     extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
-    acceptances = tuple(Acceptance(**each) for each in described["acceptances"])
+    acceptances = from_json(tuple[Acceptance, ...], described["acceptances"])
     if len(acceptances) != len(extractor.fields):
         raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
     asks, tags, looks = extractor.quoting is not None, extractor.tagged, extractor.second_look

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,6 +66,10 @@ class Quoting:
     """For each field, whether it may have several values."""
     shown: int = 1_600
     """Characters that the model is shown."""
+
+    def __post_init__(self) -> None:
+        if len(self.fields) != len(self.many) or self.shown < 1:
+            raise ValueError("it does not say what is asked of its model")
 
     def show(self, document: TokenizedText, scores: Floats, *, most: float | None = None) -> list[TextRange]:
         """The likeliest sentences of all fields, neighbours together, in the text's order.
@@ -142,18 +146,6 @@ class Quoting:
             found.append(Said(tuple(_quotes(answer, at, texts, logprobs)), sum(own), own[0] if own else 0.0))
             at = end
         return found
-
-    def describe(self) -> dict[str, object]:
-        """As JSON values."""
-        return {"fields": list(self.fields), "many": list(self.many), "shown": self.shown}
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> Self:
-        """What `describe` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
-        fields, many, shown = tuple(described["fields"]), tuple(described["many"]), described["shown"]
-        if len(fields) != len(many) or type(shown) is not int or shown < 1:
-            raise ValueError("it does not say what is asked of its model")
-        return cls(fields=tuple(map(str, fields)), many=tuple(map(bool, many)), shown=shown)
 
 
 def quoted(

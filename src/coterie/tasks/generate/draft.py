@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 from coterie.tasks.generate.grounding import Grounding, check_grounding, keys
 from coterie.tasks.generate.sentences import SentenceSplitter, split_sentences
@@ -48,16 +47,6 @@ class Drafting:
             reply = f"{example.reply}\n\n{HEADING} {_heading(example.key)}\n{example.source}"
             shown.append(Message(role="assistant", text=reply))
         return (*shown, _request(asked, key, source))
-
-    def describe(self) -> dict[str, object]:
-        """As JSON."""
-        return {"instruction": self.instruction, "examples": [vars(example) for example in self.examples]}
-
-    @classmethod
-    def restore(cls, described: Mapping[str, Any]) -> Self:
-        """From what `describe` gave. Raises `KeyError` or `TypeError` if it is not that."""
-        examples: Sequence[Mapping[str, str]] = described["examples"]
-        return cls(instruction=described["instruction"], examples=tuple(Example(**each) for each in examples))
 
 
 def one_line(asked: str) -> str:

@@ -21,6 +21,7 @@ from coterie.learning.lineage import describe_data, describe_origin, licence_war
 from coterie.learning.reading import read_section
 from coterie.models.catalogue import CATALOGUE
 from coterie.models.locate import describe_model
+from coterie.runtime.codec import to_json
 from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
 
@@ -52,7 +53,7 @@ def train_generate(job: Job, config: Config, folder: Path) -> tuple[Mapping[str,
         "task": "generate",
         "rung": "slm",
         "sources": sources,
-        **drafting.describe(),
+        **to_json(drafting),
         "max_tokens": job.section.max_tokens,
         "model": model,
         **({"base": {"name": model["name"], "sha256": job.causal.sha256}} if tuned and job.causal else {}),

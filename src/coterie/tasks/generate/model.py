@@ -17,6 +17,7 @@ from typing import Any, cast
 from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import StreamingEngine
+from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import abstention
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.types import (
@@ -213,7 +214,7 @@ def load_generate(
         card=card,
         engine=engine,
         sources={str(key): str(text) for key, text in described["sources"].items()},
-        drafting=Drafting.restore(described),
+        drafting=from_json(Drafting, described, unknown="ignore"),
         max_tokens=int(described["max_tokens"]),
         adapter=adapter,
         label=label,

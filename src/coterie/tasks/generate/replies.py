@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from safetensors.numpy import save as save_arrays
 from coterie.engines.features import stored_array
 from coterie.errors import TooLong
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.classify.prompted import Agreement
 from coterie.types import ContextView, Finding, Label, Message, Output, Prompt, SpecialistCard, Step, Task
@@ -102,8 +103,8 @@ class WriteSpecialist:
             "rung": self.card.rung,
             "instruction": self.writing.instruction,
             "max_tokens": self.max_tokens,
-            "agreement": asdict(self.agreement),
-            "acceptance": asdict(self.acceptance),
+            "agreement": to_json(self.agreement),
+            "acceptance": to_json(self.acceptance),
         }
 
     async def _encode(self, task: Task) -> tuple[np.ndarray, tuple[Step, ...], bool]:
@@ -175,8 +176,8 @@ def load_write(
         encoder=encoder,
         writing=Writing(instruction=str(described["instruction"])),
         seen=stored_array(load_arrays(files[SEEN_FILE]), "vectors", None, None).astype(np.float32),
-        agreement=Agreement.restore(described["agreement"]),
-        acceptance=Acceptance(**described["acceptance"]),
+        agreement=from_json(Agreement, described["agreement"]),
+        acceptance=from_json(Acceptance, described["acceptance"]),
         max_tokens=int(described["max_tokens"]),
         adapter=card.name,
     )

@@ -13,7 +13,7 @@ import re
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from safetensors.numpy import load as load_arrays
 
 from coterie.engines.linear import ARRAYS_FILE
 from coterie.protocols import Engine
+from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.generate.sentences import ends_sentence
@@ -283,8 +284,8 @@ class PairSpecialist:
             "rung": self.card.rung,
             "multi_label": False,
             "columns": list(self.card.columns),
-            "acceptance": asdict(self.acceptance),
-            "open_acceptance": asdict(self.open_acceptance),
+            "acceptance": to_json(self.acceptance),
+            "open_acceptance": to_json(self.open_acceptance),
         }
 
 
@@ -300,8 +301,8 @@ def load_pairs(
     return PairSpecialist(
         card=card,
         head=head,
-        acceptance=Acceptance(**described["acceptance"]),
-        open_acceptance=Acceptance(**described["open_acceptance"]),
+        acceptance=from_json(Acceptance, described["acceptance"]),
+        open_acceptance=from_json(Acceptance, described["open_acceptance"]),
         encoder=encoder,
     )
 

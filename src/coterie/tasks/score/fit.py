@@ -28,6 +28,7 @@ from coterie.learning.measure import Encoded, measure, window_warnings
 from coterie.learning.metrics import auc_interval, auroc
 from coterie.learning.provable import showable, warn_silent
 from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.score.fit_scorecard import ColumnPlan, bin_rows, fit_scorecard, plan_columns
@@ -54,7 +55,7 @@ class Groups:
         """For the report."""
         return {
             "fairness": {each.column: each.to_json() for each in self.fairness},
-            "proxies": {each.attribute: each.to_json() for each in self.proxies},
+            "proxies": {each.attribute: to_json(each) for each in self.proxies},
         }
 
     def warnings(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine
 from coterie.engines.tables import ColumnBins, as_category, quoted
 from coterie.protocols import Engine
+from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
 from coterie.types import Columns, ContextView, Evidence, Fact, Finding, Prompt, Scalar, SpecialistCard, Step, Task
 
@@ -217,6 +218,6 @@ class ScoreSpecialist:
             "importance": dict(self.importance),
             "left_out": dict(self.left_out),
             "positive": self.positive,
-            "acceptance": asdict(self.acceptance),
+            "acceptance": to_json(self.acceptance),
             **({"text": self.text.describe()} if self.text else {}),
         }

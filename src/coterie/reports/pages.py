@@ -1,0 +1,92 @@
+"""What a report consists of, as values, and the templates that turn it into one HTML file.
+
+A page loads nothing and runs no script. Every value is text and is escaped, except `Markup` such as a chart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell of a table: its text, and what may stand around it."""
+
+    text: str = ""
+    note: str = ""
+    """Smaller text behind it."""
+    key: str = ""
+    """Class of the colour before it: `c0` to `c4`, `large`."""
+    quotes: Sequence[str] = ()
+    """Quoted texts below it, one a line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Headings and rows; the first column stays in place where a narrow screen scrolls the others."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    marked: Collection[int] = ()
+    """Positions of the rows that stand out."""
+    prose: bool = False
+    """The cells are words, not numbers: aligned left, and wrapped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A section of a report: a heading and whichever contents are given, in the order of the fields."""
+
+    title: str
+    caption: str = ""
+    legend: Sequence[tuple[str, str]] = ()
+    """Class of the colour and name of each series."""
+    chart: Markup | None = None
+    table: Table | None = None
+    items: Sequence[str] = ()
+    terms: Sequence[tuple[str, str]] = ()
+    """Name and text of each."""
+    wide: bool = False
+    """Take the whole width; other cards stand two in a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A whole page."""
+
+    title: str
+    subtitle: str
+    verdict: Sequence[str] = ()
+    """Its result, a sentence or two a line."""
+    outcome: str = ""
+    """Colour of the result: `met`, `reached`, `missed`, or none of them."""
+    cards: Sequence[Card]
+
+
+def page(report: Report) -> str:
+    """Render a report as one HTML file."""
+    return render("report.html.j2", report=report)
+
+
+def render(template: str, **values: object) -> str:
+    """Render a template of this package; a value that a template names and does not get is an error."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("coterie.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = lambda value: value if isinstance(value, Cell) else Cell(text=value)
+    return environment

@@ -1,0 +1,383 @@
+"""Values as JSON and back, driven by the types themselves: a new field of a dataclass needs no line here.
+
+| type | in JSON |
+|---|---|
+| dataclass | an object with a key for each field |
+| named tuple, tuple, list, `Sequence` | an array |
+| `Mapping` with text keys | an object |
+| `Enum` | its value |
+| `Decimal` | text, so that no digit is lost; `readable` writes a number |
+| `Literal`, `str`, `int`, `float`, `bool`, `None` | itself |
+| a union | its member; of dataclasses, the one whose `Literal` field (its tag) has the value |
+
+Fields left out of comparison (`field(compare=False)`: vectors, caches) are left out. A field that the JSON lacks takes
+its default. `stored` gives a field another key, or keys that it had before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from functools import cache
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Unknown = Literal["refuse", "ignore"]
+"""What becomes of a key that no field has."""
+_Decode = Callable[[object], Any]
+
+_KEY = "coterie.runtime.codec"
+_UNRESOLVED = {"np": SimpleNamespace(ndarray=object, generic=object)}
+"""Names that value types import for type checkers only; the fields that use them are left out."""
+_LONGEST = 60  # characters of a value that an error shows
+
+
+class DecodeError(ValueError):
+    """JSON that is no value of the type: the path to the part that is wrong, and what is wrong with it."""
+
+    def __init__(self, problem: str, path: str = "") -> None:
+        super().__init__(f"{path.removeprefix('.')}: {problem}" if path else problem)
+        self.problem, self.path = problem, path
+
+    def within(self, step: str) -> DecodeError:
+        """The same error, seen from one step further out."""
+        return DecodeError(self.problem, step + self.path)
+
+
+class _Key(NamedTuple):
+    name: str | None
+    aliases: tuple[str, ...]
+
+
+def stored(name: str | None = None, *, aliases: Sequence[str] = ()) -> dict[str, object]:
+    """Metadata of a dataclass field: its key in JSON where that is not its name, and keys of before that still load."""
+    return {_KEY: _Key(name, tuple(aliases))}
+
+
+# --- To JSON -------------------------------------------------------------------------------------
+
+
+def dumps(value: object) -> str:
+    """A value as one line of JSON in ASCII, which any text survives, lone surrogates included."""
+    return json.dumps(value, default=_opened, separators=(",", ":"))
+
+
+def to_json(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
+    """A value as parsed JSON, from which `from_json` makes an equal one."""
+    return _walk(value, _itself)
+
+
+def readable(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
+    """A value as parsed JSON for readers: money is a number, and what JSON cannot hold (NaN, infinity) is null."""
+    return _walk(value, _shown)
+
+
+def _walk(value: object, number: Callable[[float | Decimal], object]) -> object:
+    if value is None or isinstance(value, bool | int | str):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float | Decimal):
+        return number(value)
+    if isinstance(value, Mapping):
+        return {str(key): _walk(item, number) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_walk(item, number) for item in value]
+    return _walk(_opened(value), number)
+
+
+def _itself(value: float | Decimal) -> object:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _shown(value: float | Decimal) -> object:
+    return float(value) if math.isfinite(value) else None
+
+
+def _opened(value: object) -> object:
+    """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {key: getattr(value, name) for name, key in _keys(type(value))}
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, numbers.Integral):  # numpy's numbers are none of Python's
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise TypeError(f"a {type(value).__name__!r} has no form in JSON")
+
+
+@cache
+def _keys(kind: type) -> Sequence[tuple[str, str]]:
+    """Name and key of each field that is written."""
+    return [(field.name, _key(field).name or field.name) for field in fields(kind) if field.compare]
+
+
+def _key(field: Field[Any]) -> _Key:
+    found = field.metadata.get(_KEY)
+    return found if isinstance(found, _Key) else _Key(None, ())
+
+
+# --- From JSON -----------------------------------------------------------------------------------
+
+
+def loads(kind: type[T], text: str | bytes, *, unknown: Unknown = "refuse") -> T:
+    """A value of type `kind` from its JSON. Raises `ValueError`: it is no JSON, or of no such value."""
+    return from_json(kind, json.loads(text), unknown=unknown)
+
+
+def from_json(kind: type[T], data: object, *, unknown: Unknown = "refuse") -> T:
+    """A value of type `kind` from parsed JSON.
+
+    Args:
+        kind: A dataclass, or any type of the table above.
+        data: The JSON.
+        unknown: Whether a key that no field has is an error, or is passed over.
+
+    Raises:
+        DecodeError: it is of no such value, or the class refuses it; the error names the path.
+        TypeError: `kind` is, or has a field of, a type that has no form in JSON.
+    """
+    return cast("T", _decoder(cast("Hashable", kind), unknown)(data))
+
+
+@cache
+def _decoder(kind: Any, unknown: Unknown) -> _Decode:  # noqa: ANN401, PLR0911 - any type, each with its own decoder
+    """What makes a value of type `kind` of JSON; found once a type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if origin in (Union, UnionType):
+        return _union(arguments, unknown)
+    if origin is Literal:
+        return _one_of(arguments)
+    if origin is tuple and arguments[1:] != (...,):
+        return _fixed([_decoder(each, unknown) for each in arguments], tuple)
+    if origin in (tuple, list, Sequence):
+        return _array(_decoder(arguments[0], unknown), list if origin is list else tuple)
+    if origin in (Mapping, dict):
+        return _object(_decoder(arguments[1], unknown))
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _dataclass(kind, unknown)
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        hints = get_type_hints(kind, localns=_UNRESOLVED)
+        return _fixed([_decoder(hints[name], unknown) for name in kind._fields], lambda values: kind(*values))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _converted(kind, str)
+    raise TypeError(f"{kind!r} has no form in JSON")
+
+
+def _found(data: object) -> str:
+    text = repr(data)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _plain(kind: type, expected: str) -> _Decode:
+    def decode_plain(data: object) -> object:
+        if type(data) is not kind:
+            raise DecodeError(f"expected {expected}, found {_found(data)}")
+        return data
+
+    return decode_plain
+
+
+def _number(data: object) -> float:
+    if isinstance(data, bool) or not isinstance(data, int | float):
+        raise DecodeError(f"expected a number, found {_found(data)}")
+    return data
+
+
+def _converted(kind: Callable[[Any], object], source: type) -> _Decode:
+    """For what is written as text and made of it by its class."""
+
+    def decode_converted(data: object) -> object:
+        if not isinstance(data, source):
+            raise DecodeError(f"expected {getattr(kind, '__name__', kind)} as text, found {_found(data)}")
+        try:
+            return kind(data)
+        except (ValueError, InvalidOperation) as error:
+            raise DecodeError(f"{_found(data)} is no {getattr(kind, '__name__', kind)}") from error
+
+    return decode_converted
+
+
+_PLAIN: dict[object, _Decode] = {
+    object: lambda data: data,
+    Any: lambda data: data,
+    str: _plain(str, "a text"),
+    int: _plain(int, "a whole number"),
+    bool: _plain(bool, "true or false"),
+    float: _number,
+    NoneType: _plain(NoneType, "null"),
+    Decimal: _converted(Decimal, str),
+}
+
+
+def _one_of(choices: Sequence[object]) -> _Decode:
+    def decode_choice(data: object) -> object:
+        if not any(data == choice and type(data) is type(choice) for choice in choices):
+            raise DecodeError(f"expected one of {list(choices)}, found {_found(data)}")
+        return data
+
+    return decode_choice
+
+
+def _array(item: _Decode, build: Callable[[list[Any]], object]) -> _Decode:
+    def decode_array(data: object) -> object:
+        if not isinstance(data, list):
+            raise DecodeError(f"expected an array, found {_found(data)}")
+        values: list[object] = []
+        try:
+            for each in data:
+                values.append(item(each))  # noqa: PERF401 - its length is the place of an error
+        except DecodeError as error:
+            raise error.within(f"[{len(values)}]") from error
+        return build(values)
+
+    return decode_array
+
+
+def _fixed(items: Sequence[_Decode], build: Callable[[list[Any]], object]) -> _Decode:
+    """For a tuple of a fixed length, whose members have a type each."""
+
+    def decode_fixed(data: object) -> object:
+        if not isinstance(data, list) or len(data) != len(items):
+            raise DecodeError(f"expected an array of {len(items)}, found {_found(data)}")
+        values: list[object] = []
+        try:
+            for item, each in zip(items, data, strict=True):
+                values.append(item(each))
+        except DecodeError as error:
+            raise error.within(f"[{len(values)}]") from error
+        return build(values)
+
+    return decode_fixed
+
+
+def _object(item: _Decode) -> _Decode:
+    def decode_object(data: object) -> object:
+        if not isinstance(data, dict):
+            raise DecodeError(f"expected an object, found {_found(data)}")
+        values: dict[str, object] = {}
+        for key, each in data.items():
+            try:
+                values[key] = item(each)
+            except DecodeError as error:
+                raise error.within(f"[{key!r}]") from error
+        return values
+
+    return decode_object
+
+
+class _Member(NamedTuple):
+    """A field of a dataclass: where it may stand in JSON, and how it is read."""
+
+    name: str
+    keys: tuple[str, ...]
+    decode: _Decode
+    required: bool
+
+
+@cache
+def _members(kind: type, unknown: Unknown) -> Sequence[_Member]:
+    hints = get_type_hints(kind, localns=_UNRESOLVED)
+    return [
+        _Member(
+            name=field.name,
+            keys=(_key(field).name or field.name, *_key(field).aliases),
+            decode=_decoder(hints[field.name], unknown),
+            required=field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(kind)
+        if field.compare and field.init
+    ]
+
+
+def _dataclass(kind: type, unknown: Unknown) -> _Decode:
+    def decode_dataclass(data: object) -> object:
+        if not isinstance(data, dict):
+            raise DecodeError(f"expected the object of a {kind.__name__}, found {_found(data)}")
+        members = _members(kind, unknown)  # not before it is used: a type may have a field of its own type
+        values, read = dict[str, object](), 0
+        for name, keys, decode_member, required in members:
+            key = keys[0] if keys[0] in data else next((each for each in keys[1:] if each in data), None)
+            if key is None:
+                if required:
+                    raise DecodeError(f"a {kind.__name__} needs {keys[0]!r}, which is missing")
+                continue
+            read += 1
+            try:
+                values[name] = decode_member(data[key])
+            except DecodeError as error:
+                raise error.within(f".{key}") from error
+        if read < len(data) and unknown == "refuse":
+            known = {key for member in members for key in member.keys}
+            raise DecodeError(f"a {kind.__name__} has no {sorted(data.keys() - known)}")
+        try:
+            return kind(**values)
+        except ValueError as error:  # the class refuses its values
+            raise DecodeError(str(error)) from error
+
+    return decode_dataclass
+
+
+def _union(kinds: Sequence[Any], unknown: Unknown) -> _Decode:
+    """For the member that fits: of plain types by the data's own type, of dataclasses by their tag."""
+    classes = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
+    plain = [_decoder(kind, unknown) for kind in kinds if kind not in classes and kind is not NoneType]
+    tagged = _tagged(classes, unknown) if classes else None
+    optional = NoneType in kinds
+
+    def decode_union(data: object) -> object:
+        if data is None and optional:
+            return None
+        if tagged is not None and (isinstance(data, dict) or not plain):
+            return tagged(data)
+        if len(plain) == 1:
+            return plain[0](data)  # its own error has the path
+        for each in plain:
+            try:
+                return each(data)
+            except DecodeError:
+                continue
+        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        raise DecodeError(f"expected {names}, found {_found(data)}")
+
+    return decode_union
+
+
+def _tagged(classes: Sequence[type], unknown: Unknown) -> _Decode:
+    """For one of several dataclasses, by the `Literal` field that they share."""
+    if len(classes) == 1:
+        return _decoder(classes[0], unknown)
+    choices = [
+        {
+            name: get_args(hint)
+            for name, hint in get_type_hints(kind, localns=_UNRESOLVED).items()
+            if get_origin(hint) is Literal
+        }
+        for kind in classes
+    ]
+    tag = next((name for name in choices[0] if all(name in each for each in choices)), None)
+    if tag is None:
+        raise TypeError(f"{[kind.__name__ for kind in classes]} share no Literal field that tells them apart")
+    by_value = {
+        value: _decoder(kind, unknown) for kind, each in zip(classes, choices, strict=True) for value in each[tag]
+    }
+
+    def decode_tagged(data: object) -> object:
+        value = data.get(tag) if isinstance(data, dict) else None
+        if not isinstance(value, Hashable) or value not in by_value:
+            raise DecodeError(f"expected an object whose {tag!r} is one of {list(by_value)}, found {_found(data)}")
+        return by_value[value](data)
+
+    return decode_tagged

@@ -1,0 +1,108 @@
+"""Options made from the fields of the specialists' sections: names, types, help, tasks, refusals."""
+
+from typing import Literal
+
+import pytest
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+from coterie.cli import settings
+from coterie.cli.app import app
+from coterie.config.specialists import SpecialistSection
+from coterie.errors import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassifySection(_Section):
+    """A section of one task."""
+
+    task: Literal["classify"]
+    rungs: tuple[Literal["lexical", "encoder"], ...] | None = None
+    """Rungs to try. A second sentence is left to the reference."""
+    chain_quality: float = Field(default=0.99, gt=0, le=1)
+    """What a chain keeps."""
+
+
+class ExtractSection(_Section):
+    """A section of another."""
+
+    task: Literal["extract"]
+    rungs: tuple[Literal["lexical", "encoder"], ...] | None = None
+    """Rungs to try."""
+    fields: dict[str, str] = {}
+    """What is looked for."""
+
+
+@pytest.fixture
+def union(monkeypatch):
+    """Sections as a union with a class for each task."""
+    monkeypatch.setattr("coterie.config.specialists.SpecialistSection", ClassifySection | ExtractSection)
+
+
+def options(command: str) -> dict[str, object]:
+    """The options of a command by the name of their field."""
+    found = typer.main.get_command(app).commands[command]
+    return {each.name: each for each in found.get_params(typer.Context(found))}
+
+
+def test_a_field_is_an_option():
+    """Name, type, choices, bounds and default are the field's."""
+    found = options("add")
+
+    assert set(SpecialistSection.model_fields) <= set(found)
+    assert found["rungs"].opts == ["--rungs", "--rung"]
+    assert found["rungs"].multiple
+    assert "lexical, embedding" in found["rungs"].help
+    assert found["multi_label"].is_flag
+    assert all(part in found["target_risk"].help for part in ("above 0", "below 1", "`0.05`"))
+
+
+@pytest.mark.parametrize("command", ["add", "train", "rightsize"])
+def test_rungs_are_one_option(command):
+    """The commands that take rungs take them under the same names, with the same help."""
+    found, same = options(command)["rungs"], options("add")["rungs"]
+
+    assert (found.opts, found.help, found.metavar) == (same.opts, same.help, same.metavar)
+
+
+def test_fields_of_a_union(union):
+    """Each field of each class is offered once, and one that is not everybody's names its tasks."""
+    found = settings.settings(settings.sections())
+
+    assert list(found) == ["rungs", "chain_quality", "fields"]
+    assert (found["rungs"].tasks, found["fields"].tasks) == ((), ("extract",))
+    parameter = found["chain_quality"].parameter()
+    assert parameter.annotation.__metadata__[0].help.startswith("classify: What a chain keeps. ")
+
+
+def test_a_field_of_another_task(union):
+    """A field that the task's section lacks is refused with the tasks that it is for."""
+    with pytest.raises(InputError) as refused:
+        settings.section_from("classify", {"fields": {"start": "date"}})
+
+    assert "--fields" in refused.value.message
+    assert "extract" in refused.value.hint
+    assert settings.section_from("extract", {"fields": {"start": "date"}}).fields == {"start": "date"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "option"),
+    [({"rungs": ["gpt"]}, "--rungs has 'gpt'"), ({"chain_quality": 7.0}, "--chain-quality is 7.0")],
+)
+def test_a_value_that_is_refused(union, fields, option):
+    """What the section refuses is said in terms of the option, with what was typed."""
+    with pytest.raises(InputError) as refused:
+        settings.section_from("classify", fields)
+
+    assert refused.value.message.startswith(option)
+
+
+def test_an_unknown_task(union):
+    """A task that no section has is refused with those that there are."""
+    with pytest.raises(InputError) as refused:
+        settings.check_task("sing", {})
+
+    assert "classify, extract" in refused.value.hint

@@ -1,0 +1,93 @@
+"""The report as a page: whole, loading nothing, with its values, and with nothing in it that was not escaped."""
+
+import pytest
+
+from coterie.rightsizing.large import Prices, RecordedAnswer, judge_answers
+from coterie.rightsizing.page import rightsizing_page
+
+
+@pytest.fixture
+def found(job, size, texts):
+    """A right-sizing with a large model, and texts and labels that try to be markup."""
+    rows = [{**row, "text": f"<script>alert(1)</script> {row['text']}"} for row in texts(noise=0.4)]
+    read = job([{**row, "label": f"<b>{row['label']}"} for row in rows], bar={"accuracy": 0.5})
+    answers = [RecordedAnswer(text=row.text, row=None, answer="<b>card", milliseconds=9.0) for row in read.held.rows]
+    return size(read, large=judge_answers("giant & co", "on file", answers, read.held, Prices()))
+
+
+@pytest.fixture
+def page(found, read_page):
+    """Its report."""
+    return read_page(rightsizing_page(found))
+
+
+def test_values(page, found):
+    """Each rung and the large model has a row with its figure; data, seed and machine are there to check it."""
+    heading, *rows = page.table(0)
+    terms = page.terms()
+
+    assert heading[0] == "rung"
+    assert [row[0] for row in rows] == [*(row.rung for row in found.rungs), "giant & co"]
+    for cells, row in zip(rows, [*found.rungs, found.large], strict=True):
+        assert cells[1] == "{:.3f} {:.3f} to {:.3f}".format(row.figure.value, *row.figure.interval)
+    assert page.names.count("svg") == 3
+    assert page.texts("div", class_=f"verdict {found.verdict.outcome}")
+    assert found.data["train"]["sha256"] in terms["train"]
+    assert (terms["seed"], terms["giant & co"]) == (str(found.seed), "on file")
+    assert "abacus" in terms["machine"]
+    assert [name for name in terms if name in {row.rung for row in found.rungs}] == [row.rung for row in found.rungs]
+
+
+def test_confused_pairs(page, found):
+    """The rows of the table of pairs are the mistakes of the rung taken, with examples."""
+    _, *rows = page.table(1)
+    wrong = [case for case in found.taken.cases if not case.correct]
+
+    assert sum(int(row[2]) for row in rows) == len(wrong)
+    assert {(row[0], row[1]) for row in rows} == {(case.row.labels[0], case.value) for case in wrong}
+    assert all(row[3].startswith("<script>alert(1)</script>") for row in rows)
+
+
+def test_nothing_is_loaded_and_texts_are_escaped(page):
+    """No script, link, image or address is in it; what stands in the data never becomes an element."""
+    page.assert_loads_nothing()
+    assert not {"b", "script"} & set(page.names)
+    assert "<b>card" in {text for row in page.table(1) for text in row}
+
+
+def test_no_coordinate_is_lost(page):
+    """Every number in the charts is one."""
+    for _, attributes in page.seen:
+        for name in ("x", "y", "cx", "cy", "points", "d", "width", "height"):
+            assert not {"nan", "inf"} & set((attributes.get(name) or "").replace(",", " ").split())
+
+
+@pytest.mark.slow  # ten folds of boosting
+def test_a_score_has_a_report_too(job, size, applicants, read_page):
+    """Columns stand in for the text of an example."""
+    page = read_page(rightsizing_page(size(job(applicants(), task="score"))))
+
+    assert all(quote.startswith("income ") for quote in page.texts("div", class_="quote"))
+
+
+def test_a_tick_says_where_it_is(job, size, texts, read_page):
+    """No two ticks of an axis say the same, also where all answers are certain and correct."""
+    source = rightsizing_page(size(job(texts(each=40))))
+    reliability = read_page("<svg" + source.split("<svg")[3].split("</svg>")[0] + "</svg>")
+
+    for axis in ("tick end", "tick middle"):
+        ticks = [text for class_ in (axis, f"{axis} omit") for text in reliability.texts("text", class_=class_)]
+        assert len(ticks) == len(set(ticks)) > 2
+
+
+def test_a_chain_has_its_curve(job, size, texts, read_page):
+    """The chain is a line through its stops, and a table of them in which its own is marked."""
+    rows = job(texts(each=100, noise=0.2), chain=["lexical", "embedding"], chain_quality=0.8)
+    found = size(rows)
+    page = read_page(rightsizing_page(found))
+    lines = [attributes["points"] for name, attributes in page.seen if name == "polyline"]
+
+    assert any(len(points.split()) == len(found.chain) for points in lines)
+    assert len(page.table(1)) == 1 + len(found.chain)
+    marked = [attributes for name, attributes in page.seen if name == "tr" and attributes.get("class") == "marked"]
+    assert len(marked) == 2  # the rung, and the stop

@@ -1,0 +1,86 @@
+"""Who asks, and what: requests of several tenants, with canaries of every label in them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from coterie.testing import Canaries
+from coterie.types import Document, Label, Message, Passage, Release, Request
+
+TENANTS = ("acme", "globex", "initech")
+SESSIONS = ("a", "b")
+"""Every tenant calls its sessions so."""
+SHELF = "docs"
+NAMES = ("triage", "clauses", "notes", "remote", "ask")
+"""Of the specialists."""
+
+
+@dataclass
+class Tenant:
+    """One tenant's words."""
+
+    name: str
+    canaries: Canaries
+    draw: random.Random
+
+    def words(self, label: Label) -> str:
+        """A sentence of this label, perhaps with something in it that is more sensitive than it says."""
+        said = [f"triage says {self.canaries.word(label).text}"]
+        if self.draw.random() < 0.5:
+            said += [f"write to {self.canaries.personal().text}" for _ in range(self.draw.randrange(1, 3))]
+        if self.draw.random() < 0.1:
+            said.append(f"key {self.canaries.secret().text}")
+        if self.draw.random() < 0.2:
+            said.append(self.draw.choice(["<EMAIL_1>", "iban_1", "<LITERAL_1>", "&lt;CARD_2&gt;"]))
+        said += ["It is long. " * 200] * (self.draw.random() < 0.05)
+        self.draw.shuffle(said)
+        return ", ".join(said)
+
+    def request(self) -> Request:
+        """Something to ask."""
+        draw, label = self.draw, self.draw.choice(list(Label))
+        named = "+".join(draw.sample(NAMES, draw.choice([0, 1, 1, 1, 2, 3])))
+        turns = (Message(role="user", text=self.words(label)), Message(role="system", text=self.words(label)))
+        release = Release(to=draw.choice(list(Label)), because="a test") if draw.random() < 0.05 else None
+        return Request(
+            text=f"{named or 'nobody'} {self.words(label)}",
+            label=label,
+            columns={"note": self.words(label), self.canaries.word(label).text: 1} if draw.random() < 0.1 else None,
+            history=turns if draw.random() < 0.2 else (),
+            clearance=draw.choice([None, *Label]),
+            session=draw.choice([None, *SESSIONS]),
+            tenant=self.name,
+            specialist=draw.choice(["triage", "absent"]) if draw.random() < 0.06 else None,
+            allowed=tuple(draw.sample([*NAMES, "generalist"], 3)) if draw.random() < 0.1 else (),
+            max_tokens=draw.choice([None, None, 8]),
+            document=self._document(label) if draw.random() < 0.12 else None,
+            release=release,
+        )
+
+    def _document(self, least: Label) -> Document:
+        own = self.draw.choice([least, *Label])
+        text = " ".join(f"The fee is {n} pounds, {self.words(max(own, least))}." for n in range(12))
+        return Document(text=text, label=own)
+
+    def release(self, request: Request) -> None:
+        """What its asker releases may be seen as what it is released to."""
+        if request.release is None:
+            return
+        for place, canary in enumerate(self.canaries.made):
+            if canary.text in str(request) and canary.kind != "SECRET":
+                self.canaries.made[place] = replace(canary, label=min(canary.label, request.release.to))
+
+    @cached_property
+    def passages(self) -> list[Passage]:
+        """Documents of this tenant, one of every label, which match every question."""
+        texts = [(label, f"about {' '.join(NAMES)} {self.words(label)}") for label in Label]
+        return [
+            Passage(document=f"{self.name}-{label.value}", start=0, end=len(text), text=text, score=1.0, label=label)
+            for label, text in texts
+        ]
+
+    def readable(self, clearance: Label) -> list[str]:
+        """Documents with this clearance: who may read one may read the personal data in it, though no secret."""
+        return [passage.text for passage in self.passages if passage.label <= clearance]

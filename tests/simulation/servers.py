@@ -1,0 +1,119 @@
+"""Servers of large models that keep every byte they get, and misbehave: late, silent, half, rude, or wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+
+_REWORDED: tuple[Callable[[str], str], ...] = (
+    str,
+    str,
+    str.lower,
+    str.upper,
+    lambda text: text.replace("<", "&lt;").replace(">", "&gt;"),
+)
+
+
+class SimulatedServer:
+    """A model that repeats what it is told, in other words and forms, or fails."""
+
+    def __init__(self, name: str, draw: random.Random) -> None:
+        self.name = name
+        self.bodies: list[bytes] = []
+        """Every request that came in, head and body."""
+        self.billed = 0
+        """Tokens of answers that were sent as a whole, one a word, with those of their prompts."""
+        self.draw = draw
+
+    def transport(self, ended: Callable[[], bool]) -> Transport:
+        """The way to it, for one process; once that has ended, nobody pays for what still asks in its name."""
+        return Transport(self, ended)
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """The network between one process and a server."""
+
+    def __init__(self, server: SimulatedServer, ended: Callable[[], bool]) -> None:
+        self._server, self._ended = server, ended
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """One request: what comes of it is drawn."""
+        server, draw = self._server, self._server.draw
+        if draw.random() < 0.04:
+            raise httpx.ConnectError("connection refused")
+        body = await request.aread()
+        server.bodies.append(b"\n".join(b"%b: %b" % pair for pair in request.headers.raw) + b"\n\n" + body)
+        asked = json.loads(body)
+        await asyncio.sleep(draw.choice([0.0, 0.01, 0.2, 1.5]))
+        odd = draw.random()
+        if odd < 0.04:
+            await asyncio.Event().wait()  # until somebody gives up
+        if odd < 0.08:
+            raise draw.choice([httpx.ReadError, httpx.RemoteProtocolError, httpx.ReadTimeout])("gone")
+        text = _reply(asked, draw)
+        if odd < 0.16:
+            status, error = draw.choice([400, 429, 500, 503]), {"error": {"message": text[:100], "code": None}}
+            headers = {"retry-after": "1"} if draw.random() < 0.3 else {}
+            return httpx.Response(status, json=error, headers=headers)
+        if odd < 0.18:
+            return httpx.Response(200, html="<h1>It works!</h1>")
+        tokens = {
+            "prompt_tokens": sum(len(message["content"].split()) for message in asked["messages"]),
+            "completion_tokens": len(text.split()),
+        }
+        streams = bool(asked.get("stream"))
+        chunks = _events(text, tokens, draw) if streams else [_whole(text, tokens)]
+        kind = "text/event-stream" if streams else "application/json"
+        ending = draw.choices(["whole", "cut", "hang", "error"], weights=[85, 6, 5, 4])[0]
+        if ending == "whole" and not self._ended():
+            server.billed += sum(tokens.values())
+        return httpx.Response(200, headers={"content-type": kind}, stream=_Pieces(chunks, ending, draw))
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """An answer on its way."""
+
+    def __init__(self, chunks: list[bytes], ending: str, draw: random.Random) -> None:
+        self._chunks, self._ending, self._draw = chunks, ending, draw
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        last = len(self._chunks) if self._ending == "whole" else self._draw.randrange(len(self._chunks))
+        for chunk in self._chunks[:last]:
+            await asyncio.sleep(self._draw.choice([0.0, 0.0, 0.05]))
+            yield chunk
+        if self._ending == "whole":
+            return
+        yield self._chunks[last][: len(self._chunks[last]) // 2]
+        if self._ending == "hang":
+            await asyncio.Event().wait()
+        if self._ending == "error":
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+
+def _reply(asked: dict[str, Any], draw: random.Random) -> str:
+    """What the model says: no more words than it was allowed."""
+    said = draw.choice(_REWORDED)(asked["messages"][-1]["content"])
+    said = " ".join(said.split()[: min(draw.choice([3, 40, 400]), asked.get("max_tokens", 400))])
+    if not asked.get("response_format"):
+        return "" if draw.random() < 0.03 else said
+    return json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
+
+
+def _whole(text: str, tokens: dict[str, int]) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice], "usage": tokens}).encode()
+
+
+def _events(text: str, tokens: dict[str, int], draw: random.Random) -> list[bytes]:
+    """Server-sent events: the text in pieces that end anywhere, its end, its tokens, the end mark."""
+    size = draw.choice([1, 7, 60])
+    pieces = [text[at : at + size] for at in range(0, len(text), size)][:200]
+    pieces += [text[200 * size :]] if len(text) > 200 * size else []
+    chunks: list[dict[str, Any]] = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+    chunks += [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": tokens}]
+    return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
