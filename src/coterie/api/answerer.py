@@ -11,7 +11,7 @@ from coterie.api.inputs import Values, check_lengths, read_column, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.predictions import Prediction
 from coterie.api.specialists import FittedSpecialist
-from coterie.api.workspace import Plan, shared_encoder
+from coterie.api.workspace import DOCUMENTS, Plan, shared_encoder
 from coterie.errors import InputError
 from coterie.knowledge.documents import Shelf
 from coterie.knowledge.open import open_declared
@@ -19,8 +19,6 @@ from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 from coterie.tasks.answer.metrics import LookUp, look_up_with
 from coterie.tasks.answer.rows import ANSWER, DOCUMENT, QUESTION
-
-_INDEX = "documents"
 
 
 class Answerer(FittedSpecialist):
@@ -30,7 +28,7 @@ class Answerer(FittedSpecialist):
     >>> answerer = Answerer.fit({"leave.md": "Every employee has 28 days of paid leave a year."})
     >>> answer = answerer.ask("How many days of paid leave do I have?")
     >>> answer.citations[0].document
-    'documents/leave.md'
+    'documents/answerer/leave.md'
     """
 
     task = "answer"
@@ -57,6 +55,7 @@ class Answerer(FittedSpecialist):
             InputError: there are no documents that can be read.
             DataError: the questions do not fit.
         """
+        name = options.get("name", "answerer")
         table: dict[str, Any]
         texts: Mapping[str, str] = {}
         if isinstance(documents, str | Path):
@@ -65,13 +64,14 @@ class Answerer(FittedSpecialist):
                 raise InputError(f"There are no documents at {str(path)!r}.", hint="Give a folder, a file or texts.")
             table = {"paths": [str(path)]}
         else:
-            table = {"paths": [_INDEX]}
-            texts = {f"{_INDEX}/{_safe(name)}": text for name, text in _named(documents).items()}
+            place = DOCUMENTS.format(name=name)
+            table = {"paths": [place]}
+            texts = {f"{place}/{_safe(file)}": text for file, text in _named(documents).items()}
         plan = Plan(
-            name=options.get("name", "answerer"),
-            settings={"task": "answer", "knowledge": [_INDEX]},
+            name=name,
+            settings={"task": "answer", "knowledge": [name]},
             rows=[] if questions is None else _rows(questions, answers or ()),
-            tables={("knowledge", _INDEX): table},
+            tables={("knowledge", name): table},
             documents=texts,
         )
         return cls._fit(plan, options)

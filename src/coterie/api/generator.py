@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self, Unpack
 
 from coterie.api.inputs import Values, check_lengths, read_texts
@@ -9,8 +10,6 @@ from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
 from coterie.api.workspace import Plan
 from coterie.learning.evaluation import Evaluation
-
-_MODEL = "writer"
 
 
 class Generator(TextSpecialist):
@@ -45,13 +44,14 @@ class Generator(TextSpecialist):
             ModelMissing, ExtraMissing: the model or an extra is not installed.
             DataError: the rows do not fit.
         """
-        settings: dict[str, Any] = {"task": "generate", "model": _MODEL}
+        key = re.sub(r"[^a-z0-9_-]+", "-", model.lower()).strip("-_0123456789") or "writer"
+        settings: dict[str, Any] = {"task": "generate", "model": key}
         plan = Plan(
             name=options.get("name", "generator"),
             settings=settings,
             rows=_rows(texts, replies),
             test=None if test is None else _rows(*test),
-            tables={("models", _MODEL): {"engine": "llama", "name": model}},
+            tables={("models", key): {"engine": "llama", "name": model}},
         )
         return cls._fit(plan, options)
 

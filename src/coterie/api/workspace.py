@@ -33,6 +33,8 @@ Tables = Mapping[tuple[str, str], Mapping[str, Any]]
 """Tables of `coterie.toml` by kind and name, such as `("knowledge", "documents")`."""
 
 _DATA_FILES = {"data": "data/{name}{suffix}", "test": "data/{name}.test{suffix}"}
+DOCUMENTS = "documents/{name}"
+"""Where texts of documents are in the folder of a network."""
 _OWN_FILES = {"report.json", "card.md"}
 
 
@@ -141,12 +143,11 @@ def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: b
         _write(path, tomlkit.dumps({"network": {"name": folder.resolve().name or "network"}}))
     with sole_editor(path):
         config = load_config(folder)
-        settings, tables = _described(stored, folder, name)
+        settings, tables, copies = _described(stored, folder, name)
         text = path.read_bytes().decode("utf-8")
         edited = _edited(text, config, name, settings, tables, replace=replace)
-        for key in _DATA_FILES:
-            if key in settings:
-                copy_file(stored.folder / getattr(stored.section, key), folder / str(settings[key]))
+        for source, target in copies.items():
+            _copy(source, target)
         if edited != text:
             write_bytes(path, edited.encode())
     _index(folder, tables, Silent())
@@ -160,21 +161,29 @@ def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpeciali
     return store_version(registry, name, files, {**stored.version.report, "name": name})
 
 
-def _described(stored: StoredSpecialist, folder: Path, name: str) -> tuple[dict[str, Any], dict[tuple[str, str], Any]]:
-    """Its section and the tables that the section names, as the other network has them."""
+def _described(
+    stored: StoredSpecialist, folder: Path, name: str
+) -> tuple[dict[str, Any], dict[tuple[str, str], Any], dict[Path, Path]]:
+    """Its section, the tables that the section names and the files to copy, as the other network has them."""
     section, config = stored.section, stored.config
-    settings = _as_written(section)
+    settings, tables, copies = _as_written(section), dict[tuple[str, str], Any](), dict[Path, Path]()
     for key, place in _DATA_FILES.items():
-        if settings.get(key):
-            settings[key] = place.format(name=name, suffix=Path(settings[key]).suffix)
-    tables: dict[tuple[str, str], Any] = {}
-    for key in section.knowledge:
+        if written := settings.get(key):
+            settings[key] = place.format(name=name, suffix=Path(written).suffix)
+            copies[stored.folder / written] = folder / settings[key]
+    named = {key: name if key == stored.name else key for key in section.knowledge}
+    for key, renamed in named.items():
         table = _as_written(config.knowledge[key])
-        table["paths"] = [_moved(stored.folder, folder, each, key) for each in table.get("paths", ())]
-        tables["knowledge", key] = table
+        paths = [stored.folder / each for each in table.get("paths", ())]
+        inside = {each: _within(each, stored.folder, renamed) for each in paths}
+        table["paths"] = [place or str(each.resolve()) for each, place in inside.items()]
+        copies |= {each: folder / place for each, place in inside.items() if place}
+        tables["knowledge", renamed] = table
+    if named:
+        settings["knowledge"] = list(named.values())
     if section.model is not None:
         tables["models", section.model] = _as_written(config.models[section.model])
-    return settings, tables
+    return settings, tables, copies
 
 
 def _as_written(section: BaseModel) -> dict[str, Any]:
@@ -182,16 +191,22 @@ def _as_written(section: BaseModel) -> dict[str, Any]:
     return section.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
-def _moved(source: Path, target: Path, path: str, key: str) -> str:
-    """Where documents are in the other network: those inside the folder are copied, others stay."""
-    found = (source / path).resolve()
-    if not found.is_relative_to(source.resolve()):
-        return str(found)
-    name = path if found.is_file() else key
-    place = target / name
-    if found != place.resolve():
-        shutil.copytree(found, place, dirs_exist_ok=True) if found.is_dir() else copy_file(found, place)
-    return name
+def _within(path: Path, folder: Path, name: str) -> str:
+    """Where documents go in another network if they are inside this one; empty if they stay where they are."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return ""
+    return DOCUMENTS.format(name=name) if path.is_dir() else f"{DOCUMENTS.format(name=name)}/{path.name}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder to where nothing else stays."""
+    if source.resolve() == target.resolve():
+        return
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        copy_file(source, target)
 
 
 def _edited(text: str, config: Config, name: str, settings: Mapping[str, Any], tables: Tables, *, replace: bool) -> str:

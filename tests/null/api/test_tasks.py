@@ -137,17 +137,43 @@ def test_answers(answerer, tmp_path):
     question = "How many days of paid leave do I have?"
     answer = answerer.ask(question)
 
-    assert answer.citations[0].document == "documents/leave.md"
+    assert answer.citations[0].document == "documents/answerer/leave.md"
     assert "28 days" in answer.text
     assert "28 days" in answer._repr_html_()
-    assert answerer.ask(question, document="documents/travel.md").text != answer.text
+    assert answerer.ask(question, document="documents/answerer/travel.md").text != answer.text
     assert [each.text for each in answerer.predict([question])] == [answer.text]
     assert answerer.evaluate([question, "What is the capital of Peru?"], ["28 days", None]).n == 2
     answerer.save(tmp_path, name="handbook")
-    assert (tmp_path / "documents" / "leave.md").read_text() == DOCUMENTS["leave.md"]
+    assert (tmp_path / "documents" / "handbook" / "leave.md").read_text() == DOCUMENTS["leave.md"]
     assert Answerer.load(tmp_path).ask(question).text == answer.text
     with coterie.connect(tmp_path) as network:
-        assert network.ask(question).citations[0].document == "documents/leave.md"
+        assert network.ask(question).citations[0].document == "documents/handbook/leave.md"
+
+
+def test_two_answerers_in_one_network(answerer, tmp_path):
+    """Each has an index and a folder of its own; documents that are gone do not stay."""
+    other = Answerer.fit(["The canteen is open from 11 to 14 o'clock.", "Parking is free."])
+    answerer.save(tmp_path, name="handbook")
+    other.save(tmp_path, name="canteen")
+    with pytest.raises(InputError, match="other settings"):
+        Answerer.fit(tmp_path / "documents", name="canteen").save(tmp_path)
+    (tmp_path / "documents" / "canteen" / "old.txt").write_text("The canteen is closed.")
+    other.save(tmp_path, name="canteen")
+
+    assert sorted(path.name for path in (tmp_path / "documents" / "canteen").iterdir()) == ["1.txt", "2.txt"]
+    assert "28 days" in Answerer.load(tmp_path, "handbook").ask("How many days of paid leave do I have?").text
+    assert "11 to 14" in Answerer.load(tmp_path, "canteen").ask("When is the canteen open?").text
+
+
+def test_answers_calibrated_on_questions():
+    """Questions with and without an answer in the documents are what it is measured on."""
+    rooms = [f"Room {number} has {number * 2} seats." for number in range(1, 31)]
+    questions = [f"How many seats has room {number}?" for number in range(1, 31)]
+    answers = [f"{number * 2} seats" for number in range(1, 26)] + [None] * 5
+    answerer = Answerer.fit({"rooms.md": "\n\n".join(rooms[:25])}, questions, answers, rungs=["lexical"])
+
+    assert answerer.report["data"]["train"]["rows"] > 0
+    assert answerer.metrics["n"] > 0
 
 
 def test_documents_of_a_folder_stay_where_they_are(tmp_path):
