@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
@@ -10,7 +11,7 @@ import numpy as np
 from coterie.api.inputs import Values, check_lengths, check_several_labels, read_column, read_labels, read_texts
 from coterie.api.options import FitOptions
 from coterie.api.specialists import TextSpecialist
-from coterie.api.workspace import Plan
+from coterie.api.workspace import Plan, shared_encoder
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
@@ -102,6 +103,12 @@ class Classifier(TextSpecialist):
         """
         several = bool(self._stored.section.multi_label)
         return self._evaluate(_rows(texts, labels, several=several, optional=True))
+
+    def _encoded(self, rows: Sequence[Row]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        if self.rung not in {"embedding", "chain"}:
+            return None, None
+        texts = [row.text for row in rows]
+        return shared_encoder().encode(texts), shared_encoder().exceeds(texts)
 
     @property
     def _labels(self) -> tuple[str, ...]:
