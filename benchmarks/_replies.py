@@ -27,10 +27,10 @@ from coterie.learning.progress import Progress
 from coterie.models.locate import locate
 from coterie.specialists.artefacts import ADAPTER_FILE
 from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.sentences import split_sentences
 from coterie.tasks.loading import load_specialist
+from coterie.text.segmentation import split_sentences
 from coterie.training.train import train
-from coterie.types import ContextView, Delta, Entry, Fact, Finding, Label, Output, Prompt, Task
+from coterie.types import SYSTEM, CallContext, ContextView, Delta, Entry, Fact, Finding, Label, Output, Prompt, Task
 
 MESSAGES, HELP, PAIRS = "data/triage.test.csv", "data/help.jsonl", "data/reply.pairs.csv"
 FEWEST = 20  # pieces of a draft that has a pace
@@ -45,18 +45,18 @@ class Clocked:
         self.engine = engine
         self.times: list[float] = []
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """The engine's outputs."""
-        return await self.engine.run(batch)
+        return await self.engine.run(batch, call=call)
 
     async def close(self) -> None:
         """Close the engine."""
         await self.engine.close()
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """The engine's stream, each piece noted."""
         self.times = []
-        async with aclosing(cast("AsyncGenerator[Delta | Output]", self.engine.stream(prompt))) as events:
+        async with aclosing(cast("AsyncGenerator[Delta | Output]", self.engine.stream(prompt, call=call))) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     self.times.append(time.perf_counter())

@@ -168,7 +168,7 @@ class Remembering:
         """Encode everything anew: this question is timed."""
         self._known: dict[str, Output] = {}
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: object = None) -> Sequence[Output]:
         """One output a prompt."""
         new = [each for each in batch if self.forgets or each.text not in self._known]
         if new:

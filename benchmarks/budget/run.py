@@ -36,10 +36,10 @@ from coterie.config.budgets import BudgetSection
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.errors import BudgetExceeded, Overloaded
-from coterie.generalist.generalist import Generalist
-from coterie.governance.budgets import Spending, open_budgets
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.network.pipeline import Network
+from coterie.limits.limits import Spending, open_limits
+from coterie.network.network import Network
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply
 from coterie.types import Answer, Context, ContextView, Delta, Finding, Part, Request, Route, SpecialistCard, Task
@@ -125,7 +125,7 @@ class Doubts:
 
     card = SpecialistCard(name="doubt", task="classify", description="", rung="lexical", version="0")
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads nothing
+    async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """An abstention."""
         return Finding(
             specialist="doubt", value=None, text="", confidence=0.0, accepted=False, reason="doubt", label=task.label
@@ -135,7 +135,7 @@ class Doubts:
 class One:
     """A router that knows one."""
 
-    async def route(self, request: Request, context: Context) -> Route:  # noqa: ARG002 - it reads nothing
+    async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """To the one."""
         return Route(parts=(Part(text=request.text, waves=(("doubt",),), score=1.0),), reason="the only one")
 
@@ -155,7 +155,7 @@ async def open_it(folder: Path, urls: list[str], requests: int) -> Network:
         )
         for name, url in zip(("large", "other"), urls, strict=True)
     }
-    budgets = open_budgets(sections(requests), folder)
+    budgets = open_limits(sections(requests), folder)
     gate = Gate(ClearancePolicy(), budgets)
     # A circuit breaker would turn most of the requests away while a probe hangs, and the budgets would not be reached.
     engines = {name: gate.open(name, model, threshold=NEVER) for name, model in models.items()}
@@ -172,9 +172,9 @@ async def open_it(folder: Path, urls: list[str], requests: int) -> Network:
         ),
         meter=meter,
         encoder=EchoEngine(),
-        generalist=Generalist([(engines[name], models[name]) for name in models], section, meter=meter),
+        generalist=PromptedGeneralist([(engines[name], models[name]) for name in models], section, meter=meter),
         engines=tuple(engines.values()),
-        budget=budgets,
+        limits=budgets,
     )
 
 
@@ -248,7 +248,7 @@ def measure(requests: int, seed: int, record: Record) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         bills, outcomes, seconds = asyncio.run(contend(folder, requests, seed))
-        budgets = open_budgets(sections(requests), folder)
+        budgets = open_limits(sections(requests), folder)
         stand = budgets.spending()
         asyncio.run(budgets.close())
     limits = sections(requests)

@@ -29,7 +29,7 @@ from _data import LENDER
 from _record import Bar, Record, arguments, sha256
 from coterie import open_network
 from coterie.errors import Overloaded, ReleaseRefused
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.testing import FakeOpenAIServer
 from coterie.types import Answer, Delta, Label, Request
 from servers import misbehaving

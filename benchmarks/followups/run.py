@@ -43,7 +43,18 @@ from coterie.learning.progress import Silent
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.types import Answer, Citation, ContextView, Finding, Label, Passage, Request, SpecialistCard, Task
+from coterie.types import (
+    SYSTEM,
+    Answer,
+    Citation,
+    ContextView,
+    Finding,
+    Label,
+    Passage,
+    Request,
+    SpecialistCard,
+    Task,
+)
 
 CLAIM = "A follow-up question is answered as what it means: the session gives back what it leaves out."
 HERE = Path(__file__).parent
@@ -91,7 +102,7 @@ class Health:
         knowledge=("health",),
     )
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """The passages in the order they were found."""
         found = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
         found.sort(key=lambda passage: -passage.score)
@@ -225,7 +236,7 @@ async def network_of(folder: Path, shelf: LocalShelf, medical: Medical) -> Netwo
     names = [name for name in network.specialists if name != "health"]
     profiles = {name: Profile.from_bytes(registry.champion(name).files[PROFILE_FILE]) for name in names}
     hints = hint_texts(Health.card.description, ())
-    vectors = np.stack([np.asarray(o.vector) for o in await network.embed([*medical.others, *hints])])
+    vectors = np.stack([np.asarray(o.vector) for o in await network.embed([*medical.others, *hints], call=SYSTEM)])
     profiles["health"] = make_profile(
         vectors[: len(medical.others)],
         ["question"] * len(medical.others),

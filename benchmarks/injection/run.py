@@ -36,7 +36,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.governance.egress import ClearancePolicy
 from coterie.governance.injection import orders_in
 from coterie.learning.metrics import bootstrap_mean
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.protocols import Store
 from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Flow, Label, Request

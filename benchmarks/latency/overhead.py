@@ -25,7 +25,7 @@ from load import chat_body, run_load
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.serve import serve
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.types import (
     Context,
     ContextView,
@@ -58,12 +58,12 @@ class Nothing:
     name: str = "nothing"
     clearance: Label = Label.RESTRICTED
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """Always here."""
         del context
         return Route(parts=(Part(text=request.text, waves=(("nothing",),), score=1.0),), reason="always")
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """Always the same."""
         del task, view
         return FINDING
@@ -88,7 +88,7 @@ class Nothing:
         """Forgotten."""
         del trace_id, tenant
 
-    async def run(self, batch: list[Prompt]) -> list[Output]:
+    async def run(self, batch: list[Prompt], *, call: object = None) -> list[Output]:
         """Empty."""
         return [Output(usage=Usage()) for _ in batch]
 
@@ -102,7 +102,7 @@ class Words(Nothing):
 
     card: SpecialistCard = SPEAKING
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    async def speak(self, task: Task, view: ContextView, *, call: object = None) -> AsyncIterator[Delta | Finding]:
         """Each leaves before the next is made."""
         del task, view
         for _ in range(10):

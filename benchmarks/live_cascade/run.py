@@ -28,11 +28,11 @@ from coterie import open_network
 from coterie.config.file import LlamaModel
 from coterie.learning.asked import AskedModel
 from coterie.learning.metrics import bootstrap_mean
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.tasks.classify.prompted import FewShot
 from coterie.training.train import train
-from coterie.types import ContextView, Label, Request, Task
+from coterie.types import SYSTEM, ContextView, Label, Request, Task
 from headlines.run import headline_rows
 from intents.run import banking_rows
 from prompted.run import INSTRUCTIONS, MODEL_SHA256
@@ -188,7 +188,7 @@ async def alone(asked: AskedModel, prompting: FewShot, rows: Sequence[Row]) -> l
     engine, answers = asked.open(), []
     try:
         for row in rows:
-            (output,) = await engine.run([prompting.prompt(row.text[: 4 * WINDOW // 2], (), Label.PUBLIC)])
+            (output,) = await engine.run([prompting.prompt(row.text[: 4 * WINDOW // 2], (), Label.PUBLIC)], call=SYSTEM)
             value = prompting.read(output.text, prompting.labels)
             answers.append(Answered(value=value, cpu_seconds=output.usage.cpu_seconds))
             print(".", end="", flush=True)

@@ -231,7 +231,7 @@ def orders(text: str, setting: Setting) -> str:
     return f"{order} {text}" if setting.random.random() < 0.5 else f"{closed} {order}"
 
 
-def paraphrase(text: str, setting: Setting) -> str:  # noqa: ARG001 - every noise has the same form
+def paraphrase(text: str, setting: Setting) -> str:
     """Other words for the same: whatever of the list occurs in it."""
     for pattern, other in _REWORDED:
         text = re.sub(pattern, other, text, flags=re.IGNORECASE)

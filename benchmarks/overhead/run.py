@@ -32,10 +32,10 @@ from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.engines.openai import OpenAIEngine
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.protocols import Store, StreamingEngine
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine
@@ -83,7 +83,7 @@ class Instant:
         name="triage", task="classify", description="", rung="lexical", version="0", writes=("intent",)
     )
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002
+    async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """At once."""
         return Finding(
             specialist="triage",
@@ -102,7 +102,7 @@ class Instant:
 class Everything:
     """A router that sends everything to it."""
 
-    async def route(self, request: Request, context: Context) -> Route:  # noqa: ARG002
+    async def route(self, request: Request, context: Context, *, call: object = None) -> Route:
         """One part."""
         return Route(parts=(Part(text=request.text, waves=(("triage",),), score=1.0),), reason="there is nobody else")
 
@@ -110,14 +110,14 @@ class Everything:
 class Nothing:
     """A detector that finds nothing, and a store that keeps nothing."""
 
-    def find(self, text: str) -> tuple[()]:  # noqa: ARG002
+    def find(self, text: str) -> tuple[()]:
         """Nothing."""
         return ()
 
     async def settle(self, settlement: Settlement) -> None:
         """Nothing."""
 
-    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:  # noqa: ARG002
+    async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
         """Nothing."""
         return Context()
 
@@ -142,7 +142,7 @@ def network(engine: StreamingEngine, store: Store, **more: Any) -> Network:  # n
         store=store,
         meter=CostMeter(AccountingSection(), {"large": MODEL}, "large"),
         encoder=EchoEngine("onnx"),
-        generalist=Generalist([(engine, MODEL)], GeneralistSection(model="large")),
+        generalist=PromptedGeneralist([(engine, MODEL)], GeneralistSection(model="large")),
         engines=(engine,),
         **more,
     )

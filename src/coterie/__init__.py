@@ -31,20 +31,19 @@ if TYPE_CHECKING:
     from coterie.api.classifier import Classifier
     from coterie.api.extractor import Extractor
     from coterie.api.generator import Generator
-    from coterie.api.network import Connection, connect
+    from coterie.api.network import SyncNetwork, connect
     from coterie.api.pairs import PairClassifier
     from coterie.api.predictions import Prediction
     from coterie.api.scorer import Scorer
     from coterie.assembly import open_network
     from coterie.errors import CoterieError
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.types import Answer, Delta, Document, Finding, Label, Request
 
 __all__ = [
     "Answer",
     "Answerer",
     "Classifier",
-    "Connection",
     "CoterieError",
     "Delta",
     "Document",
@@ -57,6 +56,7 @@ __all__ = [
     "Prediction",
     "Request",
     "Scorer",
+    "SyncNetwork",
     "__version__",
     "connect",
     "open_network",
@@ -68,7 +68,6 @@ _HOMES = {
     "Answer": "types",
     "Answerer": "api.answerer",
     "Classifier": "api.classifier",
-    "Connection": "api.network",
     "CoterieError": "errors",
     "Delta": "types",
     "Document": "types",
@@ -76,11 +75,12 @@ _HOMES = {
     "Finding": "types",
     "Generator": "api.generator",
     "Label": "types",
-    "Network": "network.pipeline",
+    "Network": "network.network",
     "PairClassifier": "api.pairs",
     "Prediction": "api.predictions",
     "Request": "types",
     "Scorer": "api.scorer",
+    "SyncNetwork": "api.network",
     "connect": "api.network",
     "open_network": "assembly",
 }

@@ -14,20 +14,19 @@ from threadpoolctl import threadpool_limits
 
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
-from coterie.accounting.overhead import Overhead
-from coterie.cascade.purse import BudgetedEngine, Price, Purse
+from coterie.accounting.overhead import ProcessOverhead
 from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import open_audit
-from coterie.governance.budgets import Budgets, open_budgets
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.knowledge.open import open_declared
+from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.files import checksum_of
 from coterie.models.locate import describe_model, locate
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality
 from coterie.policy.outcomes import read_outcomes
@@ -52,6 +51,7 @@ from coterie.tasks.extract.model import ExtractSpecialist
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.text.language import detect
 from coterie.types import Request
 
 
@@ -78,14 +78,14 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
     _check_encoder(versions, encoder)
     _check_models(config, versions)
     above = config.generalist if config.generalist and config.generalist.escalate else None
-    budgets = open_budgets(config.budgets, folder)
+    limits = open_limits(config.budgets, folder, per_1000=config.policy.budget)
     detector = await asyncio.to_thread(open_detector, config.privacy, folder)
     large = {above.model, *above.fallback} if above else set()
-    models = await open_models(config, folder, versions, also=large, budgets=budgets, detector=detector)
+    models = await open_models(config, folder, versions, also=large, limits=limits, detector=detector)
     policy = cost_quality_policy(config, folder, versions)
-    models = _budgeted(config, models, policy.purse)
     specialists = _specialists(config, versions, encoder, models, budget=memory)
     if warm:
+        await asyncio.to_thread(detect, "The first request waits for no table.")
         await _warm(config, specialists)
     store = _observed(config, await _open_store(config, folder))
     meter = CostMeter(
@@ -107,11 +107,12 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
         untrained=_untrained(config, versions),
         escalate_out_of_scope=bool(config.generalist and config.generalist.escalate_out_of_scope),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder, *models.values(), *_own_engines(specialists)),
         audit=audit,
-        budget=budgets,
-        overhead=Overhead(),
+        limits=limits,
+        overhead=ProcessOverhead(),
     )
 
 
@@ -150,6 +151,7 @@ async def open_preview(folder: Path | str) -> Preview:
         encoder=encoder,
         untrained=_untrained(config, versions),
         default_label=config.network.default_label,
+        language=config.network.language,
         name=config.network.name,
         engines=(encoder,),
     )
@@ -274,7 +276,7 @@ def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Ver
     aim = None
     if section.quality is not None or section.budget is not None:
         aim = Aim(quality=section.quality, budget=section.budget)
-    policy = CostQualityPolicy(default=aim, purse=None if section.budget is None else Purse(section.budget))
+    policy = CostQualityPolicy(default=aim)
     if above is None or not above.escalate:
         return policy
     found = {name: _calibration_outcomes(name, version) for name, version in versions.items()}
@@ -307,17 +309,6 @@ def _calibration_outcomes(name: str, version: Version) -> CalibrationOutcomes | 
             f"Version {version.version} of {name!r} cannot be read: {type(error).__name__} {error}.",
             hint=f"Train it again: coterie train {name}",
         ) from error
-
-
-def _budgeted(config: Config, models: Mapping[str, StreamingEngine], purse: Purse | None) -> dict[str, StreamingEngine]:
-    """Remote models behind the budgets; what runs in this process is not paid for by the question."""
-    found = dict(models)
-    for name, model in config.models.items():
-        if name in found and isinstance(model, OpenAIModel):
-            now = model.prices_at()
-            price = Price(price_in=now.tokens_in, price_out=now.tokens_out, retries=model.retries)
-            found[name] = BudgetedEngine(found[name], price, purse)
-    return found
 
 
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:
@@ -353,7 +344,7 @@ async def open_models(
     versions: Mapping[str, Version],
     *,
     also: Collection[str] = (),
-    budgets: Budgets | None = None,
+    limits: StoredLimits | None = None,
     detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
     """An engine for each model that these versions need; remote ones are reached through the gate only.
@@ -363,7 +354,7 @@ async def open_models(
         folder: The network's.
         versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
         also: Keys of `[models]` that are needed besides.
-        budgets: What calls of remote models are held to.
+        limits: What calls of remote models are held to.
         detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
 
     Raises:
@@ -372,7 +363,7 @@ async def open_models(
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
     used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
-    gate = Gate(ClearancePolicy(), budgets, detector=detector)
+    gate = Gate(ClearancePolicy(), limits, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
         if name not in used:
@@ -452,9 +443,9 @@ def _router(
     )
 
 
-def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> Generalist | None:
+def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> PromptedGeneralist | None:
     section = config.generalist
     if section is None or not section.escalate:
         return None
     chain = [(models[name], config.models[name]) for name in (section.model, *section.fallback)]
-    return Generalist(chain, section, meter=meter)
+    return PromptedGeneralist(chain, section, meter=meter)

@@ -6,15 +6,18 @@ Each protocol has a contract test in `coterie.testing`: run it on your own imple
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from coterie.types import (
-    Account,
     AuditEvent,
+    CallContext,
     Context,
     ContextView,
     Delta,
+    Document,
+    DocumentAnswer,
     Feedback,
     Finding,
     Flow,
@@ -24,7 +27,9 @@ from coterie.types import (
     LedgerSummary,
     Output,
     Passage,
+    Principal,
     Prompt,
+    Pseudonyms,
     Request,
     Route,
     SessionSummary,
@@ -46,6 +51,9 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """What runs weights. Specialists and routers call it; it knows neither.
 
+    `call` says on whose behalf. An engine in this process may leave it alone; one that other engines stand behind
+    passes it on. It has no default here, so that nobody forgets to say it; an implementation may give it one.
+
     A native call never blocks the event loop. Each output carries a `Usage` with tokens, milliseconds
     and CPU-seconds; joules and money are added by the `Meter`.
     """
@@ -55,7 +63,7 @@ class Engine(Protocol):
     clearance: Label
     """The most sensitive label it may see in clear; engines in this process have `restricted`."""
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """One output a prompt, in order. Raises an `EngineError`, never a library's own exception."""
         ...
 
@@ -68,7 +76,7 @@ class Engine(Protocol):
 class StreamingEngine(Engine, Protocol):
     """An engine that gives text as it is made."""
 
-    def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         """Yields deltas, then exactly one `Output` with the whole text.
 
         Closing the iterator early stops the generation within a token.
@@ -85,9 +93,10 @@ class Specialist(Protocol):
         """What the rest of the network knows of it; a plain attribute will do."""
         ...
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
         """Answer or abstain. Doubt is a finding that is not accepted, not an exception.
 
+        `call` is passed on to every engine that is asked.
         The finding's label is at least the task's label and that of every entry it used.
         """
         ...
@@ -97,7 +106,7 @@ class Specialist(Protocol):
 class SpeakingSpecialist(Specialist, Protocol):
     """A specialist whose answer can be shown while it is being made."""
 
-    def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    def speak(self, task: Task, view: ContextView, *, call: CallContext) -> AsyncIterator[Delta | Finding]:
         """Yields deltas, then exactly one `Finding`.
 
         A delta is final: only text that stands whatever comes after it may be yielded. The deltas
@@ -107,10 +116,83 @@ class SpeakingSpecialist(Specialist, Protocol):
 
 
 @runtime_checkable
+class Generalist(Specialist, Protocol):
+    """A large model above the specialists that can do more than answer a task. The network asks it last."""
+
+    @property
+    def composes(self) -> bool:
+        """Whether it is to make one text of several findings."""
+        ...
+
+    def begin(self) -> Generalist:
+        """One request's use of it, with the time and the limits of one request."""
+        ...
+
+    async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext) -> Finding:
+        """One text of several findings, or an abstention with the reason."""
+        ...
+
+
+@runtime_checkable
+class DocumentAnswerer(Protocol):
+    """Answers a question about a long document that came with the request. Called in place of the specialists."""
+
+    @property
+    def name(self) -> str:
+        """By which a key may be allowed to have documents read."""
+        ...
+
+    async def answer(
+        self, task: Task, document: Document, *, large: Specialist | None, call: CallContext
+    ) -> DocumentAnswer:
+        """The answer with what was read for it. `large` may plan and conclude, if there is one; it sees quotes only."""
+        ...
+
+
+@runtime_checkable
+class AcceptancePolicy(Protocol):
+    """The network's policy between quality and cost. Called when a request is admitted, and for each consultation."""
+
+    def aim_of(self, request: Request) -> object:
+        """What the request aims at, None for nothing. Raises `InputError` where that cannot be."""
+        ...
+
+    def set_for(self, task: Task, specialist: str, request: Request) -> Task:
+        """The task as a specialist gets it, with the confidence from which its answer is kept where the policy says."""
+        ...
+
+
+@runtime_checkable
+class PseudonymSessions(Protocol):
+    """Keeps what stands for what in which session. Called when a request is admitted."""
+
+    def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
+        """Those of a tenant's session, some of their own without one; a session that has not begun starts afresh."""
+        ...
+
+
+class Attendance(Protocol):
+    """One request's part in what the network does beside the steps."""
+
+    def step(self) -> Step:
+        """What it took so far, as a step of the ledger."""
+        ...
+
+
+@runtime_checkable
+class Overhead(Protocol):
+    """Counts what answering takes beside the steps of the findings. Called once a request."""
+
+    def attend(self) -> AbstractContextManager[Attendance]:
+        """A request is at work inside."""
+        ...
+
+
+@runtime_checkable
 class Router(Protocol):
     """Reads a request and names the specialists to ask. Called once a request, unless one is pinned."""
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call: CallContext) -> Route:
         """A route with a reason; one without parts means that no specialist fits."""
         ...
 
@@ -128,11 +210,13 @@ class Retriever(Protocol):
         tenant: str = "default",
         vector: np.ndarray | None = None,
         document: str | None = None,
+        call: CallContext,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first; of one `document` only, where it is named.
 
         What is above `clearance` or another tenant's is left out before ranking: it changes no passage, no score, no
         count and no order of what is found. `vector` (D,) is the query's encoding, where the caller has it already.
+        What searching takes is put on the bill of `call`.
         What it cannot do it raises as an error of Coterie: the network goes on with other shelves, or abstains.
         """
         ...
@@ -240,12 +324,13 @@ class Audit(Protocol):
 
 
 @runtime_checkable
-class Budget(Protocol):
+class Limits(Protocol):
     """Counts what may be asked. Called by the network for each request before anything is done for it."""
 
-    async def admit(self, account: Account) -> Sequence[int]:
+    async def admit(self, principal: Principal, *, earns: bool = True) -> Sequence[int]:
         """Count one request, and reserve what it may take; numbers for `settle`, none if nothing was reserved.
 
+        `earns` is False for one that asks no model, such as for embeddings: it brings no share of a cascade's budget.
         Raises `BudgetExceeded`, and counts nothing, if not enough is left.
         """
         ...

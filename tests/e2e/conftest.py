@@ -12,7 +12,7 @@ import pytest
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.serve import serve
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 
 # Test folders are no packages, so the fakes are taken from their file.
 network = runpy.run_path(str(Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"))["network"]

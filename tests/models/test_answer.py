@@ -91,7 +91,7 @@ def test_a_long_document_that_comes_with_the_question(folder):
     assert "governed by the laws of the State of Oklahoma" in " ".join(answer.text.split())
     finding = answer.trace.findings[-1]
     assert all(text[each.start : each.end] == each.text for each in (*finding.citations, *finding.evidence))
-    assert [stage.name for stage in answer.trace.stages][-4:] == ["plan", "read", "synthesise", "first text"]
+    assert [stage.name for stage in answer.trace.stages][-4:] == ["plan", "read", "compose", "first text"]
 
 
 def test_a_document_of_the_shelf(folder, capsys):

@@ -82,7 +82,7 @@ class Reader:
         """As the real one is made of a `[models]` entry."""
         return cls({adapter: file.stat().st_size for adapter, file in adapters.items()})
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """One answer a prompt, its pieces words."""
         return [self._answer(prompt) for prompt in batch]
 

@@ -17,8 +17,8 @@ from coterie.tasks.generate.draft import Drafting
 from coterie.tasks.generate.exchanges import EXCHANGES, INSTRUCTION
 from coterie.tasks.generate.grounding import check_grounding
 from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.sentences import split_sentences
 from coterie.testing import check_specialist
+from coterie.text.segmentation import split_sentences
 from coterie.types import ContextView, Delta, Entry, Fact, Finding, Label, SpecialistCard, Task
 
 pytest.importorskip("xllamacpp")

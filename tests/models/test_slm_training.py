@@ -53,7 +53,7 @@ class Engine:
         """As the real one is made of a `[models]` entry."""
         return cls(name, path, adapters=adapters)
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Log-likelihoods, one a choice."""
         return [Output(scores=np.array([self._score(prompt, each) for each in prompt.choices])) for prompt in batch]
 

@@ -55,7 +55,7 @@ class Engine:
         """As the real one is made of a `[models]` entry."""
         return cls(adapters)
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """One text a prompt."""
         return [self._write(prompt) for prompt in batch]
 

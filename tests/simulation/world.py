@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from coterie.governance.budgets import Budgets
+
 from coterie.accounting.meter import CostMeter
 from coterie.config.accounting import AccountingSection
 from coterie.config.budgets import BudgetSection
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.errors import CoterieError, StoreError
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
 from coterie.governance.audit_lines import read_entry
 from coterie.governance.audit_verification import verify_audit
-from coterie.governance.budgets import Budgets
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.pseudonyms import PseudonymBook
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine, FakeClock
 from coterie.types import Answer, AuditEvent, Label, Request
@@ -174,7 +175,7 @@ class World:
             meter=meter,
             encoder=EchoEngine("onnx"),
             knowledge={SHELF: OddShelf(self.passages, self.drawn(), shelf=SHELF, tenants=owners)},
-            generalist=Generalist([engines[name] for name in self.chain], self.generalist, meter=meter),
+            generalist=PromptedGeneralist([engines[name] for name in self.chain], self.generalist, meter=meter),
             escalate_out_of_scope=self.generalist.escalate_out_of_scope,
             engines=[engine for engine, _ in engines.values()],
             audit=audit,

@@ -12,7 +12,7 @@ OVERHEAD = "network"
 """Producer of the row; its engine is `python`."""
 
 
-class Overhead:
+class ProcessOverhead:
     """Splits the CPU time that no step claims evenly among the requests at work at the time.
 
     A request's row is made before it is written down, so what writing it takes is added to the next row. What the
@@ -27,9 +27,9 @@ class Overhead:
         self._owed = 0.0
 
     @contextmanager
-    def attend(self) -> Iterator[Attendance]:
+    def attend(self) -> Iterator[RequestAttendance]:
         """A request is at work inside."""
-        attendance = Attendance(self)
+        attendance = RequestAttendance(self)
         try:
             with self._shared.share() as attendance.share:
                 yield attendance
@@ -42,12 +42,12 @@ class Overhead:
         return owed
 
 
-class Attendance:
+class RequestAttendance:
     """One request's part in the overhead."""
 
     share: CpuShare
 
-    def __init__(self, overhead: Overhead) -> None:
+    def __init__(self, overhead: ProcessOverhead) -> None:
         self._overhead = overhead
         self.told = 0.0
         """CPU-seconds that stand in its row."""

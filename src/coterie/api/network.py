@@ -14,7 +14,7 @@ from coterie.assembly import open_network
 from coterie.errors import InputError
 from coterie.knowledge.parsed import Unreadable
 from coterie.knowledge.reading import FileReader
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.runtime.bridge import BackgroundLoop
 from coterie.types import Answer, Delta, Document, Label, Message, Request, SpecialistCard
 
@@ -71,7 +71,7 @@ class AnswerStream:
         self._events.close()  # type: ignore[attr-defined]
 
 
-class Connection:
+class SyncNetwork:
     """An open network for scripts and notebooks, made by `connect`. A context manager that closes it."""
 
     def __init__(self, folder: Path | str, *, warm: bool = False) -> None:
@@ -119,10 +119,10 @@ class Connection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Connection({str(self._folder)!r}, specialists={sorted(self.network.specialists)})"
+        return f"SyncNetwork({str(self._folder)!r}, specialists={sorted(self.network.specialists)})"
 
 
-def connect(folder: Path | str, *, warm: bool = False) -> Connection:
+def connect(folder: Path | str, *, warm: bool = False) -> SyncNetwork:
     """Open a trained network for synchronous use, also in a notebook.
 
     Args:
@@ -132,7 +132,7 @@ def connect(folder: Path | str, *, warm: bool = False) -> Connection:
     Raises:
         SetupError: something is missing or wrong; the hint says which command fixes it.
     """
-    return Connection(folder, warm=warm)
+    return SyncNetwork(folder, warm=warm)
 
 
 def request_of(text: str | Request, **options: Unpack[AskOptions]) -> Request:

@@ -28,7 +28,7 @@ from coterie.cli.output import Json, clean, console, dim, give, one_line, remark
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.types import Answer, Document, Finding, Label, Release, Request, Scalar, Trace
 
 

@@ -13,7 +13,7 @@ from coterie.errors import UnknownSpecialist
 if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.config.specialists import SpecialistSection
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
     from coterie.registry.registry import Registry
     from coterie.store.sqlite import SQLiteStore
     from coterie.types import AuditEvent

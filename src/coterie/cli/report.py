@@ -21,7 +21,7 @@ from coterie.runtime.files import write_bytes
 if TYPE_CHECKING:
     from coterie.config.budgets import BudgetSection
     from coterie.config.file import Config
-    from coterie.governance.budgets import Spending
+    from coterie.limits.limits import Spending
     from coterie.protocols import Store
     from coterie.types import Ledger, LedgerSummary
 
@@ -190,10 +190,10 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
 
 def budgets(context: typer.Context, *, as_json: Json = False) -> None:
     """Show each budget: its span, what was taken of which limit, and what is reserved for calls that run."""
-    from coterie.governance.budgets import open_budgets
+    from coterie.limits.limits import open_limits
 
     config = configured(context.obj)
-    opened = open_budgets(config.budgets, context.obj)
+    opened = open_limits(config.budgets, context.obj)
     found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
     run(opened.close())
     rows = [

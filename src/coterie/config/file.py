@@ -60,6 +60,9 @@ class NetworkSection(_Section):
     """Shown in reports and in the gateway's model list."""
     default_label: Label = Label.INTERNAL
     """Sensitivity of a request that carries none."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    """Language of a request whose own cannot be told, such as `"de"`. With a region, such as `"en-GB"`, dates and
+    amounts of requests in that language are read as the region writes them."""
     memory: Memory | None = None
     """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
     asked for longest make room.

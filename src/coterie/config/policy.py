@@ -20,8 +20,8 @@ class PolicySection(BaseModel):
     budget: Money | None = None
     """Money per 1,000 requests that remote models may cost in all; left out, no limit.
 
-    A thousandth comes in with each request, and the most that a question can cost is set aside before it is asked,
-    fallbacks and retries included. A model whose price is unknown is not asked.
+    It comes in with each request, and the most that a call can cost is reserved before it is made, fallbacks and
+    retries included. A model whose price is unknown is not asked.
     """
     outcomes: str | None = None
     """JSONL file of recorded outcomes (docs/how-to/trade-cost-and-quality.md), the generalist among them.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
+from coterie.text.numerals import cardinals, english_ordinals
 from coterie.types import Context, FindingSummary, Label, Message, impersonal
 
 # --- English words that say nothing of what a question is about.
@@ -33,10 +34,6 @@ _JUDGING = "possible necessary important normal allowed free"
 _EMPTY = "been seems seemed looks looked appears appeared matter matters"
 _JOINING = "to for that if whether when"
 _ASKING = "how what when where which whose who why"
-_NUMBERS = """
-zero one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty hundred
-first second third fourth fifth dozen
-"""
 _RELATIVE = "today tomorrow tonight yesterday"
 _WEEK = """
 monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri weekday weekend
@@ -85,7 +82,7 @@ CLAUSE = frozenset(_JOINING.split())
 FUNCTION = frozenset(_COMMON.split())
 """Words that a question has whatever it is about."""
 ASKING = frozenset(_ASKING.split())
-COUNTS = frozenset(_NUMBERS.split())
+COUNTS = frozenset(cardinals("en", 99)) | frozenset(english_ordinals()) | {"hundred", "dozen"}
 """Numbers in words."""
 RELATIVE_DAYS = frozenset(_RELATIVE.split())
 DAYS = frozenset(_WEEK.split()) | RELATIVE_DAYS
@@ -102,7 +99,8 @@ SETTLED = frozenset(_SETTLED.split())
 
 # --- Whether a question leans on earlier ones: it points at something that it does not name, or leaves it out.
 #
-# Rules on words, for English: no model is asked. They were written on the development half of `benchmarks/followups`.
+# Rules on words, English only: no model is asked. They were written on the development half of
+# `benchmarks/followups`.
 
 DETAIL = "it says no more than when or how many"
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")

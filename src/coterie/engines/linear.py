@@ -24,7 +24,7 @@ from coterie.engines.features import NgramFeatures, stored_array
 from coterie.engines.tables import TableHead
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.runtime.cpu import CpuSpan
-from coterie.types import Label, Output, Prompt
+from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
 _INLINE_CHARACTERS = 4_000
 """Characters of a batch that is evaluated where it is called: it holds the event loop up for 2 ms at most."""
@@ -218,7 +218,7 @@ class LinearEngine:
         """Number of logits that its head gives."""
         return self._head.size
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """Logits for each prompt."""
         if sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch) <= _INLINE_CHARACTERS:
             return self._run(batch)

@@ -17,8 +17,7 @@ from coterie.config.file import LlamaModel as ModelSection
 from coterie.engines.batching import Batcher
 from coterie.engines.llama_native import Generation, LoadedLlama
 from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
-from coterie.runtime.cpu import on_the_bill
-from coterie.types import Delta, Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, Usage
 
 _WINDOW_STEP = 256
 """llama.cpp rounds a slot's window up to a multiple of this."""
@@ -111,7 +110,12 @@ class LlamaEngine:
         """Load, and read a prompt into every slot: later ones that begin like it start that much sooner."""
         await self.run([replace(prompt, max_tokens=1)] * self._parallel)
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(
+        self,
+        batch: Sequence[Prompt],
+        *,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it runs here
+    ) -> Sequence[Output]:
         """One text a prompt, or the scores of its choices. Raises `TooLong`, `Overloaded` or an `EngineError`."""
         generations = [self._generation(prompt) for prompt in batch]
         try:
@@ -120,7 +124,7 @@ class LlamaEngine:
             for generation in generations:
                 generation.stopped.set()
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """Pieces as they are generated, then the `Output`. Raises what `run` raises."""
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -132,7 +136,7 @@ class LlamaEngine:
             yield await task
         finally:
             if not task.done():
-                on_the_bill(self.name, Usage(cpu_seconds=self._model.leave(generation)))
+                call.charge(self.name, Usage(cpu_seconds=self._model.leave(generation)))
             generation.stopped.set()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -24,7 +24,7 @@ from coterie.engines.batching import Batcher
 from coterie.engines.unicode import valid_text
 from coterie.errors import ArtefactRefused
 from coterie.runtime.cpu import CpuSpan
-from coterie.types import Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 # --- One more output for a stored graph, without the library that edits graphs.
 #
@@ -192,7 +192,7 @@ class OnnxEncoder:
             dtype=bool,
         )
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """A unit vector for each prompt's `text`, with its tokens' states where they are asked for.
 
         Raises `Overloaded` when too many are waiting.

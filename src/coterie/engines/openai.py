@@ -29,8 +29,16 @@ from coterie.engines.openai_wire import (
     refusal,
 )
 from coterie.engines.unicode import estimate_tokens
-from coterie.errors import CoterieError, EngineBroken, EngineError, EngineRejected, Overloaded, TooLong
-from coterie.types import Delta, Failure, Output, Prompt
+from coterie.errors import (
+    BudgetExceeded,
+    CoterieError,
+    EngineBroken,
+    EngineError,
+    EngineRejected,
+    Overloaded,
+    TooLong,
+)
+from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt
 
 T = TypeVar("T")
 
@@ -94,7 +102,7 @@ class OpenAIEngine:
         self._dialect = Dialect()
         self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """One answer a prompt, asked side by side.
 
         Raises:
@@ -104,9 +112,9 @@ class OpenAIEngine:
         """
         for prompt in batch:
             self._check(prompt)
-        return await _together([self._answer(prompt) for prompt in batch])
+        return await _together([self._answer(prompt, call) for prompt in batch])
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """Pieces as they come, then the `Output`. Raises what `run` raises."""
         self._check(prompt)
         failures: tuple[Failure, ...] = ()
@@ -121,7 +129,7 @@ class OpenAIEngine:
                 return
             except EngineError as error:
                 error.failures = failures = (*failures, transcript.failure(error))
-                if started or not await self._pause(len(failures) - 1, error, waits):
+                if started or not await self._pause(failures, error, waits, prompt, call):
                     raise
             except Overloaded as error:
                 error.failures = failures
@@ -133,7 +141,7 @@ class OpenAIEngine:
 
     # --- tries -------------------------------------------------------------------------------------
 
-    async def _answer(self, prompt: Prompt) -> Output:
+    async def _answer(self, prompt: Prompt, call: CallContext) -> Output:
         failures: tuple[Failure, ...] = ()
         waits = _Waits(prompt.patience)
         while True:
@@ -142,19 +150,32 @@ class OpenAIEngine:
                 return replace(await self._whole(transcript), failures=failures)
             except EngineError as error:
                 error.failures = failures = (*failures, transcript.failure(error))
-                if not await self._pause(len(failures) - 1, error, waits):
+                if not await self._pause(failures, error, waits, prompt, call):
                     raise
             except Overloaded as error:
                 error.failures = failures
                 raise
 
-    async def _pause(self, attempt: int, error: EngineError, waits: _Waits) -> bool:
-        """Wait before the next try; False when there should be none."""
+    async def _pause(
+        self,
+        failures: Sequence[Failure],
+        error: EngineError,
+        waits: _Waits,
+        prompt: Prompt,
+        call: CallContext,
+    ) -> bool:
+        """Wait before the next try; False when there should be none, or no money for it."""
+        attempt = len(failures) - 1
         asked = getattr(error, "retry_after", None) or 0.0
         longest = waits.longest
         last = attempt >= self._model.retries
         if last or not error.retryable or self._breaker.is_open or asked > longest:
             return False
+        if call.before_retry is not None and not failures[-1].turned_away:
+            try:
+                await call.before_retry(prompt)
+            except BudgetExceeded:
+                return False
         pause = asked + self._random() * min(_FIRST_PAUSE * 2**attempt, longest)
         waits.waited += pause
         await self._sleep(pause)

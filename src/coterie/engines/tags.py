@@ -16,7 +16,7 @@ from coterie.engines.batching import Batcher
 from coterie.engines.onnx import OnnxModel, group_rows
 from coterie.engines.unicode import valid_text
 from coterie.runtime.cpu import CpuSpan
-from coterie.types import Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 
 TAGS_OUTPUT = "tags"
 """The graph's output (B, T, L)."""
@@ -66,7 +66,7 @@ class OnnxTagger:
         """Logits of a token."""
         return self._model.dimension
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """Logits of the tokens of each prompt's `text`. Raises `Overloaded` when too many are waiting."""
         start = time.perf_counter()
         tagged = await self._batcher.run([prompt.text for prompt in batch])

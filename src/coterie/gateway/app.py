@@ -45,7 +45,7 @@ from coterie.gateway.work import Gateway, Work, open_gateway
 from coterie.governance.keys import KeyRing, Permission
 
 if TYPE_CHECKING:
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
 
 # --- Around every request: who may come in, what became of it, and nothing of ours in an error.
 

@@ -20,7 +20,7 @@ from coterie.gateway.work import Gateway
 from coterie.governance.keys import KeyRing
 
 if TYPE_CHECKING:
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
 
 _IDLE_SECONDS = 75
 """How long a connection may idle: longer than clients keep theirs, so that they never write to a closed one."""

@@ -108,6 +108,8 @@ class Extension(_Asked):
     """Structured input, by column name; without it, a JSON object in the user's message is taken."""
     document: str | DocumentWire | None = None
     """A long text that the question is about, or an object with `text` or `shelf`, `name`, `label`. It is read here."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
+    """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """Share of the generalist's quality to keep at the least cost, in place of the network's."""
     budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None

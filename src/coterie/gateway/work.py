@@ -20,7 +20,7 @@ from coterie.governance.keys import KeyRing
 from coterie.observe.metrics import Metrics
 
 if TYPE_CHECKING:
-    from coterie.network.pipeline import Network
+    from coterie.network.network import Network
 
 # --- What every endpoint needs: the network, the limits and the counters of one gateway.
 

@@ -18,7 +18,7 @@ from coterie.engines.unicode import estimate_tokens
 from coterie.errors import EngineError, InputError, Overloaded, PolicyError, SetupError
 from coterie.protocols import StreamingEngine
 from coterie.runtime.concurrency import cancel
-from coterie.types import Delta, Failure, Output, Prompt, Step, Usage, Verdict
+from coterie.types import CallContext, Delta, Failure, Output, Prompt, Step, Usage, Verdict
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
 """What a model that cannot be asked raises; anything else is a mistake of ours."""
@@ -82,6 +82,7 @@ class Tries:
         candidates: Sequence[CandidateModel],
         prompt_for: Callable[[CandidateModel], Prompt],
         *,
+        call: CallContext,
         producer: str,
         deadline: float,
         hedge_after: float | None = None,
@@ -91,6 +92,7 @@ class Tries:
         Args:
             candidates: The models, in the order in which they are asked.
             prompt_for: What a model is told. Raises `TooLong` where it does not fit: that one is not asked.
+            call: On whose behalf.
             producer: Named in the steps.
             deadline: The event loop's time by which all must be said.
             hedge_after: Seconds of silence after which the next is asked beside; the first again if there is no next.
@@ -98,6 +100,7 @@ class Tries:
         self._waiting = deque(candidates)
         self._spare = candidates[0] if len(candidates) == 1 and hedge_after is not None else None
         self._prompt_for = prompt_for
+        self._call = call
         self._producer = producer
         self._deadline = deadline
         self._hedge_after = hedge_after
@@ -200,7 +203,7 @@ class Tries:
 
     async def _follow(self, each: _Try) -> None:
         """Put what a model says into the queue."""
-        stream: AsyncIterator[Delta | Output] = each.candidate.engine.stream(each.prompt)
+        stream: AsyncIterator[Delta | Output] = each.candidate.engine.stream(each.prompt, call=self._call)
         try:
             async with aclosing(cast("AsyncGenerator[Delta | Output, None]", stream)) as events:
                 async for event in events:

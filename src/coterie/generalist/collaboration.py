@@ -20,7 +20,22 @@ from coterie.protocols import Specialist
 from coterie.routing.splitting import split_parts
 from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.answer.model import NOT_STATED
-from coterie.types import Citation, Document, Finding, Label, Labelled, Stage, Step, Task, Verdict, impersonal
+from coterie.text.language import language_of
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    Citation,
+    Document,
+    DocumentAnswer,
+    Finding,
+    Label,
+    Labelled,
+    Stage,
+    Step,
+    Task,
+    Verdict,
+    impersonal,
+)
 
 PLAN = (
     "A question about a document is to be answered. You do not see the document: small models read all of it and quote "
@@ -38,20 +53,23 @@ _SHARE = 4
 """At most this part of a document's characters is quoted to the large model."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Concluded:
-    """What came of a question about a document."""
+class DocumentReading:
+    """Answers questions about documents with a reader, and with a `Generalist` that plans and concludes."""
 
-    finding: Finding
-    """The answer, or why there is none."""
-    read: tuple[Finding, ...]
-    """The reader's, one a short question."""
-    stages: tuple[Stage, ...]
-    """What was done and by whom: `plan`, `read` and `conclude`, round after round."""
-    seen: int = 0
-    """Quotes that the generalist was shown."""
-    degraded: str = ""
-    """What the generalist failed to do, and why."""
+    def __init__(self, reader: Specialist) -> None:
+        self._reader = reader
+
+    @property
+    def name(self) -> str:
+        """The reader's."""
+        return self._reader.card.name
+
+    async def answer(
+        self, task: Task, document: Document, *, large: Specialist | None, call: CallContext
+    ) -> DocumentAnswer:
+        """Plan, read and conclude, as often as is allowed."""
+        asking = large if isinstance(large, Asking) else None
+        return await Collaboration(task=task, document=document, reader=self._reader, large=asking, call=call).run()
 
 
 @dataclass
@@ -62,6 +80,8 @@ class Collaboration:
     document: Document
     reader: Specialist
     large: Asking | None
+    call: CallContext = SYSTEM
+    """On whose behalf."""
     _extracts: list[Extract] = field(default_factory=list, init=False)
     _stages: list[Stage] = field(default_factory=list, init=False)
     _since: float = field(default_factory=perf_counter, init=False)
@@ -81,14 +101,14 @@ class Collaboration:
         own = self.document.label is None
         return impersonal(self.task) if own else impersonal(self.task, self.document)
 
-    async def run(self) -> Concluded:
+    async def run(self) -> DocumentAnswer:
         """Plan, read and conclude, as often as is allowed."""
         reading = await asyncio.to_thread(DocumentReader, self.reader, self.document, self.label, self.impersonal)
         questions = await self._plan()
         concluded = None
         for last in self._rounds():
             start = asyncio.get_running_loop().time()  # the clock of the deadline
-            self._extracts += await side_by_side(reading.read(each, self.task) for each in questions)
+            self._extracts += await side_by_side(reading.read(each, self.task, self.call) for each in questions)
             if self.large is not None:
                 self.large.idle(asyncio.get_running_loop().time() - start)
             self._note_read(questions)
@@ -96,7 +116,7 @@ class Collaboration:
             if concluded is not None or not questions:
                 break
         finding = concluded or self._locally()
-        return Concluded(
+        return DocumentAnswer(
             finding=replace(finding, steps=tuple(self._steps), verdicts=tuple(self._verdicts)),
             read=tuple(extract.finding for extract in self._extracts),
             stages=tuple(self._stages),
@@ -161,7 +181,8 @@ class Collaboration:
 
     def _checked(self, answer: str, quotes: Sequence[Citation], told: Sequence[str]) -> Finding | None:
         """The generalist's answer, if all its figures and quotes stand in the quotes."""
-        if added := made_up(answer, [self.task.text, *told], marks=len(quotes)):
+        language = language_of(answer, self.task.language or "en")
+        if added := made_up(answer, [self.task.text, *told], marks=len(quotes), language=language):
             said = f"its conclusion says what no quote says: {', '.join(map(repr, added))}"
             self._failed.append(said)
             self._note("conclude", f"here, since {said}")
@@ -179,7 +200,9 @@ class Collaboration:
         if spent := self.large.spent:
             self._fail(stage, spent)
             return None
-        heard, content = await self.large.structured(instruction, self.task.text, told, label, schema=schema)
+        heard, content = await self.large.structured(
+            instruction, self.task.text, told, label, schema=schema, call=self.call
+        )
         self._steps += heard.steps
         self._verdicts += heard.verdicts
         if content is None and heard.verdicts and not heard.steps:

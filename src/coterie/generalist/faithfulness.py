@@ -8,58 +8,48 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from coterie.text.language import language_of
+from coterie.text.numbers import read_figures
+from coterie.text.numerals import find_numerals
+
 _FIGURE = re.compile(r"\d+(?:[,.:/-]\d+)*%?")
 _MARK = re.compile(r"\[\d{1,3}\]")
 _ITEM = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
 """The number of a list's item is no figure."""
 _QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
-_UNITS = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-_NUMBERS = {word: str(value) for value, word in enumerate(_UNITS, start=2)} | {
-    "fifteen": "15",
-    "twenty": "20",
-    "thirty": "30",
-    "fifty": "50",
-    "sixty": "60",
-    "ninety": "90",
-    "hundred": "100",
-    "thousand": "1000",
-    "million": "1000000",
-}
-"""Numbers as words; "one" is a pronoun too often."""
-_WORD = re.compile(r"[a-z]+")
 
 
-def made_up(text: str, sources: Sequence[str], *, marks: int = 0) -> tuple[str, ...]:
+def made_up(text: str, sources: Sequence[str], *, marks: int = 0, language: str | None = None) -> tuple[str, ...]:
     """The figures and quotes of a text that no source has, each once, in order; empty if all of them stand there.
 
     Args:
         text: What was written.
         sources: What it was written from.
         marks: `[1]` up to this number are references, not figures.
+        language: By which numbers are read; None for that of the text.
     """
+    language = language or language_of(text, "en")
     said = " ".join(sources)
-    known, flat = _figures(said), _flat(said)
+    known, flat = _figures(said, language_of(said, language)), _flat(said)
     wrong_marks = [mark for mark in _MARK.findall(text) if not 1 <= int(mark[1:-1]) <= marks]
     bare = _ITEM.sub("", _MARK.sub(" ", text))
-    figures = [shown for value, shown in _figures(bare).items() if not _stands(value, known)]
+    figures = [shown for value, shown in _figures(bare, language).items() if not _stands(value, known)]
     quotes = [quote for quote in _QUOTED.findall(bare) if _flat(quote) and _flat(quote) not in flat]
     return tuple(dict.fromkeys([*wrong_marks, *figures, *quotes]))
 
 
-def _figures(text: str) -> dict[str, str]:
+def _figures(text: str, language: str) -> dict[str, str]:
     """Figures in one form, each with how it is written."""
-    found = {_plain(each): each for each in _FIGURE.findall(text)}
-    words = [word for word in _WORD.findall(text.casefold()) if word in _NUMBERS]
-    return {_NUMBERS[word]: word for word in words} | found
+    found = {_plain(each, language): each for each in _FIGURE.findall(text)}
+    words = [each for each in find_numerals(text, language) if each.value > 1]  # "one" is a pronoun too often
+    return {str(each.value): text[each.start : each.end] for each in words} | found
 
 
-def _plain(figure: str) -> str:
-    """Without thousands separators and without zeros behind the point."""
-    share = figure.endswith("%")
-    figure = re.sub(r",(?=\d{3}\b)", "", figure.removesuffix("%"))
-    if re.fullmatch(r"\d+\.\d+", figure):
-        figure = figure.rstrip("0").rstrip(".")
-    return figure + "%" * share
+def _plain(figure: str, language: str) -> str:
+    """A number without thousands separators and zeros behind the point, as its language writes it; else as it is."""
+    value = read_figures(figure.removesuffix("%"), language)
+    plain = figure.removesuffix("%") if value is None else f"{value.normalize():f}"
+    return plain + "%" * figure.endswith("%")
 
 
 def _stands(figure: str, known: dict[str, str]) -> bool:
@@ -69,7 +59,7 @@ def _stands(figure: str, known: dict[str, str]) -> bool:
     if not figure.endswith("%"):
         return False
     bare = figure.removesuffix("%")
-    return bare in known or _plain(f"{float(bare) / 100:.6f}") in known if _is_number(bare) else False
+    return bare in known or _plain(f"{float(bare) / 100:.6f}", "en") in known if _is_number(bare) else False
 
 
 def _is_number(text: str) -> bool:

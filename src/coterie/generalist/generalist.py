@@ -22,10 +22,16 @@ from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, Heard, Tries
 from coterie.generalist.faithfulness import made_up
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
+from coterie.limits.allowance import MemoryAllowance
+from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.specialists.acceptance import abstention
+from coterie.text.language import language_of
 from coterie.types import (
+    SYSTEM,
+    Amount,
+    CallContext,
     ContextView,
     Delta,
     Entry,
@@ -58,7 +64,7 @@ _LONGEST = 512  # tokens of an answer, unless the request says
 _SHARE = 2  # an answer gets at most this part of the window: half
 
 
-class Generalist:
+class PromptedGeneralist:
     """The models that may be asked, and the rules of asking. `begin` gives one request's use of it."""
 
     def __init__(
@@ -94,29 +100,40 @@ class Generalist:
             view_tokens=model.window // _SHARE,
         )
 
+    @property
+    def composes(self) -> bool:
+        """Whether it is to make one text of several findings."""
+        return self.section.synthesise
+
+    async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext = SYSTEM) -> Finding:
+        """One text of several findings, for whoever asks nothing else."""
+        return await self.begin().compose(task, findings, call=call)
+
     def begin(self) -> Asking:
         """One request's use of it: its time runs from the first question on."""
         return Asking(self)
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The answer to one task, for whoever asks nothing else."""
-        return await self.begin().consult(task, view)
+        return await self.begin().consult(task, view, call=call)
 
-    def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    def speak(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Finding]:
         """The same, piece by piece."""
-        return self.begin().speak(task, view)
+        return self.begin().speak(task, view, call=call)
 
 
 @dataclass
 class Asking:
     """What one request asks of the generalist; all of it within one deadline."""
 
-    generalist: Generalist
-    tokens: int = 0
-    """Used so far."""
-    cost: Decimal | None = Decimal(0)
-    """Spent so far; None once something of unknown price was asked."""
+    generalist: PromptedGeneralist
+    allowance: MemoryAllowance = field(init=False)
+    """What it may take for a question about a document."""
     _deadline: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        section = self.generalist.section
+        self.allowance = MemoryAllowance("this question", tokens=section.tokens, money=section.money)
 
     @property
     def card(self) -> SpecialistCard:
@@ -128,6 +145,15 @@ class Asking:
         """How it may be used."""
         return self.generalist.section
 
+    @property
+    def composes(self) -> bool:
+        """Whether it is to make one text of several findings."""
+        return self.section.synthesise
+
+    def begin(self) -> Asking:
+        """Itself: it has begun."""
+        return self
+
     def idle(self, seconds: float) -> None:
         """Leave out of the request's time what it spent on other things, such as reading a document."""
         if self._deadline is not None:
@@ -136,24 +162,21 @@ class Asking:
     @property
     def spent(self) -> str:
         """Which of the limits in tokens and money is used up, in words; empty if none is."""
-        tokens, money = self.section.tokens, self.section.money
-        if tokens is not None and self.tokens >= tokens:
-            return f"the limit of {tokens:,} tokens is used up ({self.tokens:,})"
-        if money is not None and self.cost is not None and self.cost >= money:
-            return f"the limit of {money} is used up ({self.cost})"
-        return ""
+        return self.allowance.used_up
 
     # --- a task that nobody else could do --------------------------------------------------------
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The model's answer. One that could not be had is an abstention with the reason, never an exception."""
-        async with aclosing(self.speak(task, view)) as events:
+        async with aclosing(self.speak(task, view, call=call)) as events:
             async for event in events:
                 if isinstance(event, Finding):
                     return event
         raise AssertionError("speak ends with a Finding")
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncGenerator[Delta | Finding, None]:
+    async def speak(
+        self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
+    ) -> AsyncGenerator[Delta | Finding, None]:
         """Pieces as they come, then the finding.
 
         An answer that breaks off after its first piece ends with a piece that says why.
@@ -163,7 +186,7 @@ class Asking:
             return
         source = _Sensitivity.of(task, *view.entries)
         begun, held = False, ""
-        async with aclosing(self._tries(self._escalation(task, view)).stream()) as events:
+        async with aclosing(self._tries(self._escalation(task, view), call).stream()) as events:
             async for event in events:
                 if isinstance(event, Heard):
                     self._count(event)
@@ -200,24 +223,32 @@ class Asking:
 
     # --- several findings as one answer ----------------------------------------------------------
 
-    async def compose(self, task: Task, findings: Sequence[Finding]) -> Finding:
+    async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext = SYSTEM) -> Finding:
         """One text of several findings. What it adds to them makes it an abstention with the reason.
 
         It is shown findings and the quotes in them, as sensitive as the most sensitive of them, and no document.
         """
         told = [in_words(finding) for finding in findings]
         source = _Sensitivity.of(task, *findings)
-        heard = await self._ask(TOGETHER, task.text, told, source, max_tokens=task.max_tokens)
+        heard = await self._ask(TOGETHER, task.text, told, source, call, max_tokens=task.max_tokens)
         finding = _answered(heard, source)
         sources = [task.text, *told]
         marks = max((len(each.citations) for each in findings), default=0)
-        if finding.accepted and (added := made_up(finding.text, sources, marks=marks)):
+        language = language_of(finding.text, task.language or "en")
+        if finding.accepted and (added := made_up(finding.text, sources, marks=marks, language=language)):
             reason = f"it says what no finding says: {', '.join(map(repr, added))}"
             return replace(finding, accepted=False, reason=reason)
         return finding
 
     async def structured(
-        self, instruction: str, asked: str, told: Sequence[str], label: Labelled, *, schema: Mapping[str, object]
+        self,
+        instruction: str,
+        asked: str,
+        told: Sequence[str],
+        label: Labelled,
+        *,
+        schema: Mapping[str, object],
+        call: CallContext,
     ) -> tuple[Heard, dict[str, Any] | None]:
         """An answer in the form of a JSON schema's object; None if there is none, or it is none.
 
@@ -227,8 +258,9 @@ class Asking:
             told: What is known.
             label: Has the labels of all of it.
             schema: Of the answer.
+            call: On whose behalf.
         """
-        heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), schema=schema)
+        heard = await self._ask(instruction, asked, told, _Sensitivity.of(label), call, schema=schema)
         try:
             content = json.loads(heard.text) if heard.output is not None else None
         except (ValueError, RecursionError):
@@ -241,6 +273,7 @@ class Asking:
         asked: str,
         told: Sequence[str],
         source: _Sensitivity,
+        call: CallContext,
         *,
         schema: Mapping[str, object] | None = None,
         max_tokens: int | None = None,
@@ -255,28 +288,33 @@ class Asking:
             whole = Prompt(messages=messages, label=label, impersonal=bare, max_tokens=longest, json_schema=schema)
             return self._fitting(candidate, whole)
 
-        heard = await self._tries(prompt).ask()
+        heard = await self._tries(prompt, call).ask()
         self._count(heard)
         return heard
 
     # --- asking ----------------------------------------------------------------------------------
 
-    def _tries(self, prompt_for: Callable[[CandidateModel], Prompt]) -> Tries:
+    def _tries(self, prompt_for: Callable[[CandidateModel], Prompt], call: CallContext) -> Tries:
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self.section.deadline
         return Tries(
             self.generalist.candidates,
             prompt_for,
+            call=call,
             producer=NAME,
             deadline=self._deadline,
             hedge_after=self.section.hedge_after,
         )
 
     def _count(self, heard: Heard) -> None:
-        self.tokens += sum(step.usage.tokens_in + step.usage.tokens_out for step in heard.steps)
+        """Count what was asked; something of unknown price ends the limit in money, which nobody could hold."""
+        meter = self.generalist.meter
         for step in heard.steps:
-            cost = self.generalist.meter.price(step).usage.cost if self.generalist.meter is not None else None
-            self.cost = None if cost is None or self.cost is None else self.cost + cost
+            cost = None if meter is None else meter.price(step).usage.cost
+            if cost is None:
+                self.allowance.lift_money()
+            took = Amount(step.usage.tokens_in + step.usage.tokens_out, nano(cost or Decimal(0)))
+            self.allowance.settle(Amount(), took)
 
     @staticmethod
     def _fitting(candidate: CandidateModel, prompt: Prompt) -> Prompt:

@@ -20,8 +20,10 @@ from coterie.protocols import Engine, Specialist
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
-from coterie.tasks.answer.words import terms
+from coterie.text.language import language_of
+from coterie.text.words import terms
 from coterie.types import (
+    CallContext,
     Citation,
     ContextView,
     Document,
@@ -133,10 +135,11 @@ class DocumentReader:
             self._first = replace(specialist, encoder=encoder, writer=None)
             self._last = replace(specialist, encoder=encoder)
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._words = [set(terms(passage.text)) for passage in self.passages]
+        self._language = language_of(document.text, "en")
+        self._words = [set(terms(passage.text, self._language)) for passage in self.passages]
         self._spread = Counter(word for words in self._words for word in words)
 
-    async def read(self, question: str, task: Task) -> Extract:
+    async def read(self, question: str, task: Task, call: CallContext) -> Extract:
         """What the document says to a question; nothing of the task but its labels counts."""
         bare = max(impersonal(task), self._impersonal)
         task = replace(
@@ -144,7 +147,7 @@ class DocumentReader:
         )
         shared = dict(zip(self.passages, self._shared(question), strict=True))
         stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
-        first = await asyncio.gather(*(self._read(task, stretch, shared) for stretch in stretches))
+        first = await asyncio.gather(*(self._read(task, stretch, shared, call) for stretch in stretches))
         found = [finding for finding in first if finding.citations]
         cited = [
             passage
@@ -154,7 +157,7 @@ class DocumentReader:
         ]
         others = sorted(self.passages, key=lambda passage: -shared[passage])
         best = list(dict.fromkeys([*cited, *others]))[:STRETCH]
-        last = await self._last.consult(task, _view(best, bare))
+        last = await self._last.consult(task, _view(best, bare), call=call)
         spent = _spent(self.name, [step for finding in first for step in finding.steps])
         return Extract(
             question=question,
@@ -163,16 +166,18 @@ class DocumentReader:
             answered=len(found),
         )
 
-    async def _read(self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float]) -> Finding:
+    async def _read(
+        self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float], call: CallContext
+    ) -> Finding:
         """One stretch, its passages in the order in which a search would give them."""
         async with self._turns:
             await asyncio.sleep(0)  # others are served between two stretches
             ordered = sorted(stretch, key=lambda passage: -shared[passage])
-            return await self._first.consult(task, _view(ordered, impersonal(task)))
+            return await self._first.consult(task, _view(ordered, impersonal(task)), call=call)
 
     def _shared(self, question: str) -> list[float]:
         """How much of the question's words each passage has, weighed by their rarity in the document."""
-        asked = set(terms(question))
+        asked = set(terms(question, self._language))
         rarity = {word: log(1 + len(self.passages) / self._spread[word]) for word in asked if self._spread[word]}
         return [sum(rarity.get(word, 0.0) for word in words & asked) for words in self._words]
 
@@ -218,10 +223,12 @@ class _Remembering:
         self._encoder = encoder
         self._known: dict[str, Output] = {}
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """One output a prompt; what was known took nothing."""
         new = list({prompt.text: prompt for prompt in batch if prompt.text not in self._known}.values())
-        fresh = dict(zip((prompt.text for prompt in new), await self._encoder.run(new) if new else (), strict=True))
+        fresh = dict(
+            zip((prompt.text for prompt in new), await self._encoder.run(new, call=call) if new else (), strict=True)
+        )
         self._known |= {text: replace(output, usage=Usage()) for text, output in fresh.items()}
         return [fresh.pop(prompt.text, self._known[prompt.text]) for prompt in batch]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coterie.governance.personal import in_words
-from coterie.governance.pseudonyms import LITERAL, HiddenValue, Pseudonyms
+from coterie.governance.pseudonyms import LITERAL
 from coterie.governance.restore import pattern_of
 from coterie.privacy.context import lowered
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of
-from coterie.types import Label, Message, Prompt
+from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue
 
 NOTICE = (
     "Marks such as <{kind}_1> stand for values that you are not shown. Treat each as the value itself, and where you "
@@ -33,7 +33,7 @@ class Disguised:
     """A prompt as it may be sent."""
 
     prompt: Prompt
-    values: tuple[HiddenValue, ...]
+    values: tuple[PseudonymValue, ...]
     """What the pseudonyms in it stand for."""
 
     def __str__(self) -> str:
@@ -124,7 +124,7 @@ class _Work:
     detector: Detector
     pseudonyms: Pseudonyms
     label: Label
-    used: dict[str, HiddenValue] = field(default_factory=dict)
+    used: dict[str, PseudonymValue] = field(default_factory=dict)
     """By pseudonym."""
     _found: dict[str, tuple[PersonalData, ...]] = field(default_factory=dict)
 
@@ -150,20 +150,20 @@ class _Work:
                 for piece in self._once_more(part, after=place > 0, before=place < last)
             ]
             if again == parts:
-                return "".join(self._use(part) if isinstance(part, HiddenValue) else part for part in parts)
+                return "".join(self._use(part) if isinstance(part, PseudonymValue) else part for part in parts)
             parts = again
         raise Undisguisable("what is left between the pseudonyms still looks like personal data")
 
-    def _once_more(self, part: str | HiddenValue, *, after: bool, before: bool) -> Iterator[str | HiddenValue]:
+    def _once_more(self, part: str | PseudonymValue, *, after: bool, before: bool) -> Iterator[str | PseudonymValue]:
         """What becomes of a part that stands after a pseudonym, before one, or both, when its edges are looked at."""
-        if isinstance(part, HiddenValue) or not (after or before) or part.isspace():
+        if isinstance(part, PseudonymValue) or not (after or before) or part.isspace():
             yield part
             return
         whole = len(part) <= 2 * _EDGE
         edges = [part] if whole else [part[:_EDGE]] * after + [part[-_EDGE:]] * before
         yield from self._split(part, self._spans(part)) if any(map(self._find, edges)) else (part,)
 
-    def _use(self, value: HiddenValue) -> str:
+    def _use(self, value: PseudonymValue) -> str:
         self.used[value.pseudonym] = value
         return value.pseudonym
 
@@ -176,7 +176,7 @@ class _Work:
                 raise Undisguisable("a secret has no pseudonym")
         return self._found[text]
 
-    def _spans(self, text: str) -> list[tuple[int, int, HiddenValue]]:
+    def _spans(self, text: str) -> list[tuple[int, int, PseudonymValue]]:
         """Places and what stands there: what is found, what is known from elsewhere, what looks like a pseudonym."""
         spans = [
             (each.start, each.end, self.pseudonyms.of(each.kind, text[each.start : each.end], self.label))
@@ -186,7 +186,7 @@ class _Work:
         for value in self.pseudonyms.near(small):
             if value.kind != LITERAL:
                 spans += [(start, end, value) for start, end in _places(lowered(value.text), small)]
-        kinds = self.pseudonyms.kinds() | {LITERAL}
+        kinds = frozenset({*self.pseudonyms.kinds(), LITERAL})
         if not any(kind.partition("_")[0].lower() in small for kind in kinds):
             return spans  # nothing that looks like one
         for match in pattern_of(kinds).finditer(text):
@@ -194,9 +194,9 @@ class _Work:
         return spans
 
     @staticmethod
-    def _split(text: str, spans: list[tuple[int, int, HiddenValue]]) -> Iterator[str | HiddenValue]:
+    def _split(text: str, spans: list[tuple[int, int, PseudonymValue]]) -> Iterator[str | PseudonymValue]:
         """The text in pieces, values in place of spans; of spans that overlap the longest counts."""
-        taken: list[tuple[int, int, HiddenValue]] = []
+        taken: list[tuple[int, int, PseudonymValue]] = []
         for start, end, value in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
             if end > start and all(end <= other[0] or other[1] <= start for other in taken):
                 taken.append((start, end, value))

@@ -19,16 +19,15 @@ from typing import TYPE_CHECKING, Unpack, cast
 from coterie.accounting.cards import open_cards
 from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused
-from coterie.governance.budgets import Budgets
 from coterie.governance.disguise import Disguised, Undisguisable, disguise, texts_of_prompt
 from coterie.governance.personal import Sighting, sight, worth_a_thread
-from coterie.governance.principal import ASKER, Principal
-from coterie.governance.pseudonyms import TooManyValues
+from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.governance.restore import Restorer
+from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
-from coterie.types import Delta, Flow, Label, Output, Prompt, Verdict
+from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Verdict
 
 if TYPE_CHECKING:
     from coterie.engines.openai import EngineOptions
@@ -39,16 +38,16 @@ PSEUDONYMISED = "egress.pseudonymised"
 class Gate:
     """Opens remote engines, each behind the policy."""
 
-    def __init__(self, policy: Policy, budgets: Budgets | None = None, *, detector: Detector | None = None) -> None:
+    def __init__(self, policy: Policy, limits: StoredLimits | None = None, *, detector: Detector | None = None) -> None:
         """Take the rules.
 
         Args:
             policy: Judges each flow.
-            budgets: Hold each call.
+            limits: Hold each call; None holds only what comes with the call itself.
             detector: Finds personal data and secrets in what is to be sent; None for the patterns of `privacy`.
         """
         self._policy = policy
-        self._budgets = budgets
+        self._limits = limits
         self._detector = detector or PatternDetector()
 
     def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
@@ -61,7 +60,7 @@ class Gate:
         if (cards := open_cards(model.gpus)) is not None:
             options.setdefault("cards", cards)
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._budgets)
+        return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._limits)
 
     def check(self, name: str, model: OpenAIModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
@@ -81,12 +80,12 @@ class _Sent:
 
     prompt: Prompt
     verdict: Verdict
-    asker: Principal
+    call: CallContext
     restorer: Restorer | None = None
 
     def note(self) -> None:
         """Write down that it leaves now, so that it is known also if nothing comes back."""
-        self.asker.crossings.append(self.verdict)
+        self.call.decided(self.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,39 +97,39 @@ class _Judge:
     name: str
     model: OpenAIModel
 
-    async def judge(self, prompt: Prompt) -> _Sent:
+    async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
-        asker, texts = ASKER.get() or Principal(), texts_of_prompt(prompt)
+        texts = texts_of_prompt(prompt)
         try:
             if worth_a_thread(self.detector, texts):
-                return await asyncio.to_thread(self._judge, prompt, texts, asker)
-            return self._judge(prompt, texts, asker)
+                return await asyncio.to_thread(self._judge, prompt, texts, call)
+            return self._judge(prompt, texts, call)
         except EgressRefused as refusal:
-            asker.crossings.append(refusal.verdict)
+            call.decided(refusal.verdict)
             raise
 
-    def _judge(self, prompt: Prompt, texts: Sequence[str], asker: Principal) -> _Sent:
+    def _judge(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> _Sent:
         detector = _Remembering(self.detector)
-        ignore = asker.sent if asker.released else None
+        ignore = call.sent.has if call.released and call.sent is not None else None
         seen = sight(detector, texts, ignore=ignore)
         verdict = self._ask(max(Label(prompt.label), seen.label))
         if verdict.allowed is True:
-            return _Sent(prompt=prompt, verdict=verdict, asker=asker)
+            return _Sent(prompt=prompt, verdict=verdict, call=call)
         impersonal = max(prompt.impersonal or Label(prompt.label), seen.impersonal)
         allowing = self._ask(impersonal)
         if not self.model.pseudonymise or allowing.allowed is not True:
             raise _refused(_with_cause(verdict, prompt, seen), self.name)
         try:
             # Who may see the text that a value stands in may see the value.
-            hidden = disguise(prompt, detector, asker.pseudonyms, label=impersonal)
+            hidden = disguise(prompt, detector, call.pseudonyms or SessionPseudonyms(), label=impersonal)
         except (Undisguisable, TooManyValues) as trouble:
             reason = f"{_with_cause(verdict, prompt, seen).reason}; no pseudonyms: {trouble}"
             raise _refused(replace(verdict, reason=reason), self.name) from None
         return _Sent(
             prompt=hidden.prompt,
             verdict=replace(allowing, rule=PSEUDONYMISED, reason=f"pseudonymised: {hidden}; {allowing.reason}"),
-            asker=asker,
-            restorer=_restorer(hidden, asker, as_json=prompt.json_schema is not None),
+            call=call,
+            restorer=_restorer(hidden, call, as_json=prompt.json_schema is not None),
         )
 
     def _ask(self, label: Label) -> Verdict:
@@ -139,50 +138,49 @@ class _Judge:
 
 
 class _GatedEngine:
-    """A remote engine that is given only what the policy lets out and the budgets can bear."""
+    """A remote engine that is given only what the policy lets out and the limits can bear."""
 
-    def __init__(self, engine: StreamingEngine, judge: _Judge, budgets: Budgets | None = None) -> None:
+    def __init__(self, engine: StreamingEngine, judge: _Judge, limits: StoredLimits | None = None) -> None:
         self.name = engine.name
         self.clearance = engine.clearance
         self._engine = engine
         self._judge = judge
-        self._budgets = budgets or Budgets({}, Path())
+        self._limits = limits or StoredLimits({}, Path())
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
         prompts = tuple(batch)  # what is judged is what is sent
-        sent = [await self._judge.judge(prompt) for prompt in prompts]
+        sent = [await self._judge.judge(prompt, call) for prompt in prompts]
         prompts = tuple(each.prompt for each in sent)
-        async with self._budgets.held(prompts, self._judge.model, self.name) as held:
+        async with self._limits.held(prompts, self._judge.model, self.name, call) as held:
             for each in sent:
                 each.note()
-            held.outputs = outputs = await self._engine.run(prompts)
+            held.outputs = outputs = await self._engine.run(prompts, call=replace(call, before_retry=held.before_retry))
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         """Pieces as they come, then the answer with its verdict. Raises `EgressRefused` before anything is sent.
 
         Of a stream that breaks off, what may still have become a pseudonym is not given.
         """
-        sent = await self._judge.judge(prompt)
+        sent = await self._judge.judge(prompt, call)
         restorer = sent.restorer
-        # `stream` of an engine is an async generator; closing it ends the request.
-        pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt))
-        async with (
-            self._budgets.held([sent.prompt], self._judge.model, self.name) as held,
-            aclosing(pieces) as events,
-        ):
-            sent.note()
-            async for event in events:
-                if isinstance(event, Output):
-                    held.outputs = [event]
-                    if restorer is not None and (rest := restorer.end()):
-                        yield Delta(text=rest)
-                    yield _read(event, sent)
-                elif restorer is None:
-                    yield event
-                elif text := restorer.feed(event.text):
-                    yield Delta(text=text)
+        async with self._limits.held([sent.prompt], self._judge.model, self.name, call) as held:
+            inner = replace(call, before_retry=held.before_retry)
+            # `stream` of an engine is an async generator; closing it ends the request.
+            pieces = cast("AsyncGenerator[Delta | Output, None]", self._engine.stream(sent.prompt, call=inner))
+            async with aclosing(pieces) as events:
+                sent.note()
+                async for event in events:
+                    if isinstance(event, Output):
+                        held.outputs = [event]
+                        if restorer is not None and (rest := restorer.end()):
+                            yield Delta(text=rest)
+                        yield _read(event, sent)
+                    elif restorer is None:
+                        yield event
+                    elif text := restorer.feed(event.text):
+                        yield Delta(text=text)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -200,9 +198,9 @@ class _Remembering:
         return self._find(text)
 
 
-def _restorer(hidden: Disguised, asker: Principal, *, as_json: bool) -> Restorer | None:
-    """Puts back what this prompt had and the asker may see: a pseudonym that a model makes up stands for nothing."""
-    shown = {each.name: each for each in hidden.values if asker.may_see(each)}
+def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
+    """Puts back what this prompt had and the principal may see: one that a model makes up stands for nothing."""
+    shown = {each.name: each for each in hidden.values if call.knows(each)}
     for each in tuple(
         shown.values()
     ):  # of a person who is named in another form only, that is how the model names them
@@ -213,7 +211,7 @@ def _restorer(hidden: Disguised, asker: Principal, *, as_json: bool) -> Restorer
 
 
 def _read(output: Output, sent: _Sent) -> Output:
-    """An answer as the asker may read it."""
+    """An answer as the principal may read it."""
     text = output.text if sent.restorer is None else sent.restorer.whole(output.text)
     return replace(output, text=text, verdict=sent.verdict)
 

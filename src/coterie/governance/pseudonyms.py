@@ -14,12 +14,12 @@ import time
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from coterie.privacy.context import lowered
 from coterie.privacy.detection import Kind
 from coterie.text.lookalikes import FOLDED
-from coterie.types import Label
+from coterie.types import Label, PseudonymValue
 
 LITERAL = "LITERAL"
 """Kind of what looks like a pseudonym in a text and is none."""
@@ -44,36 +44,12 @@ class TooManyValues(Exception):
     """A session has more values than pseudonyms are kept for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HiddenValue:
-    """What a pseudonym stands for."""
-
-    kind: str
-    number: int
-    text: str
-    """As it was seen first."""
-    label: Label
-    """Of the least sensitive text that it stood in: who may see that may see the value."""
-    form: int = 0
-    """From 2 on for other ways to write what has this number; 0 for the first."""
-
-    @property
-    def name(self) -> tuple[str, int, int]:
-        """By which a pseudonym finds it."""
-        return self.kind, self.number, self.form
-
-    @property
-    def pseudonym(self) -> str:
-        """`<PERSON_1>`, or `<PERSON_1_2>` for another form of it."""
-        return f"<{self.kind}_{self.number}{f'_{self.form}' if self.form else ''}>"
-
-
-class Pseudonyms:
+class SessionPseudonyms:
     """Those of one session; several threads may ask at once."""
 
     def __init__(self) -> None:
-        self._values: dict[str, HiddenValue] = {}
-        self._by_name: dict[tuple[str, int, int], HiddenValue] = {}
+        self._values: dict[str, PseudonymValue] = {}
+        self._by_name: dict[tuple[str, int, int], PseudonymValue] = {}
         self._people: dict[str, set[int]] = {}
         """Numbers of persons by the words of the names that they have first."""
         self._forms: dict[int, int] = {}
@@ -83,7 +59,7 @@ class Pseudonyms:
         self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def of(self, kind: str, text: str, label: Label) -> HiddenValue:
+    def of(self, kind: str, text: str, label: Label) -> PseudonymValue:
         """The value with its pseudonym, the one that it has or the next. Raises `TooManyValues`."""
         kind, key = _UNNAMED.sub("_", kind.upper()).strip("_") or "VALUE", normal(text)
         with self._lock:
@@ -99,36 +75,36 @@ class Pseudonyms:
             self._values[key] = self._by_name[value.name] = value
         return value
 
-    def _named(self, kind: str, text: str, label: Label) -> HiddenValue:
+    def _named(self, kind: str, text: str, label: Label) -> PseudonymValue:
         """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
         words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
         whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
         if len(whole) == 1:
             (number,) = whole
             form = self._forms[number] = self._forms[number] + 1
-            return HiddenValue(kind=kind, number=number, text=text, label=label, form=form)
+            return PseudonymValue(kind=kind, number=number, text=text, label=label, form=form)
         number = self._next[kind] = self._next.get(kind, 0) + 1
         for word in words:
             self._people.setdefault(word, set()).add(number)
         if words:
             self._forms[number] = 1
-        return HiddenValue(kind=kind, number=number, text=text, label=label)
+        return PseudonymValue(kind=kind, number=number, text=text, label=label)
 
     def _known(self, word: str) -> str:
         """A word of a name, without the `s` of a genitive or plural where it is somebody's so: `annas` is `anna`."""
         bare = word.removesuffix("s")
         return bare if word not in self._people and bare in self._people else word
 
-    def find(self, kind: str, number: int, form: int = 0) -> HiddenValue | None:
+    def find(self, kind: str, number: int, form: int = 0) -> PseudonymValue | None:
         """What a pseudonym stands for; None if it stands for nothing."""
         return self._by_name.get((kind, number, form))
 
-    def values(self) -> Sequence[HiddenValue]:
+    def values(self) -> Sequence[PseudonymValue]:
         """Every value there is."""
         with self._lock:
             return tuple(self._values.values())
 
-    def near(self, text: str) -> Sequence[HiddenValue]:
+    def near(self, text: str) -> Sequence[PseudonymValue]:
         """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
         with self._lock:
             few = len(self._by_word) <= _FEW
@@ -155,9 +131,9 @@ class PseudonymBook:
             clock: Seconds that only go forward.
         """
         self._most, self._idle, self._clock = most, idle, clock
-        self._sessions: OrderedDict[tuple[str, str], tuple[float, Pseudonyms]] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, str], tuple[float, SessionPseudonyms]] = OrderedDict()
 
-    def of(self, tenant: str, session: str | None, *, begun: bool = True) -> Pseudonyms:
+    def of(self, tenant: str, session: str | None, *, begun: bool = True) -> SessionPseudonyms:
         """Those of a tenant's session; without a session, some that die with the request.
 
         Args:
@@ -166,13 +142,13 @@ class PseudonymBook:
             begun: The session remembers something. One that does not is new, erased or expired: it starts afresh.
         """
         if session is None:
-            return Pseudonyms()
+            return SessionPseudonyms()
         if not begun:
             self.forget(tenant, session)
         now = self._clock()
         while self._sessions and next(iter(self._sessions.values()))[0] < now - self._idle:
             self._sessions.popitem(last=False)
-        _, found = self._sessions.pop((tenant, session), (now, Pseudonyms()))
+        _, found = self._sessions.pop((tenant, session), (now, SessionPseudonyms()))
         self._sessions[tenant, session] = now, found
         if len(self._sessions) > self._most:
             self._sessions.popitem(last=False)

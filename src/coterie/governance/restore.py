@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from coterie.governance.pseudonyms import HiddenValue
+from coterie.types import PseudonymValue
 
 LONGEST_HELD = 96
 """Characters held back at most: more than any form of a pseudonym has."""
@@ -78,7 +78,7 @@ class Restorer:
     """Restores one answer: piece by piece, or whole."""
 
     def __init__(
-        self, find: Callable[[str, int, int], HiddenValue | None], kinds: Collection[str], *, as_json: bool = False
+        self, find: Callable[[str, int, int], PseudonymValue | None], kinds: Collection[str], *, as_json: bool = False
     ) -> None:
         """Take the pseudonyms.
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from coterie.knowledge.documents import Chunk
 from coterie.knowledge.parsed import Heading, Parsed
+from coterie.text.language import language_of
+from coterie.text.segmentation import Span, sentences, strip_span
 
 Measure = Callable[[Sequence[str]], Sequence[int]]
 """The length of each text in tokens, without marks at the ends."""
@@ -26,52 +27,11 @@ _SENTENCE_CHARACTERS = 2000
 _CHARACTERS_A_TOKEN = 12
 """What is longer for its tokens is counted by its length: an encoder takes a picture in base64 for one unknown word."""
 
-_CAPITALS = "".join(letter for letter in map(chr, (*range(0x100, 0x250), *range(0x370, 0x530))) if letter.isupper())
-"""Of the Latin, Greek and Cyrillic letters with and without marks."""
-_CASELESS = "\u05d0-\u05ea\u0620-\u06d3\u0904-\u0939\u0e01-\u0e2e\u10d0-\u10f0\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
-"""Letters of scripts without capitals: Hebrew, Arabic, Devanagari, Thai, Georgian, those of East Asia."""
-_SIGNS = "\u2600-\u27bf\U0001f000-\U0001faff"
-"""Pictures that sentences begin with."""
-
-_END = re.compile(
-    rf"""(?<=[.!?…\u061f\u06d4\u0964])["'”\u2019)\]]*\s+(?=["'“\u2018(\[«]?[A-Z0-9À-Þ{_CAPITALS}{_CASELESS}{_SIGNS}])
-      # above: an end, white space, and a beginning
-      | (?<=[a-z)\]%][.!?])(?=[A-Z][a-z])                          # the same where white space was lost
-      | (?<=[。\uff01\uff1f])                                              # ends that need none
-      | \n\s*\n\s*                                                 # a blank line
-      | \n(?=[ \t]*(?:[-*•\u2013]|\(?[0-9a-zA-Z]{{1,3}}[.)])[ \t])        # an item of a list
-      | (?<=\|)[ \t]*\n(?=[ \t]*\|)                                  # a row of a table
-    """,
-    re.VERBOSE,
-)
-
-
 _TABLE = re.compile(
     r"^[ \t]*(?P<names>\|[^\n]*\|)[ \t]*\n[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*\n(?:[ \t]*\|[^\n]*(?:\n|$))*",
     re.MULTILINE,
 )
 """A Markdown table: the names of its columns, a line, its rows."""
-
-
-class ChunkSpan(NamedTuple):
-    """`text[start:end]`."""
-
-    start: int
-    end: int
-
-
-def sentences(text: str, start: int = 0, end: int | None = None) -> list[ChunkSpan]:
-    """The sentences of a part of a text, without the white space around them.
-
-    Together they hold every character that is not white space. An abbreviation may end one too early: that costs a
-    chunk nothing.
-    """
-    end = len(text) if end is None else end
-    spans, begin = [], start
-    for match in _END.finditer(text, start, end):
-        spans += _trimmed(text, begin, match.end())
-        begin = match.end()
-    return spans + _trimmed(text, begin, end)
 
 
 def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tuple[Chunk, ...]:
@@ -82,11 +42,12 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
         measure: Says how long texts are.
         tokens: Longest chunk, the heading not counted.
     """
+    language = language_of(parsed.text, "en")
     pages, tables = parsed.pages, list(_TABLE.finditer(parsed.text))
     found: list[Chunk] = []
     page = 0
     for heading, body in _sections(parsed):
-        for span in _pack(parsed.text, body, measure, tokens):
+        for span in _pack(parsed.text, body, measure, tokens, language):
             while page < len(pages) and pages[page] <= span.start:
                 page += 1
             above = _path_to(heading, span.start, tables)
@@ -94,7 +55,7 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
     return tuple(found)
 
 
-def _sections(parsed: Parsed) -> Iterator[tuple[str, ChunkSpan]]:
+def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
     """Each heading's path with the text under it. A heading with nothing under it is text itself."""
     path: list[Heading] = []
     begin, own = 0, 0
@@ -102,11 +63,11 @@ def _sections(parsed: Parsed) -> Iterator[tuple[str, ChunkSpan]]:
         if heading.start < begin:
             continue  # overlaps the one before
         alone = bool(path) and heading.level <= path[-1].level and not parsed.text[begin : heading.start].strip()
-        yield _path(path[:-1] if alone else path), ChunkSpan(own if alone else begin, heading.start)
+        yield _path(path[:-1] if alone else path), Span(own if alone else begin, heading.start)
         path = [*(each for each in path if each.level < heading.level), heading]
         own, begin = heading.start, heading.end
     alone = bool(path) and not parsed.text[begin:].strip()
-    yield _path(path[:-1] if alone else path), ChunkSpan(own if alone else begin, len(parsed.text))
+    yield _path(path[:-1] if alone else path), Span(own if alone else begin, len(parsed.text))
 
 
 def _path(headings: Sequence[Heading]) -> str:
@@ -122,9 +83,9 @@ def _path_to(heading: str, start: int, tables: Sequence[re.Match[str]]) -> str:
     return (f"{heading} > {named}" if heading else named)[:_HEADING_CHARACTERS]
 
 
-def _pack(text: str, body: ChunkSpan, measure: Measure, tokens: int) -> Iterator[ChunkSpan]:
+def _pack(text: str, body: Span, measure: Measure, tokens: int, language: str) -> Iterator[Span]:
     """Sentences put together, so that no chunk is longer than `tokens` and all are about as long."""
-    spans = [piece for span in sentences(text, *body) for piece in _halved(span)]
+    spans = [piece for span in _sentences(text, body, language) for piece in _halved(span)]
     lengths = _lengths(text, spans, measure)
     spans, lengths = _shortened(text, spans, lengths, measure, tokens)
     total = sum(lengths)
@@ -135,57 +96,54 @@ def _pack(text: str, body: ChunkSpan, measure: Measure, tokens: int) -> Iterator
     begin, length = 0, 0
     for index, each in enumerate(lengths):
         if index > begin and (length + each > tokens or length + each / 2 > share):
-            yield ChunkSpan(spans[begin].start, spans[index - 1].end)
+            yield Span(spans[begin].start, spans[index - 1].end)
             begin, length = index, 0
         length += each
-    yield ChunkSpan(spans[begin].start, spans[-1].end)
+    yield Span(spans[begin].start, spans[-1].end)
 
 
-def _lengths(text: str, spans: Sequence[ChunkSpan], measure: Measure) -> list[int]:
+def _sentences(text: str, body: Span, language: str) -> list[Span]:
+    """The sentences of a part of a text, with items of lists and rows of tables apart."""
+    return sentences(text, language=language, lines="blocks", start=body.start, end=body.end)
+
+
+def _lengths(text: str, spans: Sequence[Span], measure: Measure) -> list[int]:
     """Of each span, its tokens, or what stands for them where they are far too few."""
     counted = measure([text[start:end] for start, end in spans])
     return [max(n, (end - start) // _CHARACTERS_A_TOKEN) for n, (start, end) in zip(counted, spans, strict=True)]
 
 
-def _halved(span: ChunkSpan) -> Iterator[ChunkSpan]:
+def _halved(span: Span) -> Iterator[Span]:
     """A span in pieces that a tokenizer takes at once."""
     for start in range(span.start, span.end, _SENTENCE_CHARACTERS):
-        yield ChunkSpan(start, min(start + _SENTENCE_CHARACTERS, span.end))
+        yield Span(start, min(start + _SENTENCE_CHARACTERS, span.end))
 
 
 def _shortened(
-    text: str, spans: list[ChunkSpan], lengths: list[int], measure: Measure, tokens: int
-) -> tuple[list[ChunkSpan], list[int]]:
+    text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int
+) -> tuple[list[Span], list[int]]:
     """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself."""
     while any(length > tokens and end - start > 1 for (start, end), length in zip(spans, lengths, strict=True)):
-        pieces: list[ChunkSpan] = []
+        pieces: list[Span] = []
         for span, length in zip(spans, lengths, strict=True):
             pieces += _split(text, span, -(-length // tokens)) if length > tokens else [span]
         spans, lengths = pieces, _lengths(text, pieces, measure)
     return spans, lengths
 
 
-def _split(text: str, span: ChunkSpan, parts: int) -> list[ChunkSpan]:
+def _split(text: str, span: Span, parts: int) -> list[Span]:
     """A span in about so many parts, at least two, cut between lines, or words, where there are any."""
     size = max(1, -(-(span.end - span.start) // max(parts, 2)))
-    pieces, begin = [], span.start
+    pieces: list[Span] = []
+    begin = span.start
     while span.end - begin > size:
         cut = begin + size
         line = text.rfind("\n", begin + size // 2, cut)
         space = line if line > begin else text.rfind(" ", begin + size // 2, cut)
         cut = space + 1 if space > begin else cut
-        pieces += _trimmed(text, begin, cut)
+        pieces += strip_span(text, begin, cut)
         begin = cut
-    return pieces + _trimmed(text, begin, span.end)
-
-
-def _trimmed(text: str, start: int, end: int) -> list[ChunkSpan]:
-    """The span without white space at its ends, or nothing."""
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return [ChunkSpan(start, end)] if end > start else []
+    return [*pieces, *strip_span(text, begin, span.end)]
 
 
 def encoded_text(text: str, heading: str) -> str:

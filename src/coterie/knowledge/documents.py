@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from coterie.protocols import Retriever
-from coterie.types import Label, Passage
+from coterie.types import SYSTEM, CallContext, Label, Passage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,7 @@ class Shelf(Retriever, Protocol):
         vector: np.ndarray | None = None,
         document: str | None = None,
         mode: Mode | None = None,
+        call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first, as `Retriever` promises; `mode` None is the shelf's own."""
         ...

@@ -20,7 +20,7 @@ from coterie.knowledge.documents import IndexedDocument, Mode, Shelf
 from coterie.knowledge.sources import Access
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.files import write_new
-from coterie.types import Label, Passage
+from coterie.types import SYSTEM, CallContext, Label, Passage
 
 _FILE = "access.json"
 
@@ -117,11 +117,12 @@ class GuardedShelf:
         vector: np.ndarray | None = None,
         document: str | None = None,
         mode: Mode | None = None,
+        call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
         """Raises `ArtefactRefused` while the index is more open than the file."""
         self._check()
         return await self._shelf.search(
-            query, k=k, clearance=clearance, tenant=tenant, vector=vector, document=document, mode=mode
+            query, k=k, clearance=clearance, tenant=tenant, vector=vector, document=document, mode=mode, call=call
         )
 
     async def documents(self) -> Mapping[str, str]:

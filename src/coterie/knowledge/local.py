@@ -30,8 +30,8 @@ from coterie.knowledge.rerank import CandidatePassage, Reranker
 from coterie.knowledge.rows import ChunkRow, Group
 from coterie.knowledge.vectors import VectorIndex, fuse
 from coterie.protocols import Engine
-from coterie.runtime.cpu import CpuSpan, on_the_bill
-from coterie.types import Label, Passage, Prompt
+from coterie.runtime.cpu import CpuSpan
+from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
 # --- Ranking the chunks of one document: few enough to be compared one by one, without an index.
 #
@@ -164,6 +164,7 @@ class LocalShelf:
         vector: np.ndarray | None = None,
         document: str | None = None,
         mode: Mode | None = None,
+        call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first; of one `document` only, where it is named.
 
@@ -174,17 +175,17 @@ class LocalShelf:
         mode = mode or self._mode
         tokens = None
         if mode == "rerank" and self._rerank is not None:
-            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept))
+            vectors, states = await self._in_thread(partial(self._rerank[1].encode_tokens, [query], _kept), call)
             tokens, vector = states[0], vectors[0] if vector is None else vector
         elif vector is None and mode != "keyword":
-            (output,) = await self._encoder.run([Prompt(text=query)])
-            on_the_bill(self._encoder.name, output.usage)
+            (output,) = await self._encoder.run([Prompt(text=query)], call=call)
+            call.charge(self._encoder.name, output.usage)
             vector = output.vector
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
-            return [self._passage(row, score) for row, score in (await self._reading(within))[:k]]
+            return [self._passage(row, score) for row, score in (await self._reading(within, call))[:k]]
         found = await self._reading(
-            partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode)
+            partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode), call
         )
         return [self._passage(row, score) for row, score in found]
 
@@ -218,19 +219,19 @@ class LocalShelf:
             self._closed = True
             self._pool.shutdown()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T], call: CallContext = SYSTEM) -> T:
         def timed() -> tuple[T, CpuSpan]:
             with CpuSpan() as took:
                 return work(), took
 
         result, took = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        on_the_bill("shelf", took.usage)
+        call.charge("shelf", took.usage)
         return result
 
-    async def _reading(self, work: Callable[[], T]) -> T:
+    async def _reading(self, work: Callable[[], T], call: CallContext) -> T:
         """The same for what reads the index: files that went bad while they were open are the index's fault."""
         try:
-            return await self._in_thread(work)
+            return await self._in_thread(work, call)
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
             raise self._refused(f"is not readable: {error}") from error
 

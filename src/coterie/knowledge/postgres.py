@@ -31,8 +31,7 @@ from coterie.knowledge.postgres_write import (
     set_aside,
     storable,
 )
-from coterie.runtime.cpu import on_the_bill
-from coterie.types import Label, Passage, Prompt
+from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
 _BUILD_MEMORY = "256MB"
 """Of the server, to build an HNSW index in: 100,000 vectors of 384 numbers fit."""
@@ -98,6 +97,7 @@ class PostgresShelf:
         vector: np.ndarray | None = None,
         document: str | None = None,
         mode: Mode | None = None,
+        call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
         """At most `k` passages, best first, of those that the asker may see; the rest is not even read.
 
@@ -112,7 +112,7 @@ class PostgresShelf:
         mode = mode or self._mode
         unit = None
         if mode != "keyword":
-            unit = _unit(vector if vector is not None else await self._encode(query), self._encoder.dimension)
+            unit = _unit(vector if vector is not None else await self._encode(query, call), self._encoder.dimension)
         asker = SearchScope(self._network, self._name, clearance, tenant)
 
         async def ask(connection: Connection) -> list[Passage]:
@@ -229,9 +229,9 @@ class PostgresShelf:
     async def _read(self, work: Work[T], settings: Mapping[str, str] = _READING) -> T:
         return await self._connections.read(work, {"search_path": await self._prepare(), **settings})
 
-    async def _encode(self, query: str) -> np.ndarray:
-        (output,) = await self._encoder.run([Prompt(text=query)])
-        on_the_bill(self._encoder.name, output.usage)
+    async def _encode(self, query: str, call: CallContext) -> np.ndarray:
+        (output,) = await self._encoder.run([Prompt(text=query)], call=call)
+        call.charge(self._encoder.name, output.usage)
         assert output.vector is not None  # noqa: S101 - an encoder's output has one
         return output.vector
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +25,7 @@ from coterie.errors import CoterieError, StoreError
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.models.locate import describe_model, locate
 from coterie.protocols import Engine
-from coterie.runtime.cpu import on_the_bill
-from coterie.types import Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usage
 
 # --- Answers that were paid for, kept so that none is paid for twice.
 
@@ -104,7 +103,9 @@ def _read_answer(line: bytes) -> tuple[str, Output] | None:
 class RememberingEngine:
     """Gives the answers that are kept, and asks its engine for the others, so many at a time."""
 
-    def __init__(self, engine: Engine, kept: KeptAnswers, *, identity: str, at_once: int) -> None:
+    def __init__(
+        self, engine: Engine, kept: KeptAnswers, *, identity: str, at_once: int, bill: Bill | None = None
+    ) -> None:
         """Stand before an engine.
 
         Args:
@@ -112,6 +113,7 @@ class RememberingEngine:
             kept: Where its answers are.
             identity: What tells this model from others whose answers are kept there.
             at_once: Prompts that are with the engine at the same time.
+            bill: Where what it takes is put; None for nowhere.
         """
         self.name = engine.name
         self.clearance = engine.clearance
@@ -120,6 +122,7 @@ class RememberingEngine:
         self._engine = engine
         self._kept = kept
         self._identity = identity
+        self._bill: Bill = [] if bill is None else bill
         self._places = asyncio.Semaphore(at_once)
         self._underway: set[asyncio.Future[Output]] = set()
 
@@ -127,9 +130,9 @@ class RememberingEngine:
         """Its answer is kept."""
         return self._kept.get(self._key(prompt)) is not None
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """One answer a prompt. Raises what the engine raises, and `StoreError`."""
-        return [await self._answer(prompt) for prompt in batch]
+        return [await self._answer(prompt, call) for prompt in batch]
 
     async def settle(self) -> None:
         """Wait for the answers that are under way, and keep them."""
@@ -140,12 +143,12 @@ class RememberingEngine:
         await self.settle()
         await self._engine.close()
 
-    async def _answer(self, prompt: Prompt) -> Output:
+    async def _answer(self, prompt: Prompt, call: CallContext) -> Output:
         key = self._key(prompt)
         output = self._kept.get(key)
         if output is None:
             async with self._places:
-                task = asyncio.ensure_future(self._ask(key, prompt))
+                task = asyncio.ensure_future(self._ask(key, prompt, call))
                 self._underway.add(task)
                 task.add_done_callback(self._end)
                 output = await asyncio.shield(task)  # what is under way is paid for, whoever still wants it
@@ -158,10 +161,10 @@ class RememberingEngine:
         if not task.cancelled():
             task.exception()
 
-    async def _ask(self, key: str, prompt: Prompt) -> Output:
+    async def _ask(self, key: str, prompt: Prompt, call: CallContext) -> Output:
         """Ask, and keep the answer."""
-        (output,) = await self._engine.run([prompt])
-        on_the_bill(self.name, output.usage)
+        (output,) = await self._engine.run([prompt], call=call)
+        self._bill.append((self.name, output.usage))
         self._kept.keep(key, output)
         self.given[key] = output
         return output
@@ -214,6 +217,8 @@ class AskedModel:
     """Sensitivity of the texts it is shown."""
     currency: str = "USD"
     """Of its prices."""
+    bill: Bill = field(default_factory=list, compare=False)
+    """What its answers took, put there as they come in."""
 
     @property
     def is_remote(self) -> bool:
@@ -241,9 +246,8 @@ class AskedModel:
             engine = LlamaEngine.configured(self.key, self.model, locate(self.model, self.folder))
             at_once = self.model.parallel
         identity = [self.model.engine, *self.describe().values(), getattr(self.model, "base_url", "")]
-        return RememberingEngine(
-            engine, KeptAnswers(self.folder / ANSWERS_FILE), identity=json.dumps(identity), at_once=at_once
-        )
+        kept = KeptAnswers(self.folder / ANSWERS_FILE)
+        return RememberingEngine(engine, kept, identity=json.dumps(identity), at_once=at_once, bill=self.bill)
 
     def describe(self) -> dict[str, str | None]:
         """The model's name, and its file's checksum where one is pinned."""

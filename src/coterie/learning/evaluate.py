@@ -15,7 +15,7 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.judging import ALIKE, judge
 from coterie.protocols import Specialist
 from coterie.tasks.answer.metrics import LookUp
-from coterie.types import ContextView, Finding, Label, Task
+from coterie.types import SYSTEM, ContextView, Finding, Label, Task
 
 AT_ONCE = 64
 """Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
@@ -86,7 +86,7 @@ async def consult_rows(
             vector = None if vectors is None else vectors[i]
             cut = truncated is not None and bool(truncated[i])
             task = Task(text=row.text, columns=row.columns or None, label=label, vector=vector, truncated=cut)
-            findings[i] = await specialist.consult(task, await look_up(task) if look_up else ContextView())
+            findings[i] = await specialist.consult(task, await look_up(task) if look_up else ContextView(), call=SYSTEM)
             advance(1)
 
     workers = [asyncio.ensure_future(work()) for _ in range(min(at_once, len(rows)))]

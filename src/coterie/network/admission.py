@@ -7,19 +7,34 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from coterie.context.followups import restate
 from coterie.context.standing import visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
+from coterie.governance.audit_events import refusals_noted
 from coterie.governance.injection import suspect
+from coterie.governance.own_texts import own_texts, texts_of
 from coterie.governance.personal import Sighting, sight, worth_a_thread
-from coterie.governance.principal import Principal, texts_of
-from coterie.governance.pseudonyms import PseudonymBook
+from coterie.limits.allowance import request_allowance
 from coterie.network.gathering import fetch, hidden
-from coterie.network.outcome import LONGEST_DOCUMENT, check_document, label_of
+from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector
-from coterie.protocols import Retriever, Specialist, Store
+from coterie.protocols import AcceptancePolicy, Audit, PseudonymSessions, Retriever, Specialist, Store
 from coterie.routing.plan import check_columns, split_columns
-from coterie.types import Context, Document, Entry, Label, Message, Release, Request, Verdict, impersonal
+from coterie.text.language import is_english, language_of
+from coterie.types import (
+    CallContext,
+    Context,
+    Document,
+    Entry,
+    Label,
+    Message,
+    Principal,
+    Release,
+    Request,
+    Verdict,
+    impersonal,
+)
 
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
@@ -34,10 +49,10 @@ class Admitted:
     request: Request
     """Labelled, its columns found, its document fetched."""
     context: Context
-    """What the session knows that the asker may see."""
+    """What the session knows that the principal may see."""
     verdicts: tuple[Verdict, ...]
     """What raised or lowered its label."""
-    asker: Principal
+    call: CallContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +65,12 @@ class Admission:
     knowledge: Mapping[str, Retriever]
     store: Store
     default_label: Label
+    language: str
+    """Of a request whose own cannot be told."""
     detector: Detector
-    pseudonyms: PseudonymBook
+    pseudonyms: PseudonymSessions
+    policy: AcceptancePolicy
+    audit: Audit | None = None
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
         """Check and label a request, find structured input in its text, fetch its document and its session's context.
@@ -59,8 +78,14 @@ class Admission:
         Raises:
             InputError: it cannot be served.
             NotTrained: it names a specialist that has no version yet.
-            ReleaseRefused: its label may not be lowered so.
+            ReleaseRefused: its label may not be lowered so; that is in the audit log.
         """
+        async with refusals_noted(self.audit, request, time=now):
+            return await self.prepare(request, now=now)
+
+    async def prepare(self, request: Request, *, now: float) -> Admitted:
+        """The same, and nothing is written down."""
+        self.policy.aim_of(request)  # refuses one that is none
         check_specialist(request, self.specialists, self.untrained)
         if request.columns is None:
             text, columns = split_columns(request.text)
@@ -69,11 +94,13 @@ class Admission:
             raise InputError("The request is empty.", hint="Send a text, or columns as a JSON object.")
         check_columns(request.columns or {})
         clearance = request.clearance or self.default_label
-        request = replace(request, clearance=clearance)
+        language = request.language or await asyncio.to_thread(language_of, request.text, self.language)
+        request = replace(request, clearance=clearance, language=language)
+        call = _call_for(request, clearance)
         if request.document is not None and request.document.shelf:
             if request.allowed and READER not in request.allowed:  # nor may they learn what stands there
                 raise hidden(request.document)
-            document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT)
+            document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT, call=call)
             request = replace(request, document=document)
         check_document(request)
         request, verdicts = await label_request(request, self.default_label, self.detector)
@@ -85,15 +112,38 @@ class Admission:
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)
         context = visible(whole, clearance)
-        own = (*texts_of(request), *brought)
-        asker = Principal(
-            clearance=clearance,
-            own=own,
+        call = replace(
+            call,
+            sent=own_texts((*texts_of(request), *brought)),
             released=request.release is not None,
             pseudonyms=self.pseudonyms.of(request.tenant, request.session, begun=bool(whole.entries)),
         )
         context = context.append(*_history(request, context, now))
-        return Admitted(request=request, context=context, verdicts=verdicts, asker=asker)
+        return Admitted(request=request, context=context, verdicts=verdicts, call=call)
+
+
+def rewrite(request: Request, context: Context) -> tuple[Request, str]:
+    """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
+
+    Structured input never leans on earlier turns; the name of a document to look in is none. English only:
+    follow-ups in other languages are left as they are.
+    """
+    structured = bool((request.columns or {}).keys() - {"document"})
+    apart = structured or not is_english(request.language or "en")
+    rewritten = None if apart else restate(request.text, context)
+    if rewritten is None:
+        return request, ""
+    label, bare = max(label_of(request), rewritten.label), max(impersonal(request), rewritten.impersonal)
+    return replace(request, text=rewritten.text, label=label, impersonal=bare), rewritten.reason
+
+
+def _call_for(request: Request, clearance: Label) -> CallContext:
+    """On whose behalf a request is worked on, and what it may spend."""
+    return CallContext(
+        principal=Principal(tenant=request.tenant, key=request.key, clearance=clearance),
+        egress=[],
+        limits=() if request.budget is None else (request_allowance(request.budget),),
+    )
 
 
 def check_specialist(request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()) -> None:

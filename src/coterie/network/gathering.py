@@ -4,32 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+from coterie.context.view import build_view
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
 from coterie.governance.personal import worth_a_thread
 from coterie.knowledge.documents import Shelf
 from coterie.privacy.detection import Detector, Kind
 from coterie.protocols import Retriever
 from coterie.runtime.concurrency import side_by_side
-from coterie.runtime.cpu import billed
-from coterie.types import Document, Label, Passage, Request, SpecialistCard, Step, Task, Usage
+from coterie.types import (
+    Bill,
+    CallContext,
+    Context,
+    ContextView,
+    Document,
+    Entry,
+    Label,
+    Passage,
+    Request,
+    SpecialistCard,
+    Step,
+    Task,
+    Usage,
+)
 
 _REMEMBERED = 4096
 
 
-class LookedUp(NamedTuple):
-    """What was found for a specialist, and where nobody could look."""
+class Gathered(NamedTuple):
+    """What a specialist is shown, and what it took to find it."""
 
-    passages: tuple[Passage, ...]
-    """Of one shelf after the other, the best of each first."""
-    unsearched: Mapping[str, str]
-    """Shelves that could not be searched, and why."""
-    steps: tuple[Step, ...] = ()
-    """What searching took."""
+    view: ContextView
+    steps: tuple[Step, ...]
 
 
 class SecretFinder:
@@ -57,32 +67,48 @@ class SecretFinder:
         return {text: any(each.kind == Kind.SECRET for each in self._detector.find(text)) for text in texts}
 
 
-async def look_up(
-    shelves: Mapping[str, Retriever], card: SpecialistCard, task: Task, secrets: SecretFinder
-) -> LookedUp:
-    """Search every shelf of a specialist, up to the lower clearance of asker and specialist.
+async def gather(
+    shelves: Mapping[str, Retriever],
+    card: SpecialistCard,
+    task: Task,
+    context: Context,
+    *,
+    secrets: SecretFinder,
+    call: CallContext,
+    clock: Callable[[], float],
+) -> Gathered:
+    """What a specialist reads of the context, and what its shelves say of the task.
 
-    A passage with a secret in it is restricted, whatever its shelf says.
+    Every shelf is searched up to the lower clearance of principal and specialist. A passage with a secret in it is
+    restricted, whatever its shelf says.
 
     Raises:
         Overloaded: an engine's queue is full; the whole request may come again.
     """
-    with billed() as bill:
-        tried = await side_by_side(_search(shelves[name], card, task) for name in card.knowledge)
-    failed = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
+    bill: Bill = []
+    own = call.with_bill(bill)
+    tried = await side_by_side(_search(shelves[name], card, task, own) for name in card.knowledge)
+    unsearched = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
     found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])
-    seen = tuple(passage for passage in found if passage.label <= min(task.clearance, card.clearance))
-    return LookedUp(seen, failed, charged((), card.name, bill))
+    now = clock()
+    passages = [
+        Entry(content=passage, producer=passage.shelf, label=passage.label, time=now)
+        for passage in found
+        if passage.label <= min(task.clearance, card.clearance)
+    ]
+    return Gathered(build_view(context, card, passages, unsearched), charged((), card.name, bill))
 
 
-async def fetch(shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int) -> Document:
+async def fetch(
+    shelves: Mapping[str, Retriever], document: Document, request: Request, *, most: int, call: CallContext
+) -> Document:
     """A document that stands on a shelf, with its text, at most `most` characters and one, and its label.
 
     A shelf that is not there, one of another tenant and a document that may not be seen are the same answer, after the
-    same work: nothing is searched before the document is known to be the asker's to see.
+    same work: nothing is searched before the document is known to be the principal's to see.
 
     Raises:
-        InputError: there is no such shelf, or no such document that the asker may see.
+        InputError: there is no such shelf, or no such document that the principal may see.
     """
     shelf, text = shelves.get(document.shelf), None
     found: Sequence[Passage] = ()
@@ -91,7 +117,9 @@ async def fetch(shelves: Mapping[str, Retriever], document: Document, request: R
         if isinstance(shelf, Shelf):
             text = await shelf.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
         if isinstance(shelf, Shelf) and text is not None:
-            found = await shelf.search(request.text, k=1, clearance=clearance, tenant=tenant, document=document.name)
+            found = await shelf.search(
+                request.text, k=1, clearance=clearance, tenant=tenant, document=document.name, call=call
+            )
     if text is None or not found:
         raise hidden(document)
     return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
@@ -105,7 +133,7 @@ def hidden(document: Document) -> InputError:
     )
 
 
-async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequence[Passage] | str:
+async def _search(shelf: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | str:
     """What one shelf has, or why it cannot be searched."""
     try:
         return await shelf.search(
@@ -114,6 +142,7 @@ async def _search(shelf: Retriever, card: SpecialistCard, task: Task) -> Sequenc
             clearance=min(task.clearance, card.clearance),
             tenant=task.tenant,
             vector=task.vector,
+            call=call,
             **_named_document(task),
         )
     except (EngineError, InputError, PolicyError, SetupError) as error:

@@ -1,54 +1,37 @@
-"""One request on its way through the network: what is known of it so far."""
+"""One request on its way through the pipeline: what is known of it so far."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeVar
+from typing import cast
 
-from coterie.accounting.overhead import Attendance, Overhead
-from coterie.context.followups import restate
-from coterie.generalist.generalist import Generalist
-from coterie.governance.budgets import ACCOUNT
 from coterie.governance.injection import suspect
-from coterie.governance.principal import ASKER, Principal
 from coterie.network.admission import Admitted
-from coterie.network.outcome import PartOutcome, label_of, refused
-from coterie.protocols import Budget, Specialist
+from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
+from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
 from coterie.types import (
-    Account,
+    CallContext,
     Context,
     ContextView,
     Finding,
+    Part,
     Passage,
     Request,
     Route,
     Stage,
     Step,
+    Task,
     Usage,
     Verdict,
-    impersonal,
 )
 
-T = TypeVar("T")
-
-
-def standing_alone(request: Request, context: Context) -> tuple[Request, str]:
-    """The request as it stands on its own, and how it leant on an earlier one, as sensitive as what it was given back.
-
-    Structured input never leans; the name of a document to look in is none.
-    """
-    structured = bool((request.columns or {}).keys() - {"document"})
-    restated = None if structured else restate(request.text, context)
-    if restated is None:
-        return request, ""
-    label, bare = max(label_of(request), restated.label), max(impersonal(request), restated.impersonal)
-    return replace(request, text=restated.text, label=label, impersonal=bare), restated.reason
+_FEWEST_TO_COMPOSE = 2
+"""Accepted findings: fewer need nobody to put them together."""
 
 
 def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
@@ -57,15 +40,15 @@ def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
     return counts[verdict] >= 0
 
 
-def begun(generalist: Specialist | None, request: Request) -> Specialist | None:
-    """The generalist with what this request may use of it; None where there is none, or who asks may not ask it."""
+def generalist_for(generalist: Specialist | None, request: Request) -> Specialist | None:
+    """One request's use of the generalist; None where there is none, or the principal may not ask it."""
     if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
         return None
-    return generalist.begin() if isinstance(generalist, Generalist) else generalist
+    return cast("Generalist", generalist).begin() if hasattr(generalist, "begin") else generalist
 
 
 @dataclass
-class Life:
+class RequestState:
     """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
 
     id: str
@@ -79,21 +62,22 @@ class Life:
     """The same, standing on its own where it leant on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=""))
-    outcomes: list[PartOutcome] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     """One a part, kept up to date while they are worked on."""
     done: list[asyncio.Event] = field(default_factory=list)
     """One a part, set when its findings are there or never will be."""
     shown: list[str] = field(default_factory=list)
-    """Pieces of the answer that the asker was given."""
+    """Pieces of the answer that were given out."""
     composed: Finding | None = None
     """What the generalist made of all findings, if it was asked to."""
     verdicts: tuple[Verdict, ...] = ()
     """What raised or lowered its label."""
-    asker: Principal = field(default_factory=Principal)
+    call: CallContext = field(default_factory=CallContext)
+    """On whose behalf it is worked on; handed to everybody who is asked for it."""
     steps: list[Step] = field(default_factory=list)
     """What was done for it beside what its findings say of themselves."""
     reserved: Sequence[int] = ()
-    """What the budgets hold for it."""
+    """What the limits hold for it."""
     spent: Usage | None = None
     """What it took, once that is known."""
     start: float = field(default_factory=perf_counter)
@@ -104,10 +88,25 @@ class Life:
     def __post_init__(self) -> None:
         self.question = self.request
 
+    def begin(self) -> None:
+        """Begin with the parts of the route; of none, with the whole request as one that nobody fits."""
+        parts = self.route.parts or (Part(text=self.question.text, waves=(), score=0.0),)
+        self.outcomes = [Outcome(part=part, pinned=self.request.specialist is not None) for part in parts]
+        self.done = [asyncio.Event() for _ in parts]
+
+    @property
+    def parts(self) -> list[Part]:
+        """What is worked on side by side."""
+        return [outcome.part for outcome in self.outcomes]
+
+    def task_of(self, index: int) -> Task:
+        """What the specialists of a part are handed."""
+        return task_of(self.outcomes[index].part, self.question, self.request.text)
+
     def enter(self, admitted: Admitted) -> None:
         """Take the request as it was admitted."""
         self.request, self.context = admitted.request, admitted.context
-        self.verdicts, self.asker = admitted.verdicts, admitted.asker
+        self.verdicts, self.call = admitted.verdicts, admitted.call
 
     @contextmanager
     def attending(self, overhead: Overhead | None) -> Iterator[None]:
@@ -122,17 +121,16 @@ class Life:
         """What the network's own work took so far, where it is counted."""
         return () if self._attendance is None else (self._attendance.step(),)
 
-    def task(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Work for this request, in which it is known who asks and who pays."""
-        scope = copy_context()
-        scope.run(ASKER.set, self.asker)
-        scope.run(ACCOUNT.set, Account(tenant=self.request.tenant, key=self.request.key))
-        return asyncio.create_task(work, context=scope)
-
     @property
     def reads(self) -> bool:
         """Whether a document is read for it: it brings one, and who asks may have it read."""
         return self.request.document is not None and bool(self.route.parts)
+
+    @property
+    def composable(self) -> bool:
+        """Whether there are findings enough to be put together: one that is accepted passes through as it is."""
+        found = (finding for outcome in self.outcomes for finding in rendered_findings(outcome))
+        return sum(finding.accepted for finding in found) >= _FEWEST_TO_COMPOSE
 
     async def known_to(self, index: int) -> Context:
         """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
@@ -155,16 +153,16 @@ class Life:
         """
         known = tuple(found)
         rest = Counter(known)
-        lost = [each for each in self.asker.crossings if not _take(rest, each)]
+        lost = [each for each in self.call.egress or () if not _take(rest, each)]
         return (*self.verdicts, *known, *lost)
 
-    async def pay(self, budget: Budget | None) -> None:
-        """Settle with the budgets what was reserved, wherever the request ended."""
-        if budget is not None and self.reserved:
-            await budget.settle(self.reserved, self.spent)
+    async def pay(self, limits: Limits | None) -> None:
+        """Settle with the limits what was reserved, wherever the request ended."""
+        if limits is not None and self.reserved:
+            await limits.settle(self.reserved, self.spent)
 
     def show(self, piece: str) -> None:
-        """Keep a piece that the asker is given; how long the first one took is a stage."""
+        """Keep a piece that is given out; how long the first one took is a stage."""
         if not self.shown:
             waited = (perf_counter() - self.start) * 1000
             self.stages.append(Stage(name="first text", milliseconds=waited, note="since the request came in"))

@@ -7,14 +7,12 @@ quality. A `budget` limits what may be spent on models that cost money.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
 
-from coterie.cascade.purse import Purse, allowance
 from coterie.errors import InputError
 from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold
 from coterie.policy.mean_test import mean_interval
@@ -67,8 +65,6 @@ class CostQualityPolicy:
     """Where that number comes from."""
     domains: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """Accuracy of the generalist and its source by specialist, where outcomes of that domain are recorded."""
-    purse: Purse | None = None
-    """Of the whole network."""
     _thresholds: dict[tuple[str, float], AcceptThreshold] = field(default_factory=dict, repr=False)
 
     def aim_of(self, request: Request) -> Aim | None:
@@ -76,14 +72,6 @@ class CostQualityPolicy:
         if request.quality is None and request.budget is None:
             return self.default
         return Aim(quality=request.quality, budget=request.budget)
-
-    @contextmanager
-    def spending(self, request: Request) -> Iterator[None]:
-        """While a request is answered: its share comes into the purse, and its own budget is its limit."""
-        if self.purse is not None:
-            self.purse.earn()
-        with allowance(request.budget):
-            yield
 
     def set_for(self, task: Task, specialist: str, request: Request) -> Task:
         """Return a task as a specialist gets it: with an acceptance override where the aim is a quality."""

@@ -27,7 +27,7 @@ from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
-from coterie.types import Finding, Label, Message, Output, Prompt, TaskKind
+from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, TaskKind
 
 # --- Answers of a large model on file: read and written.
 #
@@ -341,7 +341,7 @@ def _sample(positions: Sequence[int], most: int, seed: int) -> list[int]:
 async def _ask(engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label) -> RecordedAnswer:
     asked = Message(role="user", text=_in_words(held.rows[i]))
     begun = time.perf_counter()
-    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)])
+    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)], call=SYSTEM)
     return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000)
 
 

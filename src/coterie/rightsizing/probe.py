@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coterie.types import SYSTEM
+
 if TYPE_CHECKING:
     from coterie.config.file import LlamaModel
     from coterie.config.specialists import SpecialistSection
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder
     from coterie.learning.dataset import Row
     from coterie.protocols import Specialist
-    from coterie.types import Output, Prompt, Task
+    from coterie.types import CallContext, Output, Prompt, Task
 
 WARM_UP = 20
 """Rows asked before the clock runs."""
@@ -111,7 +113,7 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
     threadpool_limits(1, user_api="blas")
     tasks = [Task(text=row["text"], columns=row["columns"] or None) for row in request["rows"]]
     for task in tasks[:WARM_UP]:
-        await specialist.consult(task, ContextView())
+        await specialist.consult(task, ContextView(), call=SYSTEM)
     asked = [await _ask(specialist, task) for task in tasks]
     resident = resident_bytes()
     await encoder.close()
@@ -130,7 +132,7 @@ async def _ask(specialist: Specialist, task: Task) -> tuple[float, float]:
     from coterie.types import ContextView  # noqa: PLC0415 - loaded by now
 
     start = time.perf_counter()
-    finding = await specialist.consult(task, ContextView())
+    finding = await specialist.consult(task, ContextView(), call=SYSTEM)
     taken = (time.perf_counter() - start) * 1000
     return taken, sum(step.usage.cpu_seconds for step in finding.steps)
 
@@ -164,13 +166,13 @@ class _LazyEncoder:
         self.clearance = Label.RESTRICTED
         self._encoder: OnnxEncoder | None = None
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """A vector a text."""
         if self._encoder is None:
             from coterie.engines.onnx import OnnxEncoder  # noqa: PLC0415 - here and not before
 
             self._encoder = OnnxEncoder.bundled()
-        return await self._encoder.run(batch)
+        return await self._encoder.run(batch, call=call)
 
     async def close(self) -> None:
         """Close it, if it was ever opened."""

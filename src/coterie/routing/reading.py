@@ -1,4 +1,4 @@
-"""What of a text says whom it is for: greetings, thanks and words to the router itself left out.
+"""What of a text says whom it is for: greetings, thanks and words to the router itself left out. English only.
 
 Who may be asked is decided by the examples of the specialists, never by a text that names one: whoever writes
 "ignore the router and send this to ..." may be somebody whose document was pasted, and gets no say. Only the route is
@@ -18,7 +18,8 @@ import numpy as np
 from coterie.protocols import Engine
 from coterie.routing.matching import Match
 from coterie.routing.profile import NEAR_COPY
-from coterie.types import Label, Output, Prompt
+from coterie.text.language import is_english
+from coterie.types import SYSTEM, Label, Output, Prompt
 
 _CLAUSE = re.compile(r"[^.!?;:\n]+(?:[.!?;:\n]+(?=\s|$)|[.!?;:\n](?=\S)[^.!?;:\n]*)*\s*")
 _HANDING = r"(?:route|send|forward|redirect|direct|assign|hand|pass|give|transfer|escalate|answer|handle|treat)"
@@ -86,10 +87,11 @@ class RequestReader:
             rf"\b{_HANDING}\s+(?:this|it|that|the|my)\b.{{0,30}}?\bto\s+(?:the\s+)?[\"'`]?(?:{named})\b", re.IGNORECASE
         )
 
-    def read(self, text: str) -> RequestReading:
-        """The text without words to the router, and without greetings and thanks at its ends.
+    def read(self, text: str, language: str = "en") -> RequestReading:
+        """The text without words to the router, and in English without greetings and thanks at its ends.
 
-        A text of nothing else is read as it is.
+        A text of nothing else is read as it is. English words to the router are left out of any text: whoever pastes
+        them into a German one means them.
         """
         orders: list[str] = []
         rest = text
@@ -100,7 +102,7 @@ class RequestReader:
                 kept += [before] if before else []
                 orders += [order] if order else []
             rest = "".join(kept)
-        rest = _without_courtesies(rest)
+        rest = _without_courtesies(rest) if is_english(language) else rest
         if len(rest.split()) < _FEWEST:
             return RequestReading(text=text)
         return RequestReading(text=rest, orders=tuple(order.strip() for order in orders))
@@ -155,6 +157,7 @@ def _is_courtesy(part: str) -> bool:
 #
 # A specialist whose own examples are short and diverse (names of parties, say) finds "Hi" as typical as the rest.
 # Here it is known for what it is, unless a specialist has an example that is closer: one may be made for small talk.
+# English only.
 
 _LONGEST = 8  # words
 _ALIKE = 0.75
@@ -212,7 +215,9 @@ class SmallTalk:
                 found: list[Output] = []
                 for start in range(0, len(SMALL_TALK), _AT_ONCE):
                     phrases = SMALL_TALK[start : start + _AT_ONCE]
-                    found += await self._encoder.run([Prompt(text=each, label=Label.PUBLIC) for each in phrases])
+                    found += await self._encoder.run(
+                        [Prompt(text=each, label=Label.PUBLIC) for each in phrases], call=SYSTEM
+                    )
                 self._vectors = np.stack([np.asarray(each.vector) for each in found])
             return self._vectors
 

@@ -35,7 +35,21 @@ from coterie.routing.splitting import (
     propose_marked,
     word_starts,
 )
-from coterie.types import Context, Label, Output, Part, Prompt, Request, Route, SpecialistCard, Step, total_usage
+from coterie.text.language import is_english, language_of
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    Context,
+    Label,
+    Output,
+    Part,
+    Prompt,
+    Request,
+    Route,
+    SpecialistCard,
+    Step,
+    total_usage,
+)
 
 _ALL_KEPT = 16
 """Up to so many specialists a route's scores name all of them."""
@@ -102,13 +116,13 @@ class LearnedRouter:
         self._waves: dict[tuple[str, AbstractSet[str]], Waves] = {}
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
         """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer."""
-        return (await self._consider(request, context)).route
+        return (await self._consider(request, context, call)).route
 
-    async def explain(self, request: Request, context: Context) -> Explanation:
+    async def explain(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Explanation:
         """The same route, with all that was compared on the way."""
-        made = await self._consider(request, context)
+        made = await self._consider(request, context, call)
         return Explanation(
             route=made.route,
             asked=made.names,
@@ -117,22 +131,25 @@ class LearnedRouter:
             considered=tuple(consider(match, made.asked, self._false_rejection) for match in made.matches),
         )
 
-    async def _consider(self, request: Request, context: Context) -> _Made:
+    async def _consider(self, request: Request, context: Context, call: CallContext) -> _Made:
         known = known_facts(context) & self._read
         by_columns = self._by_columns(request)
-        reading = self._reader.read(request.text)
+        language = request.language or language_of(request.text, "en")
+        reading = self._reader.read(request.text, language)
         if not _WRITTEN.search(request.text) or not self._names:
             route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
-        reading, whole, first = await self._read_whole(reading, request)
-        root, matches, second = await self._match_pieces(reading.text, whole, request)
+        reading, whole, first = await self._read_whole(reading, request, call, language)
+        root, matches, second = await self._match_pieces(reading.text, whole, request, call, language)
         chosen = choose(root, matches)
         if not any(match.settled for match in chosen):
-            closer, third = await self._look_closer(reading.text, whole, root, matches[root], request)
+            closer, third = await self._look_closer(
+                reading.text, whole, root, matches[root], request, call=call, language=language
+            )
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
         if reading.orders and not any(match.in_scope for match in chosen):
-            closer, third = await self._look_among(reading.orders, root, request)
+            closer, third = await self._look_among(reading.orders, root, request, call, language)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
         asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
@@ -234,11 +251,12 @@ class LearnedRouter:
     # --- scores ----------------------------------------------------------------------------------
 
     async def _read_whole(
-        self, reading: RequestReading, request: Request
+        self, reading: RequestReading, request: Request, call: CallContext, language: str
     ) -> tuple[RequestReading, Output, tuple[Step, ...]]:
         """The reading with slips of the pen mended where that helps, without words to the router, and encoded."""
-        readings = list(dict.fromkeys([reading.text, self._spelling.mend(reading.text)]))
-        outputs, steps = await self._encode(readings, request, states=True)
+        mended = [self._spelling.mend(reading.text)] if is_english(language) else []
+        readings = list(dict.fromkeys([reading.text, *mended]))
+        outputs, steps = await self._encode(readings, request, call, states=True)
         clearest = self._clearest(outputs)
         text, output = readings[clearest], outputs[clearest]
         spans = self._reader.clauses(text) if self._order_sense is not None else []
@@ -246,7 +264,7 @@ class LearnedRouter:
         rest = _without(text, orders) if orders else ""
         if not rest.strip():
             return replace(reading, text=text), output, steps
-        (output,), again = await self._encode([rest], request, states=True)
+        (output,), again = await self._encode([rest], request, call, states=True)
         named = (*reading.orders, *(text[start:end].strip() for start, end in orders))
         return replace(reading, text=rest, orders=named), output, (*steps, *again)
 
@@ -270,22 +288,24 @@ class LearnedRouter:
         return sense.start(states, offsets, places, span[1]) if len(places) > 1 else span[0]
 
     async def _match_pieces(
-        self, text: str, whole: Output, request: Request
+        self, text: str, whole: Output, request: Request, call: CallContext, language: str
     ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
         """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
-        root = self._propose(text, whole)
+        root = self._propose(text, whole, language)
         pieces = [piece for piece in root.walk() if piece is not root]
-        further, steps = await self._encode([piece.text for piece in pieces], request) if pieces else ([], ())
-        matches = await self._heard(self._match([root, *pieces], [whole, *further]))
+        further, steps = await self._encode([piece.text for piece in pieces], request, call) if pieces else ([], ())
+        matches = await self._heard(self._match([root, *pieces], [whole, *further]), language)
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
 
-    async def _heard(self, matches: Sequence[Match]) -> list[Match]:
-        """The same, with those that are small talk known as such."""
+    async def _heard(self, matches: Sequence[Match], language: str) -> list[Match]:
+        """The same, with those that are small talk in English known as such."""
+        if not is_english(language):
+            return list(matches)
         phrases = await self._small_talk.find(matches)
         return [replace(match, small_talk=phrase) for match, phrase in zip(matches, phrases, strict=True)]
 
     async def _look_closer(
-        self, text: str, whole: Output, root: Piece, match: Match, request: Request
+        self, text: str, whole: Output, root: Piece, match: Match, request: Request, *, call: CallContext, language: str
     ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
         """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
         if whole.states is None or whole.offsets is None or match.small_talk is not None:
@@ -294,27 +314,27 @@ class LearnedRouter:
         found = propose_clearest(text, whole.states, whole.offsets, self._judge, spans)
         if not found:
             return {}, ()
-        further, steps = await self._encode([piece.text for piece in found], request)
-        matches = await self._heard(self._match([root, *found], [whole, *further]))
+        further, steps = await self._encode([piece.text for piece in found], request, call)
+        matches = await self._heard(self._match([root, *found], [whole, *further]), language)
         return dict(zip(found, matches[1:], strict=True)), steps
 
     async def _look_among(
-        self, orders: Sequence[str], root: Piece, request: Request
+        self, orders: Sequence[str], root: Piece, request: Request, call: CallContext, language: str
     ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
         """What is asked in the words that were left out: a question and an order may share a sentence.
 
         Nothing in it may name a specialist or the machine: then it could be the order's beginning.
         """
         text = "\n".join(orders)
-        (output,), steps = await self._encode([text], request, states=True)
+        (output,), steps = await self._encode([text], request, call, states=True)
         if output.states is None or output.offsets is None:
             return {}, steps
         found = propose_clearest(text, output.states, output.offsets, self._judge, [(0, len(text))])
         found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
         if not found:
             return {}, steps
-        further, again = await self._encode([piece.text for piece in found], request)
-        matches = await self._heard(self._match([root, *found], [output, *further]))
+        further, again = await self._encode([piece.text for piece in found], request, call)
+        matches = await self._heard(self._match([root, *found], [output, *further]), language)
         return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
@@ -325,12 +345,12 @@ class LearnedRouter:
         compared = self._bank.compare(vectors, self._shortlist.nearest(vectors))
         return int(compared.similarity.max(axis=1).argmax())
 
-    def _propose(self, text: str, output: Output) -> Piece:
+    def _propose(self, text: str, output: Output, language: str) -> Piece:
         if output.finish == "length" or len(text) > LONGEST:
             return propose_ends(text, output.states, output.offsets, self._judge)
         if output.states is None or output.offsets is None:
-            return propose_marked(text)
-        return propose_judged(text, output.states, output.offsets, self._judge)
+            return propose_marked(text, language)
+        return propose_judged(text, output.states, output.offsets, self._judge, language)
 
     def _judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
         """Roughly what each text's scores would be."""
@@ -338,11 +358,11 @@ class LearnedRouter:
         return np.asarray(likeness + WEIGHT * self._discriminant.scores(vectors, which))
 
     async def _encode(
-        self, texts: Sequence[str], request: Request, *, states: bool = False
+        self, texts: Sequence[str], request: Request, call: CallContext, *, states: bool = False
     ) -> tuple[Sequence[Output], tuple[Step, ...]]:
         """Each text encoded, in one batch, and what it took."""
         label = request.label or Label.RESTRICTED
-        outputs = await self._encoder.run([Prompt(text=text, label=label, states=states) for text in texts])
+        outputs = await self._encoder.run([Prompt(text=text, label=label, states=states) for text in texts], call=call)
         usage = total_usage(output.usage for output in outputs)
         return outputs, (Step(producer="router", engine=self._encoder.name, usage=usage),)
 

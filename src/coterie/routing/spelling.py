@@ -1,4 +1,4 @@
-"""Words that nobody writes, taken for the known word that is one slip away.
+"""English words that nobody writes, taken for the known word that is one slip away. English only.
 
 An encoder that has never seen a word reads its syllables, and a letter amiss can make a text like nobody's examples.
 Norvig's corrector (2007, "How to write a spelling corrector") with the encoder's own words, the most frequent first:

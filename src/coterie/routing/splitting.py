@@ -19,6 +19,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from coterie.routing.orders import means_between
+from coterie.text.language import is_english
+from coterie.text.segmentation import LOOSE_STOP
 
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
@@ -40,9 +42,10 @@ _BOUNDARY = re.compile(
     rf"(?P<joining>(?:{_JOINING}\s+){{0,4}})",
     re.IGNORECASE,
 )
+_UNJOINED = re.compile(_BOUNDARY.pattern.replace(_JOINING, r"(?!)"), re.IGNORECASE)
+"""The same for other languages than English, whose joining words are not known."""
 _ASIDE = re.compile(r"\s\([^()]*\)$")
-_LINE = re.compile(r"\n+\s*")
-_STOP = re.compile(r"[.?!;:\u2026][)\"']?\s+")
+_LINE, _STOP = re.compile(r"\n+\s*"), re.compile(LOOSE_STOP)
 _SHORTEST_END = 12  # characters
 _SENTENCES = 3
 """Sentences of a long text that are looked at beside its ends."""
@@ -112,20 +115,20 @@ Judge = Callable[[np.ndarray], np.ndarray]
 """How like each specialist some vectors are: (M, D) -> (M, S)."""
 
 
-def split_parts(text: str) -> tuple[str, ...]:
+def split_parts(text: str, language: str = "en") -> tuple[str, ...]:
     """The pieces a text might consist of: at ends of sentences and joining words, in order.
 
     A piece of fewer than three words stays with the piece before it. A text that cannot be split, or only into very
     many, gives itself.
     """
-    spans = _marked_spans(text) if len(text) <= LONGEST else []
+    spans = _marked_spans(text, language) if len(text) <= LONGEST else []
     parts = tuple(text[a:b].strip(_TRIMMED) for a, b in spans)
     return parts if 1 <= len(parts) <= MOST_PARTS else (text,)
 
 
-def propose_marked(text: str) -> Piece:
+def propose_marked(text: str, language: str = "en") -> Piece:
     """The text with the pieces that its marks suggest, for an encoder that gives no states."""
-    spans = _marked_spans(text) if len(text) <= LONGEST else []
+    spans = _marked_spans(text, language) if len(text) <= LONGEST else []
     pieces = tuple(_piece(text, start, end) for start, end in spans)
     kept = pieces if 2 <= len(pieces) <= MOST_PARTS else ()
     return Piece(start=0, end=len(text), text=text, mark="joiner", pieces=kept, source=text)
@@ -164,7 +167,7 @@ def _clearest_sentences(tokens: _Tokens) -> list[tuple[int, int]]:
     return [(int(start), int(end)) for start, end in spans[order]]
 
 
-def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> Piece:
+def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge, language: str = "en") -> Piece:
     """The text with the pieces whose tokens are like different specialists.
 
     Args:
@@ -172,10 +175,11 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
         states: (T, D) of its tokens.
         offsets: (T, 2) where they stand in it.
         judge: Gives the likeness of vectors to each specialist.
+        language: The text's; joining words are known in English only.
     """
     tokens = _tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
-    boundaries = _boundaries(text)
+    boundaries = _boundaries(text, language)
     budget = [MOST_JUDGED - 1]
     start = lead.end() if lead else 0
     if start >= len(text.rstrip()):
@@ -349,9 +353,10 @@ def _piece(text: str, start: int, end: int) -> Piece:
     return Piece(start=start, end=end, text=text[start:end].strip(_TRIMMED), source=text)
 
 
-def _boundaries(text: str) -> list[Boundary]:
+def _boundaries(text: str, language: str) -> list[Boundary]:
     """Every place where a text may come apart; an aside at its end belongs to the words before it."""
-    found = [_boundary(match) for match in _BOUNDARY.finditer(text)]
+    pattern = _BOUNDARY if is_english(language) else _UNJOINED
+    found = [_boundary(match) for match in pattern.finditer(text)]
     aside = _ASIDE.search(text)
     return found if aside is None else [each for each in found if each.start < aside.start() and each.mark != "gap"]
 
@@ -369,11 +374,11 @@ def _boundary(match: re.Match[str]) -> Boundary:
     return Boundary(match.start() + (len(ends) if mark == "sentence" else 0), match.end(), mark, joined)
 
 
-def _marked_spans(text: str) -> list[tuple[int, int]]:
+def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
     """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
-    marked = [each for each in _boundaries(text) if each.mark in {"sentence", "joiner"}]
+    marked = [each for each in _boundaries(text, language) if each.mark in {"sentence", "joiner"}]
     for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Self
 
@@ -173,27 +172,6 @@ class NativeThreads:
                 self._mine[tid] = 0.0
             else:
                 self._others.add(tid)
-
-
-_bill: ContextVar[list[tuple[str, Usage]] | None] = ContextVar("bill", default=None)
-
-
-@contextmanager
-def billed() -> Iterator[list[tuple[str, Usage]]]:
-    """Collects what is put `on_the_bill` inside, by engine; for seams whose results have no place for a usage."""
-    found: list[tuple[str, Usage]] = []
-    before = _bill.set(found)
-    try:
-        yield found
-    finally:
-        _bill.reset(before)
-
-
-def on_the_bill(engine: str, usage: Usage) -> None:
-    """Put what an engine took on the bill of whoever asked for it, if they keep one."""
-    bill = _bill.get()
-    if bill is not None:
-        bill.append((engine, usage))
 
 
 # --- CPU time of work that cannot be told apart, split evenly among those at work at the time.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from coterie.errors import ArtefactRefused, CoterieError
 from coterie.protocols import Specialist
-from coterie.types import ContextView, Finding, SpecialistCard, Task
+from coterie.types import SYSTEM, CallContext, ContextView, Finding, SpecialistCard, Task
 
 Load = Callable[[], Specialist]
 """Reads a specialist's files. Called in a thread."""
@@ -123,10 +123,10 @@ class OnDemand:
         self._load = load
         self._memory = memory
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """What the specialist says. Raises `ArtefactRefused` if it cannot be loaded, and what it raises itself."""
         async with self._memory.hold(self.card.name, self._size, self._loaded) as specialist:
-            return await specialist.consult(task, view)
+            return await specialist.consult(task, view, call=call)
 
     def _loaded(self) -> Specialist:
         try:

@@ -26,6 +26,7 @@ from coterie.protocols import (
     StreamingEngine,
 )
 from coterie.types import (
+    SYSTEM,
     Content,
     Context,
     ContextView,
@@ -108,9 +109,9 @@ async def check_router(router: Router, request: Request | None = None, context: 
     request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
     context = context or Context()
     require("it has `route`", isinstance(router, Router))
-    route = await router.route(request, context)
+    route = await router.route(request, context, call=SYSTEM)
     _check_route(route)
-    again = await router.route(request, context)
+    again = await router.route(request, context, call=SYSTEM)
     require("the same request has the same route", again.specialists == route.specialists)
 
 
@@ -133,7 +134,7 @@ async def check_retriever(retriever: Retriever, query: str, *, k: int = 5) -> No
     """Check the clauses of `protocols.Retriever` with one query at every clearance."""
     require("it has `search`", isinstance(retriever, Retriever))
     for clearance in Label:
-        passages = list(await retriever.search(query, k=k, clearance=clearance))
+        passages = list(await retriever.search(query, k=k, clearance=clearance, call=SYSTEM))
         require(f"at most {k} passages are asked for, {len(passages)} come", len(passages) <= k)
         scores = [passage.score for passage in passages]
         require(f"the best comes first: {scores}", scores == sorted(scores, reverse=True))
@@ -210,14 +211,14 @@ async def check_engine(engine: Engine, *, prompts: Sequence[Prompt] | None = Non
     """
     prompts = prompts or [_prompt("hello there"), _prompt("where is my card?"), _prompt("goodbye")]
     _check_description(engine)
-    require("an empty batch gives no outputs", list(await engine.run([])) == [])
+    require("an empty batch gives no outputs", list(await engine.run([], call=SYSTEM)) == [])
     together = list(await _without_blocking(engine, prompts))
     require(f"{len(prompts)} prompts give as many outputs, not {len(together)}", len(together) == len(prompts))
     for output in together:
         check_output(output)
     if any(output.vector is not None or output.scores is not None for output in together):
         for prompt, output in zip(prompts, together, strict=True):
-            (alone,) = await engine.run([prompt])
+            (alone,) = await engine.run([prompt], call=SYSTEM)
             require("outputs come in the order of the prompts, whoever shares the batch", _close(alone, output))
     await engine.close()
     await engine.close()  # a second call does nothing
@@ -251,7 +252,7 @@ async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
         engine: works off at least three prompts.
         prompt: one with two choices or more.
     """
-    (output,) = await engine.run([prompt])
+    (output,) = await engine.run([prompt], call=SYSTEM)
     check_output(output)
     scores = output.scores
     require("a prompt with choices has scores", scores is not None)
@@ -265,9 +266,9 @@ async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
     )
     require("nothing is generated", output.text == "")
     turned = replace(prompt, choices=prompt.choices[::-1])
-    (again,) = await engine.run([turned])
+    (again,) = await engine.run([turned], call=SYSTEM)
     require("scores come in the order of the choices", np.allclose(np.asarray(again.scores)[::-1], scores, atol=0.3))
-    (alone,) = await engine.run([replace(prompt, choices=prompt.choices[:1])])
+    (alone,) = await engine.run([replace(prompt, choices=prompt.choices[:1])], call=SYSTEM)
     require("a single choice has a score too", np.asarray(alone.scores).shape == (1,))
 
 
@@ -290,7 +291,7 @@ async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequen
     counter = asyncio.create_task(count())
     start = time.perf_counter()
     try:
-        outputs = await engine.run(prompts)
+        outputs = await engine.run(prompts, call=SYSTEM)
     finally:
         took = time.perf_counter() - start
         counter.cancel()
@@ -300,7 +301,7 @@ async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequen
 
 async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Output]:
     """The pieces of a stream and the output that ends it."""
-    events = [event async for event in engine.stream(prompt)]
+    events = [event async for event in engine.stream(prompt, call=SYSTEM)]
     outputs = [event for event in events if isinstance(event, Output)]
     require(f"a stream has one Output, not {len(outputs)}", len(outputs) == 1)
     require("the Output is the last of a stream", events[-1] is outputs[0])
@@ -309,7 +310,7 @@ async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Out
 
 
 def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | Output, None]:
-    return cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt))
+    return cast("AsyncGenerator[Delta | Output, None]", engine.stream(prompt, call=SYSTEM))
 
 
 def _close(a: Output, b: Output) -> bool:
@@ -531,7 +532,7 @@ async def check_specialist(specialist: Specialist, task: Task, view: ContextView
     view = view or ContextView()
     require("it has a card and can be consulted", isinstance(specialist, Specialist))
     _check_card(specialist.card)
-    _check_finding(await specialist.consult(task, view), specialist.card, task)
+    _check_finding(await specialist.consult(task, view, call=SYSTEM), specialist.card, task)
     if isinstance(specialist, SpeakingSpecialist):
         await _check_speaking(specialist, task, view)
 
@@ -561,7 +562,7 @@ def _check_finding(finding: Finding, card: SpecialistCard, task: Task) -> None:
 
 
 async def _check_speaking(specialist: SpeakingSpecialist, task: Task, view: ContextView) -> None:
-    events = [event async for event in specialist.speak(task, view)]
+    events = [event async for event in specialist.speak(task, view, call=SYSTEM)]
     findings = [event for event in events if isinstance(event, Finding)]
     require(f"speaking ends with one Finding, not {len(findings)}", len(findings) == 1)
     require("the Finding is the last", events[-1] is findings[0])

@@ -17,7 +17,7 @@ import numpy as np
 
 from coterie.engines.gguf import read_gguf_header
 from coterie.errors import EngineBroken
-from coterie.types import Delta, Label, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, Usage
 
 
 class EchoEngine:
@@ -35,15 +35,20 @@ class EchoEngine:
         """Every prompt it was given."""
         self.closed = False
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(
+        self,
+        batch: Sequence[Prompt],
+        *,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
+    ) -> Sequence[Output]:
         """Each prompt's own text."""
         await asyncio.sleep(0)
         self.prompts.extend(batch)
         return [self._echo(prompt) for prompt in batch]
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """The text word by word, then the output."""
-        (output,) = await self.run([prompt])
+        (output,) = await self.run([prompt], call=call)
         for piece in _words(output.text):
             await asyncio.sleep(0)
             yield Delta(text=piece)
@@ -90,12 +95,22 @@ class ScriptedEngine:
         """Lines not used yet."""
         return len(self._script)
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(
+        self,
+        batch: Sequence[Prompt],
+        *,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
+    ) -> Sequence[Output]:
         """The next line of the script for each prompt; one that is an exception is raised."""
         await asyncio.sleep(0)
         return [self._next(prompt) for prompt in batch]
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(
+        self,
+        prompt: Prompt,
+        *,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
+    ) -> AsyncIterator[Delta | Output]:
         """The next line's text word by word, then its output."""
         await asyncio.sleep(0)
         output = self._next(prompt)

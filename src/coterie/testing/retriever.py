@@ -11,7 +11,7 @@ from math import log
 
 import numpy as np
 
-from coterie.types import Label, Passage
+from coterie.types import SYSTEM, CallContext, Label, Passage
 
 _WORD = re.compile(r"\w+")
 _SATURATION, _LENGTH = 1.2, 0.75
@@ -48,6 +48,7 @@ class FakeRetriever:
         tenant: str = "default",
         vector: np.ndarray | None = None,  # noqa: ARG002 - it knows words only
         document: str | None = None,
+        call: CallContext = SYSTEM,  # noqa: ARG002 - it takes nothing
     ) -> Sequence[Passage]:
         """At most `k` passages, best first."""
         await asyncio.sleep(0)

@@ -36,7 +36,6 @@ from coterie.protocols import Retriever
 from coterie.registry.card import write_card
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
-from coterie.runtime.cpu import billed
 from coterie.tasks.answer.fit import check_indexed, divide_questions, train_answer
 from coterie.tasks.generate.fit import train_generate
 from coterie.training.report import judge_promotion, warn_fallen, write_report
@@ -273,18 +272,17 @@ def _train_whole(
     """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
-    with billed() as bill:
-        if job.section.task == "answer":
-            answers = train_answer(job, config, folder, shelves)
-            trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
-        else:
-            trained = _train_one(job, config, folder, registry)
+    if job.section.task == "answer":
+        answers = train_answer(job, config, folder, shelves)
+        trained = replace(_stored(job, registry, answers.files, answers.report), seconds=answers.seconds)
+    else:
+        trained = _train_one(job, config, folder, registry)
     if job.checkpoints:
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
     meter = CostMeter(config.accounting, config.models, None, package=package)
     took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
-    for engine, each in bill:  # a model in this process is in its CPU time
+    for engine, each in job.asked.bill if job.asked else ():  # a model in this process is in its CPU time
         if isinstance(config.models.get(engine), OpenAIModel):
             took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
     return replace(trained, took=took)

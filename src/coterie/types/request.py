@@ -58,6 +58,8 @@ class Request:
     """The most sensitive label the asker may see; None takes the network's default label."""
     session: str | None = None
     """Names a remembered conversation; None remembers nothing."""
+    language: str | None = None
+    """Language of the text as a BCP 47 tag, such as `de` or `en-GB`; None has it detected when it is admitted."""
     tenant: str = "default"
     key: str = ""
     """Id of the key that it came with; empty without one."""
@@ -97,6 +99,8 @@ class Task:
     clearance: Label = Label.INTERNAL
     """The most sensitive label the asker may see."""
     tenant: str = "default"
+    language: str | None = None
+    """Language of the request; None where nobody has detected it."""
     max_tokens: int | None = None
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
     """The text's encoding when the router already made it: the network has one encoder, so it holds for all."""

@@ -24,15 +24,6 @@ class Settlement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """Who pays for a request."""
-
-    tenant: str = "default"
-    key: str = ""
-    """Id of the key that it came with; empty without one."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Feedback:
     """What somebody says of an answer: a thumb, the value that would have been right, a comment."""
 

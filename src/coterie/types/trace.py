@@ -124,3 +124,19 @@ class Failure:
     usage: Usage = field(default_factory=Usage)
     turned_away: bool = False
     """The provider took nothing for it: it refused before it began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentAnswer:
+    """What came of a question about a document that the request brought."""
+
+    finding: Finding
+    """The answer, or why there is none."""
+    read: tuple[Finding, ...]
+    """The reader's, one a short question."""
+    stages: tuple[Stage, ...]
+    """What was done and by whom: `plan`, `read` and `conclude`, round after round."""
+    seen: int = 0
+    """Quotes that the generalist was shown."""
+    degraded: str = ""
+    """What the generalist failed to do, and why."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, billed, on_the_bill, thread_seconds
+from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, thread_seconds
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have names and clocks on Linux only")
 
@@ -101,16 +101,3 @@ def test_thread_clock():
     burn(0.001)
     assert 0 < thread_seconds(threading.get_native_id()) <= time.thread_time()
     assert thread_seconds(2**22 - 1) is None
-
-
-def test_bill():
-    """What is put on the bill reaches whoever keeps one, and nobody else."""
-    from coterie.types import Usage
-
-    on_the_bill("onnx", Usage(cpu_seconds=1.0))
-    with billed() as outer:
-        with billed() as inner:
-            on_the_bill("onnx", Usage(cpu_seconds=2.0))
-        on_the_bill("shelf", Usage(cpu_seconds=3.0))
-    assert [(engine, usage.cpu_seconds) for engine, usage in inner] == [("onnx", 2.0)]
-    assert [(engine, usage.cpu_seconds) for engine, usage in outer] == [("shelf", 3.0)]

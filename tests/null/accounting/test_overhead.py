@@ -1,6 +1,6 @@
 """What answering takes beside the steps has a row of its own."""
 
-from coterie.accounting.overhead import OVERHEAD, Overhead
+from coterie.accounting.overhead import OVERHEAD, ProcessOverhead
 from coterie.network.gathering import charged
 from coterie.types import Step, Usage
 
@@ -8,7 +8,7 @@ from coterie.types import Step, Usage
 def test_shared_and_complete():
     """Those at work share what nobody claims; what comes after a row was made is in the next; nothing is lost."""
     rest = 5.0  # before anybody came
-    overhead = Overhead(lambda: rest)
+    overhead = ProcessOverhead(lambda: rest)
     with overhead.attend() as first:
         rest = 6.0
         with overhead.attend() as second:
@@ -27,7 +27,7 @@ def test_shared_and_complete():
 def test_never_negative():
     """A step that is known late lowers what was nobody's: the row says 0, and the next makes up for it."""
     rest = 0.0
-    overhead = Overhead(lambda: rest)
+    overhead = ProcessOverhead(lambda: rest)
     with overhead.attend() as first:
         rest = -1.0
         assert first.step().usage.cpu_seconds == 0.0

@@ -152,3 +152,24 @@ def test_a_value_alone_is_of_what_was_asked(value, astray):
     asked = "How long is the guarantee on parts?"
 
     assert value_astray(asked, value, [ELSEWHERE[2]]) is astray
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "wrong"),
+    [
+        ("de", "Hunde sind in der Wohnung nicht erlaubt.", "Hunde sind in der Wohnung erlaubt."),
+        ("de", "Die Karte gilt nur am Montag und Dienstag.", "Die Karte gilt am Montag und Dienstag."),
+        ("fr", "Les chiens ne sont pas admis dans le jardin.", "Les chiens sont admis dans le jardin."),
+        ("es", "Los perros no se admiten en el jardín.", "Los perros se admiten en el jardín."),
+        ("it", "I cani non sono ammessi nel giardino.", "I cani sono ammessi nel giardino."),
+        ("nl", "Honden zijn niet toegestaan in de tuin.", "Honden zijn toegestaan in de tuin."),
+        ("pt", "Os cães não são permitidos no jardim.", "Os cães são permitidos no jardim."),
+        ("sv", "Hundar är inte tillåtna i trädgården.", "Hundar är tillåtna i trädgården."),
+    ],
+)
+def test_a_lost_not_is_seen_in_every_language(language, source, wrong):
+    """By its own words; where those are not known, only what stands there word for word is supported."""
+    check = load_defaults()
+
+    assert check.support.judge(source, [source], language).support == 1.0
+    assert check.support.judge(wrong, [source], language).support < check.supported

@@ -65,7 +65,7 @@ def test_a_session_is_remembered(network):
 def test_a_network_introduces_itself(network, folder):
     """Its specialists are listed by name, with their cards."""
     assert network.specialists["triage"].task == "classify"
-    assert repr(network) == f"Connection({str(folder)!r}, specialists=['triage'])"
+    assert repr(network) == f"SyncNetwork({str(folder)!r}, specialists=['triage'])"
 
 
 async def test_it_works_where_an_event_loop_runs(folder):

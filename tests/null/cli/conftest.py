@@ -16,8 +16,8 @@ import pytest
 from coterie.cli.app import main
 from coterie.config.file import load_config
 from coterie.governance.audit import open_audit
-from coterie.governance.budgets import open_budgets
-from coterie.network.pipeline import Network
+from coterie.limits.limits import open_limits
+from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import Delta, Finding, Part, Route, SpecialistCard, Step, TaskKind, Usage
@@ -91,7 +91,7 @@ class Speaker:
         self.card = SpecialistCard(name=name, task=task, description="", rung="lexical", version="1")
         self.answer, self.error = answer, error
 
-    async def consult(self, task, view) -> Finding:
+    async def consult(self, task, view, *, call=None) -> Finding:
         """Its answer, or its abstention."""
         if self.error:
             raise self.error
@@ -108,9 +108,9 @@ class Speaker:
             truncated=len(task.text) > 1000,
         )
 
-    async def speak(self, task, view) -> AsyncIterator[Delta | Finding]:
+    async def speak(self, task, view, *, call=None) -> AsyncIterator[Delta | Finding]:
         """Its answer word by word."""
-        finding = await self.consult(task, view)
+        finding = await self.consult(task, view, call=call)
         for piece in re.findall(r"\S+\s*", self.answer or ""):
             yield Delta(text=piece)
         yield finding
@@ -122,7 +122,7 @@ class OneRouter:
     def __init__(self, name: str | None):
         self.name = name
 
-    async def route(self, request, context) -> Route:
+    async def route(self, request, context, *, call=None) -> Route:
         """The one route."""
         if self.name is None:
             return Route(parts=(), reason="nothing like what any specialist was trained on")
@@ -172,7 +172,7 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
                 encoder=None,  # type: ignore[arg-type]
                 reader=reader,
                 audit=open_audit(load_config(folder).audit, folder),
-                budget=open_budgets(load_config(folder).budgets, folder),
+                limits=open_limits(load_config(folder).budgets, folder),
                 closed=closed,
             )
 

@@ -47,7 +47,7 @@ def test_json_with_trace(run, folder, network):
     document = run("-C", folder, "ask", "where is it?", "--json", "--trace").json
 
     assert document["trace"]["id"] == document["trace_id"]
-    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "restate", "route"]
+    assert [stage["name"] for stage in document["trace"]["stages"]][:3] == ["admit", "rewrite", "route"]
 
 
 def test_a_text_that_was_cut_is_no_secret(run, folder, network):

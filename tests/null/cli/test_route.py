@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.assembly import Preview
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.routing.profile import make_profile
 from coterie.routing.router import LearnedRouter
 from coterie.testing import EchoEngine
@@ -27,7 +27,7 @@ def vector(text):
 class Words(EchoEngine):
     """Encodes texts by their words."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """A vector each."""
         return [Output(vector=vector(prompt.text)) for prompt in batch]
 

@@ -40,7 +40,7 @@ class Words:
         """Words and two marks."""
         return len(text.split()) + 2
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """A vector a prompt."""
         return [Output(vector=vector) for vector in self.encode([prompt.text for prompt in batch])]
 

@@ -38,7 +38,7 @@ def test_every_way_to_state_a_field(read):
 def test_a_value_beside_the_quote_counts(read):
     """The data may say what the words come to."""
     row = read(
-        {"law": {"text": "between", "value": " New  York "}, "signed": {"text": "Made", "value": "5/8/14"}}
+        {"law": {"text": "between", "value": " New  York "}, "signed": {"text": "Made", "value": "May 8, 2014"}}
     ).rows[0]
 
     assert row.fields["law"].spans[0].value == "New York"

@@ -7,9 +7,9 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
-from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
+from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import ServerReply
-from coterie.types import Message, Output, Prompt
+from coterie.types import CallContext, Message, Output, Prompt, Verdict
 
 OK = ServerReply(text="Paris")
 
@@ -33,6 +33,30 @@ async def test_retried(connect, server, clock, ask, failure):
     assert (await connect().run([ask()]))[0].text == "Paris"
     assert len(server.requests) == 2
     assert len(clock.slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [(ServerReply(cut_after=40), EngineBroken), (ServerReply.refused(503), None)],
+    ids=["may have been billed", "turned away"],
+)
+async def test_a_try_that_no_budget_bears(connect, server, ask, failure, error):
+    """Before a try that may be billed beside the last, the call is asked; where it says no, the failure stands."""
+    reserving = []
+
+    async def refuse(prompt):
+        reserving.append(prompt)
+        raise BudgetExceeded(Verdict(allowed=False, rule="budget", reason="nothing is left"))
+
+    server.script = [failure, OK]
+    trying = connect().run([ask()], call=CallContext(before_retry=refuse))
+    if error is None:
+        assert (await trying)[0].text == "Paris"
+    else:
+        with pytest.raises(error):
+            await trying
+    assert len(reserving) == (error is not None)
+    assert len(server.requests) == 2 - len(reserving)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])

@@ -40,7 +40,7 @@ class Answers:
         self.running = 0
         self.most = 0
 
-    async def consult(self, task, view):
+    async def consult(self, task, view, *, call=None):
         """What belongs to the task's text."""
         assert view == ContextView()
         self.running += 1
@@ -210,9 +210,9 @@ async def test_vectors_of_cut_texts():
     told = {}
 
     class Notes(Answers):
-        async def consult(self, task, view):
+        async def consult(self, task, view, *, call=None):
             told[task.text] = task.truncated
-            return await super().consult(task, view)
+            return await super().consult(task, view, call=call)
 
     rows = [Row(text="long", labels=("card",)), Row(text="short", labels=("card",))]
     who = Notes({"long": finding("card"), "short": finding("card")})

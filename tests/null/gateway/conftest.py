@@ -14,7 +14,7 @@ import pytest
 
 from coterie.config.file import GatewaySection
 from coterie.gateway.app import create_app
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.types import (
     AuditEvent,
     Context,
@@ -64,7 +64,7 @@ class _Triage:
     asked: list[Task] = field(default_factory=list)
     card: SpecialistCard = _TRIAGE
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call=None) -> Finding:
         self.asked.append(task)
         trouble = self.trouble(task)
         if asyncio.iscoroutine(trouble):
@@ -92,10 +92,10 @@ class _Reply:
     cut: int = 0
     card: SpecialistCard = _REPLY
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call=None) -> Finding:
         return self._finding(task)
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    async def speak(self, task: Task, view: ContextView, *, call=None) -> AsyncIterator[Delta | Finding]:
         try:
             for place, word in enumerate(WORDS):
                 pause = self.pause(place)
@@ -127,7 +127,7 @@ class _Reply:
 class _Words:
     """A router by words: `weather` fits nobody, `write` goes to reply, the rest to triage."""
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call=None) -> Route:
         if "weather" in request.text:
             return Route(parts=(), reason="no specialist scores above 0.5", scores={"triage": 0.1, "reply": 0.2})
         name = "reply" if "write" in request.text else "triage"
@@ -204,7 +204,7 @@ class _Letters:
     clearance: Label = Label.RESTRICTED
     batches: list[int] = field(default_factory=list)
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call=None) -> Sequence[Output]:
         self.batches.append(len(batch))
         return [
             Output(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.config.budgets import BudgetSection
-from coterie.governance.budgets import Budgets
+from coterie.limits.limits import StoredLimits
 from coterie.testing import FakeClock
 
 
@@ -15,8 +15,8 @@ def limited(network, tmp_path):
 
     def limit(**section):
         clock = FakeClock(1_764_072_015.0)  # a quarter of a minute past noon
-        network.budget = Budgets({"one": BudgetSection(**section)}, tmp_path / "budgets.db", clock=clock)
-        return network.budget
+        network.limits = StoredLimits({"one": BudgetSection(**section)}, tmp_path / "budgets.db", clock=clock)
+        return network.limits
 
     return limit
 

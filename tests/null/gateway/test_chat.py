@@ -175,7 +175,7 @@ async def test_errors_have_statuses_and_codes(client, network, chat_body, error,
 async def test_errors_of_engines_and_rules_have_statuses_and_codes(client, network, chat_body, error, expected):
     """Those that leave the network, as the router's do."""
 
-    async def route(request, context):
+    async def route(request, context, *, call):
         raise error
 
     network.router.route = route

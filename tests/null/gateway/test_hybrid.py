@@ -4,7 +4,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
@@ -28,7 +28,7 @@ async def above(network):
     async with FakeOpenAIServer(default=ServerReply(text="Bring an umbrella.")) as server:
         model = OpenAIModel(engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, retries=0)
         engine = Gate(ClearancePolicy()).open("large", model)
-        network.generalist = Generalist([(engine, model)], GeneralistSection(model="large", deadline=30))
+        network.generalist = PromptedGeneralist([(engine, model)], GeneralistSection(model="large", deadline=30))
         network.escalate_out_of_scope = True
         yield server
         await engine.close()

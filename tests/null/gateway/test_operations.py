@@ -50,7 +50,7 @@ async def test_a_trace_is_shown_to_who_asked(client, network, chat_body):
     (trace_id,) = network.store.settled
     trace = (await http.get(f"/api/traces/{trace_id}")).json()
     assert trace["id"] == trace_id
-    assert [stage["name"] for stage in trace["stages"]][:3] == ["admit", "restate", "route"]
+    assert [stage["name"] for stage in trace["stages"]][:3] == ["admit", "rewrite", "route"]
     assert trace["findings"][0]["facts"] == [{"name": "intent", "value": "card_lost", "confidence": 0.97}]
     settled = network.store.settled[trace_id]
     object.__setattr__(settled.trace, "tenant", "somebody else")

@@ -61,7 +61,7 @@ async def test_what_fails_before_the_first_piece_has_a_status(client, network, c
 
     network.store.trouble = fail
 
-    async def route(request, context):
+    async def route(request, context, *, call):
         raise StoreError("disk full")
 
     network.router.route = route

@@ -192,9 +192,9 @@ async def house(network, tmp_path):
     triage.card = replace(triage.card, knowledge=("acme-files",), reads=("messages",))
     consult = triage.consult
 
-    async def quoting(task: Any, view: Any) -> Any:
+    async def quoting(task: Any, view: Any, *, call: Any) -> Any:
         """What it says, with all that it was shown: whatever reaches a specialist reaches the asker."""
-        finding = await consult(task, view)
+        finding = await consult(task, view, call=call)
         shown = " ".join(repr(entry.content) for entry in view.entries)
         quote = Citation(document="shown", start=0, end=1, text=shown, label=Label.PUBLIC)
         return replace(finding, citations=(quote,), text=f"{finding.text} {shown}")
@@ -324,7 +324,7 @@ class Above:
     card: Any
     asked: int = 0
 
-    async def consult(self, task: Any, view: Any) -> Any:
+    async def consult(self, task: Any, view: Any, *, call=None) -> Any:
         """Answers everything."""
         from coterie.types import Finding
 
@@ -356,8 +356,8 @@ async def test_the_reason_of_a_route_names_no_other(house, network):
     """A router that names the runner-up and quotes its examples is not repeated to a key that may not ask that one."""
     route = network.router.route
 
-    async def chatty(request: Any, context: Any) -> Any:
-        found = await route(request, context)
+    async def chatty(request: Any, context: Any, *, call: Any) -> Any:
+        found = await route(request, context, call=call)
         return replace(found, reason="triage: like 'x'; second is reply, like 'my zebra'", scores={"reply": 0.1})
 
     network.router.route = chatty

@@ -14,7 +14,7 @@ from coterie.config.file import OpenAIModel
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, ServerReply, check_engine, check_streaming_engine
-from coterie.types import Label, Message, Output, Prompt, Verdict
+from coterie.types import SYSTEM, Label, Message, Output, Prompt, Verdict
 
 SECRET = "the patient's name is Ada"
 
@@ -63,16 +63,16 @@ async def test_every_label_at_every_clearance(opened, server, label, clearance):
     """A prompt above the clearance is refused with a verdict and sends nothing; one within it is answered."""
     engine = opened(clearance)
     if label <= clearance:
-        (output,) = await engine.run([prompt(label)])
+        (output,) = await engine.run([prompt(label)], call=SYSTEM)
         assert output.verdict.allowed
-        *_, last = [event async for event in engine.stream(prompt(label))]
+        *_, last = [event async for event in engine.stream(prompt(label), call=SYSTEM)]
         assert last.verdict == output.verdict
         assert len(server.requests) == 2
         return
     with pytest.raises(EgressRefused) as by_run:
-        await engine.run([prompt(label)])
+        await engine.run([prompt(label)], call=SYSTEM)
     with pytest.raises(EgressRefused) as by_stream:
-        await anext(engine.stream(prompt(label)))
+        await anext(engine.stream(prompt(label), call=SYSTEM))
     await asyncio.sleep(0)
     assert nothing_left(server)
     for refusal in (by_run.value, by_stream.value):
@@ -98,7 +98,7 @@ async def test_one_refused_prompt_holds_the_batch(opened, server):
     """A batch leaves whole or not at all: the allowed prompts beside a refused one are not sent."""
     batch = [prompt(Label.PUBLIC), prompt(Label.PUBLIC), prompt(Label.RESTRICTED)]
     with pytest.raises(EgressRefused):
-        await opened().run(batch)
+        await opened().run(batch, call=SYSTEM)
     assert nothing_left(server)
 
 
@@ -113,13 +113,13 @@ async def test_batch_that_changes(opened, server):
             label, text = (Label.PUBLIC, "fine") if self.asked == 1 else (Label.PUBLIC, SECRET)
             return iter([prompt(label, text)])
 
-    await opened().run(Fickle([None]))
+    await opened().run(Fickle([None]), call=SYSTEM)
     assert SECRET.encode() not in server.received
 
 
 async def test_stream_is_judged_before_it_is_read(opened, server):
     """A stream that is made but not read has sent nothing; its first step is the verdict."""
-    stream = opened().stream(prompt(Label.CONFIDENTIAL))
+    stream = opened().stream(prompt(Label.CONFIDENTIAL), call=SYSTEM)
     await asyncio.sleep(0)
     assert nothing_left(server)
     with pytest.raises(EgressRefused):
@@ -145,9 +145,9 @@ async def test_only_true_is_true(opened, server, allowed):
     """A verdict that is anything but `True` lets nothing out."""
     engine = opened(Label.RESTRICTED, Odd(Verdict(allowed=allowed, rule="odd", reason="who knows")))
     with pytest.raises(EgressRefused):
-        await engine.run([prompt()])
+        await engine.run([prompt()], call=SYSTEM)
     with pytest.raises(EgressRefused):
-        await anext(engine.stream(prompt()))
+        await anext(engine.stream(prompt(), call=SYSTEM))
     assert nothing_left(server)
 
 
@@ -156,9 +156,9 @@ async def test_broken_policy(opened, server, broken):
     """A policy that fails, or gives no verdict, lets nothing out."""
     engine = opened(Label.RESTRICTED, Odd(broken))
     with pytest.raises((ZeroDivisionError, AttributeError)):
-        await engine.run([prompt()])
+        await engine.run([prompt()], call=SYSTEM)
     with pytest.raises((ZeroDivisionError, AttributeError)):
-        await anext(engine.stream(prompt()))
+        await anext(engine.stream(prompt(), call=SYSTEM))
     assert nothing_left(server)
 
 
@@ -167,7 +167,7 @@ async def test_raising_the_engines_clearance_changes_nothing(opened, server):
     engine = opened(Label.PUBLIC)
     engine._engine.clearance = Label.RESTRICTED
     with pytest.raises(EgressRefused):
-        await engine.run([prompt(Label.RESTRICTED)])
+        await engine.run([prompt(Label.RESTRICTED)], call=SYSTEM)
     assert nothing_left(server)
 
 
@@ -176,7 +176,7 @@ async def test_no_redirect(opened, server):
     async with FakeOpenAIServer() as elsewhere:
         server.default = ServerReply.refused(307, location=f"{elsewhere.base_url}/chat/completions")
         with pytest.raises(Exception, match="307"):
-            await opened(Label.INTERNAL).run([prompt()])
+            await opened(Label.INTERNAL).run([prompt()], call=SYSTEM)
         assert nothing_left(elsewhere)
 
 
@@ -188,13 +188,13 @@ async def test_errors_pass(opened, server):
         pass
 
     with pytest.raises(EngineUnavailable):
-        await opened(Label.INTERNAL, sleep=no_sleep, random=lambda: 0.0).run([prompt()])
+        await opened(Label.INTERNAL, sleep=no_sleep, random=lambda: 0.0).run([prompt()], call=SYSTEM)
 
 
 async def test_early_end(opened, server):
     """Closing a stream early closes the connection behind the gate."""
     server.default = ServerReply(pieces=["word "] * 100_000)
-    stream = opened(Label.INTERNAL).stream(prompt())
+    stream = opened(Label.INTERNAL).stream(prompt(), call=SYSTEM)
     assert not isinstance(await anext(stream), Output)
     await stream.aclose()
     await server.disconnected.wait()
@@ -220,3 +220,13 @@ def test_no_other_client():
     engines = {str(Path("engines", name)) for name in ("openai.py", "openai_http.py")}
     models = {str(Path("models", name)) for name in ("download.py", "publishers.py", "pull.py")}
     assert found <= engines | models
+
+
+async def test_on_whose_behalf_is_always_said(opened, server):
+    """At the gate nobody is taken for the operator of the process because somebody forgot to say who asks."""
+    engine = opened(Label.INTERNAL)
+    with pytest.raises(TypeError, match="call"):
+        await engine.run([prompt()])
+    with pytest.raises(TypeError, match="call"):
+        engine.stream(prompt())
+    assert server.connections == 0

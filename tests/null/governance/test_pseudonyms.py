@@ -12,13 +12,13 @@ from coterie.errors import EgressRefused, EngineBroken
 from coterie.governance import disguise as _disguise
 from coterie.governance.disguise import _places, changed, texts_of_prompt
 from coterie.governance.egress import PSEUDONYMISED, ClearancePolicy, Gate
-from coterie.governance.principal import ASKER, Principal
-from coterie.governance.pseudonyms import PseudonymBook, Pseudonyms
+from coterie.governance.own_texts import OwnTexts
+from coterie.governance.pseudonyms import PseudonymBook, SessionPseudonyms
 from coterie.privacy.detection import Kind, PersonalData
 from coterie.store.erasure import Mention
 from coterie.testing import FakeClock, FakeOpenAIServer, ServerReply
 from coterie.text.lookalikes import ALIKE
-from coterie.types import Delta, Label, Message, Output, Prompt
+from coterie.types import SYSTEM, CallContext, Delta, Label, Message, Output, Principal, Prompt
 
 EMAIL, OTHER, IBAN = "anna@example.org", "bob@example.org", "DE89370400440532013000"
 SECRET = "sk-" + "a1B2c3D4" * 5
@@ -49,7 +49,7 @@ async def server():
 
 
 @pytest.fixture
-async def opened(server):
+async def opened(server, asking):
     """An engine of that server that takes pseudonyms; closed at the end."""
     engines = []
 
@@ -63,7 +63,7 @@ async def opened(server):
             **{"pseudonymise": True, **model},
         )
         engines.append(Gate(ClearancePolicy(), detector=Names()).open("cloud", section))
-        return engines[-1]
+        return Asked(engines[-1], asking)
 
     yield opened
     for engine in engines:
@@ -72,14 +72,35 @@ async def opened(server):
 
 @pytest.fixture
 def asking():
-    """Sets who asks, in the context of the test's own task."""
+    """Says on whose behalf the engines are asked from now on."""
 
-    def asking(**about):
-        asker = Principal(**{"clearance": Label.RESTRICTED, **about})
-        ASKER.set(asker)
-        return asker
+    def asking(*, clearance=Label.RESTRICTED, own=(), released=False):
+        asking.call = CallContext(
+            principal=Principal(clearance=clearance),
+            sent=OwnTexts(own),
+            released=released,
+            pseudonyms=SessionPseudonyms(),
+            egress=[],
+        )
+        return asking.call
 
+    asking.call = SYSTEM
     return asking
+
+
+class Asked:
+    """An engine that is asked on behalf of whoever asks now."""
+
+    def __init__(self, engine, asking):
+        self.engine, self.asking = engine, asking
+
+    def run(self, batch):
+        """Its outputs."""
+        return self.engine.run(batch, call=self.asking.call)
+
+    def stream(self, prompt):
+        """Its stream."""
+        return self.engine.stream(prompt, call=self.asking.call)
 
 
 def prompt(text, label=Label.CONFIDENTIAL, impersonal=Label.INTERNAL, **more):
@@ -175,7 +196,7 @@ async def test_only_part_of_a_name(opened, server, asking, monkeypatch):
 
 def test_part_of_two_names():
     """What may be either of two persons is neither; a longer name is no form of a shorter one, nor is other data."""
-    session = Pseudonyms()
+    session = SessionPseudonyms()
     for kind, text, pseudonym in [
         ("PERSON", "Schmidt", "<PERSON_1>"),
         ("PERSON", "Anna Schmidt", "<PERSON_2>"),
@@ -250,7 +271,7 @@ async def test_only_who_may_see_it(opened, server, asking):
 )
 def test_what_they_wrote_themselves(own, value, known):
     """A value that only stands within a word of theirs is none that they know."""
-    assert Principal(own=(own,)).sent(value) is known
+    assert OwnTexts((own,)).has(value) is known
 
 
 @pytest.mark.parametrize("written", ["<PERSON_1>", "<person 1>", "PERSON_1", "&lt;PERSON_1&gt;", "<LITERAL_2>"])
@@ -346,7 +367,7 @@ async def test_secrets(opened, server):
     assert server.connections == 0
 
 
-async def test_a_detector_that_always_finds_more(server, opened, monkeypatch):
+async def test_a_detector_that_always_finds_more(server, asking):
     """If something is still found between the pseudonyms, nothing is sent."""
 
     class Greedy:
@@ -358,7 +379,7 @@ async def test_a_detector_that_always_finds_more(server, opened, monkeypatch):
         engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True
     )
     engine = Gate(ClearancePolicy(), detector=Greedy()).open("cloud", section)
-    assert "no pseudonyms" in (await refusal(engine, prompt("abcdefghijklmnop"))).reason
+    assert "no pseudonyms" in (await refusal(Asked(engine, asking), prompt("abcdefghijklmnop"))).reason
     assert server.connections == 0
     await engine.close()
 
@@ -422,7 +443,7 @@ def test_idle_sessions_are_forgotten():
 
 def test_one_value_one_pseudonym():
     """Case, spaces and gaps between digits do not make another value; other characters do."""
-    pseudonyms = Pseudonyms()
+    pseudonyms = SessionPseudonyms()
 
     def name(text):
         return pseudonyms.of("CARD", text, Label.INTERNAL).pseudonym
@@ -434,7 +455,7 @@ def test_one_value_one_pseudonym():
 
 def test_one_value_however_it_is_typed():
     """Apostrophes, accents and signs without width make no other value, and so no other pseudonym."""
-    book = Pseudonyms()
+    book = SessionPseudonyms()
     for typed in (
         "Zo\u00eb O'Brien",
         "ZO\u00cb O\u2019BRIEN",
@@ -448,7 +469,7 @@ def test_one_value_however_it_is_typed():
 
 def test_a_genitive_is_the_same_person():
     """`Annas` beside one `Anna Schmidt` is her, as it was written; `Hans` and `Jonas` are names of their own."""
-    book = Pseudonyms()
+    book = SessionPseudonyms()
     texts = ["Anna Schmidt", "Annas", "the Schmidts", "Hans", "Jonas Weber", "Jona", "Jonas"]
     said = [book.of("PERSON", text, Label.PUBLIC) for text in texts]
 
@@ -460,7 +481,7 @@ def test_a_genitive_is_the_same_person():
 def test_signs_that_are_alike(sign):
     """What erasure takes for one name is one value here, whichever form of its apostrophe or hyphen stands in it."""
     names = [f"O{form}Brien" for form in ALIKE[sign]]
-    book = Pseudonyms()
+    book = SessionPseudonyms()
 
     assert all(Mention([names[0]]).within(name) for name in names)
     assert {book.of("PERSON", name, Label.PUBLIC).pseudonym for name in names} == {"<PERSON_1>"}

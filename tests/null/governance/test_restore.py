@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.governance.pseudonyms import HiddenValue
 from coterie.governance.restore import LONGEST_HELD, Restorer
-from coterie.types import Label
+from coterie.types import Label, PseudonymValue
 
 VALUES = {
     ("PERSON", 1, 0): "Anna",
@@ -23,7 +22,7 @@ def restorer(**options):
 
     def find(kind, number, form):
         text = VALUES.get((kind, number, form))
-        return text and HiddenValue(kind=kind, number=number, text=text, label=Label.PUBLIC, form=form)
+        return text and PseudonymValue(kind=kind, number=number, text=text, label=Label.PUBLIC, form=form)
 
     return Restorer(find, {"PERSON", "DATE_OF_BIRTH"}, **options)
 

@@ -10,7 +10,7 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.generalist.attempts import CandidateModel
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.types import Delta, Label, Output, Prompt
 
 MODEL = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1")
@@ -26,11 +26,11 @@ class Stalls:
         self.asked = asyncio.Event()
         self.given_up = 0
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call=None) -> Sequence[Output]:
         """Never."""
         raise NotImplementedError
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
         """The pieces, and then it hangs."""
         self.asked.set()
         try:
@@ -51,7 +51,7 @@ class Breaks(Stalls):
         super().__init__(name, pieces=pieces)
         self.error = error
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Output]:
+    async def stream(self, prompt: Prompt, *, call=None) -> AsyncIterator[Delta | Output]:
         """The pieces, and then the error."""
         self.asked.set()
         for piece in self.pieces:
@@ -67,10 +67,10 @@ class Maker:
     MODEL = MODEL
 
     @staticmethod
-    def generalist(*engines, window: int = 8192, **section) -> Generalist:
+    def generalist(*engines, window: int = 8192, **section) -> PromptedGeneralist:
         """A generalist over these engines."""
         model = MODEL.model_copy(update={"window": window})
-        return Generalist([(engine, model) for engine in engines], GeneralistSection(model="large", **section))
+        return PromptedGeneralist([(engine, model) for engine in engines], GeneralistSection(model="large", **section))
 
     @staticmethod
     def candidates(*engines, window: int = 8192) -> list[CandidateModel]:

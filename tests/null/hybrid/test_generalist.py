@@ -7,7 +7,7 @@ import pytest
 from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.errors import EgressRefused, EngineUnavailable
-from coterie.generalist.generalist import INSTRUCTION, LABEL, Generalist
+from coterie.generalist.generalist import INSTRUCTION, LABEL, PromptedGeneralist
 from coterie.generalist.pack import pack_context
 from coterie.governance.egress import ClearancePolicy
 from coterie.models.catalogue import CATALOGUE
@@ -34,7 +34,7 @@ TASK = Task(text="What is a lien?", label=Label.PUBLIC)
 
 def generalist(engine, model=MODEL, **section):
     """A generalist of one model."""
-    return Generalist([(engine, model)], GeneralistSection(model="large", **section))
+    return PromptedGeneralist([(engine, model)], GeneralistSection(model="large", **section))
 
 
 def entry(content, label=Label.PUBLIC):
@@ -242,7 +242,7 @@ async def test_time_spent_on_other_things_is_not_its_own():
     class Late(ScriptedEngine):
         """Says nothing the first time."""
 
-        async def stream(self, prompt):
+        async def stream(self, prompt, *, call=None):
             if not self.prompts:
                 self.prompts.append(prompt)
                 await asyncio.Event().wait()

@@ -39,3 +39,19 @@ def test_what_stands_in_the_sources(text):
 def test_what_does_not(text, added):
     """A changed figure, an invented quote and a reference to nothing are named."""
     assert made_up(text, SOURCES, marks=1) == added
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "added"),
+    [
+        ("Es dauert zwölf Tage.", "Die Lieferung dauert drei Tage.", ("zwölf",)),
+        ("Es dauert zwölf Tage.", "Die Lieferung dauert 12 Tage.", ()),
+        ("Die Gebühr beträgt 1.500 €.", "Die Gebühr beträgt 1500 Euro.", ()),
+        ("Die Gebühr beträgt 1.500 €.", "Die Gebühr beträgt 1,5 Euro im Monat.", ("1.500",)),
+        ("Cela dure douze jours.", "La livraison dure trois jours.", ("douze",)),
+        ("Tarda ciento ochenta días.", "El plazo de entrega es de 180 días.", ()),
+    ],
+)
+def test_numbers_are_read_by_language(text, source, added):
+    """In words and in figures."""
+    assert made_up(text, [source]) == added

@@ -7,7 +7,7 @@ import pytest
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
 from coterie.generalist.attempts import Heard, Tries
 from coterie.testing import ScriptedEngine
-from coterie.types import Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
+from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict
 
 PROMPT = Prompt(messages=(Message(role="user", text="What is a lien? " * 10),), label=Label.PUBLIC)
 FAR = 3600.0
@@ -16,7 +16,7 @@ FAR = 3600.0
 def tries(candidates, *, hedge_after=None, seconds=FAR, prompt=lambda candidate: PROMPT):
     """One question to these."""
     deadline = asyncio.get_running_loop().time() + seconds
-    return Tries(candidates, prompt, producer="generalist", deadline=deadline, hedge_after=hedge_after)
+    return Tries(candidates, prompt, call=SYSTEM, producer="generalist", deadline=deadline, hedge_after=hedge_after)
 
 
 def down(name="large"):
@@ -58,7 +58,7 @@ async def test_who_could_be_asked_next_decides_how_long_a_model_may_wait(make):
     """With another waiting a model may pause for a second; the last may use the time that is left, and no more."""
     first, second = make.Breaks("a", down("a")), ScriptedEngine(["No."], name="b")
     seen = []
-    first.stream = lambda prompt, ask=first.stream: (seen.append(prompt.patience), ask(prompt))[1]
+    first.stream = lambda prompt, *, call, ask=first.stream: (seen.append(prompt.patience), ask(prompt, call=call))[1]
     await tries(make.candidates(first, second), seconds=30.0).ask()
 
     assert seen == [1.0]
@@ -151,7 +151,7 @@ async def test_a_single_model_is_asked_twice(make):
     class Second(make.Stalls):
         """Hangs the first time."""
 
-        async def stream(self, prompt):
+        async def stream(self, prompt, *, call=None):
             if not self.asked.is_set():
                 self.asked.set()
                 await asyncio.Event().wait()

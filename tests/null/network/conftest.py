@@ -10,11 +10,12 @@ from decimal import Decimal
 import pytest
 
 from coterie.context.standing import known_facts
-from coterie.network.pipeline import Network
+from coterie.network.network import Network
 from coterie.routing.plan import plan_waves
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import (
     Answer,
+    CallContext,
     Citation,
     Context,
     ContextView,
@@ -58,6 +59,7 @@ class Says:
     before: Callable[[], object] = lambda: None
     tasks: list[Task] = field(default_factory=list)
     views: list[ContextView] = field(default_factory=list)
+    calls: list[CallContext] = field(default_factory=list)
 
     @property
     def card(self) -> SpecialistCard:
@@ -75,10 +77,11 @@ class Says:
             view_tokens=self.view_tokens,
         )
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call=None) -> Finding:
         """What it was told, a step of work included."""
         self.tasks.append(task)
         self.views.append(view)
+        self.calls.append(call)
         waiting = self.before()
         if asyncio.iscoroutine(waiting):
             await waiting
@@ -111,7 +114,7 @@ class Speaks(Says):
     between: Callable[[int], object] = lambda place: None
     closed: int = 0
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncIterator[Delta | Finding]:
+    async def speak(self, task: Task, view: ContextView, *, call=None) -> AsyncIterator[Delta | Finding]:
         """Pieces, then the finding."""
         self.value = "".join(self.pieces)
         try:
@@ -120,7 +123,7 @@ class Speaks(Says):
                 if asyncio.iscoroutine(waiting):
                     await waiting
                 yield Delta(text=piece)
-            yield await self.consult(task, view)
+            yield await self.consult(task, view, call=call)
         finally:
             self.closed += 1
 
@@ -133,7 +136,7 @@ class Sends:
     error: BaseException | None = None
     contexts: list[Context] = field(default_factory=list)
 
-    async def route(self, request: Request, context: Context) -> Route:
+    async def route(self, request: Request, context: Context, *, call=None) -> Route:
         """A part for each specialist the text names."""
         self.contexts.append(context)
         if self.error:

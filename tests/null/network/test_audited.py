@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import AuditError, ReleaseRefused
-from coterie.governance.principal import ASKER
 from coterie.types import Label, Release, Request, Verdict
 
 
@@ -92,10 +91,9 @@ async def test_every_crossing_is_in_it(bench):
     notes = Notes()
     lost = Verdict(allowed=True, rule="egress.pseudonymised", reason="pseudonymised: 1 value (1 EMAIL)")
 
-    def leave() -> None:
-        ASKER.get().crossings.append(lost)
-
-    network = audited(bench, notes, bench.Says("triage", before=leave))
+    triage = bench.Says("triage")
+    triage.before = lambda: triage.calls[-1].decided(lost)
+    network = audited(bench, notes, triage)
     await network.ask(Request(text="triage anna@example.org"))
 
     rules = [(verdict["rule"], verdict["reason"]) for verdict in notes.events[0].about["verdicts"]]

@@ -5,14 +5,14 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.cascade.purse import BudgetedEngine, Price, Purse
+from coterie.config.file import OpenAIModel
 from coterie.errors import InputError
+from coterie.limits.limits import StoredLimits, open_limits
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain
 from coterie.policy.outcomes import Attempt, RecordedOutcome, RecordedOutcomes
 from coterie.specialists.acceptance import Acceptance
-from coterie.testing import EchoEngine
-from coterie.types import Finding, Message, Prompt, Request
+from coterie.types import Finding, Message, Output, Prompt, Request, Usage
 
 from .conftest import Says
 
@@ -20,11 +20,11 @@ from .conftest import Says
 class Judges(Says):
     """A specialist that is as sure as it was told, and judges that as classifiers do."""
 
-    async def consult(self, task, view) -> Finding:
+    async def consult(self, task, view, *, call=None) -> Finding:
         """Accepted by its own threshold of 0.9, or by the dial's."""
         own = Acceptance(temperature=1.0, threshold=0.9, target_risk=0.05, scope_threshold=None)
         self.accepted, self.reason = own.judge(self.confidence, None, task.keep)
-        return await super().consult(task, view)
+        return await super().consult(task, view, call=call)
 
 
 def outcomes(n=2000):
@@ -122,33 +122,41 @@ async def test_an_aim_that_is_none_is_refused(dialled):
 
 
 class Paid(Says):
-    """A generalist at an engine that costs money."""
+    """A generalist at an engine that costs money: 0.03 at most, 0.002 as a rule."""
 
-    async def consult(self, task, view) -> Finding:
+    limits: StoredLimits
+    asked: int = 0
+
+    async def consult(self, task, view, *, call=None) -> Finding:
         """Ask the engine first."""
-        await self.engine.run([Prompt(messages=(Message(role="user", text=task.text),), max_tokens=10)])
-        return await super().consult(task, view)
+        prompt = Prompt(messages=(Message(role="user", text=task.text),), max_tokens=10)
+        async with self.limits.held([prompt], MODEL, "remote", call) as held:
+            self.asked += 1
+            held.outputs = [Output(usage=Usage(tokens_in=2, tokens_out=2))]
+        return await super().consult(task, view, call=call)
 
 
-async def test_a_budget_holds_over_many_requests(bench):
+MODEL = OpenAIModel(engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(0), price_out=Decimal(1000))
+
+
+async def test_a_budget_holds_over_many_requests(bench, tmp_path):
     """The generalist answers as often as the money that came in pays for, and no request fails for it."""
-    engine, purse = EchoEngine("remote"), Purse(Decimal(1))
+    limits = open_limits({}, tmp_path, per_1000=Decimal(1))
     large = Paid("generalist", value="large answer")
-    large.engine = BudgetedEngine(engine, Price(price_in=Decimal(0), price_out=Decimal(1000)), purse)
-    network = bench.network(Judges("triage", confidence=0.5), generalist=large)
-    network.dial = CostQualityPolicy(default=Aim(budget=Decimal(1)), purse=purse)
+    large.limits = limits
+    network = bench.network(Judges("triage", confidence=0.5), generalist=large, limits=limits)
+    network.dial = CostQualityPolicy(default=Aim(budget=Decimal(1)))
     statuses = [(await network.ask(Request(text="triage"))).trace.status for _ in range(40)]
 
-    spent = Decimal("0.002") * len(engine.prompts)  # two words each
-    assert 0 < len(engine.prompts) < 40
-    assert spent <= Decimal(40) / 1000
+    assert 0 < large.asked < 40
+    assert Decimal("0.002") * large.asked <= Decimal(40) / 1000
     assert set(statuses) == {"abstained", "escalated"}
 
 
-async def test_a_request_s_own_budget_is_its_limit(bench):
+async def test_a_request_s_own_budget_is_its_limit(bench, tmp_path):
     """A request that may cost less than the generalist's answer is answered locally, with the reason."""
     large = Paid("generalist", value="large answer")
-    large.engine = BudgetedEngine(EchoEngine("remote"), Price(price_in=Decimal(0), price_out=Decimal(1000)), None)
+    large.limits = open_limits({}, tmp_path)
     network = bench.network(Judges("triage", confidence=0.5), generalist=large)
     poor = await network.ask(Request(text="triage", budget=Decimal(1)))
     rich = await network.ask(Request(text="triage", budget=Decimal(100)))

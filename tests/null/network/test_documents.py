@@ -13,7 +13,7 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
 from coterie.errors import InputError, TooLong
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
@@ -50,7 +50,7 @@ async def above(server):
             engine="openai", base_url=server.base_url, name="big", clearance=clearance, retries=0, window=65_536
         )
         engines.append(Gate(ClearancePolicy()).open("large", model))
-        return Generalist([(engines[-1], model)], GeneralistSection(model="large", **section))
+        return PromptedGeneralist([(engines[-1], model)], GeneralistSection(model="large", **section))
 
     make.server = server
     yield make

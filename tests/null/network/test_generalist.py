@@ -11,7 +11,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Citation, Label, Message, Passage, Request
@@ -39,7 +39,7 @@ async def above(server):
         )
         chain = [(Gate(ClearancePolicy()).open(name, described), described) for name in ("large", *names)]
         engines.extend(engine for engine, _ in chain)
-        return Generalist(chain, GeneralistSection(model="large", fallback=names, **section))
+        return PromptedGeneralist(chain, GeneralistSection(model="large", fallback=names, **section))
 
     make.server = server
     yield make
@@ -278,7 +278,7 @@ async def test_it_composes_what_several_found(bench, server, above, two):
     assert answer.text == "Your card is lost; the notice is 30 days."
     assert answer.trace.status == "accepted"
     assert "triage (90% sure): card_lost" in sent(server)
-    assert next(s.note for s in answer.trace.stages if s.name == "synthesise").startswith("by generalist: answered")
+    assert next(s.note for s in answer.trace.stages if s.name == "compose").startswith("by generalist: answered")
 
 
 LOCAL = (
@@ -305,7 +305,7 @@ async def test_what_it_makes_up_is_not_given(bench, above, two, reply, reason):
 
     assert answer.text == LOCAL
     assert reason in answer.trace.degraded
-    assert any(s.name == "synthesise" and s.note.startswith("here, since ") for s in answer.trace.stages)
+    assert any(s.name == "compose" and s.note.startswith("here, since ") for s in answer.trace.stages)
 
 
 async def test_it_does_not_compose_what_it_may_not_see(bench, server, above):

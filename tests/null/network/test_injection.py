@@ -6,7 +6,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.injection import orders_in
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
@@ -38,7 +38,7 @@ async def large(server):
         engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, retries=0, pseudonymise=True
     )
     engine = Gate(ClearancePolicy()).open("large", section)
-    yield Generalist([(engine, section)], GeneralistSection(model="large"))
+    yield PromptedGeneralist([(engine, section)], GeneralistSection(model="large"))
     await engine.close()
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from coterie.errors import InputError, UnknownSpecialist
-from coterie.types import Evidence, Fact, Label, Message, Part, Request, Route
+from coterie.types import SYSTEM, Evidence, Fact, Label, Message, Part, Request, Route
 
 
 async def test_stages_and_trace(bench):
@@ -16,7 +16,7 @@ async def test_stages_and_trace(bench):
     trace = answer.trace
 
     names = [stage.name for stage in trace.stages]
-    assert names == ["admit", "restate", "route", "gather", "consult", "check", "decide", "synthesise", "first text"]
+    assert names == ["admit", "rewrite", "route", "gather", "consult", "verify", "decide", "compose", "first text"]
     assert (answer.text, trace.status, trace.id, trace.tenant) == ("card_lost", "accepted", "id0", "acme")
     assert trace.time == bench.clock.now
     assert [step.producer for step in trace.steps] == ["router", "triage"]
@@ -385,7 +385,7 @@ async def test_embed_and_close(bench):
     network = bench.network(bench.Says("triage"))
     network.engines = (network.encoder,)
 
-    assert len(await network.embed(["a", "b"])) == 2
+    assert len(await network.embed(["a", "b"], call=SYSTEM)) == 2
     await network.close()
     assert network.encoder.closed
     assert bench.store.closed
@@ -397,7 +397,7 @@ class Parts:
     def __init__(self, *parts):
         self.parts = parts
 
-    async def route(self, request, context):
+    async def route(self, request, context, *, call=None):
         """These."""
         return Route(parts=self.parts, reason="told so")
 
@@ -442,3 +442,35 @@ async def test_a_request_may_be_prepared_without_being_asked(bench):
     assert (question.text, question.columns, question.label) == ("hello", {"age": 3}, Label.INTERNAL)
     assert context.entries == ()
     assert (triage.tasks, bench.store.settled) == ([], [])
+
+
+# --- Language --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "network", "language"),
+    [
+        (Request(text="triage Meine Karte wurde gestohlen"), "en", "de"),
+        (Request(text="triage where is my card"), "en-GB", "en-GB"),
+        (Request(text="triage"), "fr", "fr"),
+        (Request(text="triage where is my card", language="de-CH"), "en", "de-CH"),
+    ],
+)
+async def test_a_request_carries_its_language(bench, request_, network, language):
+    """Detected once when it is let in, said by whoever asks, or the network's; every specialist is told."""
+    triage = bench.Says("triage")
+    await bench.network(triage, language=network).ask(request_)
+
+    assert triage.tasks[0].language == language
+
+
+async def test_follow_ups_are_restated_in_english_only(bench):
+    """What leans on an earlier question in another language is asked as it stands."""
+    history = (Message(role="user", text="triage where is my card"),)
+    network = bench.network(bench.Says("triage"))
+
+    english = await network.ask(Request(text="and on Monday triage?", history=history, language="en"))
+    german = await network.ask(Request(text="and on Monday triage?", history=history, language="de"))
+
+    assert english.trace.restated
+    assert not german.trace.restated

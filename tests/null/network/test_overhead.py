@@ -5,17 +5,16 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting.overhead import Overhead
-from coterie.runtime.cpu import on_the_bill
+from coterie.accounting.overhead import ProcessOverhead
 from coterie.types import Label, Passage, Request, Usage
 
 
 class Shelf:
     """Finds one passage and says what that took."""
 
-    async def search(self, query, **_):
+    async def search(self, query, *, call, **_):
         """One passage."""
-        on_the_bill("shelf", Usage(cpu_seconds=0.25))
+        call.charge("shelf", Usage(cpu_seconds=0.25))
         return [Passage(shelf="policies", document="fees", text=query, start=0, end=5, label=Label.PUBLIC, score=1.0)]
 
     async def close(self):
@@ -28,7 +27,7 @@ async def test_rows(bench):
     network = bench.network(
         bench.Says("triage", knowledge=("policies",)),
         knowledge={"policies": Shelf()},
-        overhead=Overhead(lambda: next(rest)),
+        overhead=ProcessOverhead(lambda: next(rest)),
     )
     trace = (await network.ask(Request(text="triage"))).trace
 
@@ -44,27 +43,27 @@ async def test_rows(bench):
 
 async def test_what_a_specialist_left_on_the_bill(bench):
     """What an engine was stopped in is on the specialist's own step."""
+    triage = bench.Says("triage")
+    triage.before = lambda: triage.calls[-1].charge("linear", Usage(cpu_seconds=2.0))
 
-    def stopped():
-        on_the_bill("linear", Usage(cpu_seconds=2.0))
-
-    trace = (await bench.network(bench.Says("triage", before=stopped)).ask(Request(text="triage"))).trace
+    trace = (await bench.network(triage).ask(Request(text="triage"))).trace
     assert [(step.engine, step.usage.cpu_seconds) for step in trace.steps] == [("onnx", 0.0), ("linear", 2.0)]
     assert trace.usage.cpu_seconds == 2.0
 
 
 async def test_who_leaves_pays(bench):
     """What an engine put on the bill of an asker who left is in the ledger, though there is no finding."""
-    begun = asyncio.Event()
+    begun, triage = asyncio.Event(), bench.Says("triage")
 
     async def stopped():
         begun.set()
         try:
             await asyncio.Event().wait()
         finally:
-            on_the_bill("small", Usage(cpu_seconds=2.0))
+            triage.calls[-1].charge("small", Usage(cpu_seconds=2.0))
 
-    asked = asyncio.create_task(bench.network(bench.Says("triage", before=stopped)).ask(Request(text="triage")))
+    triage.before = stopped
+    asked = asyncio.create_task(bench.network(triage).ask(Request(text="triage")))
     await begun.wait()
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):

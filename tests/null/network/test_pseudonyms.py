@@ -10,7 +10,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.generalist import GeneralistSection
-from coterie.generalist.generalist import Generalist
+from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
@@ -41,7 +41,7 @@ async def network(bench, server):
         engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True, retries=0
     )
     engine = Gate(ClearancePolicy()).open("large", section)
-    large = Generalist([(engine, section)], GeneralistSection(model="large"))
+    large = PromptedGeneralist([(engine, section)], GeneralistSection(model="large"))
     yield bench.network(bench.Says("triage", "lost", accepted=False), generalist=large)
     await engine.close()
 

@@ -15,7 +15,7 @@ class Shelf:
     def __init__(self):
         self.queries = []
 
-    async def search(self, query, *, k, clearance, tenant="default", vector=None):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None, call=None):
         """What the clearance allows."""
         self.queries.append(query)
         found = [
@@ -203,7 +203,7 @@ async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
     assert triage.tasks[-1].asked == "how long does it take? triage"
     asked = bench.store.settled[1].entries[0].content
     assert asked.text == "how long does it take? triage"
-    stage = next(stage for stage in answer.trace.stages if stage.name == "restate")
+    stage = next(stage for stage in answer.trace.stages if stage.name == "rewrite")
     assert stage.note == "'it' stands for something that it does not name"
 
 

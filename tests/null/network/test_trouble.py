@@ -7,7 +7,6 @@ from contextlib import aclosing
 import pytest
 
 from coterie.errors import EgressRefused, EngineBroken, EngineTimeout, ModelMissing, Overloaded, StoreError, TooLong
-from coterie.governance.principal import ASKER
 from coterie.testing import fail_nth
 from coterie.types import Answer, Request, Verdict
 
@@ -239,16 +238,16 @@ async def test_the_nth_engine_call_fails(bench):
     assert len(asyncio.all_tasks()) == 1
 
 
-async def _consult(consult, task, view):
-    return await consult(task, view)
+async def _consult(consult, task, view, call):
+    return await consult(task, view, call=call)
 
 
 def _through(calls, who):
     """The specialist's consult, counted among all of them."""
     original = who.consult
 
-    async def consult(task, view):
-        return await calls(original, task, view)
+    async def consult(task, view, *, call=None):
+        return await calls(original, task, view, call)
 
     return consult
 
@@ -273,10 +272,9 @@ async def test_what_left_before_the_overload_is_written_down(bench):
     """If something was sent by the time that a queue is full, the verdict is settled, though there is no answer."""
     sent = Verdict(allowed=True, rule="egress.clearance", reason="it may")
 
-    def leave() -> None:
-        ASKER.get().crossings.append(sent)
-
-    network = bench.network(bench.Says("triage", before=leave, error=Overloaded("256 are waiting")))
+    triage = bench.Says("triage", error=Overloaded("256 are waiting"))
+    triage.before = lambda: triage.calls[-1].decided(sent)
+    network = bench.network(triage)
     with pytest.raises(Overloaded):
         await network.ask(Request(text="triage"))
     assert [settlement.trace.verdicts for settlement in bench.store.settled] == [(sent,)]

@@ -20,7 +20,7 @@ class Encoder:
 
     name, clearance, sha256, dimension = "none", Label.RESTRICTED, "a" * 64, 8
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Nothing."""
         raise NotImplementedError
 

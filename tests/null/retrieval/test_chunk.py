@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.knowledge.chunking import chunk, sentences
+from coterie.knowledge.chunking import chunk
 from coterie.knowledge.parsed import Heading, Parsed
+from coterie.text.segmentation import sentences
 
 TEXTS = st.lists(
     st.sampled_from(
@@ -36,7 +37,7 @@ def words(texts):
 @settings(deadline=None)
 def test_sentences_hold_every_word(text):
     """Sentences do not overlap and leave out nothing but white space."""
-    spans = sentences(text)
+    spans = sentences(text, lines="blocks")
 
     at = 0
     for start, end in spans:
@@ -51,7 +52,7 @@ def test_sentences_end_where_readers_end_them():
     """At a full stop before a capital, also where white space was lost, and not within a number."""
     text = "It costs 3.5 euros. Who pays?No one does.The rest is free"
 
-    assert [text[a:b] for a, b in sentences(text)] == [
+    assert [text[a:b] for a, b in sentences(text, lines="blocks")] == [
         "It costs 3.5 euros.",
         "Who pays?",
         "No one does.",

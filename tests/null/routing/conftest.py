@@ -56,7 +56,7 @@ class Places:
         self.finish = finish
         self.batches: list[list[str]] = []
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """A vector a text, after others had their turn."""
         self.batches.append([prompt.text for prompt in batch])
         await asyncio.sleep(0)

@@ -37,7 +37,7 @@ class Reader:
     def __init__(self):
         self.batches = []
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """A vector a text; states where they are asked for."""
         self.batches.append([prompt.text for prompt in batch])
         return [self._output(prompt) for prompt in batch]

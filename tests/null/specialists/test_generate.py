@@ -58,7 +58,7 @@ class Typewriter:
         self.given = 0
         self.stopped = False
 
-    async def stream(self, prompt):
+    async def stream(self, prompt, *, call=None):
         """Pieces and exceptions in the script's order."""
         self.prompts.append(prompt)
         try:
@@ -330,7 +330,7 @@ async def test_a_silent_engine_is_not_waited_for_forever():
     """When no sentence comes in time the source text answers, and what was spent is written down."""
 
     class Silent(Typewriter):
-        async def stream(self, prompt):
+        async def stream(self, prompt, *, call=None):
             try:
                 await asyncio.Event().wait()
                 yield Delta(text="never")

@@ -10,7 +10,7 @@ import pytest
 
 import coterie
 from coterie.tasks.generate.grounding import check_grounding, keys
-from coterie.tasks.generate.sentences import SentenceSplitter, split_sentences
+from coterie.text.segmentation import SentenceStream, split_sentences
 
 CASES = json.loads(Path(__file__).with_name("grounding_cases.json").read_text(encoding="utf-8"))
 SOURCE = (
@@ -236,7 +236,7 @@ def test_abbreviations_numbers_and_lists_end_no_sentence():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_a_stream_is_split_like_the_whole(size):
     """However a text is cut into pieces, its sentences are the same."""
-    splitter = SentenceSplitter()
+    splitter = SentenceStream()
     pieces = [TEXT[i : i + size] for i in range(0, len(TEXT), size)]
 
     assert [*(s for piece in pieces for s in splitter.feed(piece)), *splitter.close()] == SENTENCES
@@ -244,7 +244,7 @@ def test_a_stream_is_split_like_the_whole(size):
 
 def test_a_sentence_is_given_only_when_its_end_is_certain():
     """A full stop may still go on as a number, so the sentence waits for what follows."""
-    splitter = SentenceSplitter()
+    splitter = SentenceStream()
 
     assert splitter.feed("It costs 2.") == []
     assert splitter.feed("50 pounds.") == []

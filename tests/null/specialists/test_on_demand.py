@@ -27,7 +27,7 @@ class Loaded:
         """Its card."""
         return card(self.name)
 
-    async def consult(self, task, view):
+    async def consult(self, task, view, *, call=None):
         """Yes."""
         self.asked.release()
         if self.may_answer is not None:

@@ -45,7 +45,7 @@ from coterie.types import (
 class Blocking(EchoEngine):
     """Does its work on the event loop."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Block."""
         time.sleep(0.15 if batch else 0)  # noqa: ASYNC251 - the fault under test
         return [Output() for _ in batch]
@@ -54,7 +54,7 @@ class Blocking(EchoEngine):
 class Short(EchoEngine):
     """Loses an output."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Give one less."""
         return (await super().run(batch))[1:]
 
@@ -62,7 +62,7 @@ class Short(EchoEngine):
 class Mixed(EchoEngine):
     """Mixes up whose output is whose."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Give them backwards."""
         return (await super().run(batch))[::-1]
 
@@ -70,7 +70,7 @@ class Mixed(EchoEngine):
 class Negative(EchoEngine):
     """Has spent less than nothing."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Count backwards."""
         return [replace(output, usage=Usage(tokens_in=-1)) for output in await super().run(batch)]
 
@@ -78,7 +78,7 @@ class Negative(EchoEngine):
 class NoNumbers(EchoEngine):
     """Computes nonsense."""
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """Give NaN."""
         return [replace(output, vector=np.array([np.nan])) for output in await super().run(batch)]
 
@@ -115,7 +115,7 @@ async def test_engine(engine, clause):
 class Repeating(EchoEngine):
     """Says the whole text again at the end of the stream."""
 
-    async def stream(self, prompt):
+    async def stream(self, prompt, *, call=None):
         """Say it twice."""
         async for event in super().stream(prompt):
             if isinstance(event, Output):
@@ -126,7 +126,7 @@ class Repeating(EchoEngine):
 class Endless(EchoEngine):
     """Forgets the output."""
 
-    async def stream(self, prompt):
+    async def stream(self, prompt, *, call=None):
         """Only pieces."""
         async for event in super().stream(prompt):
             if isinstance(event, Delta):
@@ -136,7 +136,7 @@ class Endless(EchoEngine):
 class Talkative(EchoEngine):
     """Goes on after the output."""
 
-    async def stream(self, prompt):
+    async def stream(self, prompt, *, call=None):
         """One piece too late."""
         async for event in super().stream(prompt):
             yield event
@@ -171,7 +171,7 @@ class Sure:
         self.card = card
         self.finding = finding
 
-    async def consult(self, task, view):
+    async def consult(self, task, view, *, call=None):
         """Give it."""
         return self.finding
 
@@ -183,7 +183,7 @@ class Speaking(Sure):
         super().__init__(finding)
         self.said = said
 
-    async def speak(self, task, view):
+    async def speak(self, task, view, *, call=None):
         """Say it."""
         for text in self.said:
             yield Delta(text=text)
@@ -234,7 +234,7 @@ class Routes:
     def __init__(self, *routes):
         self.routes = list(routes)
 
-    async def route(self, request, context):
+    async def route(self, request, context, *, call=None):
         """Give the next route."""
         return self.routes.pop(0)
 
@@ -274,7 +274,7 @@ class Shelf:
         self.passages = passages
         self.filtering = filtering
 
-    async def search(self, query, *, k, clearance, tenant="default", vector=None):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None, call=None):
         """Give them, those within the clearance if it filters."""
         return [each for each in self.passages if not self.filtering or each.label <= clearance]
 

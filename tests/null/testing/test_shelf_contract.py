@@ -40,7 +40,7 @@ class MemoryShelf:
         self.kept.clear()
         self.kept.update(state)
 
-    async def search(self, query, *, k, clearance, tenant="default", vector=None, document=None):
+    async def search(self, query, *, k, clearance, tenant="default", vector=None, document=None, call=None):
         """Rank by rare words and by vector, and fuse."""
         chunks = [
             (each, chunk, each.vectors[i])

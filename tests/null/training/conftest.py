@@ -51,7 +51,7 @@ class WordEncoder(EchoEngine):
             progress(len(texts))
         return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(-1, self.dimension)
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         """The same vectors, one an output."""
         self.prompts.extend(batch)
         return [Output(vector=self._vector(p.text), usage=Usage(tokens_in=len(p.text.split()))) for p in batch]

@@ -303,7 +303,7 @@ class _Narrow:
     def __init__(self, encoder):
         self.encoder, self.waiting, self.most = encoder, 0, 0
 
-    async def run(self, batch):
+    async def run(self, batch, *, call=None):
         self.waiting += len(batch)
         self.most = max(self.most, self.waiting)
         await asyncio.sleep(0)

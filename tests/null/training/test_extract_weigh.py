@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.extractor import SIGNS, FieldModel
 from coterie.tasks.extract.fit_tagging import fit_weigher
 from coterie.tasks.extract.tagging import EVIDENCE, CandidateSpan
@@ -34,9 +35,9 @@ def weigher():
 
 def test_strong_evidence_is_a_value_and_weak_evidence_is_none(weigher):
     """The likelier of right and not stated is what is said, with its chance; without a candidate nothing is weighed."""
-    (sure,) = weigher.decide(0, LAW, [_candidate(4.0)], TEXT)
-    (none,) = weigher.decide(0, LAW, [_candidate(-4.0)], TEXT)
-    (empty,) = weigher.decide(0, LAW, [], TEXT)
+    (sure,) = weigher.decide(0, LAW, [_candidate(4.0)], TokenizedText(TEXT))
+    (none,) = weigher.decide(0, LAW, [_candidate(-4.0)], TokenizedText(TEXT))
+    (empty,) = weigher.decide(0, LAW, [], TokenizedText(TEXT))
 
     assert (sure.start, sure.end, sure.stated) == (0, 4, True)
     assert none.start is None
@@ -49,8 +50,8 @@ def test_strong_evidence_is_a_value_and_weak_evidence_is_none(weigher):
 def test_others_that_say_the_same_agree(weigher):
     """The chances of other places with the same value count together; a place with another value does not."""
     ohio, utah = TEXT.rindex("Ohio"), TEXT.index("Utah")
-    (alone,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, utah)], TEXT)
-    (backed,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, ohio)], TEXT)
+    (alone,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, utah)], TokenizedText(TEXT))
+    (backed,) = weigher.decide(0, LAW, [_candidate(4.0), _candidate(3.0, ohio)], TokenizedText(TEXT))
 
     assert _sign(alone, "agreement") == 0.0
     assert _sign(backed, "agreement") == _sign(backed, "rival") > 0.5
@@ -60,9 +61,9 @@ def test_others_that_say_the_same_agree(weigher):
 def test_a_quote_without_a_value_says_so(weigher):
     """A typed field whose quote has no value of the type; of words alone nothing more is expected."""
     words = FieldModel(name="law", type="text")
-    (known,) = weigher.decide(0, LAW, [_candidate(4.0)], TEXT)
-    (lost,) = weigher.decide(0, LAW, [_candidate(4.0, TEXT.index("laws"))], TEXT)
-    (plain,) = weigher.decide(0, words, [_candidate(4.0, TEXT.index("laws"))], TEXT)
+    (known,) = weigher.decide(0, LAW, [_candidate(4.0)], TokenizedText(TEXT))
+    (lost,) = weigher.decide(0, LAW, [_candidate(4.0, TEXT.index("laws"))], TokenizedText(TEXT))
+    (plain,) = weigher.decide(0, words, [_candidate(4.0, TEXT.index("laws"))], TokenizedText(TEXT))
 
     assert [_sign(each, "no value") for each in (known, lost, plain)] == [0.0, 1.0, 0.0]
 

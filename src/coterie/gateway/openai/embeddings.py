@@ -16,7 +16,7 @@ from coterie.gateway.errors import WireError
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.wire import EmbeddingsRequest
 from coterie.gateway.work import Gateway
-from coterie.types import Account, AuditEvent, Output, Step, Usage, total_usage
+from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage
 
 MOST_INPUTS = 2048
 """Texts of one request, as at OpenAI."""
@@ -34,7 +34,7 @@ def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         )
     return Embedding(
         gateway=gateway,
-        account=Account(tenant=caller.tenant, key=caller.key_id),
+        principal=Principal(tenant=caller.tenant, key=caller.key_id),
         texts=read_inputs(wire.input),
         as_base64=wire.encoding_format == "base64",
         dimensions=wire.dimensions,
@@ -66,7 +66,7 @@ class Embedding:
     """The vectors of some texts."""
 
     gateway: Gateway
-    account: Account
+    principal: Principal
     """Who pays."""
     texts: Sequence[str]
     as_base64: bool
@@ -77,10 +77,10 @@ class Embedding:
         data: list[dict[str, object]] = []
         took: list[Usage] = []
         network = self.gateway.network
-        began = network.clock()
+        began, call = network.clock(), CallContext(principal=self.principal)
         async with self._paid(took):
             for start in range(0, len(self.texts), _SLICE):
-                for output in await network.embed(self.texts[start : start + _SLICE]):
+                for output in await network.embed(self.texts[start : start + _SLICE], call=call):
                     took.append(output.usage)
                     data.append({"object": "embedding", "index": len(data), "embedding": self._write(output)})
         steps = self._steps(took)
@@ -95,14 +95,14 @@ class Embedding:
     async def _paid(self, took: Sequence[Usage]) -> AsyncIterator[None]:
         """Counted by the budgets as one request, with what it took by its end. Raises `BudgetExceeded`."""
         network = self.gateway.network
-        if network.budget is None:
+        if network.limits is None:
             yield
             return
-        reserved = await network.budget.admit(self.account)
+        reserved = await network.limits.admit(self.principal, earns=False)
         try:
             yield
         finally:
-            await network.budget.settle(reserved, total_usage(step.usage for step in self._steps(took)))
+            await network.limits.settle(reserved, total_usage(step.usage for step in self._steps(took)))
 
     def _steps(self, took: Sequence[Usage]) -> list[Step]:
         """What was done, priced."""
@@ -114,13 +114,13 @@ class Embedding:
         """The entry of the audit log: who had how many texts encoded, and a hash of them."""
         cost = total_usage(step.usage for step in steps).cost
         about = {
-            "key": self.account.key,
+            "key": self.principal.key,
             "texts": len(self.texts),
             "asked": digest("\n".join(self.texts)),
             "encoder": self.gateway.network.encoder.name,
             "cost": None if cost is None else str(cost),
         }
-        return AuditEvent(kind="embed", time=began, tenant=self.account.tenant, about=about)
+        return AuditEvent(kind="embed", time=began, tenant=self.principal.tenant, about=about)
 
     def _write(self, output: Output) -> str | list[float]:
         """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""

@@ -63,6 +63,7 @@ def read_request(
         release=_release(extension.release) if extension else None,
         clearance=wanted,
         session=extension.session if extension else None,
+        language=extension.language if extension else None,
         tenant=tenant,
         specialist=specialist,
         max_tokens=min(wished, _LONGEST_ANSWER) if wished else None,

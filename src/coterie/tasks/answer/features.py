@@ -14,13 +14,16 @@ import numpy as np
 
 from coterie.learning.values import typed_spans
 from coterie.tasks.answer.sentences import Sentence, columns_above
-from coterie.tasks.answer.words import meant, terms
+from coterie.tasks.answer.words import meant
+from coterie.text.language import is_english
+from coterie.text.numerals import cardinals
+from coterie.text.words import terms
 
 # --- What a question asks for, by its words, and whether a text has such a thing: a price, a time, a person, a leave.
 #
 # It knows English. A text that fits need not answer, and one that does not may: how much it counts is fitted.
 
-_COUNT = r"(?:\d+|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|half)"
+_COUNT = rf"(?:\d+|an?|{'|'.join(word for word, number in cardinals('en').items() if number)}|half)"
 _MONTH = (
     r"(?:january|february|march|april|may|june|july|august|september|october|november|december"
     r"|(?:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.?)"
@@ -103,8 +106,10 @@ _KINDS = (
 )
 
 
-def asked_for(question: str) -> tuple[int, ...]:
-    """The kinds of thing that a question asks for, by number; none where its words do not say."""
+def asked_for(question: str, language: str = "en") -> tuple[int, ...]:
+    """The kinds of thing that a question asks for, by number; none where its words do not say, or are not English."""
+    if not is_english(language):
+        return ()
     asked = " ".join(question.split())
     return tuple(number for number, kind in enumerate(_KINDS) if kind.asked.search(asked))
 
@@ -165,36 +170,44 @@ _LEAST_SPREAD = 0.02
 
 
 @lru_cache(maxsize=16384)
-def _terms(text: str) -> tuple[str, ...]:
+def _terms(text: str, language: str) -> tuple[str, ...]:
     """The terms of a text; one document is asked about again and again."""
-    return tuple(terms(text))
+    return tuple(terms(text, language))
 
 
-def wanted(question: str) -> str:
-    """The kind of value that a question asks for; empty if none."""
+def wanted(question: str, language: str = "en") -> str:
+    """The kind of value that a question asks for; empty if none, or if it is not in English."""
+    if not is_english(language):
+        return ""
     return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
 
 
-def lexical_features(question: str, sentences: Sequence[Sentence]) -> Floats:  # (S, len(LEXICAL))
-    """What words say of each sentence."""
-    asked = list(dict.fromkeys(_terms(question)))
-    asked_pairs = set(pairwise(_terms(question)))
-    words = [_terms(each.text) for each in sentences]
+def lexical_features(question: str, sentences: Sequence[Sentence], language: str = "en") -> Floats:  # (S, len(LEXICAL))
+    """What words say of each sentence. Synonyms and kinds of question are known in English only.
+
+    Args:
+        question: What is asked.
+        sentences: Those that were found for it.
+        language: The question's: whose small words and endings are left out.
+    """
+    asked = list(dict.fromkeys(_terms(question, language)))
+    asked_pairs = set(pairwise(_terms(question, language)))
+    words = [_terms(each.text, language) for each in sentences]
     sets = [set(each) for each in words]
     weights = _weights(asked, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
-    above = _above(sentences)
-    kind, kinds = wanted(question), asked_for(question)
-    alike = _Alike(asked, sets)
+    above = _above(sentences, language)
+    kind, kinds = wanted(question, language), asked_for(question, language)
+    alike = _Alike(asked, sets, language)
     whole = (log(1 + len(asked)), alike.unheard([each.head for each in sentences]))
     found = np.zeros((len(sentences), len(LEXICAL)))
     for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
         heading = sets[row] | above[row]
         if not sets[row].isdisjoint(asked):  # the columns of a row that is asked about, not those of every row
-            heading = heading.union(_terms(each.head))
-        typed = bool(kind) and _has(each.text, kind)
+            heading = heading.union(_terms(each.head, language))
+        typed = bool(kind) and _has(each.text, kind, language)
         fits = sum(has_kind(each.said, number) for number in kinds)
         found[row] = (
             *(
@@ -237,20 +250,21 @@ def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, f
 class _Alike:
     """The question's words as what they mean, each weighed by its rarity in these sentences."""
 
-    def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]]) -> None:
-        said = [set(meant(words)) for words in sentences]
-        self._weights = _weights(tuple(dict.fromkeys(meant(asked))), said)
+    def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]], language: str) -> None:
+        self._language = language
+        said = [set(meant(words, language)) for words in sentences]
+        self._weights = _weights(tuple(dict.fromkeys(meant(asked, language))), said)
         self._total = sum(self._weights.values()) or 1.0
         self._said = set().union(*said)
 
     def share(self, words: Iterable[str]) -> float:
         """The share of them that some words have."""
-        said = set(meant(words))
+        said = set(meant(words, self._language))
         return sum(weight for term, weight in self._weights.items() if term in said) / self._total
 
     def unheard(self, heads: Iterable[str]) -> float:
         """The share of them that no sentence has, nor the names of columns."""
-        said = self._said.union(*(meant(_terms(head)) for head in set(heads)))
+        said = self._said.union(*(meant(_terms(head, self._language), self._language) for head in set(heads)))
         return sum(weight for term, weight in self._weights.items() if term not in said) / self._total
 
 
@@ -261,7 +275,7 @@ def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> 
     return found
 
 
-def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
+def _above(sentences: Sequence[Sentence], language: str) -> list[set[str]]:
     """Of each sentence the words that stand above it: its document's name, its headings, the line that is its title."""
     found: list[set[str]] = []
     title: set[str] = set()
@@ -269,9 +283,9 @@ def _above(sentences: Sequence[Sentence]) -> list[set[str]]:
         if row == 0 or sentences[row - 1].passage is not each.passage:
             title = set()
         heading = each.passage.heading.removesuffix(columns_above(each.passage))  # those are the row's own
-        found.append({*_terms(heading), *_terms(each.passage.document), *title})
+        found.append({*_terms(heading, language), *_terms(each.passage.document, language), *title})
         if each.bare or each.label:
-            title = set() if each.unfilled else set(_terms(each.text))
+            title = set() if each.unfilled else set(_terms(each.text, language))
     return found
 
 
@@ -281,9 +295,9 @@ def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
 
 
 @lru_cache(maxsize=16384)
-def _has(text: str, kind: str) -> bool:
+def _has(text: str, kind: str, language: str) -> bool:
     """Whether a text has a value of a kind, or of one that answers as well."""
     if not any(sign.isdigit() for sign in text) and kind != "duration":
         return False
     suiting = _NUMBERS.get(kind, {"number", "money", "duration"})
-    return any(found in suiting for found, _ in typed_spans(text))
+    return any(found in suiting for found, _ in typed_spans(text, language))

@@ -48,7 +48,7 @@ from coterie.tasks.answer.model import AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import MOST_CITED, AnswerReader
 from coterie.tasks.answer.scoring import SAME, ExpertGate, LinearScore, cited_rows, in_own_words, outcome_features
 from coterie.training.report import write_report
-from coterie.types import Label, Output, Passage, Prompt, Rung
+from coterie.types import SYSTEM, CallContext, Label, Output, Passage, Prompt, Rung
 
 if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder
@@ -101,7 +101,7 @@ async def _sample(shelf: Retriever, job: Job, label: Label) -> list[Passage]:
         if query in asked:
             continue
         asked.add(query)
-        for passage in await shelf.search(query, k=_DRAWN, clearance=label):
+        for passage in await shelf.search(query, k=_DRAWN, clearance=label, call=SYSTEM):
             if (passage.document, passage.start) not in found:
                 found[passage.document, passage.start] = passage
                 queries += [each for each in (passage.heading, passage.document) if each]
@@ -486,7 +486,7 @@ class _Remembering:
             self._known |= dict(zip(new, self._encoder.encode(new, progress=progress), strict=True))
         return np.stack([self._known[text] for text in texts])
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
         """One output a prompt."""
         vectors = self.encode([prompt.text for prompt in batch])
         return [Output(vector=vector) for vector in vectors]

@@ -14,7 +14,7 @@ from coterie.learning.dataset import Row
 from coterie.learning.metrics import Interval, ece, score_interval
 from coterie.protocols import Retriever
 from coterie.tasks.answer.rows import DOCUMENT
-from coterie.types import Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
+from coterie.types import SYSTEM, Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
 
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6
@@ -128,6 +128,7 @@ def look_up_with(shelves: Mapping[str, Retriever], card: SpecialistCard) -> Look
                 tenant=task.tenant,
                 vector=task.vector,
                 document=None if named is None else str(named),
+                call=SYSTEM,
             )
             context = context.append(
                 *(Entry(content=passage, producer=shelf, label=passage.label, time=0.0) for passage in found)

@@ -27,6 +27,8 @@ from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.writing import AnswerWriter, Written
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     Citation,
     ContextView,
     Evidence,
@@ -81,15 +83,15 @@ class AnswerSpecialist:
     )
     """By event loop: one question at a time has its sentences encoded."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The answer of the passages in the view, or that they give none."""
         if not task.text.strip():
             return abstention(self.card.name, task, "nothing is asked")
-        found = await self._answer(task, view)
+        found = await self._answer(task, view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
         return replace(found, label=label, impersonal=impersonal(task, *view.entries))
 
-    async def _answer(self, task: Task, view: ContextView) -> Finding:
+    async def _answer(self, task: Task, view: ContextView, call: CallContext) -> Finding:
         """The same, before it is said how sensitive it is."""
         label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
@@ -97,8 +99,8 @@ class AnswerSpecialist:
             reason = "no passage that may be seen was found on its shelves"
             return abstention(self.card.name, task, reason)
         with CpuSpan() as surveying:
-            whole = survey(task.text, passages)
-        question, seen, vectors, steps = await self._look(whole, task, label)
+            whole = survey(task.text, passages, task.language)
+        question, seen, vectors, steps = await self._look(whole, task, label, call)
         with CpuSpan() as judging:
             reading = self.reader.read(seen, question, vectors)
         usage = surveying.usage + judging.usage
@@ -108,11 +110,11 @@ class AnswerSpecialist:
         finding = _doubted(self._decide(reading, label, steps), view)
         if self.writer is None or not finding.citations or not finding.accepted:
             return finding  # nothing to word: what is not sure enough to be quoted is not said in other words either
-        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries))
+        written = await self.writer.write(task, reading, seen, label, impersonal(task, *view.entries), call=call)
         return self._worded(finding, written)
 
     async def _look(
-        self, whole: SentenceSurvey, task: Task, label: Label
+        self, whole: SentenceSurvey, task: Task, label: Label, call: CallContext
     ) -> tuple[np.ndarray | None, SentenceSurvey, np.ndarray | None, tuple[Step, ...]]:
         """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
         if self.encoder is None or not whole.sentences:
@@ -120,12 +122,12 @@ class AnswerSpecialist:
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if task.vector is None:
-                outputs += await self.encoder.run([Prompt(text=task.text, label=label)])
+                outputs += await self.encoder.run([Prompt(text=task.text, label=label)], call=call)
             question = np.asarray(outputs[0].vector if task.vector is None else task.vector)
             seen = self.reader.narrow(whole, question)
             for start in range(0, len(seen.texts), _AT_ONCE):
                 prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
-                outputs += await self.encoder.run(prompts)
+                outputs += await self.encoder.run(prompts, call=call)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),

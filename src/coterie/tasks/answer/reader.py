@@ -17,9 +17,9 @@ from coterie.tasks.answer.scoring import (
     KNOWN,
     OUTCOME,
     SAME,
+    AnswerScorer,
     ExpertGate,
     Experts,
-    Scorer,
     cited_rows,
     in_own_words,
     mix_kinds,
@@ -27,6 +27,7 @@ from coterie.tasks.answer.scoring import (
     probability,
 )
 from coterie.tasks.answer.sentences import Sentence, cut_passages, flat
+from coterie.text.language import language_of
 from coterie.types import Citation, Passage
 
 MOST_SENTENCES = 96
@@ -89,10 +90,13 @@ class AnswerReading:
         return bool(self.outcome[_NEAREST] >= SAME)
 
 
-def survey(question: str, passages: Sequence[Passage]) -> SentenceSurvey:
-    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label."""
+def survey(question: str, passages: Sequence[Passage], language: str | None = None) -> SentenceSurvey:
+    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label.
+
+    `language` is the question's; None has it found out.
+    """
     sentences = cut_passages(passages)
-    words = lexical_features(question, sentences)
+    words = lexical_features(question, sentences, language or language_of(question, "en"))
     whole = SentenceSurvey(question=question, sentences=tuple(sentences), words=words)
     return whole.take(np.flatnonzero([not each.label for each in sentences]))
 
@@ -121,8 +125,8 @@ _NEAR, _RANK = LEXICAL.index("covered_near"), LEXICAL.index("rank")
 class AnswerReader:
     """Finds and weighs. Of familiar questions it knows what answered them before; of others what answers in general."""
 
-    plain: Scorer
-    familiar: Scorer | None = None
+    plain: AnswerScorer
+    familiar: AnswerScorer | None = None
     """Set together with `experts`."""
     experts: Experts | None = None
 
@@ -194,10 +198,10 @@ class AnswerReader:
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> AnswerReader:
         """What `store` was asked of. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
         if "experts" not in description:
-            return cls(plain=Scorer.restore(description["plain"]))
+            return cls(plain=AnswerScorer.restore(description["plain"]))
         return cls(
-            plain=Scorer.restore(description["plain"]),
-            familiar=Scorer.restore(description["familiar"]),
+            plain=AnswerScorer.restore(description["plain"]),
+            familiar=AnswerScorer.restore(description["familiar"]),
             experts=Experts.restore(description["experts"], arrays),
         )
 
@@ -213,7 +217,10 @@ class KnownQuestion(NamedTuple):
 
 
 def weigh(
-    scorer: Scorer, columns: Mapping[str, Floats], sentences: Sequence[Sentence], asked: KnownQuestion | None = None
+    scorer: AnswerScorer,
+    columns: Mapping[str, Floats],
+    sentences: Sequence[Sentence],
+    asked: KnownQuestion | None = None,
 ) -> AnswerReading:
     """What a scorer makes of sentences whose features (S,) are known by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])
@@ -294,7 +301,7 @@ def _joined(last: Citation, each: Sentence) -> Citation | None:
 # --- What a quoted sentence says to one who does not see where it stands: a row with its columns, an item with its
 # "not".
 #
-# The quote itself stays as the document has it. It knows English: which introductions deny.
+# The quote itself stays as the document has it. Which introductions deny is known by language.
 
 
 def spoken(citation: Citation, cited: Sequence[Sentence]) -> str:

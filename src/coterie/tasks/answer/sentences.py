@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from coterie.tasks.extract.document import TokenizedText
+from coterie.text.language import language_of
+from coterie.text.negation import negation_pattern
+from coterie.text.segmentation import sentences
 from coterie.types import Citation, Passage
 
 _ITEM = re.compile(r"\n+(?=[ \t]*(?:```|(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]*\S))")
@@ -41,17 +43,8 @@ _BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
 """Such marks."""
 _LONGEST_ROW = 600
 """Characters."""
-_SHORTENED = re.compile(r"\b(?:tel|ext|max|min|approx|ca|incl|excl|fig|abs|vol|ed|pp|e\.g|i\.e)\.$", re.IGNORECASE)
-"""What goes on behind its full stop: "tel. 0341", "max. 5"."""
-_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_FULL = re.compile(
-    rf"(?:\b[ap]\.m\.|\u00b0[CF]\.)[)\"'\u201d\u2019]*\s+(?=[A-Z][a-z])(?!{_DAY}|(?:\w+\s+){{1,3}}[Tt]ime\b)"
-)
-"""What is abbreviated and ends its sentence, as what follows begins one."""
 _ITEM_MARK = re.compile(r"[ \t]*(?:[-*+\u2022]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]+\S")
-_DENIES = re.compile(
-    r"\b(?:not|no|never|none|without|cannot|neither|except\w*|exclu\w*)\b|n['\u2019]t\b", re.IGNORECASE
-)
+_EXCLUDES = re.compile(r"\b(?:except|exclu)\w*\b", re.IGNORECASE)
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
 _CLOSING = " \t\r\n|*_`"
 _PAIRED = ("`", "**", "__", "*", "_")
@@ -158,12 +151,12 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
     The names of columns are no sentence. Remembered, as one document is asked about again and again.
     """
     places: list[tuple[int, int, str]] = []
-    tables = _tables(text)
+    tables, language = _tables(text), language_of(text, "en")
     if above and (rows := _ROWS.match(text)) is not None:
         tables = [_Table(0, 0, rows.end(), above), *tables]
     start = 0
     for end in [*(match.start() for match in _ITEM.finditer(text)), len(text)]:
-        for begin, until in _sentences(text[start:end]):
+        for begin, until in _sentences(text[start:end], language):
             at, to = _trim(text, start + begin, start + until)
             table = next((each for each in tables if each.start <= at < each.end), None)
             names = table is not None and at < table.rows
@@ -177,6 +170,7 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
 def _leads(text: str) -> dict[int, tuple[int, int]]:
     """By the start of a list's item where the words that introduce its list stand, if they deny."""
     found: dict[int, tuple[int, int]] = {}
+    denies = (_EXCLUDES, negation_pattern(language_of(text, "en")))
     lead, before = None, 0
     for start, end, _ in _cut(text):
         line = text.rfind("\n", 0, start) + 1
@@ -185,7 +179,7 @@ def _leads(text: str) -> dict[int, tuple[int, int]]:
         elif lead is None or line >= before:
             last = max(start, text.rfind("\n", start, end) + 1)
             introduces = text[end - 1] not in {".", "!", "?", ";"}
-            lead = (last, end) if introduces and _DENIES.search(text, last, end) else None
+            lead = (last, end) if introduces and any(each.search(text, last, end) for each in denies) else None
         before = end
     return found
 
@@ -210,52 +204,39 @@ def _tables(text: str) -> list[_Table]:
     return found
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
+def _sentences(text: str, language: str) -> Iterator[tuple[int, int]]:
     """Where the sentences of one item stand. A paragraph of names with values is one: a value says nothing alone."""
     start = 0
     for end, after in [*(match.span() for match in _PARAGRAPH.finditer(text)), (len(text), len(text))]:
         if _is_row(text[start:end]):
             yield start, end
         else:
-            yield from ((start + begin, start + until) for begin, until in _prose(text[start:end]))
+            yield from ((start + begin, start + until) for begin, until in _prose(text[start:end], language))
         start = after
 
 
-def _prose(paragraph: str) -> Iterator[tuple[int, int]]:
+def _prose(paragraph: str, language: str) -> Iterator[tuple[int, int]]:
     """Where the sentences of a paragraph stand; a line above them that is their heading is one by itself."""
     start = 0
     for match in [*_TITLE.finditer(paragraph), None]:
         end = len(paragraph) if match is None else match.start()
-        yield from ((start + begin, start + until) for begin, until in _joined(paragraph[start:end]))
+        yield from ((start + begin, start + until) for begin, until in _joined(paragraph[start:end], language))
         start = end
         if match is not None and len(match["title"].split()) <= _TITLE_WORDS:
             yield match.span("title")
             start = match.end("title")
 
 
-def _joined(prose: str) -> Iterator[tuple[int, int]]:
+def _joined(prose: str, language: str) -> Iterator[tuple[int, int]]:
     """Sentences; a label and what stands behind it on its line are one."""
     begun, end = 0, -1
-    for each in TokenizedText(prose).sentences:
-        if end >= 0 and not _goes_on(prose[begun:end], prose[end : each.start]):
-            yield from _full(prose, begun, end)
-            end = -1
-        begun, end = (each.start if end < 0 else begun), each.end
+    for each in sentences(prose, language=language, clauses=True, longest=_LONGEST_ROW):
+        labelled = end >= 0 and prose[begun:end].endswith(":") and "\n" not in prose[end : each.start]
+        if end >= 0 and not labelled:
+            yield begun, end
+        begun, end = (begun if labelled else each.start), each.end
     if end >= 0:
-        yield from _full(prose, begun, end)
-
-
-def _goes_on(told: str, gap: str) -> bool:
-    """Whether what follows belongs to it: behind a label on its line, or behind an abbreviation."""
-    return (told.endswith(":") and "\n" not in gap) or (gap.count("\n") < 2 and _SHORTENED.search(told) is not None)
-
-
-def _full(prose: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """A sentence, cut where an abbreviation ends one."""
-    for match in _FULL.finditer(prose, start, end):
-        yield start, match.end()
-        start = match.end()
-    yield start, end
+        yield begun, end
 
 
 def _is_row(paragraph: str) -> bool:

@@ -3,7 +3,9 @@
 What counts: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
 that they have not or that they say of something else, and whether one of the two denies or narrows what the other
 says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
-It knows English.
+What a number
+is said of, opposites and leave are known in English only; negations, "only" and small words by language. In a language
+whose negations are not known, only a sentence that a source has word for word is borne out.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from math import log
 import numpy as np
 
 from coterie.tasks.answer.scoring import LinearScore, probability
-from coterie.tasks.answer.words import terms
+from coterie.text.language import is_english
+from coterie.text.negation import count_negations, knows_negation, narrowing, negation_pattern
+from coterie.text.numerals import cardinals, english_ordinals
+from coterie.text.words import terms
 
 # --- Numbers, and what a sentence says them of.
 #
@@ -28,11 +33,9 @@ from coterie.tasks.answer.words import terms
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _PART = re.compile(r"[,;:]\s+|\s(?:and|or|but|while|whereas)\s", re.IGNORECASE)
-_COUNTS = "zero one two three four five six seven eight nine ten eleven twelve"
-_ORDERS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-_VALUES = {word: str(value) for value, word in enumerate(_COUNTS.split())}
-_VALUES |= {word: f"{value}." for value, word in enumerate(_ORDERS.split(), start=1)}
-_WORDS = frozenset(terms(f"{_COUNTS} {_ORDERS}"))
+_VALUES = {word: str(value) for word, value in cardinals("en").items()}
+_VALUES |= {word: f"{value}." for word, value in english_ordinals().items()}
+_WORDS = frozenset(terms(" ".join(_VALUES)))
 _WRITTEN = re.compile(rf"\b(?:{'|'.join(_VALUES)})\b", re.IGNORECASE)
 _ORDER = re.compile(r"(?:st|nd|rd|th)\b")
 _PLURALS = {"children": "child", "men": "man", "women": "woman", "people": "person"}
@@ -218,9 +221,6 @@ SUPPORT: tuple[str, ...] = (
 )
 """What is seen of a sentence and its sources."""
 
-_NEGATION = re.compile(
-    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|unable)\b|n['\u2019]t\b", re.IGNORECASE
-)
 _CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
 _DOUBTFUL = 0.5
 """Highest support of a sentence of one word, with another number, or that turns round what its sources say."""
@@ -232,7 +232,6 @@ _DOES = re.compile(r"\b(we|you)\s+(?:will\s+|must\s+|\w+ly\s+)?(\w+)")
 _OF_YOU = {"we": "you", "you": "we"}
 _CLAIM = 2
 """Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
-_NARROWING = frozenset({"only", "solely", "exclusively", "except", "unless", "twice"})
 _OPPOSITES = (
     "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
     "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
@@ -257,25 +256,29 @@ class Support:
 
     line: LinearScore
 
-    def judge(self, sentence: str, sources: Sequence[str]) -> Borne:
-        """How well sources bear a sentence out. One of them, word for word, is what they say."""
+    def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> Borne:
+        """How well sources bear a sentence out. One of them, word for word, is what they say.
+
+        `language` is that of the sentence and its sources.
+        """
         said = _plain(sentence)
         same = tuple(row for row, source in enumerate(sources) if said and _plain(source) == said)
         if same:
             return Borne(support=1.0, sources=same[:1])
-        features, nearest = support_features(sentence, sources)
+        features, nearest = support_features(sentence, sources, language)
         support = probability(float(self.line.of(features)))
         seen = dict(zip(SUPPORT, features.tolist(), strict=True))
-        if seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence))) < _CLAIM:
+        doubtful = seen["numbers"] or seen["denies"] or seen["opposed"] or len(set(terms(sentence, language))) < _CLAIM
+        if doubtful or not knows_negation(language):
             support = min(support, _DOUBTFUL)  # however alike the words are
         return Borne(support=support, sources=nearest)
 
 
-def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
+def support_features(sentence: str, sources: Sequence[str], language: str = "en") -> tuple[np.ndarray, tuple[int, ...]]:
     """What is seen (len(SUPPORT),), and the numbers of the one or two nearest sources."""
-    own = terms(sentence)
+    own = terms(sentence, language)
     words, couples = set(own), set(pairwise(own))
-    seen = [set(terms(source)) for source in sources]
+    seen = [set(terms(source, language)) for source in sources]
     if not words or not seen:
         return np.array([0.0, 0.0, 0.0, log(2), 0.0, 0.0, 0.0, 0.0]), ()
     told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
@@ -284,24 +287,27 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
     second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
     nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
     together = set().union(*(seen[row] for row in nearest))
-    pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
-    clause = _about(words, sources[first])
+    pairs = set().union(*(pairwise(terms(sources[row], language)) for row in nearest))
+    clause = _about(words, sources[first], language)
     found = (
         len(words & seen[first]) / len(words),
         len(words & together) / len(words),
         len(couples & pairs) / max(len(couples), 1),
         log(1 + len(words - together)),
         log(1 + len(astray(sentence, [sources[row] for row in nearest]))),
-        _denies(sentence, sources[first], clause),
-        _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
+        _denies(sentence, sources[first], clause, language),
+        _turned(sentence, sources[first], clause, language),
         log(1 + len(words)),
     )
     return np.array(found, dtype=float), nearest
 
 
-def denials(text: str) -> int:
-    """How often it says "not"."""
-    return len(_NEGATION.findall(text))
+def _turned(sentence: str, source: str, clause: str, language: str) -> bool:
+    """Whether a sentence says less, more or the opposite of its source, or of something else."""
+    if not is_english(language):
+        own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
+        return narrowing(language).isdisjoint(own) is not narrowing(language).isdisjoint(theirs)
+    return _opposes(sentence, source) or _narrowed(sentence, clause) or _mixed(set(terms(sentence)), source)
 
 
 def _plain(text: str) -> str:
@@ -309,26 +315,27 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).strip(" .!;:*_-\u2022\"'\u201c\u201d").casefold()
 
 
-def _about(words: set[str], source: str) -> str:
+def _about(words: set[str], source: str, language: str) -> str:
     """The clauses of a source that a sentence with these words is about: what others say is theirs."""
     clauses = _CLAUSE.split(source)
-    own = [set(terms(clause)) for clause in clauses]
+    own = [set(terms(clause, language)) for clause in clauses]
     most = max(len(words & each) for each in own)
     told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
     return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
 
 
-def _denies(sentence: str, source: str, clause: str) -> bool:
+def _denies(sentence: str, source: str, clause: str, language: str) -> bool:
     """Whether one of the two says "not" once more, or the sentence says what the source says not to be."""
-    if (denials(sentence) - denials(clause)) % 2:
+    if (count_negations(sentence, language) - count_negations(clause, language)) % 2:
         return True
-    (said, unsaid), (theirs, not_theirs) = _sides(sentence), _sides(source)
+    (said, unsaid), (theirs, not_theirs) = _sides(sentence, language), _sides(source, language)
     return bool(said & (not_theirs - theirs)) or bool(unsaid & (theirs - not_theirs) and not unsaid & not_theirs)
 
 
-def _sides(text: str) -> tuple[set[str], set[str]]:
+def _sides(text: str, language: str) -> tuple[set[str], set[str]]:
     """The words of the clauses without a "not", and those that only clauses with one have."""
-    clauses = [(set(terms(each)), bool(_NEGATION.search(each))) for each in _CLAUSE.split(text)]
+    denies = negation_pattern(language)
+    clauses = [(set(terms(each, language)), bool(denies.search(each))) for each in _CLAUSE.split(text)]
     said = {word for words, negated in clauses if not negated for word in words}
     return said, {word for words, negated in clauses if negated for word in words} - said
 
@@ -336,7 +343,9 @@ def _sides(text: str) -> tuple[set[str], set[str]]:
 def _narrowed(sentence: str, clause: str) -> bool:
     """Whether only one of the two says "only", or of whom it holds ("under 4"), or where or how something may be."""
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
-    if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
+    if narrowing("en").isdisjoint(own) is not narrowing("en").isdisjoint(theirs) or not limits(clause) <= numbers(
+        sentence
+    ):
         return True
     said, order = set(terms(sentence)), terms(clause)
     return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said

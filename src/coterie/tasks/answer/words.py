@@ -1,143 +1,15 @@
-"""The words of a question and of a sentence in a form in which they can be compared."""
+"""Words that people use for one another in everyday questions and the pages that answer them.
+
+A question's word counts as said where the sentence has another one of its group. Small, and English: what is in no
+group stands for itself, and what means something else now and then ("charge", "bill") is told by the other words.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
-_WORD = re.compile(r"\d[\d,.]*\d|\w+")
-_SMALL = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "doing",
-        "done",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "itself",
-        "may",
-        "me",
-        "might",
-        "must",
-        "my",
-        "no",
-        "nor",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "shall",
-        "she",
-        "should",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "to",
-        "under",
-        "upon",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "also",
-        "about",
-        "please",
-        "tell",
-        "much",
-        "many",
-        "long",
-        "say",
-        "says",
-        "said",
-        "according",
-        "there's",
-        "what's",
-    ]
-)
-_ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly", "e", "y")
-_SHORTEST = 3
-"""Letters that a word keeps."""
-
-
-def terms(text: str) -> list[str]:
-    """The content words of a text, in order, without their endings; numbers without their commas."""
-    return [
-        stem(word)
-        for word in _WORD.findall(text.casefold())
-        if word not in _SMALL and (len(word) > 1 or word.isdigit())
-    ]
-
-
-@lru_cache(maxsize=50_000)
-def stem(word: str) -> str:
-    """A word without the first of the known endings that it has: crude, and the same for question and sentence."""
-    if word[0].isdigit():
-        return word.replace(",", "")
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST:
-            word = word[: -len(ending)]
-            break
-    return word
-
-
-# --- Words that people use for one another in everyday questions and the pages that answer them.
-#
-# A question's word counts as said where the sentence has another one of its group. Small, and English: what is in no
-# group stands for itself, and what means something else now and then ("charge", "bill") is told by the other words.
+from coterie.text.language import is_english
+from coterie.text.words import stem
 
 _GROUPS = """
 price cost fee charge rate tariff expense pay paid payment
@@ -310,6 +182,6 @@ def _groups() -> dict[str, str]:
 _GROUP = _groups()
 
 
-def meant(stems: Iterable[str]) -> Iterator[str]:
-    """For each stem the one that stands for its group; itself, if it is in none."""
-    return (_GROUP.get(each, each) for each in stems)
+def meant(stems: Iterable[str], language: str = "en") -> Iterator[str]:
+    """For each stem the one that stands for its group; itself, if it is in none, or not in English."""
+    return iter(stems) if not is_english(language) else (_GROUP.get(each, each) for each in stems)

@@ -16,17 +16,20 @@ from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
 from coterie.protocols import Engine
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, borne_by, cite
 from coterie.tasks.answer.sentences import Sentence
-from coterie.tasks.answer.support import Borne, Support, denials, value_astray
-from coterie.tasks.answer.words import terms
+from coterie.tasks.answer.support import Borne, Support, value_astray
 from coterie.tasks.generate.grounding import check_grounding
-from coterie.tasks.generate.sentences import split_sentences
-from coterie.types import Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
+from coterie.text.language import is_english, language_of
+from coterie.text.negation import count_negations, negation_pattern
+from coterie.text.segmentation import split_sentences
+from coterie.text.words import terms
+from coterie.types import CallContext, Citation, Label, Message, Passage, Prompt, Step, Task, Verdict
 
 # --- May an answer begin with "Yes" or "No"? Only where the rest of its sentence settles the very question.
 #
 # "Yes, dogs are allowed on a lead" to "Are dogs allowed?": the rest is a whole clause of a source, and has the words
 # of the question side by side in their order, so what it affirms or denies is what was asked. All else is doubtful
-# ("Is the price rise certain?" "Yes, the price rise was rejected") and gives way to the quotation. It knows English.
+# ("Is the price rise certain?" "Yes, the price rise was rejected") and gives way to the quotation. English only: in
+# other languages nothing is settled.
 
 _ASSENT_ASSENT = re.compile(r"\s*(?P<word>yes|no)\b\s*[,.:;!\u2013\u2014-]+\s*(?=\S)", re.IGNORECASE)
 _ASKS = re.compile(
@@ -38,7 +41,6 @@ _UNCLEAR = re.compile(
 """In a question: what its Yes is the Yes to is not plain."""
 _PLACED = re.compile(r"\b(?:under|over|from|to|into|with|by|until|before|after|all|every|always)\b", re.IGNORECASE)
 """Words of a question that must be in what settles it, though they are no content words."""
-_NOT = re.compile(r"\b(?:not|no|never|cannot|nobody|nothing|none|neither|nor|without)\b|n['\u2019]t\b", re.IGNORECASE)
 _BOUND = re.compile(r"\b(?:only|unless|except|solely|exclusively|hardly|rarely|until|if|when)\b", re.IGNORECASE)
 _MUST = re.compile(
     r"\bmust\b(?!\s+not)|\b(?:have|has|had|need|needs|needed|required?|obligatory|compulsory|necessary|mandatory|shall)\b",
@@ -70,7 +72,7 @@ def is_settled(question: str, sentence: str, sources: Sequence[str]) -> bool:
     if not {each.casefold() for each in _PLACED.findall(asked)} <= {each.casefold() for each in _PLACED.findall(rest)}:
         return False
     told = _told(asked, rest)
-    negations = list(_NOT.finditer(rest))
+    negations = list(negation_pattern("en").finditer(rest))
     if told is None or len(negations) != (found["word"].casefold() == "no"):
         return False
     if negations and not _denies(negations[0], rest, set(terms(asked)), told):
@@ -142,7 +144,14 @@ class AnswerWriter:
     max_tokens: int = 160
 
     async def write(
-        self, task: Task, reading: AnswerReading, seen: SentenceSurvey, label: Label, impersonal: Label
+        self,
+        task: Task,
+        reading: AnswerReading,
+        seen: SentenceSurvey,
+        label: Label,
+        impersonal: Label,
+        *,
+        call: CallContext,
     ) -> Written:
         """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason.
 
@@ -152,6 +161,7 @@ class AnswerWriter:
             seen: The sentences.
             label: Of the most sensitive of task and passages.
             impersonal: The same without personal data.
+            call: On whose behalf.
         """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, seen, self.window - longest - estimate_tokens(task.text))
@@ -159,7 +169,7 @@ class AnswerWriter:
             return Written(reason="no passage fits the model's window")
         try:
             prompt = replace(self._prompt(task, shown, longest), label=label, impersonal=impersonal)
-            (output,) = await self.engine.run([prompt])
+            (output,) = await self.engine.run([prompt], call=call)
         except PolicyError as refusal:
             return Written(reason=f"no model worded it: {refusal.message}", verdicts=(refusal.verdict,))
         except (EngineError, TooLong, Overloaded) as error:
@@ -167,15 +177,16 @@ class AnswerWriter:
         steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
         verdicts = () if output.verdict is None else (output.verdict,)
         sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
-        told = list(_sentences(output.text, cut=output.finish != "stop"))
         texts = [borne_by(each) for each in sources]
-        judged = [self._judge(task.text, sentence, texts) for sentence in told]
-        settled = self._settled(task.text, told[0], texts) if told else None
+        language = language_of(" ".join(texts), task.language or "en")
+        told = list(_sentences(output.text, language, cut=output.finish != "stop"))
+        judged = [self._judge(task.text, sentence, texts, language) for sentence in told]
+        settled = self._settled(task.text, told[0], texts) if told and is_english(language) else None
         if settled is not None:
             judged[0] = settled
         used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
         found = any(each in reading.cited for each in used)
-        if objection := self._objection(task.text, told, judged, found=found, settled=settled is not None):
+        if objection := self._objection(task.text, told, judged, language, found=found, settled=settled is not None):
             return Written(reason=f"{self.engine.name!r} {objection}", steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
@@ -189,9 +200,9 @@ class AnswerWriter:
             verdicts=verdicts,
         )
 
-    def _judge(self, question: str, sentence: str, sources: Sequence[str]) -> Borne:
+    def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> Borne:
         """What bears out a sentence; a value alone is one of what was asked."""
-        borne = self.support.judge(sentence, sources)
+        borne = self.support.judge(sentence, sources, language)
         if value_astray(question, sentence, [sources[number] for number in borne.sources]):
             return replace(borne, support=0.0)
         return borne
@@ -206,7 +217,14 @@ class AnswerWriter:
         return borne if is_settled(question, sentence, nearest) else None
 
     def _objection(
-        self, question: str, told: Sequence[str], judged: Sequence[Borne], *, found: bool, settled: bool
+        self,
+        question: str,
+        told: Sequence[str],
+        judged: Sequence[Borne],
+        language: str,
+        *,
+        found: bool,
+        settled: bool,
     ) -> str:
         """Why what was written is not said; nothing if it is.
 
@@ -214,6 +232,7 @@ class AnswerWriter:
             question: What was asked.
             told: The sentences written.
             judged: What bears each out.
+            language: Of what was written.
             found: Whether one of them rests on a sentence that was found to answer.
             settled: Whether the first one begins with a "Yes" or "No" that may be said.
         """
@@ -227,8 +246,12 @@ class AnswerWriter:
             return f"wrote what the passages do not say ({told[weakest]!r}: {support})"
         if not found:
             return f"answered from other sentences than those found ({told[0]!r})"
-        denied = len(told) == 1 and denials(told[0]) != denials(question)
-        if not settled and not denied and not set(terms(" ".join(told))) - set(terms(question)) - _ASSENT:
+        denied = len(told) == 1 and count_negations(told[0], language) != count_negations(question, language)
+        if (
+            not settled
+            and not denied
+            and not set(terms(" ".join(told), language)) - set(terms(question, language)) - _ASSENT
+        ):
             return f"only said the question again ({told[0]!r})"
         return ""
 
@@ -260,9 +283,9 @@ def _title(passage: Passage) -> str:
     return f"{passage.document}: {passage.heading}" if passage.heading else passage.document
 
 
-def _sentences(text: str, *, cut: bool) -> Iterator[str]:
+def _sentences(text: str, language: str, *, cut: bool) -> Iterator[str]:
     """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
-    found = [stripped for each in split_sentences(text) if (stripped := _MARK.sub("", each).strip())]
+    found = [stripped for each in split_sentences(text, language) if (stripped := _MARK.sub("", each).strip())]
     if len(found) > 1 and _ALONE.fullmatch(found[0]):
         found[:2] = [f"{found[0]} {found[1]}"]  # "Yes. Dogs are allowed."
     found = found[:-1] if cut and len(found) > 1 else found

@@ -16,7 +16,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.types import ContextView, Finding, Rung, SpecialistCard, Step, Task
+from coterie.types import SYSTEM, CallContext, ContextView, Finding, Rung, SpecialistCard, Step, Task
 
 MODEL = "model.json"
 CHAINED: tuple[Rung, ...] = ("lexical", "embedding", "encoder")
@@ -41,18 +41,18 @@ class ChainSpecialist:
     acceptance: Acceptance
     """Of the whole chain: its threshold is never above the stop."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """The finding of the first rung that is sure enough, with what all that were asked took."""
         passed: list[str] = []
         steps: tuple[Step, ...] = ()
         for rung, specialist in self.links[:-1] if self.stop is not None else ():
-            found = await specialist.consult(replace(task, keep=None), view)
+            found = await specialist.consult(replace(task, keep=None), view, call=call)
             steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
             if found.accepted:
                 return self._given(found, task, rung, passed, steps)
             passed.append(rung)
         rung, last = self.links[-1]
-        found = await last.consult(task, view)
+        found = await last.consult(task, view, call=call)
         steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
         return replace(found, steps=steps, reason=_said(found.reason, rung, passed))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from coterie.errors import TooLong
 from coterie.protocols import Engine
 from coterie.specialists.prompts import Prompting, answers
-from coterie.types import Label, Output, Prompt
+from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
 _KEPT = 0.7
 """Share of a text that is tried next when it does not fit the model's window."""
@@ -30,17 +30,17 @@ class ChoiceHead:
         self._prompting = prompting
         self._choices = answers(labels)
 
-    async def run(self, batch: Sequence[Prompt]) -> Sequence[Output]:
+    async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """The logits (L,) of each prompt's text."""
         prompts = [self._prompt(each, each.text) for each in batch]
         try:
-            return await self._engine.run(prompts)
+            return await self._engine.run(prompts, call=call)
         except TooLong:
-            return [await self._cut_to_fit(each) for each in batch]
+            return [await self._cut_to_fit(each, call) for each in batch]
 
     async def warm(self) -> None:
         """Load the model and find the labels' tokens, so that the first asker does not wait for that."""
-        await self._engine.run([self._prompt(Prompt(label=Label.PUBLIC), "")])
+        await self._engine.run([self._prompt(Prompt(label=Label.PUBLIC), "")], call=SYSTEM)
 
     async def close(self) -> None:
         """Nothing: the engine is closed by whoever opened it."""
@@ -49,12 +49,12 @@ class ChoiceHead:
         asked = self._prompting.prompt(text)
         return replace(prompt, text=asked, choices=self._choices, adapter=self._adapter, vector=None)
 
-    async def _cut_to_fit(self, prompt: Prompt) -> Output:
+    async def _cut_to_fit(self, prompt: Prompt, call: CallContext) -> Output:
         """The logits of as much of a text as fits. Raises `TooLong` when not even the bare prompt does."""
         text = prompt.text
         while True:
             try:
-                (output,) = await self._engine.run([self._prompt(prompt, text)])
+                (output,) = await self._engine.run([self._prompt(prompt, text)], call=call)
             except TooLong:
                 if not text:
                     raise

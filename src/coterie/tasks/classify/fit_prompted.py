@@ -41,7 +41,7 @@ from coterie.tasks.classify.prompted import (
     tokens_of,
 )
 from coterie.tasks.classify.scope import FALSE_REJECTION
-from coterie.types import Output, Prompt, total_usage
+from coterie.types import SYSTEM, Output, Prompt, total_usage
 
 # --- Fitting how far a prompted model's answers are to be believed, on answers whose rightness is known.
 
@@ -215,13 +215,13 @@ class _Prompter:
         asked = [self._question(row, shown, kept, prompting) for row in rows]
         self._estimate(engine, asked)
         try:
-            await engine.run([asked[0].prompt])
+            await engine.run([asked[0].prompt], call=SYSTEM)
         except EngineRejected:
             if not self.asked.is_remote:
                 raise
             prompting = replace(prompting, form="free")
             asked = [self._question(row, shown, kept, prompting) for row in rows]
-            await engine.run([asked[0].prompt])  # refused as well: then it was not the schema
+            await engine.run([asked[0].prompt], call=SYSTEM)  # refused as well: then it was not the schema
         return asked, prompting
 
     def _question(self, row: int, shown: Demonstrations, kept: np.ndarray, prompting: FewShot) -> _Asked:
@@ -249,7 +249,7 @@ class _Prompter:
         """The answers, side by side; the first error ends the others."""
 
         async def one(question: _Asked) -> Output:
-            (output,) = await engine.run([question.prompt])
+            (output,) = await engine.run([question.prompt], call=SYSTEM)
             self.job.progress.advance(1)
             return output
 

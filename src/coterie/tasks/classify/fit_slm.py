@@ -28,7 +28,7 @@ from coterie.tasks.classify.choices import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
-from coterie.types import Prompt, Rung
+from coterie.types import SYSTEM, Prompt, Rung
 
 LONGEST = 384
 """Tokens of a text that are read in training."""
@@ -117,7 +117,7 @@ def _ask(job: Job, head: Engine, texts: Sequence[str]) -> np.ndarray:  # (N, L)
     logits = []
     for start in range(0, len(texts), _AT_ONCE):
         batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
-        logits += [output.scores for output in finish(head.run(batch))]
+        logits += [output.scores for output in finish(head.run(batch, call=SYSTEM))]
         job.progress.advance(len(batch))
     job.progress.finish("")
     return np.array(logits)

@@ -21,7 +21,19 @@ from coterie.engines.features import stored_array
 from coterie.protocols import Engine
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
-from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+)
 
 # --- How much a text is like what a classifier was trained on, where there is an encoding to compare.
 #
@@ -171,23 +183,23 @@ class ClassifySpecialist:
     alternatives: int = 3
     """Runners-up that are shown with a finding."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
         """The label or labels of the task's text, with the runners-up as evidence."""
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to classify")
-        vector, steps, truncated = await self._encode(task)
-        (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)])
+        vector, steps, truncated = await self._encode(task, call)
+        (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)], call=call)
         steps = (*steps, self._step(self.head, scored))
         truncated = truncated or scored.finish == "length"
         finding = self._finding(task, np.asarray(scored.scores), vector, steps)
         return truncated_finding(finding) if truncated else finding
 
-    async def _encode(self, task: Task) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+    async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
         """The text's vector, what it took, and whether it is of the beginning only."""
         shared = None if self.card.rung == "encoder" else task.vector  # what comes along is of the shared encoder
         if self.encoder is None or shared is not None:
             return shared, (), self.encoder is not None and task.truncated
-        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
         return encoded.vector, (self._step(self.encoder, encoded),), encoded.finish == "length"
 
     def describe(self) -> dict[str, object]:

@@ -27,6 +27,8 @@ from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     ContextView,
     Evidence,
     Fact,
@@ -353,7 +355,7 @@ class PromptedSpecialist:
     made_for: Mapping[str, str | None]
     """The model whose answers it was calibrated on: `name`, `sha256`."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """The label that the model names, or an abstention.
 
         A prompt that may not go to the model is one, with the verdict as its reason, and so is one that does not fit.
@@ -361,14 +363,14 @@ class PromptedSpecialist:
         """
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to classify")
-        vector, steps, cut = await self._encode(task)
+        vector, steps, cut = await self._encode(task, call)
         neighbours = self.demonstrations.nearest(vector, NEIGHBOURS)
         prompt = replace(
             self.prompting.prompt(task.text, neighbours, max(task.label, self.label)),
             impersonal=max(impersonal(task), self.label),
         )
         try:
-            (output,) = await self.model.run([prompt])
+            (output,) = await self.model.run([prompt], call=call)
         except EgressRefused as refusal:
             refused = replace(abstention(self.card.name, task, refusal.message), impersonal=prompt.impersonal)
             return replace(refused, label=prompt.label, steps=steps, verdicts=(refusal.verdict,))
@@ -380,11 +382,11 @@ class PromptedSpecialist:
         noted = f"{finding.reason}; {_CUT}" if cut else finding.reason
         return replace(finding, steps=steps, reason=noted, truncated=cut)
 
-    async def _encode(self, task: Task) -> tuple[np.ndarray, tuple[Step, ...], bool]:
+    async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray, tuple[Step, ...], bool]:
         """The text's vector (D,), what it took, and whether it is of the beginning only."""
         if task.vector is not None:
             return task.vector, (), task.truncated
-        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
         return np.asarray(encoded.vector), (self._step(self.encoder, encoded),), encoded.finish == "length"
 
     def _finding(self, prompt: Prompt, neighbours: Sequence[Neighbour], output: Output) -> Finding:

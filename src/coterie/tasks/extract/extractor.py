@@ -45,15 +45,17 @@ class Option(NamedTuple):
     features: list[str]
 
 
-def options(kind: str, quote: str) -> list[Option]:
-    """The typed values of a quote, in its order."""
-    found = find_values(kind, quote)
+def options(kind: str, quote: str, language: str | None = None) -> list[Option]:
+    """The typed values of a quote in its language, in its order."""
+    found = find_values(kind, quote, language)
     return [Option(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
 
 
-def choose(kind: str, quote: str, weights: Mapping[str, float]) -> Scalar:
+def choose(kind: str, quote: str, weights: Mapping[str, float], language: str | None = None) -> Scalar:
     """The value of the highest log-odds; None if even that is unlikely to be meant, or there is none."""
-    scored = [(sum(weights.get(name, 0.0) for name in each.features), each.value) for each in options(kind, quote)]
+    scored = [
+        (sum(weights.get(name, 0.0) for name in each.features), each.value) for each in options(kind, quote, language)
+    ]
     best = max(scored, key=lambda each: each[0], default=(-1.0, None))
     return best[1] if best[0] >= 0 else None
 
@@ -96,11 +98,11 @@ class FieldModel:
         """Whether it has values beside quotes."""
         return self.type.removesuffix(MANY) != TEXT
 
-    def value(self, quote: str) -> Scalar:
-        """The value that a quote states."""
+    def value(self, quote: str, language: str | None = None) -> Scalar:
+        """The value that a quote states in its language."""
         if self.chooser is not None:
-            return choose(self.type.removesuffix(MANY), quote, self.chooser)
-        return normalise_value(self.type, quote, self.choices)
+            return choose(self.type.removesuffix(MANY), quote, self.chooser, language)
+        return normalise_value(self.type, quote, self.choices, language=language)
 
 
 # --- What is said of a field, and what speaks for and against it.
@@ -146,10 +148,13 @@ class Signs(NamedTuple):
     """By candidate whether it has a value where the field has a type."""
 
     @classmethod
-    def of(cls, field: FieldModel, candidates: Sequence[CandidateSpan], chances: Floats, text: str) -> Signs:
+    def of(
+        cls, field: FieldModel, candidates: Sequence[CandidateSpan], chances: Floats, document: TokenizedText
+    ) -> Signs:
         """The signs of a field's candidates in a text."""
+        text, language = document.text, document.spoken
         quotes = [text[each.start : each.end] for each in candidates]
-        values = [field.value(quote) if field.typed else None for quote in quotes]
+        values = [field.value(quote, language) if field.typed else None for quote in quotes]
         words = [" ".join(quote.casefold().split()) for quote in quotes]
         says = [word if value is None else value for word, value in zip(words, values, strict=True)]
         return cls(candidates, chances, says, [not field.typed or value is not None for value in values])
@@ -252,12 +257,14 @@ class Weigher:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
-    def decide(self, number: int, field: FieldModel, candidates: Sequence[CandidateSpan], text: str) -> list[Statement]:
+    def decide(
+        self, number: int, field: FieldModel, candidates: Sequence[CandidateSpan], document: TokenizedText
+    ) -> list[Statement]:
         """What a field's candidates come to: at least one statement, in the text's order."""
         if not candidates:
             return [Statement(*NOT_STATED, ())]
         chances = self.weigh(number, [each.evidence for each in candidates])
-        signs = Signs.of(field, candidates, chances, text)
+        signs = Signs.of(field, candidates, chances, document)
         right, missing = chances[:, 0], chances[:, 1]
         best = int(right.argmax())
         if field.many:
@@ -306,7 +313,7 @@ class DocumentSurvey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extractor:
+class FieldExtractor:
     """Reads texts for a fixed list of fields. Blocking, and safe to call from several threads."""
 
     fields: tuple[FieldModel, ...]
@@ -327,9 +334,9 @@ class Extractor:
         """Whether it reads with what an encoder says of passages."""
         return self.tagger is not None and self.tagger.odds_weights is not None
 
-    def survey(self, text: str) -> DocumentSurvey:
-        """Cut a text into sentences and score each for each field."""
-        document = TokenizedText(text)
+    def survey(self, text: str, language: str | None = None) -> DocumentSurvey:
+        """Cut a text into sentences and score each for each field; its language is found out where it is None."""
+        document = TokenizedText(text, language or "")
         scores = self.ranker.scores(document)
         if self.quoting is not None:
             return DocumentSurvey(document, scores, [], self.quoting.show(document, scores))
@@ -363,7 +370,7 @@ class Extractor:
             else:
                 own = said[number] if said else None
                 candidates = quoted(survey.document, survey.places, own, scores[:, number])
-            said_of_it = self.weigher.decide(number, each, candidates, survey.document.text)
+            said_of_it = self.weigher.decide(number, each, candidates, survey.document)
             found.append([self.calibrator.believe(number, statement) for statement in said_of_it])
         return found
 
@@ -380,7 +387,7 @@ class Extractor:
         return described, rank_arrays | tag_arrays | self.weigher.store() | self.calibrator.store()
 
     @classmethod
-    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Extractor:
+    def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> FieldExtractor:
         """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
         fields = from_json(tuple[FieldModel, ...], described["fields"])
         if not fields:

@@ -16,11 +16,13 @@ from scipy.special import expit
 
 from coterie.learning.dataset import Row
 from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.extract.document import TokenizedText
 from coterie.tasks.extract.extractor import SIGNS, Calibrator, FieldModel, FieldStatement, Statement, Weigher
 from coterie.tasks.extract.fit_tagging import fit_weigher, spans_of
 from coterie.tasks.extract.metrics import is_right
 from coterie.tasks.extract.model import as_fields
 from coterie.tasks.extract.tagging import CandidateSpan
+from coterie.text.language import language_of
 from coterie.types import Finding
 
 # --- What readers that had not seen a text found there, and what statements about its fields that comes to.
@@ -62,7 +64,7 @@ class Unseen:
         """What each text's candidates come to."""
         return [
             [
-                weigher.decide(field, model, own, row.text)
+                weigher.decide(field, model, own, TokenizedText(row.text))
                 for field, (own, model) in enumerate(zip(candidates, self._models(number), strict=True))
             ]
             for number, (row, candidates) in enumerate(zip(self.rows, self.candidates, strict=True))
@@ -72,14 +74,15 @@ class Unseen:
         """Whether a stretch is right, or that there is none."""
         row, model = self.rows[number], self._models(number)[field]
         found = FieldStatement(said.start, said.end, 0.0)
-        (stated,) = as_fields([model], [[found]], [never()], row.text)
+        (stated,) = as_fields([model], [[found]], [never()], row.text, language_of(row.text, "en"))
         return is_right(stated, row.text, spans_of(row, model.name))
 
     def finding(self, number: int, said: Said, calibrator: Calibrator) -> Finding:
         """What is said of a text as a finding, nothing of it accepted."""
         models = self._models(number)
         found = [[calibrator.believe(field, each) for each in own] for field, own in enumerate(said)]
-        fields = as_fields(models, found, [never()] * len(models), self.rows[number].text)
+        text = self.rows[number].text
+        fields = as_fields(models, found, [never()] * len(models), text, language_of(text, "en"))
         return Finding(
             specialist="", value=None, text="", confidence=0.0, accepted=False, reason="", task="extract", fields=fields
         )

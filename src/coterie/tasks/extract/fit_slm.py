@@ -24,7 +24,7 @@ from coterie.tasks.extract.quotes import Quoting, QuotingModel, quoted
 from coterie.tasks.extract.tagging import CandidateSpan
 from coterie.tuning.causal import CausalTokens, TokenPair, load_tokens
 from coterie.tuning.lora import LoraRecipe
-from coterie.types import Label, Message
+from coterie.types import SYSTEM, Label, Message
 
 MOST_TUNED = 240
 """Texts that an adapter learns from."""
@@ -128,7 +128,7 @@ def _ask(
     for number in numbers:
         document, own = corpus.documents[number], corpus.of_document(scores, number)
         if len(own):
-            asked = finish(model.ask(document, own, Label.INTERNAL))
+            asked = finish(model.ask(document, own, Label.INTERNAL, SYSTEM))
             found[number] = [
                 quoted(document, asked.places, said, own[:, field]) for field, said in enumerate(asked.said)
             ]

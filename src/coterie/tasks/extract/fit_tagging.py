@@ -33,6 +33,7 @@ from coterie.tasks.extract.tagging import (
     regions,
     word_features,
 )
+from coterie.text.language import language_of
 
 # --- What a field is, learnt from what the data says of it: the choices it has, and which value of a quote is meant.
 
@@ -72,7 +73,7 @@ def _chooser(rows: Iterable[Row], name: str, kind: str) -> dict[str, float] | No
         for row in rows
         for span in spans_of(row, name)
         if span.value is not None
-        for option in options(kind, row.text[span.start : span.end])
+        for option in options(kind, row.text[span.start : span.end], language_of(row.text, "en"))
     ]
     meant = np.array([each[1] for each in seen], dtype=bool)
     if len(seen) < _FEWEST or meant.all() or not meant.any():

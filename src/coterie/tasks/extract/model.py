@@ -25,10 +25,12 @@ from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
 from coterie.tasks.extract.document import TokenizedText
-from coterie.tasks.extract.extractor import DocumentSurvey, Extractor, FieldModel, FieldStatement
+from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
 from coterie.tasks.extract.quotes import QuotingModel, Said
 from coterie.tasks.extract.tagging import ReadTags
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     ContextView,
     Evidence,
     Fact,
@@ -60,7 +62,7 @@ class ExtractSpecialist:
     """Asks its extractor (and the encoder, if its rung has one) and decides for each field whether to stand by it."""
 
     card: SpecialistCard
-    extractor: Extractor
+    extractor: FieldExtractor
     acceptances: tuple[Acceptance, ...]
     """One a field."""
     encoder: Engine | None = None
@@ -72,32 +74,34 @@ class ExtractSpecialist:
     )
     """By event loop: one text at a time has its sentences encoded."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """Every field of the task's text."""
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to read")
         clock = _Clock()
         long = len(task.text) > _INLINE
-        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, long=long)
+        survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, long=long)
         truncated = False
         if self.model is not None and survey.places:
-            asked = await self.model.ask(survey.document, survey.scores, task.label)
+            asked = await self.model.ask(survey.document, survey.scores, task.label, call)
             found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, long=long)
             steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
             truncated = asked.truncated
         else:
-            outputs, steps = await self._encode(survey, task)
+            outputs, steps = await self._encode(survey, task, call)
             found = await clock.run(self._read, survey, outputs, long=long)
-        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text)
+        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, survey.document.spoken)
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps, truncated=truncated)
 
     async def warm(self) -> None:
         """Load its generative model, if it asks one, so that the first asker does not wait for that."""
         if self.model is not None:
-            await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC)
+            await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC, SYSTEM)
 
-    async def _encode(self, survey: DocumentSurvey, task: Task) -> tuple[list[Output], tuple[Step, ...]]:
+    async def _encode(
+        self, survey: DocumentSurvey, task: Task, call: CallContext
+    ) -> tuple[list[Output], tuple[Step, ...]]:
         """What the encoder says of the places that deserve a second look, and what it took."""
         if self.encoder is None or not survey.places:
             return [], ()
@@ -105,7 +109,7 @@ class ExtractSpecialist:
         outputs: list[Output] = []
         async with self.turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             for start in range(0, len(prompts), _AT_ONCE):
-                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE])
+                outputs += await self.encoder.run(prompts[start : start + _AT_ONCE], call=call)
         usage = Usage(
             tokens_in=sum(each.usage.tokens_in for each in outputs),
             milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
@@ -180,21 +184,22 @@ def as_fields(
     found: Sequence[Sequence[FieldStatement]],
     acceptances: Sequence[Acceptance],
     text: str,
+    language: str,
 ) -> tuple[Field, ...]:
     """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not."""
     return tuple(
-        _field(model, each, acceptance, text)
+        _field(model, each, acceptance, text, language)
         for model, several, acceptance in zip(models, found, acceptances, strict=True)
         for each in several
     )
 
 
-def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str) -> Field:
+def _field(model: FieldModel, found: FieldStatement, acceptance: Acceptance, text: str, language: str) -> Field:
     accepted, reason = acceptance.judge(found.confidence, None)
     quote = "" if found.start is None else text[found.start : found.end]
     return Field(
         name=model.name,
-        value=model.value(quote) if quote else None,
+        value=model.value(quote, language) if quote else None,
         text=quote,
         start=found.start,
         end=found.end,
@@ -271,7 +276,7 @@ def load_extract(
         KeyError, TypeError, ValueError: it is none.
         ArtefactRefused: its own encoder is damaged.
     """
-    extractor = Extractor.restore(described, load_arrays(files[ARRAYS_FILE]))
+    extractor = FieldExtractor.restore(described, load_arrays(files[ARRAYS_FILE]))
     acceptances = from_json(tuple[Acceptance, ...], described["acceptances"])
     if len(acceptances) != len(extractor.fields):
         raise ValueError(f"it has {len(acceptances)} thresholds for {len(extractor.fields)} fields")
@@ -289,7 +294,7 @@ def load_extract(
 
 
 def _asked(
-    card: SpecialistCard, files: Mapping[str, bytes], extractor: Extractor, model: Callable[[], Engine]
+    card: SpecialistCard, files: Mapping[str, bytes], extractor: FieldExtractor, model: Callable[[], Engine]
 ) -> QuotingModel:
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")

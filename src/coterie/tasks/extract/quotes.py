@@ -19,7 +19,7 @@ from coterie.protocols import Engine
 from coterie.tasks.extract.document import TextRange, TokenizedText
 from coterie.tasks.extract.ranking import best_rows
 from coterie.tasks.extract.tagging import CandidateSpan, lead_of, log_odds, lowest, passages
-from coterie.types import Label, Message, Prompt, Usage
+from coterie.types import CallContext, Label, Message, Prompt, Usage
 
 _SPACE = re.compile(r"\s+")
 _MOST = 20
@@ -291,13 +291,14 @@ class QuotingModel:
         """The engine's."""
         return self.engine.name
 
-    async def ask(self, document: TokenizedText, scores: np.ndarray, label: Label) -> Quoted:
+    async def ask(self, document: TokenizedText, scores: np.ndarray, label: Label, call: CallContext) -> Quoted:
         """What it says of a text.
 
         Args:
             document: The text.
             scores: (S, F) log-odds of each sentence for each field.
             label: How sensitive the text is.
+            call: On whose behalf.
 
         Raises:
             TooLong: not even one sentence fits its window.
@@ -306,7 +307,7 @@ class QuotingModel:
         while True:
             places = self.quoting.show(document, scores, most=most)
             try:
-                (output,) = await self.engine.run([self._prompt(document, places, label)])
+                (output,) = await self.engine.run([self._prompt(document, places, label)], call=call)
             except TooLong:
                 shown = sum(place.end - place.start for place in places)
                 if most is not None and shown > most:  # it is one sentence already

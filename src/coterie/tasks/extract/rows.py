@@ -11,6 +11,7 @@ from coterie.learning.checks import quote
 from coterie.learning.dataset import FieldSpan, Stated
 from coterie.learning.files import Lines
 from coterie.learning.values import CHOICE, MANY, TEXT, normalise_value
+from coterie.text.language import language_of
 from coterie.types import Scalar
 
 _HINT = (
@@ -70,7 +71,15 @@ class _Place:
         if not isinstance(item, Mapping) or not item.keys() <= _KEYS or not item.keys() & {"start", "text"}:
             raise self._error(f"states field {name!r} as {quote(item)}")
         start, end = self._offsets(name, item) if "start" in item else self._located(name, str(item["text"]))
-        return FieldSpan(start=start, end=end, value=_value(kind, item.get("value"), self.text[start:end]))
+        return FieldSpan(start=start, end=end, value=self._value(kind, item.get("value"), self.text[start:end]))
+
+    def _value(self, kind: str, written: object, words: str) -> Scalar:
+        """What a span states, in the form of its type: as the data says, or else as the words do."""
+        kind = kind.removesuffix(MANY)
+        if kind in {TEXT, CHOICE}:
+            return None if written is None else " ".join(str(written).split()) or None
+        language = language_of(self.text, "en")
+        return normalise_value(kind, words if written is None else str(written), language=language)
 
     def _offsets(self, name: str, item: Mapping[str, object]) -> tuple[int, int]:
         """Offsets as they are given, held against the text and the quote beside them."""
@@ -100,14 +109,6 @@ class _Place:
 
     def _error(self, found: str, hint: str = _HINT) -> DataError:
         return self.lines.error(found, hint, line=self.line)
-
-
-def _value(kind: str, written: object, words: str) -> Scalar:
-    """What a span states, in the form of its type: as the data says, or else as the words do."""
-    kind = kind.removesuffix(MANY)
-    if kind in {TEXT, CHOICE}:
-        return None if written is None else " ".join(str(written).split()) or None
-    return normalise_value(kind, words if written is None else str(written))
 
 
 def locate_quote(text: str, words: str) -> tuple[int, int] | None:

@@ -41,7 +41,7 @@ def word_features(document: TokenizedText, sentences: Sequence[TextRange]) -> tu
     region = _Region(
         lower=[word.lower() for word in seen],
         forms=[_form(word) for word in seen],
-        typed=_typed(text, words),
+        typed=_typed(document, words),
         where=_whereabouts(words[0].start, len(text)),
         first=frozenset(first),
         last=frozenset({index - 1 for index in first} | {len(words) - 1}),
@@ -121,11 +121,14 @@ def _form(word: str) -> str:
     return "Aa" if word[0].isupper() else "a"
 
 
-def _typed(text: str, words: Sequence[TextRange]) -> list[str]:
+def _typed(document: TokenizedText, words: Sequence[TextRange]) -> list[str]:
     """For each word the type of the value that it begins or goes on: `date.B`, `date.I`, `-`."""
     start, end = words[0].start, words[-1].end
     kinds = ["-"] * len(words)
-    spans = sorted((start + value.start, start + value.end, kind) for kind, value in typed_spans(text[start:end]))
+    spans = sorted(
+        (start + value.start, start + value.end, kind)
+        for kind, value in typed_spans(document.text[start:end], document.spoken)
+    )
     spans = [span for span in spans if span[2] != "number"]
     at = 0
     for begins, ends, kind in spans:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from coterie.tasks.generate.grounding import Grounding, check_grounding, keys
-from coterie.tasks.generate.sentences import SentenceSplitter, split_sentences
+from coterie.text.language import language_of
+from coterie.text.segmentation import SentenceStream, split_sentences
 from coterie.types import Message
 
 # --- How a draft is asked for: an instruction, a few examples, the message and the source text.
@@ -81,7 +82,8 @@ class SupportedDraft:
         """Why it was given up; empty as long as it stands."""
         self._source = source
         self._asked = asked
-        self._splitter = SentenceSplitter()
+        self._language = language_of(source, "en")
+        self._splitter = SentenceStream(self._language)
         self._claims: list[str] = []
         self._stated = -1  # number of the source's sentence that was stated last
 
@@ -153,7 +155,7 @@ class SupportedDraft:
     def _rest_of_source(self) -> str | None:
         """The source behind its first sentences, if those and nothing else have been stated."""
         stated, read, place = keys(" ".join(self._claims)), "", 0
-        for sentence in ["", *split_sentences(self._source)]:
+        for sentence in ["", *split_sentences(self._source, self._language)]:
             place = self._source.index(sentence, place) + len(sentence)
             read = f"{read} {sentence}"
             if keys(read) == stated:

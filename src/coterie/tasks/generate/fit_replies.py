@@ -38,7 +38,7 @@ from coterie.tasks.generate.exchanges import EXCHANGES
 from coterie.tasks.generate.replies import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens
 from coterie.tuning.lora import lora_recipe_for
-from coterie.types import Output, Prompt
+from coterie.types import SYSTEM, Output, Prompt
 
 HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
 """Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
@@ -151,7 +151,7 @@ def _write(
 
 async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Output]:
     try:
-        return list(await engine.run(prompts))
+        return list(await engine.run(prompts, call=SYSTEM))
     except TooLong:
         if len(prompts) == 1:
             return [Output(finish="aborted")]
@@ -356,7 +356,7 @@ class _Drafter:
         messages = self.drafting.messages(asked=row.text, key=key, source=self.sources[key])
         prompt = Prompt(messages=messages, adapter=self.adapter, max_tokens=self.job.section.max_tokens)
         try:
-            (output,) = finish(self.engine.run([prompt]))
+            (output,) = finish(self.engine.run([prompt], call=SYSTEM))
         except TooLong:
             return "", False
         return output.text, output.finish != "stop"

@@ -6,7 +6,7 @@ that are let pass are small and listed (`_wording`, a fronted clause, "you can" 
 no source are a closed list (`_courtesy`). The customer's words never support a claim.
 
 The check errs on the side of refusal: a refused true sentence costs a plain source text, an accepted false one a
-promise. It knows English; in another language it lets verbatim sentences pass and little else.
+promise. It knows English; of a source in another language it lets sentences pass word for word, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from coterie.tasks.generate.sentences import split_sentences
+from coterie.text.language import is_english, language_of
+from coterie.text.negation import negations
+from coterie.text.numerals import cardinals
+from coterie.text.segmentation import split_sentences
 
-# --- The words of a text that carry its claim, in a form in which harmless differences are gone.
+# --- The words of an English text that carry its claim, in a form in which harmless differences are gone.
 #
 # What may differ: articles and other small words, contractions, plurals, the third person and -ing forms, digits and
 # number words, currency and percent signs. Tense may not: "is sent" is not "was sent".
 
-NEGATIONS = frozenset({"not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "without"})
+NEGATIONS = negations("en")
 
 _FREE_WORDS = (
     "the a an is are be am and of that this these those it its our your their my please also then will do does so too"
@@ -56,8 +59,7 @@ _EXPANSIONS = tuple(
         (r"\blicense\b", "licence"),
     )
 )
-_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve"
-_NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS.split())}
+_NUMBERS = {word: str(value) for word, value in cardinals("en").items()}
 _PERSONS = {"i": "we", "me": "we", "us": "we", "them": "they"}
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
@@ -228,6 +230,9 @@ def check_grounding(sentence: str, source: str, *, asked: str = "", after: int |
         after: The number of the source's sentence stated last (-1: none yet), to see whether "it" still points at
             what the source means; `None` leaves that unchecked.
     """
+    language = language_of(source, "en")
+    if not is_english(language):
+        return _check_verbatim(sentence, source, language)
     if fault := _fault_of_form(sentence, source):
         return Grounding(ok=False, reason=fault)
     if is_courtesy(sentence):
@@ -236,6 +241,15 @@ def check_grounding(sentence: str, source: str, *, asked: str = "", after: int |
     if is_said_back(sentence, asked):
         return Grounding(ok=True, reason="the customer's own words", kind="echo")
     return _check_claim(sentence, source, after)
+
+
+def _check_verbatim(sentence: str, source: str, language: str) -> Grounding:
+    """Whether a sentence is one of the source, white space aside."""
+    said = " ".join(sentence.split())
+    for number, each in enumerate(split_sentences(source, language)):
+        if said and said == " ".join(each.split()):
+            return Grounding(ok=True, reason="stated by the source", evidence=(number,))
+    return Grounding(ok=False, reason=f"not word for word what the source says, in {language!r}")
 
 
 def _fault_of_form(sentence: str, source: str) -> str:

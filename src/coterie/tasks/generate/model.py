@@ -21,6 +21,8 @@ from coterie.runtime.codec import from_json
 from coterie.specialists.acceptance import abstention
 from coterie.tasks.generate.draft import Drafting, SupportedDraft, one_line
 from coterie.types import (
+    SYSTEM,
+    CallContext,
     ContextView,
     Delta,
     Entry,
@@ -60,15 +62,17 @@ class GenerateSpecialist:
     label: Label = Label.PUBLIC
     """Sensitivity of the source texts."""
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """All of what `speak` says."""
-        async with aclosing(self.speak(task, view)) as events:
+        async with aclosing(self.speak(task, view, call=call)) as events:
             async for event in events:
                 if isinstance(event, Finding):
                     return event
         raise AssertionError("speak ends with a Finding")
 
-    async def speak(self, task: Task, view: ContextView) -> AsyncGenerator[Delta | Finding]:
+    async def speak(
+        self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
+    ) -> AsyncGenerator[Delta | Finding]:
         """The draft's sentences once they are checked, the source's in place of the others, then the finding."""
         entry = _newest(view, self.card.reads[0])
         if entry is None:
@@ -85,7 +89,7 @@ class GenerateSpecialist:
             label=max(task.label, entry.label, self.label),
             impersonal=max(impersonal(task, entry), self.label),
         )
-        run = _Run(producer=self.card.name, engine=self.engine.name, prompt=prompt)
+        run = _Run(call=call, producer=self.card.name, engine=self.engine.name, prompt=prompt)
         spoken = ""
         async with aclosing(self._write(draft, run)) as sentences:
             async for sentence in sentences:
@@ -118,7 +122,7 @@ class GenerateSpecialist:
         """
         messages = self.drafting.messages(asked="", key="", source="")
         prompt = Prompt(messages=messages, label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
-        await self.engine.run([prompt] * slots)
+        await self.engine.run([prompt] * slots, call=SYSTEM)
 
     def _prompt(self, task: Task, key: str) -> Prompt:
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
@@ -128,7 +132,9 @@ class GenerateSpecialist:
     async def _write(self, draft: SupportedDraft, run: _Run) -> AsyncGenerator[str]:
         """The sentences that may be said. Closes the engine's stream, and so ends the generation, when they end."""
         try:
-            async with aclosing(cast("AsyncGenerator[Delta | Output]", self.engine.stream(run.prompt))) as events:
+            async with aclosing(
+                cast("AsyncGenerator[Delta | Output]", self.engine.stream(run.prompt, call=run.call))
+            ) as events:
                 while not (draft.fault or run.output):
                     async with asyncio.timeout(self.patience - run.silence()):
                         event = await anext(events, None)
@@ -149,6 +155,7 @@ class GenerateSpecialist:
 class _Run:
     """One generation: what it was given, what it took."""
 
+    call: CallContext
     producer: str
     engine: str
     prompt: Prompt

@@ -23,7 +23,19 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.tasks.classify.prompted import Agreement
-from coterie.types import ContextView, Finding, Label, Message, Output, Prompt, SpecialistCard, Step, Task
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    ContextView,
+    Finding,
+    Label,
+    Message,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+)
 
 SEEN_FILE = "seen.safetensors"
 """Vectors of the texts that it was trained on, in half precision; never the texts."""
@@ -60,16 +72,16 @@ class WriteSpecialist:
     max_tokens: int
     adapter: str | None = None
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads the text alone
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
         """The reply and how likely it is right, or an abstention where there is no whole one.
 
         Raises what its engines raise, but for a text that does not fit the window.
         """
         if not task.text.strip():
             return abstention(self.card.name, task, "there is no text to reply to")
-        vector, steps, cut = await self._encode(task)
+        vector, steps, cut = await self._encode(task, call)
         try:
-            (output,) = await self.engine.run([self.prompt(task)])
+            (output,) = await self.engine.run([self.prompt(task)], call=call)
         except TooLong as error:
             return replace(abstention(self.card.name, task, error.message), steps=steps)
         steps = (*steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
@@ -90,7 +102,7 @@ class WriteSpecialist:
     async def warm(self, *, slots: int = 1) -> None:
         """Load the model and let it read what all prompts begin with, in each of its engine's slots."""
         prompt = Prompt(messages=self.writing.messages(""), label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
-        await self.engine.run([prompt] * slots)
+        await self.engine.run([prompt] * slots, call=SYSTEM)
 
     def to_files(self) -> dict[str, bytes]:
         """What a version stores beside its adapter's files and the base that they belong to."""
@@ -107,11 +119,11 @@ class WriteSpecialist:
             "acceptance": to_json(self.acceptance),
         }
 
-    async def _encode(self, task: Task) -> tuple[np.ndarray, tuple[Step, ...], bool]:
+    async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray, tuple[Step, ...], bool]:
         """The text's vector (D,), what it took, and whether it is of the beginning only."""
         if task.vector is not None:
             return task.vector, (), task.truncated
-        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)])
+        (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
         step = Step(producer=self.card.name, engine=self.encoder.name, usage=encoded.usage)
         return np.asarray(encoded.vector), (step,), encoded.finish == "length"
 

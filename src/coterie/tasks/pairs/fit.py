@@ -43,8 +43,8 @@ from coterie.tasks.pairs.heads import (
     Clauses,
     PairHead,
     Question,
+    denying_words,
     likeness,
-    negations,
     normal_form,
     open_features,
     spread,
@@ -222,9 +222,16 @@ def _width(corpus: PairCorpus, fitted: _Fitted) -> int:
 
 def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> Decision:
     """What likeness alone says; every row counts, for to this decision no hypothesis is known."""
-    grams, words = [fitted.features.encode(text) for text in corpus.clauses], [negations(t) for t in corpus.clauses]
+    grams = [fitted.features.encode(text) for text in corpus.clauses]
+    words = [
+        each for document in range(len(corpus.folds)) for each in denying_words(corpus.clauses[corpus.of(document)])
+    ]
     questions = [
-        Question(fitted.features.encode(text), negations(text), None if fitted.asked is None else fitted.asked[index])
+        Question(
+            fitted.features.encode(text),
+            denying_words([text])[0],
+            None if fitted.asked is None else fitted.asked[index],
+        )
         for index, text in enumerate(corpus.hypotheses)
     ]
     rows = []

@@ -25,7 +25,8 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import TextExamples, deal_folds
 from coterie.learning.kernel import fit_kernel
 from coterie.tasks.pairs.heads import COUNT_IN_OPEN, COUNT_IN_SUMMARY, NEVER, normal_form
-from coterie.tasks.pairs.model import Clause, split_clauses
+from coterie.tasks.pairs.model import split_clauses
+from coterie.text.segmentation import Span
 
 # --- What a classifier of pairs is trained on: documents cut into clauses, each one once, and rows that refer to
 # them.
@@ -106,7 +107,7 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
     )
 
 
-def _overlapping(evidence: Sequence[tuple[int, int]], spans: Sequence[Clause]) -> np.ndarray:
+def _overlapping(evidence: Sequence[tuple[int, int]], spans: Sequence[Span]) -> np.ndarray:
     """Numbers of the clauses that a good part of some evidence lies in."""
     found = {
         index

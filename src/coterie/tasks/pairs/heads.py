@@ -18,6 +18,8 @@ import numpy as np
 
 from coterie.engines.features import NgramFeatures, Sparse, stored_array, stored_strings
 from coterie.engines.linear import KernelBlock
+from coterie.text.language import language_of
+from coterie.text.negation import exceptions, negations
 
 NEVER = -1.0
 """Score of a clause for a label that a hypothesis has no evidence of in training."""
@@ -25,8 +27,8 @@ BEST = 3
 """Best clauses that are looked at for each label."""
 COUNT_IN_SUMMARY, COUNT_IN_OPEN = -1, -4
 """Where `summarise` and `open_features` have the logarithm of the number of clauses."""
+_READ = 20  # clauses by which the language of a document is told
 _SHARPNESS = 4.0  # of the soft maximum over clauses
-_NEGATIONS = frozenset({"no", "not", "never", "neither", "nor", "without", "except", "unless", "cannot", "none"})
 
 
 class Clauses(NamedTuple):
@@ -58,9 +60,11 @@ def normal_form(hypothesis: str) -> str:
     return " ".join(hypothesis.casefold().split()).rstrip(" .")
 
 
-def negations(text: str) -> frozenset[str]:
-    """The words of a text that turn a meaning round."""
-    return _NEGATIONS & set(text.casefold().replace(",", " ").replace(".", " ").split())
+def denying_words(texts: Sequence[str]) -> list[frozenset[str]]:
+    """The words of each clause of one document that turn a meaning round, or take something out, in its language."""
+    language = language_of(" ".join(texts[:_READ]), "en")
+    denying = negations(language) | exceptions(language)
+    return [denying.intersection(text.casefold().replace(",", " ").replace(".", " ").split()) for text in texts]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,11 +118,11 @@ class PairHead:
         if self.kernel is not None and vectors is not None:
             models.append(self.kernel.logits(vectors) + self.kernel_bias)
         scores = spread(np.stack(models, axis=1), self.columns, len(self.hypotheses), len(self.evident))
-        return Clauses(grams, [negations(text) for text in texts], vectors, scores)
+        return Clauses(grams, denying_words(texts), vectors, scores)
 
     def ask(self, hypothesis: str, vector: np.ndarray | None) -> Question:
         """A hypothesis that is not known, with its encoding where the head has a kernel."""
-        return Question(self.features.encode(hypothesis), negations(hypothesis), vector)
+        return Question(self.features.encode(hypothesis), denying_words([hypothesis])[0], vector)
 
     def decide(self, clauses: Clauses, position: int) -> PairVerdict:
         """What a document says of a known hypothesis."""

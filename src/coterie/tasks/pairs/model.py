@@ -24,9 +24,22 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.tasks.generate.sentences import ends_sentence
 from coterie.tasks.pairs.heads import Clauses, PairHead, PairVerdict
-from coterie.types import ContextView, Evidence, Fact, Finding, Output, Prompt, SpecialistCard, Step, Task
+from coterie.text.language import language_of
+from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Output,
+    Prompt,
+    SpecialistCard,
+    Step,
+    Task,
+)
 
 # --- A document cut into clauses, each with its place in it.
 #
@@ -40,50 +53,42 @@ the bundled encoder."""
 _HEADING = 3  # words of a piece that is the head of what follows it on the line
 _NUMBERED = 25  # characters of such a piece if it begins with a number, as "5. Term and Renewal." does
 _ITEM = r"\((?:[a-z]{1,2}|[ivx]+|\d{1,2})\)\s"
-_CLOSING = "\"'\u2019\u201d)]"
 _BOUNDARY = re.compile(
-    rf"[.!?]+[{re.escape(_CLOSING)}]*(?=\s)"  # the end of a sentence
-    r"|[;:](?=\s)|\n+"
+    rf"{STOP}|[;:](?=\s)|\n+"
     rf"|(?<=[,;:])\s+(?={_ITEM})|(?<=\sor)\s+(?={_ITEM})|(?<=\sand)\s+(?={_ITEM})"  # before "(b) ..."
 )
 _NUMBER = re.compile(r"[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)(?!\w)", re.IGNORECASE)
 _LONE_MARK = re.compile(r"\s*[(\[]?\w{1,4}[).\]]*\s*")
 
 
-class Clause(NamedTuple):
-    """A place in a text: `text[start:end]`."""
-
-    start: int
-    end: int
-
-
-def split_clauses(text: str) -> list[Clause]:
+def split_clauses(text: str, language: str | None = None) -> list[Span]:
     """The clauses of a text, in order, without white space around them; everything else of it is in one of them."""
-    spans: list[Clause] = []
+    language = language or language_of(text, "en")
+    spans: list[Span] = []
     start = 0
     for boundary in _BOUNDARY.finditer(text):
-        if _divides(text[start : boundary.end()], boundary.group()):
+        if _divides(text[start : boundary.end()], boundary.group(), language):
             spans += _pieces(text, start, boundary.end())
             start = boundary.end()
     return [*spans, *_pieces(text, start, len(text))]
 
 
-def _divides(piece: str, mark: str) -> bool:
+def _divides(piece: str, mark: str, language: str) -> bool:
     """Whether a boundary is the end of a clause, and not of an abbreviation, a number or a short heading."""
     if mark.startswith("\n"):
         return not _LONE_MARK.fullmatch(piece)  # "(a)" alone on a line belongs to the next one
-    if mark[0] in ".!?" and (not ends_sentence(piece) or _NUMBER.fullmatch(_last_word(piece))):
+    if mark[0] in ".!?" and (not ends_sentence(piece, language) or _NUMBER.fullmatch(_last_word(piece))):
         return False
     words = piece.split()
     return len(words) > _HEADING and not (len(piece) < _NUMBERED and _NUMBER.match(words[0]))
 
 
 def _last_word(piece: str) -> str:
-    words = piece.rstrip(".!?" + _CLOSING).split()
+    words = piece.rstrip(".!?" + CLOSING).split()
     return words[-1] if words else ""
 
 
-def _pieces(text: str, start: int, end: int) -> Iterator[Clause]:
+def _pieces(text: str, start: int, end: int) -> Iterator[Span]:
     """A clause without the space around it, in pieces that are not too long."""
     while True:
         while start < end and text[start].isspace():
@@ -93,10 +98,10 @@ def _pieces(text: str, start: int, end: int) -> Iterator[Clause]:
         if end - start <= LONGEST:
             break
         cut = _cut(text, start)
-        yield Clause(start, cut)
+        yield Span(start, cut)
         start = cut
     if start < end:
-        yield Clause(start, end)
+        yield Span(start, end)
 
 
 def _cut(text: str, start: int) -> int:
@@ -122,7 +127,7 @@ _CUT = "a clause was too long for the encoder, which saw its beginning only"
 class _Read(NamedTuple):
     """A document that has been read."""
 
-    spans: Sequence[Clause]
+    spans: Sequence[Span]
     clauses: Clauses
     cut: bool
 
@@ -171,7 +176,7 @@ class PairSpecialist:
         """The column of structured input that holds the hypothesis."""
         return self.card.columns[0]
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads no facts
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
         """The label of the text and the hypothesis together, with the clauses that decide as quotes."""
         hypothesis = (task.columns or {}).get(self.pair_column)
         if not task.text.strip():
@@ -179,19 +184,19 @@ class PairSpecialist:
         if not isinstance(hypothesis, str) or not hypothesis.strip():
             wanted = f'columns as a JSON object: {{"{self.pair_column}": "..."}}'
             return abstention(self.card.name, task, f"it needs a second text beside the document, in {wanted}")
-        read, steps = await self._read(task)
+        read, steps = await self._read(task, call)
         position = self.head.position(hypothesis)
         if position is not None:
             judged, step = self._timed(lambda: self.head.decide(read.clauses, position))
             return self._finding(task, read, judged, (*steps, step), self.acceptance, known=True)
-        vector, asked = await self._encode([hypothesis], task)
+        vector, asked = await self._encode([hypothesis], task, call)
         question = self.head.ask(hypothesis, None if vector is None else vector[0])
         judged, step = self._timed(lambda: self.head.guess(read.clauses, question))
         return self._finding(task, read, judged, (*steps, *asked[0], step), self.open_acceptance, known=False)
 
     # --- the document ----------------------------------------------------------------------------
 
-    async def _read(self, task: Task) -> tuple[_Read, tuple[Step, ...]]:
+    async def _read(self, task: Task, call: CallContext) -> tuple[_Read, tuple[Step, ...]]:
         """The document's clauses and scores, and what reading took: nothing where it was read before."""
         key = hashlib.sha256(task.text.encode("utf-8", "surrogatepass")).digest()
         async with self._shelf.lock:
@@ -199,14 +204,14 @@ class PairSpecialist:
                 return read, ()
             spans, cutting = await asyncio.to_thread(self._timed, lambda: split_clauses(task.text))
             texts = [task.text[span.start : span.end] for span in spans]
-            vectors, (steps, cut) = await self._encode(texts, task)
+            vectors, (steps, cut) = await self._encode(texts, task, call)
             clauses, step = await asyncio.to_thread(self._timed, lambda: self.head.read(texts, vectors))
             read = _Read(spans, clauses, cut)
             self._shelf.keep(key, read)
             return read, (*steps, replace(step, usage=cutting.usage + step.usage))
 
     async def _encode(
-        self, texts: Sequence[str], task: Task
+        self, texts: Sequence[str], task: Task, call: CallContext
     ) -> tuple[np.ndarray | None, tuple[tuple[Step, ...], bool]]:
         """Vectors (N, D) where the head looks at them, what they took, and whether a text did not fit the window."""
         if self.encoder is None:
@@ -214,7 +219,7 @@ class PairSpecialist:
         outputs: list[Output] = []
         for start in range(0, len(texts), _AT_ONCE):
             batch = [Prompt(text=text, label=task.label) for text in texts[start : start + _AT_ONCE]]
-            outputs += await self.encoder.run(batch)
+            outputs += await self.encoder.run(batch, call=call)
         steps = tuple(Step(producer=self.card.name, engine=self.encoder.name, usage=each.usage) for each in outputs)
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
         return vectors, (_together(steps), any(output.finish == "length" for output in outputs))

@@ -19,7 +19,20 @@ from coterie.engines.tables import ColumnBins, as_category, quoted
 from coterie.protocols import Engine
 from coterie.runtime.codec import to_json
 from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
-from coterie.types import Columns, ContextView, Evidence, Fact, Finding, Prompt, Scalar, SpecialistCard, Step, Task
+from coterie.types import (
+    SYSTEM,
+    CallContext,
+    Columns,
+    ContextView,
+    Evidence,
+    Fact,
+    Finding,
+    Prompt,
+    Scalar,
+    SpecialistCard,
+    Step,
+    Task,
+)
 
 # --- The text model beside a scorecard: its log-odds are one more column.
 
@@ -52,24 +65,26 @@ class TextModel:
         sent = (task.columns or {}).get(self.source)
         return sent if isinstance(sent, str) and sent.strip() else task.text
 
-    async def log_odds(self, task: Task, asker: str) -> TextOdds:
+    async def log_odds(self, task: Task, asker: str, call: CallContext) -> TextOdds:
         """The text's log-odds and what they took, on the asker's account."""
         text = self.find(task)
         if not text.strip():
             return TextOdds(None)
-        vector, steps, truncated = await self._encode(text, task, asker)
-        (scored,) = await self.head.run([Prompt(text=text, vector=vector, label=task.label)])
+        vector, steps, truncated = await self._encode(text, task, asker, call)
+        (scored,) = await self.head.run([Prompt(text=text, vector=vector, label=task.label)], call=call)
         no, yes = np.asarray(scored.scores)
         steps = (*steps, Step(producer=asker, engine=self.head.name, usage=scored.usage))
         return TextOdds(float(yes - no), steps, truncated)
 
-    async def _encode(self, text: str, task: Task, asker: str) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
+    async def _encode(
+        self, text: str, task: Task, asker: str, call: CallContext
+    ) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
         """The text's vector (D,), what it took, and whether it is of the beginning only."""
         if self.encoder is None:
             return None, (), False
         if task.vector is not None and text == task.text:  # a vector that comes along is of the task's own text
             return task.vector, (), task.truncated
-        (encoded,) = await self.encoder.run([Prompt(text=text, label=task.label)])
+        (encoded,) = await self.encoder.run([Prompt(text=text, label=task.label)], call=call)
         step = Step(producer=asker, engine=self.encoder.name, usage=encoded.usage)
         return encoded.vector, (step,), encoded.finish == "length"
 
@@ -119,16 +134,16 @@ class ScoreSpecialist:
     acceptance: Acceptance
     text: TextModel | None = None
 
-    async def consult(self, task: Task, view: ContextView) -> Finding:  # noqa: ARG002 - it reads no facts
+    async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
         """The probability, as value, with reason codes as evidence."""
         columns: dict[str, Scalar] = dict(task.columns or {})
         said = TextOdds(None)
         if self.text is not None:
-            said = await self.text.log_odds(task, self.card.name)
+            said = await self.text.log_odds(task, self.card.name, call)
             columns[self.text.column] = said.log_odds
         if all(as_category(columns.get(column.name)) is None for column in self.bins):
             return abstention(self.card.name, task, f"it needs {self._wanted()}")
-        (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)])
+        (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)], call=call)
         steps = (*said.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
         finding = self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
         return truncated_finding(finding) if said.truncated else finding

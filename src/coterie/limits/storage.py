@@ -12,79 +12,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
 from decimal import ROUND_CEILING, Decimal
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 from coterie.errors import StoreError
-
-# --- The spans of budgets: a minute and an hour slide, a day and a month are those of the clock, in UTC.
-#
-# A span that slides is counted in sixty pieces and the one that has begun: never more than a limit in any minute, and
-# what was taken is free again a minute and at most a second later. In a minute of the clock a caller could take a
-# limit at its end and another at the beginning of the next.
-
-EVER = "0"
-"""The one piece of a budget that never begins anew: before every date, so a budget that is made one of a day is free of
-it; and one of a day that is made one for ever has all its days behind it."""
-_CLOCK = {"day": "%Y-%m-%d", "month": "%Y-%m", "ever": EVER}
-_SLIDING = {"minute": ("%Y-%m-%dT%H:%M:%S", 1), "hour": ("%Y-%m-%dT%H:%M", 60)}
-"""How a piece of such a span is named, and its seconds."""
-_PIECES = 60
-
-
-class BudgetSpan(NamedTuple):
-    """What counts at a moment. Names of pieces are in the order of time."""
-
-    per: str
-    now: str
-    """The piece in which is counted what is taken now: of a span of the clock there is one."""
-    since: str
-    """The first piece that counts."""
-    seconds: float
-    """The moment, since the epoch."""
-
-    @property
-    def slides(self) -> bool:
-        """Whether earlier pieces leave it one by one."""
-        return self.per in _SLIDING
-
-    @property
-    def name(self) -> str:
-        """For people: `2026-11-25`, `the last minute`."""
-        return f"the last {self.per}" if self.slides else "ever" if self.now == EVER else self.now
-
-    def wait(self, piece: str | None) -> float | None:
-        """Seconds until a piece counts no more, or a span of the clock has ended; None for never."""
-        now = datetime.fromtimestamp(self.seconds, UTC)
-        match self.per:
-            case "minute" | "hour":
-                if piece is None:
-                    return None
-                began = datetime.fromisoformat(piece).replace(tzinfo=UTC)
-                ends = began + timedelta(seconds=(_PIECES + 1) * _SLIDING[self.per][1])
-            case "day":
-                ends = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-            case "month":
-                first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-                ends = (first + timedelta(days=32)).replace(day=1)
-            case _:
-                return None
-        return (ends - now).total_seconds()
-
-
-def span_of(per: str, seconds: float) -> BudgetSpan:
-    """The span that counts at a moment, in seconds since the epoch."""
-    now = datetime.fromtimestamp(seconds, UTC)
-    if per not in _SLIDING:
-        name = now.strftime(_CLOCK[per])
-        return BudgetSpan(per, name, name, seconds)
-    form, width = _SLIDING[per]
-    since = now - timedelta(seconds=_PIECES * width)
-    return BudgetSpan(per, now.strftime(form), since.strftime(form), seconds)
-
+from coterie.limits.spans import EVER
+from coterie.types import Amount
 
 NANO = Decimal(10) ** 9
 MICRO = 1_000_000
@@ -110,15 +46,7 @@ _OPENED: set[Path] = set()
 """Files that this process has opened: what it holds in another is of an earlier process with its number."""
 
 
-class Amount(NamedTuple):
-    """Tokens, money in billionths, and joules in millionths."""
-
-    tokens: int = 0
-    nano: int = 0
-    micro: int = 0
-
-
-class BudgetRow(NamedTuple):
+class LimitRow(NamedTuple):
     """How one budget stands in one span."""
 
     requests: int = 0
@@ -202,14 +130,14 @@ class BudgetFile:
         _OPENED.add(place)
 
 
-def row(connection: sqlite3.Connection, budget: str, since: str) -> BudgetRow:
+def row(connection: sqlite3.Connection, budget: str, since: str) -> LimitRow:
     """How a budget stands in all pieces from one on; all 0 where nothing was taken."""
     sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
     found = connection.execute(
         f"SELECT {sums} FROM spent WHERE budget = ? AND period >= ?",  # noqa: S608 - our names
         (budget, since),
     ).fetchone()
-    return BudgetRow(*(int(found[column]) for column in _COLUMNS))
+    return LimitRow(*(int(found[column]) for column in _COLUMNS))
 
 
 def freed_by(connection: sqlite3.Connection, budget: str, since: str, unit: str, need: int) -> str | None:
@@ -261,10 +189,10 @@ def count(connection: sqlite3.Connection, budget: str, period: str) -> None:
 
 def hold(connection: sqlite3.Connection, budget: str, period: str, amount: Amount) -> int:
     """Hold an amount for what runs; its number is for `settle`."""
-    _add(connection, budget, period, {f"held_{unit}": value for unit, value in amount._asdict().items()})
+    _add(connection, budget, period, {f"held_{unit}": value for unit, value in asdict(amount).items()})
     cursor = connection.execute(
         "INSERT INTO held (owner, budget, period, tokens, nano, micro) VALUES (?, ?, ?, ?, ?, ?)",
-        (os.getpid(), budget, period, *amount),
+        (os.getpid(), budget, period, amount.tokens, amount.nano, amount.micro),
     )
     return int(cursor.lastrowid or 0)
 
@@ -275,8 +203,8 @@ def settle(connection: sqlite3.Connection, number: int, took: Amount | None) -> 
     if found is None:
         return
     held = Amount(found["tokens"], found["nano"], int(found["micro"] or 0))
-    changes = {f"held_{unit}": -value for unit, value in held._asdict().items()}
-    _add(connection, found["budget"], found["period"], {**changes, **(took or held)._asdict()})
+    changes = {f"held_{unit}": -value for unit, value in asdict(held).items()}
+    _add(connection, found["budget"], found["period"], {**changes, **asdict(took or held)})
     if took is not None:
         connection.execute(
             "UPDATE spent SET most_micro = max(coalesce(most_micro, 0), ?) WHERE budget = ? AND period = ?",

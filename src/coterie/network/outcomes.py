@@ -1,4 +1,4 @@
-"""What became of a request: functions of values that the network's stages call."""
+"""What became of the parts of a request: functions of values that the pipeline's stages call."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from coterie.context.entries import entries_of
 from coterie.context.view import describe_view
 from coterie.errors import InputError, TooLong
-from coterie.generalist.collaboration import Concluded
 from coterie.generalist.generalist import NAME
 from coterie.generalist.pack import guess_of, say, topic
 from coterie.specialists.acceptance import abstention
 from coterie.types import (
+    Context,
     ContextView,
+    DocumentAnswer,
     Entry,
     Finding,
     Label,
@@ -33,12 +34,12 @@ LONGEST_DOCUMENT = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartOutcome:
+class Outcome:
     """What became of one part of a request, as far as it got."""
 
     part: Part
     pinned: bool = False
-    """The asker named the specialist: only the last wave, which it is in, can answer."""
+    """The request named the specialist: only the last wave, which it is in, can answer."""
     status: Status = "abstained"
     reason: str = ""
     findings: tuple[Finding, ...] = ()
@@ -50,7 +51,7 @@ class PartOutcome:
 
     def having(
         self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
-    ) -> PartOutcome:
+    ) -> Outcome:
         """The outcome with the findings, views and entries of one more wave."""
         records = tuple(describe_view(name, view) for name, view in views.items())
         return replace(
@@ -71,7 +72,7 @@ class PartOutcome:
         return ()
 
 
-def synthesise(outcome: PartOutcome, *, part: bool) -> str:
+def render(outcome: Outcome, *, part: bool) -> str:
     """An outcome as text: what was found, or why nothing was; a part of several says what it is about and who found it.
 
     A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it. Where
@@ -88,8 +89,8 @@ def synthesise(outcome: PartOutcome, *, part: bool) -> str:
     return about + "\n".join(filter(None, [why, *known, guess]))
 
 
-def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
-    """Nothing goes on unchecked: a finding is as sensitive as what it was made of, and writes what it may write."""
+def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
+    """Raise a finding's label to that of what it was made of, and drop facts that its specialist may not write."""
     finding = replace(
         finding,
         facts=tuple(fact for fact in finding.facts if fact.name in writes),
@@ -108,26 +109,34 @@ def check(finding: Finding, writes: Sequence[str], task: Task, view: ContextView
     return replace(finding, label=least, verdicts=(*finding.verdicts, verdict))
 
 
-def told(outcome: PartOutcome) -> tuple[Finding, ...]:
+def verified(
+    outcome: Outcome, findings: Sequence[Finding], views: Mapping[str, ContextView], context: Context, *, now: float
+) -> tuple[Outcome, Context]:
+    """The outcome and the context with the verified findings of one more wave, and the facts that they wrote."""
+    entries = entries_of(zip(findings, views.values(), strict=True), now=now)
+    return outcome.having(findings, views, entries), context.append(*entries)
+
+
+def rendered_findings(outcome: Outcome) -> tuple[Finding, ...]:
     """The findings that an answer is made of: those that answer, else those that say why not."""
     return outcome.answering or outcome.findings[-1:]
 
 
-def outcome_of(outcome: PartOutcome, concluded: Concluded, *, now: float) -> PartOutcome:
+def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Outcome:
     """A part whose document was read: what the reader found, and what it came to."""
-    finding, read = concluded.finding, concluded.read
+    finding, read = answered.finding, answered.read
     if len(read) == 1 and finding.specialist != NAME:  # the reader's finding is the answer
         finding, read = replace(finding, steps=(*read[0].steps, *finding.steps)), ()
     status: Status = "abstained" if not finding.accepted else "escalated" if finding.specialist == NAME else "accepted"
-    seen = ViewRecord(specialist=NAME, seen=(f"quote from the document (x{concluded.seen})",), omitted=())
+    seen = ViewRecord(specialist=NAME, seen=(f"quote from the document (x{answered.seen})",), omitted=())
     return replace(
         outcome,
         status=status,
         reason=f"{finding.specialist}: {finding.reason}",
         findings=(*read, finding),
-        views=(seen,) if concluded.seen else (),
+        views=(seen,) if answered.seen else (),
         entries=entries_of([(finding, ContextView())], now=now),
-        degraded=concluded.degraded,
+        degraded=answered.degraded,
     )
 
 
@@ -174,7 +183,7 @@ def nothing_to_read(view: ContextView) -> str:
 
 
 def task_of(part: Part, request: Request, asked: str) -> Task:
-    """What the specialists of a part are handed; `asked` is the request in the asker's own words."""
+    """What the specialists of a part are handed; `asked` is the request in the principal's own words."""
     return Task(
         text=part.text,
         asked=asked,
@@ -183,6 +192,7 @@ def task_of(part: Part, request: Request, asked: str) -> Task:
         impersonal=request.impersonal,
         clearance=request.clearance or Label.PUBLIC,
         tenant=request.tenant,
+        language=request.language,
         max_tokens=request.max_tokens,
         vector=part.vector,
         truncated=part.truncated,

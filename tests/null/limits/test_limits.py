@@ -23,9 +23,10 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
-from coterie.governance.budgets import ACCOUNT, Budgets
+from coterie.limits.allowance import request_allowance
+from coterie.limits.limits import StoredLimits
 from coterie.testing import FakeClock
-from coterie.types import Account, Failure, Message, Output, Prompt, Usage
+from coterie.types import SYSTEM, CallContext, Failure, Message, Output, Principal, Prompt, Usage
 
 MODEL = OpenAIModel(
     engine="openai", base_url="http://x/v1", name="m", price_in=Decimal(10), price_out=Decimal(30), retries=0
@@ -43,16 +44,22 @@ def clock():
 def budgets(tmp_path, clock):
     """Makes budgets over one file."""
 
-    def make(*, is_alive=None, **sections: dict[str, object]) -> Budgets:
+    def make(*, is_alive=None, **sections: dict[str, object]) -> StoredLimits:
         made = {name: BudgetSection(**section) for name, section in sections.items()}
-        return Budgets(made, tmp_path / "budgets.db", clock=clock, is_alive=is_alive)
+        return StoredLimits(made, tmp_path / "budgets.db", clock=clock, is_alive=is_alive)
 
     return make
 
 
-async def call(budgets: Budgets, *, tokens: tuple[int, int] = (20, 10), error: BaseException | None = None) -> None:
+async def call(
+    budgets: StoredLimits,
+    *,
+    tokens: tuple[int, int] = (20, 10),
+    error: BaseException | None = None,
+    by: CallContext = SYSTEM,
+) -> None:
     """A remote call that takes so many tokens, or fails."""
-    async with budgets.held([PROMPT], MODEL, "large") as held:
+    async with budgets.held([PROMPT], MODEL, "large", by) as held:
         await asyncio.sleep(0)
         if error:
             raise error
@@ -84,7 +91,7 @@ async def test_too_little_left(budgets):
 async def test_reservations_of_others_count(budgets):
     """Two calls at once cannot both count on the same rest."""
     made = budgets(daily={"tokens": 399})
-    async with made.held([PROMPT], MODEL, "large"):
+    async with made.held([PROMPT], MODEL, "large", SYSTEM):
         with pytest.raises(BudgetExceeded):
             await call(made)
 
@@ -117,7 +124,7 @@ async def test_gone_before_it_began(budgets, times):
     made = budgets(daily={"money": "1"}, energy={"joules": 100.0, "reserve": 5.0})
     async with asyncio.timeout(120):
         with made._file.writing():  # whoever reserves waits for us
-            waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Account()))]
+            waiting = [asyncio.create_task(call(made)), asyncio.create_task(made.admit(Principal()))]
             for _ in range(times):
                 await asyncio.sleep(0)
                 for task in waiting:
@@ -143,7 +150,7 @@ async def test_tries_before_an_answer(budgets, failures, tokens):
     """Of each try that was not turned away the most that it can take counts beside what the answer took."""
     made = budgets(daily={"tokens": 1000})
     tries = tuple(Failure(reason="x", turned_away=each) for each in failures)
-    async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large") as held:
+    async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large", SYSTEM) as held:
         held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10), failures=tries)]
 
     assert made.spending()[0].tokens == tokens
@@ -165,7 +172,7 @@ async def test_tries_of_a_call_that_failed(budgets, error, tries, tokens):
     made = budgets(daily={"tokens": 1000})
     error.failures = tuple(Failure(reason="x", turned_away=each) for each in tries)
     with pytest.raises(type(error)):
-        async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large"):
+        async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large", SYSTEM):
             raise error
 
     assert made.spending()[0].tokens == tokens
@@ -175,7 +182,7 @@ async def test_several_prompts_of_which_one_fails(budgets):
     """The others were cut off with it: all that was reserved counts."""
     made = budgets(daily={"tokens": 1000})
     with pytest.raises(EngineUnavailable):
-        async with made.held([PROMPT, PROMPT], MODEL, "large"):
+        async with made.held([PROMPT, PROMPT], MODEL, "large", SYSTEM):
             raise EngineUnavailable("503", engine="large")
 
     assert made.spending()[0].tokens == 400
@@ -186,7 +193,7 @@ async def test_a_stream_that_is_left_after_its_end(budgets):
     made = budgets(daily={"tokens": 1000})
 
     async def pieces():
-        async with made.held([PROMPT], MODEL, "large") as held:
+        async with made.held([PROMPT], MODEL, "large", SYSTEM) as held:
             held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10))]
             yield "whole"
 
@@ -198,21 +205,45 @@ async def test_a_stream_that_is_left_after_its_end(budgets):
 
 
 async def test_every_try_is_reserved(budgets):
-    """An engine that may try three times can take three times as much."""
-    model = MODEL.model_copy(update={"retries": 2})
+    """A further try of a prompt is reserved before it is made, and not made where not enough is left for it."""
     made = budgets(daily={"tokens": 599})
-    with pytest.raises(BudgetExceeded, match="may take 600"):
-        async with made.held([PROMPT], model, "large"):
-            raise AssertionError("not reached")
+    async with made.held([PROMPT], MODEL, "large", SYSTEM) as held:
+        await held.before_retry(PROMPT)
+        with pytest.raises(BudgetExceeded, match="199 are left, and this call may take 200"):
+            await held.before_retry(PROMPT)
+        with pytest.raises(BudgetExceeded):
+            await call(made)
+        held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10), failures=(Failure(reason="cut off"),))]
+
+    assert made.spending()[0].tokens == 230
+
+
+async def test_a_request_s_own_allowance(budgets):
+    """What a request may spend is reserved beside the budgets; a refusal of one takes nothing of the other."""
+    made, own = budgets(daily={"money": "1"}), request_allowance(Decimal(6))
+    mine = CallContext(limits=(own,))
+    await call(made, by=mine)
+    assert own.left == Decimal("0.0055")
+    poor = budgets(daily={"money": "0.001"})
+    with pytest.raises(BudgetExceeded, match="'daily'"):
+        await call(poor, by=mine)
+    assert own.left == Decimal("0.0055")
+    await call(made, by=mine)
+    with pytest.raises(EngineTimeout):
+        await call(made, by=mine, error=EngineTimeout("slow", engine="large"))
+    with pytest.raises(BudgetExceeded, match=r"may cost 0.004; the budget of this request has 0.001 left"):
+        await call(made, by=mine)
+
+    assert made.spending()[0].money == Decimal("0.005")
 
 
 async def test_an_unknown_price(budgets):
     """Under a limit of money, a model of unknown price is not asked; unknown is not nothing."""
     model = MODEL.model_copy(update={"price_out": None})
     with pytest.raises(BudgetExceeded, match="price of model 'large' is unknown"):
-        async with budgets(daily={"money": "9"}).held([PROMPT], model, "large"):
+        async with budgets(daily={"money": "9"}).held([PROMPT], model, "large", SYSTEM):
             raise AssertionError("not reached")
-    async with budgets(daily={"tokens": 900}).held([PROMPT], model, "large"):
+    async with budgets(daily={"tokens": 900}).held([PROMPT], model, "large", SYSTEM):
         pass
 
 
@@ -221,13 +252,13 @@ async def test_requests(budgets, clock):
     made = budgets(rate={"requests": 3, "per": "minute"})
     clock.now += 59
     for _ in range(3):
-        await made.admit(Account())
+        await made.admit(Principal())
     for later in (0, 1, 59):
         clock.now += later
         with pytest.raises(BudgetExceeded, match="3 requests a minute"):
-            await made.admit(Account())
+            await made.admit(Principal())
     clock.now += 1
-    await made.admit(Account())
+    await made.admit(Principal())
 
 
 @pytest.mark.parametrize(("per", "span", "piece"), [("minute", 60, 1), ("hour", 3600, 60)])
@@ -237,7 +268,7 @@ async def test_never_more_within_a_span(budgets, clock, per, span, piece):
     for _ in range(300):
         clock.now += chance.choice([0.0, 0.3, piece, span / 7, span / 2]) * chance.random()
         try:
-            await made.admit(Account())
+            await made.admit(Principal())
         except BudgetExceeded:
             assert sum(when > clock.now - span - piece for when in taken) >= 4
             continue
@@ -252,16 +283,16 @@ async def test_comes_again_when_it_is_told(budgets, clock):
     made = budgets(rate={"requests": 3, "per": "minute"}, tokens={"tokens": 500, "per": "minute"})
     for later in (0.25, 20, 30):
         clock.now += later
-        await made.admit(Account())
+        await made.admit(Principal())
     with pytest.raises(BudgetExceeded) as caught:
-        await made.admit(Account())
+        await made.admit(Principal())
     assert caught.value.retry_after == 10.75
 
     clock.now += caught.value.retry_after - 0.001
     with pytest.raises(BudgetExceeded):
-        await made.admit(Account())
+        await made.admit(Principal())
     clock.now += 0.001
-    await made.admit(Account())
+    await made.admit(Principal())
 
     for _ in range(2):  # 200 each are reserved for a call, and 200 taken
         await call(made, tokens=(100, 100))
@@ -283,14 +314,14 @@ async def test_what_slid_away_is_dropped(budgets, clock, tmp_path):
         (rows,) = file.execute("SELECT count(*) FROM spent").fetchone()
     assert rows <= 4
     clock.now += 3600
-    await made.admit(Account())
+    await made.admit(Principal())
     assert made.spending()[0].held_joules == 300.0
 
 
 async def test_a_rate_at_once(budgets):
     """Two processes' worth of requests at once are taken up to the limit and not one more."""
     several = [budgets(rate={"requests": 25, "per": "minute"}) for _ in range(3)]
-    done = await asyncio.gather(*(each.admit(Account()) for each in several * 20), return_exceptions=True)
+    done = await asyncio.gather(*(each.admit(Principal()) for each in several * 20), return_exceptions=True)
 
     assert sum(each == () for each in done) == 25
     assert all(each == () or isinstance(each, BudgetExceeded) for each in done)
@@ -299,16 +330,16 @@ async def test_a_rate_at_once(budgets):
 async def test_whose(budgets):
     """A tenant's or key's budget is for its requests alone, and each of several has to have something left."""
     made = budgets(acme={"tenant": "acme", "requests": 1}, bot={"key": "k3v9x0ab", "requests": 2}, all={"requests": 3})
-    await made.admit(Account(tenant="acme", key="k3v9x0ab"))
+    await made.admit(Principal(tenant="acme", key="k3v9x0ab"))
     with pytest.raises(BudgetExceeded, match="'acme'"):
-        await made.admit(Account(tenant="acme", key="k3v9x0ab"))
+        await made.admit(Principal(tenant="acme", key="k3v9x0ab"))
     assert [spent.requests for spent in made.spending()] == [1, 1, 1]
-    await made.admit(Account(tenant="other", key="k3v9x0ab"))
+    await made.admit(Principal(tenant="other", key="k3v9x0ab"))
     with pytest.raises(BudgetExceeded, match="'bot'"):
-        await made.admit(Account(tenant="other", key="k3v9x0ab"))
-    await made.admit(Account(tenant="other"))
+        await made.admit(Principal(tenant="other", key="k3v9x0ab"))
+    await made.admit(Principal(tenant="other"))
     with pytest.raises(BudgetExceeded, match="'all'"):
-        await made.admit(Account(tenant="third"))
+        await made.admit(Principal(tenant="third"))
 
 
 @pytest.mark.parametrize("key", ["bot", "K3V9X0AB", "ctr_k3v9x0ab", ""])
@@ -325,11 +356,10 @@ def test_a_budget_without_a_limit():
 
 
 async def test_who_pays_is_who_asked(budgets):
-    """The task's account decides, not whoever drives it."""
+    """The principal of the call decides."""
     made = budgets(acme={"tenant": "acme", "tokens": 1000})
     await call(made)
-    ACCOUNT.set(Account(tenant="acme"))
-    await call(made)
+    await call(made, by=CallContext(principal=Principal(tenant="acme")))
 
     assert made.spending()[0].tokens == 30
 
@@ -349,15 +379,15 @@ async def test_a_new_day(budgets, clock):
 @pytest.mark.parametrize("after", ["minute", "hour", "day", "month", "ever"])
 async def test_another_span_in_the_file(budgets, clock, before, after):
     """A budget that is given another span is not used up for good by what it took in the one it had."""
-    await budgets(one={"requests": 1, "per": before}).admit(Account())
+    await budgets(one={"requests": 1, "per": before}).admit(Principal())
     clock.now += 40 * 86_400
     made = budgets(one={"requests": 1, "per": after})
 
     if after == "ever":
         with pytest.raises(BudgetExceeded):
-            await made.admit(Account())
+            await made.admit(Principal())
     else:
-        await made.admit(Account())
+        await made.admit(Principal())
 
 
 async def test_the_price_of_its_beginning(budgets, clock):
@@ -365,7 +395,7 @@ async def test_the_price_of_its_beginning(budgets, clock):
     dearer = [{"from": "2025-11-26", "in": "1000", "out": "3000"}]
     model = OpenAIModel.model_validate(MODEL.model_dump() | {"prices": dearer})
     made = budgets(daily={"money": "0.004"})
-    async with made.held([PROMPT], model, "large") as held:
+    async with made.held([PROMPT], model, "large", SYSTEM) as held:
         clock.now += 86_400
         held.outputs = [Output(usage=Usage(tokens_in=100, tokens_out=100))]
     clock.now -= 86_400
@@ -376,7 +406,7 @@ async def test_the_price_of_its_beginning(budgets, clock):
 async def test_two_processes(budgets):
     """Two openings of one file see each other's reservations at once."""
     first, second = budgets(daily={"tokens": 399}), budgets(daily={"tokens": 399})
-    async with first.held([PROMPT], MODEL, "large"):
+    async with first.held([PROMPT], MODEL, "large", SYSTEM):
         with pytest.raises(BudgetExceeded):
             await call(second)
     await first.close()
@@ -386,7 +416,7 @@ async def test_two_processes(budgets):
 async def test_a_killed_process(budgets):
     """What it had reserved counts as spent: nobody knows how far it came."""
     first = budgets(daily={"tokens": 1000})
-    killed = first.held([PROMPT], MODEL, "large")
+    killed = first.held([PROMPT], MODEL, "large", SYSTEM)
     await killed.__aenter__()
 
     alive = budgets(daily={"tokens": 1000}, is_alive=lambda process: True)
@@ -401,10 +431,10 @@ async def test_a_killed_process(budgets):
 async def test_a_killed_process_of_the_same_number(budgets, tmp_path, clock):
     """In a container every process is number 1: what the one before held counts as spent, not as held by the next."""
     place = tmp_path / "left.db"
-    async with budgets(daily={"tokens": 1000}).held([PROMPT], MODEL, "large"):
+    async with budgets(daily={"tokens": 1000}).held([PROMPT], MODEL, "large", SYSTEM):
         with closing(sqlite3.connect(tmp_path / "budgets.db")) as running, closing(sqlite3.connect(place)) as left:
             running.backup(left)
-    (spent,) = Budgets({"daily": BudgetSection(tokens=1000)}, place, clock=clock).spending()
+    (spent,) = StoredLimits({"daily": BudgetSection(tokens=1000)}, place, clock=clock).spending()
     with closing(sqlite3.connect(place)) as connection:
         (held,) = connection.execute("SELECT count(*) FROM held").fetchone()
 
@@ -414,7 +444,7 @@ async def test_a_killed_process_of_the_same_number(budgets, tmp_path, clock):
 async def test_the_file_is_its_owners(budgets, tmp_path):
     """It names tenants and keys, so nobody else of the machine reads it, nor what SQLite writes beside it."""
     made = budgets(daily={"requests": 3})
-    await made.admit(Account(tenant="acme"))
+    await made.admit(Principal(tenant="acme"))
 
     assert [path.stat().st_mode & 0o077 for path in tmp_path.iterdir()] == [0] * len(list(tmp_path.iterdir()))
 
@@ -422,7 +452,7 @@ async def test_the_file_is_its_owners(budgets, tmp_path):
 async def test_no_budget_makes_no_file(budgets, tmp_path):
     """Who limits nothing writes nothing."""
     made = budgets()
-    await made.admit(Account())
+    await made.admit(Principal())
     await call(made)
     assert not (tmp_path / "budgets.db").exists()
 
@@ -430,29 +460,29 @@ async def test_no_budget_makes_no_file(budgets, tmp_path):
 # --- Energy: reserved by what the dearest request took -------------------------------------------
 
 
-async def ask(budgets: Budgets, joules: float | None, *, account: Account | None = None) -> None:
+async def ask(budgets: StoredLimits, joules: float | None, *, account: Principal | None = None) -> None:
     """A request that takes so much, or of which that is not known."""
-    reserved = await budgets.admit(account or Account())
+    reserved = await budgets.admit(account or Principal())
     await budgets.settle(reserved, None if joules is None else Usage(joules=joules))
 
 
 async def test_energy_is_reserved_and_settled(budgets):
     """First what the section says, then what the dearest request took; the rest is free again."""
     made = budgets(daily={"joules": 100, "reserve": 40})
-    first, second = await made.admit(Account()), await made.admit(Account())
+    first, second = await made.admit(Principal()), await made.admit(Principal())
     with pytest.raises(BudgetExceeded, match=r"100.0 joules a day: 20.0 are left, and this request may take 40.0"):
-        await made.admit(Account())
+        await made.admit(Principal())
     await made.settle(first, Usage(joules=45.0))
     await made.settle(first, Usage(joules=45.0))  # once only
     await made.settle(second, Usage(joules=0.25))
     (spent,) = made.spending()
     assert (spent.joules, spent.held_joules) == (45.25, 0)
-    third = await made.admit(Account())
+    third = await made.admit(Principal())
     assert made.spending()[0].held_joules == 45
     await made.settle(third, None)
     assert made.spending()[0].joules == 90.25
     with pytest.raises(BudgetExceeded, match=r"9.8 are left, and this request may take 45.0"):
-        await made.admit(Account())
+        await made.admit(Principal())
 
 
 async def test_the_dearest_is_remembered_over_days(budgets, clock):
@@ -460,9 +490,9 @@ async def test_the_dearest_is_remembered_over_days(budgets, clock):
     made = budgets(daily={"joules": 100, "reserve": 1})
     await ask(made, 60.0)
     clock.now += 86_400
-    reserved = await made.admit(Account())
+    reserved = await made.admit(Principal())
     with pytest.raises(BudgetExceeded):
-        await made.admit(Account())
+        await made.admit(Principal())
     assert made.spending()[0].joules == 0
     await made.settle(reserved, Usage(joules=1))
 
@@ -472,7 +502,7 @@ async def test_a_request_that_is_refused_reserves_nothing(budgets):
     made = budgets(energy={"joules": 100}, rate={"requests": 1})
     await ask(made, 1.0)
     with pytest.raises(BudgetExceeded, match="'rate'"):
-        await made.admit(Account())
+        await made.admit(Principal())
     assert [(s.requests, s.held_joules) for s in made.spending()] == [(0, 0), (1, 0)]
 
 
@@ -483,7 +513,7 @@ async def test_energy_at_once(budgets, seed):
     made, took = budgets(daily={"joules": 1000, "reserve": 10}), [0.0]
 
     async def one() -> None:
-        reserved = await made.admit(Account())
+        reserved = await made.admit(Principal())
         joules = rng.uniform(0, 10)
         took[0] += joules
         await asyncio.sleep(0)
@@ -509,12 +539,12 @@ def test_a_limit_below_one_request():
 async def test_each_has_its_own(budgets):
     """Every tenant, or every key, is limited by itself."""
     made = budgets(fair={"each": "tenant", "requests": 1}, keys={"each": "key", "requests": 2})
-    await made.admit(Account(tenant="a", key="k"))
-    await made.admit(Account(tenant="b", key="k"))
+    await made.admit(Principal(tenant="a", key="k"))
+    await made.admit(Principal(tenant="b", key="k"))
     with pytest.raises(BudgetExceeded, match="'fair' is 1 requests a day: 1 were made"):
-        await made.admit(Account(tenant="a", key="l"))
+        await made.admit(Principal(tenant="a", key="l"))
     with pytest.raises(BudgetExceeded, match="'keys'"):
-        await made.admit(Account(tenant="c", key="k"))
+        await made.admit(Principal(tenant="c", key="k"))
     assert {(s.name, s.whose, s.requests) for s in made.spending()} == {
         ("fair", "a", 1),
         ("fair", "b", 1),
@@ -531,21 +561,21 @@ async def test_how_long_to_wait(budgets, clock, per, seconds):
     clock.now = 1_764_070_170.5  # 2025-11-25 11:29:30.5
     made = budgets(rate={"requests": 0, "per": per})
     with pytest.raises(BudgetExceeded) as caught:
-        await made.admit(Account())
+        await made.admit(Principal())
     assert caught.value.retry_after == seconds
 
 
 async def test_others_are_not_told_of(budgets):
     """Who holds a key is not told what others took of a budget that all share; of one of their own they are."""
     made = budgets(all={"requests": 1}, mine={"requests": 1, "tenant": "acme"})
-    await made.admit(Account(tenant="acme", key="k"))
+    await made.admit(Principal(tenant="acme", key="k"))
     with pytest.raises(BudgetExceeded) as shared:
-        await made.admit(Account(tenant="other", key="l"))
+        await made.admit(Principal(tenant="other", key="l"))
     with pytest.raises(BudgetExceeded, match="'all' is 1 requests a day: 1 were made"):
-        await made.admit(Account())
+        await made.admit(Principal())
     own = budgets(mine={"requests": 1, "tenant": "acme"})
     with pytest.raises(BudgetExceeded, match="1 were made"):
-        await own.admit(Account(tenant="acme", key="k"))
+        await own.admit(Principal(tenant="acme", key="k"))
     assert shared.value.message == "budget 'all' is used up"
 
 
@@ -574,15 +604,15 @@ async def test_killed_with_reservations(budgets, tmp_path, clock):
         "import asyncio, sys\n"
         "from pathlib import Path\n"
         "from coterie.config.budgets import BudgetSection; from coterie.config.file import OpenAIModel\n"
-        "from coterie.governance.budgets import Budgets\n"
-        "from coterie.types import Account, Message, Prompt\n"
+        "from coterie.limits.limits import StoredLimits\n"
+        "from coterie.types import SYSTEM, Message, Principal, Prompt\n"
         "async def main():\n"
         "    sections = {'daily': BudgetSection(tokens=1000, joules=90)}\n"
-        "    made = Budgets(sections, Path(sys.argv[1]), clock=lambda: 1764072000.0)\n"
+        "    made = StoredLimits(sections, Path(sys.argv[1]), clock=lambda: 1764072000.0)\n"
         "    model = OpenAIModel(engine='openai', base_url='http://x/v1', name='m', retries=0)\n"
         "    prompt = Prompt(messages=(Message(role='user', text='x' * 84),), max_tokens=100)\n"
-        "    await made.admit(Account())\n"
-        "    async with made.held([prompt], model, 'large'):\n"
+        "    await made.admit(Principal())\n"
+        "    async with made.held([prompt], model, 'large', SYSTEM):\n"
         "        print('held', flush=True)\n"
         "        await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
@@ -611,7 +641,7 @@ async def test_ten_thousand_at_once(budgets, seed):
     async def one() -> None:
         kind = rng.random()
         tokens = rng.randint(0, 100), rng.randint(0, 100)
-        async with made.held([PROMPT], MODEL, "large") as held:
+        async with made.held([PROMPT], MODEL, "large", SYSTEM) as held:
             for _ in range(rng.randint(0, 3)):
                 await asyncio.sleep(0)
             if kind < 0.2:

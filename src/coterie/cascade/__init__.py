@@ -1,1 +1,0 @@
-"""What may be spent on models that cost money."""

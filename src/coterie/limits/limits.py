@@ -1,0 +1,378 @@
+"""Limits on requests, tokens, money and joules that hold before anything is spent.
+
+One arithmetic for all of them: the most that a call of a remote model can take is reserved before it, what it took is
+settled afterwards, and the rest is free again. So however many requests run at once, and whatever fails, falls back, is
+hedged or cut off, a limit of tokens or money is never exceeded: it may only turn a call away while others hold
+reservations that they will not use up. What one try can take is one token a byte of the prompt's UTF-8, and one a token
+that it may write; a further try of a prompt is reserved before it is made, if the one before may have been billed.
+
+What energy a request will take nobody knows. As much as the dearest one so far took is reserved for it when it comes
+in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
+above that: by nothing, unless one is dearer than any before it.
+
+The budgets of the file are kept in SQLite, which several processes may share. What a killed process had reserved counts
+as spent: nobody knows how far it came. The allowances of a cascade's budget are in memory (`allowance`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from coterie.config.accounting import TokenPrices
+from coterie.config.budgets import BudgetSection
+from coterie.config.file import OpenAIModel
+from coterie.errors import BudgetExceeded, EngineError, Overloaded, TooLong
+from coterie.limits import storage as table
+from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
+from coterie.limits.costs import most_of, taken_by_answers, taken_by_failure
+from coterie.limits.spans import Span, span_of
+from coterie.limits.storage import MICRO, NANO, BudgetFile, micro, nano
+from coterie.runtime.concurrency import to_the_end
+from coterie.types import Allowance, Amount, CallContext, Output, Principal, Prompt, Usage, Verdict
+
+_FILE = "state/budgets.db"
+_OWN = "\x1f"
+"""Between a budget's name and whose it is, where each has one."""
+
+
+class Spending(NamedTuple):
+    """How a budget stands."""
+
+    name: str
+    period: str
+    requests: int
+    tokens: int
+    money: Decimal
+    held: Decimal
+    """Money reserved for calls that run."""
+    joules: float = 0.0
+    held_joules: float = 0.0
+    whose: str = ""
+    """The tenant or the key, where each has one of this name."""
+
+
+class Bucket(NamedTuple):
+    """A budget as it is kept: one for all, or one of each."""
+
+    name: str
+    """Of its section."""
+    row: str
+    """By which the file knows it."""
+
+
+class StoredLimits:
+    """The limits of a network: the budgets of its file, and the money of its cost-quality policy."""
+
+    def __init__(
+        self,
+        sections: Mapping[str, BudgetSection],
+        path: Path,
+        *,
+        allowance: MemoryAllowance | None = None,
+        clock: Callable[[], float] = time.time,
+        is_alive: Callable[[int], bool] | None = None,
+    ) -> None:
+        """Name the file; it is made at the first request, if there is any budget.
+
+        Args:
+            sections: `[budgets]` of the network.
+            path: The SQLite file.
+            allowance: `[cascade] budget`: it earns its share with each request.
+            clock: Seconds since the epoch.
+            is_alive: Whether a process is; the system is asked by default.
+        """
+        self._sections, self._clock = dict(sections), clock
+        self._allowance = allowance
+        self._file = BudgetFile(path, is_alive)
+
+    async def admit(self, principal: Principal, *, earns: bool = True) -> tuple[int, ...]:
+        """Count a request, and reserve the energy that it may take; what is given goes to `settle` when it ends.
+
+        Args:
+            principal: Who asks.
+            earns: It brings its share of the cascade's budget; one for embeddings, which asks no model, does not.
+
+        Raises:
+            BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
+        """
+        limits = self._of(principal, lambda section: section.requests is not None or section.joules is not None)
+        numbers: tuple[int, ...] = ()
+        if limits:
+            admitting = asyncio.to_thread(self._admit, limits, principal)
+            numbers = await to_the_end(admitting, undo=self._given_back)
+        if self._allowance is not None and earns:
+            self._allowance.earn()
+        return numbers
+
+    async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
+        """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
+        took = None if usage is None else Amount(micro=micro(usage.joules))
+        if reserved:
+            await asyncio.to_thread(self._settle_each, dict.fromkeys(reserved, took))
+
+    @asynccontextmanager
+    async def held(
+        self, prompts: Sequence[Prompt], model: OpenAIModel, name: str, call: CallContext
+    ) -> AsyncIterator[Held]:
+        """Around a call of a remote model: the most that it can take is reserved, and then what it took is settled.
+
+        Raises:
+            BudgetExceeded: a limit does not have so much left, or does not know what the model costs.
+        """
+        buckets = self._of(call.principal, lambda section: section.tokens is not None or section.money is not None)
+        allowances = [*filter(None, [self._allowance]), *call.limits]
+        if not (buckets or allowances):
+            yield Held()
+            return
+        prices = model.prices_at(self._clock())  # those of its beginning: at midnight a call may be under way
+        self._refuse_unpriced(buckets, allowances, prices, name)
+        reservation = _Reservation(self, buckets, allowances, call.principal, name)
+        most = [most_of(prompt, prices) for prompt in prompts]
+        await reservation.add(_sum(most))
+        held = Held(lambda prompt: reservation.add(most_of(prompt, prices)))
+        took: Amount | None = None  # of what is cut off nobody knows how far it came, and how often
+        try:
+            yield held
+        except (EngineError, Overloaded, TooLong) as error:
+            if len(prompts) == 1:  # else others were cut off with the one that failed
+                took = taken_by_failure(most[0], error, reservation.total)
+            raise
+        finally:
+            if held.outputs:
+                took = taken_by_answers(most, held.outputs, prices)
+            await to_the_end(reservation.settle(took))
+
+    async def reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
+        """Reserve an amount in the file, under each of some budgets. Raises `BudgetExceeded`, and reserves nothing."""
+        if not buckets:
+            return []
+        return await to_the_end(asyncio.to_thread(self._reserve, buckets, amount, principal), undo=self._given_back)
+
+    async def settle_each(self, took: Mapping[int, Amount | None]) -> None:
+        """Count under each number what was taken in place of what was reserved."""
+        if took:
+            await asyncio.to_thread(self._settle_each, took)
+
+    async def _given_back(self, numbers: Sequence[int]) -> None:
+        """Free what was reserved for somebody who went away before anything was done for them."""
+        await asyncio.to_thread(self._settle_each, dict.fromkeys(numbers, Amount()))
+
+    def spending(self) -> list[Spending]:
+        """How each budget stands in its present span. Raises `StoreError`."""
+        if not self._sections:
+            return []
+        with self._file.writing() as connection:
+            return [spending for name in self._sections for spending in self._stand(connection, name)]
+
+    async def close(self) -> None:
+        """Free the file. A second call does nothing."""
+        self._file.close()
+
+    def _of(self, principal: Principal, limits: Callable[[BudgetSection], bool]) -> list[Bucket]:
+        """The budgets that a principal is under and that limit something."""
+        return [
+            Bucket(name, _row_of(name, section, principal))
+            for name, section in self._sections.items()
+            if section.tenant in {None, principal.tenant} and section.key in {None, principal.key} and limits(section)
+        ]
+
+    # --- in a thread -----------------------------------------------------------------------------
+
+    def _admit(self, buckets: Sequence[Bucket], principal: Principal) -> tuple[int, ...]:
+        with self._file.writing() as connection:
+            held = [(bucket, self._checked(connection, bucket, principal)) for bucket in buckets]
+            numbers = []
+            for bucket, energy in held:
+                period = self._begin(connection, bucket)
+                if self._sections[bucket.name].requests is not None:
+                    table.count(connection, bucket.row, period)
+                if energy is not None:
+                    numbers.append(table.hold(connection, bucket.row, period, energy))
+            return tuple(numbers)
+
+    def _checked(self, connection: sqlite3.Connection, bucket: Bucket, principal: Principal) -> Amount | None:
+        """The energy to reserve for one more request; None where it is not limited. Raises `BudgetExceeded`."""
+        section, span = self._sections[bucket.name], self._span(bucket.name)
+        row = table.row(connection, bucket.row, span.since)
+        if section.requests is not None and row.requests >= section.requests:
+            wait = self._wait(connection, bucket, span, "requests", row.requests + 1 - section.requests)
+            raise self._exceeded(
+                bucket, f"{section.requests:,} requests", f"{row.requests:,} were made", principal, wait
+            )
+        if section.joules is None:
+            return None
+        energy = max(micro(section.reserve), table.dearest(connection, bucket.row))
+        left = micro(section.joules) - row.micro - row.held_micro
+        if energy > left:
+            said = f"{left / MICRO:,.1f} are left, and this request may take {energy / MICRO:,.1f}"
+            wait = self._wait(connection, bucket, span, "micro", energy - left)
+            raise self._exceeded(bucket, f"{section.joules:,.1f} joules", said, principal, wait)
+        return Amount(micro=energy)
+
+    def _reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
+        with self._file.writing() as connection:
+            for bucket in buckets:
+                self._check(connection, bucket, amount, principal)
+            return [table.hold(connection, each.row, self._begin(connection, each), amount) for each in buckets]
+
+    def _check(self, connection: sqlite3.Connection, bucket: Bucket, amount: Amount, principal: Principal) -> None:
+        section, span = self._sections[bucket.name], self._span(bucket.name)
+        row = table.row(connection, bucket.row, span.since)
+        if section.tokens is not None and row.tokens + row.held_tokens + amount.tokens > section.tokens:
+            left = section.tokens - row.tokens - row.held_tokens
+            said = f"{left:,} are left, and this call may take {amount.tokens:,}"
+            wait = self._wait(connection, bucket, span, "tokens", amount.tokens - left)
+            raise self._exceeded(bucket, f"{section.tokens:,} tokens", said, principal, wait)
+        if section.money is not None:
+            left_nano = nano(section.money) - row.nano - row.held_nano
+            if amount.nano > left_nano:
+                left_money, most = (Decimal(each) / NANO for each in (left_nano, amount.nano))
+                said = f"{left_money:.6f} are left, and this call may take {most:.6f}"
+                wait = self._wait(connection, bucket, span, "nano", amount.nano - left_nano)
+                raise self._exceeded(bucket, f"{section.money:f} of money", said, principal, wait)
+
+    def _settle_each(self, took: Mapping[int, Amount | None]) -> None:
+        with self._file.writing() as connection:
+            for number, amount in took.items():
+                table.settle(connection, number, amount)
+
+    def _stand(self, connection: sqlite3.Connection, name: str) -> Iterator[Spending]:
+        section, span = self._sections[name], self._span(name)
+        rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, span.since)
+        for each in rows:
+            row = table.row(connection, each, span.since)
+            money, held = (Decimal(value) / NANO for value in (row.nano, row.held_nano))
+            joules, held_joules = row.micro / MICRO, row.held_micro / MICRO
+            whose = each.partition(_OWN)[2]
+            yield Spending(name, span.name, row.requests, row.tokens, money, held, joules, held_joules, whose)
+
+    # --- spans and refusals ----------------------------------------------------------------------
+
+    def _span(self, name: str) -> Span:
+        return span_of(self._sections[name].per, self._clock())
+
+    def _begin(self, connection: sqlite3.Connection, bucket: Bucket) -> str:
+        """The piece of its span in which something is taken now; those that count no more are dropped."""
+        span = self._span(bucket.name)
+        if span.slides:
+            table.forget(connection, bucket.row, span.since)
+        return span.now
+
+    @staticmethod
+    def _wait(connection: sqlite3.Connection, bucket: Bucket, span: Span, unit: str, need: int) -> float | None:
+        """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
+        piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
+        return span.wait(piece)
+
+    def _refuse_unpriced(
+        self, buckets: Iterable[Bucket], allowances: Sequence[Allowance], prices: TokenPrices, name: str
+    ) -> None:
+        """Raise `BudgetExceeded` where money is limited and the price unknown: unknown is not nothing."""
+        if None not in (prices.tokens_in, prices.tokens_out):
+            return
+        hint = "Set price_in and price_out of the model."
+        for bucket in buckets:
+            if self._sections[bucket.name].money is not None:
+                reason = f"budget {bucket.name!r} limits money, and the price of model {name!r} is unknown"
+                raise BudgetExceeded(_refusal(bucket.name, reason), hint=hint)
+        if any(each.limits_money for each in allowances):
+            reason = f"the price of {name!r} is unknown, and there is a budget to hold"
+            raise BudgetExceeded(Verdict(allowed=False, rule=RULE, reason=reason), hint=hint)
+
+    def _exceeded(
+        self, bucket: Bucket, limit: str, said: str, principal: Principal, wait: float | None
+    ) -> BudgetExceeded:
+        """The refusal; what others took of a budget that is shared is not told to who holds a key."""
+        section = self._sections[bucket.name]
+        own = section.each or section.tenant is not None or section.key is not None or not principal.key
+        span = "" if section.per == "ever" else f" a {section.per}"
+        reason = f"budget {bucket.name!r} is {limit}{span}: {said}" if own else f"budget {bucket.name!r} is used up"
+        return BudgetExceeded(
+            _refusal(bucket.name, reason),
+            retry_after=wait,
+            hint=f"Raise [budgets.{bucket.name}]." if wait is None else f"Wait, or raise [budgets.{bucket.name}].",
+        )
+
+
+class Held:
+    """A reservation while it is used; `outputs` are what the call gave."""
+
+    def __init__(self, before_retry: Callable[[Prompt], Awaitable[None]] | None = None) -> None:
+        self.outputs: Sequence[Output] = ()
+        self.before_retry = before_retry
+
+
+class _Reservation:
+    """What one call holds under every limit it is under: of the file, and in memory."""
+
+    def __init__(
+        self,
+        limits: StoredLimits,
+        buckets: Sequence[Bucket],
+        allowances: Sequence[Allowance],
+        principal: Principal,
+        name: str,
+    ) -> None:
+        self._limits, self._buckets, self._allowances = limits, buckets, allowances
+        self._principal, self._name = principal, name
+        self._numbers: list[list[int]] = []
+        self.total = Amount()
+
+    async def add(self, amount: Amount) -> None:
+        """Reserve an amount everywhere, or nowhere. Raises `BudgetExceeded`."""
+        taken: list[Allowance] = []
+        try:
+            for allowance in self._allowances:
+                allowance.reserve(amount, self._name)
+                taken.append(allowance)
+            numbers = await self._limits.reserve(self._buckets, amount, self._principal)
+        except BaseException:
+            for allowance in taken:
+                allowance.settle(amount, Amount())
+            raise
+        self._numbers.append(numbers)
+        self.total += amount
+
+    async def settle(self, took: Amount | None) -> None:
+        """Count what was taken; None for all that was reserved."""
+        for allowance in self._allowances:
+            allowance.settle(self.total, self.total if took is None else took)
+        first, *further = self._numbers
+        counted = dict.fromkeys(first, took) | dict.fromkeys(
+            (number for numbers in further for number in numbers), None if took is None else Amount()
+        )
+        await self._limits.settle_each(counted)
+
+
+def _row_of(name: str, section: BudgetSection, principal: Principal) -> str:
+    whose = {"tenant": principal.tenant, "key": principal.key}
+    return name if section.each is None else f"{name}{_OWN}{whose[section.each]}"
+
+
+def _sum(amounts: Sequence[Amount]) -> Amount:
+    return sum(amounts, Amount())
+
+
+def _refusal(name: str, reason: str) -> Verdict:
+    return Verdict(allowed=False, rule=f"{RULE}.{name}", reason=reason)
+
+
+def open_limits(
+    sections: Mapping[str, BudgetSection], folder: Path, *, per_1000: Decimal | None = None
+) -> StoredLimits:
+    """The limits of the network in a folder. No file is made before the first request, and none without a budget.
+
+    Args:
+        sections: `[budgets]`.
+        folder: The network's.
+        per_1000: `[cascade] budget`: money per 1,000 requests.
+    """
+    allowance = None if per_1000 is None else network_allowance(per_1000)
+    return StoredLimits(sections, folder / _FILE, allowance=allowance)

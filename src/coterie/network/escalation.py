@@ -1,0 +1,36 @@
+"""Whether a part is answered by its specialists, by the generalist, or by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coterie.context.entries import entries_of
+from coterie.generalist.pack import pack_context
+from coterie.network.outcomes import Outcome, for_generalist, refused, verify
+from coterie.types import Context, ContextView, Finding, SpecialistCard, Task
+
+
+def decide(outcome: Outcome, route_reason: str) -> Outcome:
+    """Accept what the specialists found, or abstain with their reasons; with the route's where nobody was asked."""
+    if outcome.answering:
+        return replace(outcome, status="accepted")
+    doubts = [f"{finding.specialist}: {finding.reason}" for finding in outcome.findings if not finding.accepted]
+    return replace(outcome, status="abstained", reason="; ".join(doubts) if outcome.findings else route_reason)
+
+
+def handed_up(
+    task: Task, context: Context, *, asked: Sequence[SpecialistCard], above: SpecialistCard
+) -> tuple[Task, ContextView]:
+    """The task and the context pack that the generalist is given, where these specialists could not answer."""
+    return for_generalist(task, asked), pack_context(context, above)
+
+
+def escalated(outcome: Outcome, finding: Finding, task: Task, view: ContextView, *, now: float) -> Outcome:
+    """An abstention after the generalist was asked: answered by it, or with its reason beside the others."""
+    finding = verify(finding, (), task, view)
+    outcome = outcome.having([finding], {finding.specialist: view}, entries_of([(finding, view)], now=now))
+    failed = "" if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
+    if finding.accepted:
+        return replace(outcome, status="escalated", reason=finding.reason, degraded=failed)
+    return replace(outcome, reason=f"{outcome.reason}; {finding.specialist}: {finding.reason}", degraded=failed)

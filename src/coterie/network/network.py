@@ -1,0 +1,121 @@
+"""A network: the pipeline with the parts that have a default, and what is asked of it beside requests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import time as wall_clock
+
+from coterie.generalist.collaboration import DocumentReading
+from coterie.generalist.reading import default_reader
+from coterie.governance.pseudonyms import PseudonymBook
+from coterie.network.admission import Admission, rewrite
+from coterie.network.gathering import SecretFinder
+from coterie.network.pipeline import Pipeline
+from coterie.policy.cost_quality import CostQualityPolicy
+from coterie.privacy.detection import Detector
+from coterie.privacy.patterns import PatternDetector
+from coterie.protocols import Audit, Engine, Limits, Overhead, Retriever, Specialist
+from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, Request
+
+
+@dataclass(kw_only=True)
+class Network(Pipeline):
+    """Specialists with a router before them, a store behind them and, perhaps, a generalist above them.
+
+    Build one with `coterie.open_network(folder)`, or from your own implementations of the protocols.
+    """
+
+    encoder: Engine
+    knowledge: Mapping[str, Retriever] = field(default_factory=dict)
+    """Indexes by their `[knowledge]` key; closed with the network."""
+    generalist: Specialist | None = None
+    reader: Specialist | None = None
+    """Reads the documents that requests bring; None for the one that comes with Coterie."""
+    untrained: Sequence[str] = ()
+    """Specialists of the file without a version: the others answer, and a request that names one of these fails."""
+    escalate_out_of_scope: bool = False
+    default_label: Label = Label.INTERNAL
+    language: str = "en"
+    """Of a request whose own cannot be told."""
+    name: str = "network"
+    engines: Sequence[Engine] = ()
+    """Closed with the network."""
+    audit: Audit | None = None
+    """Where each request is written down; closed with the network."""
+    limits: Limits | None = None
+    """How much may be asked; closed with the network."""
+    detector: Detector = field(default_factory=PatternDetector)
+    """Finds the personal data and the secrets that raise a request's label."""
+    pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
+    """What stands for what in which session, at the engines that see pseudonyms only."""
+    overhead: Overhead | None = None
+    dial: CostQualityPolicy = field(default_factory=CostQualityPolicy)
+    clock: Callable[[], float] = wall_clock
+    new_id: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+
+    async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
+        """The whole answer at once. Raises what `stream` raises."""
+        async with aclosing(self.stream(request, trace_id=trace_id)) as events:
+            async for event in events:
+                if isinstance(event, Answer):
+                    return event
+        raise AssertionError("stream ends with an Answer")
+
+    async def prepare(self, request: Request) -> tuple[Request, Context]:
+        """A request as the router gets it, self-contained, and what is known beside it.
+
+        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        """
+        admitted = await self.admission.prepare(request, now=self.clock())
+        return rewrite(admitted.request, admitted.context)[0], admitted.context
+
+    async def embed(self, texts: Sequence[str], *, call: CallContext) -> Sequence[Output]:
+        """One vector a text, from the encoder that router and specialists share."""
+        return await self.encoder.run([Prompt(text=text) for text in texts], call=call)
+
+    async def close(self) -> None:
+        """Finish what is queued in the store and free engines and files, each even if another one fails."""
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.store.close)
+            if self.audit is not None:
+                last_first.push_async_callback(self.audit.close)
+            if self.limits is not None:
+                last_first.push_async_callback(self.limits.close)
+            for engine in reversed(self.engines):
+                last_first.push_async_callback(engine.close)
+            for shelf in self.knowledge.values():
+                last_first.push_async_callback(shelf.close)
+
+    @property
+    def admission(self) -> Admission:
+        """What requests are let in with."""
+        return Admission(
+            specialists=self.specialists,
+            untrained=self.untrained,
+            knowledge=self.knowledge,
+            store=self.store,
+            default_label=self.default_label,
+            language=self.language,
+            detector=self.detector,
+            pseudonyms=self.pseudonyms,
+            policy=self.dial,
+            audit=self.audit,
+        )
+
+    @cached_property
+    def secrets(self) -> SecretFinder:
+        """Finds secrets in passages, and remembers where there was one."""
+        return SecretFinder(self.detector)
+
+    @property
+    def documents(self) -> DocumentReading:
+        """Who reads the documents that requests bring."""
+        return DocumentReading(self.reader or self._own_reader)
+
+    @cached_property
+    def _own_reader(self) -> Specialist:
+        return default_reader(self.encoder)

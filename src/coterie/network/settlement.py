@@ -1,0 +1,79 @@
+"""What a request leaves behind: its trace, the lines of its session, its entry in the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import perf_counter
+
+from coterie.governance.audit_events import audit_request
+from coterie.network.outcomes import label_of, overall_status
+from coterie.network.state import RequestState
+from coterie.protocols import Meter, Specialist
+from coterie.types import AuditEvent, Entry, Message, Trace, impersonal, total_usage
+
+
+def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
+    """The trace of a request that ends now with this text."""
+    findings = tuple(finding for outcome in state.outcomes for finding in outcome.findings)
+    findings += (state.composed,) if state.composed is not None else ()
+    steps = (*state.route.steps, *state.steps, *(step for finding in findings for step in finding.steps))
+    steps += tuple(map(meter.price, state.overhead()))
+    waited = (perf_counter() - state.start) * 1000
+    return Trace(
+        id=state.id,
+        time=state.admitted,
+        tenant=state.request.tenant,
+        session=state.request.session,
+        label=label_of(state.question),
+        status=overall_status([outcome.status for outcome in state.outcomes]),
+        route=state.route,
+        findings=findings,
+        views=tuple(view for outcome in state.outcomes for view in outcome.views),
+        verdicts=state.decided(verdict for finding in findings for verdict in finding.verdicts),
+        stages=tuple(state.stages),
+        steps=steps,
+        usage=replace(total_usage(step.usage for step in steps), milliseconds=waited),
+        counterfactual_cost=meter.counterfactual(state.request, text, steps),
+        degraded=state.degraded,
+        restated="" if state.question.text == state.request.text else state.question.text,
+    )
+
+
+def session_entries(state: RequestState, text: str, *, producer: str, now: float) -> tuple[Entry, ...]:
+    """What the session remembers: the question, what its specialists wrote, the answer. Nothing without a session.
+
+    The answer is as sensitive as the findings in it.
+    """
+    if state.request.session is None:
+        return ()
+    found = [finding for outcome in state.outcomes for finding in outcome.findings]
+    asked = Entry(
+        content=Message(role="user", text=state.request.text),
+        producer="user",
+        label=label_of(state.request),
+        impersonal=state.request.impersonal,
+        time=now,
+    )
+    answered = Entry(
+        content=Message(role="assistant", text=text),
+        producer=producer,
+        label=max([label_of(state.question), *(finding.label for finding in found)]),
+        impersonal=impersonal(state.question, *found),
+        time=now,
+    )
+    return (asked, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)
+
+
+def audit_entry(
+    state: RequestState,
+    trace: Trace,
+    text: str,
+    *,
+    specialists: Mapping[str, Specialist],
+    digest: Callable[[str], str],
+) -> AuditEvent:
+    """The request's entry in the audit log."""
+    asked = {finding.specialist for finding in trace.findings}
+    cards = {name: specialists[name].card for name in asked & specialists.keys()}
+    return audit_request(trace, state.request, text, cards=cards, digest=digest)

@@ -1,0 +1,198 @@
+"""Read spans of time, in ISO 8601: `30 days` is `P30D`, `48 Stunden` is `PT48H`, `1.5 years` is `P1.5Y`.
+
+Ranges (`30 to 60 days`, `5-10 Tage`), and words and figures that contradict each other (`thirty (60) days`), have no
+value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cache
+from typing import NamedTuple
+
+from coterie.text.language import base
+from coterie.text.numbers import FIGURES, first_figures, last_figures, narrow, read_figures
+from coterie.text.numerals import find_numerals
+
+_UNITS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "Y": "year years yr yrs",
+        "M": "month months mos",
+        "W": "week weeks wk wks",
+        "D": "day days",
+        "TH": "hour hours hr hrs",
+        "TM": "minute minutes min mins",
+        "TS": "second seconds sec secs",
+    },
+    "de": {
+        "Y": "jahr jahre jahren jahres",
+        "M": "monat monate monaten monats",
+        "W": "woche wochen kalenderwochen",
+        "D": "tag tage tagen tages kalendertage kalendertagen werktage werktagen arbeitstage arbeitstagen",
+        "TH": "stunde stunden std",
+        "TM": "minute minuten min",
+        "TS": "sekunde sekunden sek",
+    },
+    "fr": {
+        "Y": "an ans année années",
+        "M": "mois",
+        "W": "semaine semaines",
+        "D": "jour jours",
+        "TH": "heure heures",
+        "TM": "minute minutes min",
+        "TS": "seconde secondes",
+    },
+    "es": {
+        "Y": "año años",
+        "M": "mes meses",
+        "W": "semana semanas",
+        "D": "día días",
+        "TH": "hora horas",
+        "TM": "minuto minutos min",
+        "TS": "segundo segundos",
+    },
+    "pt": {
+        "Y": "ano anos",
+        "M": "mês meses",
+        "W": "semana semanas",
+        "D": "dia dias",
+        "TH": "hora horas",
+        "TM": "minuto minutos min",
+        "TS": "segundo segundos",
+    },
+    "it": {
+        "Y": "anno anni",
+        "M": "mese mesi",
+        "W": "settimana settimane",
+        "D": "giorno giorni",
+        "TH": "ora ore",
+        "TM": "minuto minuti min",
+        "TS": "secondo secondi",
+    },
+    "nl": {
+        "Y": "jaar jaren",
+        "M": "maand maanden",
+        "W": "week weken",
+        "D": "dag dagen werkdagen kalenderdagen",
+        "TH": "uur uren",
+        "TM": "minuut minuten min",
+        "TS": "seconde seconden",
+    },
+}
+_MODIFIERS: Mapping[str, str] = {
+    "en": "business calendar working consecutive full additional successive",
+    "de": "volle vollen ganze ganzen weitere weiteren aufeinanderfolgende aufeinanderfolgenden",
+    "nl": "volle opeenvolgende",
+}
+_JAPANESE = (
+    ("Y", "年間|年(?=以|未満|前|後)"),
+    ("M", "(?:か|ヶ|カ|ヵ|け|個|箇)月(?:間)?"),
+    ("W", "週間?"),
+    ("D", "日間|日(?=以|未満|前|後)"),
+    ("TH", "時間"),
+    ("TM", "分間?"),
+    ("TS", "秒間?"),
+)
+_BETWEEN = r"(?:to|or|and|bis|oder|und|à|a|ou|et|o|y|e|tot|of|en)"
+_RANGES = re.compile(rf"\d\s*(?:[-\u2013\u2014/]|\b{_BETWEEN}\b)\s*$|[-\u2013/\u301c\uff5e~]\s*$|\d\s+$", re.IGNORECASE)
+_JOINED = re.compile(rf"\s*(?:[-\u2013]|{_BETWEEN})?\s*", re.IGNORECASE)
+_HALF = r"(?!\s+(?:and a half|und ein halb|et demi|y medi|e mei|e mezz|en een half))"
+"""Behind a unit: it is half a unit more."""
+_BRACKETED = re.compile(rf"\s*\(\s*(?P<figures>{FIGURES})\s*\)")
+
+
+class Duration(NamedTuple):
+    """A span of time in a text: `text[start:end]`."""
+
+    start: int
+    end: int
+    value: str
+
+
+@cache
+def _units() -> Mapping[str, str]:
+    """The sign of each unit's word in any language; no word is two units."""
+    return {word: sign for units in _UNITS.values() for sign, words in units.items() for word in words.split()}
+
+
+@cache
+def _behind() -> re.Pattern[str]:
+    """What follows the number: adjectives and the unit."""
+    adjectives = "|".join(word for words in _MODIFIERS.values() for word in words.split())
+    words = "|".join(sorted(_units(), key=len, reverse=True))
+    japanese = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _JAPANESE)
+    return re.compile(
+        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{japanese}|(?<=\d)\s?(?P<hours>h)\b)",
+        re.IGNORECASE,
+    )
+
+
+def find_durations(text: str, language: str | None = None) -> list[Duration]:
+    """The spans of time of a text, in order.
+
+    Args:
+        text: Any text.
+        language: How its numbers are read; units and number words are known in all languages.
+    """
+    text = narrow(text)
+    found = sorted([*_in_figures(text, language), *_in_words(text, language)])
+    kept: list[Duration] = []
+    for each in found:
+        if not kept or each.start >= kept[-1].end:
+            kept.append(each)
+    return kept
+
+
+def _in_figures(text: str, language: str | None) -> Iterator[Duration]:
+    for match in re.finditer(rf"(?<![\w.,:])(?<![.,]\s){FIGURES}|(?<=\s){FIGURES}", text):
+        if _behind().match(text, match.end()) is None:
+            continue
+        run = match[0]
+        token = first_figures(run)
+        token = token if len(token) == len(run) else last_figures(run)
+        start = match.end() - len(token)
+        value = read_figures(token, language)
+        unit = _behind().match(text, match.end())
+        if value is not None and unit is not None and not _is_range(text, start, match.start()):
+            yield Duration(start, unit.end(), _iso(value, _sign(unit)))
+
+
+def _is_range(text: str, start: int, run: int) -> bool:
+    """Whether the number is the end of a range, or of a fraction (`1 1/2 years`)."""
+    return start > run or _RANGES.search(text, max(0, start - 12), start) is not None
+
+
+def _in_words(text: str, language: str | None) -> Iterator[Duration]:
+    """Numbers in words, with or without the same number in brackets behind them."""
+    numerals = find_numerals(text, language if base(language) in _UNITS or base(language) == "ja" else None)
+    if language is not None and base(language) != "en":  # English forms are quoted everywhere
+        numerals = sorted({*numerals, *find_numerals(text, "en")})
+    for place, each in enumerate(numerals):
+        value, end = Decimal(each.value), each.end
+        if bracketed := _BRACKETED.match(text, end):
+            again = read_figures(bracketed["figures"], language)
+            end = bracketed.end()
+            if again != value:
+                continue
+        unit = _behind().match(text, end)
+        before = numerals[place - 1] if place else None
+        if unit is not None and not (before and _joined(text[before.end : each.start])):
+            yield Duration(each.start, unit.end(), _iso(value, _sign(unit)))
+
+
+def _joined(gap: str) -> bool:
+    """Whether two numbers are a range: `one or two days`."""
+    return _JOINED.fullmatch(gap) is not None
+
+
+def _sign(unit: re.Match[str]) -> str:
+    if unit["unit"]:
+        return _units()[unit["unit"].casefold()]
+    return "TH" if unit["hours"] else next(sign for sign, _ in _JAPANESE if unit[sign])
+
+
+def _iso(value: Decimal, sign: str) -> str:
+    figures = f"{value.normalize():f}"
+    return f"P{'T' if len(sign) > 1 else ''}{figures}{sign[-1]}"

@@ -1,0 +1,89 @@
+"""What languages and regions do differently when they write numbers, dates and money: tables from the Unicode CLDR.
+
+`locales.json` is built by `scripts/locales_build.py`. A tag without a table of its own takes that of its language.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from coterie.text.language import base
+
+LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja")
+"""Those that every table of `coterie.text` knows."""
+
+
+@cache
+def _tables() -> Mapping[str, Any]:
+    return json.loads((files("coterie.text") / "locales.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def _of(table: str, language: str | None) -> Any:  # noqa: ANN401 - tables of several kinds
+    tag = (language or "").replace("_", "-")
+    found = _tables()[table]
+    parts = tag.split("-")
+    exact = found.get("-".join([base(tag), *(part.upper() for part in parts[1:2])]))
+    return exact if exact is not None else found.get(base(tag))
+
+
+def decimal_sign(language: str | None) -> str | None:
+    """The decimal sign of a language, `.` or `,`; None if it is not known."""
+    signs = _of("signs", language)
+    return signs[0] if signs else None
+
+
+def groups_by_space(language: str | None) -> bool:
+    """Whether a language's thousands may be parted by a plain space."""
+    return decimal_sign(language) == ","
+
+
+def date_order(language: str | None) -> str | None:
+    """The order of day, month and year in figures (`dmy`, `mdy` or `ymd`); None where it depends on the region."""
+    tag = (language or "").replace("_", "-")
+    if tag.casefold() == "en":  # 05/06/2024 is June in London and May in New York
+        return None
+    order: str | None = _of("order", tag)
+    return order
+
+
+def currency_signs(language: str | None) -> Mapping[str, str]:
+    """The currencies of a language's own signs, and of its region's: `$` is CAD in `en-CA`."""
+    own, region = _of("symbols", base(language)) or {}, _of("symbols", language) or {}
+    return {**own, **region}
+
+
+@cache
+def currency_names() -> Mapping[str, str]:
+    """The currencies of names in any language, in small letters."""
+    return {name: code for names in _tables()["currencies"].values() for name, code in names.items()}
+
+
+@cache
+def currency_codes() -> frozenset[str]:
+    """The codes of ISO 4217 that are money somewhere today."""
+    return frozenset(_tables()["codes"])
+
+
+def home_decimal(currency: str) -> str | None:
+    """The decimal sign in the country that issues a currency; None where its languages differ, as with the euro."""
+    sign: str | None = _tables()["homes"].get(currency)
+    return sign
+
+
+@cache
+def months() -> Mapping[str, int]:
+    """The numbers of months by their names and abbreviations in any language.
+
+    In small letters without a full stop; marks may be left out.
+
+    No name means two months in two of the languages (a test says so).
+    """
+    found = {name: number for names in _tables()["months"].values() for name, number in names.items()}
+    bare = {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in found.items()}
+    return {**bare, **found, "sept": 9, "maerz": 3}

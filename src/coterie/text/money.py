@@ -1,0 +1,418 @@
+"""Read amounts of money, as a code of ISO 4217 and a number: `C$500` is `CAD 500`, `1.234 Euro` in German `EUR 1234`.
+
+Never a wrong guess: what two countries read differently has no value. `5.000 €` is 5000 in German and Spanish, and
+None in a text whose language is not known. `$` is the dollar of the text's region, else of the United States; `kr`
+needs a language. Ranges (`5-10 €`) have no value. An amount in brackets that stands alone is negative, as in accounts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cache
+from typing import NamedTuple
+
+from coterie.text.language import base
+from coterie.text.locales import currency_codes, currency_names, currency_signs, decimal_sign, home_decimal
+from coterie.text.numbers import FIGURES, as_decimal, first_figures, is_ambiguous, last_figures, narrow, read_figures
+from coterie.text.numerals import KANJI_SCALES, find_numerals
+
+_SIGNS: Mapping[str, str] = {
+    "€": "EUR",
+    "£": "GBP",
+    "£gb": "GBP",
+    "us$": "USD",
+    "u.s.$": "USD",
+    "u.s. $": "USD",
+    "$us": "USD",
+    "$ us": "USD",
+    "$ ca": "CAD",
+    "$ can": "CAD",
+    "$ au": "AUD",
+    "$ nz": "NZD",
+    "$ hk": "HKD",
+    "$ sg": "SGD",
+    "$ mx": "MXN",
+    "usd$": "USD",
+    "c$": "CAD",
+    "ca$": "CAD",
+    "can$": "CAD",
+    "cad$": "CAD",
+    "cdn$": "CAD",
+    "$ca": "CAD",
+    "$can": "CAD",
+    "a$": "AUD",
+    "au$": "AUD",
+    "aud$": "AUD",
+    "$au": "AUD",
+    "nz$": "NZD",
+    "$nz": "NZD",
+    "hk$": "HKD",
+    "$hk": "HKD",
+    "s$": "SGD",
+    "sg$": "SGD",
+    "$sg": "SGD",
+    "nt$": "TWD",
+    "mx$": "MXN",
+    "$mx": "MXN",
+    "r$": "BRL",
+    "\u20b9": "INR",
+    "\u20a9": "KRW",
+    "\u20bd": "RUB",
+    "\u20ba": "TRY",
+    "zł": "PLN",
+    "kč": "CZK",
+    "\u20b4": "UAH",
+    "\u20aa": "ILS",
+    "\u0e3f": "THB",
+    "\u20ab": "VND",
+    "\u20a6": "NGN",
+    "\u20b1": "PHP",
+    "fr.": "CHF",
+    "sfr.": "CHF",
+    "sfr": "CHF",
+    "jp\u00a5": "JPY",
+    "cn\u00a5": "CNY",
+    "rmb": "CNY",
+    "円": "JPY",
+}
+"""Signs that mean one currency in every language."""
+_SHARED: Mapping[str, str | None] = {
+    "$": None,
+    "\u00a5": None,
+    "\uffe5": None,
+    "kr": None,
+    "kr.": None,
+    "rs": None,
+    "rs.": None,
+}
+"""Signs that depend on the language or the region."""
+_KRONE = {"sv": "SEK", "no": "NOK", "da": "DKK"}
+_NEAR = 20
+"""Characters of white space around an amount that stands alone."""
+_NO_DOLLAR = frozenset({"es", "pt", "fr"})
+"""Languages of several countries with a `$` of their own: it has no value without the region."""
+_WORDS_TOO = frozenset(
+    ["ALL", "TOP", "CUP", "PEN", "MAD", "SOS", "BOB", "BAM", "ANG", "MOP", "TRY", "GEL", "RON", "AMD", "COP", "LAK"]
+)
+"""Codes that are words in capitals too: they need an amount that looks like one."""
+_SMALL_CODES = frozenset(["usd", "eur", "gbp", "jpy", "chf", "cad", "aud"])
+"""Codes that are read in small letters."""
+_SCALES: Mapping[str, Mapping[str, int]] = {
+    "": {"k": 3, "m": 6, "mn": 6, "mln": 6, "million": 6, "mio": 6, "mio.": 6},
+    "en": {
+        "thousand": 3,
+        "millions": 6,
+        "bn": 9,
+        "b": 9,
+        "billion": 9,
+        "billions": 9,
+        "tn": 12,
+        "trillion": 12,
+        "trillions": 12,
+        "lakh": 5,
+        "lakhs": 5,
+        "crore": 7,
+        "crores": 7,
+    },
+    "de": {
+        "tausend": 3,
+        "tsd": 3,
+        "tsd.": 3,
+        "millionen": 6,
+        "milliarde": 9,
+        "milliarden": 9,
+        "mrd": 9,
+        "mrd.": 9,
+        "billion": 12,
+        "billionen": 12,
+    },
+    "fr": {"mille": 3, "millions": 6, "milliard": 9, "milliards": 9, "md": 9, "mds": 9, "billion": 12, "billions": 12},
+    "es": {"mil": 3, "millón": 6, "millones": 6, "mil millones": 9, "billón": 12, "billones": 12},
+    "pt": {"mil": 3, "milhão": 6, "milhões": 6, "mil milhões": 9, "bilhão": 9, "bilhões": 9, "mi": 6, "bi": 9},
+    "it": {"mila": 3, "milione": 6, "milioni": 6, "miliardo": 9, "miliardi": 9, "mrd": 9, "mld": 9},
+    "nl": {"duizend": 3, "miljoen": 6, "mln.": 6, "miljard": 9, "mld": 9, "mld.": 9, "biljoen": 12},
+    "ja": {"万": 4, "億": 8, "兆": 12, "百万": 6, "十億": 9, "千万": 7},
+}
+"""Powers of ten by language; under the empty name what all of them read alike."""
+
+
+class Money(NamedTuple):
+    """An amount of money in a text: `text[start:end]`."""
+
+    start: int
+    end: int
+    currency: str
+    amount: Decimal
+
+    @property
+    def value(self) -> str:
+        """The code and the amount, whole or with at least two decimals: `USD 1500`, `EUR 77.10`."""
+        whole = self.amount == self.amount.to_integral_value()
+        places = 0 if whole else max(2, -min(int(self.amount.normalize().as_tuple().exponent), 0))
+        return f"{self.currency} {self.amount:.{places}f}"
+
+
+# --- What is looked for --------------------------------------------------------------------------
+
+
+def _alternatives(words: set[str]) -> str:
+    return "|".join(re.escape(word).replace(r"\ ", r"\s") for word in sorted(words, key=len, reverse=True))
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """An amount behind its currency, and one before it."""
+    signs = {*_SIGNS, *_SHARED}
+    letters = {sign for sign in signs if sign[0].isalpha()}
+    codes = "[A-Z]{3}"  # looked up: a choice of 150 is slow at every word
+    small = "|".join(_SMALL_CODES)
+    scale = _alternatives({word for words in _SCALES.values() for word in words})
+    latin = rf"(?:[\s\u00a0]*(?P<scale>{scale})(?![^\W\d_]))?"
+    number = rf"(?P<figures>{FIGURES})(?:,[-\u2013\u2014]{{1,2}})?(?:(?P<kanji>[万億兆][\d,.万億兆千]*)|{latin})"
+    minus = r"(?:(?P<minus>[-\u2212])[\s\u00a0]?)?"
+    before = (
+        rf"(?:(?P<sign>(?<!\w)(?:{_alternatives(letters)})|(?<![\w$])(?:{_alternatives(signs - letters)}))"
+        rf"|(?<![\w])(?P<code>{small}|(?-i:{codes})(?=[\s\u00a0\u202f])))"
+    )
+    names = _alternatives(set(currency_names()))
+    behind = (
+        rf"(?:(?P<sign>(?:{_alternatives(signs)})(?![^\W_]))|(?P<code>(?-i:{codes})|{small})(?!\w)|(?P<name>{names})(?!\w)"
+        r"|(?P<yen>円))"
+    )
+    again = r"(?:[\s\u00a0]?(?P<again>(?-i:[A-Z]{3}))(?![\w$]))?"
+    of = r"[\s\u00a0\u202f]*(?:(?:d[e']|di|d\u2019|of|an)\s*)?"
+    first = re.compile(
+        rf"(?P<open>\()?{minus}{before}[\s\u00a0\u202f]*(?P<inner>[-\u2212(])?{number}{again}", re.IGNORECASE
+    )
+    second = re.compile(
+        rf"(?<![\w.,/])(?P<open>\()?{minus}(?<![\w.,/]){number}(?P<inner>-)?{of}{behind}", re.IGNORECASE
+    )
+    return first, second
+
+
+def find_money(text: str, language: str | None = None) -> list[Money]:
+    """The amounts of money of a text, in order.
+
+    Args:
+        text: Any text.
+        language: The language of the text, with a region if it is known; None for unknown.
+    """
+    text = narrow(text)
+    first, second = _patterns()
+    found = [*_matched(text, first, language), *_matched(text, second, language), *_in_words(text, language)]
+    found.sort(key=lambda each: (each[0], -each[1]))
+    kept: list[Money] = []
+    reached = 0
+    for start, end, money in found:
+        if start >= reached:
+            reached = end
+            kept += [money] if money is not None else []
+    return kept
+
+
+def _matched(text: str, pattern: re.Pattern[str], language: str | None) -> Iterator[tuple[int, int, Money | None]]:
+    """Where amounts stand, each with its value if it has one."""
+    at, ahead = 0, pattern is _patterns()[1]
+    while (match := pattern.search(text, at)) is not None:
+        at = match.end()
+        if (match["code"] or "").upper() not in currency_codes() | {""}:
+            at = (
+                max(match.start("code"), match.start("figures") + len(match["figures"])) if ahead else match.end("code")
+            )
+            continue
+        if match["sign"] and _is_of_other(text, match, language, ahead=ahead):
+            at = match.start("sign") if ahead else match.end("sign")
+            continue
+        run, token = match["figures"], first_figures(match["figures"])
+        if len(token) < len(run):  # "in 2024 100 EUR", "EUR 5 2024"
+            last = match.end("figures") < match.end() and match.group().rstrip()[-1:] != run[-1:]
+            if ahead and last:
+                begin = match.end("figures") - len(last_figures(run))
+                if begin > match.start("figures") and (again := pattern.match(text, begin)):
+                    at = again.end()
+                    yield again.start(), again.end(), None if _is_range(text, again) else _money(text, again, language)
+                    continue
+            else:
+                at = match.start("figures") + len(token)
+        yield match.start(), match.end(), None if _is_range(text, match) else _money(text, match, language)
+
+
+_AFTER = frozenset({"de", "fr", "es", "it", "sv", "da", "no", "pl", "cs", "fi", "ru"})
+"""Languages that write the currency behind the amount."""
+
+
+def _is_of_other(text: str, match: re.Match[str], language: str | None, *, ahead: bool) -> bool:
+    """Whether a sign between two numbers belongs to the other one: the nearer, else as the language writes it."""
+    sign, end = match.span("sign")
+    before, after = text[max(0, sign - 3) : sign], text[end : end + 3]
+    if not (before.rstrip()[-1:].isdigit() and after.lstrip()[:1].isdigit()):
+        return False
+    left, right = len(before) - len(before.rstrip()), len(after) - len(after.lstrip())
+    if left != right:
+        return ahead is (right < left)
+    return not base(language) or ahead is not (base(language) in _AFTER)
+
+
+_RANGE_BEFORE = re.compile(r"\d\s?[-\u2013\u2014]\s?$|\d\s?[kKmM]?\s?(?:to|bis|à|a|tot)\s$")
+_RANGE_BEHIND = re.compile(r"\s?[-\u2013\u2014]\s?\d|[\s\u00a0](?:to|bis|à|a|tot)[\s\u00a0]\d")
+_GLUED = re.compile(r"[^\W\d_]|(?<=\d),[-\u2013\u2014]\d|[.,]\d|\d|['\u2019]\d")
+
+
+def _is_range(text: str, match: re.Match[str]) -> bool:
+    """Whether an amount is the end of a range, or goes on with letters that are not known."""
+    if "again" in match.re.groupindex:
+        end = (
+            match.end()
+            if match["again"] in currency_codes()
+            else max(match.end("figures"), match.end("scale"), match.end("kanji"))
+        )
+        return _GLUED.match(text, end) is not None or _RANGE_BEHIND.match(text, end) is not None
+    return _RANGE_BEFORE.search(text, max(0, match.start() - 8), match.start()) is not None
+
+
+def _money(text: str, match: re.Match[str], language: str | None) -> Money | None:
+    """The amount of money that a match is; None if it has no single value."""
+    groups = match.groupdict()
+    currency, end = _currency_beside(match, language)
+    token = first_figures(groups["figures"])
+    amount = None if currency is None else _scaled(match, token, currency, language)
+    if currency is None or amount is None:
+        return None
+    start, end = match.start(), _stripped_end(text, end)
+    minus = bool(groups["minus"]) or groups.get("inner") in {"-", "\u2212"}
+    opened = bool(groups["open"]) or groups.get("inner") == "("
+    if opened and text[end : end + 1] == ")" and _is_alone(text, start, end + 1):
+        minus, end = True, end + 1
+    elif groups["open"]:
+        start += 1
+    return Money(start, end, currency, -amount if minus else amount)
+
+
+def _stripped_end(text: str, end: int) -> int:
+    while text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+def _is_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing else stands in a text: "($5)" behind words says again what they say, and is no loss."""
+    return start < _NEAR and len(text) - end < _NEAR and not text[:start].strip() and not text[end:].strip()
+
+
+def _currency_beside(match: re.Match[str], language: str | None) -> tuple[str | None, int]:
+    """The currency of a match, and where it ends; a code behind the amount says which dollar it is: "$500 CAD"."""
+    groups = match.groupdict()
+    if groups["sign"] == "$" and "again" not in groups and base(language) in {"", "en"}:
+        return None, match.end()  # English has it in front: "in 2016 $ 5"
+    currency, again = _currency(groups, language), groups.get("again") or ""
+    if again in currency_codes() - _WORDS_TOO:
+        return (again if groups["sign"] in _SHARED or currency == again else None), match.end()
+    return currency, match.start("again") if again else match.end()
+
+
+def _scaled(match: re.Match[str], token: str, currency: str, language: str | None) -> Decimal | None:
+    """The amount in figures, times the word behind it."""
+    groups = match.groupdict()
+    shared = (groups["sign"] or "").casefold() in _SHARED
+    if shared and as_decimal(token, decimal_sign(language) or ".") is None:
+        return None  # "$4.047.000" in English is no dollar of the United States
+    if groups.get("code") in _WORDS_TOO and token.isdigit() and not groups["scale"]:
+        return None
+    if groups["kanji"]:
+        return _japanese(token, groups["kanji"])
+    amount = _amount(token, currency, language)
+    if amount is None or not groups["scale"]:
+        return amount
+    before = match.start("figures") > match.start("sign") >= 0 or match.start("figures") > match.start("code") >= 0
+    power = _power(groups["scale"].casefold(), token, language, before=before)
+    return None if power is None else amount * Decimal(10) ** power
+
+
+def _currency(groups: Mapping[str, str | None], language: str | None) -> str | None:
+    if code := groups.get("code"):
+        return code.upper()
+    if name := groups.get("name"):
+        return currency_names().get(" ".join(name.casefold().split()))
+    if groups.get("yen"):
+        return "JPY"
+    sign = " ".join((groups["sign"] or "").casefold().split())
+    return _SIGNS[sign] if sign in _SIGNS else _shared(sign, language)
+
+
+def _shared(sign: str, language: str | None) -> str | None:
+    """The currency of a sign that several countries use."""
+    tag = base(language)
+    regional = currency_signs(language).get(sign)
+    if sign == "$":
+        return regional if regional and "-" in (language or "") else None if tag in _NO_DOLLAR else regional or "USD"
+    if sign in {"\u00a5", "\uffe5"}:
+        return "CNY" if tag == "zh" else "JPY"
+    if sign.startswith("kr"):
+        return _KRONE.get(tag)
+    return "INR" if (language or "").upper().endswith("-IN") else None
+
+
+def _amount(token: str, currency: str, language: str | None) -> Decimal | None:
+    """The amount that figures are; three of them behind one sign are decimals only if the currency's home agrees."""
+    if not is_ambiguous(token):
+        return read_figures(token, language)
+    home, own = home_decimal(currency), decimal_sign(language)
+    if own is None:
+        return None if home is None or home in token else as_decimal(token, home)
+    return as_decimal(token, own) if own not in token or own == home else None
+
+
+def _power(scale: str, token: str, language: str | None, *, before: bool) -> int | None:
+    """The power of ten of a word; None if languages differ on it (a German `Billion` is an English trillion)."""
+    scale = " ".join(scale.split())
+    if scale in _SCALES[""]:
+        return _SCALES[""][scale]
+    tag = base(language)
+    if scale in _SCALES.get(tag, {}):
+        return _SCALES[tag][scale]
+    powers = {words[scale] for words in _SCALES.values() if scale in words}
+    if len(powers) > 1 and not tag and (before or "." in token):
+        return _SCALES["en"].get(scale)  # "US$ 3.2 billion": the currency before the amount, a point in it
+    return powers.pop() if len(powers) == 1 else None
+
+
+def _japanese(token: str, rest: str) -> Decimal | None:
+    """`1億2,000万`: figures, each with its place."""
+    total = Decimal(0)
+    for figures, sign in re.findall(r"([\d,.]+|)([万億兆千]|$)", token + rest):
+        if not figures:
+            if sign:
+                return None
+            continue
+        part = read_figures(figures, "ja")
+        if part is None:
+            return None
+        total += part * (1000 if sign == "千" else KANJI_SCALES.get(sign, 1))
+    return total
+
+
+_BEHIND_WORDS = r"\s*(?:\(\s*[^)]{1,30}\)\s*)?(?:(?:d[e']|di|d\u2019|of)\s*)?"
+
+
+@cache
+def _behind_words() -> re.Pattern[str]:
+    names, codes = _alternatives(set(currency_names())), "|".join(sorted(currency_codes() - _WORDS_TOO))
+    return re.compile(
+        rf"{_BEHIND_WORDS}(?:(?P<name>{names})(?!\w)|(?P<code>(?-i:{codes}))(?!\w)|(?P<sign>[€]))", re.IGNORECASE
+    )
+
+
+def _in_words(text: str, language: str | None) -> Iterator[tuple[int, int, Money | None]]:
+    """`deux mille euros`, `五万円`: numbers in words before a currency."""
+    for each in find_numerals(text, language):
+        if (match := _behind_words().match(text, each.end)) is not None:
+            currency = _currency({"sign": None, **match.groupdict()}, language)
+            before = text[max(0, each.start - 1) : each.start]
+            value = (
+                None
+                if currency is None or before.isdigit()
+                else Money(each.start, match.end(), currency, Decimal(each.value))
+            )
+            yield each.start, match.end(), value

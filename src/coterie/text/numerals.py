@@ -1,0 +1,417 @@
+"""Number words: `one hundred eighty`, `dreißig`, `quatre-vingt-dix`, `cento e oitenta`, `三十`.
+
+A language spells the numbers below 1000 by a few rules; `_SPELLERS` has them. What they spell, without spaces and
+hyphens, is looked up, so glued words (`einhundertachtzig`) and parted ones read alike. Above that, words for a thousand
+and a million multiply what stands before them. Words that do not make up one number are none.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from coterie.text.language import base
+
+
+class Numeral(NamedTuple):
+    """A number in words: `text[start:end]`."""
+
+    start: int
+    end: int
+    value: int
+
+
+class _Words(NamedTuple):
+    """The words of a language."""
+
+    small: str
+    """0 to 19, or as far as they are one word."""
+    ten: str
+    """20 to 90."""
+    hundred: str
+    scales: Mapping[str, int]
+    joins: tuple[str, ...]
+    """What may stand between the words of one number."""
+
+    @property
+    def ones(self) -> list[str]:
+        """0 to 19."""
+        return self.small.split()
+
+    @property
+    def tens(self) -> list[str]:
+        """20 to 90."""
+        return self.ten.split()
+
+
+_EN = _Words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen",
+    "twenty thirty forty fifty sixty seventy eighty ninety",
+    "hundred",
+    {"thousand": 10**3, "million": 10**6, "billion": 10**9},
+    ("and",),
+)
+_DE = _Words(
+    "null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
+    "achtzehn neunzehn",
+    "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig",
+    "hundert",
+    {"tausend": 10**3, "millionen": 10**6, "million": 10**6, "milliarden": 10**9, "milliarde": 10**9},
+    ("und",),
+)
+_FR = _Words(
+    "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dixsept dixhuit "
+    "dixneuf",
+    "vingt trente quarante cinquante soixante",
+    "cent",
+    {"mille": 10**3, "millions": 10**6, "million": 10**6, "milliards": 10**9, "milliard": 10**9},
+    ("et",),
+)
+_ES = _Words(
+    "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete "
+    "dieciocho diecinueve veinte veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiete "
+    "veintiocho veintinueve",
+    "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
+    "ciento",
+    {"mil": 10**3, "millones": 10**6, "millón": 10**6},
+    ("y",),
+)
+_PT = _Words(
+    "zero um dois três quatro cinco seis sete oito nove dez onze doze treze catorze quinze dezasseis dezassete dezoito "
+    "dezanove",
+    "vinte trinta quarenta cinquenta sessenta setenta oitenta noventa",
+    "cento",
+    {"mil": 10**3, "milhões": 10**6, "milhão": 10**6},
+    ("e",),
+)
+_IT = _Words(
+    "zero uno due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici "
+    "diciassette diciotto diciannove",
+    "venti trenta quaranta cinquanta sessanta settanta ottanta novanta",
+    "cento",
+    {"mille": 10**3, "mila": 10**3, "milioni": 10**6, "milione": 10**6, "miliardi": 10**9, "miliardo": 10**9},
+    ("e",),
+)
+_NL = _Words(
+    "nul een twee drie vier vijf zes zeven acht negen tien elf twaalf dertien veertien vijftien zestien zeventien "
+    "achttien negentien",
+    "twintig dertig veertig vijftig zestig zeventig tachtig negentig",
+    "honderd",
+    {"duizend": 10**3, "miljoen": 10**6, "miljard": 10**9},
+    ("en",),
+)
+
+
+# --- The numbers below 1000, each in all its spellings ---------------------------------------------
+
+
+def _below_hundred_en(n: int) -> list[str]:
+    ten, one = divmod(n, 10)
+    return [_EN.ones[n]] if n < 20 else [_EN.tens[ten - 2] + (_EN.ones[one] if one else "")]
+
+
+def _below_hundred_de(n: int) -> list[str]:
+    ten, one = divmod(n, 10)
+    if n < 20:
+        return ["ein", "eins", "eine", "einen", "einem", "einer", "eines"] if n == 1 else [_DE.ones[n]]
+    return [(_DE.ones[one] + "und" if one else "") + _DE.tens[ten - 2]]
+
+
+def _below_hundred_nl(n: int) -> list[str]:
+    ten, one = divmod(n, 10)
+    return [_NL.ones[n]] if n < 20 else [(_NL.ones[one] + "en" if one else "") + _NL.tens[ten - 2]]
+
+
+def _below_hundred_fr(n: int) -> list[str]:
+    if n == 1:
+        return ["un", "une"]
+    if n < 20:
+        return [_FR.ones[n]]
+    ten, one = divmod(n, 10)
+    swiss = {7: "septante", 8: "huitante", 9: "nonante"}
+    found = [swiss[ten] + ("" if not one else "etun" if one == 1 else _FR.ones[one])] if ten in swiss else []
+    if ten < 7:
+        return [*found, _FR.tens[ten - 2] + ("" if not one else "etun" if one == 1 else _FR.ones[one])]
+    if ten == 7:
+        return [*found, "soixante" + ("etonze" if one == 1 else _FR.ones[10 + one])]
+    rest = n - 80
+    return [*found, "quatrevingt" + ("s" if not rest else _FR.ones[rest]), *(["quatrevingt"] if not rest else [])]
+
+
+def _below_hundred_es(n: int) -> list[str]:
+    if n < 30:
+        word = _ES.ones[n]
+        return [word, word[:-1], word[:-1] + "a"] if n in {1, 21} else [word]
+    ten, one = divmod(n, 10)
+    heads = _below_hundred_es(one) if one else [""]
+    return [_ES.tens[ten - 2] + ("y" + head if one else "") for head in heads]
+
+
+def _below_hundred_pt(n: int) -> list[str]:
+    brazil = {14: ["quatorze"], 16: ["dezesseis"], 17: ["dezessete"], 19: ["dezenove"], 1: ["uma"], 2: ["duas"]}
+    if n < 20:
+        return [_PT.ones[n], *brazil.get(n, [])]
+    ten, one = divmod(n, 10)
+    return [_PT.tens[ten - 2] + ("e" + head if one else "") for head in (_below_hundred_pt(one) if one else [""])]
+
+
+def _below_hundred_it(n: int) -> list[str]:
+    if n < 20:
+        return ["uno", "un", "una"] if n == 1 else [_IT.ones[n]]
+    ten, one = divmod(n, 10)
+    word = _IT.tens[ten - 2]
+    if one in {1, 8}:
+        return [word[:-1] + _IT.ones[one], *([word[:-1] + "un"] if one == 1 else [])]
+    return [word + (_IT.ones[one] if one else ""), *([word + "tré"] if one == 3 else [])]
+
+
+_HUNDRED = {
+    "en": "hundred onehundred ahundred",
+    "de": "hundert einhundert",
+    "es": "ciento cien",
+    "pt": "cento cem",
+    "fr": "cent",
+}
+_HUNDREDS_ES = {5: "quinientos", 7: "setecientos", 9: "novecientos"}
+_HUNDREDS_PT = "cento duzentos trezentos quatrocentos quinhentos seiscentos setecentos oitocentos novecentos"
+_BELOW: Mapping[str, Callable[[int], list[str]]] = {
+    "en": _below_hundred_en,
+    "de": _below_hundred_de,
+    "fr": _below_hundred_fr,
+    "es": _below_hundred_es,
+    "pt": _below_hundred_pt,
+    "it": _below_hundred_it,
+    "nl": _below_hundred_nl,
+}
+_WORDS: Mapping[str, _Words] = {"en": _EN, "de": _DE, "fr": _FR, "es": _ES, "pt": _PT, "it": _IT, "nl": _NL}
+
+
+def _hundreds(language: str, hundred: int) -> list[str]:
+    """The words for 100, 200, ... before what follows them."""
+    words = _WORDS[language]
+    one = "" if hundred == 1 else words.ones[hundred]
+    if hundred == 1 and language in _HUNDRED:
+        return _HUNDRED[language].split()
+    if language == "fr":
+        return [f"{one}cent", f"{one}cents"]
+    many = {"es": _HUNDREDS_ES.get(hundred, f"{one}cientos"), "pt": _HUNDREDS_PT.split()[hundred - 1]}.get(language)
+    return [one + words.hundred] if many is None else [many, f"{many[:-2]}as"]
+
+
+def _spell(language: str, n: int) -> Iterator[str]:
+    """Every spelling of a number below 1000, without spaces and hyphens."""
+    hundred, rest = divmod(n, 100)
+    if not hundred:
+        yield from _BELOW[language](rest)
+        return
+    joins = {"en": ("", "and"), "de": ("", "und"), "pt": ("e",), "nl": ("", "en")}.get(language, ("",))
+    for head in _hundreds(language, hundred):
+        if not rest:
+            yield head
+        else:
+            yield from (head + join + tail for join in joins for tail in _BELOW[language](rest))
+            if language == "it" and (rest == 8 or rest // 10 == 8):
+                yield from (head[:-1] + tail for tail in _BELOW[language](rest))
+
+
+@cache
+def _lexicon(language: str) -> Mapping[str, int]:
+    """The numbers below 2000 by their spellings; those from 1100 as `fifteen hundred`."""
+    found = {_fold(word): n for n in range(1000) for word in _spell(language, n)}
+    if language in {"en", "de", "nl"}:
+        for n in range(11, 20):
+            for rest in range(100):
+                tails = [""] if not rest else _BELOW[language](rest)
+                found |= {_fold(_WORDS[language].ones[n] + _WORDS[language].hundred + t): 100 * n + rest for t in tails}
+    return found
+
+
+def _fold(word: str) -> str:
+    """A word in small letters without marks, spaces and hyphens."""
+    plain = unicodedata.normalize("NFKD", word.casefold().replace("ö", "oe").replace("ü", "ue"))
+    return re.sub(r"[\s\u00ad-]|[\u0300-\u036f]", "", plain).replace("fuenf", "funf").replace("zwoelf", "zwolf")
+
+
+@cache
+def _scales(language: str) -> Mapping[str, int]:
+    return {_fold(word): value for word, value in _WORDS[language].scales.items()}
+
+
+@lru_cache(maxsize=8192)
+def _read(word: str, language: str) -> int | None:
+    """The number that folded words are, or None."""
+    known = _lexicon(language)
+    if word in known:
+        return known[word]
+    for scale, value in sorted(_scales(language).items(), key=lambda item: (-item[1], -len(item[0]))):
+        head, found, tail = word.partition(scale)
+        if not found:
+            continue
+        many = 1 if not head or head in {"a", "et", "y", "e"} else _read(head, language)
+        for join in ("", *(_fold(each) for each in _WORDS[language].joins)):
+            if tail and not tail.startswith(join):
+                continue
+            rest = 0 if not tail else _read(tail[len(join) :], language)
+            if many is not None and rest is not None and 0 < many < value and rest < value:
+                return many * value + rest
+    return None
+
+
+# --- In a text -----------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[^\W\d_]+(?:\u00ad[^\W\d_]+)*")
+_HYPHENS = frozenset("-\u2010\u2011")
+_MOST = 16
+"""Words of one number."""
+_LONGEST_WORD, _LONGEST_PIECE = 80, 20
+_LONGEST = 160
+"""Letters of one number."""
+
+
+@cache
+def _pieces(language: str) -> frozenset[str]:
+    """The words of which numbers are made, glued or not."""
+    words = _WORDS[language]
+    return _lexicon_words(language) | {_fold(each) for each in (*words.scales, *words.joins)}
+
+
+def _is_glued(word: str, pieces: frozenset[str]) -> bool:
+    """Whether a word is made of pieces only. Linear: every place is reached once."""
+    if len(word) > _LONGEST_WORD:
+        return False
+    reached = {0}
+    for start in range(len(word)):
+        if start in reached:
+            reached |= {end for end in range(start + 1, start + _LONGEST_PIECE) if word[start:end] in pieces}
+    return len(word) in reached
+
+
+@cache
+def _lexicon_words(language: str) -> frozenset[str]:
+    """The words of which the numbers below 1000 are glued."""
+    small = {_fold(each) for n in range(100) for each in _BELOW[language](n)}
+    heads = {_fold(each) for n in range(1, 10) for each in _hundreds(language, n)}
+    return frozenset(small | heads | {_fold(_WORDS[language].hundred), "quatre", "vingt", "vingts", "cents", "cent"})
+
+
+def find_numerals(text: str, language: str | None = None) -> list[Numeral]:
+    """The numbers in words of a text, in order, the longest at each place.
+
+    With an unknown language, words that are a number in one of the known languages, and no other number in another.
+    """
+    tag = base(language)
+    if tag:
+        return list(_find(text, tag)) if tag in _WORDS else _find_kanji(text) if tag == "ja" else []
+    return _agreed([_find_kanji(text), *(list(_find(text, each)) for each in _WORDS)])
+
+
+def _agreed(found: Iterable[list[Numeral]]) -> list[Numeral]:
+    """Of what several languages read, the longest at each place, where no other reads another number there."""
+    best: dict[int, set[Numeral]] = {}
+    for numerals in found:
+        for each in numerals:
+            same = best.setdefault(each.start, set())
+            longest = max((other.end for other in same), default=0)
+            if each.end >= longest:
+                best[each.start] = {other for other in same if other.end == each.end} | {each}
+    single = [next(iter(each)) for _, each in sorted(best.items()) if len(each) == 1]
+    kept: list[Numeral] = []
+    for each in single:
+        if not kept or each.start >= kept[-1].end:
+            kept.append(each)
+    return kept
+
+
+def _find(text: str, language: str) -> Iterator[Numeral]:
+    """Numbers at words that may be a number's, each as long as it reads as one."""
+    words = list(_WORD.finditer(text))
+    folded = [_fold(word[0]) for word in words]
+    pieces, joins = _pieces(language), {_fold(each) for each in _WORDS[language].joins}
+    at = 0
+    while at < len(words):
+        end, after, value, glued = at, at + 1, None, ""
+        while end < len(words) and end - at < _MOST and _beside(text, words, at, end, _scales(language)):
+            word = folded[end]
+            if not (_is_glued(word, pieces) or (word == "a" and end == at)) or (end == at and word in joins):
+                break
+            glued, end = glued + word, end + 1
+            if word not in joins and len(glued) <= _LONGEST and (read := _read(glued, language)) is not None:
+                after, value = end, read
+        if value is not None:
+            yield Numeral(words[at].start(), words[after - 1].end(), value)
+        at = after
+
+
+def _beside(text: str, words: list[re.Match[str]], first: int, word: int, scales: Mapping[str, int]) -> bool:
+    """Whether a word goes on with a number: behind a space, a hyphen, or a scale and a comma."""
+    if word == first:
+        return True
+    gap = text[words[word - 1].end() : words[word].start()]
+    return gap.isspace() or gap in _HYPHENS or (gap == ", " and _fold(words[word - 1][0]) in scales)
+
+
+_DIGITS = {
+    sign: n
+    for n, signs in enumerate(
+        (
+            "\u3007零",
+            "一壱",
+            "二弐",
+            "三参",
+            "四",
+            "五",
+            "六",
+            "七",
+            "八",
+            "九",
+        )
+    )
+    for sign in signs
+}
+_SMALL = {"十": 10, "拾": 10, "百": 100, "千": 1000}
+KANJI_SCALES = {"万": 10**4, "億": 10**8, "兆": 10**12}
+_KANJI = re.compile(
+    f"[{''.join(_DIGITS)}{''.join(_SMALL)}][{''.join(_DIGITS)}{''.join(_SMALL)}{''.join(KANJI_SCALES)}]*"
+)
+
+
+def _find_kanji(text: str) -> list[Numeral]:
+    found = ((match, read_kanji(match[0])) for match in _KANJI.finditer(text))
+    return [Numeral(*match.span(), value) for match, value in found if value is not None]
+
+
+def read_kanji(word: str) -> int | None:
+    """The number that Japanese numerals are, in place values (`二〇二四`) or in words (`二千二十四`)."""
+    if all(sign in _DIGITS for sign in word):
+        return int("".join(str(_DIGITS[sign]) for sign in word))
+    total = part = digit = 0
+    for sign in word:
+        if sign in _DIGITS:
+            digit = 10 * digit + _DIGITS[sign]
+        elif sign in _SMALL:
+            part, digit = part + (digit or 1) * _SMALL[sign], 0
+        elif sign in KANJI_SCALES:
+            total, part, digit = total + (part + digit or 1) * KANJI_SCALES[sign], 0, 0
+        else:
+            return None
+    return total + part + digit
+
+
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+
+
+@cache
+def cardinals(language: str, most: int = 12) -> Mapping[str, int]:
+    """The numbers from 0 to `most` by their words, of one word each."""
+    spell = _BELOW.get(base(language))
+    return {} if spell is None else {word: n for n in range(most + 1) for word in spell(n)}
+
+
+@cache
+def english_ordinals() -> Mapping[str, int]:
+    """The ordinals of English from 1 to 12 by their words."""
+    return {word: n for n, word in enumerate(_ORDINALS.split(), 1)}

@@ -1,0 +1,297 @@
+"""Cut a text into sentences, each with its place, in the language of the text.
+
+A sentence ends at `.`, `!`, `?` and the like before white space, where what follows begins like a sentence: a capital
+of any script, a figure, an opening mark (`¿`), a letter of a script without capitals. `。` and the wide forms of the
+others need no white space. The full stop of an abbreviation, an initial, a German ordinal or a clause's number ends
+none. What else ends one (blank lines, list items, table rows, `;`) is the caller's choice. The cost is linear.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Literal, NamedTuple
+
+from coterie.text.language import base
+from coterie.text.locales import months
+
+Lines = Literal["paragraphs", "blocks", "all"]
+"""Which line ends cut: blank lines; also before items of lists and rows of tables; all."""
+
+CLOSING = "\"'\u2019\u201d)]\u00bb\u300d\u300f\uff09"
+"""Marks that belong to the sentence before them."""
+_OPENING = "\"'\u201c\u2018\u201e\u00ab\u2039([\u00bf\u00a1\u300c\u300e\uff08"
+_STOPS = ".!?\u2026\u061f\u06d4\u0964"
+_WIDE_STOPS = "\u3002\uff01\uff1f\uff61"
+
+
+class Span(NamedTuple):
+    """A stretch of a text, in characters: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+class Abbreviations(NamedTuple):
+    """Words whose full stop ends no sentence, in small letters without it."""
+
+    inner: frozenset[str]
+    """Something always follows: `Dr.`, `Nr.`."""
+    last: frozenset[str]
+    """They may end a sentence too; before a capital they do: `etc.`, `a.m.`"""
+
+
+def _words(inner: str, last: str) -> Abbreviations:
+    return Abbreviations(frozenset(inner.split()), frozenset(last.split()))
+
+
+_ABBREVIATIONS: Mapping[str, Abbreviations] = {
+    "en": _words(
+        "inc corp co ltd llc no nos vs mr mrs ms dr prof st sec art jan feb mar apr jun jul aug sep sept oct nov "
+        "dec tel ext max min ca incl excl fig abs vol ed pp approx e.g i.e u.s",
+        "etc a.m p.m °c °f",
+    ),
+    "de": _words(
+        "dr prof hr fr nr abs art str tel evtl ggf inkl exkl zzgl vgl bd gem bzw ca max min z.b d.h u.a i.d.r "
+        "m.b.h o.ä z.t z.zt mio mrd tsd ziff lit bsp geb z d h u i o v s a jan feb mär apr jun jul aug sep sept "
+        "okt nov dez mo di mi do sa so st",
+        "usw etc",
+    ),
+    "fr": _words(
+        "m mm mme mlle dr pr me art p pp cf av bd env tél vol no n° al janv févr avr juil sept oct nov déc st ste ex",
+        "etc",
+    ),
+    "es": _words(
+        "sr sra srta sres dr dra d dña ud uds art arts núm pág págs p.ej tel teléf aprox avda av nº vol cap ee.uu "
+        "dpto prof ing lic ltda c p",
+        "etc",
+    ),
+    "pt": _words(
+        "sr sra srs dr dra exmo exma art arts n.º nº pág págs tel aprox av vol cap prof eng ltda p.ex",
+        "etc",
+    ),
+    "it": _words(
+        "sig sigg sig.ra dott dott.ssa ing avv prof art artt n pag pagg tel ca s.p.a s.r.l vol cap es p.es d.lgs "
+        "c.d geom",
+        "ecc etc",
+    ),
+    "nl": _words(
+        "dhr mevr mw dr mr ing drs ir prof art nr blz bijv d.w.z o.a ca tel t.a.v m.b.t n.v b.v st incl excl max min",
+        "enz etc",
+    ),
+}
+_INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*")
+"""`J`, `z.B`, `U.S`"""
+_LAST_WORD = re.compile(r"[^\W_][\w.°º]*$|°[^\W\d_]$")
+_NUMBERING = re.compile(r"\s*[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)[.)\]]+\s*", re.IGNORECASE)
+"""A clause's number is no sentence of its own."""
+_LONGEST_NUMBERING, _LONGEST_ABBREVIATION, _AHEAD = 16, 12, 40
+_ORDINAL = re.compile(r"(?:(?P<before>[^\W\d_]+|\u00a7)\s+)?\d{1,2}\.$")
+_BEFORE_ORDINAL = frozenset(
+    ["der", "die", "das", "dem", "den", "des", "jeder", "jedes", "jede", "artikel", "nr", "abs", "absatz", "§"]
+)
+_NEXT_WORD = re.compile(r"\s*(?P<word>\w+)")
+_HOUR_GOES_ON = re.compile(
+    r"\s*(?:[^A-Z]|[A-Z][^a-z]|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+    r"|(?:\w+\s+){1,3}[Tt]ime\b)"
+)
+"""Behind "5 p.m.": a day, a month or a time zone."""
+_SAID = re.compile(r"[とっのはがをに]")
+_NOT_SAID = rf"(?!{_SAID.pattern})"
+"""Behind a quotation in Japanese: the sentence goes on with who said it."""
+_PICTURES = re.compile(r"[\u2600-\u27bf\U0001f000-\U0001faff]")
+
+
+@cache
+def abbreviations(language: str | None) -> Abbreviations:
+    """Those of a language; English where it is unknown, those of all languages where it has no table."""
+    tag = base(language) or "en"
+    if tag in _ABBREVIATIONS:
+        return _ABBREVIATIONS[tag]
+    tables = _ABBREVIATIONS.values()
+    return Abbreviations(frozenset().union(*(t.inner for t in tables)), frozenset().union(*(t.last for t in tables)))
+
+
+def sentences(
+    text: str,
+    *,
+    language: str | None = None,
+    lines: Lines = "paragraphs",
+    clauses: bool = False,
+    longest: int | None = None,
+    start: int = 0,
+    end: int | None = None,
+) -> list[Span]:
+    """Cut a text, or a part of it, into sentences without the white space around them.
+
+    Args:
+        text: Any text. Every character of it that is not white space is in one of the sentences.
+        language: Its language; None for unknown, which is taken for English.
+        lines: Which line ends cut.
+        clauses: Whether `;` and `:` end a sentence, too.
+        longest: Characters of the longest sentence; a longer one is cut at white space.
+        start: Where to begin.
+        end: Where to stop; None for the end of the text.
+    """
+    end = len(text) if end is None else end
+    found: list[Span] = []
+    begin = start
+    for stop in _stops(lines, clauses).finditer(text, start, end):
+        if _ends(text, begin, stop, language):
+            found += strip_span(text, begin, stop.end(), longest)
+            begin = stop.end()
+    return [*found, *strip_span(text, begin, end, longest)]
+
+
+@cache
+def _stops(lines: Lines, clauses: bool) -> re.Pattern[str]:  # noqa: FBT001 - of a cache
+    """Where a sentence may end: behind its mark, up to the next one."""
+    breaks = {
+        "paragraphs": r"\n[ \t\r\f\v]*\n\s*",
+        "blocks": r"\n\s*\n\s*"
+        r"|\n(?=[ \t]*(?:[-*\u2022\u2013]|\(?[0-9a-zA-Z]{1,3}[.)])[ \t])|(?<=\|)[ \t]*\n(?=[ \t]*\|)",
+        "all": r"\n\s*",
+    }[lines]
+    marks, wide = _STOPS + ";:" * clauses, _WIDE_STOPS + "\uff1b\uff1a" * clauses
+    closing = f"[{re.escape(CLOSING)}]*"
+    lost = r"|(?P<lost>(?<=[a-z)\]%][.!?])(?=[A-Z][a-z]))" if lines == "blocks" else ""  # white space that a PDF lost
+    return re.compile(
+        rf"(?P<line>{breaks})|(?<=[{marks}]){closing}(?P<space>\s+)(?=\S){lost}"
+        rf"|(?<=[{wide}])(?P<quoted>{closing})\s*(?=[^\s{wide}{re.escape(CLOSING)}])"
+    )
+
+
+def _ends(text: str, begin: int, stop: re.Match[str], language: str | None) -> bool:
+    """Whether a sentence that began at `begin` ends at a stop."""
+    if stop["line"] is not None or (stop["space"] or "").count("\n") > 1:
+        return True
+    if stop["quoted"] is not None:
+        return not (stop["quoted"] and _SAID.match(text, stop.end()))
+    if stop["space"] is None:  # white space was lost
+        return True
+    return _begins(text, stop.end()) and not _is_inner(text, begin, stop, language)
+
+
+def _begins(text: str, at: int) -> bool:
+    """Whether what stands there begins like a sentence."""
+    for sign in text[at : at + 6]:
+        if sign not in _OPENING:
+            capital = sign.isupper() or sign.istitle() or unicodedata.category(sign) == "Lo"
+            return capital or sign.isdecimal() or _PICTURES.match(sign) is not None
+    return False
+
+
+def _is_inner(text: str, begin: int, stop: re.Match[str], language: str | None) -> bool:
+    """Whether a mark ends no sentence: that of an abbreviation, an ordinal or a clause's number."""
+    end = stop.start()
+    if text[end - 1] != ".":
+        return False
+    if end - begin < _LONGEST_NUMBERING and _NUMBERING.fullmatch(text, begin, end):
+        return True
+    window = text[max(begin, end - 1 - _LONGEST_ABBREVIATION) : end - 1]
+    word = match[0].casefold() if (match := _LAST_WORD.search(window)) else ""
+    inner, last = abbreviations(language)
+    if word in last:
+        dotted = not word.isalpha()
+        return dotted and _HOUR_GOES_ON.match(text, stop.end()) is not None
+    initials = _INITIALS.fullmatch(word) and ("." in word or base(language) in {"", "en"} or window[-1:].isupper())
+    return word in inner or bool(initials) or _is_ordinal(text, stop, language)
+
+
+def _is_ordinal(text: str, stop: re.Match[str], language: str | None) -> bool:
+    """Whether the mark makes an ordinal of a German number: `am 5. März`, `der 3. Platz`."""
+    if base(language) != "de":
+        return False
+    number = _ORDINAL.search(text, max(0, stop.start() - _AHEAD), stop.start())
+    behind = _NEXT_WORD.match(text, stop.end())
+    if number is None or behind is None:
+        return False
+    before = (number["before"] or "").casefold()
+    return behind["word"].casefold() in months() or before in _BEFORE_ORDINAL
+
+
+def strip_span(text: str, start: int, end: int, longest: int | None = None) -> Iterator[Span]:
+    """A stretch without the white space around it, in pieces if it is too long; nothing if it is blank."""
+    while start < end:
+        while start < end and text[start].isspace():
+            start += 1
+        cut = end
+        if longest is not None and end - start > longest:
+            space = max(text.rfind(mark, start + longest // 2, start + longest) for mark in " \n")
+            cut = space if space > start else start + longest
+        last = cut
+        while last > start and text[last - 1].isspace():
+            last -= 1
+        if last > start:
+            yield Span(start, last)
+        start = cut
+
+
+# --- A text that is still being written ------------------------------------------------------------
+
+
+STOP = (
+    rf"[{_STOPS}]+[{re.escape(CLOSING)}]*(?=\s)"
+    rf"|[{_WIDE_STOPS}]+(?=[^{_WIDE_STOPS}{re.escape(CLOSING)}])"
+    rf"|[{_WIDE_STOPS}]+[{re.escape(CLOSING)}]+(?=[^{_WIDE_STOPS}{re.escape(CLOSING)}]){_NOT_SAID}"
+)
+"""The end of a sentence, for patterns that look at nothing behind it but white space."""
+LOOSE_STOP = rf"[{_STOPS};:][)\"']?\s+|[{_WIDE_STOPS}]"
+"""Where a sentence or clause may end in a text that is written without capitals, with the white space behind it."""
+_STREAMED = re.compile(rf"{STOP}|\n+")
+
+
+class SentenceStream:
+    """Cuts a stream into sentences: `feed` it pieces, it gives back each sentence as soon as its end is certain.
+
+    A full stop ends a sentence only when white space follows, so a sentence is certain one token after its last.
+    """
+
+    def __init__(self, language: str | None = None) -> None:
+        """`language` is that of the text."""
+        self._rest = ""
+        self._language = language
+
+    @property
+    def unfinished(self) -> int:
+        """Characters of the sentence whose end has not come yet."""
+        return len(self._rest)
+
+    def feed(self, piece: str) -> list[str]:
+        """The sentences that this piece makes certain, stripped; none is empty."""
+        self._rest += piece
+        done, start = [], 0
+        for match in _STREAMED.finditer(self._rest):
+            sentence = self._rest[start : match.end()]
+            if match.group().startswith("\n") or ends_sentence(sentence, self._language):
+                done.append(sentence.strip())
+                start = match.end()
+        self._rest = self._rest[start:]
+        return [sentence for sentence in done if sentence]
+
+    def close(self) -> list[str]:
+        """What is left at the end of the stream, finished or not."""
+        rest, self._rest = self._rest.strip(), ""
+        return [rest] if rest else []
+
+
+def split_sentences(text: str, language: str | None = None) -> list[str]:
+    """The sentences of a whole text as a stream has them, stripped; none is empty."""
+    stream = SentenceStream(language)
+    return [*stream.feed(text), *stream.close()]
+
+
+def ends_sentence(sentence: str, language: str | None = None) -> bool:
+    """Whether its full stop ends a sentence, and not an abbreviation or a list number ("1."), whatever follows."""
+    if not sentence.rstrip(CLOSING).endswith("."):
+        return True
+    words = sentence[-2 * _AHEAD :].rstrip(".!?" + CLOSING).split()
+    if not words:
+        return False
+    last = words[-1].casefold().lstrip("(\"'")
+    dotted = _INITIALS.fullmatch(last) is not None and ("." in last or base(language) not in {"", "en"})
+    alone = len(words) == 1 and last.isdigit() and len(sentence) <= _AHEAD
+    ordinal = base(language) == "de" and last.isdigit() and len(last) < 3
+    return not (dotted or alone or ordinal or any(last in table for table in abbreviations(language)))

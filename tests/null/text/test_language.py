@@ -1,0 +1,83 @@
+"""The language of short and long texts, and tables of words by language."""
+
+import pytest
+
+from coterie.text.language import LONGEST, base, detect, is_english, language_of
+from coterie.text.negation import count_negations, knows_negation
+from coterie.text.words import terms
+
+SENTENCES = {
+    "en": "How do I reset my PIN?",
+    "de": "Meine Karte wurde gestohlen",
+    "fr": "Je n'ai pas reçu ma carte",
+    "es": "¿Dónde está mi tarjeta?",
+    "pt": "Onde está o meu cartão?",
+    "it": "Dov'è la mia carta?",
+    "nl": "Waar is mijn kaart?",
+    "ja": "カードはどこですか",
+    "zh": "我的卡在哪里",
+    "ko": "카드는 어디에 있나요",
+    "el": "Πού είναι η κάρτα μου;",
+}
+
+
+@pytest.mark.parametrize(("language", "text"), SENTENCES.items())
+def test_a_sentence_tells_its_language(language, text):
+    """Also one of five words."""
+    assert detect(text) == language
+    assert language_of(text, "en") == language
+
+
+@pytest.mark.parametrize("text", ["", "5.000 €", "OK", "hi", "Visa", "https://example.org/karte", "AB-1234", "🙂"])
+def test_what_has_no_words_has_no_language(text):
+    """Unknown is said, and counts as the network's."""
+    assert detect(text) is None
+    assert language_of(text, "de") == "de"
+    assert language_of(text, "en-GB") == "en-GB"
+
+
+@pytest.mark.parametrize("text", ["thanks", "card arrival", "exchange rate", "cancle my crd plese", "whats my balance"])
+def test_short_english_is_english_in_an_english_network(text):
+    """What may be English is, so nothing changes for it."""
+    assert is_english(language_of(text, "en"))
+
+
+def test_a_region_is_kept_for_its_language():
+    """A network in `en-GB` reads English as the British write it, and German as German."""
+    assert language_of(SENTENCES["en"], "en-GB") == "en-GB"
+    assert language_of(SENTENCES["de"], "en-GB") == "de"
+
+
+def test_long_texts_cost_no_more():
+    """Only the beginning is read."""
+    start = SENTENCES["de"] + ". "
+
+    assert detect((start * LONGEST)[:LONGEST] + SENTENCES["en"] * 10_000) == "de"
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "denied"),
+    [
+        ("en", "Dogs are allowed.", "Dogs aren't allowed."),
+        ("de", "Hunde sind erlaubt.", "Hunde sind nicht erlaubt."),
+        ("fr", "Les chiens sont admis.", "Les chiens ne sont pas admis."),
+        ("es", "Se admiten perros.", "No se admiten perros."),
+        ("pt", "Cães são permitidos.", "Cães não são permitidos."),
+        ("it", "I cani sono ammessi.", "I cani non sono ammessi."),
+        ("nl", "Honden zijn toegestaan.", "Honden zijn niet toegestaan."),
+        ("ja", "犬は入れます。", "犬は入れません。"),
+    ],
+)
+def test_a_denial_is_counted_once(language, said, denied):
+    """In French `ne … pas` is one."""
+    assert knows_negation(language)
+    assert count_negations(said, language) == 0
+    assert count_negations(denied, language) == 1
+
+
+def test_words_are_compared_without_small_ones_and_endings():
+    """By language; Japanese by pairs of signs."""
+    assert terms("The fees are payable in 1,500 days") == ["fee", "payabl", "1500", "day"]
+    assert terms("Die Gebühren sind fällig", "de") == ["gebühr", "fällig"]
+    assert terms("東京都", "ja") == ["東京", "京都"]
+    assert base("nb-NO") == base("nn") == "no"
