@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from coterie.accounting.energy import PackageMeter
 from coterie.accounting.meter import CostMeter
 from coterie.accounting.overhead import ProcessOverhead
-from coterie.config.file import Config, LlamaModel, OpenAIModel, load_config
-from coterie.engines.llama import LlamaEngine
+from coterie.config.file import Config, LlamaModel, ModelEntry, RemoteModel, load_config
+from coterie.config.specialists import SpecialistSection
+from coterie.engines.contract import EnginePlace, local_type
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, NotTrained
 from coterie.generalist.generalist import PromptedGeneralist
@@ -33,24 +34,17 @@ from coterie.policy.outcomes import read_outcomes
 from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.detection import Detector
 from coterie.privacy.open import open_detector
-from coterie.protocols import Engine, Meter, Retriever, Specialist, Store, StreamingEngine
+from coterie.protocols import Engine, Meter, OwnsEngines, Retriever, Router, Specialist, Store, StreamingEngine, WarmsUp
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
+from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
 from coterie.routing.explain import Explanation
-from coterie.routing.orders import OrderSense
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.routing.router import LearnedRouter
 from coterie.specialists.artefacts import ADAPTER_FILE, base_of
 from coterie.specialists.on_demand import OnDemand, WeightMemory
 from coterie.store.sqlite import SQLiteStore
-from coterie.tasks.classify.chain import ChainSpecialist
-from coterie.tasks.classify.choices import ChoiceHead
-from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.tasks.classify.prompted import calibrated_on
-from coterie.tasks.extract.model import ExtractSpecialist
-from coterie.tasks.generate.model import GenerateSpecialist
-from coterie.tasks.generate.replies import WriteSpecialist
 from coterie.tasks.loading import card_of, load_specialist
+from coterie.tasks.registry import task_of
 from coterie.text.language import detect
 from coterie.types import Request
 
@@ -121,7 +115,7 @@ class Preview:
     """A network that routes and is not asked: no weights and no models are loaded."""
 
     network: Network
-    router: LearnedRouter
+    router: ExplainsRoutes
 
     async def explain(self, request: Request) -> Explanation:
         """Whom the network would ask, and why. Raises `InputError` where the request cannot be served."""
@@ -143,6 +137,8 @@ async def open_preview(folder: Path | str) -> Preview:
     _check_encoder(versions, encoder)
     specialists = _specialists(config, versions, encoder, {}, budget=0)
     router = _router(config, specialists, versions, encoder)
+    if not isinstance(router, ExplainsRoutes):
+        raise ConfigError(f"router.kind is {config.router.kind!r}, which does not explain its routes.")
     network = Network(
         specialists=specialists,
         router=router,
@@ -241,7 +237,7 @@ def _specialists(
             view_tokens=tokens,
             windows=windows,
         )
-        if memory is None or (models and _asks_model(version)):
+        if memory is None or (models and _asks_model(section, version)):
             specialists[name] = load()
         else:
             card = card_of(name, section, version, view_tokens=tokens)
@@ -259,15 +255,8 @@ def _shelves(
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
-    """Encoders that came with a version and belong to one specialist."""
-    chained = [engine for each in specialists.values() if isinstance(each, ChainSpecialist) for engine in each.engines]
-    return chained + [
-        each.encoder
-        for each in specialists.values()
-        if isinstance(each, ClassifySpecialist | ExtractSpecialist)
-        and each.card.rung == "encoder"
-        and each.encoder is not None
-    ]
+    """Engines that came with a version and belong to one specialist."""
+    return [engine for each in specialists.values() if isinstance(each, OwnsEngines) for engine in each.engines]
 
 
 def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Version]) -> CostQualityPolicy:
@@ -327,9 +316,9 @@ def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
     """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
     for name, version in versions.items():
         section = config.specialists[name]
-        if version.report.get("rung") != "llm" or section.model is None or section.task != "classify":
+        if version.report.get("rung") != "llm" or section.model is None:
             continue
-        now, then = describe_model(config.models[section.model]), calibrated_on(version.files)
+        now, then = describe_model(config.models[section.model]), task_of(section).calibrated_on(version.files)
         if then is not None and then != now:
             raise ArtefactRefused(
                 f"Version {version.version} of {name!r} was calibrated on the answers of {then['name']!r}; model "
@@ -362,7 +351,7 @@ async def open_models(
         ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
-    used = {key for name, key in named.items() if _asks_model(versions[name])} | set(also)
+    used = {key for name, key in named.items() if _asks_model(config.specialists[name], versions[name])} | set(also)
     gate = Gate(ClearancePolicy(), limits, detector=detector)
     engines: dict[str, StreamingEngine] = {}
     for name, model in config.models.items():
@@ -371,25 +360,23 @@ async def open_models(
         adapted = [
             version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
         ]
-        if isinstance(model, OpenAIModel):
+        if isinstance(model, RemoteModel):
             _refuse_adapters(name, adapted)
             engines[name] = gate.open(name, model)
         else:
-            engines[name] = await asyncio.to_thread(_open_llama, name, model, folder, adapted)
+            engines[name] = await asyncio.to_thread(_open_here, name, model, folder, adapted)
     return engines
 
 
-def _asks_model(version: Version) -> bool:
+def _asks_model(section: SpecialistSection, version: Version) -> bool:
     """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
-    worded = version.report.get("task") == "answer" and version.report.get("rung") == "slm"
-    asks = worded or version.report.get("task") == "generate" or version.report.get("rung") == "llm"
-    return asks or base_of(version) is not None
+    return task_of(section).asks_model(version.report) or base_of(version) is not None
 
 
 def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
     for version in adapted:
         raise ConfigError(
-            f"specialists.{version.name}.model is {model!r}, a server; the adapter of {version.name!r} needs a model "
+            f"specialists.{version.name}.model is {model!r}; the adapter of {version.name!r} needs a model "
             "that runs in this process.",
             hint=f"Set `model` of specialists.{version.name} to a [models] entry with engine = 'llama'.",
         )
@@ -397,50 +384,50 @@ def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
 
 async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
     """Fill the slots of the models in this process; remote ones are not asked anything nobody asked."""
-    for specialist in specialists.values():
-        if isinstance(specialist, ClassifySpecialist) and isinstance(specialist.head, ChoiceHead):
-            await specialist.head.warm()
-        elif isinstance(specialist, ExtractSpecialist):
-            await specialist.warm()
-        elif isinstance(specialist, GenerateSpecialist | WriteSpecialist):
-            model = config.models[config.specialists[specialist.card.name].model or ""]
-            if isinstance(model, LlamaModel):
-                await specialist.warm(slots=model.parallel)
+    for name, specialist in specialists.items():
+        model = config.models.get(config.specialists[name].model or "")
+        if isinstance(specialist, WarmsUp) and isinstance(model, LlamaModel):
+            await specialist.warm(slots=model.parallel)
 
 
-def _open_llama(name: str, model: LlamaModel, folder: Path, adapted: Sequence[Version]) -> LlamaEngine:
-    """The model with the adapters of these versions, which were all trained on its very file."""
-    path = locate(model, folder)
+def _open_here(name: str, model: ModelEntry, folder: Path, adapted: Sequence[Version]) -> StreamingEngine:
+    """The model, run in this process, with the adapters of these versions, which were trained on its very file."""
+    kind = local_type(model)
+    if not kind.holds_adapters:
+        _refuse_adapters(name, adapted)
     for version in adapted:
-        if (base := base_of(version)) != (found := checksum_of(path)):
-            raise ArtefactRefused(
-                f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
-                f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
-                hint=f"Train it again: coterie train {version.name}",
-            )
-    # By path: llama.cpp reads a file itself, and the version was verified a moment ago.
+        if isinstance(model, LlamaModel):
+            _check_base(version, name, locate(model, folder))
+    # By path: an engine reads a file itself, and the version was verified a moment ago.
     adapters = {version.name: version.folder / ADAPTER_FILE for version in adapted}
-    return LlamaEngine.configured(name, model, path, adapters=adapters)
+    return kind.open(name, model, EnginePlace(folder=folder, adapters=adapters))
+
+
+def _check_base(version: Version, name: str, path: Path) -> None:
+    if (base := base_of(version)) != (found := checksum_of(path)):
+        raise ArtefactRefused(
+            f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
+            f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
+            hint=f"Train it again: coterie train {version.name}",
+        )
 
 
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
-) -> LearnedRouter:
-    """The router of the champions' profiles; who reads facts is reached through who writes them."""
+) -> Router:
+    """The router that the file names, with the champions' profiles."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()
         if PROFILE_FILE in version.files
     }
-    return LearnedRouter(
+    parts = RouterParts(
         cards={name: specialist.card for name, specialist in specialists.items()},
         profiles=profiles,
         encoder=encoder,
-        false_rejection=config.router.false_rejection,
-        words=encoder.words(),
-        order_sense=OrderSense.bundled(encoder.sha256),
         untrained=_untrained(config, versions),
     )
+    return ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
 
 
 def _generalist(config: Config, models: Mapping[str, StreamingEngine], meter: Meter) -> PromptedGeneralist | None:

@@ -116,6 +116,25 @@ class SpeakingSpecialist(Specialist, Protocol):
 
 
 @runtime_checkable
+class WarmsUp(Protocol):
+    """A specialist whose model is loaded before it is first asked. Called once, when a server starts."""
+
+    async def warm(self, *, slots: int) -> None:
+        """Let the model read what all prompts begin with, in each of its engine's slots."""
+        ...
+
+
+@runtime_checkable
+class OwnsEngines(Protocol):
+    """A specialist with engines that came with its version. The network closes them at shutdown."""
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """Engines that belong to it alone."""
+        ...
+
+
+@runtime_checkable
 class Generalist(Specialist, Protocol):
     """A large model above the specialists that can do more than answer a task. The network asks it last."""
 

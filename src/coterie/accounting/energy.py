@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
 from coterie.config.section import span_ends
 
 POWERCAP = Path("/sys/class/powercap")
@@ -167,7 +167,7 @@ def _gpus(parameters: float) -> int:
     return int(2 ** math.ceil(math.log2(needed)))
 
 
-def remote_joules(model: OpenAIModel, tokens_out: int, milliseconds: float) -> Joules | None:
+def remote_joules(model: RemoteModel, tokens_out: int, milliseconds: float) -> Joules | None:
     """What a remote answer took by the formula; None for a model whose size is not given. Likely is half way."""
     if model.parameters_billion is None or model.joules_per_token is not None:
         return None

@@ -18,7 +18,7 @@ from decimal import Context, Decimal
 from coterie.accounting.energy import PackageMeter, remote_joules
 from coterie.accounting.tokens import fewest_tokens
 from coterie.config.accounting import AccountingSection
-from coterie.config.file import Model, OpenAIModel
+from coterie.config.file import Model, RemoteModel
 from coterie.types import Prompt, Request, Step, Usage
 
 JOULES_PER_TOKEN = 1.0
@@ -64,7 +64,7 @@ class CostMeter:
     ) -> None:
         self._watts = accounting.watts_per_core
         self._cpu_hour = accounting.cpu_hour(os.cpu_count() or 1)
-        self._remote = {name: model for name, model in models.items() if isinstance(model, OpenAIModel)}
+        self._remote = {name: model for name, model in models.items() if isinstance(model, RemoteModel)}
         self._generalist = generalist if generalist in self._remote else None
         self._package, self._clock = package, clock
 
@@ -109,7 +109,7 @@ class CostMeter:
             return replace(usage, joules=float(usage.cpu_seconds * self._watts))
         return replace(usage, joules=float(usage.cpu_seconds * measured), joules_kind="measured")
 
-    def _token_money(self, model: OpenAIModel, usage: Usage) -> Decimal | None:
+    def _token_money(self, model: RemoteModel, usage: Usage) -> Decimal | None:
         prices = model.prices_at(self._clock())
         return token_money(
             Decimal(usage.tokens_in),
@@ -126,7 +126,7 @@ class CostMeter:
         return _MONEY.multiply(_MONEY.divide(Decimal(str(cpu_seconds)), _SECONDS_PER_HOUR), self._cpu_hour)
 
 
-def _there(usage: Usage, model: OpenAIModel) -> Usage:
+def _there(usage: Usage, model: RemoteModel) -> Usage:
     """With the joules of a remote model, estimated."""
     if usage.joules_kind == "measured":
         return usage

@@ -16,8 +16,9 @@ from coterie.errors import InputError
 from coterie.knowledge.documents import Shelf
 from coterie.knowledge.open import open_declared
 from coterie.learning.dataset import Row
+from coterie.learning.evaluate import LookUp
 from coterie.learning.evaluation import Evaluation
-from coterie.tasks.answer.metrics import LookUp, look_up_with
+from coterie.tasks.answer.metrics import look_up_with
 from coterie.tasks.answer.rows import ANSWER, DOCUMENT, QUESTION
 
 

@@ -27,8 +27,7 @@ class PairClassifier(FittedSpecialist):
     'entailed'
     """
 
-    task = "classify"
-    pairs = True
+    task = "pairs"
 
     @classmethod
     def fit(
@@ -54,7 +53,7 @@ class PairClassifier(FittedSpecialist):
         """
         rows = _rows(texts, hypotheses, labels)
         check_several_labels([row["label"] for row in rows])
-        settings: dict[str, Any] = {"task": "classify", "pair_column": _PAIR}
+        settings: dict[str, Any] = {"task": "pairs", "pair_column": _PAIR}
         plan = Plan(
             name=options.get("name", "pairs"),
             settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, overload
 
@@ -26,15 +26,15 @@ from coterie.api.workspace import (
 )
 from coterie.assembly import open_models
 from coterie.config.file import load_config
+from coterie.config.specialists import SpecialistSection
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
-from coterie.learning.evaluate import consult_rows, evaluate
+from coterie.learning.evaluate import LookUp, consult_rows, evaluate
 from coterie.learning.evaluation import Evaluation
-from coterie.learning.reading import read_section
 from coterie.protocols import Specialist
 from coterie.runtime.bridge import run
-from coterie.tasks.answer.metrics import LookUp
 from coterie.tasks.loading import load_specialist
+from coterie.tasks.registry import task_of
 from coterie.types.html import html_table, html_text
 
 
@@ -42,7 +42,6 @@ class FittedSpecialist:
     """A trained specialist in memory. Made by `fit` or `load` of a subclass, never by its constructor."""
 
     task: ClassVar[str]
-    pairs: ClassVar[bool] = False
 
     def __init__(self, stored: StoredSpecialist) -> None:
         self._stored = stored
@@ -141,8 +140,8 @@ class FittedSpecialist:
         return cls(fit_in_workspace(plan, options))
 
     @classmethod
-    def _is_mine(cls, section: Any) -> bool:  # noqa: ANN401 - each task has a section of its own
-        return section.task == cls.task and (getattr(section, "pair_column", None) is not None) == cls.pairs
+    def _is_mine(cls, section: SpecialistSection) -> bool:
+        return section.task == cls.task
 
     @cached_property
     def _specialist(self) -> Specialist:
@@ -181,18 +180,18 @@ class FittedSpecialist:
     def _evaluate(self, rows: Sequence[Mapping[str, object]]) -> Evaluation:
         """Read the rows as its training rows were read, and judge what it says of each."""
         section = self._stored.section.model_copy(update={"group_column": None})  # nothing is split here
+        task = task_of(section)
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
             file = Path(folder, "rows.jsonl")
             write_rows(file, rows)
-            data = read_section(section, file, for_evaluation=True)
+            data = task.read_rows(section, file, for_evaluation=True)
         vectors, truncated = self._encoded(data.rows)
         judged = evaluate(
             self._specialist,
             data.rows,
             vectors=vectors,
             truncated=truncated,
-            seed=section.seed,
-            alike=section.alike,
+            judge=partial(task.judge, section=section, seed=section.seed),
             look_up=self._look_up,
         )
         with threadpool_limits(1, user_api="blas"):

@@ -27,6 +27,7 @@ from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.runtime.bridge import run
 from coterie.runtime.files import copy_file, sole_editor, write_bytes
+from coterie.tasks.contract import Trained
 from coterie.training.train import TrainedSpecialist, store_version, train
 
 Tables = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -54,7 +55,7 @@ class StoredSpecialist:
     config: Config = field(repr=False)
 
     @property
-    def section(self) -> Any:  # noqa: ANN401 - each task has a section of its own
+    def section(self) -> Any:  # noqa: ANN401 - each task has keys of its own
         """Its section of `coterie.toml`."""
         return self.config.specialists[self.name]
 
@@ -158,7 +159,8 @@ def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: b
 def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpecialist:
     registry = open_registry(folder, load_config(folder).registry, signing=True)
     files = {file: stored.version.files[file] for file in stored.version.files if file not in _OWN_FILES}
-    return store_version(registry, name, files, {**stored.version.report, "name": name})
+    report = {**stored.version.report, "name": name}
+    return store_version(registry, name, stored.section, Trained(files=files, report=report))
 
 
 def _described(

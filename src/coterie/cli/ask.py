@@ -208,7 +208,7 @@ def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
             _show_fields(finding)
         if finding.citations and finding.accepted:
             _show_citations(finding)
-        elif finding.task == "answer" and trace.status == "abstained":
+        elif finding.form == "text" and trace.status == "abstained":
             _show_nearest(finding)
         if finding.truncated:
             remark(f"Note: {finding.specialist} read only the beginning: the text is longer than its model's window.")

@@ -170,7 +170,8 @@ def _build(
     from coterie.engines.onnx import OnnxEncoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
     from coterie.knowledge.guard import Given, declared_access
-    from coterie.knowledge.open import open_reranker, open_shelf, shelf_folder
+    from coterie.knowledge.kinds import open_reranker
+    from coterie.knowledge.open import open_shelf, shelf_folder
 
     declared, known = declared_access(config, name), name in config.knowledge
     if not known:

@@ -111,9 +111,9 @@ def say(found: Sequence[Finding], *, named: bool) -> str:
 def attributed(finding: Finding) -> str:
     """A finding with who found it and, where that is a probability, how sure it is."""
     text = finding.text.strip()
-    if finding.task == "classify":
+    if finding.form == "label":
         return f"{_label_in_words(text)} ({finding.specialist}, {how_sure(finding.confidence)})"
-    if finding.task == "extract":
+    if finding.form == "fields":
         text = "; ".join(_field_in_words(line) for line in text.splitlines())
     sources = ", ".join(dict.fromkeys(each.document for each in finding.citations))
     by = f"{finding.specialist}, from {sources}" if sources else finding.specialist
@@ -135,7 +135,7 @@ def guess_of(findings: Sequence[Finding]) -> str:
     if not guesses:
         return ""
     best = max(guesses, key=lambda each: each.confidence)
-    text = _label_in_words(best.text) if best.task == "classify" else best.text.strip()
+    text = _label_in_words(best.text) if best.form == "label" else best.text.strip()
     return f"Best guess, not sure: {text} ({best.specialist}, {how_sure(best.confidence)})"
 
 

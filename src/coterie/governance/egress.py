@@ -1,9 +1,10 @@
 """The egress gate: the only path to an engine outside this process.
 
-No other module of the package imports `OpenAIEngine`; a test holds that. Each prompt is judged before anything of it
-is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or it is
-refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out with
-pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
+An engine that is not `local` is opened here and nowhere else; a test holds that. Each prompt is judged before
+anything of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It
+passes, or it is refused, or, where only the personal data in it is too sensitive and the model's section allows it,
+it goes out with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its
+prompt out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import Any, cast
 
-from coterie.accounting.cards import open_cards
-from coterie.config.file import OpenAIModel
+from coterie.config.file import RemoteModel
+from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.errors import EgressRefused
 from coterie.governance.disguise import Disguised, Undisguisable, disguise, texts_of_prompt
 from coterie.governance.personal import Sighting, sight, worth_a_thread
@@ -28,9 +29,6 @@ from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Policy, StreamingEngine
 from coterie.types import CallContext, Delta, Flow, Label, Output, Prompt, Verdict
-
-if TYPE_CHECKING:
-    from coterie.engines.openai import EngineOptions
 
 PSEUDONYMISED = "egress.pseudonymised"
 
@@ -50,19 +48,16 @@ class Gate:
         self._limits = limits
         self._detector = detector or PatternDetector()
 
-    def open(self, name: str, model: OpenAIModel, **options: Unpack[EngineOptions]) -> StreamingEngine:
-        """The engine for a model of the configuration. It opens no connection before the first allowed prompt.
+    def open(self, name: str, model: RemoteModel, **options: Any) -> StreamingEngine:  # noqa: ANN401 - the engine's own
+        """The engine for a model of the configuration, whoever offers it: no prompt reaches it that is not allowed.
 
         `options` put something in place of the network, the clock and chance: see `OpenAIEngine`.
         """
-        from coterie.engines.openai import OpenAIEngine  # noqa: PLC0415 - a network without remote models needs no HTTP client
-
-        if (cards := open_cards(model.gpus)) is not None:
-            options.setdefault("cards", cards)
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
-        return _GatedEngine(OpenAIEngine(name, model, **options), judge, self._limits)
+        engine = ENGINE_TYPES.load(model.engine).open(name, model, EnginePlace(options=options))
+        return _GatedEngine(engine, judge, self._limits)
 
-    def check(self, name: str, model: OpenAIModel, label: Label) -> None:
+    def check(self, name: str, model: RemoteModel, label: Label) -> None:
         """Whether data of this label could go to a model at all, asked before work that would all be refused.
 
         Raises:
@@ -95,7 +90,7 @@ class _Judge:
     policy: Policy
     detector: Detector
     name: str
-    model: OpenAIModel
+    model: RemoteModel
 
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""

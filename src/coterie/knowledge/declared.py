@@ -8,7 +8,8 @@ from coterie.config.file import Config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.knowledge.build import BuildProgress, Indexed, build_index
 from coterie.knowledge.guard import declared_access
-from coterie.knowledge.open import open_reranker, open_shelf, shelf_folder
+from coterie.knowledge.kinds import open_reranker
+from coterie.knowledge.open import open_shelf, shelf_folder
 from coterie.knowledge.sources import find_files
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coterie.config.file import LlamaModel
+from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
 from coterie.learning.measure import finish
@@ -20,7 +21,7 @@ FIRST, STORED = "first", "stored"
 
 
 def tune_parts(
-    job: Job,
+    job: Job[SpecialistSection],
     base: CausalBase,
     parts: Mapping[str, Sequence[TokenPair]],
     *,

@@ -250,7 +250,9 @@ class Pipeline(ABC):
         except BaseException:  # who asked is gone: there is no finding, and what was spent was spent
             state.steps += map(self.meter.price, charged((), card.name, bill))
             raise
-        return self._priced(replace(finding, task=card.task, steps=charged(finding.steps, card.name, bill)))
+        return self._priced(
+            replace(finding, task=card.task, form=card.form, steps=charged(finding.steps, card.name, bill))
+        )
 
     def _priced(self, finding: Finding) -> Finding:
         return replace(finding, steps=tuple(map(self.meter.price, finding.steps)))

@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from coterie.accounting.overhead import OVERHEAD
-from coterie.config.file import Model, OpenAIModel
+from coterie.config.file import Model, OpenAIModel, RemoteModel
 from coterie.types import Settlement, Step, Trace, Usage, total_usage
 
 if TYPE_CHECKING:
@@ -106,10 +106,12 @@ class SpanMaker:
             "coterie.engine": step.engine,
         }
         kind = SpanKind.INTERNAL
+        if isinstance(model, RemoteModel):
+            about["gen_ai.provider.name"] = model.engine
+            kind = SpanKind.CLIENT
         if isinstance(model, OpenAIModel):
             place = urlsplit(model.base_url)
-            about |= {"gen_ai.provider.name": "openai", "server.address": place.hostname, "server.port": _port(place)}
-            kind = SpanKind.CLIENT
+            about |= {"server.address": place.hostname, "server.port": _port(place)}
         failed = _gave_nothing(step)
         about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)

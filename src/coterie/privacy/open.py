@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from coterie.config.privacy import PrivacySection
+from coterie.privacy.contract import DETECTOR_TYPES
 from coterie.privacy.detection import Detector
-from coterie.privacy.names import NameDetector, load_model
-from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.presidio import PresidioDetector
 
 
 def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
@@ -22,8 +20,4 @@ def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
         ExtraMissing: it needs a package.
         ArtefactRefused: the model's file is not what its checksum says.
     """
-    if section.detector == "presidio":
-        return PresidioDetector()
-    if section.detector == "names":
-        return NameDetector(load_model(folder / section.model)) if section.model else NameDetector.bundled()
-    return PatternDetector()
+    return DETECTOR_TYPES.load(section.detector).open(section, folder)

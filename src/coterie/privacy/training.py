@@ -16,13 +16,12 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from coterie.errors import DataError
-from coterie.learning.sequence import ChainFit, fit_chain
+from coterie.learning.sequence import ChainFit, fit_chain, numbered
 from coterie.privacy.annotated import AnnotatedText, SpanFigures, kinds_of, measure_detector
 from coterie.privacy.detection import PersonalData
 from coterie.privacy.names import NAME_KINDS, ChainModel, NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.privacy.words import Lexicon, TaggedWord, read_words, text_features
-from coterie.tasks.extract.tagging import numbered
 
 AT_LEAST = 2
 """Times that a feature occurs."""

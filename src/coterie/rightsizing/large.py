@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,14 +20,14 @@ from coterie.engines.unicode import estimate_tokens
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.learning.judging import judge, judge_rows
 from coterie.learning.progress import Progress
 from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000
 from coterie.rightsizing.verdict import figure
 from coterie.runtime.codec import to_json
 from coterie.tasks.classify.prompted import match_label
-from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, TaskKind
+from coterie.tasks.contract import TaskType
+from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt
 
 # --- Answers of a large model on file: read and written.
 #
@@ -142,7 +142,7 @@ class HeldOutRows:
     rows: Sequence[Row]
     numbers: Sequence[int]
     """Number of each row in its file, from 1."""
-    task: TaskKind
+    task: TaskType[Any]
     labels: Sequence[str]
     multi_label: bool
     measure: str
@@ -190,7 +190,7 @@ def judge_answers(
             "auc needs both.",
             hint="Record answers to more rows.",
         )
-    evaluation, cases = judge(asked, findings, task=held.task), judge_rows(asked, findings, task=held.task)
+    evaluation, cases = held.task.judge(asked, findings), held.task.cases(asked, findings)
     return LargeRow(
         name=name,
         source=source,
@@ -226,7 +226,7 @@ def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, Re
 def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
     """An answer as a finding; its value is None when it is none of the labels."""
     value: str | float | tuple[str, ...] | None
-    if held.task == "score":
+    if held.task.form == "number":
         value = _probability(answer)
     elif held.multi_label:
         value = _several(answer, held.labels)
@@ -359,7 +359,7 @@ def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAns
 
 def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
     """Instruction and examples: what every prompt begins with."""
-    if held.task == "score":
+    if held.task.form == "number":
         told = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
     else:
         how = "the labels that fit, separated by |" if held.multi_label else "the one label that fits"

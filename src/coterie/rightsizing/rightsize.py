@@ -26,6 +26,7 @@ from coterie.rightsizing.bench import NAME, Bench, Probe, Rows, chain_curve
 from coterie.rightsizing.probe import probe as probe_alone
 from coterie.rightsizing.result import Comparison, Conditions, LargeRow, RightSizing, RungRow
 from coterie.rightsizing.verdict import decide, difference
+from coterie.tasks.registry import task_of
 from coterie.training.rungs import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.checkpoints import Checkpoints
 
@@ -69,7 +70,7 @@ def rightsize(
         EgressRefused, EngineError, Overloaded: the model of the rung `llm` could not be asked.
     """
     progress = progress or Silent()
-    _check(rows, encoder, large)
+    _check(rows, large)
     checkpoints = None if keep is None else Checkpoints(folder=keep / CHECKPOINTS_FOLDER)
     trained = _train(rows, encoder, progress, model=model, asked=asked, checkpoints=checkpoints)
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
@@ -115,9 +116,7 @@ def _train(
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
     """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
-    if rows.section.pair_column is not None:
-        return None  # of a pair no text is encoded as a whole
-    if rows.section.task == "extract":  # it encodes sentences, not texts
+    if not task_of(rows.section).encodes_texts:
         return None
     texts = rows.held_out.texts
     progress.start(f"{NAME}: encode held-out rows", len(texts))
@@ -126,13 +125,14 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
     return vectors
 
 
-def _check(rows: Rows, encoder: TextEncoder, large: LargeRow | None) -> None:
+def _check(rows: Rows, large: LargeRow | None) -> None:
     """Refuse what cannot be done before time is spent on it."""
-    if large is not None and rows.section.task == "extract":
+    if large is not None and task_of(rows.section).form not in {"label", "number"}:
         raise InputError(
-            "Asked to put a large model beside an 'extract' specialist.", hint="It is for labels and scores."
+            f"Asked to put a large model beside a specialist of task {rows.section.task!r}.",
+            hint="It is for labels and scores.",
         )
-    possible = possible_rungs(rows.section, rows.train, encoder)
+    possible = possible_rungs(rows.section, rows.train)
     if odd := [rung for rung in rows.section.rungs or () if rung not in possible]:
         raise InputError(
             f"Asked for rung {odd[0]!r}; a {rows.section.task!r} of rows like these has {', '.join(possible)}."

@@ -34,7 +34,7 @@ _FEWEST = 10  # answers of a bin that is drawn
 
 def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figure:
     """A measure of an evaluation with its interval, worked out from the cases where the evaluation has none."""
-    value = getattr(evaluation, measure)
+    value = evaluation.figure(measure)
     if value is None:
         return Figure(float("nan"), Interval(float("nan"), float("nan")))
     if measure in evaluation.intervals:

@@ -73,7 +73,7 @@ def _route(route: Route, scrub: _Scrubber) -> Route:
 
 
 def _finding(finding: Finding, scrub: _Scrubber) -> Finding:
-    labels = finding.task == "classify"
+    labels = finding.form == "label"
     return replace(
         finding,
         text=_length(finding.text),
@@ -186,7 +186,7 @@ def _contents(trace: Trace) -> Iterator[str]:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
         yield from (citation.text for citation in finding.citations)
         yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
-        if finding.task not in ("classify", "score"):
+        if finding.form not in {"label", "number"}:
             yield finding.text
             yield from (fact.value for fact in finding.facts if isinstance(fact.value, str))
 
@@ -206,7 +206,7 @@ def _names(trace: Trace) -> Iterator[str]:
 
 
 def _evidence_names(finding: Finding) -> Iterable[str]:
-    labels = finding.task == "classify"
+    labels = finding.form == "label"
     chosen = finding.value if isinstance(finding.value, tuple) else (str(finding.value),)
     named = [e.name for e in finding.evidence if labels or e.kind != "alternative"]
     return [*named, *chosen] if labels else named

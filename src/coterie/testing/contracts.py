@@ -398,7 +398,9 @@ async def _check_sessions(store: Store) -> None:
 async def _check_kinds(store: Store) -> None:
     """Every kind of content comes back as it was."""
     passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
-    found = FindingSummary(specialist="triage", task="classify", text="greeting", confidence=0.9, accepted=True)
+    found = FindingSummary(
+        specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
+    )
     entries = tuple(_entry(content, "triage") for content in (passage, found, Retraction(name="intent")))
     await store.settle(Settlement(trace=_trace("k1", session="kinds", time=_TIME + 10), entries=entries))
     kept = (await store.context("kinds", "acme")).entries

@@ -22,6 +22,7 @@ from coterie.types.call import (
 )
 from coterie.types.context import (
     CONTENT_KINDS,
+    AnswerForm,
     Content,
     Context,
     ContextView,
@@ -52,6 +53,7 @@ __all__ = [
     "Allowance",
     "Amount",
     "Answer",
+    "AnswerForm",
     "AuditEvent",
     "Bill",
     "CallContext",

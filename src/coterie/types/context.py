@@ -11,8 +11,11 @@ from coterie.types.label import Label
 Scalar = str | int | float | bool | None
 """A value of one column of structured input, or of a fact."""
 
-TaskKind = Literal["classify", "score", "extract", "answer", "generate"]
-"""What a specialist does: name labels, give a probability, find typed fields, answer from documents, or write text."""
+TaskKind = str
+"""The name of a task: `classify`, `pairs`, `score`, `extract`, `answer`, `generate`, or one that a plug-in adds."""
+
+AnswerForm = Literal["label", "number", "fields", "text"]
+"""What a value is: a name that the network's owner chose, a figure, quoted fields, or free text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,8 @@ class FindingSummary:
     accepted: bool
     guess: str = ""
     """What it would have said, where it abstained; for the generalist, who is told the doubt with it."""
+    form: AnswerForm = "text"
+    """What the value is."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from coterie.types.context import Fact, Scalar, TaskKind
+from coterie.types.context import AnswerForm, Fact, Scalar, TaskKind
 from coterie.types.label import Label
 from coterie.types.usage import Usage
 
@@ -94,7 +94,9 @@ class Finding:
     impersonal: Label | None = None
     """What the label would be without the personal data in what it was made of; None for the same."""
     task: TaskKind | None = None
-    """What made the value, and so whether its strings are labels or free text; None counts as free text."""
+    """What made the value."""
+    form: AnswerForm = "text"
+    """What the value is, and so whether its strings are labels or content that a trace must not keep."""
     evidence: tuple[Evidence, ...] = ()
     fields: tuple[Field, ...] = ()
     """What an `extract` specialist looked for, in the order of its fields; each of several values is an entry."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from coterie.types.context import TaskKind
+from coterie.types.context import AnswerForm, TaskKind
 from coterie.types.finding import Step
 from coterie.types.label import Label
 from coterie.types.request import Rung
@@ -32,6 +32,10 @@ class SpecialistCard:
     """Names of the facts it may add."""
     columns: tuple[str, ...] = ()
     """Columns of structured input it was trained on."""
+    form: AnswerForm = "text"
+    """What its values are; each of its findings gets it."""
+    guards_columns: bool = False
+    """What it does not read of structured input, such as a protected attribute, nobody in its place gets."""
     knowledge: tuple[str, ...] = ()
     """`[knowledge]` keys of the shelves it reads: passages found there are in its view."""
     passages: int = 8

@@ -176,7 +176,7 @@ def test_sigint_to_a_process():
     """A process that gets SIGINT while it works ends with 130, without a traceback."""
     code = """
 import signal, sys
-import coterie.config
+import coterie.config.file
 from coterie.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have ignored it

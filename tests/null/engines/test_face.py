@@ -11,7 +11,7 @@ HEAVY = ("onnxruntime", "xllamacpp", "httpx", "tokenizers", "sklearn", "scipy", 
     [
         "import coterie.engines.batching",
         "import coterie.models.locate",
-        "import coterie.governance.budgets",
+        "import coterie.limits.limits",
         "from coterie.engines.llama import LlamaEngine",
         "from coterie.engines.batching import Batcher; from coterie.engines.unicode import estimate_tokens",
     ],

@@ -25,7 +25,7 @@ def test_default():
 def test_names():
     """Names can be asked for, with nothing installed; what is not known is refused."""
     assert isinstance(open_detector(PrivacySection(detector="names")), NameDetector)
-    with pytest.raises(ConfigError, match=r"privacy\.detector"):
+    with pytest.raises(ConfigError, match="There is no detector"):
         parse_config('[privacy]\ndetector = "magic"')
 
 

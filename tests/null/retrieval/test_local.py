@@ -175,9 +175,9 @@ async def test_taken_away_text_is_in_no_file(shelf, document, tmp_path):
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("_local.build_keywords", OSError(28, "No space left on device")),
-        ("_keyword._build", ValueError("Failed to open file for write: No space left on device")),
-        ("_rows.put", sqlite3.OperationalError("database or disk is full: No space left")),
+        ("local.build_keywords", OSError(28, "No space left on device")),
+        ("keyword._build", ValueError("Failed to open file for write: No space left on device")),
+        ("rows.put", sqlite3.OperationalError("database or disk is full: No space left")),
     ],
 )
 async def test_a_failed_update_changes_nothing(shelf, document, monkeypatch, where, error):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.config.file import LlamaModel, OpenAIModel
-from coterie.config.specialists import SpecialistSection
+from coterie.config.specialists import SpecialistSection, make_section
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.learning.dataset import Dataset, Row
 from coterie.models.files import hash_file
@@ -21,7 +21,7 @@ DATA = Dataset(
 
 def section(**settings) -> SpecialistSection:
     """A `classify` section whose model is called `small`."""
-    return SpecialistSection(**{"task": "classify", "data": "rows.csv", "model": "small"} | settings)
+    return make_section(**{"task": "classify", "data": "rows.csv", "model": "small"} | settings)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def section(**settings) -> SpecialistSection:
 )
 def test_what_can_climb_to_it(settings, possible, encoder):
     """A classifier of one label a text that names a model; labels that hold together are not weighed."""
-    assert ("slm" in possible_rungs(section(**settings), DATA, encoder)) is possible
+    assert ("slm" in possible_rungs(section(**settings), DATA)) is possible
 
 
 def test_only_a_model_in_this_process_is_tuned(encoder):
