@@ -1,4 +1,4 @@
-"""From a network's folder to a running `Network`: the one place where parts are chosen and put together."""
+"""Build a running `Network` from its folder: the one place where components are chosen and connected."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ from coterie.types import Request
 
 
 async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
-    """Open a trained network: read its file, load its champions, open its store.
+    """Open a trained network: read its configuration, load its champions, open its store.
 
     Args:
         folder: The network's folder.
-        warm: Let generative specialists read the part of their prompt that never changes, so that the first asker
-            does not wait for it. Takes seconds: for a server, not for one question.
+        warm: Let generative specialists read the constant part of their prompts, so that the first request does not
+            wait for it. Takes seconds: for a server, not for one question.
 
     Raises:
-        SetupError: something is missing or wrong; the message says what, the hint which command fixes it.
+        SetupError: something is missing or wrong; the message says what, and the hint names the command.
     """
-    # BLAS threads wait for each other in a loop: in products as small as ours that takes the cores from the encoder.
-    # On a busy machine of two cores one thread bears five times the requests (benchmarks/latency).
+    # BLAS threads busy-wait: in products as small as ours that takes the cores from the encoder. On a busy machine of
+    # two cores one thread serves five times the requests (benchmarks/latency).
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
@@ -112,13 +112,13 @@ async def open_network(folder: Path | str, *, warm: bool = False) -> Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A network that routes and is not asked: no weights and no models are loaded."""
+    """A network that only routes: no weights and no models are loaded."""
 
     network: Network
     router: ExplainsRoutes
 
     async def explain(self, request: Request) -> Explanation:
-        """Whom the network would ask, and why. Raises `InputError` where the request cannot be served."""
+        """Return the route of a request, with the reasons. Raises `InputError` if the request cannot be served."""
         question, context = await self.network.prepare(request)
         return await self.router.explain(question, context)
 
@@ -128,7 +128,7 @@ class Preview:
 
 
 async def open_preview(folder: Path | str) -> Preview:
-    """Open a trained network to see where requests go. Raises `SetupError` as `open_network` does."""
+    """Open a trained network for routing only. Raises `SetupError` as `open_network` does."""
     threadpool_limits(1, user_api="blas")
     folder = Path(folder)
     config = load_config(folder)
@@ -155,7 +155,7 @@ async def open_preview(folder: Path | str) -> Preview:
 
 
 def _observed(config: Config, store: Store) -> Store:
-    """The store with whoever else is told of every request behind it. Raises `ExtraMissing`."""
+    """Return the store, with OpenTelemetry behind it if it is configured. Raises `ExtraMissing`."""
     endpoint = config.observe.otlp_endpoint
     if endpoint is None:
         return store
@@ -183,10 +183,15 @@ async def _open_store(config: Config, folder: Path, *, reading: bool = False) ->
 
 
 def champions(config: Config, folder: Path, *, outlines: bool) -> dict[str, Version]:
-    """The champion of each specialist that has one; of outlines, a file is read when it is needed.
+    """Return the champion of each specialist that has one.
+
+    Args:
+        config: The network's.
+        folder: The network's.
+        outlines: Read each file of a version when it is needed, not now.
 
     Raises:
-        NotTrained: there is no specialist, or none has a champion. One without waits for no other.
+        NotTrained: there is no specialist, or none has a champion.
         ArtefactRefused: a champion is damaged.
     """
     if not config.specialists:
@@ -220,7 +225,7 @@ def _specialists(
     *,
     budget: int | None,
 ) -> dict[str, Specialist]:
-    """Every specialist, loaded, or within a budget of memory to be loaded when it is asked."""
+    """Return all specialists, loaded; with a memory budget in bytes, loaded at first use."""
     memory = None if budget is None else WeightMemory(budget)
     windows = {key: model.window for key, model in config.models.items()}
     specialists: dict[str, Specialist] = {}
@@ -249,18 +254,18 @@ def _specialists(
 def _shelves(
     config: Config, folder: Path, specialists: Mapping[str, Specialist], encoder: OnnxEncoder
 ) -> dict[str, Retriever]:
-    """The shelves that specialists read; others stay closed."""
+    """Open the indexes that specialists read; others stay closed."""
     named = dict.fromkeys(shelf for specialist in specialists.values() for shelf in specialist.card.knowledge)
     return {name: open_declared(name, config, folder, encoder=encoder) for name in named}
 
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
-    """Engines that came with a version and belong to one specialist."""
+    """Return the engines that are part of a version and belong to one specialist."""
     return [engine for each in specialists.values() if isinstance(each, OwnsEngines) for engine in each.engines]
 
 
 def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Version]) -> CostQualityPolicy:
-    """The policy that `[policy]` asks for, with the outcomes that its thresholds are derived from."""
+    """Return the policy of `[policy]`, with the outcomes from which its thresholds are derived."""
     section, above = config.policy, config.generalist
     aim = None
     if section.quality is not None or section.budget is not None:
@@ -279,12 +284,12 @@ def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Ver
 
 
 def spot_checks_path(config: Config, folder: Path) -> Path:
-    """Where the spot checks are that were folded in: beside the store's file."""
+    """Return the path of the applied spot checks, beside the file of the store."""
     return (folder / config.store.path).with_name(SPOT_CHECKS_FILE)
 
 
 def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, SpotChecks]:
-    """The spot checks that were folded in, of the versions that serve. Raises `ArtefactRefused`."""
+    """Return the applied spot checks of the serving versions. Raises `ArtefactRefused`."""
     path = spot_checks_path(config, folder)
     found = load_checks(path.read_bytes()) if path.exists() else {}
     return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
@@ -301,7 +306,7 @@ def _calibration_outcomes(name: str, version: Version) -> CalibrationOutcomes | 
 
 
 def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> None:
-    """Refuse versions made with another encoder: to their heads and profiles this one's vectors mean nothing."""
+    """Refuse versions trained with another encoder: its vectors do not fit their heads and profiles."""
     for name, version in versions.items():
         made_with = version.report.get("encoder_sha256", encoder.sha256)
         if made_with != encoder.sha256:
@@ -313,7 +318,7 @@ def _check_encoder(versions: Mapping[str, Version], encoder: OnnxEncoder) -> Non
 
 
 def _check_models(config: Config, versions: Mapping[str, Version]) -> None:
-    """Refuse versions calibrated on the answers of another model: what its confidence means is not known for this."""
+    """Refuse versions calibrated on the answers of another model: their calibration does not hold for this one."""
     for name, version in versions.items():
         section = config.specialists[name]
         if version.report.get("rung") != "llm" or section.model is None:
@@ -336,18 +341,18 @@ async def open_models(
     limits: StoredLimits | None = None,
     detector: Detector | None = None,
 ) -> dict[str, StreamingEngine]:
-    """An engine for each model that these versions need; remote ones are reached through the gate only.
+    """Open an engine for each model that these versions need. Remote ones are opened by the gate only.
 
     Args:
         config: The network's.
         folder: The network's.
-        versions: By specialist; the engine of a model holds the adapters of those that it was tuned for.
-        also: Keys of `[models]` that are needed besides.
-        limits: What calls of remote models are held to.
-        detector: Finds the personal data in what is to be sent; None for the patterns of `privacy`.
+        versions: Versions by specialist; the engine of a model holds their adapters.
+        also: Further keys of `[models]` that are needed.
+        limits: Limits of calls to remote models.
+        detector: Finds personal data in prompts; None for the patterns of `privacy`.
 
     Raises:
-        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is not here.
+        ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is missing or damaged.
         ConfigError: an adapter needs a model that runs in this process, and its specialist names another.
     """
     named = {name: key for name in versions if (key := config.specialists[name].model) is not None}
@@ -369,7 +374,7 @@ async def open_models(
 
 
 def _asks_model(section: SpecialistSection, version: Version) -> bool:
-    """Whether a version needs a generative model: a section may name one for a rung that was not taken."""
+    """Return whether a version needs a generative model. The section may name one for a rung that was not taken."""
     return task_of(section).asks_model(version.report) or base_of(version) is not None
 
 
@@ -383,7 +388,7 @@ def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
 
 
 async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
-    """Fill the slots of the models in this process; remote ones are not asked anything nobody asked."""
+    """Fill the prompt caches of the models in this process. Remote ones are not called without a request."""
     for name, specialist in specialists.items():
         model = config.models.get(config.specialists[name].model or "")
         if isinstance(specialist, WarmsUp) and isinstance(model, LlamaModel):
@@ -391,7 +396,7 @@ async def _warm(config: Config, specialists: Mapping[str, Specialist]) -> None:
 
 
 def _open_here(name: str, model: ModelEntry, folder: Path, adapted: Sequence[Version]) -> StreamingEngine:
-    """The model, run in this process, with the adapters of these versions, which were trained on its very file."""
+    """Open a model in this process with adapters. Refuses an adapter that was trained on another model file."""
     kind = local_type(model)
     if not kind.holds_adapters:
         _refuse_adapters(name, adapted)
@@ -415,7 +420,7 @@ def _check_base(version: Version, name: str, path: Path) -> None:
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
 ) -> Router:
-    """The router that the file names, with the champions' profiles."""
+    """Return the configured router, with the profiles of the champions."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()

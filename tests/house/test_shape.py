@@ -61,7 +61,7 @@ BUDGETS = {
     "observe": 550,
     "policy": 750,
     "privacy": 2820,
-    "protocols": 370,
+    "protocols": 370,  # with what a specialist may have besides: engines of its own, a warm start
     "registry": 1850,
     "reports": 310,
     "rightsizing": 2140,
@@ -74,7 +74,7 @@ BUDGETS = {
     "text": 2050,
     "training": 630,
     "tuning": 1690,
-    "types": 1350,  # with fragments of HTML for notebooks
+    "types": 1360,  # with fragments of HTML for notebooks
 }
 
 

@@ -57,7 +57,7 @@ _Document = Annotated[
     ),
 ]
 _Shelf = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The document stands on this shelf, and FILE is its name there.")
+    str | None, typer.Option(metavar="NAME", help="The index that has the document; FILE is the name there.")
 ]
 _DocumentLabel = Annotated[
     str | None, typer.Option(metavar="LABEL", help="Sensitivity of that file, where it is above the question's.")

@@ -206,7 +206,7 @@ def _name_store(value: str) -> str:
 
 
 class KnowledgeSection(_Section):
-    """`[knowledge.NAME]`: a shelf of documents, read by `coterie index NAME`."""
+    """`[knowledge.NAME]`: an index of documents, built by `coterie index NAME`."""
 
     paths: tuple[str, ...] = ()
     """Files and folders, relative to the network's folder: PDF, DOCX, HTML, Markdown, text, CSV."""

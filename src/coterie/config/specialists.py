@@ -71,9 +71,9 @@ class SpecialistSection(BaseModel):
     """Facts it adds to the context; a `classify` or `pairs` specialist writes its label under the first name, an
     `extract` specialist the value of each field of such a name."""
     knowledge: tuple[Name, ...] = ()
-    """`[knowledge]` keys of the shelves whose passages it is shown; task `answer` needs one."""
+    """`[knowledge]` keys of the indexes whose passages are in its view; task `answer` needs one."""
     passages: int = Field(default=8, ge=1, le=100)
-    """So many passages of each shelf are looked up for it, at most; of a named document as well."""
+    """Largest number of passages of each index, and of a named document."""
     view_tokens: int | None = Field(default=None, ge=64, le=1_048_576)
     """What it is shown of the context is packed into so many tokens, by value per token.
 

@@ -1,10 +1,9 @@
 """The egress gate: the only path to an engine outside this process.
 
-An engine that is not `local` is opened here and nowhere else; a test holds that. Each prompt is judged before
-anything of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It
-passes, or it is refused, or, where only the personal data in it is too sensitive and the model's section allows it,
-it goes out with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its
-prompt out.
+An engine that is not `local` is opened here and nowhere else; a test holds that. Each prompt is judged before anything
+of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or
+it is refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out
+with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""For tests of Coterie and of what is built on it: fakes for engines, servers and clocks, and contract checks.
+"""Fakes of engines, servers, indexes and clocks, and contract checks, for tests of Coterie and of plug-ins.
 
-The checks are plain async functions that raise `AssertionError` with the broken clause, for any test runner.
+Contract checks are async functions that raise `AssertionError` with the broken clause. They need no test runner.
 """
 
 from __future__ import annotations

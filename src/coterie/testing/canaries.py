@@ -1,4 +1,4 @@
-"""Canaries: values that must not get out, planted in texts, and looked for in every byte that a server received."""
+"""Canaries: values that must not leave, planted in texts and searched for in every byte that a server received."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from dataclasses import dataclass, field
 from coterie.types import Label
 
 _KEY = 10
-"""Letters and digits of a canary by which it is looked for first; what is shorter could be there by chance."""
+"""Letters and digits of a canary that are searched for first; fewer could occur by chance."""
 _PLAIN = re.compile(rb"[^a-z0-9]+")
 _LETTERS = "bcdfghjkmnpqrtvwxz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Canary:
-    """One value."""
+    """One planted value."""
 
     text: str
     label: Label
-    """Whoever has a lower clearance must not receive it."""
+    """Least clearance of a receiver that may get the value."""
     kind: str = ""
-    """Of personal data or a secret; empty for a word that only its text's label makes sensitive."""
+    """Kind of personal data, or `SECRET`; empty for a word that is sensitive only by the label of its text."""
 
     @property
     def plain(self) -> bytes:
-        """Its letters and digits, in lower case: spaces, hyphens, quotes and escapes hide nothing."""
+        """Letters and digits of the value in lower case, so that spaces, hyphens, quotes and escapes hide nothing."""
         return _plain(self.text.encode())
 
 
 @dataclass(kw_only=True)
 class Canaries:
-    """Makes canaries, no two alike, and finds them."""
+    """Makes distinct canaries and finds them."""
 
     seed: int
     made: list[Canary] = field(default_factory=list)
-    """In their order; one may be put in another's place that has another label."""
+    """All canaries, in order. A test may replace one by a canary with another label."""
 
     def __post_init__(self) -> None:
         self._draw = random.Random(self.seed)  # noqa: S311 - no secret: reproducible
         self._places: dict[bytes, list[int]] = {}  # in `made`, by the key
 
     def word(self, label: Label) -> Canary:
-        """A word that nobody uses, in a text of this label."""
+        """Make a random word for a text of this label."""
         return self._keep(Canary(text=self._letters(12), label=label))
 
     def personal(self, kind: str | None = None) -> Canary:
-        """Personal data of a kind: `EMAIL`, `IBAN`, `CARD`; any of them by default."""
+        """Make personal data of a kind: `EMAIL`, `IBAN` or `CARD`; a random one by default."""
         kind = kind or self._draw.choice(["EMAIL", "IBAN", "CARD"])
         make = {"EMAIL": self._email, "IBAN": self._iban, "CARD": self._card}[kind]
         return self._keep(Canary(text=make(), label=Label.CONFIDENTIAL, kind=kind))
 
     def secret(self) -> Canary:
-        """An access key of a kind that everybody's detector knows."""
+        """Make an access key of a form that every detector knows."""
         digits = "".join(self._draw.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
         return self._keep(Canary(text=f"AKIA{digits}", label=Label.RESTRICTED, kind="SECRET"))
 
     def found(self, received: bytes, *, clearance: Label) -> list[Canary]:
-        """The canaries above a clearance that stand in what was received, in any case and with anything between."""
+        """Return the canaries above a clearance in received bytes, in any case and with any signs in between."""
         plain = _plain(received)
         places = (at for at in range(len(plain) - _KEY + 1) if plain[at : at + _KEY] in self._places)
         near = ((at, self.made[number]) for at in places for number in self._places[plain[at : at + _KEY]])
@@ -76,14 +76,14 @@ class Canaries:
         return f"{self._letters(6)}.{self._letters(8)}@{self._letters(5)}.{self._draw.choice(['com', 'org', 'de'])}"
 
     def _iban(self) -> str:
-        """A German one with its check digits (ISO 13616), by chance in groups of four."""
+        """Return a German IBAN with its check digits (ISO 13616); half of them in groups of four."""
         account = f"{self._draw.randrange(10**18):018d}"
         check = 98 - int(account + "131400") % 97
         whole = f"DE{check:02d}{account}"
         return " ".join(re.findall(".{1,4}", whole)) if self._draw.random() < 0.5 else whole
 
     def _card(self) -> str:
-        """A number with its check digit (ISO/IEC 7812, Luhn), by chance in groups of four."""
+        """Return a card number with its check digit (ISO/IEC 7812, Luhn); half of them in groups of four."""
         digits = f"4{self._draw.randrange(10**14):014d}"
         doubled = [int(d) * (2 - place % 2) for place, d in enumerate(digits)]
         total = sum(d - 9 if d > 9 else d for d in doubled)

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to move."""
+"""A clock that a test moves, and a trace with default values."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from coterie.types import Label, Route, Trace, Usage
 
 
 class FakeClock:
-    """Call it for the time. `advance` moves it; `sleep` moves it too, and returns at once."""
+    """A clock for tests: call it for the time, in seconds. `advance` and `sleep` move it; `sleep` returns at once."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self.now = start
         self.slept: list[float] = []
-        """Every sleep that was asked for, in order."""
+        """Seconds of all calls of `sleep`, in order."""
 
     def __call__(self) -> float:
-        """Give the present time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.now += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """In place of `asyncio.sleep`: the time passes, but nobody waits for it."""
+        """Move the clock forward without waiting; a replacement of `asyncio.sleep`."""
         self.slept.append(seconds)
         self.advance(seconds)
         await asyncio.sleep(0)
@@ -53,5 +53,5 @@ _BARE = Trace(
 
 
 def make_trace(**changes: Any) -> Trace:  # noqa: ANN401 - the fields of a trace
-    """A bare trace of the tenant `default` with these fields changed."""
+    """Return an empty trace of the tenant `default` with these fields changed."""
     return replace(_BARE, **changes)

@@ -1,4 +1,4 @@
-"""What every shelf of documents must do."""
+"""The contract check of an index of documents (`Shelf`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD_QUERIES: tuple[str, ...] = (
     "late " * 20_000,
     "x" * 100_000,
 )
-"""Queries that no shelf may trip over; what they find is its own affair."""
+"""Queries that must not raise an error; what they find is not checked."""
 
 _LATE = "A late payment costs a fee of ten euros."
 _LOAN = "The loan is paid back over forty-eight months."
@@ -59,15 +59,15 @@ FOUND_BY: tuple[tuple[str, str], ...] = (
     ("Who was it that did this to them?", "who did this"),
     ("The intere\u00adsts accrue daily on 62 m².", "interest m2"),
 )
-"""Texts, each with a query that has its words as somebody else would write them and those of no other."""
+"""Texts, each with a query that has its words in another spelling and no words of the other texts."""
 
 
 async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
-    """Check the clauses of `retrieval.Shelf`, and of `protocols.Retriever` for what it finds.
+    """Check the clauses of `knowledge.documents.Shelf`, and of `protocols.Retriever` for its results.
 
     Args:
-        make_shelf: opens a shelf. The first one must be empty; each call opens what the last one left.
-        dimension: length of the vectors of its encoder.
+        make_shelf: Opens an index. The first one must be empty; each call opens the data of the last.
+        dimension: Length D of the vectors of its encoder.
     """
     shelf = await make_shelf()
     bench = _Bench(shelf, dimension)
@@ -87,7 +87,7 @@ async def check_shelf(make_shelf: MakeShelf, *, dimension: int = 384) -> None:
 
 
 class _Bench:
-    """A shelf, documents for it and questions to it. A text's vector is drawn from its hash."""
+    """An index with documents and queries for it. The vector of a text is drawn from its hash."""
 
     def __init__(self, shelf: Shelf, dimension: int) -> None:
         self.shelf, self.dimension = shelf, dimension
@@ -100,7 +100,7 @@ class _Bench:
         tenant: str | None = None,
         vector_of: str | None = None,
     ) -> IndexedDocument:
-        """A document with a chunk for each text, a heading and a page of its own for each."""
+        """Make a document with a chunk, a heading and a page for each text."""
         ends = np.cumsum([len(text) + 1 for text in texts]).tolist()
         chunks = tuple(
             Chunk(start=end - 1 - len(text), end=end - 1, heading=f"Part {i} > {name}", page=i)
@@ -120,7 +120,7 @@ class _Bench:
         )
 
     def vector(self, text: str) -> np.ndarray:
-        """A unit vector (D,), the same for the same text."""
+        """Return the unit vector (D,) of a text."""
         seed = int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8])
         drawn = np.random.default_rng(seed).normal(size=self.dimension)
         return (drawn / np.linalg.norm(drawn)).astype(np.float32)
@@ -128,17 +128,17 @@ class _Bench:
     async def ask(
         self, query: str, *, k: int = 20, clearance: Label = Label.INTERNAL, tenant: str = "default"
     ) -> Sequence[Passage]:
-        """What is found with the query's own vector."""
+        """Search with the vector of the query."""
         vector = self.vector(query)
         return await self.shelf.search(query, k=k, clearance=clearance, tenant=tenant, vector=vector)
 
     async def state(self) -> tuple[object, ...]:
-        """All that a reader can tell of the shelf."""
+        """Return everything that a reader can observe of the index."""
         found = [await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")]
         return dict(await self.shelf.documents()), [[_essence(passage) for passage in each] for each in found]
 
     async def clear(self) -> None:
-        """Take everything away."""
+        """Remove all documents."""
         await self.shelf.update([], list(await self.shelf.documents()))
         require("a shelf whose documents are all removed is empty", not await self.shelf.documents())
 
@@ -187,7 +187,7 @@ async def _check_passages(bench: _Bench) -> None:
 
 
 async def _check_words(bench: _Bench) -> None:
-    """Words are those of `retrieval.analyse`, in every script: each text is found by its own, whatever its vector."""
+    """Check that each text is found by its own words, in every script and whatever its vector."""
     await bench.shelf.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
     for i, (text, query) in enumerate(FOUND_BY):
         found = await bench.ask(query)
@@ -195,7 +195,7 @@ async def _check_words(bench: _Bench) -> None:
 
 
 def _check_quote(passage: Passage, document: IndexedDocument) -> None:
-    """It says where it stands."""
+    """Check that a passage has the text of its document at its offsets."""
     quoted = document.text[passage.start : passage.end]
     require(f"a passage is its document's text at its offsets: {passage.text!r}, {quoted!r}", passage.text == quoted)
     chunk = next((each for each in document.chunks if each.start == passage.start), None)
@@ -232,7 +232,7 @@ async def _check_replacing(bench: _Bench) -> None:
 
 
 async def _check_visibility(bench: _Bench) -> None:
-    """Documents of every label and tenant, the same words in each: everybody sees what they may, and all of it."""
+    """Check that each caller finds all documents that it may see, and no others, for every label and tenant."""
     kinds = {f"{label}-{tenant}": (label, tenant) for label, tenant in product(Label, (None, "acme", "other"))}
     await bench.shelf.update(
         [bench.document(name, f"{_LATE} {name}", label=label, tenant=tenant) for name, (label, tenant) in kinds.items()]
@@ -250,7 +250,7 @@ async def _check_visibility(bench: _Bench) -> None:
 
 
 async def _check_hidden(bench: _Bench) -> None:
-    """What is hidden changes nothing of what is visible, whatever it says."""
+    """Check that hidden documents change no visible result, whatever their text."""
     visible = [bench.document(f"v{i}", f"{_LATE} Paragraph {i}.", f"{_LOAN} {'fee ' * i}") for i in range(5)]
     await bench.shelf.update([*visible, bench.document("w", _WORDS)])
     queries = ("late payment fee", "loan months fee", "deposit", "zzz", _LATE)
@@ -283,7 +283,7 @@ async def _check_odd_queries(bench: _Bench) -> None:
 
 
 class _Torn(IndexedDocument):
-    """A document that fails when its attributes are read for the n-th time."""
+    """A document that raises an error when its attributes are read for the n-th time."""
 
     def __getattribute__(self, name: str) -> object:
         value = object.__getattribute__(self, name)
@@ -298,7 +298,7 @@ class _Torn(IndexedDocument):
 
 
 async def _check_failing(bench: _Bench) -> None:
-    """Fail at the first, the second, the third ... read of a document, until an update goes through untouched."""
+    """Check that an update that fails changes nothing: at the first, second ... read, until one succeeds."""
     await bench.shelf.update([bench.document("late", _LATE), bench.document("loan", _LOAN)])
     before = await bench.state()
     for n in count(1):
@@ -326,7 +326,7 @@ def _torn(document: IndexedDocument, *, fails_at: int) -> IndexedDocument:
 
 
 async def _check_one_state(bench: _Bench) -> None:
-    """Two documents are always replaced together; whoever searches meanwhile finds both old or both new."""
+    """Check that two documents are replaced together: a concurrent search finds both old or both new ones."""
 
     def version(number: int) -> list[IndexedDocument]:
         return [bench.document(name, f"{_LATE} This is version {number}.") for name in ("left", "right")]

@@ -1,4 +1,4 @@
-"""Clauses of a contract: unlike `assert`, they hold under `python -O` too."""
+"""Contract checks of the protocols. Unlike `assert`, `require` works under `python -O` too."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def require(clause: str, holds: object) -> None:
 
 
 def check_usage(usage: Usage) -> None:
-    """No figure is negative."""
+    """Check that no figure is negative."""
     figures = {
         "tokens_in": usage.tokens_in,
         "tokens_out": usage.tokens_out,
@@ -79,13 +79,13 @@ def check_usage(usage: Usage) -> None:
 
 
 def check_step(step: Step) -> None:
-    """A step says who spent what at which engine."""
+    """Check that a step names producer and engine and has a valid usage."""
     require("a step names its producer and its engine", step.producer and step.engine)
     check_usage(step.usage)
 
 
 def check_output(output: Output) -> None:
-    """What holds for the output of any engine."""
+    """Check an output of any engine: type, shapes, finite numbers, usage."""
     require(f"an output is an Output, not {type(output).__name__}", isinstance(output, Output))
     for name, array in (("vector", output.vector), ("scores", output.scores)):
         if array is not None:
@@ -99,11 +99,11 @@ def check_output(output: Output) -> None:
 
 
 async def check_router(router: Router, request: Request | None = None, context: Context | None = None) -> None:
-    """Check the clauses of `protocols.Router` with one request, asked twice.
+    """Check the clauses of `protocols.Router` with one request, routed twice.
 
     Args:
-        router: any.
-        request: what to route; whether anybody fits does not matter.
+        router: Any router.
+        request: Request to route; whether a specialist fits does not matter.
         context: what is known; nothing by default.
     """
     request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
@@ -178,11 +178,11 @@ ODD_TEXTS = (
     "1 " * 2_500,
     "İSTANBUL ß ﬁ e\u0301",
 )
-"""Texts at which detectors stumble: nothing, half surrogates, joined emoji, letters that change length with case."""
+"""Difficult texts for detectors: empty, half surrogates, joined emoji, letters that change length with case."""
 
 
 async def check_detector(detector: Detector) -> None:
-    """Places are in the text, in order and apart; scores are chances; the same text gives the same, side by side."""
+    """Check that spans are valid, ordered and disjoint, scores are probabilities, and results equal in threads."""
     alone = [detector.find(text) for text in ODD_TEXTS]
     for text, found in zip(ODD_TEXTS, alone, strict=True):
         require(f"what is found is a tuple, not {type(found).__name__}", isinstance(found, tuple))
@@ -199,15 +199,15 @@ async def check_detector(detector: Detector) -> None:
 # --- What every engine must do.
 
 _NOTICEABLE = 0.1
-"""Seconds of a call during which the event loop must have had a turn."""
+"""Seconds of a call within which the event loop must have run."""
 
 
 async def check_engine(engine: Engine, *, prompts: Sequence[Prompt] | None = None) -> None:
     """Check the clauses of `protocols.Engine`, and close the engine.
 
     Args:
-        engine: works off at least eight prompts.
-        prompts: two or more that it can serve; short texts, also as messages, by default.
+        engine: An engine that can answer at least eight prompts.
+        prompts: Two or more prompts that it can answer; short texts, also as messages, by default.
     """
     prompts = prompts or [_prompt("hello there"), _prompt("where is my card?"), _prompt("goodbye")]
     _check_description(engine)
@@ -228,8 +228,8 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
     """Check the clauses of `protocols.StreamingEngine` beyond those of `Engine`; the engine stays open.
 
     Args:
-        engine: works off at least four prompts.
-        prompt: one whose answer has several pieces; a short request by default.
+        engine: An engine that can answer at least four prompts.
+        prompt: Prompt whose answer has several pieces; a short request by default.
     """
     prompt = prompt or _prompt("Tell me a story about a lighthouse, in a few words.")
     require("it has `stream` and all that an Engine has", isinstance(engine, StreamingEngine))
@@ -249,8 +249,8 @@ async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
     """Check that an engine scores choices as `types.Prompt` says; the engine stays open.
 
     Args:
-        engine: works off at least three prompts.
-        prompt: one with two choices or more.
+        engine: An engine that can answer at least three prompts.
+        prompt: Prompt with two choices or more.
     """
     (output,) = await engine.run([prompt], call=SYSTEM)
     check_output(output)
@@ -279,7 +279,7 @@ def _check_description(engine: Engine) -> None:
 
 
 async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequence[Output]:
-    """The outputs, with the event loop watched meanwhile."""
+    """Return the outputs, and check that the event loop was not blocked."""
     turns = 0
 
     async def count() -> None:
@@ -300,7 +300,7 @@ async def _without_blocking(engine: Engine, prompts: Sequence[Prompt]) -> Sequen
 
 
 async def _read(engine: StreamingEngine, prompt: Prompt) -> tuple[list[str], Output]:
-    """The pieces of a stream and the output that ends it."""
+    """Return the pieces of a stream and its final output."""
     events = [event async for event in engine.stream(prompt, call=SYSTEM)]
     outputs = [event for event in events if isinstance(event, Output)]
     require(f"a stream has one Output, not {len(outputs)}", len(outputs) == 1)
@@ -314,7 +314,7 @@ def _stream(engine: StreamingEngine, prompt: Prompt) -> AsyncGenerator[Delta | O
 
 
 def _close(a: Output, b: Output) -> bool:
-    """Equal but for rounding."""
+    """Return whether two outputs are equal up to rounding."""
     pairs = ((a.vector, b.vector), (a.scores, b.scores))
     return all(
         (x is None and y is None) or (x is not None and y is not None and np.allclose(x, y, atol=1e-3))
@@ -333,8 +333,8 @@ async def check_meter(meter: Meter, step: Step | None = None) -> None:
     """Check the clauses of `protocols.Meter`.
 
     Args:
-        meter: any.
-        step: what to price; one of an unknown engine by default.
+        meter: Any meter.
+        step: Step to price; one of an unknown engine by default.
     """
     step = step or Step(
         producer="triage", engine="onnx", usage=Usage(tokens_in=12, milliseconds=2.0, cpu_seconds=0.002)
@@ -358,7 +358,7 @@ async def check_store(factory: Callable[[], Awaitable[Store]]) -> None:
     """Check the clauses of `protocols.Store`.
 
     Args:
-        factory: opens a store. The first one must be empty; each call opens what the last one left.
+        factory: Opens a store. The first one must be empty; each call opens the data of the last.
     """
     store = await factory()
     parts = "settle, context, sessions, erase, trace, feedback, summary and close"
@@ -396,7 +396,7 @@ async def _check_sessions(store: Store) -> None:
 
 
 async def _check_kinds(store: Store) -> None:
-    """Every kind of content comes back as it was."""
+    """Check that every kind of content is restored unchanged."""
     passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, shelf="help")
     found = FindingSummary(
         specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
@@ -439,7 +439,7 @@ async def _check_traces(store: Store) -> None:
 
 
 def _check_same(found: Trace, settled: Trace) -> None:
-    """Equal but for the texts, which a store may drop."""
+    """Check that two traces are equal, except for texts, which a store may drop."""
     for name in ("id", "time", "tenant", "session", "label", "status", "stages", "steps", "usage"):
         was, now = getattr(settled, name), getattr(found, name)
         require(f"a trace keeps its {name}: {was!r}, not {now!r}", was == now)
@@ -524,11 +524,11 @@ def _trace(
 
 
 async def check_specialist(specialist: Specialist, task: Task, view: ContextView | None = None) -> None:
-    """Check the clauses of `protocols.Specialist` and, where it speaks, of `SpeakingSpecialist`.
+    """Check the clauses of `protocols.Specialist` and, if it streams, of `SpeakingSpecialist`.
 
     Args:
-        specialist: is consulted once and, if it speaks, listened to once.
-        task: one of its kind; whether it answers or abstains does not matter.
+        specialist: It is consulted once and, if it streams, streamed once.
+        task: Task of its kind; whether it answers or abstains does not matter.
         view: what it may see of the context; nothing by default.
     """
     view = view or ContextView()

@@ -21,9 +21,9 @@ from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, Usa
 
 
 class EchoEngine:
-    """Gives back what it is given: the last message (or the text) as text, and a vector made of it.
+    """An engine that returns its input: the last message (or the text), and a vector made of it.
 
-    The vector is a unit vector drawn from the text's hash, so equal texts have equal vectors. Choices have
+    The vector is a unit vector drawn from the hash of the text, so equal texts have equal vectors. Choices get
     log-likelihoods drawn from the hash of adapter, text and choice; their probabilities sum to 1.
     """
 
@@ -32,7 +32,7 @@ class EchoEngine:
         self.clearance = clearance
         self.dimension = dimension
         self.prompts: list[Prompt] = []
-        """Every prompt it was given."""
+        """All prompts, in order."""
         self.closed = False
 
     async def run(
@@ -41,13 +41,13 @@ class EchoEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> Sequence[Output]:
-        """Each prompt's own text."""
+        """Return the text of each prompt."""
         await asyncio.sleep(0)
         self.prompts.extend(batch)
         return [self._echo(prompt) for prompt in batch]
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """The text word by word, then the output."""
+        """Yield the text word by word, then the output."""
         (output,) = await self.run([prompt], call=call)
         for piece in _words(output.text):
             await asyncio.sleep(0)
@@ -55,7 +55,7 @@ class EchoEngine:
         yield output
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _echo(self, prompt: Prompt) -> Output:
@@ -73,26 +73,26 @@ class EchoEngine:
 
 
 Line = Output | str | Exception
-"""What a scripted engine does for one prompt: give this output, or this text, or raise this."""
+"""Result of a scripted engine for one prompt: an output, a text, or an exception to raise."""
 
 
 class ScriptedEngine:
-    """Does what the script says, one line a prompt, in order; past its end it raises `EngineBroken`.
+    """An engine that returns the lines of a script, one a prompt, in order; past the end it raises `EngineBroken`.
 
-    A stream gives the text word by word.
+    A stream yields the text word by word.
     """
 
     def __init__(self, script: Iterable[Line], *, name: str = "scripted", clearance: Label = Label.RESTRICTED) -> None:
         self.name = name
         self.clearance = clearance
         self.prompts: list[Prompt] = []
-        """Every prompt it was given."""
+        """All prompts, in order."""
         self.closed = False
         self._script = list(script)
 
     @property
     def left(self) -> int:
-        """Lines not used yet."""
+        """Number of unused lines."""
         return len(self._script)
 
     async def run(
@@ -101,7 +101,7 @@ class ScriptedEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> Sequence[Output]:
-        """The next line of the script for each prompt; one that is an exception is raised."""
+        """Return the next line of the script for each prompt; a line that is an exception is raised."""
         await asyncio.sleep(0)
         return [self._next(prompt) for prompt in batch]
 
@@ -111,7 +111,7 @@ class ScriptedEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it leaves nothing
     ) -> AsyncIterator[Delta | Output]:
-        """The next line's text word by word, then its output."""
+        """Yield the text of the next line word by word, then its output."""
         await asyncio.sleep(0)
         output = self._next(prompt)
         for piece in _words(output.text):
@@ -120,7 +120,7 @@ class ScriptedEngine:
         yield output
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _next(self, prompt: Prompt) -> Output:
@@ -134,16 +134,16 @@ class ScriptedEngine:
 
 
 def _draw(text: str) -> np.random.Generator:
-    """Randomness that is the same for the same text."""
+    """Return a random generator seeded by a text."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "little"))
 
 
 def _words(text: str) -> list[str]:
-    """A text in pieces that, joined, give it back."""
+    """Split a text into words with their white space; joined they are the text."""
     return re.findall(r"\S+\s*|\s+", text)
 
 
-# --- A LoRA adapter without training: what loads, switches and takes memory as a trained one does.
+# --- A random LoRA adapter: it loads, switches and takes memory like a trained one.
 
 _ALIGNMENT = 32
 _U32, _F32, _TEXT = 4, 6, 8
@@ -164,7 +164,7 @@ def write_random_adapter(
     """Write a GGUF adapter of random f16 matrices for a base model.
 
     Args:
-        path: Where to.
+        path: File to write.
         base: The base model's GGUF file, read for the shapes of its weights.
         rank: Of the matrices.
         alpha: The change of a weight is (alpha / rank) B A.
@@ -192,7 +192,7 @@ def write_random_adapter(
 
 
 def gguf_bytes(metadata: Mapping[str, str | float], tensors: Mapping[str, np.ndarray]) -> bytes:
-    """A GGUF file, version 3, of f16 matrices (rows, columns)."""
+    """Return a GGUF file, version 3, of f16 matrices (rows, columns)."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
     head += b"".join(_text(key) + _value(value) for key, value in metadata.items())
     body = b""
@@ -224,10 +224,9 @@ R = TypeVar("R")
 
 
 def fail_nth(call: Callable[P, R], n: int, error: BaseException) -> Callable[P, R]:
-    """The same callable, sync or async, whose n-th call (from 1) raises `error` instead of doing anything.
+    """Wrap a callable, sync or async, so that its n-th call (from 1) raises `error`; other calls pass through.
 
-    Run a scenario with n = 1, 2, 3 ... until it goes through untouched: every place where it can fail has
-    failed once.
+    Run a scenario with n = 1, 2, 3 ... until no call fails: then every call has failed once.
     """
     if n < 1:
         raise ValueError(f"calls are counted from 1, not {n}")

@@ -1,4 +1,4 @@
-"""A shelf without files: passages in memory, found by the words that they share with the query."""
+"""An index in memory: passages are found by the words that they share with the query."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _SATURATION, _LENGTH = 1.2, 0.75
 
 
 class FakeRetriever:
-    """Finds passages by BM25 (Robertson and Zaragoza 2009), among those that the asker may see only.
+    """Ranks the passages that the caller may see by BM25 (Robertson and Zaragoza 2009).
 
-    Passages that share no word with the query are not found. `tenants` names the one tenant who may see a document.
+    Passages that share no word with the query are not found. `tenants` maps a document to the only tenant that may see
+    it.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class FakeRetriever:
     ) -> None:
         self.passages = [replace(each, shelf=shelf) for each in passages]
         self.queries: list[str] = []
-        """Every query it was given."""
+        """All queries, in order."""
         self.closed = False
         self._tenants = tenants or {}
         self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
@@ -50,7 +51,7 @@ class FakeRetriever:
         document: str | None = None,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it takes nothing
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first."""
+        """Return at most `k` passages, best first."""
         await asyncio.sleep(0)
         self.queries.append(query)
         seen = {
@@ -64,7 +65,7 @@ class FakeRetriever:
         return [replace(self.passages[number], score=scores[number]) for number in best]
 
     async def close(self) -> None:
-        """Note that it was closed."""
+        """Set `closed`."""
         self.closed = True
 
     def _scores(self, query: str, seen: set[int]) -> dict[int, float]:

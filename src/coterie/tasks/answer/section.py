@@ -13,7 +13,7 @@ _PASSAGE_TOKENS = 256  # more than a passage takes: chunks have 128 of the encod
 
 
 class AnswerSection(SpecialistSection):
-    """A specialist that answers questions from shelves of documents, with citations."""
+    """A specialist that answers questions from indexed documents, with citations."""
 
     measures: ClassVar[tuple[str, ...]] = ("accuracy", "token_f1", "citation_precision", "unanswerable_recall")
 
